@@ -1,0 +1,86 @@
+# Everything a person does with this checkout.
+
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+STAMP := .venv/.installed
+
+# Probed by running them: a version manager's shim may be on PATH and still have no Python behind.
+CANDIDATES := python3.12 python3.11 python3.10 python3
+PROBE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+CHECK_JAVA := import sys; sys.tracebacklimit = 0; \
+	from sonic_lib.session import check_java; check_java()
+ZIP := import pathlib, zipfile; \
+	library = sorted(p for p in pathlib.Path("sonic_lib").rglob("*") if p.suffix in (".py", ".sql")); \
+	archive = zipfile.ZipFile("dist/sonic_lib.zip", "w", zipfile.ZIP_DEFLATED); \
+	[archive.write(path) for path in library]
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: env
+env: $(STAMP) ## Make .venv with everything installed
+
+$(STAMP): setup.py
+	@python=; for name in $(CANDIDATES); do \
+		if "$$name" -c '$(PROBE)' >/dev/null 2>&1; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "error: no Python 3.10, 3.11 or 3.12 with the modules venv and ensurepip was found" \
+			"(tried $(CANDIDATES)). Install one (Debian and Ubuntu: the packages python3 and" \
+			"python3-venv), see that it is on PATH, and run make again." >&2; \
+		exit 1; \
+	fi; \
+	"$$python" -c '$(CHECK_JAVA)' || exit 1; \
+	echo "installing into .venv with $$("$$python" --version) (some minutes at first) ..."; \
+	$(PYTHON) -c '$(PROBE)' 2>/dev/null || "$$python" -m venv --clear .venv
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+.PHONY: jars
+jars: env ## Fetch Delta's jars into the user's cache folder
+	@$(PYTHON) -m sonic_lib.jars >/dev/null
+
+.PHONY: test
+test: jars ## Run all tests
+	$(PYTHON) -m pytest
+
+.PHONY: test-unit
+test-unit: env ## Run the tests that need no Java
+	$(PYTHON) -m pytest tests/unit
+
+.PHONY: lint
+lint: env ## Check style and formatting
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+.PHONY: format
+format: env ## Format the code, and mend what ruff can
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+.PHONY: demo
+demo: jars ## Synthesise songs and clips, index, identify, plot: the tour
+	.venv/bin/sonic demo
+
+.PHONY: zip
+zip: env ## Pack the library for spark-submit --py-files
+	@mkdir -p dist
+	@$(PYTHON) -c '$(ZIP)'
+	@echo dist/sonic_lib.zip
+
+.PHONY: bench-identify
+bench-identify: env ## Measure identification (SONGS=folder)
+	@if [ -d "$(SONGS)" ]; then $(PYTHON) benchmarks/identify.py --songs "$(SONGS)"; \
+	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
+
+.PHONY: bench-index
+bench-index: env ## Measure the speed of indexing (SONGS=folder)
+	@if [ -d "$(SONGS)" ]; then $(PYTHON) benchmarks/index_speed.py --songs "$(SONGS)"; \
+	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
+
+.PHONY: clean
+clean: ## Remove .venv and everything built
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,64 @@
+"""Package metadata; the settings of the tools are in pyproject.toml."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "sonic_lib/__init__.py").read_text())[1]
+
+M4A = ["av>=12,<20"]  # FFmpeg, for what libsndfile does not read: AAC, ALAC, WMA
+
+setup(
+    name="sonic-signature",
+    version=VERSION,
+    description="Music identification on Apache Spark and Delta tables",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.13",
+    packages=find_packages(include=["sonic_lib", "sonic_lib.*"]),
+    package_data={"sonic_lib": ["**/*.sql", "**/*.yaml"]},
+    install_requires=[
+        # Delta is built for one Spark: the two move together, and with them COORDINATES in
+        # sonic_lib/jars.py. importlib_metadata is delta-spark's own bound, said early.
+        "pyspark==4.2.0",
+        "delta-spark==4.4.0",
+        "importlib_metadata<=8.7.1",
+        "pandas>=2.2,<3",  # Spark 4.2 does not support pandas 3
+        "pyarrow>=18,<24",  # the newest that Spark 4.2 was tested with
+        "numpy>=1.26,<2.5",
+        "scipy>=1.11,<2",
+        "numba>=0.60,<1",
+        "soundfile>=0.13,<1",
+        "soxr>=0.5,<2",
+        "tinytag>=2.1,<3",
+        "pydantic>=2.7,<3",
+        "PyYAML>=6,<7",
+        "matplotlib>=3.8,<4",
+    ],
+    extras_require={
+        "m4a": M4A,
+        "dev": [
+            *M4A,
+            "pytest>=8,<10",
+            "hypothesis>=6.100,<7",
+            "ruff>=0.17.6,<0.18",  # another minor version formats otherwise
+            "librosa>=0.10,<0.12",  # the oracle of the numeric tests
+            "scikit-learn>=1.4,<2",
+        ],
+    },
+    entry_points={"console_scripts": ["sonic=sonic_lib.cli:main"]},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Multimedia :: Sound/Audio :: Analysis",
+    ],
+)

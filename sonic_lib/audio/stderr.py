@@ -1,0 +1,37 @@
+"""A place where C libraries can talk to themselves."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+
+class _QuietStderr:
+    """Sends what the C libraries print to nowhere: mpg123 complains of each damaged frame.
+
+    The descriptor belongs to the whole process, hence the count of users among its threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_users = 0
+        self._saved = -1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._n_users == 0:
+                self._saved = os.dup(2)
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, 2)
+                os.close(nowhere)
+            self._n_users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_users -= 1
+            if self._n_users == 0:
+                os.dup2(self._saved, 2)
+                os.close(self._saved)
+
+
+quiet_stderr = _QuietStderr()

@@ -1,0 +1,75 @@
+"""Title, artist, album, genre and year out of an audio file, cleaned for a table."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+from tinytag import TinyTag
+
+_MAX_CHARACTERS = 500
+# 1999, 1999-05-01, 19990501, 05/1999; neither 12345 nor 3999.
+_YEAR = re.compile(r"(?<!\d)([12]\d{3})(?:\d{4})?(?!\d)")
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What a file says of its music; None where it says nothing.
+
+    Attributes
+    ----------
+    title : str or None
+        Without a title tag, the file's name without its extension.
+    artist, album, genre : str or None
+        At most 500 characters each.
+    release_year : int or None
+        From 1000 to 2999.
+    """
+
+    title: str | None
+    artist: str | None
+    album: str | None
+    genre: str | None
+    release_year: int | None
+
+
+def read_tags(file: BinaryIO, *, name: str) -> Tags:
+    """Read the tags of a file; a file without tags, or with broken ones, is no error.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        A seekable file.
+    name : str
+        Its path or URI, for the title that no tag gives.
+
+    Returns
+    -------
+    tags : Tags
+        The tags, cleaned.
+    """
+    try:
+        file.seek(0)
+        found = TinyTag.get(filename=name, file_obj=file, duration=False)
+    except Exception:  # a parser of broken bytes raises anything, and the music may still be good
+        found = TinyTag()
+    return Tags(
+        title=_clean(found.title) or _clean(PurePosixPath(name).stem),
+        artist=_clean(found.artist),
+        album=_clean(found.album),
+        genre=_clean(found.genre),
+        release_year=_year(found.year),
+    )
+
+
+def _clean(text: str | None) -> str | None:
+    # Half of a surrogate pair, left by a broken UTF-16 tag, cannot be stored as UTF-8.
+    whole = (text or "").encode("utf-8", "ignore").decode("utf-8")
+    return whole.replace("\0", "").strip()[:_MAX_CHARACTERS].rstrip() or None
+
+
+def _year(date: str | None) -> int | None:
+    found = _YEAR.search(date or "")
+    return int(found[1]) if found else None

@@ -1,0 +1,155 @@
+"""`sonic index`: songs that are new or changed go into the index, nothing twice."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib import runs, tables
+from sonic_lib.audio.files import given_name, list_audio
+from sonic_lib.config import Config
+from sonic_lib.fingerprint.frame import digest_files, fingerprint_files
+from sonic_lib.index import plan, write
+from sonic_lib.progress import progress
+from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
+
+HELP = "fingerprint the songs of folders into the index"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of this command."""
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="folder or audio file")
+    parser.add_argument("--prune", action="store_true", help="drop songs whose files are gone")
+    parser.add_argument(
+        "--retry-rejected", action="store_true", help="read rejected files again, too"
+    )
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if a file is rejected")
+
+
+def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
+    """Bring the index up to date with the folders."""
+    started_s = time.monotonic()
+    warehouse = config.warehouse
+    files = list_audio(spark, args.paths)
+    tables.create(
+        spark,
+        warehouse,
+        params=config.fingerprint.params(),
+        prefix_bits=config.fingerprint.prefix_bits,
+    )
+    with runs.recorded(spark, warehouse, job="index", config=config) as this_run:
+        counts = _index(spark, config, args, files.persist(), this_run.run_id)
+        counts["seconds"] = time.monotonic() - started_s
+        this_run.counts.update(counts)
+    _report(counts, tables.live_bytes(spark, warehouse, FINGERPRINTS), warehouse)
+    return 1 if args.strict and counts["rejected"] else 0
+
+
+def _index(
+    spark: SparkSession, config: Config, args: argparse.Namespace, files: DataFrame, run_id: str
+) -> dict[str, float]:
+    warehouse = config.warehouse
+    known = tables.read(spark, warehouse, SONG_FILES)
+    songs = tables.read(spark, warehouse, SONGS)
+    changed = plan.changed_files(files, known=known, retry_rejected=args.retry_rejected).persist()
+    n_files = files.count()
+    n_changed, n_new, n_bytes = changed.agg(
+        F.count("*"), F.count_if("is_new"), F.coalesce(F.sum("size_bytes"), F.lit(0))
+    ).first()
+    counts = {"files": n_files, "unchanged": n_files - n_changed}
+    gone = None
+    if args.prune:
+        gone = plan.pruned_files(
+            known, files=files, roots=[given_name(path) for path in args.paths]
+        ).persist()
+        counts["pruned"] = gone.count()
+    if not n_changed and not counts.get("pruned"):
+        return counts | dict.fromkeys(_COUNTED, 0)
+
+    n_tasks = _n_tasks(spark, n_bytes, config.index.task_mb)
+    digests = changed.repartition(n_tasks, "path").transform(digest_files).persist()
+    new = plan.new_songs(digests, songs=songs).persist()
+    closings = _fingerprint_batches(spark, config, new, n_bytes, run_id)
+
+    stored = tables.read(spark, warehouse, SONGS)
+    rejects = closings.filter("error IS NOT NULL").select("song_id", "stage", "error")
+    judged = plan.song_files(digests, songs=stored, known=known, rejects=rejects).persist()
+    touched = changed.filter("not is_new").select("path")
+    lost = touched if gone is None else touched.unionByName(gone.select("path"))
+    abandoned = plan.abandoned_songs(known, gone=lost, digests=digests).persist()
+    counts["replaced"] = abandoned.count()
+    by_status = {row.status: row["count"] for row in judged.groupBy("status").count().collect()}
+    done = closings.filter("error IS NULL").agg(
+        F.count("*").alias("songs"),
+        F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("audio_s"),
+        F.coalesce(F.sum("n_fingerprints"), F.lit(0)).alias("hashes"),
+    )
+    if counts["replaced"]:
+        write.delete_songs(abandoned, warehouse)
+    counts |= done.first().asDict() | {
+        "new": n_new,
+        "changed": n_changed - n_new,
+        "duplicate": by_status.get("duplicate", 0),
+        "rejected": by_status.get("rejected", 0),
+    }
+    write.record_files(judged, gone, warehouse, run_id=run_id)
+    write.remove_folder(spark, write.run_folder(warehouse, run_id))
+    return counts
+
+
+_COUNTED = ("new", "changed", "duplicate", "rejected", "replaced", "songs", "audio_s", "hashes")
+
+
+def _fingerprint_batches(
+    spark: SparkSession, config: Config, new: DataFrame, n_bytes: int, run_id: str
+) -> DataFrame:
+    """Decode, stage and commit all new songs; return the closing rows of their files."""
+    warehouse = config.warehouse
+    write.sweep(new, warehouse, run_id=run_id)
+    n_batches = 1 + int(n_bytes // (config.index.batch_gb * 1e9))
+    n_tasks = _n_tasks(spark, n_bytes / n_batches, config.index.task_mb)
+    n_done = spark.sparkContext.accumulator(0)
+    closings = None
+    with progress("songs", total=new.count(), done=lambda: n_done.value):
+        for batch in range(n_batches):
+            folder = write.stage_folder(warehouse, run_id, batch)
+            chosen = new.filter(F.pmod("song_id", F.lit(n_batches)) == batch)
+            extracts = chosen.repartition(n_tasks, "song_id").transform(
+                fingerprint_files,
+                params=config.fingerprint.params(),
+                min_duration_s=config.index.min_duration_s,
+                n_done=n_done,
+            )
+            staged = write.stage(extracts, folder)
+            write.commit_batch(staged, warehouse, run_id=run_id, folder=folder)
+            rows = write.closing_rows(staged)
+            closings = rows if closings is None else closings.unionByName(rows)
+    return closings
+
+
+def _n_tasks(spark: SparkSession, n_bytes: float, task_mb: float) -> int:
+    """Enough tasks that none is long, and several for each core."""
+    return max(4 * spark.sparkContext.defaultParallelism, int(n_bytes / (task_mb * 1e6)))
+
+
+def _report(counts: dict[str, float], table_bytes: int, warehouse: str) -> None:
+    speed = counts["audio_s"] / counts["seconds"]
+    pruned = f", {counts['pruned']:.0f} pruned" if "pruned" in counts else ""
+    print(
+        f"Index {warehouse}\n"
+        f"  files   {counts['new']:.0f} new, {counts['changed']:.0f} changed, "
+        f"{counts['unchanged']:.0f} unchanged{pruned}; "
+        f"of those read {counts['duplicate']:.0f} duplicate, {counts['rejected']:.0f} rejected\n"
+        f"  added   {counts['songs']:.0f} songs, {counts['audio_s'] / 3600:.2f} h, "
+        f"{counts['hashes']:.0f} hashes; {counts['replaced']:.0f} songs dropped\n"
+        f"  table   {table_bytes / 1e6:.1f} MB of fingerprints\n"
+        f"  time    {counts['seconds']:.1f} s, {speed:.0f} s of audio a second"
+    )
+    if counts["rejected"]:
+        print(
+            '  Why files were rejected: sonic sql "SELECT path, stage, error FROM '
+            "sonic.song_files WHERE status = 'rejected'\""
+        )

@@ -1,0 +1,21 @@
+"""`sonic jars`: where Delta's jars are, for `spark-submit --jars "$(sonic jars)"`."""
+
+from __future__ import annotations
+
+import argparse
+
+from sonic_lib.config import Config
+from sonic_lib.jars import delta_jars
+
+HELP = 'print Delta\'s jars, for spark-submit --jars "$(sonic jars)"'
+NEEDS_SPARK = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of this command."""
+
+
+def run(config: Config, args: argparse.Namespace) -> int:
+    """Print the jars, separated by commas."""
+    print(",".join(delta_jars()))
+    return 0

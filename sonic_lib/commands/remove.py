@@ -1,0 +1,65 @@
+"""`sonic remove`: take songs out of the index."""
+
+from __future__ import annotations
+
+import argparse
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib import runs, tables
+from sonic_lib.audio.files import given_name, relative_path
+from sonic_lib.config import Config
+from sonic_lib.errors import UsageError
+from sonic_lib.index import write
+from sonic_lib.schemas import SONG_FILES, SONGS
+
+HELP = "take songs out of the index"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of this command."""
+    parser.add_argument(
+        "songs", nargs="+", metavar="SONG", help="song_id, or path of a file as it was indexed"
+    )
+
+
+def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
+    """Delete the songs, their fingerprints and the record of their files."""
+    warehouse = config.warehouse
+    files = tables.read(spark, warehouse, SONG_FILES).filter("song_id IS NOT NULL")
+    songs = tables.read(spark, warehouse, SONGS)
+    chosen = _chosen(files, songs, args.songs).persist()
+    found = {row.given for row in chosen.select("given").distinct().collect()}
+    unknown = [given for given in args.songs if given not in found]
+    if unknown:
+        raise UsageError(
+            f"No song in {warehouse} has the id or path {', '.join(map(repr, unknown))}; nothing "
+            'was removed. sonic sql "SELECT song_id, path FROM sonic.song_files" lists them.'
+        )
+    with runs.recorded(spark, warehouse, job="remove", config=config) as this_run:
+        ids = chosen.select("song_id").distinct()
+        this_run.counts["songs"] = ids.count()
+        write.delete_songs(ids, warehouse)
+        tables.delete_keys(ids, warehouse, SONG_FILES, key="song_id")
+    print(
+        f"{this_run.counts['songs']:.0f} songs removed from {warehouse}. Indexing a folder that "
+        "still holds their files brings them back."
+    )
+    return 0
+
+
+def _chosen(files: DataFrame, songs: DataFrame, given: list[str]) -> DataFrame:
+    """Songs by what the user wrote: given, song_id."""
+    spark = files.sparkSession
+    wanted = spark.createDataFrame(
+        [(text, given_name(text)) for text in given], "given string, name string"
+    )
+    names = (
+        files.select("song_id", F.explode(F.array("path", relative_path())).alias("name"))
+        .unionByName(songs.select("song_id", F.col("song_id").cast("string").alias("name")))
+        .distinct()
+    )
+    by_text = wanted.join(names, wanted.given == names.name).select("given", "song_id")
+    by_path = wanted.join(names, "name").select("given", "song_id")
+    return by_text.unionByName(by_path).distinct()

@@ -1,0 +1,117 @@
+"""The configuration: one YAML file, checked before Spark starts.
+
+Settings come from the defaults below, then the file (`--config`), then `--set key=value`.
+conf/sonic.yaml lists them all with their meaning.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sonic_lib.errors import ConfigError
+from sonic_lib.fingerprint.params import FingerprintParams
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FingerprintConfig(_Section):
+    """What a fingerprint is; fixed for the life of a table."""
+
+    min_hz: float = Field(FingerprintParams.min_hz, ge=50, le=5000)
+    max_hz: float = Field(FingerprintParams.max_hz, ge=1000, le=5900)
+    densities_per_s: tuple[Annotated[int, Field(ge=1, le=200)], ...] = Field(
+        FingerprintParams.densities_per_s, min_length=1
+    )
+    prefix_bits: int = Field(4, ge=0, le=12)
+
+    @model_validator(mode="after")
+    def _check(self) -> FingerprintConfig:
+        if self.max_hz < self.min_hz + 500:
+            raise ValueError("max_hz must be at least 500 Hz above min_hz")
+        if list(self.densities_per_s) != sorted(set(self.densities_per_s)):
+            raise ValueError("densities_per_s must ascend")
+        return self
+
+    def params(self) -> FingerprintParams:
+        """Return the part that travels to the executors."""
+        return FingerprintParams(self.min_hz, self.max_hz, self.densities_per_s)
+
+
+class IndexConfig(_Section):
+    """How songs are indexed."""
+
+    min_duration_s: float = Field(3.0, ge=0)
+    task_mb: float = Field(16.0, gt=0)
+    batch_gb: float = Field(64.0, gt=0)
+
+
+class IdentifyConfig(_Section):
+    """How clips are identified."""
+
+    false_accept_rate: float = Field(0.01, gt=0, lt=1)
+    max_rows_per_hash: int = Field(10_000, ge=1)
+
+
+class Config(_Section):
+    """Everything a user may set."""
+
+    warehouse: str = "sonic-warehouse"
+    fingerprint: FingerprintConfig = FingerprintConfig()
+    index: IndexConfig = IndexConfig()
+    identify: IdentifyConfig = IdentifyConfig()
+
+
+def load_config(path: str | None = None, overrides: list[str] | None = None) -> Config:
+    """Read and check the configuration.
+
+    Parameters
+    ----------
+    path : str, optional
+        A YAML file.
+    overrides : list of str
+        ``key=value`` pairs such as ``index.task_mb=32``; values are YAML.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or a key or value is not valid.
+    """
+    settings = _read_yaml(path) if path else {}
+    for override in overrides or []:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {override!r}: expected key=value, as in index.task_mb=32.")
+        *sections, name = key.strip().split(".")
+        place = settings
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"--set {override!r}: {section!r} is no section.")
+        place[name] = yaml.safe_load(value)
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, p['loc'])) or 'the file'}: {p['msg']} (given: {p['input']!r})"
+            for p in error.errors()
+        ]
+        raise ConfigError(
+            f"The configuration{f' {path}' if path else ''} is not valid: {'; '.join(problems)}. "
+            "conf/sonic.yaml lists all settings."
+        ) from error
+
+
+def _read_yaml(path: str) -> dict:
+    try:
+        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"The configuration {path} cannot be read: {error}.") from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"The configuration {path} must be a mapping of settings to values.")
+    return settings

@@ -1,0 +1,1 @@
+"""Landmark fingerprints: samples -> spectrogram -> landmarks -> (hash, frame)."""

@@ -1,0 +1,103 @@
+"""One audio file to rows: the work that an executor does for it.
+
+I/O, without Spark: whatever goes wrong with a file becomes a row that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonic_lib.audio.decode import content_sha256, open_audio, stream_mono
+from sonic_lib.audio.tags import read_tags
+from sonic_lib.errors import DecodeError
+from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
+from sonic_lib.fingerprint.stream import stream_hashes
+
+SILENCE_DBFS = -60.0  # a recording whose loudest sample is below holds nothing to find
+
+
+def digest_row(row: dict) -> dict:
+    """Add content_sha256, song_id and error to a row of `schemas.FILES`."""
+    try:
+        with open_audio(row["path"]) as file:
+            sha256 = content_sha256(file)
+        return row | {"content_sha256": sha256, "song_id": int(sha256[:16], 16) >> 1}
+    except DecodeError as error:
+        return row | {"error": str(error)}
+    except OSError as error:
+        return row | {"error": error.strerror or str(error)}
+
+
+def extract_rows(
+    path: str, *, params: FingerprintParams, query: bool, min_duration_s: float
+) -> Iterator[dict]:
+    """Fingerprint one file.
+
+    Parameters
+    ----------
+    path : str
+        A local path or URI.
+    query : bool
+        Give the many hashes to look up, instead of the few to store.
+    min_duration_s : float
+        Shorter files are rejected.
+
+    Yields
+    ------
+    dict
+        Rows of `schemas.EXTRACTS`: hashes stretch by stretch, then the closing row, with
+        stage and error if the file is to be rejected (and its hashes forgotten).
+    """
+    closing = {"path": path}
+    try:
+        with open_audio(path) as file:
+            closing |= vars(read_tags(file, name=path))
+            file.seek(0)
+            info, blocks = stream_mono(file, sample_rate_hz=SAMPLE_RATE_HZ)
+            closing |= {"sample_rate_hz": info.sample_rate_hz, "codec": info.codec}
+            meter = _Meter(blocks)
+            n_fingerprints = 0
+            for hashes, frames in stream_hashes(meter, params=params, query=query):
+                n_fingerprints += len(hashes)
+                yield {"path": path, "hashes": hashes, "frames": frames}
+            closing |= {"duration_s": meter.duration_s, "n_fingerprints": n_fingerprints}
+            _check_content(meter, n_fingerprints, min_duration_s)
+    except DecodeError as error:
+        closing |= {"stage": error.stage, "error": str(error)}
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        closing |= {"stage": "decode", "error": f"{type(error).__name__}: {error}"}
+    yield closing
+
+
+class _Meter:
+    """Passes blocks on and measures them."""
+
+    def __init__(self, blocks: Iterable[NDArray[np.float32]]) -> None:
+        self._blocks = blocks
+        self._n_samples = 0
+        self.peak = 0.0
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        for block in self._blocks:
+            self._n_samples += block.size
+            if block.size:
+                self.peak = max(self.peak, float(block.max()), -float(block.min()))
+            yield block
+
+    @property
+    def duration_s(self) -> float:
+        return self._n_samples / SAMPLE_RATE_HZ
+
+
+def _check_content(meter: _Meter, n_fingerprints: int, min_duration_s: float) -> None:
+    if meter.duration_s < min_duration_s:
+        raise DecodeError(
+            "content", f"too short: {meter.duration_s:.2f} s, at least {min_duration_s:g} s needed"
+        )
+    if meter.peak < 10 ** (SILENCE_DBFS / 20):
+        raise DecodeError("content", f"silent: no sample above {SILENCE_DBFS:g} dBFS")
+    if n_fingerprints == 0:
+        raise DecodeError("content", "no landmarks: the sound has no structure to recognise")

@@ -1,0 +1,113 @@
+"""Saliency to landmarks: the constellation of a recording.
+
+Conventions
+-----------
+Landmarks are an array of shape (n, 4), float64, ordered by frame (in single precision the
+place of a landmark would depend a little on where the audio was cut into blocks):
+
+======== =====================================================================
+FRAME    time, in frames of 32 ms, interpolated between frames
+BIN      frequency, in bins of 15.625 Hz from 0 Hz, interpolated between bins
+STRENGTH saliency plus a share of the level; only compared, never stored
+RANK     number of stronger landmarks within one second to either side
+======== =====================================================================
+
+RANK makes density a property of each landmark: the constellation with d landmarks a
+second is those with RANK < 2 d.  It does not depend on where the recording starts or
+ends, so a clip and its song keep the same ones.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from sonic_lib.fingerprint.params import FRAMES_PER_S, FingerprintParams
+from sonic_lib.fingerprint.spectrogram import log_spectrogram, saliency
+
+FRAME, BIN, STRENGTH, RANK = range(4)
+
+MIN_SALIENCY = 2.5 / 3  # local standard deviations
+REACH_FRAMES, REACH_BINS = 3, 2  # a landmark is the maximum of this neighbourhood
+# Loud landmarks survive noise.  A share of the level in the ranking (measured: 0 is
+# better in no condition, 0.1 and above cost rooms and telephones).
+LEVEL_SHARE = 0.05
+RANK_WINDOW_FRAMES = FRAMES_PER_S
+
+
+def find_landmarks(samples: NDArray[np.float32], *, params: FingerprintParams) -> NDArray:
+    """Find the landmarks of a stretch of audio.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n,), float32]
+        Mono samples at 12 kHz.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_landmarks, 4), float64]
+        FRAME, BIN, STRENGTH and RANK, ordered by FRAME; at most the densest of
+        `params.densities_per_s` a second.
+    """
+    levels = log_spectrogram(samples, params=params)
+    if len(levels) < 2 * REACH_FRAMES + 1:
+        return np.zeros((0, 4))
+    salient, smoothed = saliency(levels)
+    found = _local_maxima(salient, smoothed)
+    found = found[np.argsort(found[:, FRAME], kind="stable")]
+    _rank(found)
+    found = found[found[:, RANK] < 2 * params.densities_per_s[-1]]
+    found[:, BIN] += params.first_bin
+    return found
+
+
+@numba.njit(cache=True)
+def _local_maxima(z, levels):
+    n_frames, n_bins = z.shape
+    found = np.empty((n_frames * n_bins // 8 + 1, 4), np.float64)
+    n = 0
+    for t in range(1, n_frames - 1):
+        for f in range(1, n_bins - 1):
+            v = z[t, f]
+            if v < MIN_SALIENCY or v <= z[t, f - 1] or v < z[t, f + 1]:
+                continue
+            highest = True
+            for a in range(max(0, t - REACH_FRAMES), min(n_frames, t + REACH_FRAMES + 1)):
+                for b in range(max(0, f - REACH_BINS), min(n_bins, f + REACH_BINS + 1)):
+                    # Of equal cells the first one is the maximum.
+                    if z[a, b] > v or (z[a, b] == v and (a < t or (a == t and b < f))):
+                        highest = False
+                        break
+                if not highest:
+                    break
+            if highest:
+                found[n, 0] = t + _vertex(z[t - 1, f], v, z[t + 1, f])
+                found[n, 1] = f + _vertex(z[t, f - 1], v, z[t, f + 1])
+                found[n, 2] = v + LEVEL_SHARE * levels[t, f]
+                found[n, 3] = 0
+                n += 1
+    return found[:n].copy()
+
+
+@numba.njit(cache=True)
+def _vertex(left, middle, right):
+    """Place of the maximum of a parabola through three points, in -0.5..0.5."""
+    curvature = left - 2 * middle + right
+    return 0.5 * (left - right) / curvature if curvature < 0 else 0.0
+
+
+@numba.njit(cache=True)
+def _rank(landmarks):
+    first = 0
+    for i in range(len(landmarks)):
+        frame, strength = landmarks[i, 0], landmarks[i, 2]
+        while landmarks[first, 0] < frame - RANK_WINDOW_FRAMES:
+            first += 1
+        stronger = 0
+        for j in range(first, len(landmarks)):
+            if landmarks[j, 0] > frame + RANK_WINDOW_FRAMES:
+                break
+            if landmarks[j, 2] > strength or (landmarks[j, 2] == strength and j < i):
+                stronger += 1
+        landmarks[i, 3] = stronger

@@ -1,0 +1,53 @@
+"""The numbers that decide what a fingerprint is.
+
+Two tables can be joined only when they were made with the same numbers, so all of
+them travel together, as one value, into the table's properties.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+SAMPLE_RATE_HZ = 12_000
+WINDOW_SAMPLES = 768  # 64 ms, 15.625 Hz a bin
+HOP_SAMPLES = 384  # 32 ms a frame
+FRAME_S = HOP_SAMPLES / SAMPLE_RATE_HZ
+FRAMES_PER_S = SAMPLE_RATE_HZ / HOP_SAMPLES
+BIN_HZ = SAMPLE_RATE_HZ / WINDOW_SAMPLES
+
+# Changed whenever the same samples and settings would give other hashes.
+ALGORITHM = "contrast-triangles-1"
+
+
+@dataclass(frozen=True)
+class FingerprintParams:
+    """What a user may choose about fingerprints.
+
+    Parameters
+    ----------
+    min_hz, max_hz : float
+        The band in which landmarks are looked for, within 0..6000 Hz.
+    densities_per_s : tuple of int, ascending
+        Landmark densities (1/s) at which the constellation is triangulated.  The sparse
+        levels join strong landmarks that survive noise, the dense ones give detail.
+        A second of audio gives about 1.6 hashes for each unit of their sum.
+    """
+
+    min_hz: float = 400.0
+    max_hz: float = 5470.0
+    densities_per_s: tuple[int, ...] = (8, 16, 32)
+
+    @property
+    def first_bin(self) -> int:
+        """Index of the lowest spectrogram bin in the band."""
+        return round(self.min_hz / BIN_HZ)
+
+    @property
+    def last_bin(self) -> int:
+        """Index one past the highest spectrogram bin in the band."""
+        return round(self.max_hz / BIN_HZ)
+
+    def to_json(self) -> str:
+        """Return a canonical text: equal texts mean that fingerprints can be compared."""
+        return json.dumps({"algorithm": ALGORITHM, **asdict(self)}, sort_keys=True)

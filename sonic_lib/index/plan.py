@@ -1,0 +1,111 @@
+"""What an index run has to do: DataFrame -> DataFrame, no actions.
+
+Conventions
+-----------
+``files`` has the columns of `schemas.FILES`, ``known`` is the table song_files, ``digests``
+has the columns of `schemas.DIGESTS`.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+_IDENTITY = ["path", "size_bytes", "modified_at"]
+
+
+def changed_files(files: DataFrame, *, known: DataFrame, retry_rejected: bool) -> DataFrame:
+    """Files that are new or were touched since they were last read; with a column is_new."""
+    settled = known.filter("status <> 'rejected'") if retry_rejected else known
+    return (
+        files.join(settled.select(*_IDENTITY), _IDENTITY, "left_anti")
+        .join(known.select("path", F.lit(False).alias("is_new")), "path", "left")
+        .fillna(True, ["is_new"])
+    )
+
+
+def new_songs(digests: DataFrame, *, songs: DataFrame) -> DataFrame:
+    """One file for each content that is not in the index yet."""
+    return (
+        digests.filter("error IS NULL")
+        .groupBy("song_id", "content_sha256")
+        .agg(F.min_by(F.struct("path", "size_bytes"), "path").alias("file"))
+        .select("song_id", "content_sha256", "file.*")
+        .join(songs.select("song_id"), "song_id", "left_anti")
+    )
+
+
+def song_files(
+    digests: DataFrame, *, songs: DataFrame, known: DataFrame, rejects: DataFrame
+) -> DataFrame:
+    """Say of every file that was read what became of it.
+
+    Parameters
+    ----------
+    songs : DataFrame with song_id
+        All songs of the index, those of this run among them.
+    rejects : DataFrame with song_id, stage, error
+        Contents that could not be used.
+
+    Returns
+    -------
+    DataFrame
+        The columns of schemas.SONG_FILES without run_id and seen_at.
+    """
+    taken = (
+        known.filter("status = 'indexed'")
+        .join(digests.select("path"), "path", "left_anti")
+        .select("song_id", F.lit(True).alias("has_file"))
+        .distinct()
+    )
+    turn = F.row_number().over(Window.partitionBy("song_id").orderBy("path"))
+    stored = songs.select("song_id", F.lit(True).alias("stored"))
+    judged = (
+        digests.withColumnRenamed("error", "open_error")
+        .join(rejects.select("song_id", "stage", "error"), "song_id", "left")
+        .join(stored, "song_id", "left")
+        .join(taken, "song_id", "left")
+        .withColumn("turn", turn)
+    )
+    status = (
+        F.when(F.col("stored").isNull(), "rejected")
+        .when((F.col("turn") == 1) & F.col("has_file").isNull(), "indexed")
+        .otherwise("duplicate")
+    )
+    return judged.select(
+        "path",
+        "root",
+        F.when(F.col("stored"), F.col("song_id")).alias("song_id"),
+        "size_bytes",
+        "modified_at",
+        status.alias("status"),
+        F.when(F.col("open_error").isNotNull(), "open").otherwise(F.col("stage")).alias("stage"),
+        F.coalesce("open_error", "error").alias("error"),
+    )
+
+
+def abandoned_songs(known: DataFrame, *, gone: DataFrame, digests: DataFrame) -> DataFrame:
+    """Songs that no file will hold any more: song_id.
+
+    Parameters
+    ----------
+    gone : DataFrame with path
+        Files that were deleted, or whose content is another now.
+    digests : DataFrame with song_id
+        What the files that were read hold now.
+    """
+    held = known.filter("song_id IS NOT NULL")
+    before = held.join(gone.select("path"), "path", "left_semi").select("song_id").distinct()
+    elsewhere = held.join(gone.select("path"), "path", "left_anti").select("song_id")
+    kept = elsewhere.unionByName(digests.filter("error IS NULL").select("song_id"))
+    return before.join(kept, "song_id", "left_anti")
+
+
+def pruned_files(known: DataFrame, *, files: DataFrame, roots: list[str]) -> DataFrame:
+    """Known files below the given folders that are not there any more."""
+    below = F.lit(False)
+    for root in roots:
+        below = (
+            below | (F.col("path") == root) | F.startswith("path", F.lit(root.rstrip("/") + "/"))
+        )
+    return known.filter(below).join(files.select("path"), "path", "left_anti")

@@ -1,0 +1,1 @@
+"""Clip hashes and the fingerprint table to ranked, judged candidates."""

@@ -1,0 +1,93 @@
+"""From the best candidates of a clip to an answer, or to none.
+
+Method
+------
+Every song of a large index shares some hashes with every clip by chance.  The evidence of
+the songs that are not in the clip falls off nearly exponentially, so by Rényi's
+representation of order statistics the gap below the j best of them, times j, is exponential
+with the scale of that fall.  The scale is estimated from the candidates further down, in
+the very index and for the very clip: no training, and no drift when the index grows.
+
+The score is the largest such gap for j = 1, 2, 3, in units of that scale; j > 1 is for
+recordings that the index holds more than once, and pays for the choice.  Songs share drum
+loops and samples, so real unknown clips have a heavier tail than the model: the p-value is
+exp(-score / TAIL), with TAIL fitted to held-out unknown songs (benchmarks/results).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+N_CANDIDATES = 28  # songs whose evidence tells the scale of chance
+MAX_COPIES = 3
+MIN_SCALE = 4.0  # nats; less than half of what one shared hash says
+TAIL = 2.5
+
+
+def score_candidates(evidence: NDArray[np.float64], *, chance: float) -> NDArray[np.float64]:
+    """Score the candidates of one clip.
+
+    Parameters
+    ----------
+    evidence : np.ndarray [shape=(n,), nats]
+        In descending order.
+    chance : float >= 0, nats
+        What a song reaches by chance anyway; stands in for songs that a small index lacks.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,)]
+        Scores, in descending order.
+    """
+    n = min(len(evidence), N_CANDIDATES)
+    ranked = np.full(N_CANDIDATES + MAX_COPIES + 1, chance)
+    ranked[:n] = evidence[:n]
+    gaps = np.zeros(N_CANDIDATES)
+    for j in range(1, N_CANDIDATES):
+        rest = ranked[j:N_CANDIDATES]
+        scale = max(float(np.mean(rest - ranked[N_CANDIDATES - 1])), MIN_SCALE)
+        copies = min(j, MAX_COPIES)
+        gaps[j - 1] = copies * (ranked[j - 1] - ranked[j]) / scale
+        if 1 < j <= MAX_COPIES:
+            gaps[j - 1] -= np.log(MAX_COPIES)
+    n_copies = 1 + int(np.argmax(gaps[:MAX_COPIES]))
+    # Copies of the recording share its score, by their evidence; the others keep their own gap.
+    best = max(gaps[n_copies - 1], 0.0)
+    scores = gaps[:n].copy()
+    scores[:n_copies] = best * (evidence[:n_copies] / evidence[0])
+    return np.minimum.accumulate(np.maximum(scores, 0.0))
+
+
+def p_values(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Chance that a clip of a song that is not in the index scores this high."""
+    return np.exp(-np.asarray(scores) / TAIL)
+
+
+def judge_clip(
+    candidates: pd.DataFrame, *, chance: float, false_accept_rate: float, n_listed: int
+) -> pd.DataFrame:
+    """Rank and judge the candidates of one clip.
+
+    Parameters
+    ----------
+    candidates : pandas.DataFrame
+        Rows of `candidates.best_songs` for one clip.
+    false_accept_rate : float in 0..1
+        Accept a candidate whose p-value is at most this.
+    n_listed : int >= 1
+        How many candidates to list.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The listed candidates with rank, score, p_value and accepted.
+    """
+    ranked = candidates.sort_values(["evidence", "song_id"], ascending=[False, True])
+    ranked = ranked.head(N_CANDIDATES).reset_index(drop=True)
+    ranked["score"] = score_candidates(ranked["evidence"].to_numpy(), chance=chance)
+    ranked["p_value"] = p_values(ranked["score"].to_numpy())
+    ranked["accepted"] = ranked["p_value"] <= false_accept_rate
+    ranked["rank"] = np.arange(1, len(ranked) + 1, dtype=np.int32)
+    return ranked.head(n_listed)

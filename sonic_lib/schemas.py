@@ -1,0 +1,177 @@
+"""Every table: its columns with comments and units, its key, its partitioning.
+
+Nothing else in the repository declares a stored column.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.sql.types import (
+    ArrayType,
+    BooleanType,
+    DataType,
+    DateType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    MapType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+DATABASE = "sonic"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the warehouse."""
+
+    name: str
+    comment: str
+    schema: StructType
+    partitioned_by: tuple[str, ...] = ()
+
+
+def _column(name: str, kind: DataType, comment: str) -> StructField:
+    return StructField(name, kind, True, {"comment": comment})
+
+
+SONGS = Table(
+    "songs",
+    "One row a distinct recording. A fingerprint counts only when its song stands here.",
+    StructType(
+        [
+            _column("song_id", LongType(), "First 63 bits of content_sha256"),
+            _column("content_sha256", StringType(), "SHA-256 of the file's bytes, hexadecimal"),
+            _column("title", StringType(), "From the tags, else the file's name"),
+            _column("artist", StringType(), "From the tags"),
+            _column("album", StringType(), "From the tags"),
+            _column("genre", StringType(), "From the tags"),
+            _column("release_year", IntegerType(), "From the tags"),
+            _column("duration_s", DoubleType(), "Length of the decoded audio in seconds"),
+            _column("sample_rate_hz", IntegerType(), "Sample rate of the file in Hz"),
+            _column("codec", StringType(), "Container and codec of the file"),
+            _column("n_fingerprints", LongType(), "Rows in fingerprints for this song"),
+            _column("run_id", StringType(), "Run that indexed it"),
+            _column("indexed_at", TimestampType(), "When it was indexed (UTC)"),
+        ]
+    ),
+)
+
+SONG_FILES = Table(
+    "song_files",
+    "One row a path seen by an index run, also of files that were rejected.",
+    StructType(
+        [
+            _column("path", StringType(), "Full path or URI of the file; the key"),
+            _column("root", StringType(), "The folder given to index in which it was found"),
+            _column("song_id", LongType(), "The song it holds; null if rejected"),
+            _column("size_bytes", LongType(), "Size of the file in bytes"),
+            _column("modified_at", TimestampType(), "Last change of the file (UTC)"),
+            _column(
+                "status",
+                StringType(),
+                "indexed, duplicate (same bytes as another path) or rejected",
+            ),
+            _column("stage", StringType(), "Where it was rejected: open, decode or content"),
+            _column("error", StringType(), "Why it was rejected"),
+            _column("run_id", StringType(), "Run that last read it"),
+            _column("seen_at", TimestampType(), "When it was last read (UTC)"),
+        ]
+    ),
+)
+
+FINGERPRINTS = Table(
+    "fingerprints",
+    "One row a landmark hash of a song, sorted by (hash, song_id, offset_frames) in each file.",
+    StructType(
+        [
+            _column("hash_prefix", IntegerType(), "The first bits of hash; the partition"),
+            _column("hash", LongType(), "40-bit hash of a triangle of three landmarks"),
+            _column("song_id", LongType(), "The song it occurs in"),
+            _column("offset_frames", IntegerType(), "Where in the song, in frames of 32 ms"),
+        ]
+    ),
+    ("hash_prefix",),
+)
+
+MATCHES = Table(
+    "matches",
+    "One row a clip and candidate song, ranked; a clip without an answer has one row too.",
+    StructType(
+        [
+            _column("run_id", StringType(), "Run that identified the clip"),
+            _column("run_date", DateType(), "Date of the run (UTC); the partition"),
+            _column("clip_path", StringType(), "Full path or URI of the clip"),
+            _column("clip_start_s", DoubleType(), "Start of the matched part of the clip (s)"),
+            _column("clip_end_s", DoubleType(), "End of the matched part of the clip (s)"),
+            _column("rank", IntegerType(), "1 for the best candidate"),
+            _column("song_id", LongType(), "The candidate; null if there is none"),
+            _column("offset_s", DoubleType(), "Place in the song of the part's first sample (s)"),
+            _column("speed", DoubleType(), "Speed of the clip relative to the song, 1 = equal"),
+            _column("n_votes", LongType(), "Hashes that agree on this song and offset"),
+            _column("score", DoubleType(), "Evidence beyond chance; comparable across clips"),
+            _column("p_value", DoubleType(), "Chance that an unknown clip scores this high"),
+            _column("accepted", BooleanType(), "Whether the candidate is taken as the answer"),
+            _column("error", StringType(), "Why the clip could not be read; else null"),
+        ]
+    ),
+    ("run_date",),
+)
+
+RUNS = Table(
+    "runs",
+    "One row a job run.",
+    StructType(
+        [
+            _column("run_id", StringType(), "The run"),
+            _column("job", StringType(), "The command"),
+            _column("status", StringType(), "running, done or failed"),
+            _column("started_at", TimestampType(), "Start (UTC)"),
+            _column("ended_at", TimestampType(), "End (UTC); null while running or when killed"),
+            _column("counts", MapType(StringType(), DoubleType()), "What it read, wrote, rejected"),
+            _column("config", StringType(), "The whole configuration as JSON"),
+            _column("code_version", StringType(), "Version of Sonic Signature"),
+        ]
+    ),
+)
+
+TABLES = (SONGS, SONG_FILES, FINGERPRINTS, MATCHES, RUNS)
+
+# ---- frames between stages; never stored beyond a run ----
+
+FILES = StructType(
+    [
+        _column("path", StringType(), "Full path or URI"),
+        _column("root", StringType(), "The folder given in which it was found"),
+        _column("size_bytes", LongType(), "Size in bytes"),
+        _column("modified_at", TimestampType(), "Last change (UTC)"),
+    ]
+)
+
+DIGESTS = StructType(
+    [
+        *FILES,
+        _column("content_sha256", StringType(), "SHA-256 of the bytes; null if unreadable"),
+        _column("song_id", LongType(), "First 63 bits of content_sha256"),
+        _column("error", StringType(), "Why it could not be read"),
+    ]
+)
+
+# A file gives one row a stretch, with hashes, and then one closing row with all the rest.
+EXTRACTS = StructType(
+    [
+        _column("path", StringType(), "The file"),
+        *[f for f in SONGS.schema if f.name in ("song_id", "content_sha256")],
+        _column("hashes", ArrayType(LongType()), "Hashes of one stretch; null in a closing row"),
+        _column("frames", ArrayType(IntegerType()), "Their places in frames of 32 ms"),
+        _column("stage", StringType(), "Where the file was rejected, if it was"),
+        _column("error", StringType(), "Why"),
+        *[f for f in SONGS.schema if f.name in ("title", "artist", "album", "genre")],
+        *[f for f in SONGS.schema if f.name in ("release_year", "duration_s")],
+        *[f for f in SONGS.schema if f.name in ("sample_rate_hz", "codec", "n_fingerprints")],
+    ]
+)

@@ -1,0 +1,260 @@
+"""The only place that builds a SparkSession.
+
+Under `spark-submit`, in a pyspark shell or on Databricks the session belongs to whoever
+started it: resources, master and jars are left alone. Anywhere else a local Spark is started
+inside this process, with Delta's jars, quiet and tidy enough for a laptop's terminal.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sonic_lib.errors import SetupError
+from sonic_lib.jars import COORDINATES, delta_jars
+
+if TYPE_CHECKING:  # pyspark is imported late: `make env` calls check_java before it is installed
+    from py4j.java_gateway import JavaGateway
+    from pyspark import SparkConf
+    from pyspark.sql import SparkSession
+
+MIN_JAVA = 17
+
+_EXTENSIONS = "spark.sql.extensions"
+_DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
+_CATALOG = "spark.sql.catalog.spark_catalog"
+
+# Right everywhere, and no resources: conf/spark-defaults.conf has the same, with the reasons.
+SHARED_CONF = {
+    _EXTENSIONS: _DELTA_EXTENSION,
+    _CATALOG: "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.parquet.compression.codec": "zstd",
+    "spark.executorEnv.OMP_NUM_THREADS": "1",
+    "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
+    "spark.executorEnv.NUMBA_NUM_THREADS": "1",
+}
+
+# The settings of conf/log4j2.properties, for installations that have no conf/.
+LOG4J2 = """\
+rootLogger.level = error
+rootLogger.appenderRef.console.ref = console
+logger.spark.name = org.apache.spark
+logger.spark.level = error
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex{1}
+"""
+
+
+def spark_session(
+    *, app_name: str, master: str | None = None, conf: Mapping[str, str] | None = None
+) -> SparkSession:
+    """Give the running session, or build the one that fits how this process was started.
+
+    Parameters
+    ----------
+    app_name : str
+        The name shown in Spark's pages and logs.
+    master : str, optional
+        For the embedded Spark only: where it runs, all cores of this machine by default.
+    conf : mapping of str to str, optional
+        For the embedded Spark only: further Spark settings, stronger than ours.
+
+    Returns
+    -------
+    SparkSession
+        A session that reads and writes Delta tables.
+
+    Raises
+    ------
+    SetupError
+        If Java or Delta's jars are missing, or the running session was started without Delta.
+    """
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    if SparkContext._active_spark_context is None:
+        if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit's JVM waits for this process
+            _start_submitted(app_name)
+        else:
+            _start_embedded(app_name, master or "local[*]", conf or {})
+    spark = SparkSession.builder.getOrCreate()
+    _check_delta(spark)
+    return spark
+
+
+@contextmanager
+def spark_job(
+    *, app_name: str, master: str | None = None, conf: Mapping[str, str] | None = None
+) -> Iterator[SparkSession]:
+    """Lend a session to a `with` block; stop it afterwards unless it was running before.
+
+    Parameters
+    ----------
+    app_name, master, conf
+        As in `spark_session`.
+
+    Yields
+    ------
+    SparkSession
+        The session.
+    """
+    from pyspark import SparkContext
+
+    borrowed = SparkContext._active_spark_context is not None
+    spark = spark_session(app_name=app_name, master=master, conf=conf)
+    try:
+        yield spark
+    finally:
+        if not borrowed:
+            spark.stop()
+
+
+def check_java() -> None:
+    """Make sure that the Java which Spark will start is new enough.
+
+    Raises
+    ------
+    SetupError
+        If `java` is missing, does not run, or is older than `MIN_JAVA`.
+    """
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home, "bin", "java")) if home else "java"
+    try:
+        said = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
+    except OSError:
+        said = ""
+    version = re.search(r'version "((?:1\.)?(\d+)[^"]*)"', said)
+    if version and int(version[2]) >= MIN_JAVA:
+        return
+    given = f"is version {version[1]}" if version else "was not found or does not run"
+    raise SetupError(
+        f"Spark needs Java {MIN_JAVA} or newer, but {java} {given}. Install a JDK (Debian and "
+        "Ubuntu: the package openjdk-17-jre-headless or newer; macOS: brew install openjdk@21) "
+        "and put its bin folder on PATH or name its folder in JAVA_HOME."
+    )
+
+
+def _start_submitted(app_name: str) -> None:
+    """Start the context in spark-submit's JVM, adding only what the submission left open."""
+    from pyspark import SparkConf, SparkContext
+    from pyspark.java_gateway import launch_gateway
+
+    # The JVM is there already: this connects, unless an earlier session did.
+    gateway = SparkContext._gateway or launch_gateway()
+    conf = SparkConf(_jvm=gateway.jvm).setAppName(app_name)
+    for key, value in SHARED_CONF.items():
+        conf.setIfMissing(key, value)
+    extensions = conf.get(_EXTENSIONS)
+    if _DELTA_EXTENSION not in extensions:
+        conf.set(_EXTENSIONS, f"{extensions},{_DELTA_EXTENSION}")
+    SparkContext(conf=conf, gateway=gateway)
+
+
+def _start_embedded(app_name: str, master: str, extra: Mapping[str, str]) -> None:
+    """Start a local Spark inside this process."""
+    check_java()
+    from pyspark import SparkConf, SparkContext
+
+    # Driver and workers must be one Python, also from a virtual environment not activated.
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    conf = SparkConf(loadDefaults=False).setAppName(app_name).setMaster(master)
+    conf.setAll({**SHARED_CONF, **_embedded_conf(), **extra}.items())
+    # A JVM of an earlier session in this process, stopped by now, is used again.
+    gateway = SparkContext._gateway or _launch_quietly(conf)
+    SparkContext(conf=conf, gateway=gateway)
+
+
+def _embedded_conf() -> dict[str, str]:
+    """Settings for one process on one machine that a person looks at."""
+    scratch = Path(tempfile.mkdtemp(prefix="sonic-signature-"))
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    log4j2 = scratch / "log4j2.properties"
+    log4j2.write_text(LOG4J2)
+    return {
+        "spark.jars": ",".join(delta_jars()),
+        "spark.driver.memory": f"{_driver_memory_mb()}m",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log4j2.as_uri()}",
+        # Nobody else need reach it, and the host's own name may not resolve.
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        # The default of 200 makes small data crawl.
+        "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
+        "spark.databricks.delta.snapshotPartitions": "2",
+        # Else spark-warehouse/, metastore_db/ and derby.log appear in the current folder.
+        "spark.sql.catalogImplementation": "in-memory",
+        "spark.sql.warehouse.dir": (scratch / "warehouse").as_uri(),
+    }
+
+
+def _driver_memory_mb() -> int:
+    """Half of the machine's memory, at most 8 GiB: the Python workers need the rest."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(total // 2**21, 8 * 1024)
+
+
+def _launch_quietly(conf: SparkConf) -> JavaGateway:
+    """Start the JVM with its stderr passed on, except Java's own start-up warnings.
+
+    Spark asks for an incubator module, and newer JDKs dislike what its libraries do: Java says
+    so on every start, means the authors of Spark, and has no option to be silent.
+    """
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.java_gateway import launch_gateway
+
+    reader, writer = os.pipe()
+
+    def forward() -> None:
+        with open(reader, "rb") as lines:
+            for line in lines:
+                if not line.startswith(b"WARNING: "):
+                    os.write(2, line)
+
+    thread = threading.Thread(target=forward, daemon=True)
+    thread.start()
+    try:
+        return launch_gateway(conf, popen_kwargs={"stderr": writer})
+    except PySparkRuntimeError as error:
+        raise SetupError(
+            "Spark's Java process ended before it was ready; its own words stand above. Check "
+            "that the machine has memory to spare and that JAVA_HOME names a complete JDK."
+        ) from error
+    finally:
+        os.close(writer)
+
+
+def _check_delta(spark: SparkSession) -> None:
+    """Make sure that the session can use Delta tables, or say how to start it so."""
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:  # Delta is built in there, under other names
+        return
+    missing = []
+    try:
+        spark._jvm.org.apache.spark.util.Utils.classForName(_DELTA_EXTENSION, True, False)
+    except Exception:  # whatever the JVM's reason: the class cannot be had
+        missing.append(f"--packages {COORDINATES}")
+    if _DELTA_EXTENSION not in spark.conf.get(_EXTENSIONS, ""):
+        missing.append(f"--conf {_EXTENSIONS}={_DELTA_EXTENSION}")
+    if not spark.conf.get(_CATALOG, ""):
+        missing.append(f"--conf {_CATALOG}={SHARED_CONF[_CATALOG]}")
+    if missing:
+        raise SetupError(
+            "The running Spark session was started without Delta Lake, and that cannot be added "
+            f"later. Start it again with {' '.join(missing)} (in place of --packages, a machine "
+            'that has the jars can say --jars "$(python -m sonic_lib.jars)").'
+        )

@@ -1,0 +1,194 @@
+"""The only place that reads and writes Delta tables.
+
+A warehouse is a folder with one Delta table in each subfolder, so the tables can be used
+without any catalogue; `register` makes them known to one by name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from delta.tables import DeltaTable
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.errors import TableError
+from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.schemas import DATABASE, FINGERPRINTS, TABLES, Table
+
+_PARAMS_PROPERTY = "sonic.fingerprint.params"
+_PREFIX_PROPERTY = "sonic.fingerprint.prefix_bits"
+
+
+def resolve(uri: str) -> str:
+    """Make a local path absolute; leave URIs alone."""
+    return uri if "://" in uri or uri.startswith("file:") else str(Path(uri).expanduser().resolve())
+
+
+def location(warehouse: str, table: Table) -> str:
+    """Where a table is."""
+    return f"{warehouse.rstrip('/')}/{table.name}"
+
+
+def exists(spark: SparkSession, warehouse: str, table: Table) -> bool:
+    """Whether the table has been made."""
+    return DeltaTable.isDeltaTable(spark, location(warehouse, table))
+
+
+def create(
+    spark: SparkSession, warehouse: str, *, params: FingerprintParams, prefix_bits: int
+) -> None:
+    """Make the tables that are not there yet.
+
+    Raises
+    ------
+    TableError
+        If the fingerprints that are there were made with other parameters.
+    """
+    for table in TABLES:
+        if exists(spark, warehouse, table):
+            continue
+        builder = (
+            DeltaTable.createIfNotExists(spark)
+            .location(location(warehouse, table))
+            .comment(table.comment)
+            .partitionedBy(*table.partitioned_by)
+        )
+        for field in table.schema:
+            builder = builder.addColumn(
+                field.name, field.dataType, comment=field.metadata["comment"]
+            )
+        if table is FINGERPRINTS:
+            builder = builder.property(_PARAMS_PROPERTY, params.to_json())
+            builder = builder.property(_PREFIX_PROPERTY, str(prefix_bits))
+        builder.execute()
+    check_params(spark, warehouse, params=params)
+
+
+def check_params(spark: SparkSession, warehouse: str, *, params: FingerprintParams) -> None:
+    """Refuse a fingerprint table that was made with other parameters.
+
+    Raises
+    ------
+    TableError
+        If there is no table, or its parameters differ.
+    """
+    made_with = _property(spark, warehouse, _PARAMS_PROPERTY)
+    if made_with != params.to_json():
+        raise TableError(
+            f"The fingerprints in {warehouse} were made with {made_with}, but this run is set to "
+            f"{params.to_json()}. Hashes of the two cannot be compared: use the settings of the "
+            "table, or index into another warehouse."
+        )
+
+
+def prefix_bits(spark: SparkSession, warehouse: str) -> int:
+    """How many bits of a hash are its prefix in this warehouse."""
+    return int(_property(spark, warehouse, _PREFIX_PROPERTY))
+
+
+def read(spark: SparkSession, warehouse: str, table: Table) -> DataFrame:
+    """Read a table.
+
+    Raises
+    ------
+    TableError
+        If it does not exist.
+    """
+    if not exists(spark, warehouse, table):
+        raise TableError(
+            f"There is no table {table.name} in {warehouse}. Give the --warehouse that was "
+            "indexed into, or make one with `sonic index FOLDER`."
+        )
+    return spark.read.format("delta").load(location(warehouse, table))
+
+
+def append(rows: DataFrame, warehouse: str, table: Table) -> None:
+    """Add rows."""
+    _fit(rows, table).write.format("delta").mode("append").save(location(warehouse, table))
+
+
+def upsert(rows: DataFrame, warehouse: str, table: Table, *, key: str) -> None:
+    """Add rows; a row whose key is there already is replaced."""
+    (
+        DeltaTable.forPath(rows.sparkSession, location(warehouse, table))
+        .alias("old")
+        .merge(_fit(rows, table).alias("new"), f"old.{key} = new.{key}")
+        .whenMatchedUpdateAll()
+        .whenNotMatchedInsertAll()
+        .execute()
+    )
+
+
+def delete_keys(keys: DataFrame, warehouse: str, table: Table, *, key: str) -> None:
+    """Delete the rows whose key is among the given ones."""
+    (
+        DeltaTable.forPath(keys.sparkSession, location(warehouse, table))
+        .alias("old")
+        .merge(keys.select(key).distinct().alias("gone"), f"old.{key} = gone.{key}")
+        .whenMatchedDelete()
+        .execute()
+    )
+
+
+def optimize(spark: SparkSession, warehouse: str, table: Table) -> None:
+    """Compact small files."""
+    DeltaTable.forPath(spark, location(warehouse, table)).optimize().executeCompaction()
+
+
+def live_bytes(spark: SparkSession, warehouse: str, table: Table) -> int:
+    """Bytes of the table's current files, without older versions."""
+    detail = DeltaTable.forPath(spark, location(warehouse, table)).detail()
+    return detail.select("sizeInBytes").first()[0]
+
+
+def register(spark: SparkSession, warehouse: str) -> list[str]:
+    """Make the tables known to the session's catalogue as sonic.<name>; repeatable.
+
+    Returns
+    -------
+    list of str
+        The names of the tables that exist.
+    """
+    spark.sql(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
+    names = []
+    for table in TABLES:
+        if exists(spark, warehouse, table):
+            name = f"{DATABASE}.{table.name}"
+            place = location(warehouse, table)
+            if spark.catalog.tableExists(name) and _location_of(spark, name) != place:
+                spark.sql(f"DROP TABLE {name}")  # external: the data stay
+            quoted = place.replace("\\", "\\\\").replace("'", "\\'")
+            spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{quoted}'")
+            names.append(name)
+    return names
+
+
+def _location_of(spark: SparkSession, name: str) -> str:
+    place = spark.sql(f"DESCRIBE DETAIL {name}").select("location").first()[0]
+    return place.removeprefix("file:")
+
+
+def _property(spark: SparkSession, warehouse: str, name: str) -> str:
+    if not exists(spark, warehouse, FINGERPRINTS):
+        raise TableError(
+            f"There are no fingerprints in {warehouse}. Give the --warehouse that was indexed "
+            "into, or make one with `sonic index FOLDER`."
+        )
+    detail = DeltaTable.forPath(spark, location(warehouse, FINGERPRINTS)).detail()
+    properties = detail.select("properties").first()[0]
+    if name not in properties:
+        raise TableError(
+            f"The table fingerprints in {warehouse} lacks the property {name}: it was not made "
+            "by Sonic Signature. Index into another warehouse."
+        )
+    return properties[name]
+
+
+def _fit(rows: DataFrame, table: Table) -> DataFrame:
+    """Order and cast the columns as declared; a missing one is an error here, not a null."""
+    missing = set(table.schema.names) - set(rows.columns)
+    if missing:
+        raise TableError(f"Rows for {table.name} lack {', '.join(sorted(missing))}.")
+    columns: list[Column] = [F.col(f.name).cast(f.dataType).alias(f.name) for f in table.schema]
+    return rows.select(*columns)

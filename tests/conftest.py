@@ -1,0 +1,55 @@
+"""Fixtures for all tests: a shared Spark session, a seeded generator, an empty warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@pytest.fixture(scope="session")
+def _spark_session() -> Iterator[SparkSession]:
+    """One session for the run: made on first use, so that unit tests never start a JVM."""
+    from sonic_lib.session import spark_job
+
+    conf = {
+        # Tiny frames: each shuffle partition is a task, each task costs more than its data.
+        "spark.sql.shuffle.partitions": "2",
+        # Adaptive plans re-plan every stage: time without a gain at this size.
+        "spark.sql.adaptive.enabled": "false",
+        # Enough for tests, and leaves room beside other runs.
+        "spark.driver.memory": "2g",
+    }
+    with spark_job(app_name="tests", master="local[2]", conf=conf) as spark:
+        yield spark
+
+
+@pytest.fixture
+def spark(_spark_session: SparkSession) -> Iterator[SparkSession]:
+    """The shared session, whose catalog each test finds empty."""
+    yield _spark_session
+    _spark_session.catalog.clearCache()
+    for table in _spark_session.catalog.listTables():
+        if table.isTemporary:
+            _spark_session.catalog.dropTempView(table.name)
+    for database in _spark_session.catalog.listDatabases():
+        if database.name != "default":
+            _spark_session.sql(f"DROP DATABASE `{database.name}` CASCADE")
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> str:
+    """The root of a warehouse that does not exist yet, with a name that needs quoting."""
+    return str(tmp_path / "ware house")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers, the same in every run."""
+    return np.random.default_rng(seed=440)

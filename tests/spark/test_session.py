@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyspark
+import pytest
+
+from sonic_lib import session
+from sonic_lib.errors import SetupError
+from sonic_lib.jars import delta_jars
+
+ROOT = Path(__file__).parents[2]
+SPARK_HOME = Path(pyspark.__file__).parent
+
+# Scripts for a process of their own, as a session is one a process.
+WRITE_AND_READ = """
+import os, sys
+from sonic_lib.session import spark_job
+with spark_job(app_name="from outside") as spark:
+    spark.sql(f"CREATE TABLE t USING delta LOCATION '{sys.argv[1]}' AS SELECT id FROM range(7)")
+    threads = spark.range(1).rdd.map(lambda _: os.environ["OMP_NUM_THREADS"]).first()
+    print(spark.table("t").count(), threads, spark.conf.get("spark.master"))
+"""
+WITHOUT_DELTA = """
+from pyspark.sql import SparkSession
+from sonic_lib.errors import SetupError
+from sonic_lib.session import spark_session
+SparkSession.builder.master("local[1]").getOrCreate()
+try:
+    spark_session(app_name="too late")
+except SetupError as error:
+    print(error)
+"""
+
+
+def run(command, folder, **env):
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable, **env}
+    return subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, text=True, check=True
+    )
+
+
+def settings(path):
+    """Read a properties file, `key = value` or `key value`, without its comments."""
+    lines = (line.strip() for line in path.read_text().splitlines())
+    pairs = (re.split(r"\s*=\s*|\s+", line, maxsplit=1) for line in lines if line[:1] not in "#")
+    return dict(pairs)
+
+
+def test_conf_folder_says_the_same_as_the_code(tmp_path):
+    assert settings(ROOT / "conf" / "spark-defaults.conf") == session.SHARED_CONF
+    (tmp_path / "log4j2").write_text(session.LOG4J2)
+    assert settings(ROOT / "conf" / "log4j2.properties") == settings(tmp_path / "log4j2")
+
+
+def test_running_session_is_used_and_left_running(spark):
+    with session.spark_job(app_name="another", master="local[1]") as borrowed:
+        assert borrowed is spark
+    assert spark.range(3).count() == 3
+    assert spark.sparkContext.appName == "tests"
+
+
+def test_delta_table_is_written_and_read(spark, warehouse):
+    path = f"{warehouse}/numbers"
+    spark.range(5).write.format("delta").save(path)
+    spark.range(5, 8).write.format("delta").mode("append").save(path)
+    spark.sql("CREATE DATABASE sonic")
+    spark.sql(f"CREATE TABLE sonic.numbers USING delta LOCATION '{path}'")
+    assert spark.sql("SELECT sum(id) FROM sonic.numbers").first()[0] == 28
+    assert spark.read.format("delta").option("versionAsOf", 0).load(path).count() == 5
+
+
+def test_no_jar_comes_twice():
+    def names(jars):
+        return {re.sub(r"-\d.*", "", Path(jar).name) for jar in jars}
+
+    assert names(delta_jars()).isdisjoint(names((SPARK_HOME / "jars").glob("*.jar")))
+
+
+def test_embedded_spark_is_quiet_and_tidy(tmp_path):
+    done = run([sys.executable, "-c", WRITE_AND_READ, str(tmp_path / "table")], tmp_path)
+    assert done.stdout == "7 1 local[*]\n"
+    assert done.stderr == ""
+    assert os.listdir(tmp_path) == ["table"]
+
+
+def submit(folder, conf):
+    (folder / "job.py").write_text(WRITE_AND_READ)
+    command = [str(SPARK_HOME / "bin" / "spark-submit"), "--master", "local[1]"]
+    command += ["--conf", "spark.databricks.delta.snapshotPartitions=2"]
+    command += ["--jars", ",".join(delta_jars()), "job.py", str(folder / "table")]
+    return run(command, folder, SPARK_CONF_DIR=str(conf))
+
+
+def test_submitted_session_keeps_its_master_and_gains_delta(tmp_path):
+    assert submit(tmp_path, conf=tmp_path).stdout == "7 1 local[1]\n"
+
+
+def test_conf_folder_serves_spark_submit_and_keeps_it_quiet(tmp_path):
+    done = submit(tmp_path, conf=ROOT / "conf")
+    assert done.stdout == "7 1 local[1]\n"
+    # Java's own remarks come before any setting of Spark's is read.
+    assert [line for line in done.stderr.splitlines() if not line.startswith("WARNING: ")] == []
+
+
+def test_session_without_delta_is_told_how_to_start_with_it(tmp_path):
+    message = run([sys.executable, "-c", WITHOUT_DELTA], tmp_path).stdout
+    assert "--packages io.delta:delta-spark_" in message
+    assert "--conf spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension" in message
+
+
+@pytest.mark.parametrize(
+    ("said", "given"),
+    [
+        ('openjdk version "11.0.2" 2019-01-15', "is version 11.0.2"),
+        ('java version "1.8.0_292"', "is version 1.8.0_292"),
+        ("no Java runtime present", "was not found or does not run"),
+    ],
+)
+def test_unfit_java_is_named(monkeypatch, tmp_path, said, given):
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text(f"#!/bin/sh\necho '{said}' >&2\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(SetupError, match=f"{re.escape(str(java))} {given}"):
+        session.check_java()
+
+
+def test_absent_java_is_named(monkeypatch, tmp_path):
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SetupError, match="java was not found"):
+        session.check_java()

@@ -1,0 +1,369 @@
+"""Decoding: what comes out equals the file, and what cannot be used says why."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sonic_lib.audio import decode
+from sonic_lib.audio.decode import content_sha256, open_audio, stream_mono
+from sonic_lib.errors import DecodeError
+
+
+def make_sound(n_frames: int, n_channels: int = 1, *, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).uniform(-0.5, 0.5, (n_frames, n_channels))
+    return noise.astype(np.float32)
+
+
+def encode(x: np.ndarray, sample_rate_hz: int, container: str = "WAV", **options) -> bytes:
+    file = io.BytesIO()
+    if container == "WAV":
+        options.setdefault("subtype", "FLOAT")
+    soundfile.write(file, x, sample_rate_hz, format=container, **options)
+    return file.getvalue()
+
+
+def decode_all(content: bytes, *, sample_rate_hz: int = 11_025, block_s: float = 30.0):
+    info, blocks = stream_mono(io.BytesIO(content), sample_rate_hz=sample_rate_hz, block_s=block_s)
+    return info, np.concatenate(list(blocks))
+
+
+def rejection(content: bytes) -> str:
+    with pytest.raises(DecodeError) as caught:
+        decode_all(content)
+    assert caught.value.stage == "decode"
+    return str(caught.value)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    from_hz=st.sampled_from([4_000, 8_000, 11_025, 22_050, 44_100, 48_000, 192_000, 384_000]),
+    to_hz=st.sampled_from([8_000, 11_025, 16_000, 44_100]),
+    n_channels=st.integers(1, 8),
+    n_frames=st.integers(1, 200_000),
+    block_s=st.floats(0.001, 3.0),
+)
+def test_blocks_equal_the_file_resampled_in_one_piece(
+    from_hz, to_hz, n_channels, n_frames, block_s
+):
+    x = make_sound(n_frames, n_channels)
+    info, blocks = stream_mono(
+        io.BytesIO(encode(x, from_hz)), sample_rate_hz=to_hz, block_s=block_s
+    )
+    blocks = list(blocks)
+    expected = soxr.resample(x.mean(axis=1), from_hz, to_hz)
+    assert (info.sample_rate_hz, info.n_channels) == (from_hz, n_channels)
+    assert {len(block) for block in blocks[:-1]} <= {max(1, round(block_s * to_hz))}
+    assert all(block.dtype == np.float32 for block in blocks)
+    joined = np.concatenate([*blocks, np.empty(0)])
+    np.testing.assert_allclose(joined, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("container", "options", "codec", "tolerance"),
+    [
+        ("WAV", {"subtype": "PCM_16"}, "pcm_16", 1e-3),
+        ("WAV", {"subtype": "PCM_U8"}, "pcm_u8", 5e-2),
+        ("WAV", {"subtype": "FLOAT"}, "float", 1e-6),
+        ("AIFF", {"subtype": "PCM_24"}, "pcm_24", 1e-3),
+        ("AU", {}, "pcm_16", 1e-3),
+        ("CAF", {}, "pcm_16", 1e-3),
+        ("W64", {}, "pcm_16", 1e-3),
+        ("FLAC", {}, "flac", 1e-3),
+        ("OGG", {"subtype": "VORBIS"}, "vorbis", 0.1),
+        ("OGG", {"subtype": "OPUS"}, "opus", 0.1),
+        ("MP3", {}, "mp3", 0.1),
+    ],
+)
+def test_each_format_comes_back(container, options, codec, tolerance):
+    t_s = np.arange(48_000 * 4) / 48_000
+    x = 0.4 * np.stack([np.sin(2 * np.pi * 440 * t_s), np.sin(2 * np.pi * 660 * t_s)], axis=1)
+    info, y = decode_all(encode(x, 48_000, container, **options), sample_rate_hz=48_000)
+    assert info.codec == codec
+    assert info.duration_s == pytest.approx(4.0, abs=0.01)
+    expected = x.mean(axis=1)
+    n = min(len(y), len(expected))
+    assert n > 47_000 * 4
+    rms_error = np.sqrt(np.mean((y[:n] - expected[:n])[4_800:-4_800] ** 2))
+    assert rms_error < tolerance * expected.std()
+
+
+def test_a_long_file_needs_no_more_memory_than_a_block():
+    content = encode(make_sound(44_100 * 60, 2), 44_100, subtype="PCM_16")
+    tracemalloc.start()
+    _, blocks = stream_mono(io.BytesIO(content), sample_rate_hz=11_025, block_s=1.0)
+    n_frames = sum(len(block) for block in blocks)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n_frames == 11_025 * 60
+    assert peak_bytes < 2e6  # the file holds 10 MB
+
+
+def strip_xing(mp3: bytes) -> bytes:
+    """Cut off the first frame, which only holds the length of the file."""
+    assert b"Xing" in mp3[:200] or b"Info" in mp3[:200]
+    return mp3[mp3.index(mp3[:2], 40) :]
+
+
+@pytest.mark.parametrize("tail", [b"", b"TAG" + bytes(125), b"APETAGEX" + b"a text " * 400])
+def test_an_mp3_without_announced_length_is_read_to_its_end(tail):
+    # Half noise, half silence: the first frame's bit rate is far from the mean.
+    x = np.concatenate([make_sound(44_100 * 2, 2), np.zeros((44_100 * 18, 2), np.float32)])
+    mp3 = encode(x, 44_100, "MP3", bitrate_mode="VARIABLE", compression_level=0.3)
+    info, y = decode_all(strip_xing(mp3) + tail)
+    assert info.duration_s is None
+    assert len(y) / 11_025 == pytest.approx(20.0, abs=1.0)
+
+
+def test_a_flac_file_of_unknown_length_is_read_to_its_end():
+    content = bytearray(encode(make_sound(44_100 * 4), 44_100, "FLAC"))
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)  # the 36 bits of the number of samples
+    info, y = decode_all(bytes(content))
+    assert info.duration_s is None
+    assert len(y) == 11_025 * 4
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000])
+def test_a_streamed_wav_with_a_placeholder_for_its_size_is_whole(size):
+    content = bytearray(encode(make_sound(44_100 * 4), 44_100, subtype="PCM_16"))
+    at = content.index(b"data") + 4
+    content[at : at + 4] = size.to_bytes(4, "little")
+    content[4:8] = (0xFFFFFFFF).to_bytes(4, "little")
+    _, y = decode_all(bytes(content))
+    assert len(y) == 11_025 * 4
+
+
+@pytest.mark.parametrize("container", ["WAV", "RF64", "AIFF", "AU", "W64", "CAF", "FLAC", "MP3"])
+def test_half_a_file_is_rejected(container):
+    content = encode(make_sound(44_100 * 10, 2), 44_100, container)
+    reason = rejection(content[: len(content) // 2])
+    assert "truncated" in reason or "broken after 4." in reason
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.97])
+def test_an_ogg_file_cut_in_a_page_is_rejected(subtype, share):
+    content = encode(make_sound(48_000 * 10, 2), 48_000, "OGG", subtype=subtype)
+    assert "truncated" in rejection(content[: int(len(content) * share)])
+
+
+def test_a_file_that_lacks_its_last_moments_is_used():
+    content = encode(make_sound(44_100 * 10), 44_100, subtype="PCM_16")
+    info, y = decode_all(content[: int(len(content) * 0.97)])
+    assert info.duration_s == pytest.approx(10.0, abs=0.01)
+    assert len(y) / 11_025 == pytest.approx(9.7, abs=0.01)
+
+
+@pytest.mark.parametrize("container", ["FLAC", "MP3"])
+def test_garbage_in_the_middle_is_rejected_with_the_place(container):
+    content = bytearray(encode(make_sound(44_100 * 10), 44_100, container))
+    middle = len(content) // 2
+    content[middle : middle + 60_000] = bytes(60_000)
+    assert "broken after" in rejection(bytes(content)) or "truncated" in rejection(bytes(content))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"hello",
+        b"Dear diary, today I renamed this text to song.mp3.\n" * 4_000,
+        b"<!DOCTYPE html><html>404 Not Found</html>",
+        b"ID3\x04\0\0\0\0\0\0" + b"and then only text " * 1_000,
+        bytes(100_000),
+        np.random.default_rng(1).bytes(200_000),
+        b"RIFF\x24\0\0\0WAVEfmt ",
+        b"OggS" + bytes(1_000),
+        b"fLaC" + bytes(1_000),
+    ],
+)
+def test_what_is_no_audio_is_rejected(content):
+    assert rejection(content)
+
+
+def test_an_empty_file_and_a_sound_of_no_samples_are_rejected():
+    assert rejection(b"") == "the file is empty (0 bytes)"
+    assert rejection(encode(make_sound(0), 44_100)) == "the file holds no samples"
+
+
+@pytest.mark.parametrize(("rate_hz", "n_channels"), [(500, 1), (2_000_000, 1), (44_100, 65)])
+def test_absurd_headers_are_rejected(rate_hz, n_channels):
+    reason = rejection(encode(make_sound(100, n_channels), rate_hz))
+    assert str(rate_hz) in reason or str(n_channels) in reason
+
+
+def test_a_few_non_finite_samples_become_zero_and_many_are_rejected():
+    x = make_sound(44_100, 2)
+    x[1_000, 0], x[2_000] = np.nan, (np.inf, -np.inf)
+    _, y = decode_all(encode(x, 44_100), sample_rate_hz=44_100)
+    assert np.isfinite(y).all()
+    assert y[1_000] == y[2_000] == 0
+    x[::50] = np.nan
+    assert rejection(encode(x, 44_100)) == "2% of the samples are not finite numbers"
+
+
+def test_damaged_mp3_prints_nothing(capfd):
+    mp3 = bytearray(encode(make_sound(44_100 * 5), 44_100, "MP3"))
+    for at in np.random.default_rng(2).integers(2_000, len(mp3), 300):
+        mp3[at] ^= 0x55
+    with contextlib.suppress(DecodeError):
+        decode_all(bytes(mp3))
+    os.write(2, b"stderr works")
+    assert capfd.readouterr() == ("", "stderr works")
+
+
+class FailingFile(io.BytesIO):
+    """A file on a disk or a network that breaks half-way."""
+
+    def readinto(self, buffer) -> int:
+        if self.tell() > len(self.getvalue()) // 2:
+            raise OSError(5, "Input/output error")
+        return super().readinto(buffer)
+
+
+@pytest.mark.parametrize("container", ["WAV", "MP3", "OGG", "FLAC"])
+def test_an_error_of_reading_is_not_the_end_of_the_file(container):
+    content = encode(make_sound(44_100 * 10), 44_100, container)
+    with pytest.raises(DecodeError, match="cannot be read: Input/output error") as caught:
+        list(stream_mono(FailingFile(content), sample_rate_hz=11_025)[1])
+    assert caught.value.stage == "open"
+
+
+@pytest.mark.parametrize("name", ["plain.wav", "50% #1 [x] %20 'q\" ?.wav", "ünï 音\nline.wav"])
+@pytest.mark.parametrize("prefix", ["", "file:", "file://"])
+def test_local_names_are_taken_as_they_stand(tmp_path, name, prefix):
+    (tmp_path / name).write_bytes(b"sound")
+    with open_audio(f"{prefix}{tmp_path}/{name}") as file:
+        assert file.read() == b"sound"
+
+
+def test_what_is_no_regular_file_is_rejected_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp3")
+    for name in ("pipe.mp3", "", "missing.mp3", "nul\0.mp3"):
+        with pytest.raises(DecodeError, match="cannot be opened") as caught:
+            open_audio(f"file:{tmp_path}/{name}")
+        assert caught.value.stage == "open"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_rejected(tmp_path):
+    (tmp_path / "secret.wav").touch(mode=0o000)
+    with pytest.raises(DecodeError, match="Permission denied"):
+        open_audio(str(tmp_path / "secret.wav"))
+
+
+def test_remote_keys_are_not_unescaped(tmp_path, monkeypatch):
+    from pyarrow import fs
+
+    roots = []
+
+    def fake_filesystem(root_uri):
+        roots.append(root_uri)
+        return fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "bucket"
+
+    monkeypatch.setattr(decode, "_filesystem", fake_filesystem)
+    content = encode(make_sound(44_100 * 4), 44_100, "OGG")
+    (tmp_path / "bucket" / "a b").mkdir(parents=True)
+    (tmp_path / "bucket" / "a b" / "50%20 #1?.ogg").write_bytes(content)
+    with open_audio("s3a://bucket/a b/50%20 #1?.ogg") as file:
+        _, blocks = stream_mono(file, sample_rate_hz=11_025)
+        remote = np.concatenate(list(blocks))
+        assert content_sha256(file) == content_sha256(io.BytesIO(content))
+    np.testing.assert_array_equal(remote, decode_all(content)[1])
+    assert roots == ["s3://bucket"]
+    with pytest.raises(DecodeError, match="cannot be opened"):
+        open_audio("s3a://bucket/missing.ogg")
+
+
+def test_an_unknown_scheme_is_rejected():
+    with pytest.raises(DecodeError, match="cannot be opened"):
+        open_audio("gopher://host/song.mp3")
+
+
+def test_content_sha256_reads_from_the_start_and_rewinds():
+    file = io.BytesIO(b"abc")
+    file.seek(2)
+    assert content_sha256(file).startswith("ba7816bf8f01cfea")
+    assert file.tell() == 0
+
+
+def test_threads_may_decode_at_the_same_time():
+    mp3 = encode(make_sound(44_100 * 5), 44_100, "MP3")
+    results = [None] * 4
+
+    def work(i):
+        results[i] = decode_all(mp3)[1]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result in results:
+        np.testing.assert_array_equal(result, decode_all(mp3)[1])
+
+
+def encode_ffmpeg(container: str, codec: str | None, *, with_video: bool = False) -> bytes:
+    av = pytest.importorskip("av")
+    file = io.BytesIO()
+    t_s = np.arange(44_100 * 5) / 44_100
+    samples = 0.4 * np.sin(2 * np.pi * 440 * t_s).astype(np.float32)[None]
+    with av.open(file, "w", format=container) as output:
+        if with_video:
+            video = output.add_stream("mpeg4", rate=10)
+            video.width = video.height = 32
+            video.pix_fmt = "yuv420p"
+        if codec:
+            audio = output.add_stream(codec, rate=44_100)
+            audio.layout = "mono"
+            for start in range(0, samples.shape[1], 1_024):
+                part = np.ascontiguousarray(samples[:, start : start + 1_024])
+                frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
+                frame.sample_rate, frame.pts = 44_100, start
+                output.mux(audio.encode(frame))
+            output.mux(audio.encode())
+        if with_video:
+            for _ in range(5):
+                image = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+                output.mux(video.encode(image))
+            output.mux(video.encode())
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("container", "with_video"), [("ipod", False), ("adts", False), ("matroska", True)]
+)
+def test_what_only_ffmpeg_reads(container, with_video):
+    info, y = decode_all(encode_ffmpeg(container, "aac", with_video=with_video))
+    assert (info.codec, info.sample_rate_hz, info.n_channels) == ("aac", 44_100, 1)
+    assert len(y) / 11_025 == pytest.approx(5.0, abs=0.1)
+    spectrum = np.abs(np.fft.rfft(y[11_025 : 3 * 11_025]))
+    assert np.argmax(spectrum) / 2 == pytest.approx(440, abs=1)
+
+
+def test_half_of_what_only_ffmpeg_reads_is_rejected():
+    for container in ("ipod", "matroska", "adts"):
+        content = encode_ffmpeg(container, "aac")
+        assert rejection(content[: len(content) // 2])
+
+
+def test_a_film_without_sound_is_rejected():
+    content = encode_ffmpeg("mp4", None, with_video=True)
+    assert rejection(content) == "the file has no audio stream"
+
+
+def test_without_pyav_the_reason_says_what_to_install(monkeypatch):
+    content = encode_ffmpeg("ipod", "aac")
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert "pip install 'sonic-signature[m4a]'" in rejection(content)

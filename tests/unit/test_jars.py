@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sonic_lib import jars
+from sonic_lib.errors import SetupError
+
+DELTA = f"{jars.ARTIFACT}-{jars.VERSION}.jar"
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    """An empty cache folder, and nothing of this machine's own settings."""
+    monkeypatch.delenv("SONIC_JARS", raising=False)
+    monkeypatch.setenv("SONIC_CACHE", str(tmp_path / "ca che"))
+    return tmp_path / "ca che"
+
+
+def resolver_making(*names):
+    """Make a resolver that leaves empty jars of these names."""
+
+    def resolve(work: Path) -> Path:
+        folder = work / "jars"
+        folder.mkdir()
+        for name in names:
+            (folder / name).touch()
+        return folder
+
+    return resolve
+
+
+def failing(work: Path) -> Path:
+    output = "downloading\n[ERROR] no route to the repository\n[ERROR] for help see\n"
+    raise subprocess.CalledProcessError(1, ["resolver"], output)
+
+
+def missing(work: Path) -> Path:
+    raise FileNotFoundError(2, "No such file or directory", "mvn")
+
+
+def test_folder_of_jars_is_taken_as_it_is(monkeypatch, tmp_path):
+    for name in (DELTA, "delta-storage.jar", "README"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path.parent)
+    monkeypatch.setenv("SONIC_JARS", tmp_path.name)
+    assert jars.delta_jars() == [str(tmp_path / DELTA), str(tmp_path / "delta-storage.jar")]
+
+
+@pytest.mark.parametrize("names", [[], ["delta-storage-4.4.0.jar"]])
+def test_folder_without_delta_is_refused(monkeypatch, tmp_path, names):
+    for name in names:
+        (tmp_path / name).touch()
+    monkeypatch.setenv("SONIC_JARS", str(tmp_path))
+    with pytest.raises(SetupError, match=r"holds no delta-spark_.*\.jar"):
+        jars.delta_jars()
+
+
+def test_jars_are_fetched_once_and_then_found(monkeypatch, cache, capsys):
+    monkeypatch.setattr(jars, "_with_spark", resolver_making(DELTA))
+    first = jars.delta_jars()
+    assert "first start only" in capsys.readouterr().err
+    monkeypatch.setattr(jars, "_with_spark", failing)
+    monkeypatch.setattr(jars, "_with_maven", failing)
+    assert jars.delta_jars() == first == [str(cache / f"{jars.ARTIFACT}-{jars.VERSION}" / DELTA)]
+    assert capsys.readouterr().err == ""
+    assert len(os.listdir(cache)) == 1, "the working folder is gone"
+
+
+def test_maven_serves_where_spark_cannot(monkeypatch):
+    monkeypatch.setattr(jars, "_with_spark", failing)
+    monkeypatch.setattr(jars, "_with_maven", resolver_making(DELTA))
+    assert [Path(jar).name for jar in jars.delta_jars()] == [DELTA]
+
+
+def test_faster_process_wins(monkeypatch, cache):
+    target = cache / f"{jars.ARTIFACT}-{jars.VERSION}"
+
+    def overtaken(work: Path) -> Path:
+        resolver_making(DELTA, "theirs.jar")(cache).rename(target)
+        return resolver_making(DELTA)(work)
+
+    monkeypatch.setattr(jars, "_with_spark", overtaken)
+    assert [Path(jar).name for jar in jars.delta_jars()] == [DELTA, "theirs.jar"]
+    assert os.listdir(cache) == [target.name]
+
+
+def test_message_says_what_was_tried_and_what_helps(monkeypatch, cache):
+    monkeypatch.setattr(jars, "_with_spark", failing)
+    monkeypatch.setattr(jars, "_with_maven", missing)
+    with pytest.raises(SetupError) as caught:
+        jars.delta_jars()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "spark-submit --packages: no route to the repository" in message
+    assert "mvn dependency:copy-dependencies: no command mvn" in message
+    assert "SONIC_JARS" in message
+    assert os.listdir(cache) == [], "nothing half made is left"
+
+
+def test_cache_that_cannot_be_made_is_named(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SONIC_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(SetupError, match=r"cannot be written.*SONIC_CACHE"):
+        jars.delta_jars()
+
+
+def test_command_prints_a_list_for_spark_submit(monkeypatch, capsys):
+    monkeypatch.setattr(jars, "_with_spark", resolver_making(DELTA, "a.jar"))
+    assert jars.main() == 0
+    assert [Path(jar).name for jar in capsys.readouterr().out.strip().split(",")] == [
+        "a.jar",
+        DELTA,
+    ]
+
+
+def test_command_fails_with_one_paragraph(monkeypatch, capsys):
+    monkeypatch.setattr(jars, "_with_spark", failing)
+    monkeypatch.setattr(jars, "_with_maven", failing)
+    assert jars.main() == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: Delta's jars")
