@@ -5,6 +5,9 @@
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 
+# The benchmark kit: query maker, scorer, noises and rooms.
+BENCH ?= ../shared/bench
+
 # Probed by running them: a version manager's shim may be on PATH and still have no Python behind.
 CANDIDATES := python3.12 python3.11 python3.10 python3
 PROBE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
@@ -71,12 +74,13 @@ zip: env ## Pack the library for spark-submit --py-files
 	@echo dist/sonic_lib.zip
 
 .PHONY: bench-identify
-bench-identify: env ## Measure identification (SONGS=folder)
-	@if [ -d "$(SONGS)" ]; then $(PYTHON) benchmarks/identify.py --songs "$(SONGS)"; \
+bench-identify: jars ## Measure identification (SONGS=folder, BENCH=folder of the query maker)
+	@if [ -d "$(SONGS)" ]; then \
+		$(PYTHON) benchmarks/identify.py --songs "$(SONGS)" --bench "$(BENCH)"; \
 	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
 
 .PHONY: bench-index
-bench-index: env ## Measure the speed of indexing (SONGS=folder)
+bench-index: jars ## Measure the speed of indexing (SONGS=folder)
 	@if [ -d "$(SONGS)" ]; then $(PYTHON) benchmarks/index_speed.py --songs "$(SONGS)"; \
 	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
 

@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import BooleanType, StructField, StructType
@@ -74,9 +74,14 @@ def given_name(path: str) -> str:
     return _text(_absolute(path)) if _is_local(path) else path.rstrip("/")
 
 
-def relative_path(path: str = "path", root: str = "root"):
+def relative_path(path: str = "path", root: str = "root") -> Column:
     """Column: `path` relative to `root`."""
     return F.expr(f"substring({path}, length(rtrim('/', {root})) + 2)")
+
+
+def has_audio_suffix(path: str = "path") -> Column:
+    """Column: whether the name of a file says that it may hold sound."""
+    return F.lower(F.element_at(F.split(path, r"\."), -1)).isin(*sorted(SUFFIXES))
 
 
 def _is_local(path: str) -> bool:
@@ -108,8 +113,7 @@ def _list_local(spark: SparkSession, paths: list[str]) -> DataFrame:
 
 def _list_remote(spark: SparkSession, uri: str) -> DataFrame:
     listed = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(uri)
-    suffix = F.lower(F.element_at(F.split("path", r"\."), -1))
-    return listed.filter(suffix.isin(*sorted(SUFFIXES))).select(
+    return listed.filter(has_audio_suffix()).select(
         "path",
         F.lit(uri.rstrip("/")).alias("root"),
         F.col("length").alias("size_bytes"),

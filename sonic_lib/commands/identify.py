@@ -156,14 +156,13 @@ def _named(matches: DataFrame, clips: DataFrame, warehouse: str) -> DataFrame:
     """Paths relative to the folders given, titles and artists in place of ids."""
     spark = matches.sparkSession
     songs = tables.read(spark, warehouse, SONGS).select("song_id", "title", "artist")
+    is_copy = (F.col("status") == "duplicate").alias("is_copy")
     files = (
         tables.read(spark, warehouse, SONG_FILES)
         .filter("song_id IS NOT NULL")
         .groupBy("song_id")
-        .agg(
-            # 'indexed' comes after 'duplicate', so its path is the name that counts.
-            F.max_by(relative_path(), F.struct("status", F.hash("path"))).alias("song")
-        )
+        .agg(F.min(F.struct(is_copy, relative_path().alias("song"))).alias("name"))
+        .select("song_id", "name.song")
     )
     clip_names = clips.select(F.col("path").alias("clip_path"), relative_path().alias("clip"))
     return (

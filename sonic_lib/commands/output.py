@@ -1,4 +1,4 @@
-"""A frame as one file for people: CSV, JSON lines or Parquet by its suffix; or as a text table.
+"""A frame as one file for people: CSV, JSON or Parquet by its suffix; or as a text table.
 
 The rows pass through the driver one partition at a time, so the file may be larger than its
 memory.
@@ -11,7 +11,9 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import to_arrow_schema
@@ -31,7 +33,7 @@ def check_output(path: str | None) -> None:
     """
     if path is None:
         return
-    if Path(path).suffix.lower() not in (".csv", ".json", ".jsonl", ".parquet"):
+    if Path(path).suffix.lower() not in (".csv", ".json", ".parquet"):
         raise UsageError(f"--output {path!r}: expected a name that ends in {SUFFIXES}.")
     if not Path(path).absolute().parent.is_dir():
         raise UsageError(f"--output {path!r}: its folder does not exist; make it first.")
@@ -45,14 +47,7 @@ def write_output(rows: DataFrame, path: str) -> None:
         _write_parquet(rows, unfinished)
     else:
         with open(unfinished, "w", newline="", encoding="utf-8") as file:
-            if suffix == ".csv":
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(rows.columns)
-                for row in rows.toLocalIterator():
-                    writer.writerow([_csv_text(value) for value in row])
-            else:
-                for row in rows.toLocalIterator():
-                    file.write(json.dumps(row.asDict(), ensure_ascii=False, default=str) + "\n")
+            (_write_csv if suffix == ".csv" else _write_json)(rows, file)
     os.replace(unfinished, path)
 
 
@@ -65,9 +60,23 @@ def text_table(rows: DataFrame, *, n_rows: int, max_width: int = 48) -> Iterator
         yield "  ".join(cells).rstrip()
 
 
-def _write_parquet(rows: DataFrame, path: str) -> None:
-    import pyarrow as pa
+def _write_csv(rows: DataFrame, file: TextIO) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(rows.columns)
+    for row in rows.toLocalIterator():
+        writer.writerow([_csv_text(value) for value in row])
 
+
+def _write_json(rows: DataFrame, file: TextIO) -> None:
+    """Write one array, a row a line."""
+    before = "[\n"
+    for row in rows.toLocalIterator():
+        file.write(before + json.dumps(row.asDict(True), ensure_ascii=False, default=str))
+        before = ",\n"
+    file.write("[]\n" if before == "[\n" else "\n]\n")
+
+
+def _write_parquet(rows: DataFrame, path: str) -> None:
     schema = to_arrow_schema(rows.schema, timezone="UTC")
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         held = []

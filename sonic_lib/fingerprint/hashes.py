@@ -69,7 +69,7 @@ def reference_hashes(
     frames : np.ndarray [shape=(m,), int32]
         Frame of the first landmark of each.  Pairs are distinct, in ascending order.
     """
-    triangles = _triangles(landmarks, params.densities_per_s)
+    triangles = landmark_triangles(landmarks, params.densities_per_s)
     numbers = np.floor(_numbers(landmarks, triangles))
     return distinct(pack(numbers), _anchors(landmarks, triangles))
 
@@ -82,7 +82,7 @@ def query_hashes(
     Parameters and returns are those of `reference_hashes`; there are about 12 hashes a
     triangle.
     """
-    triangles = _with_swaps(landmarks, _triangles(landmarks, params.densities_per_s))
+    triangles = _with_swaps(landmarks, landmark_triangles(landmarks, params.densities_per_s))
     numbers = np.floor(_numbers(landmarks, triangles))
     single_steps = np.concatenate([np.zeros((1, 5)), np.eye(5), -np.eye(5)])
     numbers = (numbers[:, np.newaxis, :] + single_steps).reshape(-1, 5)
@@ -145,7 +145,7 @@ def _anchors(landmarks: NDArray, triangles: NDArray[np.intp]) -> NDArray[np.int3
     return np.rint(landmarks[triangles[:, 0], FRAME]).astype(np.int32)
 
 
-def _triangles(landmarks: NDArray, densities_per_s: tuple[int, ...]) -> NDArray[np.intp]:
+def landmark_triangles(landmarks: NDArray, densities_per_s: tuple[int, ...]) -> NDArray[np.intp]:
     """Distinct triangles over all densities, corners in order of time; shape (n, 3)."""
     found = []
     for density in densities_per_s:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from sonic_lib.audio.files import has_audio_suffix
+
 _IDENTITY = ["path", "size_bytes", "modified_at"]
 
 
@@ -108,4 +110,10 @@ def pruned_files(known: DataFrame, *, files: DataFrame, roots: list[str]) -> Dat
         below = (
             below | (F.col("path") == root) | F.startswith("path", F.lit(root.rstrip("/") + "/"))
         )
-    return known.filter(below).join(files.select("path"), "path", "left_anti")
+    # A folder that could not be listed stands among the files; what is in it may well be there.
+    closed = files.filter(~has_audio_suffix()).select(F.concat("path", F.lit("/")).alias("closed"))
+    return (
+        known.filter(below)
+        .join(files.select("path"), "path", "left_anti")
+        .join(F.broadcast(closed), F.startswith("path", "closed"), "left_anti")
+    )

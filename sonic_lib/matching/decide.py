@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 N_CANDIDATES = 28  # songs whose evidence tells the scale of chance
 MAX_COPIES = 3
 MIN_SCALE = 4.0  # nats; less than half of what one shared hash says
-TAIL = 2.5
+TAIL = 2.8
 
 
 def score_candidates(evidence: NDArray[np.float64], *, chance: float) -> NDArray[np.float64]:

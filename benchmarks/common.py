@@ -1,0 +1,53 @@
+"""What the benchmarks share: the machine, the command line of the product, a results file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy
+import pyspark
+
+import sonic_lib
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> dict:
+    """Describe where a figure was measured."""
+    cpu = platform.processor()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory_gib),
+        "python": platform.python_version(),
+        "pyspark": pyspark.__version__,
+        "numpy": numpy.__version__,
+        "numba": numba.__version__,
+        "sonic_signature": sonic_lib.__version__,
+    }
+
+
+def sonic(*arguments: str) -> str:
+    """Run a command of the product as a user would; return what it printed."""
+    command = [sys.executable, "-m", "sonic_lib.cli", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout
+
+
+def save(name: str, text: str, figures: dict) -> None:
+    """Print a result and keep it under benchmarks/results."""
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.txt").write_text(text + "\n", encoding="utf-8")
+    figures = {"machine": machine(), **figures}
+    (RESULTS / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,112 @@
+"""How fast songs are indexed, beside decoding alone, in one run.
+
+    make bench-index SONGS=FOLDER
+
+Decoding alone (soundfile, mean of the channels, soxr to 12 kHz) is the ceiling of any
+fingerprinter, so speeds are ratios to it:
+
+kernel  CPU seconds of decoding alone / CPU seconds of decoding and fingerprinting; one song
+        after the other, both ways in turn, so that a noisy machine hits both alike
+job     wall seconds of decoding alone on all cores / wall seconds of the whole index job on
+        the same cores, after Spark has started; decoding runs before and after the job
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import re
+import tempfile
+import time
+from pathlib import Path
+
+import soundfile
+import soxr
+from common import machine, save, sonic
+
+from sonic_lib.audio.decode import open_audio, stream_mono
+from sonic_lib.audio.files import SUFFIXES
+from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
+from sonic_lib.fingerprint.stream import stream_hashes
+
+KERNEL_SONGS = 60
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--songs", required=True, type=Path)
+    args = parser.parse_args()
+    paths = sorted(p for p in args.songs.rglob("*") if p.suffix[1:].lower() in SUFFIXES)
+    if not paths:
+        print(f"skipped: no audio in {args.songs}")
+        return
+    sample = paths[:: max(1, len(paths) // KERNEL_SONGS)]
+    fingerprint(sample[0])  # compile
+    decode_cpu_s, kernel_cpu_s, sample_s = 0.0, 0.0, 0.0
+    for path in sample:
+        decode_cpu_s += cpu_s(decode, path)
+        kernel_cpu_s += cpu_s(fingerprint, path)
+        sample_s += soundfile.info(path).duration
+
+    before_s = decode_all(paths)
+    with tempfile.TemporaryDirectory(prefix="sonic-bench-") as warehouse:
+        report = sonic("index", str(args.songs), "--warehouse", warehouse)
+    after_s = decode_all(paths)
+    job_s = float(re.search(r"time\s+([\d.]+) s", report)[1])
+    decode_s = (before_s + after_s) / 2
+    audio_s = sum(soundfile.info(path).duration for path in paths)
+    figures = {
+        "songs": len(paths),
+        "audio_h": audio_s / 3600,
+        "kernel_to_decode": decode_cpu_s / kernel_cpu_s,
+        "job_to_decode": decode_s / job_s,
+        "decode_audio_s_per_cpu_s": sample_s / decode_cpu_s,
+        "kernel_audio_s_per_cpu_s": sample_s / kernel_cpu_s,
+        "decode_audio_s_per_s": audio_s / decode_s,
+        "job_audio_s_per_s": audio_s / job_s,
+        "decode_s": [before_s, after_s],
+        "job_s": job_s,
+    }
+    text = (
+        f"{report}\n"
+        f"kernel with decode  {figures['kernel_audio_s_per_cpu_s']:.0f} s of audio a CPU second, "
+        f"decode alone {figures['decode_audio_s_per_cpu_s']:.0f}: "
+        f"ratio {figures['kernel_to_decode']:.2f} ({len(sample)} songs)\n"
+        f"whole job           {figures['job_audio_s_per_s']:.0f} s of audio a second, "
+        f"decode alone {figures['decode_audio_s_per_s']:.0f} "
+        f"({before_s:.0f} and {after_s:.0f} s): ratio {figures['job_to_decode']:.2f} "
+        f"({len(paths)} songs, {audio_s / 3600:.1f} h)\n"
+        f"machine: {machine()}"
+    )
+    save("index_speed", text, figures)
+
+
+def decode(path: Path) -> None:
+    samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    soxr.resample(samples.mean(axis=1), rate_hz, SAMPLE_RATE_HZ, quality="MQ")
+
+
+def fingerprint(path: Path) -> None:
+    with open_audio(str(path)) as file:
+        _, blocks = stream_mono(file, sample_rate_hz=SAMPLE_RATE_HZ)
+        for _ in stream_hashes(blocks, params=FingerprintParams()):
+            pass
+
+
+def cpu_s(function, path: Path) -> float:
+    start = time.process_time()
+    function(path)
+    return time.process_time() - start
+
+
+def decode_all(paths: list[Path]) -> float:
+    """Wall seconds of decoding everything on all cores."""
+    with multiprocessing.Pool() as pool:
+        start = time.monotonic()
+        for _ in pool.imap_unordered(decode, paths):
+            pass
+        return time.monotonic() - start
+
+
+if __name__ == "__main__":
+    main()
