@@ -30,7 +30,6 @@ _NAMES = (
 SUFFIXES = frozenset(_NAMES.split())
 _ENTRIES = StructType([*FILES, StructField("is_folder", BooleanType())])
 _ROWS_PER_BATCH = 1_000
-_FOLDERS_PER_TASK = 16
 
 
 def list_audio(spark: SparkSession, paths: list[str]) -> DataFrame:
@@ -106,7 +105,8 @@ def _list_local(spark: SparkSession, paths: list[str]) -> DataFrame:
     start = spark.createDataFrame([tuple(entry.values()) for entry in given], _ENTRIES)
     # One level first, so that the folders below share out over the executors.
     level = start.mapInArrow(_scan_level, _ENTRIES)
-    below = level.filter("is_folder").repartition(4 * _FOLDERS_PER_TASK, "path")
+    n_tasks = 4 * spark.sparkContext.defaultParallelism
+    below = level.filter("is_folder").repartition(n_tasks, "path")
     walked = below.mapInArrow(_walk, _ENTRIES)
     return level.filter("not is_folder").unionByName(walked).drop("is_folder")
 

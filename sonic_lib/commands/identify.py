@@ -15,7 +15,7 @@ from sonic_lib.config import Config
 from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.frame import fingerprint_files
 from sonic_lib.fingerprint.params import FRAMES_PER_S
-from sonic_lib.matching.candidates import MAX_BROADCAST_HASHES
+from sonic_lib.matching.candidates import choose_plan
 from sonic_lib.matching.decide import N_CANDIDATES
 from sonic_lib.matching.frame import clip_hashes, clip_id, identify
 from sonic_lib.progress import progress
@@ -108,7 +108,7 @@ def _identify(
 ) -> DataFrame:
     warehouse = config.warehouse
     songs = tables.read(spark, warehouse, SONGS)
-    index_s = songs.agg(F.sum("duration_s")).first()[0]
+    index_s, n_fingerprints = songs.agg(F.sum("duration_s"), F.sum("n_fingerprints")).first()
     if not index_s:
         raise TableError(
             f"The index in {warehouse} holds no song; fill it with `sonic index FOLDER` first."
@@ -122,7 +122,7 @@ def _identify(
         songs=songs,
         n_index_frames=index_s * FRAMES_PER_S,
         max_rows_per_hash=config.identify.max_rows_per_hash,
-        broadcast=n_hashes <= MAX_BROADCAST_HASHES,
+        broadcast=choose_plan(n_clip_hashes=n_hashes, n_fingerprints=n_fingerprints),
         false_accept_rate=config.identify.false_accept_rate,
         n_listed=n_listed,
     )

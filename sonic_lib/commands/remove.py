@@ -29,17 +29,18 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     warehouse = config.warehouse
     files = tables.read(spark, warehouse, SONG_FILES).filter("song_id IS NOT NULL")
     songs = tables.read(spark, warehouse, SONGS)
-    chosen = _chosen(files, songs, args.songs).persist()
-    found = {row.given for row in chosen.select("given").distinct().collect()}
-    unknown = [given for given in args.songs if given not in found]
+    # As few as the arguments; and a cached frame would change with the tables under it.
+    chosen = _chosen(files, songs, args.songs).collect()
+    unknown = sorted(set(args.songs) - {row.given for row in chosen})
     if unknown:
         raise UsageError(
             f"No song in {warehouse} has the id or path {', '.join(map(repr, unknown))}; nothing "
             'was removed. sonic sql "SELECT song_id, path FROM sonic.song_files" lists them.'
         )
     with runs.recorded(spark, warehouse, job="remove", config=config) as this_run:
-        ids = chosen.select("song_id").distinct()
-        this_run.counts["songs"] = ids.count()
+        song_ids = sorted({row.song_id for row in chosen})
+        this_run.counts["songs"] = len(song_ids)
+        ids = spark.createDataFrame([(song_id,) for song_id in song_ids], "song_id long")
         write.delete_songs(ids, warehouse)
         tables.delete_keys(ids, warehouse, SONG_FILES, key="song_id")
     print(

@@ -9,12 +9,12 @@ offsets, since landmarks fall on either side of a frame's edge.
 
 Shape of the plan
 -----------------
-1. The fingerprints are read once, for all clips, and only those with a wanted hash go on:
-   the left semi join on (hash_prefix, hash) is broadcast while the wanted hashes are few.
-2. What remains is shuffled by hash, counted there, and joined with the clips' hashes without
-   a further shuffle.  Hashes above `max_rows_per_hash` are left out before that join, so a
-   hot hash costs its rows once, not times the clips.
-3. One shuffle by (clip, song) serves votes, neighbours and the best offset; a last one by
+1. The fingerprints are read once, for all clips, and only those with a wanted hash go on, by
+   a left semi join on (hash_prefix, hash).
+2. What remains is shuffled by hash and counted there.  Hashes above `max_rows_per_hash` are
+   left out before they meet the clips, so a hot hash costs its rows once, not times the clips.
+3. The join with the clips' hashes gives one row a hit.
+4. One shuffle by (clip, song) serves votes, neighbours and the best offset; a last one by
    clip carries only the few best songs.
 """
 
@@ -26,8 +26,23 @@ from pyspark.sql import functions as F
 from sonic_lib.fingerprint.params import FRAME_S
 
 _HASH = ["hash_prefix", "hash"]
-# Above this many distinct wanted hashes a broadcast costs more than a shuffle.
-MAX_BROADCAST_HASHES = 2_000_000
+# Above this many rows a broadcast costs more than a shuffle.
+MAX_BROADCAST_ROWS = 2_000_000
+
+
+def choose_plan(*, n_clip_hashes: int, n_fingerprints: int) -> str:
+    """Which side of the join every executor gets whole.
+
+    Returns
+    -------
+    str
+        ``"clips"``: the wanted hashes are broadcast, and filter the table where it is read.
+        ``"index"``: the table is small, and is broadcast to the hashes of very many clips.
+        ``"none"``: both sides are large, and are shuffled by hash.
+    """
+    if n_clip_hashes <= MAX_BROADCAST_ROWS:
+        return "clips"
+    return "index" if n_fingerprints <= MAX_BROADCAST_ROWS else "none"
 
 
 def rare_fingerprints(
@@ -36,7 +51,7 @@ def rare_fingerprints(
     clip_hashes: DataFrame,
     songs: DataFrame,
     max_rows_per_hash: int,
-    broadcast: bool,
+    broadcast: str,
 ) -> DataFrame:
     """Fingerprints whose hash some clip has, with n_rows, how often the hash occurs.
 
@@ -47,21 +62,23 @@ def rare_fingerprints(
         Fingerprints of other songs do not count.
     max_rows_per_hash : int
         Hashes that occur more often are left out.
-    broadcast : bool
-        Whether the distinct wanted hashes fit into the memory of every executor.
+    broadcast : str
+        From `choose_plan`.
     """
-    wanted = clip_hashes.select(*_HASH).distinct()
+    if broadcast != "index":
+        wanted = clip_hashes.select(*_HASH).distinct()
+        wanted = F.broadcast(wanted) if broadcast == "clips" else wanted
+        fingerprints = fingerprints.join(wanted, _HASH, "left_semi")
     by_hash = Window.partitionBy(*_HASH)
     return (
-        fingerprints.join(F.broadcast(wanted) if broadcast else wanted, _HASH, "left_semi")
-        .join(songs.select("song_id"), "song_id", "left_semi")
+        fingerprints.join(songs.select("song_id"), "song_id", "left_semi")
         .withColumn("n_rows", F.count("*").over(by_hash))
         .filter(F.col("n_rows") <= max_rows_per_hash)
     )
 
 
 def count_votes(
-    fingerprints: DataFrame, *, clip_hashes: DataFrame, n_index_frames: float
+    fingerprints: DataFrame, *, clip_hashes: DataFrame, n_index_frames: float, broadcast: str
 ) -> DataFrame:
     """Votes for each (clip_id, song_id, offset): weight and n_votes.
 
@@ -73,7 +90,10 @@ def count_votes(
         Distinct; so no fingerprint votes twice for an offset.
     n_index_frames : float
         Frames of all songs of the index together.
+    broadcast : str
+        From `choose_plan`.
     """
+    fingerprints = F.broadcast(fingerprints) if broadcast == "index" else fingerprints
     weight = F.log(F.lit(float(n_index_frames)) / F.col("n_rows"))
     return (
         fingerprints.join(clip_hashes, _HASH)

@@ -40,7 +40,7 @@ def identify(
     songs: DataFrame,
     n_index_frames: float,
     max_rows_per_hash: int,
-    broadcast: bool,
+    broadcast: str,
     false_accept_rate: float,
     n_listed: int,
 ) -> DataFrame:
@@ -82,7 +82,12 @@ def identify(
             max_rows_per_hash=max_rows_per_hash,
             broadcast=broadcast,
         )
-        .transform(count_votes, clip_hashes=hashes, n_index_frames=n_index_frames)
+        .transform(
+            count_votes,
+            clip_hashes=hashes,
+            n_index_frames=n_index_frames,
+            broadcast=broadcast,
+        )
         .transform(best_songs, n_songs=N_CANDIDATES)
         .groupBy("clip_id")
         .applyInPandas(judge, _JUDGED)

@@ -1,0 +1,153 @@
+"""A small messy music collection, and the two ways to run a command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyspark
+import pytest
+import soundfile
+from pyspark.sql import SparkSession
+
+from sonic_lib import tables
+from sonic_lib.audio.demo import demo_songs, write_song
+from sonic_lib.jars import delta_jars
+from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS, Table
+
+ROOT = Path(__file__).parents[2]
+STRANGE_FOLDERS = ("50% off #1", "L'été [live]", 'she said "hi"', "two\nlines", "夜明け")
+RATE_HZ = 22_050
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Folders of songs, with the samples of the good ones by path below `folder`."""
+
+    folder: Path
+    samples: dict[str, np.ndarray]
+    rejected: dict[str, str]  # path -> stage
+    copy: str
+    unheard: np.ndarray
+
+
+@pytest.fixture(scope="session")
+def collection(tmp_path_factory) -> Collection:
+    folder = tmp_path_factory.mktemp("my music")
+    *songs, unheard = (replace(song, duration_s=15.0) for song in demo_songs(7, seed=5))
+    samples = {}
+    for i, song in enumerate(songs):
+        place = STRANGE_FOLDERS[i % len(STRANGE_FOLDERS)]
+        samples[f"{place}/{song.path}"] = write_song(song, folder / place)
+    first = next(iter(samples))
+    copy = "copies/the same again" + Path(first).suffix
+    (folder / "copies").mkdir()
+    shutil.copy(folder / first, folder / copy)
+    rejected = _write_bad_files(folder / "bad", folder / first)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    return Collection(
+        folder,
+        samples,
+        {f"bad/{name}": stage for name, stage in rejected.items()},
+        copy,
+        write_song(unheard, elsewhere),
+    )
+
+
+def _write_bad_files(folder: Path, good: Path) -> dict[str, str]:
+    folder.mkdir()
+    noise = np.random.default_rng(1).normal(0, 0.1, 8 * RATE_HZ).astype(np.float32)
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "text.mp3").write_text("This is a letter, not a song. " * 200)
+    (folder / "broken.flac").write_bytes(good.read_bytes()[:100] + bytes(3000))
+    (folder / "gone.ogg").symlink_to(folder / "nowhere.ogg")
+    soundfile.write(folder / "silent.wav", 0 * noise, RATE_HZ)
+    soundfile.write(folder / "short.wav", noise[: 2 * RATE_HZ], RATE_HZ)
+    soundfile.write(folder / "whole.wav", noise, RATE_HZ)
+    whole = (folder / "whole.wav").read_bytes()
+    (folder / "truncated.wav").write_bytes(whole[: len(whole) // 2])
+    (folder / "whole.wav").unlink()
+    os.mkfifo(folder / "pipe.mp3")
+    (folder / "cover.jpg").write_bytes(b"not audio, not rejected, passed over")
+    return {
+        "empty.wav": "decode",
+        "text.mp3": "decode",
+        "broken.flac": "decode",
+        "gone.ogg": "open",
+        "silent.wav": "content",
+        "short.wav": "content",
+        "truncated.wav": "decode",
+        "pipe.mp3": "open",
+    }
+
+
+@pytest.fixture(scope="session")
+def library_zip(tmp_path_factory) -> Path:
+    """What `make zip` packs."""
+    root = tmp_path_factory.mktemp("zip")
+    shutil.copytree(
+        ROOT / "sonic_lib", root / "sonic_lib", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return Path(shutil.make_archive(str(root / "library"), "zip", root, "sonic_lib"))
+
+
+@pytest.fixture(scope="session")
+def submit(library_zip) -> Callable[..., subprocess.CompletedProcess]:
+    """Run a job through the real spark-submit, from a folder that has no sonic_lib."""
+
+    def run(job: str, *arguments: object, master: str = "local[2]") -> subprocess.CompletedProcess:
+        environment = {
+            **os.environ,
+            "SPARK_CONF_DIR": str(ROOT / "conf"),
+            "PYSPARK_PYTHON": sys.executable,
+            "SPARK_LOCAL_IP": "127.0.0.1",
+        }
+        environment.pop("PYTHONPATH", None)
+        command = [
+            *[Path(pyspark.__file__).parent / "bin" / "spark-submit", "--master", master],
+            *["--jars", ",".join(delta_jars()), "--py-files", library_zip],
+            *["--conf", "spark.sql.shuffle.partitions=4", "--conf", "spark.ui.enabled=false"],
+            *[ROOT / "jobs" / job, *map(str, arguments)],
+        ]
+        return subprocess.run(
+            command, env=environment, cwd=library_zip.parent, capture_output=True, text=True
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def indexed(collection, submit, tmp_path_factory) -> tuple[str, str]:
+    """A warehouse that holds the collection, and what the job printed."""
+    warehouse = str(tmp_path_factory.mktemp("lake") / "ware house")
+    done = submit("index_songs.py", collection.folder, "--warehouse", warehouse)
+    assert done.returncode == 0, done.stderr
+    return warehouse, done.stdout
+
+
+def contents(spark: SparkSession, warehouse: str) -> dict[str, list[tuple]]:
+    """Every row of the index, without what differs between runs by nature."""
+
+    def rows(table: Table, *dropped: str) -> list[tuple]:
+        frame = tables.read(spark, warehouse, table).drop(*dropped)
+        return sorted(map(tuple, frame.collect()), key=repr)
+
+    return {
+        "songs": rows(SONGS, "run_id", "indexed_at"),
+        "song_files": rows(SONG_FILES, "run_id", "seen_at"),
+        "fingerprints": rows(FINGERPRINTS),
+    }
+
+
+def versions(spark: SparkSession, warehouse: str) -> dict[str, int]:
+    """How many commits each table of the index has seen."""
+    return {
+        table.name: len(list(Path(warehouse, table.name, "_delta_log").glob("*.json")))
+        for table in (SONGS, SONG_FILES, FINGERPRINTS)
+    }

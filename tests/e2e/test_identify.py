@@ -1,0 +1,135 @@
+"""Clips of a small collection through the real jobs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import soundfile
+
+from sonic_lib import tables
+from sonic_lib.audio.damage import add_noise, cut
+from sonic_lib.cli import main
+from sonic_lib.schemas import MATCHES
+from tests.e2e.conftest import RATE_HZ
+
+COLUMNS = (
+    "clip,rank,song,title,artist,clip_start_s,clip_end_s,offset_s,speed,n_votes,score,p_value,"
+    "accepted,error"
+).split(",")
+CLIP_S = 6.0
+
+
+@pytest.fixture(scope="module")
+def clips(
+    collection, tmp_path_factory, _spark_session
+) -> tuple[Path, dict[str, tuple[str, float]]]:
+    """A folder of clips, and what each is: song and offset; None if it is unknown."""
+    import numpy as np
+
+    rng = np.random.default_rng(7)
+    folder = tmp_path_factory.mktemp("clips")
+    (folder / "a b").mkdir()
+    truth: dict[str, tuple[str, float] | None] = {}
+    for i, (song, samples) in enumerate(collection.samples.items()):
+        start_s = float(rng.uniform(0, 8))
+        clip = cut(samples, start_s=start_s, length_s=CLIP_S, sample_rate_hz=RATE_HZ)
+        if i % 2:
+            clip = add_noise(clip, snr_db=10.0, sample_rate_hz=RATE_HZ, rng=rng)
+        truth[f"a b/{i}%20.wav"] = (song, start_s)
+    for i, (name, (song, start_s)) in enumerate(list(truth.items())):
+        samples = collection.samples[song]
+        clip = cut(samples, start_s=start_s, length_s=CLIP_S, sample_rate_hz=RATE_HZ)
+        if i % 2:
+            clip = add_noise(clip, snr_db=10.0, sample_rate_hz=RATE_HZ, rng=rng)
+        soundfile.write(folder / name, clip, RATE_HZ)
+    unheard = cut(collection.unheard, start_s=3.0, length_s=CLIP_S, sample_rate_hz=RATE_HZ)
+    soundfile.write(folder / "unheard.flac", unheard, RATE_HZ)
+    soundfile.write(folder / "silence.wav", np.zeros(RATE_HZ * 5), RATE_HZ)
+    (folder / "letter.mp3").write_text("no sound " * 500)
+    truth |= {"unheard.flac": None, "silence.wav": None, "letter.mp3": None}
+    return folder, truth
+
+
+@pytest.fixture(scope="module")
+def answers(clips, indexed, submit, tmp_path_factory) -> list[dict[str, str]]:
+    output = tmp_path_factory.mktemp("out") / "matches.csv"
+    done = submit("identify_clips.py", clips[0], "--warehouse", indexed[0], "--output", output)
+    assert done.returncode == 0, done.stderr
+    with output.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        assert reader.fieldnames == COLUMNS
+        return list(reader)
+
+
+def test_every_clip_has_one_row(clips, answers):
+    assert sorted(answer["clip"] for answer in answers) == sorted(clips[1])
+
+
+def test_known_clips_are_found_where_they_were_cut(clips, collection, answers):
+    for answer in answers:
+        truth = clips[1][answer["clip"]]
+        if truth is None:
+            continue
+        song, start_s = truth
+        names = {song} | ({collection.copy} if song == next(iter(collection.samples)) else set())
+        assert answer["song"] in names
+        assert answer["accepted"] == "true"
+        assert float(answer["offset_s"]) == pytest.approx(start_s, abs=0.1)
+        assert float(answer["clip_end_s"]) == pytest.approx(CLIP_S, abs=0.1)
+        assert float(answer["p_value"]) < 0.01
+
+
+def test_unknown_and_unreadable_clips_are_not_accepted(clips, answers):
+    unknown = {a["clip"]: a for a in answers if clips[1][a["clip"]] is None}
+    assert {a["accepted"] for a in unknown.values()} == {"false"}
+    assert "silent" in unknown["silence.wav"]["error"]
+    assert unknown["letter.mp3"]["error"]
+    assert unknown["letter.mp3"]["song"] == ""
+    assert unknown["unheard.flac"]["error"] == ""
+
+
+def test_answers_are_in_the_table_too(spark, indexed, answers):
+    matches = tables.read(spark, indexed[0], MATCHES)
+    first_run = matches.agg({"run_id": "min"}).first()[0]
+    stored = matches.filter(matches.run_id == first_run).collect()
+    assert len(stored) == len(answers)
+    assert sum(row.accepted for row in stored) == sum(a["accepted"] == "true" for a in answers)
+
+
+@pytest.mark.parametrize("suffix", ["json", "parquet"])
+def test_candidates_and_other_formats(suffix, spark, clips, indexed, answers, tmp_path):
+    output = tmp_path / f"matches.{suffix}"
+    command = ["identify", str(clips[0]), "--warehouse", indexed[0], "--candidates", "3"]
+    assert main([*command, "--output", str(output)]) == 0
+    if suffix == "json":
+        rows = pd.DataFrame(json.loads(output.read_text(encoding="utf-8")))
+    else:
+        rows = pd.read_parquet(output)
+    assert list(rows.columns) == COLUMNS
+    assert rows["rank"].max() > 1
+    assert (rows.groupby("clip")["score"].diff().dropna() <= 0).all()
+    best = rows[rows["rank"] == 1].set_index("clip")["song"].fillna("")
+    assert best.to_dict() == {answer["clip"]: answer["song"] for answer in answers}
+
+
+def test_empty_clip_folder_is_no_error(spark, indexed, tmp_path, capsys):
+    assert main(["identify", str(tmp_path), "--warehouse", indexed[0]]) == 0
+    assert "0 clips" in capsys.readouterr().out
+
+
+def test_missing_index_says_what_to_do(spark, clips, warehouse, capsys):
+    assert main(["identify", str(clips[0]), "--warehouse", warehouse]) == 1
+    assert "sonic index" in capsys.readouterr().err
+    assert not Path(warehouse).exists()
+
+
+def test_sql_over_the_tables(spark, indexed, capsys):
+    statement = "SELECT count(DISTINCT song_id) AS n FROM sonic.fingerprints"
+    assert main(["sql", statement, "--warehouse", indexed[0]]) == 0
+    assert capsys.readouterr().out.split() == ["n", "-", "6"]
+    assert main(["sql", "SELECT nonsense FROM sonic.songs", "--warehouse", indexed[0]]) == 1
+    assert "nonsense" in capsys.readouterr().err

@@ -1,0 +1,247 @@
+"""The index over runs: whatever was run before, and however it ended, the tables are right."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sonic_lib import tables
+from sonic_lib.cli import main
+from sonic_lib.schemas import FINGERPRINTS, RUNS, SONG_FILES, SONGS
+from tests.e2e.conftest import ROOT, contents, versions
+
+
+@pytest.fixture
+def music(collection, tmp_path) -> Path:
+    """Two folders with two songs each, to be changed by a test."""
+    chosen = list(collection.samples)[:4]
+    for i, path in enumerate(chosen):
+        place = tmp_path / "music" / "AB"[i // 2] / Path(path).name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(collection.folder / path, place)
+    return tmp_path / "music"
+
+
+def index(folders: list[Path], warehouse: str, *options: str) -> None:
+    assert main(["index", *map(str, folders), "--warehouse", warehouse, *options]) == 0
+
+
+def test_every_good_song_is_stored_once(spark, collection, indexed):
+    warehouse, printed = indexed
+    songs = tables.read(spark, warehouse, SONGS)
+    files = tables.read(spark, warehouse, SONG_FILES)
+
+    n_songs = len(collection.samples)
+    assert songs.count() == n_songs
+    assert f"added   {n_songs} songs" in printed
+    assert f"1 duplicate, {len(collection.rejected)} rejected" in printed
+    by_status = {r.status: r["count"] for r in files.groupBy("status").count().collect()}
+    assert by_status == {
+        "indexed": n_songs,
+        "duplicate": 1,
+        "rejected": len(collection.rejected),
+    }
+    holders = files.filter("song_id IS NOT NULL").groupBy("song_id").count()
+    assert sorted(r["count"] for r in holders.collect()) == [1] * (n_songs - 1) + [2]
+
+
+def test_fingerprints_agree_with_their_songs(spark, indexed):
+    warehouse, _ = indexed
+    fingerprints = tables.read(spark, warehouse, FINGERPRINTS)
+    counted = {r.song_id: r["count"] for r in fingerprints.groupBy("song_id").count().collect()}
+
+    said = tables.read(spark, warehouse, SONGS).collect()
+    assert counted == {song.song_id: song.n_fingerprints for song in said}
+    assert fingerprints.count() == fingerprints.distinct().count()
+    assert fingerprints.filter("hash_prefix <> shiftright(hash, 36)").isEmpty()
+    assert fingerprints.select("hash_prefix").distinct().count() == 16
+
+
+def test_fingerprints_are_few_sorted_files(spark, indexed):
+    warehouse, _ = indexed
+    folders = sorted(Path(warehouse, "fingerprints").glob("hash_prefix=*"))
+    assert len(folders) == 16
+    for folder in folders:
+        (file,) = folder.glob("*.parquet")
+        rows = spark.read.parquet(str(file)).select("hash", "song_id", "offset_frames").collect()
+        assert rows == sorted(rows)
+
+
+def test_tags_and_file_names_become_titles(spark, collection, indexed):
+    warehouse, _ = indexed
+    titles = {r.title for r in tables.read(spark, warehouse, SONGS).collect()}
+    assert titles == {Path(path).stem for path in collection.samples}
+
+
+def test_rejected_files_have_stage_and_reason(spark, collection, indexed):
+    warehouse, _ = indexed
+    rejected = tables.read(spark, warehouse, SONG_FILES).filter("status = 'rejected'").collect()
+    stages = {str(Path(r.path).relative_to(collection.folder)): r.stage for r in rejected}
+    assert stages == collection.rejected
+    assert all(r.error and r.song_id is None for r in rejected)
+
+
+def test_second_run_reads_no_audio_and_writes_nothing(spark, collection, indexed, capsys):
+    warehouse, _ = indexed
+    before = versions(spark, warehouse)
+    index([collection.folder], warehouse)
+    assert versions(spark, warehouse) == before
+    assert f"{len(collection.samples) + 1 + len(collection.rejected)} unchanged" in (
+        capsys.readouterr().out
+    )
+
+
+def test_strict_says_that_files_were_rejected(collection, warehouse):
+    bad = str(collection.folder / "bad")
+    assert main(["index", bad, "--warehouse", warehouse, "--strict"]) == 1
+
+
+def test_two_folders_after_each_other_or_at_once(spark, music, tmp_path):
+    apart, together = str(tmp_path / "apart"), str(tmp_path / "together")
+    index([music / "A"], apart)
+    index([music / "B"], apart)
+    index([music / "A", music / "B"], together)
+    assert contents(spark, apart) == contents(spark, together)
+
+
+def test_changed_file_replaces_its_song(spark, collection, music, tmp_path):
+    warehouse, fresh = str(tmp_path / "changed"), str(tmp_path / "fresh")
+    index([music], warehouse)
+    old = sorted((music / "A").iterdir())[0]
+    other = list(collection.samples)[4]
+    shutil.copy(collection.folder / other, old)
+    os.utime(old, (1e9, 1e9))
+    index([music], warehouse)
+    index([music], fresh)
+    assert contents(spark, warehouse) == contents(spark, fresh)
+
+
+def test_file_that_breaks_loses_its_song(spark, music, tmp_path):
+    warehouse = str(tmp_path / "lake")
+    index([music], warehouse)
+    broken = sorted((music / "A").iterdir())[0]
+    broken.write_bytes(b"no music any more")
+    index([music], warehouse)
+    assert tables.read(spark, warehouse, SONGS).count() == 3
+    (row,) = tables.read(spark, warehouse, SONG_FILES).filter("status = 'rejected'").collect()
+    assert row.path == str(broken)
+
+
+def test_prune_drops_what_is_gone_and_only_that(spark, music, tmp_path):
+    warehouse, fresh = str(tmp_path / "pruned"), str(tmp_path / "fresh")
+    index([music], warehouse)
+    shutil.rmtree(music / "B")
+    index([music], warehouse)
+    assert tables.read(spark, warehouse, SONGS).count() == 4
+    index([music], warehouse, "--prune")
+    index([music], fresh)
+    assert contents(spark, warehouse) == contents(spark, fresh)
+
+
+def test_remove_by_id_and_by_path(spark, music, tmp_path):
+    warehouse, fresh = str(tmp_path / "removed"), str(tmp_path / "fresh")
+    index([music], warehouse)
+    by_path, by_id = sorted((music / "B").iterdir())
+    files = tables.read(spark, warehouse, SONG_FILES)
+    song_id = files.filter(files.path == str(by_id)).first().song_id
+    assert main(["remove", str(song_id), str(by_path), "--warehouse", warehouse]) == 0
+    index([music / "A"], fresh)
+    kept = contents(spark, warehouse)
+    assert kept["fingerprints"] == contents(spark, fresh)["fingerprints"]
+    assert len(kept["songs"]) == len(kept["song_files"]) == 2
+
+
+def test_remove_of_an_unknown_song_removes_nothing(indexed, spark, capsys):
+    warehouse, _ = indexed
+    before = versions(spark, warehouse)
+    assert main(["remove", "12345", "--warehouse", warehouse]) == 2
+    assert "'12345'" in capsys.readouterr().err
+    assert versions(spark, warehouse) == before
+
+
+def test_batches_give_the_same_index(spark, music, tmp_path):
+    whole, batches = str(tmp_path / "whole"), str(tmp_path / "batches")
+    index([music], whole)
+    index([music], batches, "--set", "index.batch_gb=0.0005")
+    assert len(list(Path(batches, "fingerprints/_delta_log").glob("*.json"))) > 2
+    assert contents(spark, whole) == contents(spark, batches)
+
+
+def test_empty_folder_is_no_error(tmp_path, warehouse, capsys):
+    (tmp_path / "nothing here").mkdir()
+    index([tmp_path / "nothing here"], warehouse)
+    assert "0 songs" in capsys.readouterr().out
+
+
+def test_other_parameters_are_refused_before_any_write(spark, music, indexed, capsys):
+    warehouse, _ = indexed
+    before = versions(spark, warehouse)
+    other = ["--set", "fingerprint.densities_per_s=[10]"]
+    assert main(["index", str(music), "--warehouse", warehouse, *other]) == 1
+    message = capsys.readouterr().err
+    assert "[8, 16, 32]" in message
+    assert "[10]" in message
+    assert versions(spark, warehouse) == before
+
+
+def test_runs_tell_what_happened(spark, indexed):
+    warehouse, _ = indexed
+    first = tables.read(spark, warehouse, RUNS).orderBy("started_at").first()
+    assert (first.job, first.status) == ("index", "done")
+    assert first.counts["new"] > first.counts["songs"] > 0
+    assert '"densities_per_s"' in first.config
+
+
+def _died_when(moment: str, warehouse: str) -> bool:
+    """Whether the job under way has come to the moment at which a test kills it."""
+    match moment:
+        case "started":
+            return Path(warehouse, "runs", "_delta_log").exists()
+        case "decoding":
+            return any(Path(warehouse).glob("_staging/*/0/_temporary"))
+        case "staged":
+            return any(Path(warehouse).glob("_staging/*/0/_SUCCESS"))
+        case "fingerprints written":
+            return len(list(Path(warehouse).glob("fingerprints/_delta_log/*.json"))) > 1
+        case "songs written":
+            return len(list(Path(warehouse).glob("songs/_delta_log/*.json"))) > 1
+    raise ValueError(moment)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(collection, tmp_path_factory, _spark_session) -> dict[str, list[tuple]]:
+    warehouse = str(tmp_path_factory.mktemp("undisturbed"))
+    index([collection.folder], warehouse)
+    return contents(_spark_session, warehouse)
+
+
+@pytest.mark.parametrize(
+    "moment", ["started", "decoding", "staged", "fingerprints written", "songs written"]
+)
+def test_killed_run_goes_on_where_it_was(moment, spark, collection, undisturbed, tmp_path):
+    warehouse = str(tmp_path / "killed")
+    job = subprocess.Popen(
+        [sys.executable, "-m", "sonic_lib.cli", "index", collection.folder]
+        + ["--warehouse", warehouse, "--set", "index.task_mb=0.5"],
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        while job.poll() is None and not _died_when(moment, warehouse):
+            time.sleep(0.01)
+        assert job.poll() is None, "the job ended before it could be killed"
+    finally:
+        os.killpg(job.pid, signal.SIGKILL)
+        job.wait()
+    index([collection.folder], warehouse)
+    assert contents(spark, warehouse) == undisturbed
+    index([collection.folder], warehouse)
+    assert contents(spark, warehouse) == undisturbed
