@@ -93,7 +93,10 @@ def load_config(path: str | None = None, overrides: list[str] | None = None) -> 
             place = place.setdefault(section, {})
             if not isinstance(place, dict):
                 raise ConfigError(f"--set {override!r}: {section!r} is no section.")
-        place[name] = yaml.safe_load(value)
+        try:
+            place[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {override!r}: {value!r} is no YAML value.") from error
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
@@ -114,4 +117,5 @@ def _read_yaml(path: str) -> dict:
         raise ConfigError(f"The configuration {path} cannot be read: {error}.") from error
     if not isinstance(settings, dict):
         raise ConfigError(f"The configuration {path} must be a mapping of settings to values.")
-    return settings
+    # A section whose lines are all commented out is empty, not wrong.
+    return {key: value for key, value in settings.items() if value is not None}

@@ -23,6 +23,8 @@ def _spark_session() -> Iterator[SparkSession]:
         "spark.sql.shuffle.partitions": "2",
         # Adaptive plans re-plan every stage: time without a gain at this size.
         "spark.sql.adaptive.enabled": "false",
+        # The first compiler only: a short run never earns back the second.
+        "spark.driver.defaultJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         # Enough for tests, and leaves room beside other runs.
         "spark.driver.memory": "2g",
     }

@@ -131,7 +131,9 @@ def _scan_level(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 def _walk(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     yield from _in_batches(
-        entry for row in _rows(batches) for entry in _below(row["path"], row["root"], frozenset())
+        entry
+        for row in _rows(batches)
+        for entry in _below(row["path"], row["root"], frozenset([os.path.realpath(row["root"])]))
     )
 
 

@@ -93,6 +93,8 @@ def count_votes(
     broadcast : str
         From `choose_plan`.
     """
+    # A hash in every frame says nothing, and a weight of zero could not be divided by.
+    fingerprints = fingerprints.filter(F.col("n_rows") < float(n_index_frames))
     fingerprints = F.broadcast(fingerprints) if broadcast == "index" else fingerprints
     weight = F.log(F.lit(float(n_index_frames)) / F.col("n_rows"))
     return (
@@ -101,7 +103,7 @@ def count_votes(
             "clip_id",
             "song_id",
             (F.col("offset_frames") - F.col("clip_frame")).alias("offset"),
-            F.greatest(weight, F.lit(0.0)).alias("weight"),
+            weight.alias("weight"),
         )
         .repartition("clip_id", "song_id")
         .groupBy("clip_id", "song_id", "offset")

@@ -39,25 +39,22 @@ def score_candidates(evidence: NDArray[np.float64], *, chance: float) -> NDArray
     Returns
     -------
     np.ndarray [shape=(n,)]
-        Scores, in descending order.
+        Scores, in descending order; 0 for the songs below the answer, whose likeness to the
+        clip the answer explains.
     """
     n = min(len(evidence), N_CANDIDATES)
     ranked = np.full(N_CANDIDATES + MAX_COPIES + 1, chance)
     ranked[:n] = evidence[:n]
-    gaps = np.zeros(N_CANDIDATES)
-    for j in range(1, N_CANDIDATES):
+    gaps = np.zeros(MAX_COPIES)
+    for j in range(1, MAX_COPIES + 1):
         rest = ranked[j:N_CANDIDATES]
         scale = max(float(np.mean(rest - ranked[N_CANDIDATES - 1])), MIN_SCALE)
-        copies = min(j, MAX_COPIES)
-        gaps[j - 1] = copies * (ranked[j - 1] - ranked[j]) / scale
-        if 1 < j <= MAX_COPIES:
-            gaps[j - 1] -= np.log(MAX_COPIES)
-    n_copies = 1 + int(np.argmax(gaps[:MAX_COPIES]))
-    # Copies of the recording share its score, by their evidence; the others keep their own gap.
-    best = max(gaps[n_copies - 1], 0.0)
-    scores = gaps[:n].copy()
-    scores[:n_copies] = best * (evidence[:n_copies] / evidence[0])
-    return np.minimum.accumulate(np.maximum(scores, 0.0))
+        gaps[j - 1] = j * (ranked[j - 1] - ranked[j]) / scale - np.log(MAX_COPIES) * (j > 1)
+    n_copies = min(1 + int(np.argmax(gaps)), n)
+    # Copies of the recording share its score, by their evidence.
+    scores = np.zeros(n)
+    scores[:n_copies] = max(gaps.max(), 0.0) * evidence[:n_copies] / evidence[0]
+    return scores
 
 
 def p_values(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,10 +16,11 @@ from sonic_lib.cli import main
 from sonic_lib.schemas import MATCHES
 from tests.e2e.conftest import RATE_HZ
 
-COLUMNS = (
-    "clip,rank,song,title,artist,clip_start_s,clip_end_s,offset_s,speed,n_votes,score,p_value,"
-    "accepted,error"
-).split(",")
+_COLUMNS = """
+clip rank song title artist clip_start_s clip_end_s offset_s speed n_votes score p_value accepted
+error
+"""
+COLUMNS = _COLUMNS.split()
 CLIP_S = 6.0
 
 

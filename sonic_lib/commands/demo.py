@@ -1,0 +1,279 @@
+"""`sonic demo`: the tour, on songs and clips that it makes up itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import shutil
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib import tables
+from sonic_lib.audio.decode import open_audio, stream_mono
+from sonic_lib.audio.demo import write_demo
+from sonic_lib.commands import identify, index, sql
+from sonic_lib.config import Config
+from sonic_lib.errors import UsageError
+from sonic_lib.fingerprint.frame import fingerprint_files
+from sonic_lib.fingerprint.params import FRAME_S, FRAMES_PER_S, SAMPLE_RATE_HZ
+from sonic_lib.matching.candidates import best_songs, count_votes, rare_fingerprints
+from sonic_lib.matching.frame import clip_hashes
+from sonic_lib.progress import progress
+from sonic_lib.report.plots import constellation, offset_histogram
+from sonic_lib.schemas import FINGERPRINTS, SONGS
+
+HELP = "the tour: synthesise songs and clips, index, identify, query, plot"
+MAX_OFFSET_ERROR_S = 0.1
+_CLIPS_PER_UNKNOWN = 6
+_SAMPLES_PER_CONDITION = 2
+_PASSAGE_S = 10.0
+_RECIPE = "demo.json"  # says that the folder is ours, and what is in it
+_UNKNOWN = "unknown song"
+_QUERY = """\
+SELECT n_songs, count(*) AS n_hashes, round(100 * count(*) / sum(count(*)) OVER (), 1) AS percent
+FROM (SELECT hash, count(DISTINCT song_id) AS n_songs FROM sonic.fingerprints GROUP BY hash)
+GROUP BY n_songs ORDER BY n_songs LIMIT 5"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of this command."""
+    parser.add_argument(
+        "--folder", default="demo", metavar="DIR", help="where all of it goes (default demo)"
+    )
+    parser.add_argument("--songs", type=int, default=36, metavar="N", help="default 36")
+    parser.add_argument(
+        "--clips", type=int, default=60, metavar="N", help="default 60; one in 6 of unknown songs"
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what cannot work before Spark starts."""
+    if args.songs < 1 or args.clips < 1 or args.seed < 0:
+        raise UsageError(
+            f"--songs {args.songs} --clips {args.clips} --seed {args.seed}: expected at least one "
+            "song and one clip, and a seed of 0 or more."
+        )
+    folder = Path(args.folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / _RECIPE).is_file():
+        raise UsageError(
+            f"--folder {args.folder!r} holds other things than a demo; give a new or empty folder."
+        )
+
+
+def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
+    """Take the tour."""
+    started_s = time.monotonic()
+    folder = Path(args.folder)
+    warehouse = args.warehouse or str(folder / "warehouse")
+    config = config.model_copy(update={"warehouse": tables.resolve(warehouse)})
+
+    def call(command, *words: str) -> None:
+        verb = command.__name__.rpartition(".")[2]
+        print(f"\n$ sonic {shlex.join([verb, *words, '--warehouse', warehouse])}")
+        parser = argparse.ArgumentParser()
+        command.add_arguments(parser)
+        command.run(spark, config, parser.parse_args(words))
+
+    _synthesise(folder, args)
+    call(index, str(folder / "songs"), "--prune")
+    call(identify, str(folder / "clips"), "--output", str(folder / "matches.csv"))
+    answers = compare(pd.read_csv(folder / "matches.csv"), pd.read_csv(folder / "truth.csv"))
+    print("", *_sample_lines(answers), "", *_summary_lines(answers), sep="\n")
+    print("\nMost hashes occur in one song only, which is why a few seconds are enough:")
+    call(sql, _QUERY)
+    _plot(spark, config, answers, folder)
+    print(f"\nThe tour took {time.monotonic() - started_s:.0f} s.")
+    return 0
+
+
+def compare(matches: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """Hold the answers against the truth.
+
+    Parameters
+    ----------
+    matches : pandas.DataFrame
+        The output of identify.
+    truth : pandas.DataFrame
+        The table of `write_demo`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a clip, with both tables' columns (the truth's as true_song and true_offset_s) and
+        group (its condition, or that its song is unknown), found, placed (found, at the right
+        offset) and falsely_accepted.
+    """
+    best = matches[matches["rank"] == 1]
+    truth = truth.rename(columns={"song": "true_song", "offset_s": "true_offset_s"})
+    answers = truth.merge(best, on="clip", how="left", validate="one_to_one")
+    accepted = answers["accepted"].eq(True)
+    right = answers["song"].eq(answers["true_song"])
+    error_s = (answers["offset_s"] - answers["true_offset_s"]).abs()
+    return answers.assign(
+        group=answers["condition"].where(answers["true_song"].notna(), _UNKNOWN),
+        found=accepted & right,
+        placed=accepted & right & (error_s <= MAX_OFFSET_ERROR_S),
+        falsely_accepted=accepted & ~right,
+    ).sort_values(["group", "clip"], ignore_index=True)
+
+
+def _synthesise(folder: Path, args: argparse.Namespace) -> None:
+    recipe = json.dumps({"songs": args.songs, "clips": args.clips, "seed": args.seed})
+    n_unknown = args.clips // _CLIPS_PER_UNKNOWN
+    what = f"{args.songs} songs and {args.clips} clips in {folder} (seed {args.seed})"
+    note, truth = folder / _RECIPE, folder / "truth.csv"
+    if truth.exists() and note.read_text() == recipe:
+        print(f"{what}: there already")
+        return
+    started_s = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    note.write_text(recipe)
+    truth.unlink(missing_ok=True)  # written last, so it says that the rest is whole
+    for name in ("songs", "clips"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    n_done = 0
+
+    def count(n: int, _: int) -> None:
+        nonlocal n_done
+        n_done = n
+
+    with progress("synthesised", total=args.songs + n_unknown, done=lambda: n_done):
+        write_demo(
+            folder,
+            n_songs=args.songs,
+            n_clips=args.clips,
+            n_unknown_songs=n_unknown,
+            seed=args.seed,
+            progress=count,
+        )
+    print(f"{what}: synthesised in {time.monotonic() - started_s:.0f} s")
+
+
+def _sample_lines(answers: pd.DataFrame) -> Iterator[str]:
+    for row in answers.groupby("group").head(_SAMPLES_PER_CONDITION).itertuples():
+        answer = f"{_name(row)} @ {row.offset_s:.2f} s" if row.accepted else "nothing that we know"
+        p = f"p = {row.p_value:.2g}" if row.p_value >= 1e-9 else "p < 1e-9"
+        yield f"{row.clip}  {row.group:<12} {row.length_s:4.1f} s  {p:<9} -> {answer}"
+
+
+def _summary_lines(answers: pd.DataFrame) -> Iterator[str]:
+    right = f"offset within {MAX_OFFSET_ERROR_S} s"
+    yield f"{'':<12}  clips  found  {right}  falsely accepted"
+    for group, clips in answers.groupby("group"):
+        is_known = group != _UNKNOWN
+        found, placed = (clips[name].sum() if is_known else "-" for name in ("found", "placed"))
+        n_false = clips["falsely_accepted"].sum()
+        yield f"{group:<12}  {len(clips):5}  {found:>5}  {placed:>{len(right)}}  {n_false:16}"
+    is_known = answers["group"] != _UNKNOWN
+    known, unknown = answers[is_known], answers[~is_known]
+    yield (
+        f"{len(known)} known clips: {known['found'].sum()} found; "
+        f"{len(unknown)} unknown: {unknown['falsely_accepted'].sum()} falsely accepted"
+    )
+
+
+def _plot(spark: SparkSession, config: Config, answers: pd.DataFrame, folder: Path) -> None:
+    found = answers[answers["found"]]
+    if found.empty:
+        print("\nNo clip was found, so there is nothing to plot.")
+        return
+    # Noise shows best how far the right song stands out; matplotlib's own font is Western.
+    order = found.assign(
+        is_noisy=found["group"].eq("noise"),
+        is_plain=(found["title"] + found["artist"]).map(str.isascii),
+    ).sort_values(["is_noisy", "is_plain"], ascending=False, kind="stable")
+    clip = order.iloc[0]
+    print("\nPlots:")
+    _save(_song_figure(config, clip, folder), folder / "plots" / "constellation.png")
+    _save(_clip_figure(spark, config, clip, folder), folder / "plots" / "offset_histogram.png")
+
+
+def _song_figure(config: Config, clip: pd.Series, folder: Path) -> Figure:
+    with open_audio(str(folder / "songs" / clip["song"])) as file:
+        _, blocks = stream_mono(file, sample_rate_hz=SAMPLE_RATE_HZ)
+        samples = np.concatenate(list(blocks))
+    latest_s = len(samples) / SAMPLE_RATE_HZ - _PASSAGE_S
+    return constellation(
+        samples,
+        params=config.fingerprint.params(),
+        start_s=float(np.floor(np.clip(clip["offset_s"], 0, latest_s))),
+        length_s=_PASSAGE_S,
+        title=f"Landmarks and triangles of {_name(clip)}",
+    )
+
+
+def _clip_figure(spark: SparkSession, config: Config, clip: pd.Series, folder: Path) -> Figure:
+    votes = _best_votes(spark, config, (folder / "clips" / clip["clip"]).resolve())
+    is_right = votes["song_id"] == votes["song_id"].iloc[0]
+    right, wrong = votes[is_right], votes[~is_right]
+    condition = f"{clip['condition']}, {clip['length_s']:.1f} s"
+    return offset_histogram(
+        *((part["offset_s"].to_numpy(), part["n_votes"].to_numpy()) for part in (right, wrong)),
+        right_name=f"The right song: {_name(clip)}",
+        wrong_name="The best of the others: "
+        + ("none shares a hash" if wrong.empty else _name(wrong.iloc[0])),
+        title=f"Votes for the offset of {clip['clip']} ({condition})",
+    )
+
+
+def _best_votes(spark: SparkSession, config: Config, path: Path) -> pd.DataFrame:
+    """All votes of a clip for its two best songs, the best one first."""
+    warehouse = config.warehouse
+    songs = tables.read(spark, warehouse, SONGS)
+    index_s = songs.agg(F.sum("duration_s")).first()[0]
+    hashes = (
+        spark.createDataFrame([(str(path),)], "path string")
+        .transform(fingerprint_files, params=config.fingerprint.params(), query=True)
+        .transform(clip_hashes, prefix_bits=tables.prefix_bits(spark, warehouse))
+        .persist()
+    )
+    votes = (
+        tables.read(spark, warehouse, FINGERPRINTS)
+        .transform(
+            rare_fingerprints,
+            clip_hashes=hashes,
+            songs=songs,
+            max_rows_per_hash=config.identify.max_rows_per_hash,
+            broadcast="clips",
+        )
+        .transform(
+            count_votes,
+            clip_hashes=hashes,
+            n_index_frames=index_s * FRAMES_PER_S,
+            broadcast="clips",
+        )
+        .persist()
+    )
+    best = votes.transform(best_songs, n_songs=2).select("song_id", "evidence")
+    return (
+        votes.join(best, "song_id")
+        .join(songs, "song_id")
+        .orderBy(F.desc("evidence"), "song_id", "offset")
+        .select(
+            "song_id", "title", "artist", "n_votes", (F.col("offset") * FRAME_S).alias("offset_s")
+        )
+        .toPandas()
+    )
+
+
+def _name(song: pd.Series) -> str:
+    return f"{song.title} - {song.artist}"
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with warnings.catch_warnings():
+        # Some songs' names need fonts that not every machine has.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(path)
+    print(f"  {path}")

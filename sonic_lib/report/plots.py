@@ -1,0 +1,183 @@
+"""Arrays to matplotlib figures, without I/O and without pyplot's state.
+
+Saved as they are, figures are 1200 pixels wide. Their colours are those of Okabe and Ito, which
+people with any colour vision tell apart.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from sonic_lib.fingerprint.hashes import landmark_triangles
+from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK, find_landmarks
+from sonic_lib.fingerprint.params import (
+    BIN_HZ,
+    FRAME_S,
+    SAMPLE_RATE_HZ,
+    WINDOW_SAMPLES,
+    FingerprintParams,
+)
+from sonic_lib.fingerprint.spectrogram import log_spectrogram
+
+_VERMILION, _BLUE, _GREEN, _GREY = "#D55E00", "#0072B2", "#009E73", "#595959"
+_STYLE = {
+    "figure.figsize": (8.0, 4.8),
+    "figure.dpi": 150,
+    "savefig.dpi": "figure",
+    "figure.constrained_layout.use": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.labelsize": 11,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "text.parse_math": False,  # a "$" in a song's title is a dollar
+}
+_FRAME_CENTRE_S = 0.5 * WINDOW_SAMPLES / SAMPLE_RATE_HZ
+_LEVEL_COLOURS = (_VERMILION, _BLUE, _GREEN)
+
+
+def constellation(
+    samples: NDArray[np.float32],
+    *,
+    params: FingerprintParams,
+    start_s: float,
+    length_s: float,
+    title: str,
+) -> Figure:
+    """Draw the landmarks of a passage, and the triangles of the sparsest level.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n,), float32]
+        Mono samples at 12 kHz of the whole song, so that its landmarks rank as in the index.
+    params : FingerprintParams
+        What a fingerprint is.
+    start_s, length_s : float
+        The passage, in seconds.
+
+    Returns
+    -------
+    Figure
+        The spectrogram (s, kHz) with the landmarks over it.
+    """
+    levels = log_spectrogram(samples, params=params)
+    landmarks = find_landmarks(samples, params=params)
+    points = np.column_stack([_frame_s(landmarks[:, FRAME]), landmarks[:, BIN] * BIN_HZ / 1e3])
+    inside = (points[:, 0] >= start_s) & (points[:, 0] <= start_s + length_s)
+    triangles = landmark_triangles(landmarks, params.densities_per_s[:1])
+    triangles = triangles[inside[triangles].all(axis=1)]
+
+    with rc_context(_STYLE):
+        figure = Figure()
+        axes = figure.subplots()
+        _draw_levels(axes, levels, params)
+        mesh = PolyCollection(
+            points[triangles], facecolor="none", edgecolor=_VERMILION, linewidth=0.8, alpha=0.6
+        )
+        mesh.set_label(f"triangles of the {params.densities_per_s[0]}")
+        n_stronger = 0
+        for i, density in enumerate(params.densities_per_s):
+            rank = landmarks[:, RANK]
+            chosen = inside & (rank >= n_stronger) & (rank < 2 * density)
+            axes.scatter(
+                *points[chosen].T,
+                s=36 / 2**i,
+                color=_LEVEL_COLOURS[i % len(_LEVEL_COLOURS)],
+                edgecolor="white",
+                linewidth=0.6,
+                zorder=3,
+                label=f"{'strongest ' if i == 0 else ''}{density} a second",
+            )
+            n_stronger = 2 * density
+        axes.add_collection(mesh, autolim=False)
+        axes.set_xlim(start_s, start_s + length_s)
+        axes.set_ylim(params.min_hz / 1e3, params.max_hz / 1e3)
+        axes.set_xlabel("time in the song (s)")
+        axes.set_ylabel("frequency (kHz)")
+        _head(figure, title)
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4, handletextpad=0.4)
+    return figure
+
+
+def offset_histogram(
+    right: tuple[NDArray, NDArray],
+    wrong: tuple[NDArray, NDArray],
+    *,
+    right_name: str,
+    wrong_name: str,
+    title: str,
+) -> Figure:
+    """Draw the votes of one clip for two songs by offset, one above the other.
+
+    Parameters
+    ----------
+    right, wrong : (np.ndarray [shape=(n,), s], np.ndarray [shape=(n,)])
+        Offsets and their votes, for the song in the clip and for the best of the others;
+        offsets without votes are left out.
+    right_name, wrong_name : str
+        The two songs.
+
+    Returns
+    -------
+    Figure
+        Two histograms on the same scales.
+    """
+    with rc_context(_STYLE):
+        figure = Figure()
+        rows = figure.subplots(2, 1, sharex=True, sharey=True)
+        _draw_votes(rows[0], *right, colour=_BLUE, name=right_name)
+        _draw_votes(rows[1], *wrong, colour=_VERMILION, name=wrong_name)
+        rows[0].set_ylim(0, 1.12 * max(n.max(initial=1) for _, n in (right, wrong)))
+        rows[1].set_xlabel("offset: place in the song where the clip would start (s)")
+        figure.supylabel("votes: hashes that agree", fontsize=11)
+        _head(figure, title)
+    return figure
+
+
+def _frame_s(frames: NDArray) -> NDArray[np.float64]:
+    """Time of the middle of a frame's window, where a short sound shows."""
+    return frames * FRAME_S + _FRAME_CENTRE_S
+
+
+def _head(figure: Figure, title: str) -> None:
+    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, fontweight="bold")
+
+
+def _draw_levels(axes: Axes, levels: NDArray, params: FingerprintParams) -> None:
+    # Pale, so that what is drawn over it stands out.
+    low, high = np.percentile(levels, [25, 100])
+    time_s = _frame_s(np.array([-0.5, len(levels) - 0.5]))
+    band_khz = (np.array([params.first_bin, params.last_bin]) - 0.5) * BIN_HZ / 1e3
+    axes.imshow(
+        levels.T,
+        origin="lower",
+        aspect="auto",
+        extent=(*time_s, *band_khz),
+        cmap="gray_r",
+        vmin=low,
+        vmax=high + 0.3 * (high - low),
+    )
+
+
+def _draw_votes(axes: Axes, offsets_s: NDArray, votes: NDArray, *, colour: str, name: str) -> None:
+    axes.vlines(offsets_s, 0, votes, color=colour, linewidth=1.5)
+    axes.set_title(name, loc="left", color=colour)
+    if not len(votes):
+        return
+    peak = np.argmax(votes)
+    has_room_right = offsets_s[peak] <= 0.5 * (offsets_s.min() + offsets_s.max())
+    axes.plot(offsets_s[peak], votes[peak], "o", color=colour, markersize=6)
+    axes.annotate(
+        f"{votes[peak]:.0f} at {offsets_s[peak]:.2f} s",
+        (offsets_s[peak], votes[peak]),
+        xytext=(8 if has_room_right else -8, 3),
+        textcoords="offset points",
+        horizontalalignment="left" if has_room_right else "right",
+        color=_GREY,
+    )

@@ -1,0 +1,196 @@
+"""Listing: every audio file once, whatever its name; nothing hangs, nothing is hidden."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from pyspark.sql import functions as F
+
+from sonic_lib.audio.files import given_name, has_audio_suffix, list_audio, relative_path
+from sonic_lib.errors import UsageError
+from sonic_lib.schemas import FILES
+
+STRANGE = (
+    "ünïcödé/夜明け.mp3",
+    "decomposed/e\u0301te\u0301.flac",
+    "a b/ c .wav",
+    "100%/%20#1?.ogg",
+    "[brackets]/{braces}*.mp3",
+    'quotes/it\'s "here" `now` $HOME.wav',
+    "lines/two\nlines\t\r.mp3",
+    "_under/_score.mp3",
+    ".dot/.hidden.mp3",
+    "co:lon/a:b.mp3",
+    "back\\slash/a\\b.mp3",
+    "folder.mp3/inside.MP3",
+    "a/b/c/d/e/f/g/deep.Opus",
+    "two.dots.m4a",
+    "top.aiff",
+    "🎵.mp3",
+)
+
+
+def make(folder: Path, *names: str, content: bytes = b"x") -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def listed(spark, *paths) -> dict[str, str]:
+    """Root by path; each path must come once."""
+    rows = list_audio(spark, [str(path) for path in paths]).collect()
+    assert len({row.path for row in rows}) == len(rows)
+    return {row.path: row.root for row in rows}
+
+
+def names(spark, *paths) -> set[str]:
+    return {str(Path(path).relative_to(root)) for path, root in listed(spark, *paths).items()}
+
+
+@pytest.fixture
+def music(tmp_path):
+    folder = tmp_path / "my 100% [music] #1's\n夜"
+    folder.mkdir()
+    return folder
+
+
+def test_schema_is_the_declared_one(spark, music):
+    listed = list_audio(spark, [str(music)])
+    assert [(f.name, f.dataType) for f in listed.schema] == [(f.name, f.dataType) for f in FILES]
+
+
+def test_any_name_is_found_as_it_is(spark, music):
+    make(music, *STRANGE)
+    assert listed(spark, music) == {str(music / name): str(music) for name in STRANGE}
+
+
+def test_all_spellings_of_a_folder_are_one(spark, music):
+    make(music, *STRANGE)
+    spellings = [str(music), f"{music}/", f"{music}//", f"{music}/./../{music.name}"]
+    files = list_audio(spark, spellings).select("root", relative_path()).collect()
+    assert sorted(files) == sorted((str(music), name) for name in STRANGE)
+    assert {given_name(spelling) for spelling in spellings} == {str(music)}
+
+
+def test_file_uris_are_local_paths(spark, tmp_path):
+    make(tmp_path, "a b/c%20d.mp3", "e.mp3")
+    folder, path = f"{tmp_path}/a b", f"{tmp_path}/a b/c%20d.mp3"
+    uris = [f"file:{folder}", f"file://{folder}", f"file:{path}", f"file://{tmp_path}/e.mp3"]
+    assert set(listed(spark, *uris)) == {path, f"{tmp_path}/e.mp3"}
+
+
+def test_relative_and_home_paths_are_made_absolute(spark, tmp_path, monkeypatch):
+    make(tmp_path, "music/a.mp3", "home/b.mp3")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert listed(spark, "music", "~") == {
+        f"{tmp_path}/music/a.mp3": f"{tmp_path}/music",
+        f"{tmp_path}/home/b.mp3": f"{tmp_path}/home",
+    }
+
+
+def test_size_and_time_are_those_of_the_file(spark, music):
+    make(music, "a.mp3", content=b"12345")
+    os.utime(music / "a.mp3", ns=(0, 1_700_000_000_123_456_000))
+    (row,) = list_audio(spark, [str(music)]).select("*", F.unix_micros("modified_at")).collect()
+    assert row.size_bytes == 5
+    assert row[-1] == 1_700_000_000_123_456
+    assert row.modified_at.replace(microsecond=0) == datetime.fromtimestamp(
+        1_700_000_000, timezone.utc
+    ).astimezone().replace(tzinfo=None)
+
+
+def test_other_files_are_passed_over(spark, music):
+    make(music, "cover.jpg", "list.m3u", "mp3", "notes.mp3.txt", "song.mp", ".mp3", "a.mp3")
+    assert names(spark, music) == {"a.mp3"}
+
+
+def test_a_file_given_directly_is_taken_whatever_its_suffix(spark, music):
+    make(music, "A/one.mp3", "A/two.dat", "B/three.wav", "B/four.wav")
+    assert listed(spark, music / "A/one.mp3") == {str(music / "A/one.mp3"): str(music / "A")}
+    assert names(spark, music / "A/one.mp3", music / "A/two.dat", music / "B/three.wav") == {
+        "A/one.mp3",
+        "A/two.dat",
+        "B/three.wav",
+    }
+
+
+def test_files_beside_folders_keep_their_own_root(spark, music):
+    make(music, "A/one.mp3", "B/two.mp3")
+    found = listed(spark, music / "A", music / "B/two.mp3")
+    assert found == {
+        str(music / "A/one.mp3"): str(music / "A"),
+        str(music / "B/two.mp3"): str(music / "B"),
+    }
+
+
+def test_overlapping_folders_name_a_file_once_by_the_outer_one(spark, music):
+    make(music, "A/one.mp3", "A/inner/two.mp3", "three.mp3")
+    found = listed(spark, music / "A/inner", music, music / "A", music, f"{music}/")
+    assert set(found.values()) == {str(music)}
+    assert len(found) == 3
+
+
+def test_empty_folders_hold_nothing(spark, music):
+    (music / "empty" / "emptier").mkdir(parents=True)
+    assert listed(spark, music) == {}
+
+
+def test_absent_paths_are_refused_by_name(spark, music):
+    for given in (["absent"], [str(music), f"{music}/absent"]):
+        with pytest.raises(UsageError, match=r"absent.* does not exist"):
+            list_audio(spark, given)
+    with pytest.raises(UsageError, match="No folder"):
+        list_audio(spark, [])
+
+
+# ---- what is no plain file ----
+
+
+def test_links_are_followed(spark, music, tmp_path):
+    make(tmp_path, "elsewhere/a.mp3", "elsewhere/deep/b.mp3")
+    make(music, "c.mp3")
+    (music / "folder").symlink_to(tmp_path / "elsewhere")
+    (music / "file.mp3").symlink_to(tmp_path / "elsewhere" / "a.mp3")
+    assert names(spark, music) == {"c.mp3", "file.mp3", "folder/a.mp3", "folder/deep/b.mp3"}
+
+
+def test_a_loop_of_links_is_walked_once(spark, music):
+    make(music, "a.mp3", "A/b.mp3", "A/B/c.mp3")
+    (music / "loop").symlink_to(music)
+    (music / "A" / "loop").symlink_to(music)
+    (music / "A" / "B" / "up").symlink_to("..")
+    (music / "A" / "B" / "self").symlink_to(".")
+    (music / "knot").symlink_to(music / "knot")
+    assert names(spark, music) == {"a.mp3", "A/b.mp3", "A/B/c.mp3"}
+
+
+def test_broken_links_and_pipes_are_listed_to_be_rejected_aloud(spark, music):
+    (music / "gone.mp3").symlink_to(music / "nowhere.mp3")
+    os.mkfifo(music / "pipe.mp3")
+    (music / "given.mp3").symlink_to(music / "nowhere.mp3")
+    assert names(spark, music, music / "given.mp3") == {"gone.mp3", "pipe.mp3", "given.mp3"}
+
+
+def test_names_that_are_no_utf8_are_listed_readably(spark, music):
+    path = os.fsencode(music) + b"/caf\xe9.mp3"
+    with open(path, "wb"):
+        pass
+    make(music, "b.mp3")
+    assert names(spark, music) == {"caf\\udce9.mp3", "b.mp3"}
+
+
+def test_many_files_in_many_folders(spark, music):
+    made = {f"{i % 7}/{i % 31}/{i}.mp3" for i in range(2500)}
+    make(music, *made)
+    assert names(spark, music) == made
+
+
+def test_suffix_says_whether_there_may_be_sound(spark):
+    paths = {"/a/b.mp3": True, "/a.b/C.FLAC": True, "/a.mp3/b": False, "/a/b.jpg": False}
+    rows = spark.createDataFrame([(path,) for path in paths], "path string")
+    assert dict(rows.select("path", has_audio_suffix()).collect()) == paths

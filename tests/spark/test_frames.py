@@ -1,0 +1,112 @@
+"""Files to digests, extracts and hash rows."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+import soundfile
+
+from sonic_lib.audio.files import list_audio
+from sonic_lib.fingerprint.extract import extract_rows
+from sonic_lib.fingerprint.frame import digest_files, fingerprint_files, hash_prefix, hash_rows
+from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.matching.frame import clip_hashes
+from sonic_lib.schemas import DIGESTS, EXTRACTS, FINGERPRINTS
+
+PARAMS = FingerprintParams()
+
+
+def types(schema):
+    return [(field.name, field.dataType) for field in schema]
+
+
+@pytest.fixture
+def folder(tmp_path, rng):
+    for name in ("a.wav", "b c#%20.wav"):
+        soundfile.write(tmp_path / name, rng.normal(0, 0.1, 60_000), 12_000)
+    (tmp_path / "broken.mp3").write_bytes(b"no sound")
+    (tmp_path / "gone.mp3").symlink_to(tmp_path / "nowhere")
+    return tmp_path
+
+
+def test_digests_are_of_each_files_bytes(spark, folder):
+    digests = list_audio(spark, [str(folder)]).transform(digest_files)
+    assert types(digests.schema) == types(DIGESTS)
+    rows = {row.path: row for row in digests.collect()}
+    assert set(rows) == {str(path) for path in folder.iterdir()}
+    gone = rows.pop(f"{folder}/gone.mp3")
+    assert gone.song_id is gone.content_sha256 is None
+    assert "No such file" in gone.error
+    for path, row in rows.items():
+        with open(path, "rb") as file:
+            sha256 = hashlib.sha256(file.read()).hexdigest()
+        assert (row.content_sha256, row.error) == (sha256, None)
+        assert row.song_id == int(sha256[:16], 16) >> 1
+
+
+@pytest.mark.parametrize("query", [False, True])
+def test_extracts_are_those_of_each_file_alone(spark, folder, query):
+    n_done = spark.sparkContext.accumulator(0)
+    extracts = list_audio(spark, [str(folder)]).transform(
+        fingerprint_files, params=PARAMS, query=query, min_duration_s=3.0, n_done=n_done
+    )
+    assert types(extracts.schema) == types(EXTRACTS)
+    found = {}
+    for row in extracts.collect():
+        found.setdefault(row.path, []).append(row.asDict())
+    assert n_done.value == len(found) == 4
+    for path, rows in found.items():
+        expected = extract_rows(path, params=PARAMS, query=query, min_duration_s=3.0)
+        for row, alone in zip(rows, expected, strict=True):
+            for name in EXTRACTS.names:
+                value = alone.get(name)
+                value = value.tolist() if isinstance(value, np.ndarray) else value
+                assert row[name] == value
+        assert (rows[-1]["error"] is None) == (".wav" in path)
+
+
+def test_ids_of_songs_are_passed_on(spark, folder):
+    digests = list_audio(spark, [str(folder / "a.wav")]).transform(digest_files)
+    (digest,) = digests.collect()
+    extracts = digests.transform(fingerprint_files, params=PARAMS).collect()
+    assert len(extracts) > 1
+    assert {row.song_id for row in extracts} == {digest.song_id}
+    assert {row.content_sha256 for row in extracts} == {digest.content_sha256}
+
+
+def test_hash_rows_unfold_stretches(spark):
+    top = 2**40 - 1
+    extracts = spark.createDataFrame(
+        [(1, [0, top], [10, 20]), (2, [1 << 36], [30]), (3, [], []), (4, None, None)],
+        "song_id long, hashes array<long>, frames array<int>",
+    )
+    rows = extracts.transform(hash_rows, prefix_bits=4)
+    assert sorted(rows.collect()) == [(1, 0, 0, 10), (1, 15, top, 20), (2, 1, 1 << 36, 30)]
+    declared = dict(types(FINGERPRINTS.schema))
+    assert types(rows.schema) == [
+        (name, declared[name]) for name in ("song_id", "hash_prefix", "hash", "offset_frames")
+    ]
+
+
+@pytest.mark.parametrize("bits", [0, 1, 4, 12])
+def test_prefix_is_the_first_bits(spark, rng, bits):
+    hashes = [0, 2**40 - 1, *rng.integers(0, 2**40, 50).tolist()]
+    rows = spark.createDataFrame([(h,) for h in hashes], "hash long")
+    found = dict(rows.select("hash", hash_prefix(bits=bits)).collect())
+    assert found == {h: int(f"{h:040b}"[:bits] or "0", 2) for h in hashes}
+
+
+def test_clip_hashes_are_numbered_by_clip(spark):
+    extracts = spark.createDataFrame(
+        [("/a", [5, 6], [1, 2]), ("/a", [7], [300]), ("/a", None, None), ("/b", [5], [1])],
+        "path string, hashes array<long>, frames array<int>",
+    )
+    hashes = extracts.transform(clip_hashes, prefix_bits=4)
+    assert hashes.columns == ["clip_id", "hash_prefix", "hash", "clip_frame"]
+    rows = hashes.collect()
+    by_clip = {}
+    for row in rows:
+        by_clip.setdefault(row.clip_id, set()).add((row.hash, row.clip_frame))
+    assert sorted(map(sorted, by_clip.values())) == [[(5, 1)], [(5, 1), (6, 2), (7, 300)]]

@@ -1,0 +1,253 @@
+"""What an index run has to do, on frames small enough to check by hand."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from sonic_lib.index import plan
+from sonic_lib.schemas import DIGESTS, FILES, SONG_FILES, SONGS
+
+MONDAY, TUESDAY = datetime(2026, 5, 4), datetime(2026, 5, 5)
+
+
+@pytest.fixture
+def frame(spark):
+    """Rows of a schema from what matters in them."""
+
+    def make(schema, *rows: dict, **same):
+        full = [{"size_bytes": 1, "modified_at": MONDAY, "root": "/m"} | same | r for r in rows]
+        return spark.createDataFrame([tuple(r.get(n) for n in schema.names) for r in full], schema)
+
+    return make
+
+
+@pytest.fixture
+def files(frame):
+    return lambda *rows: frame(FILES, *rows)
+
+
+@pytest.fixture
+def known(frame):
+    return lambda *rows: frame(SONG_FILES.schema, *rows)
+
+
+@pytest.fixture
+def digests(frame):
+    return lambda *rows: frame(DIGESTS, *rows)
+
+
+@pytest.fixture
+def songs(frame):
+    return lambda *ids: frame(SONGS.schema, *({"song_id": i} for i in ids))
+
+
+@pytest.fixture
+def rejects(spark):
+    schema = "song_id long, stage string, error string"
+    return lambda *rows: spark.createDataFrame(list(rows), schema)
+
+
+def found(rows, *columns):
+    return sorted(tuple(row[c] for c in columns) for row in rows.collect())
+
+
+# ---- changed_files ----
+
+
+def indexed(path, song_id=1, status="indexed", **more):
+    return {"path": path, "song_id": song_id, "status": status, **more}
+
+
+def test_only_new_and_touched_files_are_read(files, known):
+    changed = plan.changed_files(
+        files(
+            {"path": "/m/same"},
+            {"path": "/m/new"},
+            {"path": "/m/larger", "size_bytes": 2},
+            {"path": "/m/later", "modified_at": TUESDAY},
+            {"path": "/m/rejected"},
+        ),
+        known=known(
+            *(indexed(f"/m/{name}") for name in ("same", "larger", "later", "not given")),
+            indexed("/m/rejected", None, "rejected"),
+        ),
+        retry_rejected=False,
+    )
+    assert found(changed, "path", "is_new") == [
+        ("/m/larger", False),
+        ("/m/later", False),
+        ("/m/new", True),
+    ]
+    assert sorted(changed.columns) == sorted([*FILES.names, "is_new"])
+
+
+def test_rejected_files_are_read_again_when_asked_to(files, known):
+    changed = plan.changed_files(
+        files({"path": "/m/rejected"}, {"path": "/m/same"}),
+        known=known(indexed("/m/rejected", None, "rejected"), indexed("/m/same")),
+        retry_rejected=True,
+    )
+    assert found(changed, "path", "is_new") == [("/m/rejected", False)]
+
+
+# ---- new_songs ----
+
+
+def test_each_new_content_is_decoded_once(digests, songs):
+    new = plan.new_songs(
+        digests(
+            {"path": "/m/b", "song_id": 1, "content_sha256": "aa"},
+            {"path": "/m/a", "song_id": 1, "content_sha256": "aa", "size_bytes": 7},
+            {"path": "/m/c", "song_id": 2, "content_sha256": "bb"},
+            {"path": "/m/known", "song_id": 3, "content_sha256": "cc"},
+            {"path": "/m/unreadable", "error": "no permission"},
+        ),
+        songs=songs(3, 4),
+    )
+    assert found(new, "song_id", "content_sha256", "path", "size_bytes") == [
+        (1, "aa", "/m/a", 7),
+        (2, "bb", "/m/c", 1),
+    ]
+
+
+# ---- song_files ----
+
+JUDGED = ("path", "song_id", "status", "stage", "error")
+
+
+def test_every_file_read_is_judged(digests, songs, known, rejects):
+    judged = plan.song_files(
+        digests(
+            {"path": "/m/song", "song_id": 1},
+            {"path": "/m/copy b", "song_id": 2},
+            {"path": "/m/copy a", "song_id": 2},
+            {"path": "/m/broken", "song_id": 3},
+            {"path": "/m/broken too", "song_id": 3},
+            {"path": "/m/unreadable", "error": "no permission"},
+        ),
+        songs=songs(1, 2, 9),
+        known=known(),
+        rejects=rejects((3, "decode", "truncated")),
+    )
+    assert found(judged, *JUDGED) == [
+        ("/m/broken", None, "rejected", "decode", "truncated"),
+        ("/m/broken too", None, "rejected", "decode", "truncated"),
+        ("/m/copy a", 2, "indexed", None, None),
+        ("/m/copy b", 2, "duplicate", None, None),
+        ("/m/song", 1, "indexed", None, None),
+        ("/m/unreadable", None, "rejected", "open", "no permission"),
+    ]
+    assert set(judged.columns) == set(SONG_FILES.schema.names) - {"run_id", "seen_at"}
+
+
+def test_a_copy_of_a_known_song_is_a_duplicate(digests, songs, known, rejects):
+    judged = plan.song_files(
+        digests({"path": "/m/a copy", "song_id": 1}),
+        songs=songs(1),
+        known=known(indexed("/m/song", 1)),
+        rejects=rejects(),
+    )
+    assert found(judged, *JUDGED[:3]) == [("/m/a copy", 1, "duplicate")]
+
+
+def test_a_touched_file_with_the_same_content_stays_what_it_was(digests, songs, known, rejects):
+    judged = plan.song_files(
+        digests({"path": "/m/song", "song_id": 1}),
+        songs=songs(1),
+        known=known(indexed("/m/song", 1), indexed("/m/copy", 1, "duplicate")),
+        rejects=rejects(),
+    )
+    assert found(judged, *JUDGED[:3]) == [("/m/song", 1, "indexed")]
+
+
+def test_two_unreadable_files_are_two_rejects(digests, songs, known, rejects):
+    judged = plan.song_files(
+        digests({"path": "/m/a", "error": "x"}, {"path": "/m/b", "error": "y"}),
+        songs=songs(1),
+        known=known(),
+        rejects=rejects(),
+    )
+    assert found(judged, "path", "status", "error") == [
+        ("/m/a", "rejected", "x"),
+        ("/m/b", "rejected", "y"),
+    ]
+
+
+# ---- abandoned_songs ----
+
+
+def test_a_song_without_files_is_abandoned(known, digests, files):
+    abandoned = plan.abandoned_songs(
+        known(
+            indexed("/m/changed", 1),
+            indexed("/m/changed to its copy", 2),
+            indexed("/m/first", 3),
+            indexed("/m/second", 3, "duplicate"),
+            indexed("/m/moved", 4),
+            indexed("/m/rejected", None, "rejected"),
+            indexed("/m/untouched", 5),
+        ),
+        gone=files(
+            *({"path": f"/m/{name}"} for name in ("changed", "changed to its copy", "first")),
+            *({"path": f"/m/{name}"} for name in ("moved", "rejected", "never known")),
+        ),
+        digests=digests(
+            {"path": "/m/changed", "song_id": 8},
+            {"path": "/m/changed to its copy", "song_id": 3},
+            {"path": "/m/moved here", "song_id": 4},
+            {"path": "/m/unreadable", "song_id": None, "error": "no permission"},
+        ),
+    )
+    assert found(abandoned, "song_id") == [(1,), (2,)]
+
+
+def test_a_song_goes_when_all_its_files_go(known, digests, files):
+    abandoned = plan.abandoned_songs(
+        known(indexed("/m/first", 3), indexed("/m/second", 3, "duplicate")),
+        gone=files({"path": "/m/first"}, {"path": "/m/second"}),
+        digests=digests(),
+    )
+    assert found(abandoned, "song_id") == [(3,)]
+
+
+# ---- pruned_files ----
+
+
+def test_pruning_drops_absent_files_below_the_folders_given(known, files):
+    pruned = plan.pruned_files(
+        known(
+            indexed("/m/here.mp3"),
+            indexed("/m/gone.mp3"),
+            indexed("/m/sub/gone too.mp3"),
+            indexed("/m/rejected and gone.mp3", None, "rejected"),
+            indexed("/music/elsewhere.mp3"),
+            indexed("/one file.mp3"),
+            indexed("/100%_[x]/gone.mp3"),
+            indexed("/1000_[x]/elsewhere.mp3"),
+        ),
+        files=files({"path": "/m/here.mp3"}),
+        roots=["/m", "/one file.mp3", "/100%_[x]/"],
+    )
+    assert found(pruned, "path") == [
+        ("/100%_[x]/gone.mp3",),
+        ("/m/gone.mp3",),
+        ("/m/rejected and gone.mp3",),
+        ("/m/sub/gone too.mp3",),
+        ("/one file.mp3",),
+    ]
+
+
+def test_pruning_spares_folders_that_could_not_be_listed(known, files):
+    pruned = plan.pruned_files(
+        known(indexed("/m/closed/a.mp3"), indexed("/m/closed2/b.mp3"), indexed("/m/c.mp3")),
+        files=files({"path": "/m/closed"}, {"path": "/m/c.mp3"}),
+        roots=["/m"],
+    )
+    assert found(pruned, "path") == [("/m/closed2/b.mp3",)]
+
+
+def test_pruning_the_root_folder_reaches_everything(known, files):
+    pruned = plan.pruned_files(known(indexed("/m/gone.mp3")), files=files(), roots=["/"])
+    assert found(pruned, "path") == [("/m/gone.mp3",)]

@@ -1,0 +1,246 @@
+"""Delta I/O: what is made, replaced, deleted, refused and registered."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from sonic_lib import runs, tables
+from sonic_lib.config import Config
+from sonic_lib.errors import TableError
+from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.schemas import FINGERPRINTS, MATCHES, RUNS, SONG_FILES, SONGS, TABLES
+
+PARAMS = FingerprintParams()
+OTHER_PARAMS = FingerprintParams(densities_per_s=(10,))
+
+
+@pytest.fixture(scope="module")
+def _made(_spark_session, tmp_path_factory) -> str:
+    warehouse = str(tmp_path_factory.mktemp("lake") / "ware house's [1]")
+    tables.create(_spark_session, warehouse, params=PARAMS, prefix_bits=4)
+    return warehouse
+
+
+@pytest.fixture
+def made(spark, _made) -> str:
+    """A warehouse whose tables are empty after each test."""
+    yield _made
+    for table in TABLES:
+        if not tables.read(spark, _made, table).isEmpty():
+            spark.sql(f"DELETE FROM delta.`{tables.location(_made, table)}`")
+
+
+@pytest.fixture
+def rows_of(spark):
+    def make(table, *rows: dict):
+        columns = [name for name in table.schema.names if name in rows[0]]
+        schema = ", ".join(f"`{c}` {table.schema[c].dataType.simpleString()}" for c in columns)
+        return spark.createDataFrame([tuple(row[c] for c in columns) for row in rows], schema)
+
+    return make
+
+
+def full(table, **given) -> dict:
+    return dict.fromkeys(table.schema.names) | given
+
+
+def contents(spark, warehouse, table, *columns):
+    return sorted(map(tuple, tables.read(spark, warehouse, table).select(*columns).collect()))
+
+
+def log(warehouse, table) -> list[Path]:
+    return sorted(Path(tables.location(warehouse, table), "_delta_log").glob("*.json"))
+
+
+# ---- create ----
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_tables_are_as_declared(spark, made, table):
+    stored = tables.read(spark, made, table)
+    assert [(f.name, f.dataType) for f in stored.schema] == [
+        (f.name, f.dataType) for f in table.schema
+    ]
+    assert {f.name: f.metadata["comment"] for f in stored.schema} == {
+        f.name: f.metadata["comment"] for f in table.schema
+    }
+    place = tables.location(made, table)
+    detail = spark.sql(f"DESCRIBE DETAIL delta.`{place}`").first()
+    assert detail.partitionColumns == list(table.partitioned_by)
+    assert detail.description == table.comment
+    # What delta-rs, Polars and DuckDB read without extras.
+    assert detail.minReaderVersion == 1
+
+
+def test_making_tables_again_changes_nothing(spark, made):
+    before = [log(made, table) for table in TABLES]
+    tables.create(spark, made, params=PARAMS, prefix_bits=6)
+    assert [log(made, table) for table in TABLES] == before
+    assert tables.prefix_bits(spark, made) == 4
+
+
+def test_a_table_that_is_missing_is_made(spark, warehouse):
+    place = tables.location(warehouse, SONGS)
+    spark.range(3).write.format("delta").save(place)
+    tables.create(spark, warehouse, params=PARAMS, prefix_bits=2)
+    assert all(tables.exists(spark, warehouse, table) for table in TABLES)
+    assert tables.read(spark, warehouse, SONGS).count() == 3
+    assert tables.prefix_bits(spark, warehouse) == 2
+
+
+def test_other_parameters_are_refused_naming_both(spark, made):
+    for check in (tables.check_params, lambda *a, **k: tables.create(*a, prefix_bits=4, **k)):
+        with pytest.raises(TableError) as caught:
+            check(spark, made, params=OTHER_PARAMS)
+        assert PARAMS.to_json() in str(caught.value)
+        assert OTHER_PARAMS.to_json() in str(caught.value)
+    tables.check_params(spark, made, params=PARAMS)
+
+
+def test_a_folder_that_is_no_warehouse_says_what_to_do(spark, warehouse):
+    for ask in (
+        lambda: tables.check_params(spark, warehouse, params=PARAMS),
+        lambda: tables.prefix_bits(spark, warehouse),
+        lambda: tables.read(spark, warehouse, SONGS),
+    ):
+        with pytest.raises(TableError, match=f"{warehouse}.*sonic index FOLDER"):
+            ask()
+    assert not Path(warehouse).exists()
+
+
+def test_a_fingerprint_table_of_others_is_refused(spark, warehouse):
+    spark.range(3).write.format("delta").save(tables.location(warehouse, FINGERPRINTS))
+    with pytest.raises(TableError, match=r"lacks the property sonic\.fingerprint\.params"):
+        tables.check_params(spark, warehouse, params=PARAMS)
+
+
+# ---- rows ----
+
+
+def test_rows_are_appended_by_column_name(spark, made, rows_of):
+    rows = rows_of(FINGERPRINTS, {"hash_prefix": 1, "hash": 2, "song_id": 3, "offset_frames": 4})
+    tables.append(
+        rows.select("song_id", "hash", "offset_frames", "hash_prefix"), made, FINGERPRINTS
+    )
+    assert contents(spark, made, FINGERPRINTS, *FINGERPRINTS.schema.names) == [(1, 2, 3, 4)]
+
+
+def test_rows_that_lack_a_column_are_refused_before_the_write(spark, made, rows_of):
+    before = log(made, FINGERPRINTS)
+    rows = rows_of(FINGERPRINTS, {"hash_prefix": 1, "song_id": 3})
+    with pytest.raises(TableError, match=r"Rows for fingerprints lack hash, offset_frames\."):
+        tables.append(rows, made, FINGERPRINTS)
+    assert log(made, FINGERPRINTS) == before
+
+
+def test_columns_beyond_the_declared_ones_are_dropped(spark, made, rows_of):
+    rows = rows_of(SONGS, full(SONGS, song_id=1)).selectExpr("*", "'x' AS extra")
+    tables.append(rows, made, SONGS)
+    assert tables.read(spark, made, SONGS).columns == SONGS.schema.names
+
+
+def test_upsert_replaces_and_adds_by_key(spark, made, rows_of):
+    tables.append(
+        rows_of(SONGS, *(full(SONGS, song_id=i, title="old") for i in (1, 2))), made, SONGS
+    )
+    new = rows_of(SONGS, *(full(SONGS, song_id=i, title="new") for i in (2, 3)))
+    for _ in range(2):
+        tables.upsert(new, made, SONGS, key="song_id")
+        assert contents(spark, made, SONGS, "song_id", "title") == [
+            (1, "old"),
+            (2, "new"),
+            (3, "new"),
+        ]
+
+
+def test_delete_keys_deletes_all_rows_of_the_keys(spark, made, rows_of):
+    fingerprints = [
+        {"hash_prefix": h % 2, "hash": h, "song_id": song, "offset_frames": 0}
+        for h in range(4)
+        for song in (1, 2, 3)
+    ]
+    tables.append(rows_of(FINGERPRINTS, *fingerprints), made, FINGERPRINTS)
+    keys = spark.createDataFrame([(1,), (3,), (3,), (9,)], "song_id long")
+    for _ in range(2):
+        tables.delete_keys(keys, made, FINGERPRINTS, key="song_id")
+        assert contents(spark, made, FINGERPRINTS, "hash", "song_id") == [(h, 2) for h in range(4)]
+
+
+def test_strange_paths_are_good_keys(spark, made, rows_of):
+    paths = ["/a'b\"c\\d.mp3", "/two\nlines 夜 %20.mp3"]
+    rows = rows_of(SONG_FILES, *(full(SONG_FILES, path=p, status="indexed") for p in paths))
+    for _ in range(2):
+        tables.upsert(rows, made, SONG_FILES, key="path")
+    assert contents(spark, made, SONG_FILES, "path") == sorted((p,) for p in paths)
+
+
+def test_compacting_keeps_rows_and_leaves_few_files(spark, made, rows_of):
+    for i in range(3):
+        tables.append(rows_of(SONGS, full(SONGS, song_id=i)), made, SONGS)
+    tables.optimize(spark, made, SONGS)
+    (file,) = tables.read(spark, made, SONGS).inputFiles()
+    assert contents(spark, made, SONGS, "song_id") == [(0,), (1,), (2,)]
+    size_bytes = Path(tables.location(made, SONGS), Path(file).name).stat().st_size
+    assert tables.live_bytes(spark, made, SONGS) == size_bytes
+
+
+# ---- register ----
+
+
+def test_registering_again_and_elsewhere(spark, made, rows_of, warehouse):
+    tables.append(rows_of(SONGS, full(SONGS, song_id=1, title="here")), made, SONGS)
+    for _ in range(2):
+        assert tables.register(spark, made) == [f"sonic.{table.name}" for table in TABLES]
+        assert spark.sql("SELECT title FROM sonic.songs").collect() == [("here",)]
+    tables.create(spark, warehouse, params=PARAMS, prefix_bits=4)
+    tables.register(spark, warehouse)
+    assert spark.sql("SELECT title FROM sonic.songs").collect() == []
+    tables.register(spark, made)  # and nothing was lost at the first place
+    assert spark.sql("SELECT title FROM sonic.songs").collect() == [("here",)]
+
+
+def test_only_tables_that_exist_are_registered(spark, warehouse):
+    assert tables.register(spark, warehouse) == []
+    spark.range(3).write.format("delta").save(tables.location(warehouse, MATCHES))
+    assert tables.register(spark, warehouse) == ["sonic.matches"]
+
+
+# ---- runs ----
+
+
+def stored_runs(spark, warehouse):
+    return tables.read(spark, warehouse, RUNS).collect()
+
+
+def test_a_run_is_recorded_while_and_after_it_runs(spark, made):
+    with runs.recorded(spark, made, job="index", config=Config()) as run:
+        (row,) = stored_runs(spark, made)
+        assert (row.run_id, row.job, row.status, row.ended_at) == (
+            run.run_id,
+            "index",
+            "running",
+            None,
+        )
+        run.counts["songs"] = 3
+    (row,) = stored_runs(spark, made)
+    assert (row.status, row.counts) == ("done", {"songs": 3.0})
+    assert isinstance(row.ended_at, datetime)
+    assert row.ended_at >= row.started_at
+    assert json.loads(row.config) == json.loads(Config().model_dump_json())
+
+
+@pytest.mark.parametrize("error", [TableError("no"), KeyboardInterrupt()])
+def test_a_run_that_fails_says_so_and_raises(spark, made, error):
+    def fail():
+        with runs.recorded(spark, made, job="index", config=Config()) as run:
+            run.counts["files"] = 1
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    (row,) = stored_runs(spark, made)
+    assert (row.status, row.counts) == ("failed", {"files": 1.0})

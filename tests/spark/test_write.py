@@ -1,0 +1,149 @@
+"""Commits of songs, and what is undone of runs that died."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sonic_lib import tables
+from sonic_lib.errors import TableError
+from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.index import write
+from sonic_lib.schemas import EXTRACTS, FINGERPRINTS, SONGS
+
+REJECTED = 9
+
+
+@pytest.fixture
+def lake(spark, warehouse) -> str:
+    tables.create(spark, warehouse, params=FingerprintParams(), prefix_bits=1)
+    return warehouse
+
+
+@pytest.fixture
+def stage(spark, lake):
+    """Stage songs, two hashes each, as a run does."""
+
+    def make(run_id: str, *song_ids: int):
+        rows = []
+        for song_id in song_ids:
+            closing = {"n_fingerprints": 2, "duration_s": 4.0, "content_sha256": f"{song_id:x}"}
+            if song_id == REJECTED:
+                closing = {"stage": "decode", "error": "truncated"}
+            rows.append({"hashes": [song_id, song_id + (1 << 39)], "frames": [5, 6]})
+            rows.append(closing)
+            for row in rows[-2:]:
+                row.update(song_id=song_id, path=f"/m/{song_id}")
+        frame = spark.createDataFrame(
+            [tuple(r.get(n) for n in EXTRACTS.names) for r in rows], EXTRACTS
+        )
+        folder = write.stage_folder(lake, run_id, 0)
+        return write.stage(frame, folder), folder
+
+    return make
+
+
+@pytest.fixture
+def state(spark, lake):
+    """Song ids in fingerprints and in songs, and the runs that have left a stage."""
+
+    def read():
+        fingerprints = tables.read(spark, lake, FINGERPRINTS).select("song_id").collect()
+        songs = tables.read(spark, lake, SONGS).select("song_id").collect()
+        staged = sorted(
+            path.name for path in Path(lake, "_staging").iterdir() if any(path.iterdir())
+        )
+        return sorted(r[0] for r in fingerprints), sorted(r[0] for r in songs), staged
+
+    return read
+
+
+def commit(lake, run_id, staged, folder):
+    write.commit_batch(staged, lake, run_id=run_id, folder=folder)
+
+
+def new(spark, *song_ids):
+    return spark.createDataFrame([(i,) for i in song_ids], "song_id long")
+
+
+def test_a_batch_becomes_fingerprints_and_songs(spark, lake, stage, state):
+    commit(lake, "run-1", *stage("run-1", 1, 2, REJECTED))
+    assert state() == ([1, 1, 2, 2], [1, 2], ["run-1"])
+    fingerprints = tables.read(spark, lake, FINGERPRINTS).filter("song_id = 2").collect()
+    assert sorted(map(tuple, fingerprints)) == [(0, 2, 2, 5), (1, 2 + (1 << 39), 2, 6)]
+    song = tables.read(spark, lake, SONGS).filter("song_id = 2").first()
+    assert (song.run_id, song.n_fingerprints, song.content_sha256) == ("run-1", 2, "2")
+    assert song.indexed_at is not None
+
+
+def test_a_batch_of_rejects_writes_nothing(lake, stage, state):
+    commit(lake, "run-1", *stage("run-1", REJECTED))
+    assert state() == ([], [], ["run-1"])
+    assert len(list(Path(lake, "fingerprints", "_delta_log").glob("*.json"))) == 1
+
+
+def test_a_sweep_undoes_what_a_dead_run_left_of_these_songs(spark, lake, stage, state, monkeypatch):
+    commit(lake, "done", *stage("done", 1))
+    staged, folder = stage("dead", 2, 3)
+    monkeypatch.setattr(tables, "upsert", _die)
+    with pytest.raises(KeyboardInterrupt):
+        commit(lake, "dead", staged, folder)
+    monkeypatch.undo()
+    assert state() == ([1, 1, 2, 2, 3, 3], [1], ["dead", "done"])
+
+    write.sweep(new(spark, 7), lake, run_id="run-2")  # not its songs
+    assert state() == ([1, 1, 2, 2, 3, 3], [1], ["dead", "done"])
+    write.sweep(new(spark, 3, 7), lake, run_id="run-2")
+    assert state() == ([1, 1], [1], ["done"])
+    commit(lake, "run-2", *stage("run-2", 3))
+    assert state() == ([1, 1, 3, 3], [1, 3], ["done", "run-2"])
+
+
+def _die(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_a_sweep_keeps_songs_that_were_committed(spark, lake, stage, state):
+    commit(lake, "run-1", *stage("run-1", 1, 2))
+    write.sweep(new(spark, 1), lake, run_id="run-2")
+    assert state()[:2] == ([1, 1, 2, 2], [1, 2])
+
+
+def test_a_sweep_leaves_its_own_and_unfinished_stages(spark, lake, stage, state):
+    stage("own", 1)
+    _, folder = stage("decoding", 1)
+    Path(folder, "_SUCCESS").unlink()
+    write.sweep(new(spark, 1), lake, run_id="own")
+    assert state() == ([], [], ["decoding", "own"])
+
+
+def test_a_run_whose_stage_was_swept_does_not_commit_its_songs(
+    spark, lake, stage, state, monkeypatch
+):
+    staged, folder = stage("slow", 1)
+    appended = tables.append
+
+    def append_while_another_run_sweeps(*arguments):
+        appended(*arguments)
+        write.sweep(new(spark, 1), lake, run_id="fast")
+
+    monkeypatch.setattr(tables, "append", append_while_another_run_sweeps)
+    with pytest.raises(TableError, match="swept by another index run"):
+        commit(lake, "slow", staged, folder)
+    assert state() == ([], [], [])
+
+
+def test_deleting_songs_takes_both_tables(spark, lake, stage, state):
+    commit(lake, "run-1", *stage("run-1", 1, 2))
+    write.delete_songs(new(spark, 2, 5), lake)
+    assert state()[:2] == ([1, 1], [1])
+
+
+def test_each_prefix_is_one_sorted_file(spark, lake, stage):
+    commit(lake, "run-1", *stage("run-1", *range(1, 9)))
+    for prefix in (0, 1):
+        (file,) = Path(lake, "fingerprints", f"hash_prefix={prefix}").glob("*.parquet")
+        rows = spark.read.parquet(str(file)).select("hash", "song_id", "offset_frames").collect()
+        assert len(rows) == 8
+        assert rows == sorted(rows)

@@ -1,0 +1,190 @@
+"""The command line: what is refused, with which exit code, before Spark starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from argparse import Namespace
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pyspark.errors import AnalysisException
+
+import sonic_lib
+from sonic_lib import cli
+from sonic_lib.errors import SetupError, TableError
+
+ROOT = Path(__file__).parents[2]
+JOBS = sorted((ROOT / "jobs").glob("*.py"))
+
+
+@pytest.fixture
+def no_spark(monkeypatch):
+    @contextmanager
+    def start(**_):
+        raise AssertionError("Spark was started")
+        yield
+
+    monkeypatch.setattr("sonic_lib.session.spark_job", start)
+
+
+@pytest.fixture
+def fake_spark(monkeypatch):
+    """A session that is never used."""
+
+    @contextmanager
+    def start(**_):
+        yield "spark"
+
+    monkeypatch.setattr("sonic_lib.session.spark_job", start)
+
+
+def exit_code(*arguments: str) -> int:
+    try:
+        return cli.main(list(arguments))
+    except SystemExit as end:
+        return end.code
+
+
+@pytest.mark.usefixtures("no_spark")
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ([], "VERB"),
+        (["dance"], "'dance'"),
+        (["index"], "PATH"),
+        (["index", "songs", "--colour", "red"], "--colour"),
+        (["identify"], "PATH"),
+        (["identify", "clips", "--candidates", "0"], "--candidates"),
+        (["identify", "clips", "--candidates", "many"], "--candidates"),
+        (["identify", "clips", "--output", "out.txt"], "'out.txt'"),
+        (["identify", "clips", "--output", "/absent/out.csv"], "'/absent/out.csv'"),
+        (["remove"], "SONG"),
+        (["sql"], "SQL"),
+        (["sql", "SELECT 1", "--file", "a.sql"], "--file"),
+        (["sql", "--file", "/absent.sql"], "'/absent.sql'"),
+        (["sql", "SELECT 1", "--output", "out.xls"], "'out.xls'"),
+        (["index", "songs", "--config", "/absent.yaml"], "/absent.yaml"),
+        (["index", "songs", "--set", "index.task_md=3"], "index.task_md"),
+        (["register", "--set", "index.task_mb=none at all"], "index.task_mb"),
+    ],
+)
+def test_wrong_calls_end_with_2_before_spark_starts(arguments, word, capsys):
+    assert exit_code(*arguments) == 2
+    said = capsys.readouterr()
+    assert word in said.err
+    assert "Traceback" not in said.err
+    assert said.out == ""
+
+
+@pytest.mark.usefixtures("no_spark")
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_explains_itself(verb, capsys):
+    assert exit_code(verb, "--help") == 0
+    said = capsys.readouterr().out
+    assert all(option in said for option in ("--warehouse", "--config", "--set"))
+
+
+@pytest.mark.usefixtures("no_spark")
+def test_version_is_the_librarys(capsys):
+    assert exit_code("--version") == 0
+    assert capsys.readouterr().out.strip() == sonic_lib.__version__
+
+
+@pytest.mark.usefixtures("no_spark")
+def test_jars_are_printed_as_spark_submit_takes_them(tmp_path, monkeypatch, capsys):
+    for name in ("delta-spark_4.2_2.13-4.4.0.jar", "delta-storage-4.4.0.jar"):
+        (tmp_path / name).touch()
+    monkeypatch.setenv("SONIC_JARS", str(tmp_path))
+    assert cli.main(["jars"]) == 0
+    jars = capsys.readouterr().out.strip().split(",")
+    assert jars == sorted(map(str, tmp_path.iterdir()))
+
+
+@pytest.mark.usefixtures("fake_spark")
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (TableError("the table is round"), 1, "sonic: the table is round\n"),
+        (SetupError("no Java"), 1, "sonic: no Java\n"),
+        (AnalysisException("no x\n+- Plan", "NO_X", {}), 1, "sonic: [NO_X] no x\n"),
+        (KeyboardInterrupt(), 130, "sonic: interrupted; run the same command again to go on.\n"),
+    ],
+)
+def test_failures_are_one_paragraph_and_an_exit_code(monkeypatch, capsys, error, code, said):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("sonic_lib.commands.register.run", fail)
+    assert cli.main(["register"]) == code
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.usefixtures("fake_spark")
+def test_a_bug_is_not_hidden(monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("sonic_lib.commands.register.run", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["register"])
+
+
+@pytest.fixture
+def given(monkeypatch, fake_spark):
+    """The configuration and arguments that a command gets."""
+    seen = Namespace()
+
+    def run(spark, config, args):
+        seen.config, seen.args = config, args
+        return 0
+
+    monkeypatch.setattr("sonic_lib.commands.index.run", run)
+    return seen
+
+
+def test_settings_reach_the_command(given, tmp_path):
+    (tmp_path / "c.yaml").write_text("index: {task_mb: 2, batch_gb: 3}")
+    cli.main(["index", "a", "b", "--config", f"{tmp_path}/c.yaml", "--set", "index.task_mb=9"])
+    assert (given.config.index.task_mb, given.config.index.batch_gb) == (9, 3)
+    assert given.args.paths == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("option", "warehouse"),
+    [
+        ([], "{folder}/sonic-warehouse"),
+        (["--warehouse", "x/../a b"], "{folder}/a b"),
+        (["--set", "warehouse=other"], "{folder}/other"),
+        (["--set", "warehouse=other", "--warehouse", "/lake"], "/lake"),
+        (["--warehouse", "s3a://bucket/lake"], "s3a://bucket/lake"),
+        (["--warehouse", "file:///lake"], "file:///lake"),
+    ],
+)
+def test_warehouse_is_a_uri_or_an_absolute_path(given, tmp_path, monkeypatch, option, warehouse):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["index", "songs", *option]) == 0
+    assert given.config.warehouse == warehouse.format(folder=tmp_path)
+
+
+def test_home_is_written_out(given, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    cli.main(["index", "songs", "--warehouse", "~/lake"])
+    assert given.config.warehouse == "/home/me/lake"
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.stem)
+def test_every_job_has_the_arguments_of_its_verb(job):
+    run = [sys.executable, str(job), "--help"]
+    done = subprocess.run(
+        run, capture_output=True, text=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"usage: {job.name}" in done.stdout
+    assert "--warehouse" in done.stdout
+
+
+def test_the_five_jobs_are_there():
+    names = {job.stem for job in JOBS}
+    assert {"index_songs", "identify_clips", "remove_songs", "query", "setup_tables"} <= names

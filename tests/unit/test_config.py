@@ -1,0 +1,146 @@
+"""The configuration: where settings come from, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from sonic_lib.config import Config, load_config
+from sonic_lib.errors import ConfigError
+from sonic_lib.fingerprint.params import FingerprintParams
+
+CONF = Path(__file__).parents[2] / "conf" / "sonic.yaml"
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    def write(text: str) -> str:
+        path = tmp_path / "my.yaml"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def refusal(*args) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(*args)
+    return str(caught.value)
+
+
+def test_conf_file_lists_every_setting_with_its_default():
+    assert load_config(str(CONF)) == load_config() == Config()
+    assert yaml.safe_load(CONF.read_text()) == json.loads(Config().model_dump_json())
+
+
+def test_default_fingerprint_is_the_librarys():
+    assert Config().fingerprint.params() == FingerprintParams()
+
+
+def test_file_is_stronger_than_defaults_and_set_than_the_file(config_file):
+    path = config_file("warehouse: a\nindex: {task_mb: 2, batch_gb: 3}\n")
+    config = load_config(path, ["index.task_mb=4", "identify.false_accept_rate=0.2"])
+    assert config.warehouse == "a"
+    assert (config.index.task_mb, config.index.batch_gb) == (4, 3)
+    assert config.identify.false_accept_rate == 0.2
+    assert config.index.min_duration_s == Config().index.min_duration_s
+
+
+def test_last_set_wins_and_values_may_hold_equals_signs_and_lists():
+    config = load_config(
+        None, ["warehouse=a", "warehouse=s3a://b/c=d", "fingerprint.densities_per_s=[4, 40]"]
+    )
+    assert config.warehouse == "s3a://b/c=d"
+    assert config.fingerprint.params().densities_per_s == (4, 40)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}"])
+def test_empty_file_leaves_the_defaults(config_file, text):
+    assert load_config(config_file(text)) == Config()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["index.task_md=3"], ["index.task_md"]),
+        (["indx.task_mb=3"], ["indx"]),
+        (["index.task_mb=many"], ["index.task_mb", "'many'"]),
+        (["index.task_mb=0"], ["index.task_mb", "greater than 0"]),
+        (["index=3"], ["index", "3"]),
+        (["index.task_mb"], ["'index.task_mb'", "key=value"]),
+        (["warehouse=a", "warehouse.b=c"], ["warehouse"]),
+        (["fingerprint.densities_per_s=[16, 8]"], ["densities_per_s", "ascend"]),
+        (["fingerprint.densities_per_s=[8, 8]"], ["densities_per_s", "ascend"]),
+        (["fingerprint.densities_per_s=[]"], ["densities_per_s"]),
+        (["fingerprint.min_hz=2000", "fingerprint.max_hz=2100"], ["max_hz", "500 Hz above"]),
+        (["fingerprint.max_hz=6000"], ["fingerprint.max_hz", "5900"]),
+        (["fingerprint.prefix_bits=13"], ["fingerprint.prefix_bits", "12"]),
+        (["identify.false_accept_rate=1"], ["identify.false_accept_rate", "less than 1"]),
+        (["identify.max_rows_per_hash=0"], ["identify.max_rows_per_hash"]),
+    ],
+)
+def test_bad_settings_are_refused_by_name(overrides, words):
+    message = refusal(None, overrides)
+    assert [word for word in words if word not in message] == []
+
+
+def test_all_problems_are_told_at_once():
+    message = refusal(None, ["index.task_mb=0", "identify.colour=red"])
+    assert "index.task_mb" in message
+    assert "identify.colour" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("- a\n- b\n", "mapping"),
+        ("just words", "mapping"),
+        ("a: [1, 2", "cannot be read"),
+        ("colour: red\n", "colour"),
+        ("index: 3\n", "index"),
+    ],
+)
+def test_bad_file_is_named(config_file, text, word):
+    path = config_file(text)
+    message = refusal(path)
+    assert path in message
+    assert word in message
+
+
+def test_absent_and_binary_files_are_named(tmp_path):
+    assert "absent.yaml" in refusal(str(tmp_path / "absent.yaml"))
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00warehouse")
+    assert "binary.yaml" in refusal(str(tmp_path / "binary.yaml"))
+
+
+def test_a_value_that_is_no_yaml_is_a_configuration_error():
+    assert "index.task_mb" in refusal(None, ["index.task_mb=[1"])
+
+
+def test_a_section_without_lines_is_empty(config_file):
+    path = config_file("index:\n  # task_mb: 16\n")
+    assert load_config(path) == Config()
+    assert load_config(path, ["index.task_mb=5"]).index.task_mb == 5
+
+
+def test_configuration_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        Config().warehouse = "elsewhere"
+
+
+def test_params_that_differ_have_different_texts():
+    texts = {
+        FingerprintParams(*values).to_json()
+        for values in [(400.0,), (300.0,), (400.0, 5000.0), (400.0, 5470.0, (8,))]
+    }
+    assert len(texts) == 4
+    assert FingerprintParams(400.0).to_json() == FingerprintParams().to_json()
+
+
+def test_params_set_to_a_whole_number_are_the_same_params():
+    config = load_config(None, ["fingerprint.min_hz=400"])
+    assert config.fingerprint.params().to_json() == FingerprintParams().to_json()

@@ -1,0 +1,169 @@
+"""One file to rows: hashes and one closing row, whatever is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from sonic_lib.fingerprint.extract import digest_row, extract_rows
+from sonic_lib.fingerprint.stream import stream_hashes
+from sonic_lib.schemas import DIGESTS, EXTRACTS
+
+RATE_HZ = 12_000
+
+
+@pytest.fixture
+def extract(params):
+    def rows(path, *, query=False, min_duration_s=3.0):
+        *stretches, closing = extract_rows(
+            str(path), params=params, query=query, min_duration_s=min_duration_s
+        )
+        assert all(set(row) == {"path", "hashes", "frames"} for row in stretches)
+        assert set(closing) <= set(EXTRACTS.names)
+        return stretches, closing
+
+    return rows
+
+
+@pytest.fixture
+def wav(tmp_path):
+    def write(samples, name="a song.wav"):
+        soundfile.write(tmp_path / name, samples, RATE_HZ, subtype="FLOAT")
+        return tmp_path / name
+
+    return write
+
+
+def loud_noise(rng, duration_s):
+    return rng.normal(0, 0.1, round(duration_s * RATE_HZ))
+
+
+@pytest.mark.parametrize("query", [False, True])
+def test_rows_hold_the_hashes_of_the_file(extract, wav, make_song, params, query):
+    path = wav(make_song())
+    stretches, closing = extract(path, query=query)
+    expected = list(stream_hashes([make_song()], params=params, query=query))
+    assert len(stretches) == len(expected) == 1
+    for row, (hashes, frames) in zip(stretches, expected, strict=True):
+        np.testing.assert_array_equal(row["hashes"], hashes)
+        np.testing.assert_array_equal(row["frames"], frames)
+    assert closing == {
+        "path": str(path),
+        "title": "a song",
+        "artist": None,
+        "album": None,
+        "genre": None,
+        "release_year": None,
+        "sample_rate_hz": RATE_HZ,
+        "codec": "float",
+        "duration_s": 20.0,
+        "n_fingerprints": len(expected[0][0]),
+    }
+
+
+def test_a_long_recording_comes_in_stretches(extract, wav, make_song):
+    song = make_song()
+    stretches, closing = extract(wav(np.tile(song, 28)))
+    assert len(stretches) == 3  # 560 s in pieces of 256 s
+    assert closing["n_fingerprints"] == sum(len(row["hashes"]) for row in stretches)
+    assert closing["duration_s"] == pytest.approx(560)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "stage", "words"),
+    [
+        ("empty.flac", lambda rng: b"", "decode", "empty"),
+        ("text.mp3", lambda rng: b"dear diary, " * 500, "decode", "libsndfile"),
+        ("broken.mp3", lambda rng: rng.bytes(30_000), "decode", "libsndfile"),
+        ("header.wav", lambda rng: b"RIFF\x24\0\0\0WAVEfmt ", "decode", ""),
+    ],
+)
+def test_what_is_no_audio_is_rejected(extract, tmp_path, rng, name, make, stage, words):
+    (tmp_path / name).write_bytes(make(rng))
+    stretches, closing = extract(tmp_path / name)
+    assert stretches == []
+    assert closing["path"] == str(tmp_path / name)
+    assert closing["stage"] == stage
+    assert closing["error"]
+    assert words in closing["error"]
+
+
+def test_an_absent_file_a_folder_and_a_pipe_are_rejected_at_open(extract, tmp_path):
+    (tmp_path / "folder.mp3").mkdir()
+    os.mkfifo(tmp_path / "pipe.mp3")
+    for name in ("absent.mp3", "folder.mp3", "pipe.mp3"):
+        stretches, closing = extract(tmp_path / name)
+        assert stretches == []
+        assert closing["stage"] == "open"
+        assert "cannot be opened" in closing["error"]
+
+
+def test_a_truncated_file_is_rejected_after_its_hashes(extract, wav, make_song):
+    path = wav(make_song())
+    os.truncate(path, path.stat().st_size // 2)
+    _, closing = extract(path)
+    assert closing["stage"] == "decode"
+    assert "truncated" in closing["error"]
+    assert "n_fingerprints" not in closing
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        (lambda rng: loud_noise(rng, 2.9), "too short: 2.90 s, at least 3 s"),
+        (lambda rng: loud_noise(rng, 0.001), "too short"),
+        (lambda rng: np.zeros(5 * RATE_HZ), "silent"),
+        (lambda rng: loud_noise(rng, 5) * 1e-3, "silent"),
+    ],
+)
+def test_content_that_cannot_be_found_again_is_rejected(extract, wav, rng, samples, words):
+    _, closing = extract(wav(samples(rng)))
+    assert closing["stage"] == "content"
+    assert words in closing["error"]
+    assert closing["codec"] == "float"
+
+
+def test_a_sound_without_structure_is_rejected(extract, wav):
+    t_s = np.arange(5 * RATE_HZ) / RATE_HZ
+    below_the_band = 0.5 * np.sin(2 * np.pi * 50 * t_s) * np.hanning(t_s.size)
+    _, closing = extract(wav(below_the_band))
+    assert closing["stage"] == "content"
+    assert "no landmarks" in closing["error"]
+
+
+def test_min_duration_is_a_setting(extract, wav, rng):
+    path = wav(loud_noise(rng, 2))
+    assert extract(path, min_duration_s=2.5)[1]["stage"] == "content"
+    assert "error" not in extract(path, min_duration_s=1.5)[1]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom"), MemoryError(), ValueError("odd")])
+def test_a_failing_decoder_rejects_the_file_and_not_the_job(extract, wav, rng, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("sonic_lib.fingerprint.extract.stream_hashes", fail)
+    _, closing = extract(wav(loud_noise(rng, 5)))
+    assert closing["stage"] == "decode"
+    assert type(error).__name__ in closing["error"]
+
+
+def test_digest_is_of_the_bytes(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"some bytes")
+    row = digest_row({"path": str(tmp_path / "a.wav"), "size_bytes": 10})
+    sha256 = hashlib.sha256(b"some bytes").hexdigest()
+    assert row["content_sha256"] == sha256
+    assert row["song_id"] == int(sha256, 16) >> 193
+    assert 0 <= row["song_id"] < 2**63
+    assert row["size_bytes"] == 10
+    assert set(row) <= set(DIGESTS.names)
+
+
+def test_digest_of_what_cannot_be_read_says_why(tmp_path):
+    row = digest_row({"path": str(tmp_path / "absent.wav")})
+    assert "content_sha256" not in row
+    assert "No such file" in row["error"]

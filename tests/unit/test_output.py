@@ -1,0 +1,187 @@
+"""Rows as files and text, without Spark: only what a frame gives out matters."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import Row
+from pyspark.sql.types import StructType
+
+from sonic_lib.commands.output import check_output, text_table, write_output
+from sonic_lib.errors import UsageError
+
+
+def schema_of(columns: str) -> StructType:
+    """`StructType.fromDDL` without a JVM."""
+    schema = StructType()
+    for column in columns.split(", "):
+        schema.add(*column.split())
+    return schema
+
+
+SCHEMA = schema_of(
+    "clip string, rank integer, song_id long, offset_s double, accepted boolean, at timestamp"
+)
+WHEN = datetime(2026, 5, 4, 3, 2, 1, tzinfo=timezone.utc)
+ROWS = [
+    ('Ärzte, "live"\n夜.mp3', 1, 2**62, 1.25, True, WHEN),
+    ("b.mp3", 2, None, None, False, None),
+]
+
+
+@dataclass
+class Frame:
+    """What `output` asks of a DataFrame."""
+
+    rows: list[tuple]
+    schema: StructType = SCHEMA
+
+    @property
+    def columns(self):
+        return self.schema.names
+
+    def take(self, n):
+        return [Row(**dict(zip(self.columns, row, strict=True))) for row in self.rows[:n]]
+
+    def toLocalIterator(self):
+        return iter(self.take(len(self.rows)))
+
+
+def table(*rows, columns="a string, b string", n_rows=100, **options):
+    frame = Frame(list(rows), schema_of(columns))
+    return list(text_table(frame, n_rows=n_rows, **options))
+
+
+# ---- files ----
+
+
+def test_csv_is_read_back_by_csv(tmp_path):
+    path = tmp_path / "out.csv"
+    write_output(Frame(ROWS), str(path))
+    with path.open(newline="", encoding="utf-8") as file:
+        header, first, second = csv.reader(file)
+    assert header == SCHEMA.names
+    assert first[:5] == ['Ärzte, "live"\n夜.mp3', "1", str(2**62), "1.25", "true"]
+    assert second == ["b.mp3", "2", "", "", "false", ""]
+
+
+def test_json_is_one_array_of_objects(tmp_path):
+    path = tmp_path / "out.JSON"
+    write_output(Frame(ROWS), str(path))
+    text = path.read_text(encoding="utf-8")
+    assert "夜" in text
+    first, second = json.loads(text)
+    assert first["clip"] == ROWS[0][0]
+    assert (first["song_id"], first["accepted"], first["offset_s"]) == (2**62, True, 1.25)
+    assert first["at"].startswith("2026-05-04 03:02:01")
+    assert second == dict(zip(SCHEMA.names, ROWS[1], strict=True))
+
+
+def test_parquet_keeps_types(tmp_path):
+    path = tmp_path / "out.parquet"
+    write_output(Frame(ROWS), str(path))
+    stored = pq.read_table(path)
+    assert stored.schema.names == SCHEMA.names
+    assert [tuple(row.values()) for row in stored.to_pylist()] == ROWS
+    assert str(stored.schema.field("rank").type) == "int32"
+
+
+@pytest.mark.parametrize("n_rows", [10_000, 10_001, 20_003])
+def test_parquet_of_any_length_is_whole(tmp_path, n_rows):
+    path = tmp_path / "out.parquet"
+    schema = schema_of("n long")
+    write_output(Frame([(n,) for n in range(n_rows)], schema), str(path))
+    assert pq.read_table(path)["n"].to_pylist() == list(range(n_rows))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
+def test_no_rows_make_a_file_too(tmp_path, suffix):
+    path = tmp_path / f"out.{suffix}"
+    write_output(Frame([]), str(path))
+    if suffix == "csv":
+        assert path.read_text() == ",".join(SCHEMA.names) + "\n"
+    elif suffix == "json":
+        assert json.loads(path.read_text()) == []
+    else:
+        assert (pq.read_table(path).num_rows, pq.read_schema(path).names) == (0, SCHEMA.names)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
+def test_a_failure_leaves_the_older_file_as_it_was(tmp_path, suffix):
+    class Failing(Frame):
+        def toLocalIterator(self):
+            yield from super().toLocalIterator()
+            raise OSError("the cluster is gone")
+
+    path = tmp_path / f"out.{suffix}"
+    path.write_text("older")
+    with pytest.raises(OSError, match="gone"):
+        write_output(Failing(ROWS), str(path))
+    assert path.read_text() == "older"
+
+
+@pytest.mark.parametrize("name", ["out.txt", "out", "csv", "out.csv.gz", "out.jsonl"])
+def test_other_suffixes_are_refused(tmp_path, name):
+    with pytest.raises(UsageError, match=r"\.csv, \.json or \.parquet"):
+        check_output(str(tmp_path / name))
+
+
+def test_absent_folder_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="folder does not exist"):
+        check_output(str(tmp_path / "absent" / "out.csv"))
+
+
+@pytest.mark.parametrize("name", ["out.csv", "OUT.CSV", "a b.json", "x.y.parquet"])
+def test_known_suffixes_are_taken(tmp_path, monkeypatch, name):
+    check_output(str(tmp_path / name))
+    monkeypatch.chdir(tmp_path)
+    check_output(name)
+
+
+def test_no_file_is_no_problem():
+    check_output(None)
+
+
+# ---- text tables ----
+
+
+def test_columns_are_aligned():
+    assert table(("x", "long value"), ("longer", None)) == [
+        "a       b",
+        "------  ----------",
+        "x       long value",
+        "longer",
+    ]
+
+
+def test_values_are_written_as_in_csv():
+    rows = table((True, 0.1 + 0.2, 3), columns="a boolean, b double, c integer")
+    assert rows[2].split() == ["true", "0.3", "3"]
+
+
+def test_control_characters_are_escaped():
+    bell, escape = table(("ring\a\n", "\x1b[31mred"))[2].split()
+    assert bell == r"ring\x07\n"
+    assert escape == r"\x1b[31mred"
+
+
+def test_printable_text_of_any_script_is_shown_as_it_is():
+    assert table(("Ärzte", "夜明け"))[2].split() == ["Ärzte", "夜明け"]
+
+
+def test_long_values_are_cut():
+    cells = table(("a" * 49, "b" * 48))[2].split()
+    assert cells == ["a" * 47 + "…", "b" * 48]
+
+
+def test_only_the_first_rows_are_shown():
+    assert len(table(*[("x", "y")] * 9, n_rows=3)) == 2 + 3
+
+
+def test_a_table_without_rows_has_its_header():
+    assert table() == ["a  b", "-  -"]

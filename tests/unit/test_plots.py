@@ -1,0 +1,84 @@
+"""The plots: what is drawn, not how it looks."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+from matplotlib.collections import LineCollection, PolyCollection
+
+from sonic_lib.fingerprint.landmarks import FRAME, find_landmarks
+from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ, FingerprintParams
+from sonic_lib.report.plots import constellation, offset_histogram
+
+PARAMS = FingerprintParams()
+NONE = (np.zeros(0), np.zeros(0, int))
+
+
+def beeps(rng: np.random.Generator, duration_s: float) -> np.ndarray:
+    """Tones of 0.2 s at random frequencies, over some noise."""
+    n = round(0.2 * SAMPLE_RATE_HZ)
+    t_s = np.arange(n) / SAMPLE_RATE_HZ
+    tones = [
+        np.hanning(n) * np.sin(2 * np.pi * f_hz * t_s)
+        for f_hz in rng.uniform(500, 5000, round(duration_s / 0.2))
+    ]
+    x = np.concatenate(tones)
+    return (0.5 * x + 0.01 * rng.standard_normal(len(x))).astype(np.float32)
+
+
+def png_size(figure) -> tuple[int, int]:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return struct.unpack(">II", file.getvalue()[16:24])
+
+
+def test_the_constellation_holds_every_landmark_of_the_passage(rng):
+    samples = beeps(rng, 12.0)
+    figure = constellation(samples, params=PARAMS, start_s=2.0, length_s=8.0, title="Song")
+    mesh, *dots = sorted(
+        figure.axes[0].collections, key=lambda c: not isinstance(c, PolyCollection)
+    )
+    drawn_s = np.sort(np.concatenate([c.get_offsets()[:, 0] for c in dots]))
+    found_s = find_landmarks(samples, params=PARAMS)[:, FRAME] * FRAME_S
+    assert len(dots) == len(PARAMS.densities_per_s)
+    # A frame's middle is 32 ms after its start.
+    np.testing.assert_allclose(drawn_s, found_s[(found_s >= 1.968) & (found_s <= 9.968)] + 0.032)
+    sparse = {tuple(point) for point in dots[0].get_offsets()}
+    corners = [tuple(v) for path in mesh.get_paths() for v in path.vertices]
+    assert corners
+    assert set(corners) <= sparse
+    assert figure.axes[0].get_xlim() == (2.0, 10.0)
+    assert figure.axes[0].get_ylim() == (0.4, 5.47)
+
+
+def test_a_passage_without_landmarks_can_be_drawn():
+    silence = np.zeros(3 * SAMPLE_RATE_HZ, np.float32)
+    figure = constellation(silence, params=PARAMS, start_s=0.0, length_s=3.0, title="Silence")
+    assert png_size(figure)[0] == 1200
+
+
+def test_the_histogram_shows_both_songs_on_one_scale_and_marks_the_peak(rng):
+    offsets_s = np.arange(-100, 2000) * FRAME_S
+    right, wrong = rng.integers(1, 4, len(offsets_s)), rng.integers(1, 4, len(offsets_s))
+    right[1500], wrong[7] = 90, 5
+    figure = offset_histogram(
+        (offsets_s, right), (offsets_s, wrong), right_name="A $1", wrong_name="B $2", title="Clip"
+    )
+    top, bottom = figure.axes
+    assert top.get_ylim() == bottom.get_ylim()
+    assert top.get_ylim()[1] > 90
+    assert [text.get_text() for text in top.texts] == [f"90 at {offsets_s[1500]:.2f} s"]
+    assert [text.get_text() for text in bottom.texts] == [f"5 at {offsets_s[7]:.2f} s"]
+    stems = next(c for c in top.collections if isinstance(c, LineCollection))
+    np.testing.assert_array_equal([s[1, 1] for s in stems.get_segments()], right)
+    assert png_size(figure)[0] == 1200
+
+
+def test_a_song_without_votes_leaves_its_half_empty():
+    figure = offset_histogram(
+        (np.array([1.0]), np.array([3])), NONE, right_name="A", wrong_name="none", title="Clip"
+    )
+    assert not figure.axes[1].texts
+    assert png_size(figure)[0] == 1200
