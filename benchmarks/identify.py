@@ -67,7 +67,7 @@ def main() -> None:
             check=True,
         ).stdout
         score = json.loads((work / "score.json").read_text())
-    audio_s = sum(soundfile.info(path).duration for path in songs.rglob("*") if path.is_file())
+        audio_s = sum(soundfile.info(p).duration for p in songs.rglob("*") if p.is_file())
     kb_per_s = table_bytes / 1000 / audio_s
     text = (
         f"{scored}\n{run}"
