@@ -48,6 +48,7 @@ def create(
     for table in TABLES:
         if exists(spark, warehouse, table):
             continue
+        _remove_empty_log(spark, location(warehouse, table))
         builder = (
             DeltaTable.createIfNotExists(spark)
             .location(location(warehouse, table))
@@ -162,6 +163,16 @@ def register(spark: SparkSession, warehouse: str) -> list[str]:
             spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{quoted}'")
             names.append(name)
     return names
+
+
+def _remove_empty_log(spark: SparkSession, place: str) -> None:
+    """Remove what a run that was killed while it made the table left; Delta refuses to go on."""
+    log = spark._jvm.org.apache.hadoop.fs.Path(f"{place}/_delta_log")
+    filesystem = log.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
+    if filesystem.exists(log) and not any(
+        entry.getPath().getName().endswith(".json") for entry in filesystem.listStatus(log)
+    ):
+        filesystem.delete(log, True)
 
 
 def _location_of(spark: SparkSession, name: str) -> str:

@@ -92,6 +92,14 @@ def test_a_table_that_is_missing_is_made(spark, warehouse):
     assert tables.prefix_bits(spark, warehouse) == 2
 
 
+def test_a_run_killed_while_it_made_a_table_does_no_harm(spark, warehouse):
+    for table in (SONGS, FINGERPRINTS):
+        Path(tables.location(warehouse, table), "_delta_log", "_staged_commits").mkdir(parents=True)
+    tables.create(spark, warehouse, params=PARAMS, prefix_bits=4)
+    assert all(tables.read(spark, warehouse, table).isEmpty() for table in TABLES)
+    tables.check_params(spark, warehouse, params=PARAMS)
+
+
 def test_other_parameters_are_refused_naming_both(spark, made):
     for check in (tables.check_params, lambda *a, **k: tables.create(*a, prefix_bits=4, **k)):
         with pytest.raises(TableError) as caught:
