@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marks: `pytest -m "not cluster"` is for machines with few cores."""
+    config.addinivalue_line("markers", "cluster: starts a standalone Spark cluster")
+
+
 @pytest.fixture(scope="session")
 def _spark_session() -> Iterator[SparkSession]:
     """One session for the run: made on first use, so that unit tests never start a JVM."""

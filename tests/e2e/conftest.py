@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from sonic_lib.jars import delta_jars
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS, Table
 
 ROOT = Path(__file__).parents[2]
+SPARK_HOME = Path(pyspark.__file__).parent
 STRANGE_FOLDERS = ("50% off #1", "L'été [live]", 'she said "hi"', "two\nlines", "夜明け")
 RATE_HZ = 22_050
 
@@ -101,25 +102,34 @@ def library_zip(tmp_path_factory) -> Path:
 def submit(library_zip) -> Callable[..., subprocess.CompletedProcess]:
     """Run a job through the real spark-submit, from a folder that has no sonic_lib."""
 
-    def run(job: str, *arguments: object, master: str = "local[2]") -> subprocess.CompletedProcess:
-        environment = {
-            **os.environ,
-            "SPARK_CONF_DIR": str(ROOT / "conf"),
-            "PYSPARK_PYTHON": sys.executable,
-            "SPARK_LOCAL_IP": "127.0.0.1",
-        }
-        environment.pop("PYTHONPATH", None)
+    def run(
+        job: str, *arguments: object, master: str = "local[2]", options: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess:
         command = [
-            *[Path(pyspark.__file__).parent / "bin" / "spark-submit", "--master", master],
+            *[SPARK_HOME / "bin" / "spark-submit", "--master", master],
             *["--jars", ",".join(delta_jars()), "--py-files", library_zip],
             *["--conf", "spark.sql.shuffle.partitions=4", "--conf", "spark.ui.enabled=false"],
-            *[ROOT / "jobs" / job, *map(str, arguments)],
+            *["--conf", "spark.databricks.delta.snapshotPartitions=2"],
+            *[*options, ROOT / "jobs" / job, *map(str, arguments)],
         ]
+        environment = submit_environment()
+        environment.pop("PYTHONPATH", None)
         return subprocess.run(
             command, env=environment, cwd=library_zip.parent, capture_output=True, text=True
         )
 
     return run
+
+
+def submit_environment() -> dict[str, str]:
+    """What README.md tells to set, and a Java that compiles little: its runs are short."""
+    return {
+        **os.environ,
+        "SPARK_CONF_DIR": str(ROOT / "conf"),
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    }
 
 
 @pytest.fixture(scope="session")
@@ -145,7 +155,7 @@ def contents(spark: SparkSession, warehouse: str) -> dict[str, list[tuple]]:
     }
 
 
-def versions(spark: SparkSession, warehouse: str) -> dict[str, int]:
+def versions(warehouse: str) -> dict[str, int]:
     """How many commits each table of the index has seen."""
     return {
         table.name: len(list(Path(warehouse, table.name, "_delta_log").glob("*.json")))

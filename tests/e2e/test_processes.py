@@ -1,0 +1,92 @@
+"""What only a process of its own shows: exit codes, streams, names known to other programs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sonic_lib.jars import delta_jars
+from tests.e2e.conftest import ROOT, SPARK_HOME, submit_environment, versions
+
+
+@pytest.fixture
+def sonic(tmp_path):
+    """Run the command line as a person does, from some folder."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        environment = submit_environment() | {"PYTHONPATH": str(ROOT)}
+        del environment["SPARK_CONF_DIR"]
+        del environment["JAVA_TOOL_OPTIONS"]  # Java would say that it saw them
+        command = [sys.executable, "-m", "sonic_lib.cli", *arguments]
+        return subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True
+        )
+
+    return run
+
+
+def test_sql_prints_a_table_and_nothing_else(sonic, collection, indexed, tmp_path):
+    statement = "SELECT status, count(*) AS n FROM sonic.song_files GROUP BY 1 ORDER BY 1"
+    done = sonic("sql", statement, "--warehouse", indexed[0])
+    assert (done.returncode, done.stderr) == (0, "")
+    header, line, *rows = done.stdout.splitlines()
+    assert (header, line) == ("status     n", "---------  -")
+    assert [row.split() for row in rows] == [
+        ["duplicate", "1"],
+        ["indexed", str(len(collection.samples))],
+        ["rejected", str(len(collection.rejected))],
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_parameters_end_with_1_and_one_paragraph(sonic, collection, indexed):
+    before = versions(indexed[0])
+    done = sonic(
+        *["index", str(collection.folder), "--warehouse", indexed[0]],
+        *["--set", "fingerprint.densities_per_s=[10]"],
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("sonic: The fingerprints in ")
+    assert len(done.stderr.splitlines()) == 1
+    assert versions(indexed[0]) == before
+
+
+def test_absent_folder_ends_with_2_and_makes_no_warehouse(sonic, tmp_path):
+    done = sonic("index", "absent", "--warehouse", "lake")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'absent' does not exist" in done.stderr
+    assert not Path(tmp_path, "lake").exists()
+
+
+def test_registered_tables_are_known_to_spark_sql(indexed, submit, tmp_path):
+    home = ["--driver-java-options", f"-Duser.home={tmp_path}"]  # where the metastore is
+    shutil.copytree(indexed[0], tmp_path / "lake's copy")
+    hive = ["--conf", "spark.sql.catalogImplementation=hive"]
+    warehouse = str(tmp_path / "lake's copy")
+    done = submit("setup_tables.py", "--warehouse", warehouse, options=[*home, *hive])
+    assert done.returncode == 0, done.stderr
+    assert "sonic.fingerprints" in done.stdout
+
+    statement = """
+    SELECT count(DISTINCT song_id) FROM sonic.fingerprints JOIN sonic.songs USING (song_id)
+    """
+    done = subprocess.run(
+        [
+            SPARK_HOME / "bin" / "spark-sql",
+            *home,
+            "--jars",
+            ",".join(delta_jars()),
+            "-e",
+            statement,
+        ],
+        env=submit_environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["6"]
