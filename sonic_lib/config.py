@@ -55,7 +55,7 @@ class IdentifyConfig(_Section):
     """How clips are identified."""
 
     false_accept_rate: float = Field(0.01, gt=0, lt=1)
-    max_rows_per_hash: int = Field(10_000, ge=1)
+    max_hits_per_window: int = Field(100_000, ge=1000)
 
 
 class Config(_Section):

@@ -13,6 +13,7 @@ from pyspark.sql.types import (
     DataType,
     DateType,
     DoubleType,
+    FloatType,
     IntegerType,
     LongType,
     MapType,
@@ -100,7 +101,7 @@ FINGERPRINTS = Table(
 
 MATCHES = Table(
     "matches",
-    "One row a clip and candidate song, ranked; a clip without an answer has one row too.",
+    "One row a segment of a clip and candidate song; a clip without an answer has one row too.",
     StructType(
         [
             _column("run_id", StringType(), "Run that identified the clip"),
@@ -111,11 +112,12 @@ MATCHES = Table(
             _column("rank", IntegerType(), "1 for the best candidate"),
             _column("song_id", LongType(), "The candidate; null if there is none"),
             _column("offset_s", DoubleType(), "Place in the song of the part's first sample (s)"),
-            _column("speed", DoubleType(), "Speed of the clip relative to the song, 1 = equal"),
+            _column("speed", DoubleType(), "Seconds of the song that a second of the clip covers"),
             _column("n_votes", LongType(), "Hashes that agree on this song and offset"),
             _column("score", DoubleType(), "Evidence beyond chance; comparable across clips"),
             _column("p_value", DoubleType(), "Chance that an unknown clip scores this high"),
             _column("accepted", BooleanType(), "Whether the candidate is taken as the answer"),
+            _column("pitch", DoubleType(), "Frequencies in the clip over those in the song"),
             _column("error", StringType(), "Why the clip could not be read; else null"),
         ]
     ),
@@ -173,5 +175,50 @@ EXTRACTS = StructType(
         *[f for f in SONGS.schema if f.name in ("title", "artist", "album", "genre")],
         *[f for f in SONGS.schema if f.name in ("release_year", "duration_s")],
         *[f for f in SONGS.schema if f.name in ("sample_rate_hz", "codec", "n_fingerprints")],
+    ]
+)
+
+# A clip gives one row for each window and variant, and then one closing row.
+CLIP_EXTRACTS = StructType(
+    [
+        _column("path", StringType(), "The clip"),
+        _column("window", IntegerType(), "Number of the window; null in a closing row"),
+        _column("start_s", DoubleType(), "Start of the window in the clip (s)"),
+        _column("end_s", DoubleType(), "End of the window in the clip (s)"),
+        _column("variant", IntegerType(), "Place in variants.VARIANTS"),
+        _column("hashes", ArrayType(LongType()), "Hashes to look up"),
+        _column(
+            "frames",
+            ArrayType(IntegerType()),
+            "Their places from the window's middle, in frames of 32 ms of the song",
+        ),
+        _column(
+            "detunes", ArrayType(FloatType()), "How far above the reference, ln of frequencies"
+        ),
+        *[f for f in EXTRACTS if f.name in ("stage", "error", "duration_s")],
+    ]
+)
+
+LINES = StructType(
+    [
+        _column("window_id", LongType(), "xxhash64 of the clip's path and the window's number"),
+        _column("rank", IntegerType(), "Rank of the song in the window, from 1"),
+        _column("line", IntegerType(), "Number of the line of the song, from 0, the best"),
+        _column("score", DoubleType(), "How far the song stands out of chance"),
+        _column("song_id", LongType(), "The song"),
+        _column("evidence", DoubleType(), "Weight of the hits on the line (nats)"),
+        _column("offset_s", DoubleType(), "Place in the song of the window's middle (s)"),
+        _column("speed", DoubleType(), "Seconds of the song that a second of the clip covers"),
+        _column("pitch", DoubleType(), "Frequencies in the clip over those in the song"),
+        _column("first_s", DoubleType(), "First hit on the line, from the window's middle (s)"),
+        _column("last_s", DoubleType(), "Last hit on the line, from the window's middle (s)"),
+        _column("n_votes", LongType(), "Hits on the line"),
+    ]
+)
+
+SEGMENTS = StructType(
+    [
+        _column("path", StringType(), "The clip"),
+        *[f for f in MATCHES.schema if f.name not in ("run_id", "run_date", "clip_path", "error")],
     ]
 )

@@ -15,21 +15,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from sonic_lib import tables
 from sonic_lib.audio.decode import open_audio, stream_mono
 from sonic_lib.audio.demo import write_demo
+from sonic_lib.audio.files import list_audio
 from sonic_lib.commands import identify, index, sql
+from sonic_lib.commands.explain import explained
+from sonic_lib.commands.search import open_index
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
-from sonic_lib.fingerprint.frame import fingerprint_files
-from sonic_lib.fingerprint.params import FRAME_S, FRAMES_PER_S, SAMPLE_RATE_HZ
-from sonic_lib.matching.candidates import best_songs, count_votes, rare_fingerprints
-from sonic_lib.matching.frame import clip_hashes
+from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ
 from sonic_lib.progress import progress
 from sonic_lib.report.plots import constellation, offset_histogram
-from sonic_lib.schemas import FINGERPRINTS, SONGS
 
 HELP = "the tour: synthesise songs and clips, index, identify, query, plot"
 MAX_OFFSET_ERROR_S = 0.1
@@ -213,57 +211,25 @@ def _song_figure(config: Config, clip: pd.Series, folder: Path) -> Figure:
 
 
 def _clip_figure(spark: SparkSession, config: Config, clip: pd.Series, folder: Path) -> Figure:
-    votes = _best_votes(spark, config, (folder / "clips" / clip["clip"]).resolve())
-    is_right = votes["song_id"] == votes["song_id"].iloc[0]
-    right, wrong = votes[is_right], votes[~is_right]
+    path = (folder / "clips" / clip["clip"]).resolve()
+    found = explained(list_audio(spark, [str(path)]), open_index(spark, config.warehouse), config)
+    votes = [_votes(found.hits, song) for _, song in found.answers.iterrows()]
+    names = [_name(song) for _, song in found.answers.iterrows()]
     condition = f"{clip['condition']}, {clip['length_s']:.1f} s"
     return offset_histogram(
-        *((part["offset_s"].to_numpy(), part["n_votes"].to_numpy()) for part in (right, wrong)),
-        right_name=f"The right song: {_name(clip)}",
-        wrong_name="The best of the others: "
-        + ("none shares a hash" if wrong.empty else _name(wrong.iloc[0])),
+        votes[0],
+        votes[1] if len(votes) > 1 else (np.zeros(0), np.zeros(0)),
+        right_name=f"The right song: {names[0]}",
+        wrong_name=f"The best of the others: {[*names, 'none shares a hash'][1]}",
         title=f"Votes for the offset of {clip['clip']} ({condition})",
     )
 
 
-def _best_votes(spark: SparkSession, config: Config, path: Path) -> pd.DataFrame:
-    """All votes of a clip for its two best songs, the best one first."""
-    warehouse = config.warehouse
-    songs = tables.read(spark, warehouse, SONGS)
-    index_s = songs.agg(F.sum("duration_s")).first()[0]
-    hashes = (
-        spark.createDataFrame([(str(path),)], "path string")
-        .transform(fingerprint_files, params=config.fingerprint.params(), query=True)
-        .transform(clip_hashes, prefix_bits=tables.prefix_bits(spark, warehouse))
-        .persist()
-    )
-    votes = (
-        tables.read(spark, warehouse, FINGERPRINTS)
-        .transform(
-            rare_fingerprints,
-            clip_hashes=hashes,
-            songs=songs,
-            max_rows_per_hash=config.identify.max_rows_per_hash,
-            broadcast="clips",
-        )
-        .transform(
-            count_votes,
-            clip_hashes=hashes,
-            n_index_frames=index_s * FRAMES_PER_S,
-            broadcast="clips",
-        )
-        .persist()
-    )
-    best = votes.transform(best_songs, n_songs=2).select("song_id", "evidence")
-    return (
-        votes.join(best, "song_id")
-        .join(songs, "song_id")
-        .orderBy(F.desc("evidence"), "song_id", "offset")
-        .select(
-            "song_id", "title", "artist", "n_votes", (F.col("offset") * FRAME_S).alias("offset_s")
-        )
-        .toPandas()
-    )
+def _votes(hits: pd.DataFrame, song: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    own = hits[hits["song_id"] == song.song_id]
+    frames = np.rint((own["song_s"] - own["clip_s"]) / FRAME_S)
+    places, counts = np.unique(frames, return_counts=True)
+    return places * FRAME_S, counts
 
 
 def _name(song: pd.Series) -> str:

@@ -5,7 +5,7 @@ I/O, without Spark: whatever goes wrong with a file becomes a row that says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from sonic_lib.audio.decode import content_sha256, open_audio, stream_mono
 from sonic_lib.audio.tags import read_tags
 from sonic_lib.errors import DecodeError
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
-from sonic_lib.fingerprint.stream import stream_hashes
+from sonic_lib.fingerprint.stream import stream_hashes, stream_windows
 
 SILENCE_DBFS = -60.0  # a recording whose loudest sample is below holds nothing to find
 
@@ -31,17 +31,13 @@ def digest_row(row: dict) -> dict:
         return row | {"error": error.strerror or str(error)}
 
 
-def extract_rows(
-    path: str, *, params: FingerprintParams, query: bool, min_duration_s: float
-) -> Iterator[dict]:
-    """Fingerprint one file.
+def song_rows(path: str, *, params: FingerprintParams, min_duration_s: float) -> Iterator[dict]:
+    """Fingerprint a song.
 
     Parameters
     ----------
     path : str
         A local path or URI.
-    query : bool
-        Give the many hashes to look up, instead of the few to store.
     min_duration_s : float
         Shorter files are rejected.
 
@@ -51,6 +47,57 @@ def extract_rows(
         Rows of `schemas.EXTRACTS`: hashes stretch by stretch, then the closing row, with
         stage and error if the file is to be rejected (and its hashes forgotten).
     """
+
+    def rows(blocks: Iterable[NDArray[np.float32]]) -> Iterator[dict]:
+        for hashes, frames in stream_hashes(blocks, params=params):
+            yield {"hashes": hashes, "frames": frames}
+
+    yield from _rows(path, rows, min_duration_s=min_duration_s)
+
+
+def clip_rows(
+    path: str,
+    *,
+    params: FingerprintParams,
+    min_duration_s: float,
+    variants: Sequence[int],
+    n_grids: int,
+    windows: Container[int] | None = None,
+) -> Iterator[dict]:
+    """Give what to look up for a clip.
+
+    Parameters
+    ----------
+    path : str
+        A local path or URI.
+    min_duration_s : float
+        Shorter files are rejected.
+    variants, n_grids, windows
+        As in `stream.stream_windows`.
+
+    Yields
+    ------
+    dict
+        Rows of `schemas.CLIP_EXTRACTS`: hashes by window and variant, then the closing row.
+    """
+
+    def rows(blocks: Iterable[NDArray[np.float32]]) -> Iterator[dict]:
+        found = stream_windows(
+            blocks, params=params, variants=variants, n_grids=n_grids, windows=windows
+        )
+        for window in found:
+            yield window._asdict()
+
+    yield from _rows(path, rows, min_duration_s=min_duration_s)
+
+
+def _rows(
+    path: str,
+    rows_of: Callable[[Iterable[NDArray[np.float32]]], Iterator[dict]],
+    *,
+    min_duration_s: float,
+) -> Iterator[dict]:
+    """Rows with hashes, and the closing row: whatever goes wrong is said there."""
     closing = {"path": path}
     try:
         with open_audio(path) as file:
@@ -60,9 +107,9 @@ def extract_rows(
             closing |= {"sample_rate_hz": info.sample_rate_hz, "codec": info.codec}
             meter = _Meter(blocks)
             n_fingerprints = 0
-            for hashes, frames in stream_hashes(meter, params=params, query=query):
-                n_fingerprints += len(hashes)
-                yield {"path": path, "hashes": hashes, "frames": frames}
+            for row in rows_of(meter):
+                n_fingerprints += len(row["hashes"])
+                yield {"path": path} | row
             closing |= {"duration_s": meter.duration_s, "n_fingerprints": n_fingerprints}
             _check_content(meter, n_fingerprints, min_duration_s)
     except DecodeError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 from pyspark.accumulators import Accumulator
@@ -11,10 +11,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
-from sonic_lib.fingerprint.extract import digest_row, extract_rows
+from sonic_lib.fingerprint.extract import clip_rows, digest_row, song_rows
 from sonic_lib.fingerprint.hashes import HASH_BITS
 from sonic_lib.fingerprint.params import FingerprintParams
-from sonic_lib.schemas import DIGESTS, EXTRACTS
+from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS
 
 
 def digest_files(files: DataFrame) -> DataFrame:
@@ -35,17 +35,17 @@ def fingerprint_files(
     files: DataFrame,
     *,
     params: FingerprintParams,
-    query: bool = False,
     min_duration_s: float = 0.0,
     n_done: Accumulator | None = None,
 ) -> DataFrame:
-    """Decode and fingerprint every file.
+    """Decode and fingerprint every song.
 
     Parameters
     ----------
-    files : DataFrame with path, and for songs song_id and content_sha256, which are passed on
-    query, min_duration_s
-        As in `extract.extract_rows`.
+    files : DataFrame with path, song_id, content_sha256
+        The last two are passed on.
+    min_duration_s
+        As in `extract.song_rows`.
     n_done : Accumulator, optional
         Counts finished files, for a progress bar.
 
@@ -56,16 +56,55 @@ def fingerprint_files(
     """
 
     def rows(file: dict) -> Iterator[dict]:
-        extracted = extract_rows(
-            file["path"], params=params, query=query, min_duration_s=min_duration_s
-        )
-        for row in extracted:
+        for row in song_rows(file["path"], params=params, min_duration_s=min_duration_s):
             yield file | row
         if n_done is not None:
             n_done.add(1)
 
-    passed_on = [name for name in EXTRACTS.names if name in files.columns]
-    return files.select(*passed_on).mapInArrow(_row_by_row(rows, EXTRACTS), EXTRACTS)
+    files = files.select("path", "song_id", "content_sha256")
+    return files.mapInArrow(_row_by_row(rows, EXTRACTS), EXTRACTS)
+
+
+def fingerprint_clips(
+    clips: DataFrame,
+    *,
+    params: FingerprintParams,
+    min_duration_s: float = 0.0,
+    variants: Sequence[int] = (0,),
+    n_grids: int = 4,
+    n_done: Accumulator | None = None,
+) -> DataFrame:
+    """Decode every clip and give what to look up for it.
+
+    Parameters
+    ----------
+    clips : DataFrame with path, and windows if not all are wanted (array of int)
+    min_duration_s, variants, n_grids
+        As in `extract.clip_rows`.
+    n_done : Accumulator, optional
+        Counts finished clips, for a progress bar.
+
+    Returns
+    -------
+    DataFrame [schemas.CLIP_EXTRACTS]
+        Hashes by window and variant, and one closing row a clip.
+    """
+
+    def rows(clip: dict) -> Iterator[dict]:
+        yield from clip_rows(
+            clip["path"],
+            params=params,
+            min_duration_s=min_duration_s,
+            variants=variants,
+            n_grids=n_grids,
+            windows=clip.get("windows"),
+        )
+        if n_done is not None:
+            n_done.add(1)
+
+    columns = [name for name in ("path", "windows") if name in clips.columns]
+    apply = _row_by_row(rows, CLIP_EXTRACTS)
+    return clips.select(*columns).mapInArrow(apply, CLIP_EXTRACTS)
 
 
 def hash_prefix(hashes: str = "hash", *, bits: int) -> Column:
@@ -74,21 +113,27 @@ def hash_prefix(hashes: str = "hash", *, bits: int) -> Column:
 
 
 def hash_rows(extracts: DataFrame, *, prefix_bits: int) -> DataFrame:
-    """Unfold stretches to one row a hash.
+    """Unfold arrays to one row a hash.
+
+    Parameters
+    ----------
+    extracts : DataFrame with the arrays hashes, frames and perhaps detunes
 
     Returns
     -------
     DataFrame
-        The columns of `extracts` other than its hashes and frames, then hash_prefix, hash and
-        offset_frames.
+        The other columns of `extracts`, then hash_prefix, hash, offset_frames and perhaps
+        detune.
     """
-    others = [name for name in extracts.columns if name not in ("hashes", "frames")]
-    pairs = extracts.select(*others, F.inline(F.arrays_zip("hashes", "frames")))
-    return pairs.select(
+    arrays = [name for name in ("hashes", "frames", "detunes") if name in extracts.columns]
+    others = [name for name in extracts.columns if name not in arrays]
+    rows = extracts.select(*others, F.inline(F.arrays_zip(*arrays)))
+    return rows.select(
         *others,
         hash_prefix("hashes", bits=prefix_bits).alias("hash_prefix"),
         F.col("hashes").alias("hash"),
         F.col("frames").alias("offset_frames"),
+        *(F.col(name).alias("detune") for name in arrays[2:]),
     )
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy.spatial import Delaunay, QhullError
 
 from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK
-from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.fingerprint.params import BIN_HZ, FRAME_S, FingerprintParams
 
 HASH_BITS = 40
 _FIELD_BITS = 8
@@ -76,18 +76,32 @@ def reference_hashes(
 
 def query_hashes(
     landmarks: NDArray[np.float64], *, params: FingerprintParams
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
     """Hash every triangle under all values that a reference may have for it.
 
-    Parameters and returns are those of `reference_hashes`; there are about 12 hashes a
-    triangle.
+    Parameters
+    ----------
+    landmarks : np.ndarray [shape=(n, 4)]
+        From `find_landmarks`, perhaps through `variants.rescale`.
+
+    Returns
+    -------
+    hashes, frames
+        As from `reference_hashes`; there are about 12 hashes a triangle.
+    detunes : np.ndarray [shape=(m,), float32]
+        How far the query's first landmark lies above the one that a reference with this hash
+        has, as the natural logarithm of the frequencies' ratio: tells the pitch of a match.
     """
     triangles = _with_swaps(landmarks, landmark_triangles(landmarks, params.densities_per_s))
     numbers = np.floor(_numbers(landmarks, triangles))
     single_steps = np.concatenate([np.zeros((1, 5)), np.eye(5), -np.eye(5)])
     numbers = (numbers[:, np.newaxis, :] + single_steps).reshape(-1, 5)
     frames = np.repeat(_anchors(landmarks, triangles), len(single_steps))
-    return distinct(pack(numbers), frames)
+    bins = np.repeat(landmarks[:, BIN][triangles[:, 0]], len(single_steps))
+    # Rescaled landmarks may leave the band that references have.
+    known = (numbers[:, 0] >= 1) & (numbers[:, 0] <= _FIELD_MAX)
+    detunes = np.log(bins[known] / (_STEPS[0] * numbers[known, 0])).astype(np.float32)
+    return distinct(pack(numbers[known]), frames[known], detunes)
 
 
 def unpack(hashes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -123,6 +137,18 @@ def pack(numbers: NDArray[np.float64]) -> NDArray[np.int64]:
     for k in range(5):
         packed = packed << np.uint64(_FIELD_BITS) | fields[:, k]
     return (packed * _MIX & _MASK).astype(np.int64)
+
+
+def describe(hash_: int) -> str:
+    """Say in words which triangle a hash stands for."""
+    first, *steps = (unpack(np.array([hash_]))[0] - _ZERO) * _STEPS
+    second_hz, third_hz, second_s, third_s = (
+        step * unit for step, unit in zip(steps, (BIN_HZ, BIN_HZ, FRAME_S, FRAME_S), strict=True)
+    )
+    return (
+        f"{first * BIN_HZ:4.0f} Hz, {second_hz:+5.0f} Hz {second_s:.2f} s later, "
+        f"{third_hz:+5.0f} Hz {third_s:.2f} s later"
+    )
 
 
 def _numbers(landmarks: NDArray, triangles: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -184,10 +210,10 @@ def _with_swaps(landmarks: NDArray, triangles: NDArray[np.intp]) -> NDArray[np.i
     return np.concatenate([triangles, first, last])
 
 
-def distinct(hashes: NDArray, frames: NDArray) -> tuple[NDArray, NDArray]:
-    """Sort (hash, frame) pairs and drop repeated ones."""
+def distinct(hashes: NDArray, frames: NDArray, *others: NDArray) -> tuple[NDArray, ...]:
+    """Sort by (hash, frame), and keep the first of equal pairs."""
     order = np.lexsort((frames, hashes))
     hashes, frames = hashes[order], frames[order]
     new = np.ones(len(hashes), bool)
     new[1:] = (hashes[1:] != hashes[:-1]) | (frames[1:] != frames[:-1])
-    return hashes[new], frames[new]
+    return hashes[new], frames[new], *(other[order][new] for other in others)

@@ -7,38 +7,50 @@ stretch are the very ones that the uncut recording would give.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonic_lib.fingerprint.hashes import distinct, query_hashes, reference_hashes
 from sonic_lib.fingerprint.landmarks import FRAME, find_landmarks
-from sonic_lib.fingerprint.params import HOP_SAMPLES, WINDOW_SAMPLES, FingerprintParams
+from sonic_lib.fingerprint.params import (
+    FRAME_S,
+    HOP_SAMPLES,
+    SAMPLE_RATE_HZ,
+    WINDOW_SAMPLES,
+    FingerprintParams,
+)
+from sonic_lib.fingerprint.variants import VARIANTS, rescale
 
 # The sum of all reaches: smoothing 5, mean 51, deviation 39, maximum 3, rank 32, triangle
 # 63, the circle that must be empty for it to be one 112, rounded up to cells.
 CONTEXT_FRAMES = 320
 CORE_FRAMES = 8000  # 256 s: songs are one stretch, and none is larger than 15 MB
-# A clip's frames lie anywhere between its song's frames, so it is analysed at several.
-QUERY_SHIFTS = 4
+# Clips are looked up whole, longer recordings in windows that overlap by half.
+MAX_SINGLE_S = 15.0
+WINDOW_S = 10.0
+WINDOW_HOP_S = 5.0
+MIN_WINDOW_S = 1.0
+# 48 hops and whole cells: the last window that begins in a core reaches over its end by half
+# of its length, which leaves enough of the context for its landmarks.
+QUERY_CORE_FRAMES = 7500
 
 
 def stream_hashes(
     blocks: Iterable[NDArray[np.float32]],
     *,
     params: FingerprintParams,
-    query: bool = False,
     core_frames: int = CORE_FRAMES,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32]]]:
-    """Hash a recording that arrives in blocks.
+    """Hash a recording that arrives in blocks, for the table.
 
     Parameters
     ----------
     blocks : iterable of np.ndarray [shape=(n,), float32]
         Consecutive mono samples at 12 kHz, in blocks of any size.
-    query : bool
-        Give the many hashes to look up, instead of the few to store.
     core_frames : int, a multiple of 4
         Frames of a stretch; changes memory use, never the hashes.
 
@@ -49,23 +61,113 @@ def stream_hashes(
         Place of each hash in the recording, in frames of 32 ms.
     """
     for samples, start, first, end in _stretches(blocks, core_frames):
-        hashes, frames = (_query if query else _reference)(samples, params)
+        hashes, frames = reference_hashes(find_landmarks(samples, params=params), params=params)
         frames = frames + np.int32(start)
         core = (frames >= first) & (frames < end)
         yield hashes[core], frames[core]
 
 
-def _reference(samples: NDArray, params: FingerprintParams) -> tuple[NDArray, NDArray]:
-    return reference_hashes(find_landmarks(samples, params=params), params=params)
+class WindowHashes(NamedTuple):
+    """What to look up for one window of a clip under one variant.
+
+    Attributes
+    ----------
+    window : int
+        Number of the window.
+    start_s, end_s : float
+        Where it lies in the clip.
+    variant : int
+        Place in `variants.VARIANTS`.
+    hashes : np.ndarray [shape=(m,), int64]
+    frames : np.ndarray [shape=(m,), int32]
+        Frames since the middle of the window, stretched by the variant's tempo.
+    detunes : np.ndarray [shape=(m,), float32]
+        As from `hashes.query_hashes`.
+    """
+
+    window: int
+    start_s: float
+    end_s: float
+    variant: int
+    hashes: NDArray[np.int64]
+    frames: NDArray[np.int32]
+    detunes: NDArray[np.float32]
 
 
-def _query(samples: NDArray, params: FingerprintParams) -> tuple[NDArray, NDArray]:
-    found = []
-    for shift in range(QUERY_SHIFTS):
-        landmarks = find_landmarks(samples[shift * HOP_SAMPLES // QUERY_SHIFTS :], params=params)
-        landmarks[:, FRAME] += shift / QUERY_SHIFTS
-        found.append(query_hashes(landmarks, params=params))
-    return distinct(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+def stream_windows(
+    blocks: Iterable[NDArray[np.float32]],
+    *,
+    params: FingerprintParams,
+    variants: Sequence[int] = (0,),
+    n_grids: int = 4,
+    windows: Container[int] | None = None,
+    core_frames: int = QUERY_CORE_FRAMES,
+) -> Iterator[WindowHashes]:
+    """Hash a recording that arrives in blocks, to look it up window by window.
+
+    A recording of up to `MAX_SINGLE_S` is one window.  A longer one is covered by windows of
+    `WINDOW_S`, each beginning `WINDOW_HOP_S` after the last; what follows the last whole
+    window belongs to it.
+
+    Parameters
+    ----------
+    blocks : iterable of np.ndarray [shape=(n,), float32]
+        Consecutive mono samples at 12 kHz, in blocks of any size.
+    variants : sequence of int
+        Which of `VARIANTS` to look up.
+    n_grids : int in 1..4
+        A clip's frames lie anywhere between its song's frames, so it is analysed on several
+        frame grids; more find more of what is damaged.
+    windows : container of int, optional
+        Only these windows.
+    """
+    for samples, start, core_start, core_end in _stretches(blocks, core_frames):
+        is_last = core_end == np.inf
+        grids = [_landmarks(samples, start, k / n_grids, params) for k in range(n_grids)]
+        end_s = start * FRAME_S + samples.size / SAMPLE_RATE_HZ if is_last else np.inf
+        for window, start_s, stop_s in _windows_in(core_start, core_end, end_s):
+            if windows is not None and window not in windows:
+                continue
+            middle_frame = 0.5 * (start_s + stop_s) / FRAME_S
+            parts = [_between(grid, start_s, stop_s, middle_frame) for grid in grids]
+            for variant in variants:
+                rescaled = (rescale(part, variant=VARIANTS[variant]) for part in parts)
+                found = [query_hashes(part, params=params) for part in rescaled]
+                hashes = distinct(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+                yield WindowHashes(window, start_s, stop_s, variant, *hashes)
+
+
+def _landmarks(samples: NDArray, start: int, shift: float, params: FingerprintParams) -> NDArray:
+    landmarks = find_landmarks(samples[round(shift * HOP_SAMPLES) :], params=params)
+    landmarks[:, FRAME] += start + shift
+    return landmarks
+
+
+def _between(landmarks: NDArray, start_s: float, stop_s: float, middle_frame: float) -> NDArray:
+    """Cut out the landmarks of a window, their times counted from its middle."""
+    first, last = np.searchsorted(landmarks[:, FRAME], [start_s / FRAME_S, stop_s / FRAME_S])
+    window = landmarks[first:last].copy()
+    window[:, FRAME] -= middle_frame
+    return window
+
+
+def _windows_in(
+    core_start: float, core_end: float, end_s: float
+) -> Iterator[tuple[int, float, float]]:
+    """Number, start and end of the windows that begin in a core (frames)."""
+    if end_s <= MAX_SINGLE_S:
+        yield 0, 0.0, end_s
+        return
+    first = window = math.ceil(max(core_start, 0) * FRAME_S / WINDOW_HOP_S)
+    while window * WINDOW_HOP_S < core_end * FRAME_S:
+        start_s = window * WINDOW_HOP_S
+        left_s = end_s - start_s
+        # The last whole window takes what is left; only a core may begin with less.
+        if left_s < (WINDOW_S if window > first else MIN_WINDOW_S):
+            return
+        is_last = left_s < WINDOW_S + WINDOW_HOP_S
+        yield window, start_s, end_s if is_last else start_s + WINDOW_S
+        window += 1
 
 
 def _stretches(

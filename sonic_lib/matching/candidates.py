@@ -1,11 +1,10 @@
-"""Votes for (clip, song, offset), as joins and aggregates: DataFrame -> DataFrame.
+"""The join of clips and table, as DataFrame -> DataFrame.
 
 Method
 ------
-A hash that a clip shares with a song is a vote for one offset between the two (Wang, ISMIR
-2003).  A vote weighs ln(frames in the index / occurrences of the hash): what it says against
-chance, in nats.  An offset's score is its votes and half of those of the two neighbouring
-offsets, since landmarks fall on either side of a frame's edge.
+A hash that a clip shares with a song is a hit, a vote for one offset between the two (Wang,
+ISMIR 2003).  It weighs ln(frames in the index / occurrences of the hash): what it says against
+chance, in nats.
 
 Shape of the plan
 -----------------
@@ -13,9 +12,10 @@ Shape of the plan
    a left semi join on (hash_prefix, hash).
 2. What remains is shuffled by hash and counted there.  Hashes above `max_rows_per_hash` are
    left out before they meet the clips, so a hot hash costs its rows once, not times the clips.
-3. The join with the clips' hashes gives one row a hit.
-4. One shuffle by (clip, song) serves votes, neighbours and the best offset; a last one by
-   clip carries only the few best songs.
+3. The join with the clips' hashes gives one row a hit.  Its size is what a large index costs;
+   `affordable_frequency` bounds it.
+4. One shuffle by (clip, window) brings the hits to where they are grouped by song and offset
+   (`frame.judge_windows`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from sonic_lib.fingerprint.params import FRAME_S
-
 _HASH = ["hash_prefix", "hash"]
 # Above this many rows a broadcast costs more than a shuffle.
 MAX_BROADCAST_ROWS = 2_000_000
+MAX_ROWS_PER_HASH = 10_000  # hashes beyond say less than a rare one's rounding
 
 
 def choose_plan(*, n_clip_hashes: int, n_fingerprints: int) -> str:
@@ -77,73 +76,81 @@ def rare_fingerprints(
     )
 
 
-def count_votes(
+def find_hits(
     fingerprints: DataFrame, *, clip_hashes: DataFrame, n_index_frames: float, broadcast: str
 ) -> DataFrame:
-    """Votes for each (clip_id, song_id, offset): weight and n_votes.
+    """One row a hash that a window shares with a song.
 
     Parameters
     ----------
     fingerprints : DataFrame
         From `rare_fingerprints`.
-    clip_hashes : DataFrame with clip_id, hash_prefix, hash, clip_frame
-        Distinct; so no fingerprint votes twice for an offset.
+    clip_hashes : DataFrame with hash_prefix, hash and whatever the hits are to carry
     n_index_frames : float
         Frames of all songs of the index together.
     broadcast : str
         From `choose_plan`.
-    """
-    # A hash in every frame says nothing, and a weight of zero could not be divided by.
-    fingerprints = fingerprints.filter(F.col("n_rows") < float(n_index_frames))
-    fingerprints = F.broadcast(fingerprints) if broadcast == "index" else fingerprints
-    weight = F.log(F.lit(float(n_index_frames)) / F.col("n_rows"))
-    return (
-        fingerprints.join(clip_hashes, _HASH)
-        .select(
-            "clip_id",
-            "song_id",
-            (F.col("offset_frames") - F.col("clip_frame")).alias("offset"),
-            weight.alias("weight"),
-        )
-        .repartition("clip_id", "song_id")
-        .groupBy("clip_id", "song_id", "offset")
-        .agg(F.sum("weight").alias("weight"), F.count("*").alias("n_votes"))
-    )
-
-
-def best_songs(votes: DataFrame, *, n_songs: int) -> DataFrame:
-    """The best offset of each song, and of these the best songs of each clip.
 
     Returns
     -------
     DataFrame
-        clip_id, song_id, evidence (nats), n_votes and offset_s, the place in the song of the
-        clip's first sample in seconds: the mean of the three offsets that count.
+        The other columns of `clip_hashes`, song_id, offset_frames and weight (nats).
     """
-    around = Window.partitionBy("clip_id", "song_id").orderBy("offset").rangeBetween(-1, 1)
-    scored = votes.select(
-        "clip_id",
-        "song_id",
-        (0.5 * F.col("weight") + 0.5 * F.sum("weight").over(around)).alias("evidence"),
-        F.sum("n_votes").over(around).alias("n_votes"),
-        (F.sum(F.col("weight") * F.col("offset")).over(around) / F.sum("weight").over(around))
-        .cast("double")
-        .alias("offset"),
+    # A hash in every frame says nothing.
+    fingerprints = fingerprints.filter(F.col("n_rows") < float(n_index_frames))
+    fingerprints = F.broadcast(fingerprints) if broadcast == "index" else fingerprints
+    weight = F.log(F.lit(float(n_index_frames)) / F.col("n_rows")).cast("float")
+    carried = [name for name in clip_hashes.columns if name not in _HASH]
+    return fingerprints.join(clip_hashes, _HASH).select(
+        *carried, "song_id", "offset_frames", weight.alias("weight")
     )
-    best = scored.groupBy("clip_id", "song_id").agg(
-        F.max(F.struct("evidence", "n_votes", "offset")).alias("best")
-    )
-    rank = F.row_number().over(
-        Window.partitionBy("clip_id").orderBy(F.desc("best.evidence"), "song_id")
-    )
+
+
+def hits_by_frequency(
+    fingerprints: DataFrame, *, clip_hashes: DataFrame, songs: DataFrame
+) -> DataFrame:
+    """How many hits come from hashes of which frequency, in powers of two.
+
+    Parameters
+    ----------
+    fingerprints, clip_hashes : DataFrame
+        The same part of both: any set of prefixes is a fair sample, since hashes are mixed.
+
+    Returns
+    -------
+    DataFrame
+        max_rows (the upper end of the class) and n_hits.
+    """
+    wanted = clip_hashes.groupBy(*_HASH).agg(F.count("*").alias("n_uses"))
     return (
-        best.withColumn("rank", rank)
-        .filter(F.col("rank") <= n_songs)
-        .select(
-            "clip_id",
-            "song_id",
-            "best.evidence",
-            "best.n_votes",
-            (F.col("best.offset") * FRAME_S).alias("offset_s"),
-        )
+        fingerprints.join(songs.select("song_id"), "song_id", "left_semi")
+        .join(wanted, _HASH)
+        .groupBy(*_HASH)
+        .agg(F.count("*").alias("n_rows"), F.first("n_uses").alias("n_uses"))
+        .withColumn("max_rows", F.pow(F.lit(2), F.ceil(F.log2("n_rows"))).cast("long"))
+        .groupBy("max_rows")
+        .agg(F.sum(F.col("n_rows") * F.col("n_uses")).alias("n_hits"))
     )
+
+
+def affordable_frequency(n_hits: dict[int, float], *, max_hits: float) -> int:
+    """Return the largest number of rows a hash may have, for the hits to stay in a budget.
+
+    Parameters
+    ----------
+    n_hits : dict of int to float
+        Hits by frequency, from `hits_by_frequency`.
+    max_hits : float
+        The budget.
+
+    Notes
+    -----
+    Hashes beyond it are frequent ones, which say little and cost most of the join.
+    """
+    total, affordable = 0.0, 1
+    for max_rows in sorted(n_hits):
+        total += n_hits[max_rows]
+        if total > max_hits:
+            return affordable
+        affordable = max_rows
+    return max(affordable, MAX_ROWS_PER_HASH)

@@ -1,4 +1,4 @@
-"""From the best candidates of a clip to an answer, or to none.
+"""How sure a window of a clip is of its best song.
 
 Method
 ------
@@ -17,17 +17,17 @@ exp(-score / TAIL), with TAIL fitted to held-out unknown songs (benchmarks/resul
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 N_CANDIDATES = 28  # songs whose evidence tells the scale of chance
 MAX_COPIES = 3
 MIN_SCALE = 4.0  # nats; less than half of what one shared hash says
 TAIL = 2.8
+SURE_P = 1e-3
 
 
 def score_candidates(evidence: NDArray[np.float64], *, chance: float) -> NDArray[np.float64]:
-    """Score the candidates of one clip.
+    """Score the candidates of one window of a clip.
 
     Parameters
     ----------
@@ -62,29 +62,6 @@ def p_values(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.exp(-np.asarray(scores) / TAIL)
 
 
-def judge_clip(
-    candidates: pd.DataFrame, *, chance: float, false_accept_rate: float, n_listed: int
-) -> pd.DataFrame:
-    """Rank and judge the candidates of one clip.
-
-    Parameters
-    ----------
-    candidates : pandas.DataFrame
-        Rows of `candidates.best_songs` for one clip.
-    false_accept_rate : float in 0..1
-        Accept a candidate whose p-value is at most this.
-    n_listed : int >= 1
-        How many candidates to list.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The listed candidates with rank, score, p_value and accepted.
-    """
-    ranked = candidates.sort_values(["evidence", "song_id"], ascending=[False, True])
-    ranked = ranked.head(N_CANDIDATES).reset_index(drop=True)
-    ranked["score"] = score_candidates(ranked["evidence"].to_numpy(), chance=chance)
-    ranked["p_value"] = p_values(ranked["score"].to_numpy())
-    ranked["accepted"] = ranked["p_value"] <= false_accept_rate
-    ranked["rank"] = np.arange(1, len(ranked) + 1, dtype=np.int32)
-    return ranked.head(n_listed)
+def sure_score(false_accept_rate: float) -> float:
+    """Score from which on a clip needs no second pass."""
+    return -TAIL * np.log(min(SURE_P, 0.1 * false_accept_rate))

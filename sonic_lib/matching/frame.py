@@ -1,39 +1,59 @@
-"""Extracts of clips to matches: the whole of identification as DataFrame -> DataFrame."""
+"""What clips look up, to matches: the whole of identification as DataFrame -> DataFrame."""
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
-from pyspark.sql import DataFrame
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
 
 from sonic_lib.fingerprint.frame import hash_rows
-from sonic_lib.matching.candidates import best_songs, count_votes, rare_fingerprints
-from sonic_lib.matching.decide import N_CANDIDATES, judge_clip
+from sonic_lib.matching.candidates import find_hits, rare_fingerprints
+from sonic_lib.matching.decide import N_CANDIDATES, score_candidates
+from sonic_lib.matching.lines import Hits, find_lines
+from sonic_lib.matching.segments import COLUMNS, find_segments
+from sonic_lib.schemas import LINES, SEGMENTS
 
-_JUDGED = (
-    "clip_id long, rank int, song_id long, offset_s double, n_votes long, score double, "
-    "p_value double, accepted boolean"
-)
+# Songs whose lines are looked at closely, and lines of each: enough for two songs that overlap
+# or one song twice, and for songs that repeat themselves.
+N_LINED, N_LINES = 3, 4
 
 
-def clip_hashes(extracts: DataFrame, *, prefix_bits: int) -> DataFrame:
-    """One row a hash of a clip: clip_id, hash_prefix, hash, clip_frame."""
-    return (
+def window_id() -> Column:
+    """Column: a number for a window of a clip, far narrower than the clip's path."""
+    return F.xxhash64("path", "window").alias("window_id")
+
+
+def clip_hashes(extracts: DataFrame, *, prefix_bits: int, keep_hash: bool = False) -> DataFrame:
+    """One row a hash to look up.
+
+    Parameters
+    ----------
+    extracts : DataFrame [schemas.CLIP_EXTRACTS]
+    keep_hash : bool
+        Give it a second time, as looked_up, which hits carry on.
+
+    Returns
+    -------
+    DataFrame
+        window_id, variant, hash_prefix, hash, frame, detune.
+    """
+    hashes = (
         extracts.filter("hashes IS NOT NULL")
-        .select(clip_id(), "hashes", "frames")
+        .select(window_id(), "variant", "hashes", "frames", "detunes")
         .transform(hash_rows, prefix_bits=prefix_bits)
-        .withColumnRenamed("offset_frames", "clip_frame")
+        .withColumnRenamed("offset_frames", "frame")
     )
+    return hashes.withColumn("looked_up", F.col("hash")) if keep_hash else hashes
 
 
-def clip_id(path: str = "path"):
-    """Column: a number for a clip, far narrower than its path."""
-    return F.xxhash64(path).alias("clip_id")
-
-
-def identify(
+def match_windows(
     hashes: DataFrame,
     *,
     fingerprints: DataFrame,
@@ -41,10 +61,9 @@ def identify(
     n_index_frames: float,
     max_rows_per_hash: int,
     broadcast: str,
-    false_accept_rate: float,
     n_listed: int,
 ) -> DataFrame:
-    """Rank and judge the songs that each clip may be.
+    """Find the songs and lines of every window.
 
     Parameters
     ----------
@@ -56,24 +75,14 @@ def identify(
         Frames of all songs together.
     max_rows_per_hash, broadcast
         As in `candidates.rare_fingerprints`.
-    false_accept_rate, n_listed
-        As in `decide.judge_clip`.
+    n_listed : int
+        How many songs of a window to give, at least.
 
     Returns
     -------
-    DataFrame
-        clip_id, rank, song_id, offset_s (s), n_votes, score, p_value, accepted.  Clips that
-        share nothing with the index have no row.
+    DataFrame [schemas.LINES]
+        Windows that share nothing with the index have no row.
     """
-    # Two votes for one offset: what chance gives any clip in an index of some size.
-    chance = 2 * math.log(max(n_index_frames, 2.0))
-
-    def judge(clip: pd.DataFrame) -> pd.DataFrame:
-        judged = judge_clip(
-            clip, chance=chance, false_accept_rate=false_accept_rate, n_listed=n_listed
-        )
-        return judged[[column.split()[0] for column in _JUDGED.split(", ")]]
-
     return (
         fingerprints.transform(
             rare_fingerprints,
@@ -83,12 +92,103 @@ def identify(
             broadcast=broadcast,
         )
         .transform(
-            count_votes,
-            clip_hashes=hashes,
-            n_index_frames=n_index_frames,
-            broadcast=broadcast,
+            find_hits, clip_hashes=hashes, n_index_frames=n_index_frames, broadcast=broadcast
         )
-        .transform(best_songs, n_songs=N_CANDIDATES)
-        .groupBy("clip_id")
-        .applyInPandas(judge, _JUDGED)
+        .transform(judge_windows, n_index_frames=n_index_frames, n_listed=n_listed)
     )
+
+
+def judge_windows(hits: DataFrame, *, n_index_frames: float, n_listed: int) -> DataFrame:
+    """Group the hits of every window by song and line, and score the songs.
+
+    Parameters
+    ----------
+    hits : DataFrame
+        From `candidates.find_hits`.
+    n_index_frames, n_listed
+        As in `match_windows`.
+
+    Returns
+    -------
+    DataFrame [schemas.LINES]
+
+    Notes
+    -----
+    A window's hits are sorted together and come to Python as columns, window after window:
+    a few megabytes at a time, whatever the number of clips and songs.
+    """
+    # Two votes for one offset: what chance gives any clip in an index of some size.
+    chance = 2 * math.log(max(n_index_frames, 2.0))
+    schema = to_arrow_schema(LINES)
+
+    def judge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for window, hits in _windows(batches):
+            rows = _window_rows(window, hits, chance=chance, n_listed=n_listed)
+            yield pa.RecordBatch.from_pylist(rows, schema=schema)
+
+    return hits.repartition("window_id").sortWithinPartitions("window_id").mapInArrow(judge, LINES)
+
+
+def _windows(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, Hits]]:
+    """Cut sorted batches where a window ends: its id and its hits."""
+    held: list[pa.RecordBatch] = []
+    last = None
+    for batch in batches:
+        ids = batch["window_id"].to_numpy()
+        cuts = np.flatnonzero(ids[1:] != ids[:-1]) + 1
+        for first, stop in itertools.pairwise([0, *cuts.tolist(), len(ids)]):
+            if held and ids[first] != last:
+                yield last, _hits(held)
+                held = []
+            if first < stop:
+                last = int(ids[first])
+                held.append(batch.slice(first, stop - first))
+    if held:
+        yield last, _hits(held)
+
+
+def _hits(batches: list[pa.RecordBatch]) -> Hits:
+    window = pa.Table.from_batches(batches)
+    return Hits(*(window[name].to_numpy() for name in Hits._fields))
+
+
+def _window_rows(window_id: int, hits: Hits, *, chance: float, n_listed: int) -> list[dict]:
+    songs = find_lines(hits, n_songs=N_CANDIDATES, n_lined=max(N_LINED, n_listed), n_lines=N_LINES)
+    evidence = np.array([lines[0].evidence for lines in songs])
+    scores = score_candidates(evidence, chance=chance)
+    return [
+        {"window_id": window_id, "rank": rank, "line": number, "score": float(score)}
+        | line._asdict()
+        for rank, (lines, score) in enumerate(zip(songs, scores, strict=True), start=1)
+        for number, line in enumerate(lines)
+        if rank <= max(N_LINED, n_listed)
+    ]
+
+
+def segments(
+    lines: DataFrame, *, windows: DataFrame, false_accept_rate: float, n_listed: int
+) -> DataFrame:
+    """Join the windows of every clip to segments.
+
+    Parameters
+    ----------
+    lines : DataFrame [schemas.LINES]
+    windows : DataFrame with window_id, path, duration_s (of the clip), window, start_s, end_s
+    false_accept_rate, n_listed
+        As in `segments.find_segments`.
+
+    Returns
+    -------
+    DataFrame [schemas.SEGMENTS]
+    """
+
+    def find(clip: pd.DataFrame) -> pd.DataFrame:
+        found = find_segments(
+            clip,
+            duration_s=clip["duration_s"].iloc[0],
+            false_accept_rate=false_accept_rate,
+            n_listed=n_listed,
+        )
+        return found.assign(path=clip["path"].iloc[0])[["path", *COLUMNS]]
+
+    return lines.join(windows, "window_id").groupBy("path").applyInPandas(find, SEGMENTS)

@@ -7,6 +7,7 @@ people with any colour vision tell apart.
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
@@ -39,6 +40,8 @@ _STYLE = {
     "text.parse_math": False,  # a "$" in a song's title is a dollar
 }
 _FRAME_CENTRE_S = 0.5 * WINDOW_SAMPLES / SAMPLE_RATE_HZ
+_MAX_PANELS = 4
+_OFFSET_STEP_S = 2 * FRAME_S
 _LEVEL_COLOURS = (_VERMILION, _BLUE, _GREEN)
 
 
@@ -136,6 +139,48 @@ def offset_histogram(
         rows[0].set_ylim(0, 1.12 * max(n.max(initial=1) for _, n in (right, wrong)))
         rows[1].set_xlabel("offset: place in the song where the clip would start (s)")
         figure.supylabel("votes: hashes that agree", fontsize=11)
+        _head(figure, title)
+    return figure
+
+
+def explanation(hits: pd.DataFrame, answers: pd.DataFrame, *, title: str) -> Figure:
+    """Draw the hits behind a clip's answers.
+
+    Parameters
+    ----------
+    hits : pandas.DataFrame
+        song_id, clip_s, song_s and weight.
+    answers : pandas.DataFrame
+        Segments (rank 1) and runners-up: rank, song_id, title, clip_start_s, clip_end_s,
+        offset_s, speed.
+
+    Returns
+    -------
+    Figure
+        A panel a song: each hit by its places in clip and song, and the drift line; at the
+        right margin, how many hits lie at each offset when the drift is taken out.
+    """
+    panels = answers.drop_duplicates("song_id").head(_MAX_PANELS)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(8.0, 0.6 + 2.4 * len(panels)))
+        rows = figure.subplots(len(panels), 2, squeeze=False, width_ratios=(3, 2))
+        for (places, offsets), (_, song) in zip(rows, panels.iterrows(), strict=True):
+            colour = _BLUE if song["rank"] == 1 else _VERMILION
+            own = hits[hits["song_id"] == song.song_id]
+            places.scatter(own["clip_s"], own["song_s"], s=6, color=colour, alpha=0.4, linewidth=0)
+            for _, line in answers[answers["song_id"] == song.song_id].iterrows():
+                ends_s = np.array([line.clip_start_s, line.clip_end_s])
+                song_s = line.offset_s + line.speed * (ends_s - ends_s[0])
+                places.plot(ends_s, song_s, color=_GREY, linewidth=1)
+            name = "answer" if song["rank"] == 1 else "runner-up"
+            places.set_title(f"{name}: {song.title}", loc="left", color=colour)
+            places.set_ylabel("song (s)")
+            offset_s = own["song_s"] - song.speed * (own["clip_s"] - song.clip_start_s)
+            place, votes = np.unique(np.rint(offset_s / _OFFSET_STEP_S), return_counts=True)
+            _draw_votes(offsets, place * _OFFSET_STEP_S, votes, colour=colour, name="")
+            offsets.set_ylabel("hashes")
+        rows[-1][0].set_xlabel("clip (s)")
+        rows[-1][1].set_xlabel("offset, drift taken out (s)")
         _head(figure, title)
     return figure
 

@@ -1,25 +1,30 @@
-"""Votes and best songs, against a matcher in plain Python on random little tables."""
+"""The join of clips and table, against a matcher in plain Python on random little tables."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyspark.sql import functions as F
 
 from sonic_lib.fingerprint.params import FRAME_S
 from sonic_lib.matching.candidates import (
     MAX_BROADCAST_ROWS,
-    best_songs,
+    MAX_ROWS_PER_HASH,
+    affordable_frequency,
     choose_plan,
-    count_votes,
+    find_hits,
+    hits_by_frequency,
     rare_fingerprints,
 )
-from sonic_lib.matching.frame import identify
-
-N_SONGS = 3  # best songs that are kept
+from sonic_lib.matching.frame import _windows, match_windows, segments
+from sonic_lib.matching.lines import Hits
+from sonic_lib.schemas import LINES, SEGMENTS
 
 
 @dataclass(frozen=True)
@@ -57,31 +62,18 @@ def random_world(seed: int) -> World:
     )
 
 
-def votes_by_brute_force(world: World) -> dict[tuple[int, int, int], tuple[float, int]]:
+def hits_by_brute_force(world: World) -> list[tuple]:
+    """clip_id, frame, song_id, offset_frames and weight of every hit, in order."""
     stored = [row for row in world.fingerprints if row[2] in world.songs]
     n_rows = Counter(row[1] for row in stored)
-    votes = defaultdict(list)
+    hits = []
     for clip_id, _, clip_hash, clip_frame in world.clip_hashes:
         for _, song_hash, song_id, frame in stored:
             if song_hash == clip_hash and n_rows[song_hash] <= world.max_rows_per_hash:
                 weight = math.log(world.n_index_frames / n_rows[song_hash])
                 if weight > 0:
-                    votes[clip_id, song_id, frame - clip_frame].append(weight)
-    return {key: (sum(weights), len(weights)) for key, weights in votes.items()}
-
-
-def scored_by_brute_force(votes) -> dict[tuple[int, int], list[tuple]]:
-    """For each clip and song (evidence, n_votes, offset_s) of every offset, the best first."""
-    scored = defaultdict(list)
-    for (clip_id, song_id, offset), (weight, _) in votes.items():
-        near = [
-            (o, votes.get((clip_id, song_id, o), (0, 0))) for o in range(offset - 1, offset + 2)
-        ]
-        total = sum(w for _, (w, _) in near)
-        place = sum(w * o for o, (w, _) in near) / total
-        n_votes = sum(n for _, (_, n) in near)
-        scored[clip_id, song_id].append((weight / 2 + total / 2, n_votes, place * FRAME_S))
-    return {key: sorted(found, reverse=True) for key, found in scored.items()}
+                    hits.append((clip_id, clip_frame, song_id, frame, round(weight, 3)))
+    return sorted(hits)
 
 
 @pytest.fixture
@@ -96,7 +88,7 @@ def frames(spark):
             ),
             spark.createDataFrame([(s,) for s in world.songs], "song_id long"),
             spark.createDataFrame(
-                world.clip_hashes, "clip_id long, hash_prefix int, hash long, clip_frame int"
+                world.clip_hashes, "clip_id long, hash_prefix int, hash long, frame int"
             ),
         )
 
@@ -104,8 +96,8 @@ def frames(spark):
 
 
 @pytest.fixture
-def votes_of(frames):
-    def votes(world: World, broadcast: str = "clips"):
+def hits_in(frames):
+    def hits(world: World, broadcast: str = "clips"):
         fingerprints, songs, clip_hashes = frames(world)
         rare = fingerprints.transform(
             rare_fingerprints,
@@ -115,89 +107,69 @@ def votes_of(frames):
             broadcast=broadcast,
         )
         return rare.transform(
-            count_votes,
+            find_hits,
             clip_hashes=clip_hashes,
             n_index_frames=world.n_index_frames,
             broadcast=broadcast,
         )
 
-    return votes
+    return hits
 
 
 @pytest.mark.parametrize("broadcast", ["clips", "index", "none"])
 @pytest.mark.parametrize("seed", range(3))
-def test_votes_and_best_songs_are_those_of_brute_force(votes_of, seed, broadcast):
+def test_hits_are_those_of_brute_force(hits_in, seed, broadcast):
     world = random_world(seed)
-    votes = votes_of(world, broadcast).persist()
-    expected = votes_by_brute_force(world)
+    hits = hits_in(world, broadcast)
+    assert [(f.name, f.dataType.simpleString()) for f in hits.schema] == [
+        ("clip_id", "bigint"),
+        ("frame", "int"),
+        ("song_id", "bigint"),
+        ("offset_frames", "int"),
+        ("weight", "float"),
+    ]
+    expected = hits_by_brute_force(world)
     assert len(expected) > 100
-    found = {(r.clip_id, r.song_id, r.offset): (r.weight, r.n_votes) for r in votes.collect()}
-    assert found.keys() == expected.keys()
-    for key, (weight, n_votes) in expected.items():
-        assert found[key] == (pytest.approx(weight), n_votes)
-
-    scored = scored_by_brute_force(expected)
-    best = votes.transform(best_songs, n_songs=N_SONGS).collect()
-    for row in best:
-        offsets = scored[row.clip_id, row.song_id]
-        assert row.evidence == pytest.approx(offsets[0][0])
-        # Of offsets with the same evidence, sums that differ in their last bit choose one.
-        equals = [tuple(found) for found in offsets if found[0] == pytest.approx(row.evidence)]
-        assert any((row.evidence, row.n_votes, row.offset_s) == pytest.approx(e) for e in equals)
-    for clip_id in {clip_id for clip_id, _ in scored}:
-        evidence = sorted((offsets[0][0] for (c, _), offsets in scored.items() if c == clip_id))
-        found = sorted(row.evidence for row in best if row.clip_id == clip_id)
-        assert found == pytest.approx(evidence[-N_SONGS:])
+    found = sorted((*hit[:4], round(hit.weight, 3)) for hit in hits.collect())
+    assert found == expected
 
 
-def test_schemas_are_those_that_are_documented(votes_of):
-    votes = votes_of(random_world(0))
-    types = [(f.name, f.dataType.simpleString()) for f in votes.schema]
-    assert types == [
-        ("clip_id", "bigint"),
-        ("song_id", "bigint"),
-        ("offset", "int"),
-        ("weight", "double"),
-        ("n_votes", "bigint"),
-    ]
-    best = votes.transform(best_songs, n_songs=1)
-    assert [(f.name, f.dataType.simpleString()) for f in best.schema] == [
-        ("clip_id", "bigint"),
-        ("song_id", "bigint"),
-        ("evidence", "double"),
-        ("n_votes", "bigint"),
-        ("offset_s", "double"),
-    ]
-
-
-def test_offset_is_interpolated_between_three_frames(spark):
-    votes = spark.createDataFrame(
-        [(1, 7, 99, 1.0, 1), (1, 7, 100, 4.0, 3), (1, 7, 101, 3.0, 2), (1, 7, 103, 3.0, 2)],
-        "clip_id long, song_id long, offset int, weight double, n_votes long",
-    )
-    (row,) = votes.transform(best_songs, n_songs=5).collect()
-    assert (row.song_id, row.n_votes) == (7, 6)
-    assert row.evidence == pytest.approx(4 + 0.5 * (1 + 3))
-    assert row.offset_s == pytest.approx((99 + 4 * 100 + 3 * 101) / 8 * FRAME_S)
-
-
-def test_a_hash_as_common_as_chance_says_nothing_and_stops_nothing(frames, votes_of):
+def test_a_hash_as_common_as_chance_says_nothing_and_stops_nothing(hits_in):
     everywhere = [(0, 5, 1, frame) for frame in range(8)]
     rare = [(1, 6, 1, 3)]
     world = World(everywhere + rare, [1], [(9, 0, 5, 0), (9, 1, 6, 1)], 100, n_index_frames=8.0)
-    (best,) = votes_of(world).transform(best_songs, n_songs=5).collect()
-    assert best.evidence == pytest.approx(math.log(8))
-    assert best.offset_s == pytest.approx(2 * FRAME_S)
+    (hit,) = hits_in(world).collect()
+    assert hit.weight == pytest.approx(math.log(8))
     only_common = World(everywhere, [1], [(9, 0, 5, 0)], 100, n_index_frames=8.0)
-    assert votes_of(only_common).transform(best_songs, n_songs=5).collect() == []
+    assert hits_in(only_common).isEmpty()
 
 
-def test_the_cap_counts_rows_of_stored_songs_only(votes_of):
+def test_the_cap_counts_rows_of_stored_songs_only(hits_in):
     rows = [(0, 5, song, frame) for song in (1, 2) for frame in range(3)]
     clip = [(9, 0, 5, 0)]
-    assert votes_of(World(rows, [1], clip, 3, 1e6)).count() == 3
-    assert votes_of(World(rows, [1, 2], clip, 6, 1e6)).count() == 6
-    assert votes_of(World(rows, [1, 2], clip, 5, 1e6)).count() == 0
+    assert hits_in(World(rows, [1], clip, 3, 1e6)).count() == 3
+    assert hits_in(World(rows, [1, 2], clip, 6, 1e6)).count() == 6
+    assert hits_in(World(rows, [1, 2], clip, 5, 1e6)).count() == 0
+
+
+def test_hits_are_foretold_by_frequency(frames):
+    world = random_world(1)
+    fingerprints, songs, clip_hashes = frames(world)
+    foretold = fingerprints.transform(hits_by_frequency, clip_hashes=clip_hashes, songs=songs)
+    n_rows = Counter(row[1] for row in world.fingerprints if row[2] in world.songs)
+    expected = Counter()
+    for _, _, clip_hash, _ in world.clip_hashes:
+        if n_rows[clip_hash]:
+            expected[2 ** math.ceil(math.log2(n_rows[clip_hash]))] += n_rows[clip_hash]
+    assert dict(foretold.collect()) == expected
+
+
+@pytest.mark.parametrize(
+    ("max_hits", "expected"), [(5, 1), (10, 2), (39, 4), (10_000, MAX_ROWS_PER_HASH)]
+)
+def test_frequent_hashes_are_given_up_first(max_hits, expected):
+    n_hits = {4: 20, 1: 6, 2: 4, 64: 500}
+    assert affordable_frequency(n_hits, max_hits=max_hits) == expected
 
 
 def test_plan_depends_on_what_fits_into_an_executor():
@@ -208,7 +180,7 @@ def test_plan_depends_on_what_fits_into_an_executor():
     assert choose_plan(n_clip_hashes=many, n_fingerprints=many) == "none"
 
 
-def test_clips_are_identified_by_their_hashes(frames):
+def test_windows_are_identified_by_their_hashes(frames):
     rng = np.random.default_rng(3)
     songs = {
         s: [(int(h) >> 36, int(h), s, t) for t, h in enumerate(rng.integers(0, 2**40, 200))]
@@ -220,17 +192,44 @@ def test_clips_are_identified_by_their_hashes(frames):
         [row for rows in songs.values() for row in rows], list(songs), clip + noise, 9, 1e3
     )
     fingerprints, stored, clip_hashes = frames(world)
-    answers = clip_hashes.transform(
-        identify,
+    clip_hashes = clip_hashes.withColumnsRenamed({"clip_id": "window_id"}).withColumns(
+        {"variant": F.lit(0), "detune": F.lit(0.0).cast("float")}
+    )
+    lines = clip_hashes.transform(
+        match_windows,
         fingerprints=fingerprints,
         songs=stored,
         n_index_frames=world.n_index_frames,
         max_rows_per_hash=world.max_rows_per_hash,
         broadcast="clips",
-        false_accept_rate=0.01,
         n_listed=3,
     )
-    (row,) = answers.collect()  # the noise shares nothing with the index: no row
-    assert (row.clip_id, row["rank"], row.song_id, row.n_votes) == (77, 1, 4, 40)
-    assert row.offset_s == pytest.approx(120 * FRAME_S)
-    assert row.accepted
+    assert lines.schema.names == LINES.names
+    (line,) = lines.collect()  # the noise shares nothing with the index: no row
+    assert (line.window_id, line["rank"], line.song_id, line.n_votes) == (77, 1, 4, 40)
+    assert line.offset_s == pytest.approx(120 * FRAME_S)
+
+    windows = stored.sparkSession.createDataFrame(
+        [(77, "/clip", 2.56, 0, 0.0, 2.56)],
+        "window_id long, path string, duration_s double, window int, start_s double, end_s double",
+    )
+    found = lines.transform(segments, windows=windows, false_accept_rate=0.01, n_listed=3)
+    assert found.schema.names == SEGMENTS.names
+    (row,) = found.collect()
+    assert (row.path, row.song_id, row.accepted, row.speed) == ("/clip", 4, True, 1.0)
+    assert row.offset_s == pytest.approx((120 - 40) * FRAME_S)
+
+
+@pytest.mark.parametrize("batch_rows", [1, 3, 1000])
+def test_hits_of_a_window_are_judged_together_however_they_come(batch_rows):
+    ids = [5] * 4 + [-1] * 1 + [2] * 7 + [3] * 2
+    columns = {name: range(len(ids)) for name in Hits._fields}
+    table = pa.table({"window_id": ids, **columns})
+    batches = [table.schema.empty_table().to_batches(), table.to_batches(batch_rows)]
+    windows = list(_windows(itertools.chain(*batches)))
+    assert [(window, hits.frame.tolist()) for window, hits in windows] == [
+        (5, [0, 1, 2, 3]),
+        (-1, [4]),
+        (2, list(range(5, 12))),
+        (3, [12, 13]),
+    ]

@@ -9,19 +9,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from sonic_lib.fingerprint.extract import digest_row, extract_rows
-from sonic_lib.fingerprint.stream import stream_hashes
-from sonic_lib.schemas import DIGESTS, EXTRACTS
+from sonic_lib.fingerprint.extract import clip_rows, digest_row, song_rows
+from sonic_lib.fingerprint.stream import stream_hashes, stream_windows
+from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS
 
 RATE_HZ = 12_000
 
 
 @pytest.fixture
 def extract(params):
-    def rows(path, *, query=False, min_duration_s=3.0):
-        *stretches, closing = extract_rows(
-            str(path), params=params, query=query, min_duration_s=min_duration_s
-        )
+    def rows(path, *, min_duration_s=3.0):
+        *stretches, closing = song_rows(str(path), params=params, min_duration_s=min_duration_s)
         assert all(set(row) == {"path", "hashes", "frames"} for row in stretches)
         assert set(closing) <= set(EXTRACTS.names)
         return stretches, closing
@@ -42,11 +40,10 @@ def loud_noise(rng, duration_s):
     return rng.normal(0, 0.1, round(duration_s * RATE_HZ))
 
 
-@pytest.mark.parametrize("query", [False, True])
-def test_rows_hold_the_hashes_of_the_file(extract, wav, make_song, params, query):
+def test_rows_hold_the_hashes_of_the_file(extract, wav, make_song, params):
     path = wav(make_song())
-    stretches, closing = extract(path, query=query)
-    expected = list(stream_hashes([make_song()], params=params, query=query))
+    stretches, closing = extract(path)
+    expected = list(stream_hashes([make_song()], params=params))
     assert len(stretches) == len(expected) == 1
     for row, (hashes, frames) in zip(stretches, expected, strict=True):
         np.testing.assert_array_equal(row["hashes"], hashes)
@@ -63,6 +60,25 @@ def test_rows_hold_the_hashes_of_the_file(extract, wav, make_song, params, query
         "duration_s": 20.0,
         "n_fingerprints": len(expected[0][0]),
     }
+
+
+def test_rows_of_a_clip_hold_its_windows(wav, make_song, params):
+    path = str(wav(make_song()))
+    *rows, closing = clip_rows(
+        path, params=params, min_duration_s=1, variants=(0, 3), n_grids=2, windows=[0, 2]
+    )
+    expected = [
+        window
+        for window in stream_windows([make_song()], params=params, variants=(0, 3), n_grids=2)
+        if window.window != 1
+    ]
+    assert [(row["window"], row["variant"]) for row in rows] == [(0, 0), (0, 3), (2, 0), (2, 3)]
+    for row, window in zip(rows, expected, strict=True):
+        assert set(row) <= set(CLIP_EXTRACTS.names)
+        for name, value in window._asdict().items():
+            np.testing.assert_array_equal(row[name], value)
+    assert closing["duration_s"] == 20.0
+    assert closing["path"] == path
 
 
 def test_a_long_recording_comes_in_stretches(extract, wav, make_song):

@@ -12,13 +12,14 @@ from sonic_lib.audio.styles import STYLES
 from sonic_lib.fingerprint import spectrogram
 from sonic_lib.fingerprint.hashes import (
     HASH_BITS,
+    describe,
     distinct,
     pack,
     query_hashes,
     reference_hashes,
     unpack,
 )
-from sonic_lib.fingerprint.landmarks import FRAME, find_landmarks
+from sonic_lib.fingerprint.landmarks import BIN, FRAME, find_landmarks
 from sonic_lib.fingerprint.params import HOP_SAMPLES, FingerprintParams
 from sonic_lib.fingerprint.spectrogram import CELL
 from sonic_lib.fingerprint.stream import CONTEXT_FRAMES
@@ -31,6 +32,11 @@ FIVE_NUMBERS = arrays(np.float64, ROWS_OF_FIVE, elements=st.integers(-1000, 1000
 
 def pairs(found) -> set[tuple[int, int]]:
     return set(zip(*(part.tolist() for part in found), strict=True))
+
+
+def looked_up_by(landmarks, *, params):
+    """Hashes and frames of a query."""
+    return query_hashes(landmarks, params=params)[:2]
 
 
 def reference_of(samples) -> set[tuple[int, int]]:
@@ -81,20 +87,40 @@ def random_landmarks(rng):
 def test_reference_hashes_are_among_the_query_hashes(random_landmarks, song):
     for landmarks in (random_landmarks, find_landmarks(song, params=PARAMS)):
         stored = pairs(reference_hashes(landmarks, params=PARAMS))
-        looked_up = pairs(query_hashes(landmarks, params=PARAMS))
+        looked_up = pairs(looked_up_by(landmarks, params=PARAMS))
         assert len(stored) > 500
         assert stored <= looked_up
 
 
 def test_a_query_also_looks_one_step_aside_in_each_number(random_landmarks):
     hashes, frames = reference_hashes(random_landmarks, params=PARAMS)
-    looked_up = pairs(query_hashes(random_landmarks, params=PARAMS))
+    looked_up = pairs(looked_up_by(random_landmarks, params=PARAMS))
     numbers = unpack(hashes)
     for k in range(5):
         for step in (-1, 1):
             aside = numbers.copy()
             aside[:, k] += step
             assert pairs((pack(aside), frames)) <= looked_up
+
+
+def test_a_query_tells_how_far_its_pitch_is_from_the_hash(random_landmarks):
+    higher = random_landmarks.copy()
+    higher[:, BIN] *= 1.01
+    stored = pairs(reference_hashes(random_landmarks, params=PARAMS))
+    hashes, frames, detunes = query_hashes(higher, params=PARAMS)
+    is_stored = np.array([p in stored for p in zip(hashes.tolist(), frames.tolist(), strict=True)])
+    assert is_stored.sum() > 500
+    assert np.median(detunes[is_stored]) == pytest.approx(np.log(1.01), abs=0.003)
+
+
+def test_a_query_above_the_band_of_references_looks_nothing_up(random_landmarks):
+    random_landmarks[:, BIN] += 600
+    assert query_hashes(random_landmarks, params=PARAMS)[0].size == 0
+
+
+def test_a_hash_is_described_in_hertz_and_seconds():
+    (hash_,) = pack(np.array([[50.0, 132, 126, 2, 5]]))
+    assert describe(hash_) == "1562 Hz,  +188 Hz 0.13 s later,   -94 Hz 0.32 s later"
 
 
 def test_a_query_finds_simultaneous_landmarks_in_either_order(random_landmarks):
@@ -105,12 +131,12 @@ def test_a_query_finds_simultaneous_landmarks_in_either_order(random_landmarks):
     stored = pairs(reference_hashes(later, params=PARAMS))
     only_later = stored - pairs(reference_hashes(earlier, params=PARAMS))
     assert only_later
-    assert only_later <= pairs(query_hashes(earlier, params=PARAMS))
+    assert only_later <= pairs(looked_up_by(earlier, params=PARAMS))
 
 
 def test_pairs_are_distinct_and_ascend(song):
     landmarks = find_landmarks(song, params=PARAMS)
-    for function in (reference_hashes, query_hashes):
+    for function in (reference_hashes, looked_up_by):
         hashes, frames = function(landmarks, params=PARAMS)
         assert (hashes.dtype, frames.dtype) == (np.int64, np.int32)
         rows = list(zip(hashes.tolist(), frames.tolist(), strict=True))
@@ -181,7 +207,7 @@ def landmarks_at(*places):
     ],
 )
 def test_landmarks_without_a_triangle_give_no_hash(places):
-    for function in (reference_hashes, query_hashes):
+    for function in (reference_hashes, looked_up_by):
         hashes, frames = function(landmarks_at(*places), params=PARAMS)
         assert hashes.size == frames.size == 0
         assert (hashes.dtype, frames.dtype) == (np.int64, np.int32)
@@ -202,4 +228,4 @@ def test_any_landmarks_can_be_hashed(seed, n, stretch):
     frames = np.sort(rng.uniform(0, stretch, n))
     landmarks = np.column_stack([frames, rng.integers(26, 350, n), np.ones(n), np.zeros(n)])
     stored = pairs(reference_hashes(landmarks, params=PARAMS))
-    assert stored <= pairs(query_hashes(landmarks, params=PARAMS))
+    assert stored <= pairs(looked_up_by(landmarks, params=PARAMS))

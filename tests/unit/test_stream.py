@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,15 @@ from sonic_lib.audio.synth import synth_song
 from sonic_lib.fingerprint.hashes import reference_hashes
 from sonic_lib.fingerprint.landmarks import find_landmarks
 from sonic_lib.fingerprint.params import HOP_SAMPLES, FingerprintParams
-from sonic_lib.fingerprint.stream import CONTEXT_FRAMES, stream_hashes
+from sonic_lib.fingerprint.stream import (
+    CONTEXT_FRAMES,
+    MAX_SINGLE_S,
+    WINDOW_HOP_S,
+    WINDOW_S,
+    stream_hashes,
+    stream_windows,
+)
+from sonic_lib.fingerprint.variants import VARIANTS
 
 PARAMS = FingerprintParams()
 
@@ -35,25 +45,21 @@ def in_order(stretches):
 
 
 @pytest.fixture(scope="module")
-def in_one_piece(recording) -> dict[bool, np.ndarray]:
-    return {
-        query: in_order(stream_hashes([recording], params=PARAMS, query=query))
-        for query in (False, True)
-    }
+def in_one_piece(recording) -> np.ndarray:
+    return in_order(stream_hashes([recording], params=PARAMS))
 
 
-@pytest.mark.parametrize("query", [False, True])
 @settings(deadline=None, max_examples=15)
 @given(
     cuts=st.lists(st.integers(0, 600_000), max_size=12),
     core_cells=st.integers(8, 500),
 )
 def test_hashes_depend_neither_on_blocks_nor_on_stretches(
-    recording, in_one_piece, query, cuts, core_cells
+    recording, in_one_piece, cuts, core_cells
 ):
     blocks = np.split(recording, sorted(cut for cut in cuts if cut <= recording.size))
-    stretches = list(stream_hashes(blocks, params=PARAMS, query=query, core_frames=4 * core_cells))
-    np.testing.assert_array_equal(in_order(stretches), in_one_piece[query])
+    stretches = list(stream_hashes(blocks, params=PARAMS, core_frames=4 * core_cells))
+    np.testing.assert_array_equal(in_order(stretches), in_one_piece)
     n_frames = recording.size // HOP_SAMPLES
     assert len(stretches) >= (n_frames - 2 * CONTEXT_FRAMES) // (4 * core_cells)
 
@@ -68,7 +74,7 @@ def test_one_sample_at_a_time_is_as_good(recording):
 
 def test_a_stretch_holds_the_hashes_of_its_samples(recording, in_one_piece):
     hashes, frames = reference_hashes(find_landmarks(recording, params=PARAMS), params=PARAMS)
-    np.testing.assert_array_equal(np.stack([hashes, frames]), in_one_piece[False])
+    np.testing.assert_array_equal(np.stack([hashes, frames]), in_one_piece)
 
 
 def test_stretches_do_not_overlap(recording):
@@ -97,27 +103,81 @@ def test_memory_held_does_not_grow_with_the_recording(recording):
     assert steps.max() <= 1 + 800 * HOP_SAMPLES / 12_000
 
 
-@pytest.mark.parametrize("query", [False, True])
 @pytest.mark.parametrize("n_samples", [1, 767, 2_000])
-def test_too_short_a_sound_gives_no_hash(rng, query, n_samples):
+def test_too_short_a_sound_gives_no_hash(rng, n_samples):
     noise = rng.normal(0, 0.1, n_samples).astype(np.float32)
-    hashes, frames = in_order(stream_hashes([noise], params=PARAMS, query=query))
+    hashes, frames = in_order(stream_hashes([noise], params=PARAMS))
     assert hashes.size == frames.size == 0
+    (window,) = stream_windows([noise], params=PARAMS)
+    assert window.hashes.size == window.frames.size == window.detunes.size == 0
 
 
-def test_no_block_gives_no_stretch():
+def test_no_block_gives_no_stretch_and_no_window():
     assert list(stream_hashes([], params=PARAMS)) == []
+    assert list(stream_windows([], params=PARAMS)) == []
+
+
+@pytest.mark.parametrize("duration_s", [0.5, 14.9, 15.1, 19.9, 20.0, 34.0, 49.0])
+@pytest.mark.parametrize("core_hops", [16, 48])
+def test_windows_cover_the_recording(recording, duration_s, core_hops):
+    samples = recording[: round(duration_s * 12_000)]
+    core_frames = core_hops * 625 // 4
+    windows = list(stream_windows([samples], params=PARAMS, n_grids=1, core_frames=core_frames))
+    assert [w.window for w in windows] == list(range(len(windows)))
+    assert windows[0].start_s == 0
+    assert windows[-1].end_s == pytest.approx(duration_s, abs=0.01)
+    for last, window in pairwise(windows):
+        assert window.start_s == last.start_s + WINDOW_HOP_S
+        assert last.end_s == last.start_s + WINDOW_S
+        assert window.end_s - window.start_s < WINDOW_S + WINDOW_HOP_S
+    assert len(windows) == 1 or duration_s > MAX_SINGLE_S
+
+
+def test_windows_do_not_depend_on_stretches(recording):
+    long = np.tile(recording, 3)
+    whole = list(stream_windows([long], params=PARAMS, n_grids=1))
+    cut = list(stream_windows([long], params=PARAMS, n_grids=1, core_frames=2500))
+    assert len(whole) == len(cut) == 29
+    for one, other in zip(whole[:-1], cut, strict=False):
+        np.testing.assert_array_equal(one.hashes, other.hashes)
+        np.testing.assert_array_equal(one.frames, other.frames)
+
+
+@pytest.mark.parametrize("speed", [0.84, 1.08])
+def test_a_faster_clip_finds_its_song_through_its_variant(recording, in_one_piece, speed):
+    stored = set(map(tuple, in_one_piece.T.tolist()))
+    start = 4_000
+    n = 60_000
+    clip = np.interp(start + speed * np.arange(n), np.arange(recording.size), recording)
+    blocks = [clip.astype(np.float32)]
+    variant = VARIANTS.index((speed, speed))
+    votes = []
+    for window in stream_windows(blocks, params=PARAMS, variants=(0, variant), n_grids=4):
+        middle = (start + speed * 0.5 * n) / HOP_SAMPLES
+        near = range(int(middle) - 3, int(middle) + 5)
+        pairs = list(zip(window.hashes.tolist(), window.frames.tolist(), strict=True))
+        votes.append(max(sum((h, f + delta) in stored for h, f in pairs) for delta in near))
+        on_line = [
+            d
+            for h, f, d in zip(window.hashes, window.frames, window.detunes, strict=True)
+            if any((h, f + delta) in stored for delta in near)
+        ]
+    assert votes[1] > 40
+    assert votes[0] < 0.2 * votes[1]
+    assert abs(np.median(on_line)) < 0.01  # what the variant does not explain
 
 
 def test_a_clip_that_starts_anywhere_shares_hashes_with_its_song(recording, in_one_piece):
-    stored = set(map(tuple, in_one_piece[False].T.tolist()))
+    stored = set(map(tuple, in_one_piece.T.tolist()))
     start = 3 * 108_000 + 60_000 + 4_000 + 151  # between the frames of the song
     clip = recording[start : start + 60_000]
-    hashes, frames = in_order(stream_hashes([clip], params=PARAMS, query=True))
-    offset = start / HOP_SAMPLES
+    (window,) = stream_windows([clip], params=PARAMS)
+    middle = (start + 30_000) / HOP_SAMPLES
     votes = {
-        delta: sum((h, f + delta) in stored for h, f in zip(hashes, frames, strict=True))
-        for delta in range(int(offset) - 3, int(offset) + 5)
+        delta: sum(
+            (h, f + delta) in stored for h, f in zip(window.hashes, window.frames, strict=True)
+        )
+        for delta in range(int(middle) - 3, int(middle) + 5)
     }
-    assert abs(max(votes, key=votes.get) - offset) < 1
+    assert abs(max(votes, key=votes.get) - middle) < 1
     assert max(votes.values()) > 60

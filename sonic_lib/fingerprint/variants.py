@@ -1,0 +1,60 @@
+"""Speeds, tempos and pitches under which a query is looked up.
+
+A clip that plays faster or higher than its song has other hashes.  The song's are met again
+when the *query's* landmarks are stretched back before they are joined to triangles: the
+reference table stays as it is.  The neighbouring values that a query looks up anyway bear 3 %
+of speed, or 6 % of tempo or pitch alone (docs/how-it-works.md), so the grid can be coarse.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonic_lib.fingerprint.landmarks import BIN, FRAME
+
+_SEMITONE = 2 ** (1 / 12)
+
+
+class Variant(NamedTuple):
+    """How a clip may differ from its song.
+
+    Attributes
+    ----------
+    tempo : float
+        Seconds of the song that a second of the clip covers.
+    pitch : float
+        A frequency in the clip over the same one in the song.
+    """
+
+    tempo: float
+    pitch: float
+
+
+UNCHANGED = Variant(1.0, 1.0)
+SPEEDS = tuple(Variant(1 + k / 25, 1 + k / 25) for k in range(-5, 6) if k)  # a turntable's
+TEMPOS = tuple(Variant(1 + k / 12.5, 1.0) for k in (-2, -1, 1, 2))
+PITCHES = tuple(Variant(1.0, _SEMITONE**k) for k in (-2, -1, 1, 2))
+# The first is the clip as it is; the others are for clips that it leaves unsure.
+VARIANTS = (UNCHANGED, *SPEEDS, *TEMPOS, *PITCHES)
+
+
+def rescale(landmarks: NDArray[np.float64], *, variant: Variant) -> NDArray[np.float64]:
+    """Stretch a clip's landmarks back to where its song has them.
+
+    Parameters
+    ----------
+    landmarks : np.ndarray [shape=(n, 4)]
+        From `find_landmarks`.
+
+    Returns
+    -------
+    np.ndarray [shape=(n, 4)]
+        FRAME and BIN as the song would have them; STRENGTH and RANK are those of the clip.
+    """
+    rescaled = landmarks.copy()
+    rescaled[:, FRAME] *= variant.tempo
+    rescaled[:, BIN] /= variant.pitch
+    return rescaled

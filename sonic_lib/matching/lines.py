@@ -1,0 +1,279 @@
+"""Which songs a window of a clip lies on, and on which line: pure numpy.
+
+Method
+------
+A hit is a hash that the window shares with a song, at frame t of the window (from its middle,
+as stretched by the variant) and frame T of the song.  If the song is in the window, its hits
+lie on a line T = offset + slope t, with a slope near 1: what is left of the speed when the
+variant is taken out.  Lines are found by a Hough transform over offset and a few slopes, so a
+drift does not smear the votes.  The evidence for a line is the weight of the hits on it and
+half of the weight of those one frame beside, since landmarks fall on either side of a frame's
+edge.
+
+Every song is searched over the same slopes and variants, so all have the same chances, and
+what the wrong ones reach tells what chance gives (`decide`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from sonic_lib.fingerprint.params import FRAME_S
+from sonic_lib.fingerprint.variants import UNCHANGED, VARIANTS
+
+MAX_DRIFT = 0.03  # of the slope, for every song; the variants are twice as far apart
+MAX_WIDE_DRIFT = 0.12  # for the best songs, which may have been found without their variant
+DRIFT_FRAMES = 1.5  # neighbouring slopes part by this much over a window
+# A changed speed is rarer than none: nats that a line of a variant must make up for.
+VARIANT_COST = 10.0
+# A window that drifts less than this plays at its song's speed, as far as can be told.
+PLAIN_DRIFT_FRAMES = 0.75
+MIN_DETUNE = 0.012  # smaller ones are within the error of a short clip
+
+
+class Hits(NamedTuple):
+    """The hits of one window, in columns, all of shape (n,).
+
+    Attributes
+    ----------
+    song_id : np.ndarray of int64
+    variant : np.ndarray of int32
+    offset_frames : np.ndarray of int32
+        Frame T of the song.
+    frame : np.ndarray of int32
+        Frame t of the window, from its middle, times the variant's tempo.
+    detune : np.ndarray of float32
+        ln(frequency in the stretched query / in the song).
+    weight : np.ndarray of float32
+        What the hit says against chance, in nats.
+    """
+
+    song_id: NDArray
+    variant: NDArray
+    offset_frames: NDArray
+    frame: NDArray
+    detune: NDArray
+    weight: NDArray
+
+
+class Line(NamedTuple):
+    """A song, and how the window lies on it.
+
+    Attributes
+    ----------
+    song_id : int
+    evidence : float
+        In nats; of a song's first line it can be compared between songs.
+    offset_s : float
+        Place in the song of the window's middle.
+    speed : float
+        Seconds of the song a second of the window covers.
+    pitch : float
+        Frequencies in the window over those in the song.
+    first_s, last_s : float
+        Extent of the hits on the line, from the window's middle.
+    n_votes : int
+        Hits on the line.
+    """
+
+    song_id: int
+    evidence: float
+    offset_s: float
+    speed: float
+    pitch: float
+    first_s: float
+    last_s: float
+    n_votes: int
+
+
+def find_lines(hits: Hits, *, n_songs: int, n_lined: int, n_lines: int) -> list[list[Line]]:
+    """Find the best songs of a window and the best lines of the best of them.
+
+    Parameters
+    ----------
+    n_songs : int
+        How many songs to give, the best first.
+    n_lined : int
+        How many of them to look at closely; of the others the speed is that of the variant.
+    n_lines : int
+        How many lines of a song to give, the best first: songs repeat themselves.
+
+    Returns
+    -------
+    list of lists of Line
+        A list a song.
+    """
+    n_frames = 2.0 * max(int(np.abs(hits.frame).max()), 1)  # of the window, near enough
+    songs, codes = np.unique(hits.song_id, return_inverse=True)
+    order = np.lexsort((hits.variant, codes))
+    codes, hits = codes[order], Hits(*(column[order] for column in hits))
+    evidence, variants, slopes, offsets, n_votes = _best_lines(
+        codes.astype(np.int64),
+        *(hits.variant, hits.offset_frames, hits.frame, hits.weight),
+        *(len(songs), _slopes(n_frames, MAX_DRIFT), VARIANT_COST),
+    )
+    best = np.lexsort((songs, -evidence))[:n_songs]
+    found = []
+    for place, song in enumerate(best):
+        first, last = np.searchsorted(codes, [song, song + 1])
+        on_song = Hits(*(column[first:last] for column in hits))
+        on_song = Hits(*(c[on_song.variant == variants[song]] for c in on_song))
+        plain = Line(
+            int(songs[song]),
+            float(evidence[song]),
+            float(offsets[song] * FRAME_S),
+            float(slopes[song] * VARIANTS[variants[song]].tempo),
+            VARIANTS[variants[song]].pitch,
+            *(-0.5 * n_frames * FRAME_S, 0.5 * n_frames * FRAME_S),
+            int(n_votes[song]),
+        )
+        lines = _lines_of_song(on_song, plain, n_frames, n_lines) if place < n_lined else [plain]
+        found.append(lines)
+    return found
+
+
+def _slopes(n_frames: float, max_drift: float) -> NDArray[np.float64]:
+    n = int(np.ceil(max_drift * n_frames / DRIFT_FRAMES))
+    return 1.0 + np.arange(-n, n + 1) * DRIFT_FRAMES / n_frames
+
+
+@numba.njit(cache=True)
+def _best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_cost):
+    """Best line of each song; hits are ordered by song and variant."""
+    n = len(song)
+    evidence = np.zeros(n_songs)
+    best_variant = np.zeros(n_songs, np.int64)
+    best_slope = np.ones(n_songs)
+    best_offset = np.zeros(n_songs)
+    n_votes = np.zeros(n_songs, np.int64)
+    reach = 0.0
+    for i in range(n):
+        reach = max(reach, abs(frame[i]) * slopes[-1])
+    margin = int(reach) + 3
+    size = 0
+    for i in range(n):
+        size = max(size, offset[i])
+    weights = np.zeros(size + 2 * margin + 1, np.float32)
+    counts = np.zeros(size + 2 * margin + 1, np.int32)
+    place = np.empty(n, np.int64)
+    start = 0
+    while start < n:
+        stop = start
+        while stop < n and song[stop] == song[start] and variant[stop] == variant[start]:
+            stop += 1
+        s = song[start]
+        cost = variant_cost if variant[start] != 0 else 0.0
+        for slope in slopes:
+            for i in range(start, stop):
+                p = int(np.floor(offset[i] - slope * frame[i] + 0.5)) + margin
+                place[i] = p
+                weights[p] += weight[i]
+                counts[p] += 1
+            for i in range(start, stop):
+                p = place[i]
+                e = weights[p] + 0.5 * (weights[p - 1] + weights[p + 1]) - cost
+                if e > evidence[s]:
+                    evidence[s] = e
+                    best_variant[s] = variant[start]
+                    best_slope[s] = slope
+                    best_offset[s] = p - margin
+                    n_votes[s] = counts[p] + counts[p - 1] + counts[p + 1]
+            for i in range(start, stop):
+                weights[place[i]] = 0.0
+                counts[place[i]] = 0
+        start = stop
+    return evidence, best_variant, best_slope, best_offset, n_votes
+
+
+def _lines_of_song(hits: Hits, plain: Line, n_frames: float, n_lines: int) -> list[Line]:
+    """The best lines of one song under one variant: slope, extent and pitch measured."""
+    variant = VARIANTS[hits.variant[0]] if len(hits.variant) else UNCHANGED
+    _, _, slope, offset, _ = (
+        column[0]
+        for column in _best_lines(
+            np.zeros(len(hits.frame), np.int64),
+            *(hits.variant, hits.offset_frames, hits.frame, hits.weight),
+            *(1, _slopes(n_frames, MAX_WIDE_DRIFT), 0.0),
+        )
+    )
+    lines = []
+    left = hits
+    for _ in range(n_lines):
+        slope, offset, on_line = _fit(
+            left, offset, slope, plain_slope=1 / variant.tempo, n_frames=n_frames
+        )
+        if not on_line.any():
+            break
+        line = _measured(Hits(*(c[on_line] for c in left)), plain, variant, slope, offset)
+        lines.append(line._replace(evidence=line.evidence if lines else plain.evidence))
+        left = Hits(*(c[~on_line] for c in left))
+        if not len(left.frame):
+            break
+        # Other places of the song are met at the same slope.
+        _, _, _, offsets, _ = _best_lines(
+            np.zeros(len(left.frame), np.int64),
+            *(left.variant, left.offset_frames, left.frame, left.weight),
+            *(1, np.array([slope]), 0.0),
+        )
+        offset = offsets[0]
+    return lines or [plain]
+
+
+def _residual(hits: Hits, offset: float, slope: float) -> NDArray[np.float64]:
+    return hits.offset_frames - offset - slope * hits.frame
+
+
+def _fit(
+    hits: Hits, offset: float, slope: float, *, plain_slope: float, n_frames: float
+) -> tuple[float, float, NDArray[np.bool_]]:
+    """Least squares through the hits within 1.5 frames; returns slope, offset, hits on it."""
+    first_slope = slope
+    for _ in range(3):
+        on_line = np.abs(_residual(hits, offset, slope)) <= 1.5
+        weight = hits.weight[on_line]
+        frame, place = hits.frame[on_line], hits.offset_frames[on_line]
+        if not weight.sum():
+            break
+        middle = np.average(frame, weights=weight)
+        spread = np.average((frame - middle) ** 2, weights=weight)
+        if len(frame) >= 8 and spread > 100.0:
+            covariance = np.average((frame - middle) * place, weights=weight)
+            limit = 2 * DRIFT_FRAMES / (4 * np.sqrt(spread))
+            slope = np.clip(covariance / spread, first_slope - limit, first_slope + limit)
+        offset = np.average(place - slope * frame, weights=weight)
+    on_line = np.abs(_residual(hits, offset, slope)) <= 1.5
+    if on_line.any() and abs(slope - plain_slope) * n_frames < PLAIN_DRIFT_FRAMES:
+        slope = plain_slope
+        offset = np.average(
+            (hits.offset_frames - slope * hits.frame)[on_line], weights=hits.weight[on_line]
+        )
+    return float(slope), float(offset), on_line
+
+
+def _measured(on_line: Hits, plain: Line, variant, slope: float, offset: float) -> Line:
+    speed = slope * variant.tempo
+    times_s = on_line.frame * (FRAME_S / variant.tempo)
+    pitch = variant.pitch * np.exp(_weighted_median(on_line.detune, on_line.weight))
+    if abs(np.log(speed)) > 1e-3 and abs(np.log(pitch / speed)) < abs(np.log(pitch)):
+        pitch = speed  # a turntable's change, of which the speed is known better
+    elif abs(np.log(pitch)) < MIN_DETUNE:
+        pitch = 1.0
+    return plain._replace(
+        evidence=float(on_line.weight.sum()),
+        offset_s=offset * FRAME_S,
+        speed=float(speed),
+        pitch=float(pitch),
+        first_s=float(times_s.min()),
+        last_s=float(times_s.max()),
+        n_votes=len(times_s),
+    )
+
+
+def _weighted_median(values: NDArray, weights: NDArray) -> float:
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(total, 0.5 * total[-1])])

@@ -1,0 +1,167 @@
+"""From the lines of a clip's windows to its segments: pure pandas and numpy.
+
+Method
+------
+A short clip is one window, and its best songs are the answer.  The windows of a longer
+recording overlap by half; windows in a row that lie on the same line of the same song are one
+segment.  Its start and end are those of the hits on the line, not of the windows.
+
+Windows that do not overlap are independent, so the scores of every other window of a segment
+add up: under the null model their sum is gamma distributed.  The p-value of a segment is the
+tail of that, times the number of windows of the recording (Bonferroni), since each of them
+might have begun a false one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import gamma
+
+from sonic_lib.matching.decide import TAIL, p_values
+
+MAX_OFFSET_ERROR_S = 0.35  # between what neighbouring windows say of the song's place
+MAX_GAP = 1  # windows of a segment that may miss its song
+
+COLUMNS = (
+    *("clip_start_s", "clip_end_s", "rank", "song_id", "offset_s", "speed", "n_votes", "score"),
+    *("p_value", "accepted", "pitch"),
+)
+
+
+def find_segments(
+    lines: pd.DataFrame, *, duration_s: float, false_accept_rate: float, n_listed: int
+) -> pd.DataFrame:
+    """Turn the lines of one clip's windows into segments.
+
+    Parameters
+    ----------
+    lines : pandas.DataFrame
+        One row a window, song and line: window, start_s, end_s (of the window), rank (of the
+        song in the window), line (its number), score, and the attributes of `lines.Line`.
+    duration_s : float
+        Length of the clip.
+    false_accept_rate : float in 0..1
+        Accept a segment whose p-value is at most this.
+    n_listed : int >= 1
+        How many songs to list for each segment.
+
+    Returns
+    -------
+    pandas.DataFrame
+        COLUMNS.  Accepted segments in the order of time; if there are none, the best
+        candidate for the whole clip, not accepted.
+    """
+    if lines["window"].max() == 0:
+        return _single(lines, duration_s, false_accept_rate, n_listed)
+    n_windows = int(lines["window"].max()) + 1
+    found = []
+    claimed: set[int] = set()
+    seeds = lines[(lines["rank"] == 1) & (lines["line"] == 0)]
+    for seed in seeds.sort_values(["score", "evidence"], ascending=False).itertuples():
+        if seed.window in claimed:
+            continue
+        members = _grow(seed, lines[lines["song_id"] == seed.song_id])
+        p_value = _p_value(members, n_windows)
+        if found and p_value > false_accept_rate:
+            continue
+        claimed.update(members["window"])
+        segment = _measured(members, p_value, accepted=p_value <= false_accept_rate)
+        others = lines[(lines["window"] == seed.window) & (lines["line"] == 0)]
+        found.append((segment, others[others["song_id"] != seed.song_id]))
+    if not found[0][0]["accepted"]:
+        # Where it is not accepted, its extent says nothing.
+        segment = found[0][0]
+        segment["offset_s"] -= segment["speed"] * segment["clip_start_s"]
+        segment |= {"clip_start_s": 0.0, "clip_end_s": duration_s}
+        found = found[:1]
+    rows = []
+    for segment, others in sorted(found, key=lambda pair: pair[0]["clip_start_s"]):
+        rows.append(segment)
+        for rank, other in enumerate(others.sort_values("rank").head(n_listed - 1).itertuples()):
+            start_s = segment["clip_start_s"] - 0.5 * (other.start_s + other.end_s)
+            rows.append(
+                segment
+                | {"rank": rank + 2, "song_id": other.song_id, "n_votes": other.n_votes}
+                | {"speed": other.speed, "pitch": other.pitch}
+                | {"offset_s": other.offset_s + other.speed * start_s}
+                | {"score": 0.0, "p_value": 1.0, "accepted": False}
+            )
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _single(
+    lines: pd.DataFrame, duration_s: float, false_accept_rate: float, n_listed: int
+) -> pd.DataFrame:
+    """A clip of one window: its songs as they are ranked."""
+    ranked = lines[lines["line"] == 0].sort_values("rank").head(n_listed)
+    middle_s = 0.5 * (ranked["start_s"] + ranked["end_s"])
+    p = p_values(ranked["score"].to_numpy())
+    ranked = ranked.assign(
+        clip_start_s=0.0,
+        clip_end_s=duration_s,
+        offset_s=ranked["offset_s"] - ranked["speed"] * middle_s,
+        p_value=p,
+        accepted=p <= false_accept_rate,
+    )
+    return ranked[list(COLUMNS)]
+
+
+def _grow(seed, lines: pd.DataFrame) -> pd.DataFrame:
+    """The windows to either side of a seed that lie on its line, at most one a window."""
+    members = [seed.Index]
+    by_window = {window: rows for window, rows in lines.groupby("window")}
+    for direction in (-1, 1):
+        last, gap = seed, 0
+        while gap <= MAX_GAP:
+            window = last.window + direction * (gap + 1)
+            gap += 1
+            if window not in by_window:
+                continue
+            rows = by_window[window]
+            passed_s = 0.5 * (rows["start_s"] + rows["end_s"] - last.start_s - last.end_s)
+            # Either window's own speed is uncertain when few of its hits are left.
+            error_s = np.minimum(
+                (rows["offset_s"] - last.offset_s - last.speed * passed_s).abs(),
+                (rows["offset_s"] - last.offset_s - rows["speed"] * passed_s).abs(),
+            )
+            on_line = rows[error_s <= MAX_OFFSET_ERROR_S]
+            if len(on_line):
+                best = on_line.loc[[on_line["evidence"].idxmax()]]
+                last, gap = next(best.itertuples()), 0
+                members.append(last.Index)
+    return lines.loc[members].sort_values("window")
+
+
+def _p_value(members: pd.DataFrame, n_windows: int) -> float:
+    p = 1.0
+    for parity in (0, 1):
+        scores = members["score"][members["window"] % 2 == parity]
+        if len(scores):
+            p = min(p, float(gamma.sf(scores.sum() / TAIL, len(scores))))
+    return min(1.0, n_windows * p)
+
+
+def _measured(members: pd.DataFrame, p_value: float, *, accepted: bool) -> dict:
+    middle_s = 0.5 * (members["start_s"] + members["end_s"]).to_numpy()
+    place_s = members["offset_s"].to_numpy()
+    best = members.loc[members["evidence"].idxmax()]
+    speed = float(best["speed"])
+    if len(members) > 2:
+        speed = float(np.polyfit(middle_s, place_s, 1, w=np.sqrt(members["evidence"]))[0])
+    intercept_s = float(np.average(place_s - speed * middle_s, weights=members["evidence"]))
+    start_s = float((middle_s + members["first_s"]).min())
+    end_s = float((middle_s + members["last_s"]).max())
+    return {
+        "clip_start_s": start_s,
+        "clip_end_s": end_s,
+        "rank": 1,
+        "song_id": int(best["song_id"]),
+        "offset_s": intercept_s + speed * start_s,
+        "speed": speed,
+        "pitch": float(best["pitch"]) if best["pitch"] != best["speed"] else speed,
+        "n_votes": int(members["n_votes"].sum()),
+        "score": max(0.0, -TAIL * float(np.log(max(p_value, 1e-300)))),
+        "p_value": p_value,
+        "accepted": accepted,
+    }

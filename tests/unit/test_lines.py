@@ -1,0 +1,145 @@
+"""Lines of hits: against a search in plain Python, and against lines that are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sonic_lib.fingerprint.params import FRAME_S, FRAMES_PER_S
+from sonic_lib.fingerprint.variants import PITCHES, SPEEDS, VARIANTS
+from sonic_lib.matching.lines import VARIANT_COST, Hits, _best_lines, _slopes, find_lines
+
+
+def hits_of(rows) -> Hits:
+    """Rows of song, variant, offset_frames, frame, detune, weight to columns."""
+    kinds = (np.int64, np.int32, np.int32, np.int32, np.float32, np.float32)
+    columns = zip(*rows, strict=True) if rows else [()] * 6
+    return Hits(*(np.array(c, kind) for c, kind in zip(columns, kinds, strict=True)))
+
+
+def on_a_line(
+    rng, *, song=7, n=60, length_s=10.0, offset=3000.0, speed=1.0, pitch=1.0, variant=0, weight=8.0
+):
+    """Hits of a window that lies on a song, as the query would see them."""
+    tempo, tuned = VARIANTS[variant]
+    t = rng.uniform(-0.5, 0.5, n) * length_s * FRAMES_PER_S
+    jitter = rng.normal(0, 0.3, n)
+    return [
+        (song, variant, round(offset + speed * x + j), round(x * tempo), d, weight)
+        for x, j, d in zip(t, jitter, np.log(pitch / tuned) + rng.normal(0, 0.01, n), strict=True)
+    ]
+
+
+def by_chance(rng, *, songs=range(20, 60), n=40, variant=0):
+    return [
+        (s, variant, int(rng.integers(0, 6000)), int(rng.integers(-150, 150)), 0.0, 8.0)
+        for s in songs
+        for _ in range(n)
+    ]
+
+
+def search(hits, **options):
+    return find_lines(hits, **({"n_songs": 5, "n_lined": 2, "n_lines": 3} | options))
+
+
+def by_brute_force(hits: Hits, slopes) -> dict[int, float]:
+    best = {}
+    for song in set(hits.song_id.tolist()):
+        for variant in set(hits.variant[hits.song_id == song].tolist()):
+            of = (hits.song_id == song) & (hits.variant == variant)
+            for slope in slopes:
+                place = np.floor(hits.offset_frames[of] - slope * hits.frame[of] + 0.5)
+                for p in set(place):
+                    near = np.maximum(0, 1 - 0.5 * np.abs(place - p))
+                    near[np.abs(place - p) > 1] = 0
+                    evidence = float((near * hits.weight[of]).sum()) - VARIANT_COST * (variant > 0)
+                    best[song] = max(best.get(song, 0.0), evidence)
+    return best
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_evidence_is_that_of_brute_force(seed):
+    rng = np.random.default_rng(seed)
+    rows = [
+        (*rng.integers([0, 0, 0, -60], [4, 3, 200, 60]).tolist(), 0.0, float(rng.uniform(1, 9)))
+        for _ in range(rng.integers(1, 120))
+    ]
+    hits = hits_of(sorted(rows))
+    slopes = _slopes(120, 0.05)
+    songs, codes = np.unique(hits.song_id, return_inverse=True)
+    evidence, *_ = _best_lines(
+        codes.astype(np.int64),
+        *(hits.variant, hits.offset_frames, hits.frame, hits.weight),
+        *(len(songs), slopes, VARIANT_COST),
+    )
+    expected = by_brute_force(hits, slopes)
+    np.testing.assert_allclose(evidence, [expected[s] for s in songs.tolist()], rtol=1e-4)
+
+
+@pytest.mark.parametrize("length_s", [3.0, 5.0, 10.0])
+@pytest.mark.parametrize("speed", [1.0, 0.98, 1.021, 1.05])
+def test_song_offset_and_speed_are_found_without_a_variant(rng, length_s, speed):
+    rows = on_a_line(rng, speed=speed, pitch=speed, length_s=length_s) + by_chance(rng)
+    best = search(hits_of(rows))[0][0]
+    assert best.song_id == 7
+    assert best.offset_s == pytest.approx(3000 * FRAME_S, abs=0.02)
+    assert best.speed == pytest.approx(speed, abs=0.02 / length_s * 3)
+    assert best.n_votes > 50
+
+
+@pytest.mark.parametrize("variant", [VARIANTS.index(SPEEDS[0]), VARIANTS.index(SPEEDS[-1])])
+@pytest.mark.parametrize("rest", [0.985, 1.0, 1.015])
+def test_speed_is_refined_from_that_of_the_variant(rng, variant, rest):
+    speed = VARIANTS[variant].tempo * rest
+    rows = on_a_line(rng, speed=speed, pitch=speed, variant=variant) + by_chance(rng)
+    best = search(hits_of(rows))[0][0]
+    assert best.speed == pytest.approx(speed, abs=0.004)
+    assert best.pitch == best.speed  # as of a turntable
+    assert best.offset_s == pytest.approx(3000 * FRAME_S, abs=0.03)
+
+
+def test_pitch_alone_leaves_the_speed(rng):
+    variant = VARIANTS.index(PITCHES[-1])
+    pitch = VARIANTS[variant].pitch
+    rows = on_a_line(rng, pitch=pitch, variant=variant) + by_chance(rng)
+    best = search(hits_of(rows))[0][0]
+    assert best.speed == 1.0
+    assert best.pitch == pytest.approx(pitch, rel=0.01)
+
+
+def test_a_clip_at_its_own_speed_is_said_to_be_so(rng):
+    best = search(hits_of(on_a_line(rng) + by_chance(rng)))[0][0]
+    assert (best.speed, best.pitch) == (1.0, 1.0)
+
+
+def test_a_song_that_repeats_itself_gives_its_lines(rng):
+    rows = on_a_line(rng, offset=1000, n=60) + on_a_line(rng, offset=4000, n=40)
+    lines = search(hits_of(rows + by_chance(rng)))[0]
+    places = [line.offset_s / FRAME_S for line in lines[:2]]
+    assert places == pytest.approx([1000, 4000], abs=1)
+    assert lines[0].n_votes > lines[1].n_votes
+
+
+def test_the_extent_is_that_of_the_hits(rng):
+    rows = [row for row in on_a_line(rng, n=200) if 0 <= row[3] <= 90]
+    line = search(hits_of(rows))[0][0]
+    assert line.first_s == pytest.approx(0, abs=0.2)
+    assert line.last_s == pytest.approx(90 * FRAME_S, abs=0.2)
+
+
+def test_songs_come_by_evidence_and_no_more_than_asked(rng):
+    rows = by_chance(rng) + on_a_line(rng, song=3, n=80) + on_a_line(rng, song=2, n=50)
+    found = search(hits_of(rows), n_songs=4)
+    assert [lines[0].song_id for lines in found[:2]] == [3, 2]
+    assert len(found) == 4
+    evidence = [lines[0].evidence for lines in found]
+    assert evidence == sorted(evidence, reverse=True)
+    assert all(len(lines) == 1 for lines in found[2:])
+
+
+def test_one_hit_is_a_line_too():
+    ((line,),) = search(hits_of([(5, 0, 100, 3, 0.0, 9.0)]))
+    assert (line.song_id, line.n_votes, line.evidence) == (5, 1, 9.0)
