@@ -15,7 +15,7 @@ import sonic_lib
 from sonic_lib.config import load_config
 from sonic_lib.errors import SonicError
 
-VERBS = ("index", "identify", "explain", "remove", "sql", "register", "jars", "demo")
+VERBS = ("index", "identify", "explain", "evaluate", "remove", "sql", "register", "jars", "demo")
 
 
 def main(argv: list[str] | None = None) -> int:

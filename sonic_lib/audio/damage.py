@@ -12,7 +12,7 @@ import io
 import numpy as np
 import soundfile
 import soxr
-from scipy import fft
+from scipy import fft, signal
 
 _POOR_RATE_HZ = 16_000
 _TALKERS_HZ = (300, 3_000)
@@ -112,3 +112,110 @@ def low_bitrate(x: np.ndarray, *, sample_rate_hz: int) -> np.ndarray:
     decoded, _ = soundfile.read(coded, dtype="float32")
     poor = soxr.resample(decoded, _POOR_RATE_HZ, sample_rate_hz)[: len(mono)]
     return np.pad(poor, (0, len(mono) - len(poor)))
+
+
+def reverberate(
+    x: np.ndarray, *, decay_s: float, sample_rate_hz: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Play a signal in a room: a direct sound and noise that decays (Moorer 1979).
+
+    Parameters
+    ----------
+    x : np.ndarray [shape=(n_frames,)]
+        The signal.
+    decay_s : float > 0
+        Time in which the room's answer falls by 60 dB.
+    sample_rate_hz : int > 0
+        Rate of the signal.
+    rng : np.random.Generator
+        Source of the room.
+
+    Returns
+    -------
+    np.ndarray [shape=x.shape, dtype=float32]
+        As loud as before, not delayed.
+    """
+    t_s = np.arange(round(decay_s * sample_rate_hz)) / sample_rate_hz
+    room = rng.standard_normal(t_s.size) * 10 ** (-3 * t_s / decay_s)
+    room *= 0.7 / np.sqrt(np.sum(room**2))  # the direct sound is a little louder than the rest
+    room[0] += 1.0
+    return _as_loud(signal.fftconvolve(x, room)[: len(x)], x)
+
+
+def telephone(x: np.ndarray, *, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
+    """Record a signal with a telephone across a room: a room, noise, 300-3400 Hz, clipping.
+
+    Parameters
+    ----------
+    x : np.ndarray [shape=(n_frames,)]
+        The signal.
+    sample_rate_hz : int > 6800
+        Rate of the signal.
+    rng : np.random.Generator
+        Source of the room and the noise.
+
+    Returns
+    -------
+    np.ndarray [shape=x.shape, dtype=float32]
+    """
+    in_room = reverberate(x, decay_s=0.4, sample_rate_hz=sample_rate_hz, rng=rng)
+    noisy = add_noise(in_room, snr_db=10, sample_rate_hz=sample_rate_hz, rng=rng)
+    band = signal.butter(4, (300, 3400), "bandpass", fs=sample_rate_hz, output="sos")
+    heard = signal.sosfilt(band, noisy)
+    return np.tanh(heard / max(2 * float(np.sqrt(np.mean(heard**2))), 1e-9)).astype(np.float32)
+
+
+def tilt(x: np.ndarray, *, db_per_octave: float, sample_rate_hz: int) -> np.ndarray:
+    """Turn the treble up or down, by so much an octave around 1 kHz."""
+    n_frames = fft.next_fast_len(len(x), real=True)
+    f_hz = np.maximum(fft.rfftfreq(n_frames, 1 / sample_rate_hz), 50.0)
+    gain = 10 ** (db_per_octave * np.log2(f_hz / 1000) / 20)
+    return _as_loud(fft.irfft(fft.rfft(x, n_frames) * gain, n_frames)[: len(x)], x)
+
+
+def change_speed(x: np.ndarray, *, factor: float) -> np.ndarray:
+    """Play a signal faster: 1.05 is 5 % shorter and higher."""
+    return soxr.resample(x, factor, 1.0).astype(np.float32)
+
+
+def change_tempo(x: np.ndarray, *, factor: float, sample_rate_hz: int) -> np.ndarray:
+    """Play a signal faster at the same pitch, by a phase vocoder (Flanagan & Golden 1966).
+
+    Parameters
+    ----------
+    x : np.ndarray [shape=(n_frames,)]
+        The signal.
+    factor : float > 0
+        1.05 is 5 % shorter.
+    sample_rate_hz : int > 0
+        Rate of the signal.
+
+    Returns
+    -------
+    np.ndarray [shape=(about n_frames / factor,), dtype=float32]
+    """
+    n_window = 2 * round(0.04 * sample_rate_hz)
+    n_hop = n_window // 8
+    window = signal.windows.hann(n_window, sym=False)
+    transform = signal.ShortTimeFFT(window, n_hop, sample_rate_hz)
+    spectrum = transform.stft(x)
+    steps = np.arange(0, spectrum.shape[1] - 1, factor)
+    left = np.floor(steps).astype(int)
+    share = steps - left
+    level = (1 - share) * np.abs(spectrum[:, left]) + share * np.abs(spectrum[:, left + 1])
+    # Between two frames a partial's phase moves as it did in the original.
+    moved = np.angle(spectrum[:, left + 1]) - np.angle(spectrum[:, left])
+    phase = np.angle(spectrum[:, :1]) + np.cumsum(moved, axis=1) - moved
+    stretched = transform.istft(level * np.exp(1j * phase))
+    return _as_loud(stretched[: round(len(x) / factor)], x)
+
+
+def change_pitch(x: np.ndarray, *, factor: float, sample_rate_hz: int) -> np.ndarray:
+    """Play a signal higher at the same tempo: 1.06 is a semitone."""
+    slower = change_tempo(x, factor=1 / factor, sample_rate_hz=sample_rate_hz)
+    return change_speed(slower, factor=factor)
+
+
+def _as_loud(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    loudness = np.sqrt(np.mean(y**2))
+    return (y * (np.sqrt(np.mean(x**2)) / max(float(loudness), 1e-12))).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession
@@ -67,7 +68,14 @@ def open_index(spark: SparkSession, warehouse: str) -> Index:
     )
 
 
-def search(clips: DataFrame, index: Index, config: Config, *, n_listed: int) -> DataFrame:
+def search(
+    clips: DataFrame,
+    index: Index,
+    config: Config,
+    *,
+    n_listed: int,
+    fingerprint: Callable[..., DataFrame] = fingerprint_clips,
+) -> DataFrame:
     """Identify clips, in two passes.
 
     The first looks every window up as it is; the second looks those that are not sure up at
@@ -78,6 +86,8 @@ def search(clips: DataFrame, index: Index, config: Config, *, n_listed: int) -> 
     clips : DataFrame with path, size_bytes
     n_listed : int
         Songs to list for each segment.
+    fingerprint : callable
+        Makes extracts of clips; with the options of `fingerprint_clips`.
 
     Returns
     -------
@@ -85,7 +95,9 @@ def search(clips: DataFrame, index: Index, config: Config, *, n_listed: int) -> 
         path, duration_s, error (if the clip could not be read), and the columns of
         `schemas.SEGMENTS`, which are null for a clip that shares nothing with the index.
     """
-    extracts = extract_clips(clips, config, what="clips", variants=(0,), n_grids=4)
+    extracts = extract_clips(
+        clips, config, what="clips", variants=(0,), n_grids=4, fingerprint=fingerprint
+    )
     closing = extracts.filter("window IS NULL").select(
         "path", "duration_s", F.coalesce("error", "stage").alias("error")
     )
@@ -99,11 +111,12 @@ def search(clips: DataFrame, index: Index, config: Config, *, n_listed: int) -> 
     if not unsure.isEmpty():
         again = unsure.groupBy("path").agg(F.collect_list("window").alias("windows"))
         rescaled = extract_clips(
-            again.join(clips.select("path", "size_bytes"), "path"),
+            again.join(clips, "path"),
             config,
             what="unsure clips at other speeds",
             variants=range(1, len(VARIANTS)),
             n_grids=SECOND_PASS_GRIDS,
+            fingerprint=fingerprint,
         )
         plain = extracts.join(unsure.select("path", "window"), ["path", "window"], "left_semi")
         second = match(plain.unionByName(rescaled), index, config, n_listed=n_listed)
@@ -168,7 +181,13 @@ def _max_rows_per_hash(hashes: DataFrame, index: Index, *, max_hits: int) -> int
 
 
 def extract_clips(
-    clips: DataFrame, config: Config, *, what: str, variants: range | tuple[int, ...], n_grids: int
+    clips: DataFrame,
+    config: Config,
+    *,
+    what: str,
+    variants: Sequence[int],
+    n_grids: int,
+    fingerprint: Callable[..., DataFrame] = fingerprint_clips,
 ) -> DataFrame:
     """Fingerprint clips, with a progress bar.
 
@@ -179,6 +198,8 @@ def extract_clips(
         What the progress bar counts.
     variants, n_grids
         As in `fingerprint.frame.fingerprint_clips`.
+    fingerprint
+        As in `search`.
 
     Returns
     -------
@@ -192,7 +213,7 @@ def extract_clips(
     extracts = (
         clips.repartition(n_tasks, "path")
         .transform(
-            fingerprint_clips,
+            fingerprint,
             params=config.fingerprint.params(),
             min_duration_s=MIN_CLIP_S,
             variants=variants,

@@ -28,7 +28,7 @@ def digest_files(files: DataFrame) -> DataFrame:
     -------
     DataFrame [schemas.DIGESTS]
     """
-    return files.mapInArrow(_row_by_row(lambda row: [digest_row(row)], DIGESTS), DIGESTS)
+    return files.mapInArrow(row_by_row(lambda row: [digest_row(row)], DIGESTS), DIGESTS)
 
 
 def fingerprint_files(
@@ -62,7 +62,7 @@ def fingerprint_files(
             n_done.add(1)
 
     files = files.select("path", "song_id", "content_sha256")
-    return files.mapInArrow(_row_by_row(rows, EXTRACTS), EXTRACTS)
+    return files.mapInArrow(row_by_row(rows, EXTRACTS), EXTRACTS)
 
 
 def fingerprint_clips(
@@ -103,7 +103,7 @@ def fingerprint_clips(
             n_done.add(1)
 
     columns = [name for name in ("path", "windows") if name in clips.columns]
-    apply = _row_by_row(rows, CLIP_EXTRACTS)
+    apply = row_by_row(rows, CLIP_EXTRACTS)
     return clips.select(*columns).mapInArrow(apply, CLIP_EXTRACTS)
 
 
@@ -137,7 +137,7 @@ def hash_rows(extracts: DataFrame, *, prefix_bits: int) -> DataFrame:
     )
 
 
-def _row_by_row(
+def row_by_row(
     function: Callable[[dict], Iterable[dict]], schema: StructType
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Apply a function from one row to rows, one Arrow batch a row, so that none grows large."""

@@ -23,7 +23,7 @@ N_CANDIDATES = 28  # songs whose evidence tells the scale of chance
 MAX_COPIES = 3
 MIN_SCALE = 4.0  # nats; less than half of what one shared hash says
 TAIL = 2.8
-SURE_P = 1e-3
+SURE_P = 1e-6  # songs that share loops go as low as this; the second pass sees through them
 
 
 def score_candidates(evidence: NDArray[np.float64], *, chance: float) -> NDArray[np.float64]:

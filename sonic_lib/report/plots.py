@@ -185,6 +185,66 @@ def explanation(hits: pd.DataFrame, answers: pd.DataFrame, *, title: str) -> Fig
     return figure
 
 
+def robustness_bars(table: pd.DataFrame, *, title: str) -> Figure:
+    """Draw what share of damaged clips is found, by condition.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `matching.evaluate.robustness`.
+
+    Returns
+    -------
+    Figure
+        A row a condition and a colour a length: a pale bar for right, a full one for right
+        and accepted.
+    """
+    conditions = list(dict.fromkeys(table["condition"]))[::-1]
+    lengths_s = sorted(table["length_s"].unique())
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(8.0, 1.0 + 0.32 * len(conditions)))
+        axes = figure.subplots()
+        height = 0.8 / len(lengths_s)
+        for i, length_s in enumerate(lengths_s):
+            rows = table[table["length_s"] == length_s].set_index("condition")
+            rows = rows.reindex(conditions).fillna(0.0)
+            place = np.arange(len(conditions)) + 0.4 - (i + 0.5) * height
+            colour = _LEVEL_COLOURS[i % len(_LEVEL_COLOURS)]
+            axes.barh(place, rows["top1"], height, color=colour, alpha=0.35)
+            axes.barh(place, rows["accepted"], height, color=colour, label=f"{length_s:g} s")
+        axes.set_yticks(np.arange(len(conditions)), conditions)
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("clips (%): pale = right song first, full = also accepted")
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(lengths_s))
+        _head(figure, title)
+    return figure
+
+
+def calibration_curve(curve: pd.DataFrame, *, title: str) -> Figure:
+    """Draw the false-accept rate asked for against the observed one.
+
+    Parameters
+    ----------
+    curve : pandas.DataFrame
+        From `matching.evaluate.calibration`.
+    """
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(5.2, 4.8))
+        axes = figure.subplots()
+        axes.plot(curve["asked"], curve["asked"], color=_GREY, linewidth=1, label="as asked")
+        axes.fill_between(curve["asked"], curve["low"], curve["high"], color=_BLUE, alpha=0.2)
+        label = f"observed, {curve['n'].iloc[0]} clips; 95 % interval"
+        axes.plot(curve["asked"], curve["observed"], "o-", color=_BLUE, label=label)
+        axes.set_xscale("log")
+        axes.set_yscale("symlog", linthresh=float(curve["asked"].min()))
+        axes.set_ylim(0, None)
+        axes.set_xlabel("false-accept rate asked for")
+        axes.set_ylabel("share of unknown clips accepted")
+        axes.legend(loc="upper left")
+        _head(figure, title)
+    return figure
+
+
 def _frame_s(frames: NDArray) -> NDArray[np.float64]:
     """Time of the middle of a frame's window, where a short sound shows."""
     return frames * FRAME_S + _FRAME_CENTRE_S

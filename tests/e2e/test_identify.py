@@ -12,17 +12,22 @@ import pytest
 import soundfile
 
 from sonic_lib import tables
-from sonic_lib.audio.damage import add_noise, cut
+from sonic_lib.audio.damage import add_noise, change_speed, cut
 from sonic_lib.cli import main
 from sonic_lib.schemas import MATCHES
 from tests.e2e.conftest import RATE_HZ
 
 _COLUMNS = """
 clip rank song title artist clip_start_s clip_end_s offset_s speed n_votes score p_value accepted
-error
+pitch error
 """
 COLUMNS = _COLUMNS.split()
 CLIP_S = 6.0
+FAST = 1.08
+
+
+def mono(samples: np.ndarray) -> np.ndarray:
+    return samples if samples.ndim == 1 else samples.mean(axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +44,11 @@ def clips(collection, tmp_path_factory) -> tuple[Path, dict[str, tuple[str, floa
             clip = add_noise(clip, snr_db=10.0, sample_rate_hz=RATE_HZ, rng=rng)
         truth[f"a b/{i}%20.wav"] = (song, start_s)
         soundfile.write(folder / f"a b/{i}%20.wav", clip, RATE_HZ)
+        if i == 0:
+            fast = change_speed(mono(samples), factor=FAST)
+            fast = cut(fast, start_s=1.0, length_s=CLIP_S, sample_rate_hz=RATE_HZ)
+            soundfile.write(folder / "fast.wav", fast, RATE_HZ)
+            truth["fast.wav"] = (song, FAST)
     unheard = cut(collection.unheard, start_s=3.0, length_s=CLIP_S, sample_rate_hz=RATE_HZ)
     soundfile.write(folder / "unheard.flac", unheard, RATE_HZ)
     soundfile.write(folder / "silence.wav", np.zeros(RATE_HZ * 5), RATE_HZ)
@@ -72,6 +82,9 @@ def test_known_clips_are_found_where_they_were_cut(clips, collection, answers):
         assert answer["accepted"] == "true"
         assert float(answer["offset_s"]) == pytest.approx(start_s, abs=0.1)
         assert float(answer["clip_end_s"]) == pytest.approx(CLIP_S, abs=0.1)
+        speed = FAST if answer["clip"] == "fast.wav" else 1.0
+        assert float(answer["speed"]) == pytest.approx(speed, abs=0.01)
+        assert float(answer["pitch"]) == pytest.approx(speed, abs=0.01)
         assert float(answer["p_value"]) < 0.01
 
 
@@ -107,6 +120,65 @@ def test_candidates_and_other_formats(suffix, spark, clips, indexed, answers, tm
     assert (rows.groupby("clip")["score"].diff().dropna() <= 0).all()
     best = rows[rows["rank"] == 1].set_index("clip")["song"].fillna("")
     assert best.to_dict() == {answer["clip"]: answer["song"] for answer in answers}
+
+
+def test_a_long_recording_gives_its_segments(spark, collection, indexed, tmp_path):
+    first, second = list(collection.samples)[:2]
+    gap = np.random.default_rng(5).normal(0, 0.02, 8 * RATE_HZ)
+    parts = [mono(collection.samples[name])[: 14 * RATE_HZ] for name in (first, second)]
+    (tmp_path / "radio").mkdir()
+    radio = np.concatenate([parts[0], gap, parts[1]])
+    soundfile.write(tmp_path / "radio" / "show.wav", radio, RATE_HZ)
+    output = tmp_path / "segments.csv"
+    command = ["identify", str(tmp_path / "radio"), "--warehouse", indexed[0]]
+    assert main([*command, "--output", str(output)]) == 0
+    found = pd.read_csv(output)
+    copies = {collection.copy, first}
+    assert [song in copies for song in found["song"]] == [True, False]
+    assert found["song"][1] == second
+    assert found["accepted"].all()
+    assert found["clip_start_s"].tolist() == pytest.approx([0, 22], abs=1.5)
+    assert found["clip_end_s"].tolist() == pytest.approx([14, 36], abs=1.5)
+    assert found["offset_s"].tolist() == pytest.approx(
+        [found["clip_start_s"][0], found["clip_start_s"][1] - 22], abs=0.1
+    )
+
+
+def test_explain_shows_what_the_answer_rests_on(spark, clips, indexed, tmp_path, capsys):
+    plot = tmp_path / "why.png"
+    command = ["explain", str(clips[0] / "fast.wav"), "--warehouse", indexed[0]]
+    assert main([*command, "--plot", str(plot)]) == 0
+    said = capsys.readouterr().out
+    assert "accepted: p = " in said
+    assert f"speed {FAST:.2f}" in said
+    assert "runner-up" in said
+    assert " Hz " in said
+    assert plot.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [("letter.mp3", 1, "cannot be read"), ("silence.wav", 1, "silent"), ("a b", 2, "takes one")],
+)
+def test_explain_of_what_has_no_answer_says_why(spark, clips, indexed, capsys, name, code, words):
+    assert main(["explain", str(clips[0] / name), "--warehouse", indexed[0]]) == code
+    printed = capsys.readouterr()
+    assert words in printed.out + printed.err
+
+
+def test_evaluate_reports_what_is_found_and_what_chance_does(spark, indexed, tmp_path, capsys):
+    folder = tmp_path / "report"
+    command = ["evaluate", "--warehouse", indexed[0], "--clips", "2", "--lengths", "5"]
+    assert main([*command, "--left-out", "0.34", "--output", str(folder)]) == 0
+    said = capsys.readouterr().out
+    table = pd.read_csv(folder / "robustness.csv").set_index("condition")
+    assert (table["n"] == 2).all()
+    assert table.loc[["clean", "tilt 6 dB", "speed 5 %"], "top1"].min() == 100
+    cases = pd.read_csv(folder / "clips.csv")
+    left_out = set(cases.loc[~cases["is_known"], "song_id"])
+    assert left_out.isdisjoint(cases["found_id"].dropna())
+    assert "when asked for" in said
+    assert {path.name for path in folder.glob("*.png")} == {"calibration.png", "robustness.png"}
 
 
 def test_empty_clip_folder_is_no_error(spark, indexed, tmp_path, capsys):

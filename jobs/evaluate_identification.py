@@ -1,0 +1,11 @@
+"""spark-submit form of `sonic evaluate`.
+
+spark-submit --jars "$(sonic jars)" --py-files dist/sonic_lib.zip \
+    jobs/evaluate_identification.py --help
+"""
+
+from __future__ import annotations
+
+from sonic_lib.cli import run_job
+
+run_job("evaluate")
