@@ -7,6 +7,9 @@ STAMP := .venv/.installed
 
 # The benchmark kit: query maker, scorer, noises and rooms.
 BENCH ?= ../shared/bench
+# Where the scale benchmark keeps its tables, some 20 GB while they are made.
+WORK ?= build/scale
+ROWS ?= 300000000
 
 # Probed by running them: a version manager's shim may be on PATH and still have no Python behind.
 CANDIDATES := python3.12 python3.11 python3.10 python3
@@ -20,7 +23,7 @@ ZIP := import pathlib, zipfile; \
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: env
 env: $(STAMP) ## Make .venv with everything installed
@@ -82,6 +85,25 @@ bench-identify: jars ## Measure identification (SONGS=folder, BENCH=folder of th
 .PHONY: bench-index
 bench-index: jars ## Measure the speed of indexing (SONGS=folder)
 	@if [ -d "$(SONGS)" ]; then $(PYTHON) benchmarks/index_speed.py --songs "$(SONGS)"; \
+	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
+
+.PHONY: bench-segments
+bench-segments: jars ## Measure how songs in long recordings are found (SONGS=, BENCH=)
+	@if [ -d "$(SONGS)" ]; then \
+		$(PYTHON) benchmarks/segments.py --songs "$(SONGS)" --bench "$(BENCH)"; \
+	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
+
+.PHONY: bench-calibration
+bench-calibration: jars ## Measure how often unknown songs are accepted (SONGS=, BENCH=)
+	@if [ -d "$(SONGS)" ]; then \
+		$(PYTHON) benchmarks/calibration.py --songs "$(SONGS)" --bench "$(BENCH)" --larger; \
+	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
+
+.PHONY: bench-scale
+bench-scale: jars ## Measure identification in 300 million rows (SONGS=, BENCH=; WORK=, ROWS=)
+	@if [ -d "$(SONGS)" ]; then \
+		$(PYTHON) benchmarks/scale.py --songs "$(SONGS)" --bench "$(BENCH)" \
+			--work "$(WORK)" --rows "$(ROWS)"; \
 	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
 
 .PHONY: clean

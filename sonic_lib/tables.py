@@ -105,8 +105,9 @@ def read(spark: SparkSession, warehouse: str, table: Table) -> DataFrame:
 
 
 def append(rows: DataFrame, warehouse: str, table: Table) -> None:
-    """Add rows."""
-    _fit(rows, table).write.format("delta").mode("append").save(location(warehouse, table))
+    """Add rows; a table that an earlier version made gains the columns it lacks."""
+    writer = _fit(rows, table).write.format("delta").mode("append").option("mergeSchema", "true")
+    writer.save(location(warehouse, table))
 
 
 def upsert(rows: DataFrame, warehouse: str, table: Table, *, key: str) -> None:

@@ -137,6 +137,14 @@ def test_rows_are_appended_by_column_name(spark, made, rows_of):
     assert contents(spark, made, FINGERPRINTS, *FINGERPRINTS.schema.names) == [(1, 2, 3, 4)]
 
 
+def test_a_table_of_an_earlier_version_gains_its_new_columns(spark, warehouse, rows_of):
+    old = rows_of(MATCHES, full(MATCHES, clip_path="old", pitch=1.0)).drop("pitch")
+    old.write.format("delta").save(tables.location(warehouse, MATCHES))
+    tables.append(rows_of(MATCHES, full(MATCHES, clip_path="new", pitch=1.1)), warehouse, MATCHES)
+    rows = tables.read(spark, warehouse, MATCHES).select("clip_path", "pitch").collect()
+    assert sorted(map(tuple, rows)) == [("new", 1.1), ("old", None)]
+
+
 def test_rows_that_lack_a_column_are_refused_before_the_write(spark, made, rows_of):
     before = log(made, FINGERPRINTS)
     rows = rows_of(FINGERPRINTS, {"hash_prefix": 1, "song_id": 3})

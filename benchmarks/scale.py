@@ -1,0 +1,453 @@
+"""What identification costs in a table of hundreds of millions of rows (Linux only).
+
+    make bench-scale SONGS=FOLDER [BENCH=FOLDER] [WORK=FOLDER] [ROWS=300000000]
+
+The references are indexed as they are (the small index), and once more in one table with
+synthetic songs that stand in for a far larger collection (the big index, `synthetic.py`).
+How like one the table is, is measured first (`growth.py`).  Then folders of 1, 10, 100 and 1,000
+clips of the references, and one of clips of unknown songs, are identified in both, by the
+command that a user would run, as one process with its JVM and Python workers:
+
+wall, CPU   seconds, with the start of Spark
+peak        most resident memory at one time, of the JVM and of Python
+read        bytes that Spark read from tables and clips, from its event log
+shuffled    bytes that Spark wrote for shuffles; spilled: to disk, for want of memory
+top-1       share of clips whose best answer is the right song
+accepted    share of clips with the right song accepted; wrong: with another song accepted
+
+WORK keeps everything; what is there and was made with the same settings is used again, and
+runs are measured again only when the code of the product has changed.  The big index takes
+about 12 bytes a row in the end, and 60 while it is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import growth
+import synthetic
+from common import machine, save, sonic
+from corpus import read_list, same_songs
+from identify import link_references
+from pyspark.sql import functions as F
+from usage import measured
+
+import sonic_lib
+from sonic_lib import tables
+from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.index import write
+from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
+from sonic_lib.session import spark_job
+
+CONDITIONS = ("clean", "noise0", "phone", "mp3_32k")
+BATCHES = (1, 10, 100, 1000)
+UNKNOWN = 100
+LENGTH_S = 5
+BUILD_BYTES_PER_ROW = 60
+N_SONGS_PER_TASK = 100
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--songs", required=True, type=Path)
+    parser.add_argument("--bench", required=True, type=Path)
+    parser.add_argument("--work", required=True, type=Path, help="what is made stays here")
+    parser.add_argument("--refs", type=Path, help="list of references (default: dev/refs.txt)")
+    parser.add_argument("--unknown", type=Path, help="list of unknown songs")
+    parser.add_argument("--rows", type=int, default=300_000_000, help="rows of the big index")
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="clips a run")
+    parser.add_argument("--unknown-clips", type=int, default=UNKNOWN, help="0 for none")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--limit-s", type=float, default=7200, help="stop longer runs")
+    parser.add_argument("--min-free-gb", type=float, default=10, help="stop runs that spill more")
+    parser.add_argument("--name", default="scale", help="name of the results file")
+    args = parser.parse_args()
+    args.work = args.work.resolve()
+    args.work.mkdir(parents=True, exist_ok=True)
+    args.refs = args.refs or args.bench / "dev" / "refs.txt"
+    args.unknown = args.unknown or args.bench / "dev" / "unknown.txt"
+    if reason := why_not(args):
+        print(f"skipped: {reason}")
+        return
+    os.environ["SPARK_CONF_DIR"] = str(spark_conf(args.work))
+    made_of = {"refs": read_list(args.refs), "params": FingerprintParams().to_json()}
+    in_table = made_of | {"rows": args.rows, "seed": args.seed, "model": synthetic.MODEL}
+    asked = made_of | {"batches": [*args.batches], "unknown": args.unknown_clips}
+
+    once(args.work, "small", made_of, lambda: index_references(args))
+    built = once(args.work, "big", in_table, lambda: apart(build_big, args))
+    once(args.work, "clips", asked | {"seed": args.seed}, lambda: make_clips(args))
+    grown = once(args.work, "growth", in_table, lambda: apart(measure_growth, args, built))
+    code = {"code": code_digest()}
+    runs = {name: measure_runs(args, name, in_table | asked | code) for name in ("small", "big")}
+    figures = {"built": built, "growth": grown, "runs": runs}
+    text = "\n\n".join([growth_text(grown, built), runs_text(runs, built), f"machine: {machine()}"])
+    save(args.name, text, figures)
+
+
+def why_not(args: argparse.Namespace) -> str:
+    """Say why nothing can be measured here, if so."""
+    if not Path("/proc/self/statm").exists():
+        return "memory and CPU seconds are read from Linux's /proc"
+    if not (args.bench / "make_queries.py").exists():
+        return f"no benchmark kit in {args.bench}"
+    needed = args.rows * BUILD_BYTES_PER_ROW / 1e9 + args.min_free_gb
+    free = shutil.disk_usage(args.work).free / 1e9
+    if free < needed and not (args.work / "big.json").exists():
+        return f"{args.work} has {free:.0f} GB free, {args.rows} rows need {needed:.0f}"
+    return ""
+
+
+def spark_conf(work: Path) -> Path:
+    """Let every Spark of this benchmark log what it reads and writes, and spill in `work`."""
+    for name in ("conf", "events", "spill"):
+        (work / name).mkdir(exist_ok=True)
+    settings = {
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": (work / "events").as_uri(),
+        "spark.eventLog.rolling.enabled": "false",
+        "spark.eventLog.compress": "false",
+        "spark.local.dir": str(work / "spill"),
+    }
+    lines = "".join(f"{key} {value}\n" for key, value in settings.items())
+    (work / "conf" / "spark-defaults.conf").write_text(lines)
+    return work / "conf"
+
+
+def once(work: Path, stage: str, settings: dict, make: Callable[[], dict | None]) -> dict:
+    """Do a stage unless it was done with these settings; return what it found."""
+    marker = work / f"{stage}.json"
+    if marker.exists():
+        done = json.loads(marker.read_text())
+        if done["settings"] == settings:
+            return done["found"]
+        marker.unlink()
+    print(f"{stage} ...", file=sys.stderr)
+    found = make() or {}
+    marker.write_text(json.dumps({"settings": settings, "found": found}, indent=1))
+    return found
+
+
+def apart(function: Callable, *arguments) -> dict:
+    """Run in a process of its own: a JVM stays, with all its memory, as long as its process."""
+    spawning = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=spawning) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def code_digest() -> str:
+    """Digest of the product's code."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(sonic_lib.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+# ---- the two indexes ----
+
+
+def index_references(args: argparse.Namespace) -> None:
+    for name in ("small", "songs"):
+        shutil.rmtree(args.work / name, ignore_errors=True)
+    songs = link_references(args.refs, args.songs, args.work / "songs")
+    print(sonic("index", str(songs), "--warehouse", str(args.work / "small")))
+
+
+def build_big(args: argparse.Namespace) -> dict:
+    """Index the real songs and so many synthetic ones, in the files that one run would write."""
+    small, big, stage = (str(args.work / name) for name in ("small", "big", "stage"))
+    for folder in (big, stage):
+        shutil.rmtree(folder, ignore_errors=True)
+    params = FingerprintParams()
+    conf = {
+        # A row is a whole song here, with all its hashes.
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "16",
+        "spark.sql.parquet.columnarReaderBatchSize": "64",
+    }
+    with spark_job(app_name="build the big index", conf=conf) as spark:
+        spark.sparkContext.addPyFile(synthetic.__file__)
+        prefix_bits = tables.prefix_bits(spark, small)
+        tables.create(spark, big, params=params, prefix_bits=prefix_bits)
+        songs = tables.read(spark, small, SONGS)
+        n_songs, n_rows = songs.agg(F.count("*"), F.sum("n_fingerprints")).first()
+        real = synthetic.sources(tables.read(spark, small, FINGERPRINTS), songs=songs)
+        # Whole rounds of the sources, and a few rows to spare for those that coincide.
+        n_synthetic = n_songs * math.ceil(max(args.rows * 1.001 - n_rows, 0) / n_rows)
+        made = spark.range(n_synthetic, numPartitions=1 + n_synthetic // N_SONGS_PER_TASK)
+        extracts = (
+            made.transform(
+                synthetic.synthetic_extracts,
+                sources=real,
+                n_sources=n_songs,
+                params=params,
+                seed=args.seed,
+            )
+            .unionByName(real.drop("source", "duration_s", "shared"), allowMissingColumns=True)
+            .unionByName(songs.drop("run_id", "indexed_at"), allowMissingColumns=True)
+        )
+        staged = write.stage(extracts, stage)
+        write.commit_batch(staged, big, run_id="synthetic", folder=stage)
+        tables.append(tables.read(spark, small, SONG_FILES), big, SONG_FILES)
+        shutil.rmtree(stage)
+        return describe(spark, small, big)
+
+
+def describe(spark, small: str, big: str) -> dict:
+    """Sizes of both indexes; and that the big one holds the small one, and its own songs whole."""
+    found = {}
+    for name, warehouse in (("small", small), ("big", big)):
+        stored = tables.read(spark, warehouse, FINGERPRINTS)
+        songs = tables.read(spark, warehouse, SONGS)
+        counted = stored.groupBy("song_id").agg(F.count("*").alias("n"))
+        wrong = counted.join(songs, "song_id", "full").filter("NOT n <=> n_fingerprints").count()
+        assert not wrong, f"{wrong} songs of {name} lack rows, or rows their song"
+        files = stored.inputFiles()
+        found[name] = {
+            "rows": stored.count(),
+            "songs": songs.count(),
+            "audio_h": songs.agg(F.sum("duration_s")).first()[0] / 3600,
+            "bytes": tables.live_bytes(spark, warehouse, FINGERPRINTS),
+            "files": len(files),
+        }
+    real, whole = (tables.read(spark, warehouse, FINGERPRINTS) for warehouse in (small, big))
+    ids = real.select("song_id").distinct()
+    both = [rows.join(F.broadcast(ids), "song_id", "left_semi") for rows in (real, whole)]
+    sums = [
+        rows.agg(F.count("*"), F.sum(F.xxhash64(*sorted(rows.columns)).cast("decimal(20,0)")))
+        for rows in both
+    ]
+    assert sums[0].first() == sums[1].first(), "the real songs of the big index are not the same"
+    return found
+
+
+def measure_growth(args: argparse.Namespace, built: dict) -> dict:
+    small, big = (str(args.work / name) for name in ("small", "big"))
+    n_real, n_big = built["small"]["rows"], built["big"]["rows"]
+    # Parts of the table down to the size of all real songs.
+    n_halvings = round(math.log2(n_big / n_real))
+    parts = [2**k for k in range(n_halvings, 0, -2)] + [1]
+    with spark_job(app_name="growth") as spark:
+        real = tables.read(spark, small, FINGERPRINTS)
+        table = tables.read(spark, big, FINGERPRINTS)
+        probes = growth.probes(spark, real, prefix_bits=tables.prefix_bits(spark, small))
+        probes = probes.persist()
+        return {
+            "real": growth.curve(real, n_rows=n_real, parts=(8, 4, 2, 1)),
+            "table": growth.curve(table, n_rows=n_big, parts=tuple(parts)),
+            "met_real": growth.rows_met(real, probes=probes, n_rows=n_real),
+            "met_table": growth.rows_met(table, probes=probes, n_rows=n_big),
+        }
+
+
+# ---- the clips ----
+
+
+def make_clips(args: argparse.Namespace) -> None:
+    """Cut the clips, and link them into a folder a batch; small batches have some of each kind."""
+    clips = args.work / "clips"
+    shutil.rmtree(clips, ignore_errors=True)
+    n_each = -(-max(args.batches) // len(CONDITIONS))
+    conditions = [*CONDITIONS, "unknown"] if args.unknown_clips else CONDITIONS
+    subprocess.run(
+        [sys.executable, args.bench / "make_queries.py", "--songs", args.songs]
+        + ["--refs", args.refs, "--unknown", args.unknown, "--noise", args.bench / "noise"]
+        + ["--rir", args.bench / "rir", "--out", clips, "--seed", str(args.seed)]
+        + ["--clips", str(n_each), "--unknown-clips", str(args.unknown_clips)]
+        + ["--lengths", str(LENGTH_S), "--only", ",".join(conditions)],
+        check=True,
+    )
+    by_number = sorted(truth(args.work), key=lambda row: row["clip"].rpartition("_")[::-1])
+    known = [row["clip"] for row in by_number if row["condition"] != "unknown"]
+    batches = {str(n): known[:n] for n in args.batches}
+    if args.unknown_clips:
+        batches["unknown"] = [r["clip"] for r in by_number if r["condition"] == "unknown"]
+    for batch, names in batches.items():
+        folder = clips / "batches" / batch
+        folder.mkdir(parents=True)
+        for name in names:
+            os.symlink(clips / "queries" / name, folder / name)
+
+
+def truth(work: Path) -> list[dict]:
+    with open(work / "clips" / "truth.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+# ---- the runs ----
+
+
+def measure_runs(args: argparse.Namespace, index: str, settings: dict) -> list[dict]:
+    """Identify every batch, the smaller first; larger ones than one that failed are left out."""
+    runs = []
+    batches = [*map(str, sorted(args.batches)), *(["unknown"] if args.unknown_clips else [])]
+    for batch in batches:
+        if runs and runs[-1]["stopped"] and batch != "unknown":
+            continue
+        stage = f"run-{index}-{batch}"
+        runs.append(once(args.work, stage, settings, lambda b=batch: measure_run(args, index, b)))
+    return runs
+
+
+def measure_run(args: argparse.Namespace, index: str, batch: str) -> dict:
+    folder = args.work / "clips" / "batches" / batch
+    matches = args.work / "matches.csv"
+    matches.unlink(missing_ok=True)
+    shutil.rmtree(args.work / "events")
+    (args.work / "events").mkdir()
+    read_once(args.work / index)
+    used = measured(
+        [sys.executable, "-m", "sonic_lib.cli", "identify", str(folder)]
+        + ["--warehouse", str(args.work / index), "--output", str(matches)],
+        env=dict(os.environ),
+        limit_s=args.limit_s,
+        folder=args.work,
+        min_free_gb=args.min_free_gb,
+    )
+    shutil.rmtree(args.work / "spill")  # a stopped run leaves it
+    (args.work / "spill").mkdir()
+    n_clips = len(list(folder.iterdir()))
+    run = {"batch": batch, "clips": n_clips, **used, **spark_counts(args.work / "events")}
+    if not used["stopped"]:
+        run |= judged(args, {path.name for path in folder.iterdir()}, matches)
+    return run
+
+
+def read_once(warehouse: Path) -> None:
+    """Have all files in the page cache, as far as it goes, for every run alike."""
+    for path in (warehouse / FINGERPRINTS.name).rglob("*.parquet"):
+        with open(path, "rb", buffering=0) as file:
+            while file.read(1 << 24):
+                pass
+
+
+def spark_counts(events: Path) -> dict[str, float]:
+    """Sum what the tasks of a session reported."""
+    counts = Counter(read_bytes=0, shuffle_bytes=0, shuffle_rows=0, spilled_bytes=0, task_cpu_s=0)
+    for path in events.iterdir():
+        with open(path, encoding="utf-8") as lines:
+            for line in lines:
+                if '"SparkListenerTaskEnd"' not in line:
+                    continue
+                metrics = json.loads(line).get("Task Metrics") or {}
+                if not metrics:  # of a task that was killed
+                    continue
+                counts["read_bytes"] += metrics["Input Metrics"]["Bytes Read"]
+                written = metrics["Shuffle Write Metrics"]
+                counts["shuffle_bytes"] += written["Shuffle Bytes Written"]
+                counts["shuffle_rows"] += written["Shuffle Records Written"]
+                counts["spilled_bytes"] += metrics["Disk Bytes Spilled"]
+                counts["task_cpu_s"] += metrics["Executor CPU Time"] / 1e9
+    return dict(counts)
+
+
+def judged(args: argparse.Namespace, clips: set[str], matches: Path) -> dict[str, float]:
+    """Shares of clips: right at rank 1, right and accepted, wrong and accepted."""
+    same = same_songs(args.bench)
+    best: dict[str, dict] = {}
+    with open(matches, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            # Of several segments the one with the best score; a synthetic song has no path.
+            if row["title"] or row["song"]:
+                held = best.setdefault(row["clip"], row)
+                if float(row["score"]) > float(held["score"]):
+                    best[row["clip"]] = row
+    counts = Counter(top1=0, accepted=0, wrong=0, synthetic=0)
+    for row in (row for row in truth(args.work) if row["clip"] in clips):
+        answer = best.get(row["clip"])
+        if answer is None:
+            continue
+        song = answer["song"]
+        right = bool(song) and same.get(song, song) == same.get(row["song"], row["song"])
+        accepted = answer["accepted"].lower() in ("1", "true")
+        counts["top1"] += right
+        counts["accepted"] += right and accepted
+        counts["wrong"] += accepted and not right
+        counts["synthetic"] += not song
+    return {key: n / len(clips) for key, n in counts.items()}
+
+
+# ---- the report ----
+
+
+def growth_text(grown: dict, built: dict) -> str:
+    lines = [
+        f"{name} index: {x['rows']:,} rows of {x['songs']:,} songs, {x['audio_h']:,.1f} h; "
+        f"{x['bytes'] / 1e6:,.1f} MB in {x['files']} files, "
+        f"{x['bytes'] / x['rows']:.1f} bytes a row"
+        for name, x in built.items()
+    ]
+    lines += [
+        "",
+        "is the big index like a real one? distinct hashes in parts of the songs, and what the "
+        "curve of the real songs gives",
+        f"{'':<7}{'rows':>14}{'distinct':>14}{'real curve':>14}",
+    ]
+    for kind in ("real", "table"):
+        for point in grown[kind]:
+            fit = growth.distinct_at(point["rows"], real=grown["real"])
+            lines.append(
+                f"{kind:<7}{point['rows']:>14,.0f}{point['distinct']:>14,.0f}{fit:>14,.0f}"
+            )
+    lines += [
+        "rows of other songs that the lookups of a triangle meet, in a million rows; and the share "
+        "of them\nwith a hash that is more frequent than so many in a million",
+        f"{'':<7}{'met':>8}" + "".join(f"{f'> {k}':>8}" for k in growth.FREQUENT),
+    ]
+    for kind in ("real", "table"):
+        met = grown[f"met_{kind}"]
+        shares = "".join(f"{met[f'above_{k}']:>8.2f}" for k in growth.FREQUENT)
+        lines.append(f"{kind:<7}{met['per_million']:>8.2f}{shares}")
+    return "\n".join(lines)
+
+
+def runs_text(runs: dict[str, list[dict]], built: dict) -> str:
+    lines = [
+        f"clips of {LENGTH_S} s ({', '.join(CONDITIONS)})",
+        f"{'index':<7}{'clips':>12}{'wall s':>9}{'CPU s':>9}{'a clip':>9}{'CPU':>8}"
+        f"{'read MB':>10}{'shuffled':>10}{'spilled':>9}{'peak GB':>9}{'JVM':>6}{'Python':>8}"
+        f"{'top-1 %':>9}{'accepted':>10}{'wrong':>7}",
+    ]
+    for index, measured_runs in runs.items():
+        lines += [run_line(index, run) for run in measured_runs]
+    lines += ["", "big over small"]
+    for small, big in zip(runs["small"], runs["big"], strict=False):
+        if not small["stopped"] and not big["stopped"]:
+            keys = {"wall": "wall_s", "CPU": "cpu_s", "read": "read_bytes", "peak": "peak_gb"}
+            ratios = (f"{k} {big[v] / max(small[v], 1e-9):.2f}" for k, v in keys.items())
+            lines.append(f"  {small['batch']:>8} clips: {', '.join(ratios)}")
+    lines.append(f"  {'':>8} rows: {built['big']['rows'] / built['small']['rows']:.1f}")
+    return "\n".join(lines)
+
+
+def run_line(index: str, run: dict) -> str:
+    n = run["clips"]
+    clips = f"{n} unknown" if run["batch"] == "unknown" else str(n)
+    line = (
+        f"{index:<7}{clips:>12}{run['wall_s']:>9.1f}{run['cpu_s']:>9.1f}"
+        f"{run['wall_s'] / n:>9.3f}{run['cpu_s'] / n:>8.3f}"
+        f"{run['read_bytes'] / 1e6:>10.1f}{run['shuffle_bytes'] / 1e6:>10.1f}"
+        f"{run['spilled_bytes'] / 1e6:>9.1f}{run['peak_gb']:>9.2f}"
+        f"{run['peak_java_gb']:>6.2f}{run['peak_python_gb']:>8.2f}"
+    )
+    if run["stopped"]:
+        return f"{line}  {run['stopped']}"
+    right = "-" if run["batch"] == "unknown" else f"{100 * run['top1']:.1f}"
+    accepted = "-" if run["batch"] == "unknown" else f"{100 * run['accepted']:.1f}"
+    return f"{line}{right:>9}{accepted:>10}{100 * run['wrong']:>7.1f}"
+
+
+if __name__ == "__main__":
+    main()

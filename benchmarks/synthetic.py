@@ -1,0 +1,183 @@
+"""Songs that never were, made from songs that are: what a far larger index would hold.
+
+A table that is to show what size costs has to meet a clip with as many rows as a real one of
+that size.  Real hashes are far from uniform, so random ones would meet hardly any; copies of
+real songs would be found in place of the originals, and would bring no new hashes.
+
+Method
+------
+A synthetic song is a real one played backwards at another tempo, every tenth one in another
+key: the triangles of its landmarks are turned round, stretched and moved, then hashed again.
+Notes, chords, rhythms and repeats stay, which make some hashes frequent, and so do triangles
+that share an edge and match together, which give chance its evidence.  The course of the
+original does not stay: no place of it fits any clip.  Every song brings sounds of its own, so
+some of the hashes that the original shares with no other song are moved far.
+
+A hash is changed alike wherever it occurs in a song, so repeats remain repeats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from sonic_lib.fingerprint.hashes import distinct, pack, unpack
+from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.schemas import EXTRACTS
+
+# Fitted so that distinct hashes, and rows that a lookup meets, grow with the table as they do
+# with the number of real songs; `scale.py` prints how well.
+TRANSPOSED = 0.1  # share of songs
+OWN_SOUNDS = 0.22  # share of the hashes that no other song has
+OWN_STEPS = 10  # how far these are moved at most, in each of the five numbers
+TEMPO = (1.0, 1.15)  # or one over that
+SEMITONES = (-9, -8, -7, -5, -4, -3, 3, 4, 5, 7, 8, 9)
+
+MODEL = [TRANSPOSED, OWN_SOUNDS, OWN_STEPS, *TEMPO, *SEMITONES]
+
+# What `hashes.unpack` says of the numbers: bins and frames a step, and the largest time.
+_FIRST_BINS, _STEP_BINS, _ZERO_STEP, _STEP_FRAMES, _MAX_TIME = 2, 3, 128, 2, 31
+
+
+def relative(
+    hashes: NDArray[np.int64],
+    frames: NDArray[np.int32],
+    shared: NDArray[np.bool_],
+    *,
+    params: FingerprintParams,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], float]:
+    """Make a song out of another.
+
+    Parameters
+    ----------
+    hashes, frames : np.ndarray [shape=(n,)]
+        The real song.
+    shared : np.ndarray [shape=(n,), bool]
+        Whether other songs have the hash.
+
+    Returns
+    -------
+    hashes, frames : np.ndarray [shape=(m,)]
+        The synthetic song, sorted by (hash, frame); m is n but for a few that coincide.
+    tempo : float
+        How much longer it is.
+    """
+    sounds, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+    numbers = unpack(sounds)
+    bins = _FIRST_BINS * numbers[:, :1] + np.pad(
+        _STEP_BINS * (numbers[:, 1:3] - _ZERO_STEP), ((0, 0), (1, 0))
+    )
+    times = np.pad(numbers[:, 3:], ((0, 0), (1, 0)))
+    ends = frames + _STEP_FRAMES * times[which, 2]
+
+    bins, times = bins[:, ::-1], (times[:, 2:] - times)[:, ::-1]
+    tempo = rng.uniform(*TEMPO) ** rng.choice([-1, 1])
+    stretched = times * tempo
+    times = np.where(stretched[:, 2:] > _MAX_TIME, times, stretched)
+    if rng.random() < TRANSPOSED:
+        bins = bins * 2.0 ** (rng.choice(SEMITONES) / 12)
+        bins = np.where(bins[:, :1] > params.last_bin, bins / 2, bins)
+        bins = np.where(bins[:, :1] < params.first_bin, bins * 2, bins)
+
+    steps = (bins[:, 1:] - bins[:, :1]) / _STEP_BINS + _ZERO_STEP
+    numbers = np.floor(np.column_stack([bins[:, 0] / _FIRST_BINS, steps, times[:, 1:]]) + 0.5)
+    own = np.flatnonzero((rng.random(len(sounds)) < OWN_SOUNDS) & ~shared[first])
+    numbers[own] += rng.integers(-OWN_STEPS, OWN_STEPS + 1, (len(own), 5))
+    band = params.first_bin // _FIRST_BINS, params.last_bin // _FIRST_BINS
+    numbers[:, 0] = np.clip(numbers[:, 0], *band)
+    numbers[:, 3:] = np.sort(np.clip(numbers[:, 3:], 0, _MAX_TIME), axis=1)
+    places = np.rint((ends.max() - ends) * tempo).astype(np.int32)
+    return *distinct(pack(numbers)[which], places)[:2], tempo
+
+
+def sources(fingerprints: DataFrame, *, songs: DataFrame) -> DataFrame:
+    """Real songs with their hashes, numbered.
+
+    Returns
+    -------
+    DataFrame
+        source (from 0), song_id, duration_s, hashes, frames, shared (whether other songs have
+        the hash).
+    """
+    by_hash = Window.partitionBy("hash_prefix", "hash")
+    shared = F.min("song_id").over(by_hash) != F.max("song_id").over(by_hash)
+    rows = F.collect_list(F.struct("hash", "offset_frames", "shared")).alias("rows")
+    number = F.row_number().over(Window.orderBy("song_id")) - 1
+    return (
+        fingerprints.withColumn("shared", shared)
+        .groupBy("song_id")
+        .agg(rows)
+        .join(songs.select("song_id", "duration_s", number.alias("source")), "song_id")
+        .select(
+            "source",
+            "song_id",
+            "duration_s",
+            F.col("rows.hash").alias("hashes"),
+            F.col("rows.offset_frames").alias("frames"),
+            "rows.shared",
+        )
+    )
+
+
+def synthetic_extracts(
+    numbers: DataFrame, *, sources: DataFrame, n_sources: int, params: FingerprintParams, seed: int
+) -> DataFrame:
+    """Make the songs with these numbers, each from the source that is its turn.
+
+    Parameters
+    ----------
+    numbers : DataFrame with id
+    sources : DataFrame
+        From `sources`; few enough to be broadcast.
+
+    Returns
+    -------
+    DataFrame [schemas.EXTRACTS]
+        As the indexing of files gives them: a row with all hashes, and a closing row.
+    """
+    schema = to_arrow_schema(EXTRACTS)
+
+    def make(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            ids, durations_s, hashes, frames, shared = batch.columns
+            for k, number in enumerate(ids.to_pylist()):
+                made = relative(
+                    hashes[k].values.to_numpy(),
+                    frames[k].values.to_numpy(),
+                    shared[k].values.to_numpy(zero_copy_only=False),
+                    params=params,
+                    rng=np.random.default_rng([seed, number]),
+                )
+                for row in _rows(number, seed, durations_s[k].as_py(), *made):
+                    columns = [pa.array([row.get(f.name)], f.type) for f in schema]
+                    yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    turns = numbers.withColumn("source", (F.col("id") % n_sources).cast("int"))
+    return (
+        turns.join(F.broadcast(sources), "source")
+        .select("id", "duration_s", "hashes", "frames", "shared")
+        .mapInArrow(make, EXTRACTS)
+    )
+
+
+def _rows(
+    number: int, seed: int, duration_s: float, hashes: NDArray, frames: NDArray, tempo: float
+) -> Iterator[dict]:
+    title = f"synthetic {number}"
+    sha256 = hashlib.sha256(f"{seed} {title}".encode()).hexdigest()
+    song = {"song_id": int(sha256[:16], 16) >> 1, "content_sha256": sha256}
+    yield song | {"hashes": hashes, "frames": frames}
+    yield song | {
+        "title": title,
+        "duration_s": duration_s * tempo,
+        "codec": "synthetic",
+        "n_fingerprints": len(hashes),
+    }

@@ -1,0 +1,120 @@
+"""What a command and all its children use: wall and CPU seconds, memory (Linux only).
+
+A helper process stands between the benchmark and the command.  It adopts what the command
+leaves behind (Spark's JVM outlives the Python process that started it), so the kernel's own
+account of CPU time, which a parent gets when it waits, covers every process exactly once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SAMPLE_S = 0.25
+_SET_CHILD_SUBREAPER = 36  # of prctl
+
+
+def measured(
+    command: list[str], *, env: dict[str, str], limit_s: float, folder: Path, min_free_gb: float
+) -> dict:
+    """Run a command, and stop it when it takes too long or fills the disk.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the command spills: on this disk `min_free_gb` must stay free.
+
+    Returns
+    -------
+    dict
+        wall_s, cpu_s, peak_gb with its parts peak_java_gb and peak_python_gb, spill_gb (what
+        the disk lost at most meanwhile), and stopped: why the command did not end well, or "".
+    """
+    with tempfile.NamedTemporaryFile(suffix=".json") as result:
+        watch = [sys.executable, __file__, result.name, str(limit_s), str(folder)]
+        subprocess.run([*watch, str(min_free_gb), *command], env=env, check=True)
+        return json.loads(Path(result.name).read_text())
+
+
+def _watch(result: str, limit_s: str, folder: str, min_free_gb: str, *command: str) -> None:
+    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    free_gb = shutil.disk_usage(folder).free / 1e9
+    usage = dict.fromkeys(["wall_s", "cpu_s", "peak_gb", "peak_java_gb", "peak_python_gb"], 0.0)
+    usage |= {"spill_gb": 0.0, "stopped": ""}
+    start_s = time.monotonic()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        while True:
+            try:
+                pid, status, spent = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:  # all have ended
+                break
+            if pid:
+                usage["cpu_s"] += spent.ru_utime + spent.ru_stime
+                if pid == child.pid:
+                    usage["wall_s"] = time.monotonic() - start_s
+                    if status and not usage["stopped"]:
+                        usage["stopped"] = f"failed with status {os.waitstatus_to_exitcode(status)}"
+                continue
+            memory = _memory_gb(child.pid)
+            if sum(memory.values()) > usage["peak_gb"]:
+                usage["peak_gb"] = sum(memory.values())
+                usage |= {f"peak_{kind}_gb": gb for kind, gb in memory.items()}
+            left_gb = shutil.disk_usage(folder).free / 1e9
+            usage["spill_gb"] = max(usage["spill_gb"], free_gb - left_gb)
+            if time.monotonic() - start_s > float(limit_s):
+                usage["stopped"] = f"stopped after {limit_s} s"
+            elif left_gb < float(min_free_gb):
+                usage["stopped"] = f"stopped with {left_gb:.0f} GB of disk left"
+            if usage["stopped"]:
+                _kill(child.pid)
+            time.sleep(SAMPLE_S)
+    finally:
+        _kill(child.pid)  # when interrupted; else nobody is left
+    Path(result).write_text(json.dumps(usage))
+
+
+def _kill(leader: int) -> None:
+    for pid in _session(leader):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _session(leader: int) -> list[int]:
+    """Processes of a session that are alive."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            # The name, in brackets, may hold anything; after it come state, parent, group, session.
+            state, _, _, session = (place / "stat").read_text().rpartition(") ")[2].split()[:4]
+        except OSError:  # ended meanwhile
+            continue
+        if int(session) == leader and state != "Z":
+            found.append(int(place.name))
+    return found
+
+
+def _memory_gb(leader: int) -> dict[str, float]:
+    """Resident memory of a session; pages that forked workers share count in each."""
+    memory = {"java": 0.0, "python": 0.0}
+    for pid in _session(leader):
+        try:
+            kind = "java" if Path(f"/proc/{pid}/comm").read_text() == "java\n" else "python"
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        except OSError:
+            continue
+        memory[kind] += pages * os.sysconf("SC_PAGE_SIZE") / 1e9
+    return memory
+
+
+if __name__ == "__main__":
+    _watch(*sys.argv[1:])
