@@ -154,7 +154,7 @@ def _segment_text(
     yield "  offsets     hashes by place in the song, drift taken out; * is the answer"
     yield from _histogram(hits[hits["song_id"] == answer.song_id], answer)
     yield "  strongest   clip s  song s  weight  triangle"
-    for hit in right.nlargest(N_SHOWN, "weight").itertuples():
+    for hit in right.drop_duplicates("hash").nlargest(N_SHOWN, "weight").itertuples():
         yield (
             f"            {hit.clip_s:8.2f}{hit.song_s:8.2f}{hit.weight:8.1f}  {describe(hit.hash)}"
         )

@@ -32,6 +32,7 @@ MIN_CLIP_S = 0.5  # less holds no triangle worth a vote
 SAMPLE_FROM_ROWS = 5_000_000
 # A rescaled query finds enough on a single grid: half of the evidence for a quarter of the cost.
 SECOND_PASS_GRIDS = 1
+SECOND_PASS_HITS = 2  # times those that the first pass may have
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,12 @@ def search(
     windows = extracts.filter("window IS NOT NULL").select(
         "path", "window", "start_s", "end_s", window_id()
     )
-    lines = match(extracts, index, config, n_listed=n_listed).persist()
+    lines = match(
+        extracts,
+        index,
+        max_hits_per_window=config.identify.max_hits_per_window,
+        n_listed=n_listed,
+    ).persist()
 
     is_sure = F.col("score") >= sure_score(config.identify.false_accept_rate)
     unsure = windows.join(lines.filter(is_sure), "window_id", "left_anti").persist()
@@ -119,7 +125,12 @@ def search(
             fingerprint=fingerprint,
         )
         plain = extracts.join(unsure.select("path", "window"), ["path", "window"], "left_semi")
-        second = match(plain.unionByName(rescaled), index, config, n_listed=n_listed)
+        second = match(
+            plain.unionByName(rescaled),
+            index,
+            max_hits_per_window=SECOND_PASS_HITS * config.identify.max_hits_per_window,
+            n_listed=n_listed,
+        )
         lines = lines.join(unsure, "window_id", "left_anti").unionByName(second)
 
     found = lines.transform(
@@ -131,19 +142,23 @@ def search(
     return closing.join(found, "path", "left")
 
 
-def match(extracts: DataFrame, index: Index, config: Config, *, n_listed: int) -> DataFrame:
+def match(
+    extracts: DataFrame, index: Index, *, max_hits_per_window: int, n_listed: int
+) -> DataFrame:
     """Look up what clips hold; the plan follows from counts.
 
     Parameters
     ----------
     extracts : DataFrame [schemas.CLIP_EXTRACTS]
+    max_hits_per_window : int
+        What the join may give for a window, all variants together, on the average.
 
     Returns
     -------
     DataFrame [schemas.LINES]
     """
-    n_hashes, n_parts = extracts.agg(
-        F.coalesce(F.sum(F.size("hashes")), F.lit(0)), F.count("hashes")
+    n_hashes, n_windows = extracts.agg(
+        F.coalesce(F.sum(F.size("hashes")), F.lit(0)), F.count_distinct("path", "window")
     ).first()
     hashes = extracts.transform(clip_hashes, prefix_bits=index.prefix_bits)
     return match_windows(
@@ -152,7 +167,7 @@ def match(extracts: DataFrame, index: Index, config: Config, *, n_listed: int) -
         songs=index.songs,
         n_index_frames=index.n_frames,
         max_rows_per_hash=_max_rows_per_hash(
-            hashes, index, max_hits=n_parts * config.identify.max_hits_per_window
+            hashes, index, max_hits=n_windows * max_hits_per_window
         ),
         broadcast=choose_plan(n_clip_hashes=n_hashes, n_fingerprints=index.n_fingerprints),
         n_listed=n_listed,

@@ -6,11 +6,18 @@ import io
 import struct
 
 import numpy as np
+import pandas as pd
 from matplotlib.collections import LineCollection, PolyCollection
 
 from sonic_lib.fingerprint.landmarks import FRAME, find_landmarks
 from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ, FingerprintParams
-from sonic_lib.report.plots import constellation, offset_histogram
+from sonic_lib.report.plots import (
+    calibration_curve,
+    constellation,
+    explanation,
+    offset_histogram,
+    robustness_bars,
+)
 
 PARAMS = FingerprintParams()
 NONE = (np.zeros(0), np.zeros(0, int))
@@ -82,3 +89,53 @@ def test_a_song_without_votes_leaves_its_half_empty():
     )
     assert not figure.axes[1].texts
     assert png_size(figure)[0] == 1200
+
+
+def test_an_explanation_has_a_row_a_song_and_its_line():
+    answers = pd.DataFrame(
+        {
+            "rank": [1, 2],
+            "song_id": [7, 8],
+            "title": ["The answer", "$other$"],
+            "clip_start_s": 0.0,
+            "clip_end_s": 5.0,
+            "offset_s": [40.0, 10.0],
+            "speed": [1.1, 1.0],
+        }
+    )
+    clip_s = np.linspace(0, 5, 20)
+    hits = pd.DataFrame({"song_id": 7, "clip_s": clip_s, "song_s": 40 + 1.1 * clip_s})
+    figure = explanation(hits, answers, title="clip.wav")
+    places, offsets = figure.axes[0], figure.axes[1]
+    assert len(figure.axes) == 4
+    np.testing.assert_allclose(places.lines[0].get_xydata(), [[0, 40], [5, 45.5]])
+    assert len(places.collections[0].get_offsets()) == 20
+    (votes,) = (c for c in offsets.collections if isinstance(c, LineCollection))
+    heights = [segment[1][1] for segment in votes.get_segments()]
+    assert max(heights) == 20  # the drift is taken out
+    assert png_size(figure)[0] == 1200
+
+
+def test_robustness_has_a_bar_for_every_condition_and_length():
+    table = pd.DataFrame(
+        {
+            "condition": ["clean", "clean", "noise"],
+            "length_s": [5.0, 10.0, 5.0],
+            "top1": [100.0, 90.0, 80.0],
+            "accepted": [95.0, 85.0, 40.0],
+        }
+    )
+    axes = robustness_bars(table, title="Found").axes[0]
+    assert sorted(bar.get_width() for bar in axes.patches) == [0, 0, 40, 80, 85, 90, 95, 100]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["noise", "clean"]
+
+
+def test_calibration_shows_zero_although_rates_are_logarithmic():
+    curve = pd.DataFrame(
+        {"asked": [0.1, 0.001], "observed": [0.08, 0.0], "low": [0.05, 0], "high": [0.1, 0.01]}
+    ).assign(n=100)
+    figure = calibration_curve(curve, title="False accepts")
+    _, observed = figure.axes[0].lines
+    assert observed.get_ydata().tolist() == [0.08, 0.0]
+    assert figure.axes[0].get_ylim()[0] == 0
+    assert png_size(figure)[0] > 500
