@@ -55,28 +55,36 @@ def find_segments(
     if lines["window"].max() == 0:
         return _single(lines, duration_s, false_accept_rate, n_listed)
     n_windows = int(lines["window"].max()) + 1
-    found = []
+    by_song = dict(list(lines.groupby("song_id")))
+    accepted, best = [], None
     claimed: set[int] = set()
     seeds = lines[(lines["rank"] == 1) & (lines["line"] == 0)]
     for seed in seeds.sort_values(["score", "evidence"], ascending=False).itertuples():
         if seed.window in claimed:
             continue
-        members = _grow(seed, lines[lines["song_id"] == seed.song_id])
+        members = _grow(seed, by_song[seed.song_id])
         p_value = _p_value(members, n_windows)
-        if found and p_value > false_accept_rate:
+        is_accepted = p_value <= false_accept_rate
+        if not is_accepted and best is not None:
             continue
-        claimed.update(members["window"])
-        segment = _measured(members, p_value, accepted=p_value <= false_accept_rate)
         others = lines[(lines["window"] == seed.window) & (lines["line"] == 0)]
-        found.append((segment, others[others["song_id"] != seed.song_id]))
-    if not found[0][0]["accepted"]:
+        found = (
+            _measured(members, p_value, accepted=is_accepted),
+            others[others["song_id"] != seed.song_id],
+        )
+        if is_accepted:
+            claimed.update(members["window"])
+            accepted.append(found)
+        else:
+            best = found
+    if not accepted:
         # Where it is not accepted, its extent says nothing.
-        segment = found[0][0]
+        segment = best[0]
         segment["offset_s"] -= segment["speed"] * segment["clip_start_s"]
         segment |= {"clip_start_s": 0.0, "clip_end_s": duration_s}
-        found = found[:1]
     rows = []
-    for segment, others in sorted(found, key=lambda pair: pair[0]["clip_start_s"]):
+    by_time = sorted(accepted or [best], key=lambda pair: pair[0]["clip_start_s"])
+    for segment, others in by_time:
         rows.append(segment)
         for rank, other in enumerate(others.sort_values("rank").head(n_listed - 1).itertuples()):
             start_s = segment["clip_start_s"] - 0.5 * (other.start_s + other.end_s)
