@@ -35,6 +35,10 @@ def _either(rng: np.random.Generator, share: float) -> float:
     return (1 + share) ** rng.choice([-1, 1])
 
 
+def _pitched(x: NDArray, rng: np.random.Generator, *, semitones: int) -> NDArray:
+    return damage.change_pitch(x, factor=_either(rng, 2 ** (semitones / 12) - 1), **_RATE)
+
+
 # Each takes the samples of a passage at 12 kHz and a generator.
 CONDITIONS: dict[str, Callable[[NDArray, np.random.Generator], NDArray]] = {
     "clean": lambda x, rng: x,
@@ -49,14 +53,15 @@ CONDITIONS: dict[str, Callable[[NDArray, np.random.Generator], NDArray]] = {
     "speed 2 %": lambda x, rng: damage.change_speed(x, factor=_either(rng, 0.02)),
     "speed 5 %": lambda x, rng: damage.change_speed(x, factor=_either(rng, 0.05)),
     "speed 10 %": lambda x, rng: damage.change_speed(x, factor=_either(rng, 0.10)),
+    "speed 20 %": lambda x, rng: damage.change_speed(x, factor=_either(rng, 0.20)),
     "tempo 5 %": lambda x, rng: damage.change_tempo(x, factor=_either(rng, 0.05), **_RATE),
     "tempo 10 %": lambda x, rng: damage.change_tempo(x, factor=_either(rng, 0.10), **_RATE),
-    "pitch 1/12": lambda x, rng: damage.change_pitch(
-        x, factor=_either(rng, 2 ** (1 / 12) - 1), **_RATE
-    ),
+    "tempo 20 %": lambda x, rng: damage.change_tempo(x, factor=_either(rng, 0.20), **_RATE),
+    "1 semitone": lambda x, rng: _pitched(x, rng, semitones=1),
+    "2 semitones": lambda x, rng: _pitched(x, rng, semitones=2),
 }
 # Room for the fastest condition to leave enough of the passage.
-_SPARE = 1.15
+_SPARE = 1.25
 ASKED = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
 MAX_OFFSET_ERROR_S = 0.1
 
