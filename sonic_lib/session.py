@@ -41,6 +41,8 @@ SHARED_CONF = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.parquet.compression.codec": "zstd",
+    # A staged song is one row of 20,000 hashes; in vectors of 4,096 rows it would fill the memory.
+    "spark.sql.parquet.enableNestedColumnVectorizedReader": "false",
     "spark.executorEnv.OMP_NUM_THREADS": "1",
     "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
     "spark.executorEnv.NUMBA_NUM_THREADS": "1",
