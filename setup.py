@@ -31,7 +31,7 @@ setup(
         "pandas>=2.2,<3",  # Spark 4.2 does not support pandas 3
         "pyarrow>=18,<24",  # the newest that Spark 4.2 was tested with
         "numpy>=1.26,<2.5",
-        "scipy>=1.11,<2",
+        "scipy>=1.12,<2",
         "numba>=0.60,<1",
         "soundfile>=0.13,<1",
         "soxr>=0.5,<2",
