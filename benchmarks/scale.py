@@ -44,7 +44,7 @@ from corpus import read_list, same_songs
 from identify import link_references
 from pyspark.sql import functions as F
 from scale_report import growth_text, runs_text
-from usage import measured
+from usage import measured, spark_counts
 
 import sonic_lib
 from sonic_lib import tables
@@ -334,46 +334,6 @@ def read_once(warehouse: Path) -> None:
         with open(path, "rb", buffering=0) as file:
             while file.read(1 << 24):
                 pass
-
-
-def spark_counts(events: Path) -> dict[str, float]:
-    """Sum what the tasks of a session reported, and the sizes of the files that it scanned.
-
-    The bytes read that tasks report are no use: they leave out Parquet's vectored reads of local
-    files, and count blocks of cached frames.
-    """
-    counts = Counter(read_bytes=0, shuffle_bytes=0, shuffle_rows=0, spilled_bytes=0, task_cpu_s=0)
-    scanned: set[int] = set()  # accumulators
-    updates: Counter[int] = Counter()
-    for path in events.iterdir():
-        with open(path, encoding="utf-8") as lines:
-            for line in lines:
-                if '"SparkListenerTaskEnd"' in line:
-                    counts.update(_task_counts(json.loads(line).get("Task Metrics")))
-                elif '"sparkPlanInfo"' in line:
-                    scanned |= _scan_sizes(json.loads(line)["sparkPlanInfo"])
-                elif "SparkListenerDriverAccumUpdates" in line:
-                    updates.update(dict(json.loads(line)["accumUpdates"]))
-    counts["read_bytes"] = sum(updates[accumulator] for accumulator in scanned)
-    return dict(counts)
-
-
-def _task_counts(metrics: dict | None) -> dict[str, float]:
-    if not metrics:  # of a task that was killed
-        return {}
-    written = metrics["Shuffle Write Metrics"]
-    return {
-        "shuffle_bytes": written["Shuffle Bytes Written"],
-        "shuffle_rows": written["Shuffle Records Written"],
-        "spilled_bytes": metrics["Disk Bytes Spilled"],
-        "task_cpu_s": metrics["Executor CPU Time"] / 1e9,
-    }
-
-
-def _scan_sizes(plan: dict) -> set[int]:
-    """Accumulators of the sizes of files that a plan scans."""
-    own = {m["accumulatorId"] for m in plan["metrics"] if m["name"] == "size of files read"}
-    return own.union(*map(_scan_sizes, plan["children"]))
 
 
 def judged(args: argparse.Namespace, clips: set[str], matches: Path) -> dict[str, float]:

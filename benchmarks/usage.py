@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 SAMPLE_S = 0.25
@@ -43,6 +44,46 @@ def measured(
         watch = [sys.executable, __file__, result.name, str(limit_s), str(folder)]
         subprocess.run([*watch, str(min_free_gb), *command], env=env, check=True)
         return json.loads(Path(result.name).read_text())
+
+
+def spark_counts(events: Path) -> dict[str, float]:
+    """Sum what the tasks of a session reported, and the sizes of the files that it scanned.
+
+    The bytes read that tasks report are no use: they leave out Parquet's vectored reads of local
+    files, and count blocks of cached frames.
+    """
+    counts = Counter(read_bytes=0, shuffle_bytes=0, shuffle_rows=0, spilled_bytes=0, task_cpu_s=0)
+    scanned: set[int] = set()  # accumulators
+    updates: Counter[int] = Counter()
+    for path in events.iterdir():
+        with open(path, encoding="utf-8") as lines:
+            for line in lines:
+                if '"SparkListenerTaskEnd"' in line:
+                    counts.update(_task_counts(json.loads(line).get("Task Metrics")))
+                elif '"sparkPlanInfo"' in line:
+                    scanned |= _scan_sizes(json.loads(line)["sparkPlanInfo"])
+                elif "SparkListenerDriverAccumUpdates" in line:
+                    updates.update(dict(json.loads(line)["accumUpdates"]))
+    counts["read_bytes"] = sum(updates[accumulator] for accumulator in scanned)
+    return dict(counts)
+
+
+def _task_counts(metrics: dict | None) -> dict[str, float]:
+    if not metrics:  # of a task that was killed
+        return {}
+    written = metrics["Shuffle Write Metrics"]
+    return {
+        "shuffle_bytes": written["Shuffle Bytes Written"],
+        "shuffle_rows": written["Shuffle Records Written"],
+        "spilled_bytes": metrics["Disk Bytes Spilled"],
+        "task_cpu_s": metrics["Executor CPU Time"] / 1e9,
+    }
+
+
+def _scan_sizes(plan: dict) -> set[int]:
+    """Accumulators of the sizes of files that a plan scans."""
+    own = {m["accumulatorId"] for m in plan["metrics"] if m["name"] == "size of files read"}
+    return own.union(*map(_scan_sizes, plan["children"]))
 
 
 def _watch(result: str, limit_s: str, folder: str, min_free_gb: str, *command: str) -> None:

@@ -14,10 +14,13 @@ might have begun a false one.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 from scipy.stats import gamma
 
+from sonic_lib.fingerprint.stream import MAX_SINGLE_S, WINDOW_HOP_S
 from sonic_lib.matching.decide import TAIL, p_values
 
 MAX_OFFSET_ERROR_S = 0.35  # between what neighbouring windows say of the song's place
@@ -52,9 +55,9 @@ def find_segments(
         COLUMNS.  Accepted segments in the order of time; if there are none, the best
         candidate for the whole clip, not accepted.
     """
-    if lines["window"].max() == 0:
+    if duration_s <= MAX_SINGLE_S:
         return _single(lines, duration_s, false_accept_rate, n_listed)
-    n_windows = int(lines["window"].max()) + 1
+    n_windows = math.ceil(duration_s / WINDOW_HOP_S) - 1
     by_song = dict(list(lines.groupby("song_id")))
     accepted, best = [], None
     claimed: set[int] = set()

@@ -42,16 +42,23 @@ def place(number, *, start_s=0.0, speed=1.0):
 
 
 def test_a_short_clip_is_one_segment():
-    (row,) = found([window(0, (4, 50.0, 33.0), (5, 0.0, 9.0), length_s=6.0)]).itertuples()
-    assert (row.clip_start_s, row.clip_end_s, row.song_id, row.accepted) == (0, 60.0, 4, True)
+    rows = [window(0, (4, 50.0, 33.0), (5, 0.0, 9.0), length_s=6.0)]
+    (row,) = found(rows, duration_s=6.0).itertuples()
+    assert (row.clip_start_s, row.clip_end_s, row.song_id, row.accepted) == (0, 6.0, 4, True)
     assert row.offset_s == pytest.approx(30.0)
     assert row.p_value == pytest.approx(p_values(np.array([50.0]))[0])
 
 
 def test_candidates_of_a_short_clip_come_ranked():
-    rows = found([window(0, (4, 50.0, 33.0), (5, 0.0, 9.0), (6, 0.0, 9.0))], n_listed=2)
+    lines = [window(0, (4, 50.0, 33.0), (5, 0.0, 9.0), (6, 0.0, 9.0))]
+    rows = found(lines, duration_s=10.0, n_listed=2)
     assert rows["song_id"].tolist() == [4, 5]
     assert rows["accepted"].tolist() == [True, False]
+
+
+def test_a_song_in_the_first_window_alone_does_not_fill_the_recording():
+    (row,) = found([window(0, (4, 50.0, 33.0))]).itertuples()
+    assert (row.clip_start_s, row.clip_end_s) == pytest.approx((0.5, 9.5))
 
 
 def test_windows_on_one_line_are_one_segment():
