@@ -80,7 +80,7 @@ def test_empty_file_leaves_the_defaults(config_file, text):
         (["fingerprint.max_hz=6000"], ["fingerprint.max_hz", "5900"]),
         (["fingerprint.prefix_bits=13"], ["fingerprint.prefix_bits", "12"]),
         (["identify.false_accept_rate=1"], ["identify.false_accept_rate", "less than 1"]),
-        (["identify.max_rows_per_hash=0"], ["identify.max_rows_per_hash"]),
+        (["identify.max_hits_per_window=0"], ["identify.max_hits_per_window"]),
     ],
 )
 def test_bad_settings_are_refused_by_name(overrides, words):
