@@ -141,7 +141,98 @@ RUNS = Table(
     ),
 )
 
-TABLES = (SONGS, SONG_FILES, FINGERPRINTS, MATCHES, RUNS)
+# ---- models ----
+
+FEATURES = Table(
+    "features",
+    "One row a song, or a row of a feature table, with its descriptors by name.",
+    StructType(
+        [
+            _column("source", StringType(), "audio, or the feature table's name; the partition"),
+            _column("song_id", LongType(), "Key within the source; of audio the one in songs"),
+            _column("source_key", StringType(), "Path of the audio, or the row's id in its table"),
+            _column(
+                "numbers",
+                MapType(StringType(), DoubleType()),
+                "Descriptors by name; their units are in docs/features.md",
+            ),
+            _column("texts", MapType(StringType(), StringType()), "Title, artist, genre, dates …"),
+            _column("feature_version", IntegerType(), "Version of the descriptors; of CSV rows 0"),
+            _column("run_id", StringType(), "Run that computed it"),
+            _column("computed_at", TimestampType(), "When it was computed (UTC)"),
+        ]
+    ),
+    ("source",),
+)
+
+FEATURE_FILES = Table(
+    "feature_files",
+    "One row a path seen by a features run, also of files that were rejected.",
+    SONG_FILES.schema,
+)
+
+FEATURE_REJECTS = Table(
+    "feature_rejects",
+    "One row a row of a feature table that could not be used.",
+    StructType(
+        [
+            _column("source", StringType(), "The feature table's name; the partition"),
+            _column("record", StringType(), "The row as it was given"),
+            _column("error", StringType(), "Why it was set aside"),
+            _column("run_id", StringType(), "Run that read it"),
+            _column("rejected_at", TimestampType(), "When it was read (UTC)"),
+        ]
+    ),
+    ("source",),
+)
+
+PREDICTIONS = Table(
+    "predictions",
+    "One row a song and model: what the champion says of it, and how surely.",
+    StructType(
+        [
+            _column("model", StringType(), "genre or popularity; the partition"),
+            _column("model_version", StringType(), "Version of the champion that said it"),
+            _column("source", StringType(), "As in features"),
+            _column("song_id", LongType(), "As in features"),
+            _column("source_key", StringType(), "As in features"),
+            _column("genre", StringType(), "The likeliest genre"),
+            _column("genre_probability", DoubleType(), "Its probability by the model"),
+            _column(
+                "genre_set",
+                ArrayType(StringType()),
+                "Holds the true genre with the stated confidence; the likeliest first",
+            ),
+            _column("popularity", DoubleType(), "Expected popularity (0-100 in Spotify tables)"),
+            _column("popularity_low", DoubleType(), "Lower end of the interval"),
+            _column("popularity_high", DoubleType(), "Upper end of the interval"),
+            _column("confidence", DoubleType(), "Share of sets or intervals that hold the truth"),
+            _column("run_id", StringType(), "Run that predicted it"),
+            _column("predicted_at", TimestampType(), "When it was predicted (UTC)"),
+        ]
+    ),
+    ("model",),
+)
+
+RECOMMENDATIONS = Table(
+    "recommendations",
+    "One row a song and rank: the songs most like it.",
+    StructType(
+        [
+            _column("source", StringType(), "As in features; the partition"),
+            _column("song_id", LongType(), "The song"),
+            _column("rank", IntegerType(), "1 for the most alike"),
+            _column("recommended_song_id", LongType(), "A song like it, of the same source"),
+            _column("similarity", DoubleType(), "Cosine of their standardised features, -1 to 1"),
+            _column("model_version", StringType(), "Version of the model that found it"),
+        ]
+    ),
+    ("source",),
+)
+
+INDEX_TABLES = (SONGS, SONG_FILES, FINGERPRINTS, MATCHES, RUNS)
+MODEL_TABLES = (FEATURES, FEATURE_FILES, FEATURE_REJECTS, PREDICTIONS, RECOMMENDATIONS, RUNS)
+TABLES = tuple(dict.fromkeys(INDEX_TABLES + MODEL_TABLES))
 
 # ---- frames between stages; never stored beyond a run ----
 

@@ -14,7 +14,14 @@ from pyspark.sql import functions as F
 
 from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FingerprintParams
-from sonic_lib.schemas import DATABASE, FINGERPRINTS, TABLES, Table
+from sonic_lib.schemas import (
+    DATABASE,
+    FINGERPRINTS,
+    INDEX_TABLES,
+    MODEL_TABLES,
+    TABLES,
+    Table,
+)
 
 _PARAMS_PROPERTY = "sonic.fingerprint.params"
 _PREFIX_PROPERTY = "sonic.fingerprint.prefix_bits"
@@ -38,32 +45,23 @@ def exists(spark: SparkSession, warehouse: str, table: Table) -> bool:
 def create(
     spark: SparkSession, warehouse: str, *, params: FingerprintParams, prefix_bits: int
 ) -> None:
-    """Make the tables that are not there yet.
+    """Make the tables of an index that are not there yet.
 
     Raises
     ------
     TableError
         If the fingerprints that are there were made with other parameters.
     """
-    for table in TABLES:
-        if exists(spark, warehouse, table):
-            continue
-        _remove_empty_log(spark, location(warehouse, table))
-        builder = (
-            DeltaTable.createIfNotExists(spark)
-            .location(location(warehouse, table))
-            .comment(table.comment)
-            .partitionedBy(*table.partitioned_by)
-        )
-        for field in table.schema:
-            builder = builder.addColumn(
-                field.name, field.dataType, comment=field.metadata["comment"]
-            )
-        if table is FINGERPRINTS:
-            builder = builder.property(_PARAMS_PROPERTY, params.to_json())
-            builder = builder.property(_PREFIX_PROPERTY, str(prefix_bits))
-        builder.execute()
+    properties = {_PARAMS_PROPERTY: params.to_json(), _PREFIX_PROPERTY: str(prefix_bits)}
+    for table in INDEX_TABLES:
+        _create(spark, warehouse, table, properties if table is FINGERPRINTS else {})
     check_params(spark, warehouse, params=params)
+
+
+def create_for_models(spark: SparkSession, warehouse: str) -> None:
+    """Make the tables of features and models that are not there yet."""
+    for table in MODEL_TABLES:
+        _create(spark, warehouse, table, {})
 
 
 def check_params(spark: SparkSession, warehouse: str, *, params: FingerprintParams) -> None:
@@ -88,8 +86,10 @@ def prefix_bits(spark: SparkSession, warehouse: str) -> int:
     return int(_property(spark, warehouse, _PREFIX_PROPERTY))
 
 
-def read(spark: SparkSession, warehouse: str, table: Table) -> DataFrame:
-    """Read a table.
+def read(
+    spark: SparkSession, warehouse: str, table: Table, *, version: int | None = None
+) -> DataFrame:
+    """Read a table, as it is or as it was at a version.
 
     Raises
     ------
@@ -97,17 +97,44 @@ def read(spark: SparkSession, warehouse: str, table: Table) -> DataFrame:
         If it does not exist.
     """
     if not exists(spark, warehouse, table):
+        command = "sonic index FOLDER" if table in INDEX_TABLES else "sonic features FOLDER"
         raise TableError(
             f"There is no table {table.name} in {warehouse}. Give the --warehouse that was "
-            "indexed into, or make one with `sonic index FOLDER`."
+            f"filled before, or fill one with `{command}`."
         )
-    return spark.read.format("delta").load(location(warehouse, table))
+    reader = spark.read.format("delta")
+    if version is not None:
+        reader = reader.option("versionAsOf", version)
+    return reader.load(location(warehouse, table))
+
+
+def version(spark: SparkSession, warehouse: str, table: Table) -> int:
+    """Return the number of the table's latest commit."""
+    history = DeltaTable.forPath(spark, location(warehouse, table)).history(1)
+    return history.select("version").first()[0]
 
 
 def append(rows: DataFrame, warehouse: str, table: Table) -> None:
     """Add rows; a table that an earlier version made gains the columns it lacks."""
     writer = _fit(rows, table).write.format("delta").mode("append").option("mergeSchema", "true")
     writer.save(location(warehouse, table))
+
+
+def replace(rows: DataFrame, warehouse: str, table: Table, *, where: str) -> None:
+    """Put rows in place of those that meet a condition, in one commit.
+
+    Parameters
+    ----------
+    where : str
+        SQL condition on partition columns; all new rows meet it, else Delta refuses them.
+    """
+    (
+        _fit(rows, table)
+        .write.format("delta")
+        .mode("overwrite")
+        .option("replaceWhere", where)
+        .save(location(warehouse, table))
+    )
 
 
 def upsert(rows: DataFrame, warehouse: str, table: Table, *, key: str) -> None:
@@ -164,6 +191,25 @@ def register(spark: SparkSession, warehouse: str) -> list[str]:
             spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{quoted}'")
             names.append(name)
     return names
+
+
+def _create(
+    spark: SparkSession, warehouse: str, table: Table, properties: dict[str, str]
+) -> None:
+    if exists(spark, warehouse, table):
+        return
+    _remove_empty_log(spark, location(warehouse, table))
+    builder = (
+        DeltaTable.createIfNotExists(spark)
+        .location(location(warehouse, table))
+        .comment(table.comment)
+        .partitionedBy(*table.partitioned_by)
+    )
+    for field in table.schema:
+        builder = builder.addColumn(field.name, field.dataType, comment=field.metadata["comment"])
+    for name, value in properties.items():
+        builder = builder.property(name, value)
+    builder.execute()
 
 
 def _remove_empty_log(spark: SparkSession, place: str) -> None:

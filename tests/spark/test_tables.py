@@ -12,7 +12,7 @@ from sonic_lib import runs, tables
 from sonic_lib.config import Config
 from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FingerprintParams
-from sonic_lib.schemas import FINGERPRINTS, MATCHES, RUNS, SONG_FILES, SONGS, TABLES
+from sonic_lib.schemas import FINGERPRINTS, INDEX_TABLES, MATCHES, RUNS, SONG_FILES, SONGS
 
 PARAMS = FingerprintParams()
 OTHER_PARAMS = FingerprintParams(densities_per_s=(10,))
@@ -29,7 +29,7 @@ def _made(_spark_session, tmp_path_factory) -> str:
 def made(spark, _made) -> str:
     """A warehouse whose tables are empty after each test."""
     yield _made
-    for table in TABLES:
+    for table in INDEX_TABLES:
         if not tables.read(spark, _made, table).isEmpty():
             spark.sql(f"DELETE FROM delta.`{tables.location(_made, table)}`")
 
@@ -59,7 +59,7 @@ def log(warehouse, table) -> list[Path]:
 # ---- create ----
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+@pytest.mark.parametrize("table", INDEX_TABLES, ids=lambda table: table.name)
 def test_tables_are_as_declared(spark, made, table):
     stored = tables.read(spark, made, table)
     assert [(f.name, f.dataType) for f in stored.schema] == [
@@ -77,9 +77,9 @@ def test_tables_are_as_declared(spark, made, table):
 
 
 def test_making_tables_again_changes_nothing(spark, made):
-    before = [log(made, table) for table in TABLES]
+    before = [log(made, table) for table in INDEX_TABLES]
     tables.create(spark, made, params=PARAMS, prefix_bits=6)
-    assert [log(made, table) for table in TABLES] == before
+    assert [log(made, table) for table in INDEX_TABLES] == before
     assert tables.prefix_bits(spark, made) == 4
 
 
@@ -87,7 +87,7 @@ def test_a_table_that_is_missing_is_made(spark, warehouse):
     place = tables.location(warehouse, SONGS)
     spark.range(3).write.format("delta").save(place)
     tables.create(spark, warehouse, params=PARAMS, prefix_bits=2)
-    assert all(tables.exists(spark, warehouse, table) for table in TABLES)
+    assert all(tables.exists(spark, warehouse, table) for table in INDEX_TABLES)
     assert tables.read(spark, warehouse, SONGS).count() == 3
     assert tables.prefix_bits(spark, warehouse) == 2
 
@@ -96,7 +96,7 @@ def test_a_run_killed_while_it_made_a_table_does_no_harm(spark, warehouse):
     for table in (SONGS, FINGERPRINTS):
         Path(tables.location(warehouse, table), "_delta_log", "_staged_commits").mkdir(parents=True)
     tables.create(spark, warehouse, params=PARAMS, prefix_bits=4)
-    assert all(tables.read(spark, warehouse, table).isEmpty() for table in TABLES)
+    assert all(tables.read(spark, warehouse, table).isEmpty() for table in INDEX_TABLES)
     tables.check_params(spark, warehouse, params=PARAMS)
 
 
@@ -210,7 +210,7 @@ def test_compacting_keeps_rows_and_leaves_few_files(spark, made, rows_of):
 def test_registering_again_and_elsewhere(spark, made, rows_of, warehouse):
     tables.append(rows_of(SONGS, full(SONGS, song_id=1, title="here")), made, SONGS)
     for _ in range(2):
-        assert tables.register(spark, made) == [f"sonic.{table.name}" for table in TABLES]
+        assert tables.register(spark, made) == [f"sonic.{table.name}" for table in INDEX_TABLES]
         assert spark.sql("SELECT title FROM sonic.songs").collect() == [("here",)]
     tables.create(spark, warehouse, params=PARAMS, prefix_bits=4)
     tables.register(spark, warehouse)
