@@ -23,16 +23,25 @@ from sonic_lib.matching.candidates import (
     rare_fingerprints,
 )
 from sonic_lib.matching.decide import sure_score
-from sonic_lib.matching.frame import clip_hashes, match_windows, segments, window_id
+from sonic_lib.matching.frame import (
+    clip_hashes,
+    match_windows,
+    segments,
+    thin_windows,
+    window_id,
+)
 from sonic_lib.progress import progress
 from sonic_lib.schemas import FINGERPRINTS, SONGS
 
 MIN_CLIP_S = 0.5  # less holds no triangle worth a vote
-# A larger index is sampled before the join, to see what the join would cost.
-SAMPLE_FROM_ROWS = 5_000_000
+# The chance that a hash of a clip is that of a row of the table, a little above what music has:
+# a join that may be too large by it is measured on a sample before.
+HITS_PER_PAIR = 1e-5
 # A rescaled query finds enough on a single grid: half of the evidence for a quarter of the cost.
 SECOND_PASS_GRIDS = 1
 SECOND_PASS_HITS = 2  # times those that the first pass may have
+MIN_HITS = 5_000_000  # what a batch of any size may have: less than reading a large table costs
+WINDOWS_PER_TASK = 240  # of a long recording, 20 minutes: a task decodes what comes before, too
 
 
 @dataclass(frozen=True)
@@ -113,9 +122,15 @@ def search(
     ).persist()
 
     is_sure = F.col("score") >= sure_score(config.identify.false_accept_rate)
-    unsure = windows.join(lines.filter(is_sure), "window_id", "left_anti").persist()
+    unsure = (
+        windows.transform(thin_windows)
+        .join(lines.filter(is_sure), "window_id", "left_anti")
+        .persist()
+    )
     if not unsure.isEmpty():
-        again = unsure.groupBy("path").agg(F.collect_list("window").alias("windows"))
+        again = unsure.groupBy(
+            "path", F.floor(F.col("window") / WINDOWS_PER_TASK).alias("part")
+        ).agg(F.collect_list("window").alias("windows"))
         rescaled = extract_clips(
             again.join(clips, "path"),
             config,
@@ -167,7 +182,10 @@ def match(
         songs=index.songs,
         n_index_frames=index.n_frames,
         max_rows_per_hash=_max_rows_per_hash(
-            hashes, index, max_hits=n_windows * max_hits_per_window
+            hashes,
+            index,
+            n_hashes=n_hashes,
+            max_hits=max(MIN_HITS, n_windows * max_hits_per_window),
         ),
         broadcast=choose_plan(n_clip_hashes=n_hashes, n_fingerprints=index.n_fingerprints),
         n_listed=n_listed,
@@ -185,8 +203,8 @@ def hits_of(hashes: DataFrame, index: Index) -> DataFrame:
     ).transform(find_hits, clip_hashes=hashes, n_index_frames=index.n_frames, broadcast="clips")
 
 
-def _max_rows_per_hash(hashes: DataFrame, index: Index, *, max_hits: int) -> int:
-    if index.n_fingerprints < SAMPLE_FROM_ROWS:
+def _max_rows_per_hash(hashes: DataFrame, index: Index, *, n_hashes: int, max_hits: int) -> int:
+    if HITS_PER_PAIR * n_hashes * index.n_fingerprints <= max_hits:
         return MAX_ROWS_PER_HASH
     sample = index.fingerprints.filter("hash_prefix = 0").transform(
         hits_by_frequency, clip_hashes=hashes.filter("hash_prefix = 0"), songs=index.songs
@@ -226,7 +244,7 @@ def extract_clips(
     n_tasks = max(4 * context.defaultParallelism, int(n_bytes / (config.index.task_mb * 1e6)))
     n_done = context.accumulator(0)
     extracts = (
-        clips.repartition(n_tasks, "path")
+        clips.repartition(n_tasks, *[c for c in ("path", "part") if c in clips.columns])
         .transform(
             fingerprint,
             params=config.fingerprint.params(),

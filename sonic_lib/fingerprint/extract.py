@@ -5,7 +5,7 @@ I/O, without Spark: whatever goes wrong with a file becomes a row that says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,7 @@ def clip_rows(
     min_duration_s: float,
     variants: Sequence[int],
     n_grids: int,
-    windows: Container[int] | None = None,
+    windows: Collection[int] | None = None,
 ) -> Iterator[dict]:
     """Give what to look up for a clip.
 

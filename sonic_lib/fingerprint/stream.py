@@ -8,7 +8,7 @@ stretch are the very ones that the uncut recording would give.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -100,7 +100,7 @@ def stream_windows(
     params: FingerprintParams,
     variants: Sequence[int] = (0,),
     n_grids: int = 4,
-    windows: Container[int] | None = None,
+    windows: Collection[int] | None = None,
     core_frames: int = QUERY_CORE_FRAMES,
 ) -> Iterator[WindowHashes]:
     """Hash a recording that arrives in blocks, to look it up window by window.
@@ -118,23 +118,27 @@ def stream_windows(
     n_grids : int in 1..4
         A clip's frames lie anywhere between its song's frames, so it is analysed on several
         frame grids; more find more of what is damaged.
-    windows : container of int, optional
+    windows : collection of int, not empty, optional
         Only these windows.
     """
+    last = np.inf if windows is None else max(windows)
     for samples, start, core_start, core_end in _stretches(blocks, core_frames):
         is_last = core_end == np.inf
-        grids = [_landmarks(samples, start, k / n_grids, params) for k in range(n_grids)]
         end_s = start * FRAME_S + samples.size / SAMPLE_RATE_HZ if is_last else np.inf
-        for window, start_s, stop_s in _windows_in(core_start, core_end, end_s):
-            if windows is not None and window not in windows:
-                continue
+        found = list(_windows_in(core_start, core_end, end_s))
+        wanted = [part for part in found if windows is None or part[0] in windows]
+        shifts = [k / n_grids for k in range(n_grids)] if wanted else []
+        grids = [_landmarks(samples, start, shift, params) for shift in shifts]
+        for window, start_s, stop_s in wanted:
             middle_frame = 0.5 * (start_s + stop_s) / FRAME_S
             parts = [_between(grid, start_s, stop_s, middle_frame) for grid in grids]
             for variant in variants:
                 rescaled = (rescale(part, variant=VARIANTS[variant]) for part in parts)
-                found = [query_hashes(part, params=params) for part in rescaled]
-                hashes = distinct(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+                hashed = [query_hashes(part, params=params) for part in rescaled]
+                hashes = distinct(*(np.concatenate(arrays) for arrays in zip(*hashed, strict=True)))
                 yield WindowHashes(window, start_s, stop_s, variant, *hashes)
+        if found and found[-1][0] >= last:
+            return
 
 
 def _landmarks(samples: NDArray, start: int, shift: float, params: FingerprintParams) -> NDArray:

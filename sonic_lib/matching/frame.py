@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
@@ -28,6 +28,22 @@ N_LINED, N_LINES = 3, 4
 def window_id() -> Column:
     """Column: a number for a window of a clip, far narrower than the clip's path."""
     return F.xxhash64("path", "window").alias("window_id")
+
+
+def thin_windows(windows: DataFrame) -> DataFrame:
+    """Leave out every other window; those that overlapped it by half still cover the clip.
+
+    Parameters
+    ----------
+    windows : DataFrame with path, window
+        All windows of every clip.
+    """
+    last = F.max("window").over(Window.partitionBy("path"))
+    return (
+        windows.withColumn("last", last)
+        .filter((F.col("window") % 2 == 0) | (F.col("window") == F.col("last")))
+        .drop("last")
+    )
 
 
 def clip_hashes(extracts: DataFrame, *, prefix_bits: int, keep_hash: bool = False) -> DataFrame:

@@ -18,7 +18,7 @@ from sonic_lib.fingerprint.frame import (
     hash_rows,
 )
 from sonic_lib.fingerprint.params import FingerprintParams
-from sonic_lib.matching.frame import clip_hashes
+from sonic_lib.matching.frame import clip_hashes, thin_windows
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS, FINGERPRINTS
 
 PARAMS = FingerprintParams()
@@ -153,3 +153,15 @@ def test_clip_hashes_are_numbered_by_window(spark):
     ]
     kept = extracts.transform(clip_hashes, prefix_bits=4, keep_hash=True)
     assert kept.filter("hash <> looked_up").isEmpty()
+
+
+def test_thinned_windows_still_cover_every_clip(spark):
+    clips = {"one": [0], "two": [0, 1], "six": list(range(6)), "seven": list(range(7))}
+    windows = spark.createDataFrame(
+        [(path, window) for path, numbers in clips.items() for window in numbers],
+        "path string, window int",
+    )
+    kept = {}
+    for path, window in windows.transform(thin_windows).orderBy("path", "window").collect():
+        kept.setdefault(path, []).append(window)
+    assert kept == {"one": [0], "two": [0, 1], "six": [0, 2, 4, 5], "seven": [0, 2, 4, 6]}

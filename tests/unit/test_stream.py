@@ -143,6 +143,27 @@ def test_windows_do_not_depend_on_stretches(recording):
         np.testing.assert_array_equal(one.frames, other.frames)
 
 
+def test_wanted_windows_are_those_of_the_whole_and_the_rest_is_not_read(recording):
+    n_read = 0
+
+    def blocks():
+        nonlocal n_read
+        for first in range(0, 6 * recording.size, 12_000):
+            n_read += 1
+            yield np.take(recording, range(first, first + 12_000), mode="wrap")
+
+    whole = list(stream_windows(blocks(), params=PARAMS, n_grids=1, core_frames=2500))
+    n_blocks, n_read = n_read, 0
+    options = {"params": PARAMS, "n_grids": 1, "core_frames": 2500}
+    wanted = list(stream_windows(blocks(), windows=[17, 2], **options))
+    assert [w.window for w in wanted] == [2, 17]
+    for window in wanted:
+        assert np.array_equal(window.hashes, whole[window.window].hashes)
+        assert np.array_equal(window.frames, whole[window.window].frames)
+    assert len(whole) > 40
+    assert n_read < 0.8 * n_blocks
+
+
 @pytest.mark.parametrize("speed", [0.84, 1.08])
 def test_a_faster_clip_finds_its_song_through_its_variant(recording, in_one_piece, speed):
     stored = set(map(tuple, in_one_piece.T.tolist()))
