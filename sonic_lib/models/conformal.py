@@ -1,0 +1,232 @@
+"""Conformal prediction sets of genres: as Spark aggregates and column expressions.
+
+Conventions
+-----------
+A scored frame has ``song_id``, ``label`` (place of the true genre in the model's list) and
+``probabilities`` (array of double, one a genre, sum 1).  A nonconformity score says how badly a
+genre fits a song; a set holds the genres whose score is at most a threshold.  Thresholds come
+from songs that the model was not trained on: of n such songs the ceil((n + 1) confidence)-th
+smallest score of the true genre.  If new songs are like them, the true genre is in the set with at
+least the stated confidence (Vovk, Gammerman and Shafer 2005; Papadopoulos et al., ECML 2002).
+
+Methods
+-------
+lac : 1 - p of the genre.  The smallest sets on the average, uneven over hard and easy songs
+    (Sadinle, Lei and Wasserman, JASA 2019).
+aps : the probability of all likelier genres, and a random part of its own: sets grow with the
+    model's doubt (Romano, Sesia and Candes, NeurIPS 2020).
+raps : aps and a penalty for each rank beyond the first ones, against long tails of unlikely genres
+    (Angelopoulos et al., ICLR 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from sonic_lib.errors import UsageError
+
+METHODS = ("lac", "aps", "raps")
+RAPS_FREE_RANKS, RAPS_PENALTY = 5, 0.01
+# More songs would move a threshold by less than a tenth of a percent, and one task sorts them.
+MAX_CALIBRATION_ROWS = 1_000_000
+_SEED = 271_828
+
+
+def nonconformity(*, method: str) -> Column:
+    """Column: the score of every genre, from `probabilities` and (for its random part) `song_id`.
+
+    Raises
+    ------
+    UsageError
+        If the method is unknown.
+    """
+    if method not in METHODS:
+        raise UsageError(f"--method {method!r}: expected one of {', '.join(METHODS)}.")
+    probabilities = F.col("probabilities")
+    if method == "lac":
+        return F.transform(probabilities, lambda p: F.lit(1.0) - p)
+    pairs = F.transform(probabilities, lambda p, i: F.struct(p.alias("p"), i.alias("i")))
+    # In (0, 1) and the same at every run: a song's set must not change when it is asked again.
+    chance = (F.pmod(F.xxhash64("song_id", F.lit(_SEED)), F.lit(2**20)) + 0.5) / 2**20
+
+    def score(genre: Column) -> Column:
+        likelier = F.filter(
+            pairs,
+            lambda other: (
+                (other["p"] > genre["p"]) | ((other["p"] == genre["p"]) & (other["i"] < genre["i"]))
+            ),
+        )
+        mass = F.aggregate(likelier, F.lit(0.0), lambda total, other: total + other["p"])
+        aps = mass + chance * genre["p"]
+        if method == "aps":
+            return aps
+        return aps + RAPS_PENALTY * F.greatest(
+            F.size(likelier) + 1 - F.lit(RAPS_FREE_RANKS), F.lit(0)
+        )
+
+    return F.transform(pairs, score)
+
+
+def calibration_scores(scored: DataFrame, *, method: str) -> DataFrame:
+    """Score of the true genre of every song: label, score."""
+    score = F.element_at(nonconformity(method=method), F.col("label") + 1)
+    return scored.select("label", score.alias("score"))
+
+
+def thresholds(
+    scores: DataFrame, *, confidences: Sequence[float], by: Sequence[str] = ()
+) -> DataFrame:
+    """Largest score that still belongs to a set, for each confidence.
+
+    Parameters
+    ----------
+    scores : DataFrame with score, and the columns of `by`
+        At most `MAX_CALIBRATION_ROWS` rows for each group; more should be sampled before.
+    confidences : sequence of float in (0, 1)
+    by : sequence of str
+        Columns whose values get thresholds of their own (Mondrian; ``["label"]``: each genre).
+
+    Returns
+    -------
+    DataFrame
+        The columns of `by`, confidence, n (scores it rests on) and threshold, which is null
+        where n is too small to exclude anything: the set then holds everything.
+
+    Notes
+    -----
+    The order statistic is exact, not interpolated: the guarantee holds for any n.
+    """
+    group = Window.partitionBy(*by)
+    ranked = scores.withColumns(
+        {
+            "turn": F.row_number().over(group.orderBy("score")),
+            "n": F.count("*").over(group),
+        }
+    )
+
+    def place(confidence: float) -> Column:
+        # Without the rounding, 0.9 of 9 + 1 would be a little more than 9.
+        return F.ceil(F.round((F.col("n") + 1) * F.lit(confidence), 9))
+
+    chosen = F.array(
+        *(
+            F.struct(F.lit(float(confidence)).alias("confidence"), place(confidence).alias("place"))
+            for confidence in confidences
+        )
+    )
+    return (
+        ranked.withColumn("chosen", F.explode(chosen))
+        .groupBy(*by, "chosen.confidence")
+        .agg(
+            F.first("n").alias("n"),
+            F.max(F.when(F.col("turn") == F.col("chosen.place"), F.col("score"))).alias(
+                "threshold"
+            ),
+        )
+        .orderBy(*by, "confidence")
+    )
+
+
+def prediction_sets(
+    scored: DataFrame,
+    *,
+    method: str,
+    threshold: float | Mapping[int, float | None] | None,
+    allow_empty: bool = False,
+) -> DataFrame:
+    """Add the set of genres of every song.
+
+    Parameters
+    ----------
+    scored : DataFrame with song_id, probabilities
+    threshold : float, None, or mapping of label to either
+        From `thresholds`; None excludes nothing, nor does a label that the mapping lacks.
+    allow_empty : bool
+        If no genre is below the threshold, leave the set empty instead of giving the likeliest.
+
+    Returns
+    -------
+    DataFrame
+        With `labels`, an array of int, the likeliest first.
+    """
+    limits = threshold
+    if isinstance(threshold, Mapping):
+        pairs = [(k, v) for k, v in threshold.items() if v is not None]
+        limits = F.create_map(*(F.lit(x) for pair in pairs for x in pair)) if pairs else None
+
+    def belongs(genre: Column) -> Column:
+        if limits is None:
+            return F.lit(True)
+        if isinstance(limits, Column):
+            limit = F.try_element_at(limits, genre["i"])
+            return limit.isNull() | (genre["score"] <= limit)
+        return genre["score"] <= F.lit(float(limits))
+
+    genres = F.zip_with(
+        F.transform(
+            F.col("probabilities"), lambda p, i: F.struct((-p).alias("minus_p"), i.alias("i"))
+        ),
+        nonconformity(method=method),
+        lambda left, score: F.struct(
+            left["minus_p"].alias("minus_p"), left["i"].alias("i"), score.alias("score")
+        ),
+    )
+    return (
+        scored.withColumn("_genres", F.array_sort(genres))
+        .withColumn("_set", F.filter("_genres", belongs))
+        .withColumn(
+            "_set",
+            F.when((F.size("_set") > 0) | F.lit(allow_empty), F.col("_set")).otherwise(
+                F.slice("_genres", 1, 1)
+            ),
+        )
+        .withColumn("labels", F.transform("_set", lambda genre: genre["i"]))
+        .drop("_genres", "_set")
+    )
+
+
+def confidence_of_one(
+    scored: DataFrame, *, method: str, levels: Sequence[tuple[float, float | None]]
+) -> DataFrame:
+    """Add `confidence`: the highest level at which one genre at most remains.
+
+    Parameters
+    ----------
+    scored : DataFrame with song_id, probabilities
+    levels : sequence of (confidence, threshold)
+        A grid from `thresholds`, not by genre; the answer is one of its confidences, or 0.
+    """
+    second = F.element_at(F.array_sort(nonconformity(method=method)), 2)
+    below = [
+        F.when(second > F.lit(float(threshold)), F.lit(float(confidence)))
+        for confidence, threshold in levels
+        if threshold is not None
+    ]
+    return scored.withColumn("confidence", F.greatest(F.lit(0.0), *below, F.lit(0.0)))
+
+
+def coverage(sets: DataFrame, *, by: Sequence[str] = ()) -> DataFrame:
+    """Say how often the truth is in the set, and how large sets are.
+
+    Parameters
+    ----------
+    sets : DataFrame with label, labels
+    by : sequence of str
+        Columns to group by; ``["label"]`` gives every genre.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `by`, n, n_covered, mean_size, share_empty, share_single.
+    """
+    size = F.size("labels")
+    return sets.groupBy(*by).agg(
+        F.count("*").alias("n"),
+        F.count_if(F.array_contains("labels", F.col("label"))).alias("n_covered"),
+        F.avg(size).alias("mean_size"),
+        F.avg((size == 0).cast("double")).alias("share_empty"),
+        F.avg((size == 1).cast("double")).alias("share_single"),
+    )

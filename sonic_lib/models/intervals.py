@@ -1,0 +1,65 @@
+"""Conformal intervals of a regression: as Spark aggregates and column expressions.
+
+The error of a song that the model was not trained on is measured in units of the error expected
+there (`difficulty`); the interval of a new song reaches as many units to either side as
+ceil((n + 1) confidence) of n such songs need (normalised split conformal prediction;
+Papadopoulos, Gammerman and Vovk 2008; Lei et al., JASA 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+
+def error_scores(scored: DataFrame) -> DataFrame:
+    """Add `score`, the size of the error in units of `difficulty`.
+
+    Parameters
+    ----------
+    scored : DataFrame with target, prediction, difficulty (> 0)
+    """
+    error = F.abs(F.col("target") - F.col("prediction"))
+    return scored.withColumn("score", error / F.col("difficulty"))
+
+
+def intervals(
+    predicted: DataFrame, *, threshold: float | None, limits: tuple[float, float] | None = None
+) -> DataFrame:
+    """Add low and high.
+
+    Parameters
+    ----------
+    predicted : DataFrame with prediction, difficulty
+    threshold : float or None
+        From `conformal.thresholds` of `error_scores`; None gives limitless intervals.
+    limits : (float, float), optional
+        The target cannot lie outside, so neither does an interval.
+    """
+    reach = F.lit(float("inf") if threshold is None else float(threshold)) * F.col("difficulty")
+    low, high = F.col("prediction") - reach, F.col("prediction") + reach
+    if limits is not None:
+        bottom, top = (F.lit(float(limit)) for limit in limits)
+        low, high = F.least(F.greatest(low, bottom), top), F.greatest(F.least(high, top), bottom)
+    return predicted.withColumns({"low": low, "high": high})
+
+
+def coverage(ranges: DataFrame, *, by: Sequence[str] = ()) -> DataFrame:
+    """Say how often the truth is inside, and how wide intervals are.
+
+    Parameters
+    ----------
+    ranges : DataFrame with target, low, high
+
+    Returns
+    -------
+    DataFrame
+        The columns of `by`, n, n_covered, mean_width.
+    """
+    return ranges.groupBy(*by).agg(
+        F.count("*").alias("n"),
+        F.count_if(F.col("target").between(F.col("low"), F.col("high"))).alias("n_covered"),
+        F.avg(F.col("high") - F.col("low")).alias("mean_width"),
+    )

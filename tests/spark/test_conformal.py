@@ -1,0 +1,244 @@
+"""Conformal sets and intervals, beside MAPIE, crepes and plain numpy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+from scipy.stats import binom
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from sonic_lib.errors import UsageError
+from sonic_lib.models import intervals as ranges
+from sonic_lib.models.conformal import (
+    METHODS,
+    RAPS_FREE_RANKS,
+    RAPS_PENALTY,
+    calibration_scores,
+    confidence_of_one,
+    coverage,
+    nonconformity,
+    prediction_sets,
+    thresholds,
+)
+
+K = 7
+
+
+def probabilities(rng, n):
+    return rng.dirichlet(np.full(K, 0.4), n)
+
+
+def labels(rng, chances):
+    return np.array([rng.choice(K, p=row) for row in chances])
+
+
+def scored_frame(spark, chances, truth, *, first_id=0):
+    rows = [
+        (first_id + i, int(label), [float(p) for p in row])
+        for i, (row, label) in enumerate(zip(chances, truth, strict=True))
+    ]
+    return spark.createDataFrame(rows, "song_id long, label int, probabilities array<double>")
+
+
+@pytest.fixture(scope="module")
+def songs():
+    """Two halves of songs whose genres are drawn from their probabilities."""
+    rng = np.random.default_rng(5)
+    chances = probabilities(rng, 800)
+    return chances, labels(rng, chances)
+
+
+@pytest.fixture
+def halves(spark, songs):
+    chances, truth = songs
+    return (
+        scored_frame(spark, chances[:400], truth[:400]).persist(),
+        scored_frame(spark, chances[400:], truth[400:], first_id=400).persist(),
+    )
+
+
+def threshold_of(scored, *, method, confidence):
+    scores = scored.transform(calibration_scores, method=method)
+    return scores.transform(thresholds, confidences=[confidence]).first().threshold
+
+
+class Known(ClassifierMixin, BaseEstimator):
+    """A classifier that is given the probabilities."""
+
+    def fit(self, _, y):
+        self.classes_ = np.arange(K)
+        return self
+
+    def predict_proba(self, chances):
+        return chances
+
+    def predict(self, chances):
+        return chances.argmax(axis=1)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_lac_sets_are_those_of_mapie(songs, halves, confidence):
+    from mapie.classification import SplitConformalClassifier
+
+    chances, truth = songs
+    model = SplitConformalClassifier(
+        Known().fit(None, None), confidence_level=confidence, conformity_score="lac", prefit=True
+    )
+    model.conformalize(chances[:400], truth[:400])
+    _, expected = model.predict_set(chances[400:])
+    limit = threshold_of(halves[0], method="lac", confidence=confidence)
+    sets = halves[1].transform(prediction_sets, method="lac", threshold=limit, allow_empty=True)
+    found = np.zeros((400, K), bool)
+    for row in sets.collect():
+        found[row.song_id - 400, row.labels] = True
+    np.testing.assert_array_equal(found, expected[:, :, 0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_scores_are_those_of_the_formulas(spark, songs, method):
+    chances, truth = songs[0][:50], songs[1][:50]
+    scored = scored_frame(spark, chances, truth)
+    u = F.pmod(F.xxhash64("song_id", F.lit(271_828)), F.lit(2**20))
+    rows = scored.select("*", nonconformity(method=method).alias("scores"), u.alias("u")).collect()
+    for row in rows:
+        p = np.array(row.probabilities)
+        order = np.argsort(-p, kind="stable")
+        rank = np.empty(K, int)
+        rank[order] = np.arange(1, K + 1)
+        above = np.concatenate([[0], np.cumsum(p[order])[:-1]])[rank - 1]
+        aps = above + (row.u + 0.5) / 2**20 * p
+        expected = {
+            "lac": 1 - p,
+            "aps": aps,
+            "raps": aps + RAPS_PENALTY * np.maximum(rank - RAPS_FREE_RANKS, 0),
+        }
+        np.testing.assert_allclose(row.scores, expected[method], atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_the_truth_is_covered_as_often_as_stated(halves, method, confidence):
+    limit = threshold_of(halves[0], method=method, confidence=confidence)
+    sets = halves[1].transform(prediction_sets, method=method, threshold=limit, allow_empty=True)
+    found = sets.transform(coverage).first()
+    # Both halves are draws: the coverage of one threshold is itself beta-distributed.
+    deviation = math.sqrt(2 * confidence * (1 - confidence) / 400)
+    assert abs(found.n_covered / found.n - confidence) < 4 * deviation
+    assert 1 < found.mean_size < K
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_sets_grow_with_confidence_and_begin_with_the_likeliest(halves, method):
+    smaller = None
+    for confidence in (0.5, 0.8, 0.95, 0.99):
+        limit = threshold_of(halves[0], method=method, confidence=confidence)
+        sets = halves[1].transform(prediction_sets, method=method, threshold=limit)
+        found = {row.song_id: row for row in sets.collect()}
+        for song_id, row in found.items():
+            p = row.probabilities
+            assert row.labels[0] == int(np.argmax(p))
+            assert [p[i] for i in row.labels] == sorted((p[i] for i in row.labels), reverse=True)
+            assert smaller is None or set(smaller[song_id].labels) <= set(row.labels)
+        smaller = found
+
+
+@pytest.mark.parametrize(
+    ("n", "confidence", "place"), [(9, 0.9, 9), (10, 0.9, 10), (8, 0.9, None), (100, 0.95, 96)]
+)
+def test_threshold_is_the_exact_order_statistic(spark, rng, n, confidence, place):
+    scores = rng.normal(size=n)
+    frame = spark.createDataFrame([(float(s),) for s in scores], "score double")
+    row = frame.transform(thresholds, confidences=[confidence]).first()
+    assert row.n == n
+    assert row.threshold == (None if place is None else np.sort(scores)[place - 1])
+
+
+def test_each_genre_has_its_own_threshold(spark, halves):
+    scores = halves[0].transform(calibration_scores, method="lac")
+    rows = scores.transform(thresholds, confidences=[0.9], by=["label"]).collect()
+    by_label = {row.label: row.threshold for row in rows}
+    assert sum(row.n for row in rows) == 400
+    assert sorted(by_label) == list(range(K))
+    sets = halves[1].transform(prediction_sets, method="lac", threshold=by_label)
+    for row in sets.transform(coverage, by=["label"]).collect():
+        # Three times in a thousand would be below by chance alone, if the threshold were exact.
+        assert row.n_covered >= binom.ppf(1e-3, row.n, 0.8)
+    one = scored_frame(spark, [[1.0] + [0.0] * (K - 1)], [0])
+    sets = one.transform(prediction_sets, method="lac", threshold={0: 0.5, 1: 0.5, 2: None})
+    assert sets.first().labels == [0, 2, 3, 4, 5, 6]
+
+
+def test_too_few_songs_exclude_nothing(spark, halves):
+    few = halves[0].limit(5)
+    limit = threshold_of(few, method="lac", confidence=0.99)
+    assert limit is None
+    sets = few.transform(prediction_sets, method="lac", threshold=limit)
+    assert all(len(row.labels) == K for row in sets.collect())
+
+
+def test_an_empty_set_is_given_its_likeliest_genre_unless_it_may_be_empty(spark):
+    scored = scored_frame(spark, [[0.3, 0.4, 0.3]], [0])
+    for allow_empty, expected in ((False, [1]), (True, [])):
+        sets = scored.transform(
+            prediction_sets, method="lac", threshold=0.1, allow_empty=allow_empty
+        )
+        assert sets.first().labels == expected
+    found = sets.transform(coverage).first()
+    assert (found.n, found.n_covered, found.share_empty, found.share_single) == (1, 0, 1.0, 0.0)
+
+
+def test_confidence_of_one_is_the_highest_with_one_genre(halves):
+    scores = halves[0].transform(calibration_scores, method="lac")
+    grid = scores.transform(thresholds, confidences=[c / 20 for c in range(1, 20)]).collect()
+    levels = [(row.confidence, row.threshold) for row in grid]
+    told = halves[1].transform(confidence_of_one, method="lac", levels=levels)
+    for row in told.limit(40).collect():
+        second = sorted(1 - p for p in row.probabilities)[1]
+        single = [c for c, limit in levels if limit is not None and second > limit]
+        assert row.confidence == max(single, default=0.0)
+    assert told.filter("confidence > 0").count() > 0
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(UsageError, match="'best': expected one of lac, aps, raps"):
+        nonconformity(method="best")
+
+
+# ---- intervals ----
+
+
+def test_intervals_are_those_of_crepes(spark, rng):
+    from crepes import ConformalRegressor
+
+    n = 300
+    sigmas = rng.uniform(0.5, 3, 2 * n)
+    predictions = rng.normal(50, 10, 2 * n)
+    targets = predictions + rng.normal(0, sigmas)
+    rows = list(zip(*(x.tolist() for x in (targets, predictions, sigmas)), strict=True))
+    schema = "target double, prediction double, difficulty double"
+    known, new = (spark.createDataFrame(part, schema) for part in (rows[:n], rows[n:]))
+    scores = known.transform(ranges.error_scores)
+    limit = scores.transform(thresholds, confidences=[0.9]).first().threshold
+    found = new.transform(ranges.intervals, threshold=limit)
+
+    oracle = ConformalRegressor().fit(residuals=targets[:n] - predictions[:n], sigmas=sigmas[:n])
+    expected = oracle.predict_int(predictions[n:], sigmas=sigmas[n:], confidence=0.9)
+    np.testing.assert_allclose(np.array(found.select("low", "high").collect()), expected, rtol=0.01)
+    told = found.transform(ranges.coverage).first()
+    inside = (targets[n:] >= expected[:, 0]) & (targets[n:] <= expected[:, 1])
+    assert abs(told.n_covered - inside.sum()) <= 2
+    assert told.mean_width == pytest.approx(np.diff(expected).mean(), rel=0.01)
+
+
+def test_intervals_stay_within_the_limits_of_the_target(spark):
+    rows = [(2.0, 1.0, 5.0), (99.0, 98.0, 5.0), (50.0, 50.0, 1.0), (110.0, 120.0, 1.0)]
+    frame = spark.createDataFrame(rows, "target double, prediction double, difficulty double")
+    found = frame.transform(ranges.intervals, threshold=2.0, limits=(0, 100))
+    assert [(row.low, row.high) for row in found.collect()] == [
+        *[(0.0, 11.0), (88.0, 100.0), (48.0, 52.0), (100.0, 100.0)],
+    ]
+    wide = frame.transform(ranges.intervals, threshold=None).first()
+    assert (wide.low, wide.high) == (-math.inf, math.inf)
