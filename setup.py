@@ -12,6 +12,14 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "sonic_lib/__init__.py").re
 
 M4A = ["av>=12,<20"]  # FFmpeg, for what libsndfile does not read: AAC, ALAC, WMA
 
+MODELS = [
+    "librosa>=0.10,<0.12",  # descriptors; 0.12 needs a newer Python than 3.10
+    "scikit-learn>=1.4,<2",
+    # XGBoost without what only GPUs need, 200 MB less; there is none for macOS.
+    "xgboost-cpu>=3.0,<4; sys_platform != 'darwin'",
+    "xgboost>=3.0,<4; sys_platform == 'darwin'",
+]
+
 setup(
     name="sonic-signature",
     version=VERSION,
@@ -42,13 +50,15 @@ setup(
     ],
     extras_require={
         "m4a": M4A,
+        "models": MODELS,
         "dev": [
             *M4A,
+            *MODELS,
             "pytest>=8,<10",
             "hypothesis>=6.100,<7",
             "ruff>=0.17.6,<0.18",  # another minor version formats otherwise
-            "librosa>=0.10,<0.12",  # the oracle of the numeric tests
-            "scikit-learn>=1.4,<2",
+            "mapie>=1.0,<2",  # oracles of conformal prediction
+            "crepes>=0.8,<1",
         ],
     },
     entry_points={"console_scripts": ["sonic=sonic_lib.cli:main"]},

@@ -1,0 +1,1 @@
+"""Descriptors of songs: from audio, and from tables that others made."""

@@ -1,0 +1,97 @@
+"""One audio file to its descriptors: the work that an executor does for it.
+
+I/O, without Spark: whatever goes wrong with a file becomes a row that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonic_lib.audio.decode import open_audio, stream_mono
+from sonic_lib.audio.tags import Tags, read_tags
+from sonic_lib.errors import DecodeError
+from sonic_lib.features.descriptors import SAMPLE_RATE_HZ, describe, pick_excerpts
+from sonic_lib.fingerprint.extract import SILENCE_DBFS
+
+
+def describe_row(path: str, *, min_duration_s: float) -> dict:
+    """Describe a song.
+
+    Parameters
+    ----------
+    path : str
+        A local path or URI.
+    min_duration_s : float
+        Shorter files are rejected.
+
+    Returns
+    -------
+    dict
+        path, and either numbers and texts (as in `schemas.FEATURES`) or the stage and error for
+        which the file is to be rejected.
+    """
+    try:
+        with open_audio(path) as file:
+            texts = _texts(read_tags(file, name=path), path)
+            excerpts, duration_s = _excerpts(file)
+        _check_content(excerpts, duration_s, min_duration_s)
+        return {
+            "path": path,
+            "numbers": {"duration_s": duration_s, **describe(excerpts)},
+            "texts": texts,
+        }
+    except DecodeError as error:
+        return {"path": path, "stage": error.stage, "error": str(error)}
+    except Exception as error:  # of odd samples librosa raises what is no ValueError
+        return {"path": path, "stage": "decode", "error": f"{type(error).__name__}: {error}"}
+
+
+def _texts(tags: Tags, path: str) -> dict[str, str]:
+    texts = {
+        "title": tags.title,
+        "artist": tags.artist,
+        "album": tags.album,
+        "genre": tags.genre,
+        "release_date": tags.release_year and f"{tags.release_year:04d}",
+        # Collections are often sorted into folders by genre or by artist.
+        "folder": PurePosixPath(path).parent.name,
+    }
+    return {name: text for name, text in texts.items() if text}
+
+
+def _excerpts(file: BinaryIO) -> tuple[NDArray[np.float32], float]:
+    """Excerpts of a song, and how long all of it is (s)."""
+    info, blocks = _decode(file)
+    # Few formats do not say how long they are; those are decoded twice rather than held whole.
+    announced_s = info.duration_s or sum(map(len, blocks)) / SAMPLE_RATE_HZ
+    if not info.duration_s:
+        _, blocks = _decode(file)
+    n_samples = 0
+
+    def counted() -> Iterator[NDArray[np.float32]]:
+        nonlocal n_samples
+        for block in blocks:
+            n_samples += len(block)
+            yield block
+
+    excerpts = pick_excerpts(counted(), duration_s=announced_s)
+    return excerpts, n_samples / SAMPLE_RATE_HZ
+
+
+def _decode(file: BinaryIO) -> tuple:
+    file.seek(0)
+    return stream_mono(file, sample_rate_hz=SAMPLE_RATE_HZ)
+
+
+def _check_content(excerpts: NDArray, duration_s: float, min_duration_s: float) -> None:
+    if duration_s < min_duration_s:
+        raise DecodeError(
+            "content", f"{duration_s:.2f} s are too short, at least {min_duration_s:g} s needed"
+        )
+    if np.abs(excerpts).max(initial=0) < 10 ** (SILENCE_DBFS / 20):
+        raise DecodeError("content", f"no sample of its excerpts is above {SILENCE_DBFS:g} dBFS")

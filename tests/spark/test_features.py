@@ -1,0 +1,258 @@
+"""Feature rows and the frames that models read, on tables small enough to check by hand."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+import numpy as np
+import pytest
+import soundfile
+from pyspark.sql import functions as F
+
+from sonic_lib.errors import TableError, UsageError
+from sonic_lib.features import frame, table
+from sonic_lib.features.families import DESCRIPTORS, FEATURE_VERSION
+from sonic_lib.schemas import FEATURE_FILES, FEATURE_REJECTS, FEATURES
+
+STAMPS = {"run_id", "computed_at", "rejected_at"}
+
+
+@pytest.fixture
+def features(spark):
+    rows = [
+        ("t", 1, "a", {"tempo": 1.5, "Key": 2.0}, {"genre": "x", "tempo": "slow"}, 0, "r", None),
+        ("t", 2, "b", {"tempo": 1.5}, None, 0, "r", None),
+        ("u", 1, "c", None, {"genre": "y"}, 0, "r", None),
+    ]
+    return spark.createDataFrame(rows, FEATURES.schema)
+
+
+# ---- wide and profile ----
+
+
+def test_wide_gives_names_columns(features):
+    found = features.transform(frame.wide, numbers=["Key", "tempo"], texts=["genre"])
+    assert found.dtypes[3:] == [("Key", "double"), ("tempo", "double"), ("genre", "string")]
+    assert sorted(map(tuple, found.collect())) == [
+        ("t", 1, "a", 2.0, 1.5, "x"),
+        ("t", 2, "b", None, 1.5, None),
+        ("u", 1, "c", None, None, "y"),
+    ]
+
+
+def test_wide_of_an_unknown_name_is_null(features):
+    found = features.transform(frame.wide, numbers=["loudness"], texts=[])
+    assert [row.loudness for row in found.collect()] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("numbers", "texts"),
+    [(["tempo"], ["tempo"]), (["key", "KEY"], []), (["Source"], []), ([], ["song_id"])],
+)
+def test_wide_refuses_two_columns_of_one_name(features, numbers, texts):
+    with pytest.raises(TableError, match="two columns"):
+        features.transform(frame.wide, numbers=numbers, texts=texts)
+
+
+def test_profile_counts_names_by_kind(features):
+    found = features.transform(frame.profile)
+    assert sorted(map(tuple, found.collect())) == [
+        ("Key", "number", 1, 1),
+        ("genre", "text", 2, 2),
+        ("tempo", "number", 2, 1),
+        ("tempo", "text", 1, 1),
+    ]
+    assert found.columns == ["name", "kind", "n", "n_distinct"]
+
+
+# ---- audio ----
+
+
+def test_files_are_settled_by_the_present_version_only(spark):
+    def feature(song_id, version, source="audio"):
+        return (source, song_id, "k", {}, {}, version, "r", None)
+
+    versions = [feature(1, FEATURE_VERSION), feature(2, FEATURE_VERSION - 1)]
+    features = spark.createDataFrame(
+        [*versions, feature(4, FEATURE_VERSION, "table")], FEATURES.schema
+    )
+    monday = datetime(2026, 5, 4)
+    known = spark.createDataFrame(
+        [
+            (f"/m/{song_id}", "/m", song_id, 1, monday, "indexed", None, None, "r", monday)
+            for song_id in (1, 2, 3, 4, None)
+        ],
+        FEATURE_FILES.schema,
+    )
+    settled = known.transform(frame.settled_files, features=features)
+    assert sorted(row.path for row in settled.collect()) == ["/m/1", "/m/None"]
+
+
+def test_songs_are_described_and_bad_files_say_why(spark, tmp_path):
+    good, bad = tmp_path / "good.wav", tmp_path / "bad.wav"
+    soundfile.write(good, np.random.default_rng(1).normal(0, 0.1, 44_100), 22_050)
+    bad.write_text("no sound")
+    songs = spark.createDataFrame([(str(good), 1), (str(bad), 2)], "path string, song_id long")
+    n_done = spark.sparkContext.accumulator(0)
+    described = songs.coalesce(1).transform(frame.describe_songs, min_duration_s=1.0, n_done=n_done)
+    rows = {row.song_id: row for row in described.collect()}
+
+    assert (rows[2].stage, rows[2].numbers) == ("decode", None)
+    assert set(rows[1].numbers) == {*DESCRIPTORS, "duration_s"}
+    assert rows[1].numbers["duration_s"] == 2.0
+    assert n_done.value == 2
+
+    stored = described.transform(frame.feature_rows)
+    assert set(stored.columns) == set(FEATURES.schema.names) - STAMPS
+    (row,) = stored.collect()
+    assert (row.source, row.song_id, row.source_key) == ("audio", 1, str(good))
+    assert row.feature_version == FEATURE_VERSION
+    assert row.texts == {"title": "good", "folder": tmp_path.name}
+
+
+# ---- tables ----
+
+
+@pytest.fixture
+def read(spark, tmp_path):
+    """Rows of a CSV file whose name looks like a pattern."""
+
+    def write_and_read(text: str, name: str = "a [b] {c}*.csv"):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return table.read_rows(spark, str(tmp_path / name)).persist()
+
+    return write_and_read
+
+
+def bring_in(rows, given=None):
+    """Usable rows by key, and rejected ones with reasons."""
+    columns = table.named_columns(rows)
+    counts = rows.transform(table.count_cells, columns=columns).first().asDict()
+    kinds = table.choose_kinds(columns, counts)
+    id_column = table.choose_id(columns, counts, given=given)
+    judged = rows.transform(table.judge_rows, kinds=kinds, id_column=id_column)
+    usable = judged.transform(table.usable_rows, source="s", kinds=kinds, id_column=id_column)
+    rejected = judged.transform(table.rejected_rows, source="s", columns=columns)
+    assert set(usable.columns) == set(FEATURES.schema.names) - STAMPS
+    assert set(rejected.columns) == set(FEATURE_REJECTS.schema.names) - STAMPS
+    return (
+        {row.source_key: row for row in usable.collect()},
+        sorted((row.record, row.error) for row in rejected.collect()),
+    )
+
+
+def lines(header: str, *rows: str, n_more: int = 0, more: str = "") -> str:
+    filled = [more.format(i=i) for i in range(n_more)]
+    return "\n".join([header, *rows, *filled]) + "\n"
+
+
+def test_cells_become_numbers_and_texts(read):
+    usable, rejected = bring_in(
+        read(
+            "\ufeffid,tempo,explicit,release_date,name,energy\n"
+            'x1, 120.5 ,True,1979,"two\nlines, ""quoted""",1e-3\n'
+            "x2,,FALSE,2003,  Ümläut ,nan\n"
+            "x3,-3,,,,.5\n"
+        )
+    )
+    assert rejected == []
+    assert {key: (row.numbers, row.texts) for key, row in usable.items()} == {
+        "x1": (
+            {"tempo": 120.5, "explicit": 1.0, "energy": 0.001},
+            {"release_date": "1979", "name": 'two\nlines, "quoted"'},
+        ),
+        "x2": ({"explicit": 0.0}, {"release_date": "2003", "name": "Ümläut"}),
+        "x3": ({"tempo": -3.0, "energy": 0.5}, {}),
+    }
+
+
+def test_the_key_is_63_bits_of_the_sha256_of_the_id(read):
+    ids = ["x", "Ümläut", "4"]
+    usable, _ = bring_in(read(lines("id,tempo", *(f"{i},1" for i in ids))))
+    expected = {i: int(hashlib.sha256(i.encode()).hexdigest()[:16], 16) >> 1 for i in ids}
+    assert {key: row.song_id for key, row in usable.items()} == expected
+
+
+def test_equal_rows_without_id_are_told_apart(read):
+    usable, rejected = bring_in(read(lines("id,tempo", "x,1", "x,1", "x,2")))
+    assert rejected == []
+    assert len({row.song_id for row in usable.values()}) == 3
+    first, second = sorted(key for key, row in usable.items() if row.numbers == {"tempo": 1.0})
+    assert (first[:-1], first[-1], second[-1]) == (second[:-1], "1", "2")
+    assert all(row.texts == {"id": "x"} for row in usable.values())
+
+
+def test_keys_do_not_depend_on_the_order_of_rows(read):
+    rows = [f"{i % 7},{i % 5}" for i in range(40)]
+    one, _ = bring_in(read(lines("a,b", *rows)))
+    other, _ = bring_in(read(lines("a,b", *reversed(rows)), "other.csv"))
+    assert set(one) == set(other)
+    assert len(one) == 40
+
+
+def test_rows_of_a_wrong_length_are_set_aside(read):
+    usable, rejected = bring_in(read(lines("id,tempo,key", "a,1,2", "b,1", "c,1,2,3", "d,1,2", "")))
+    assert set(usable) == {"a", "d"}
+    reason = "the row does not have 3 fields as the first line"
+    assert rejected == [("b,1", reason), ("c,1,2,3", reason)]
+
+
+def test_no_numbers_among_numbers_are_set_aside(read):
+    text = lines("id,tempo,key", 'a,"fast, very",x', "b,1e999,2", n_more=40, more="n{i},1,2")
+    usable, rejected = bring_in(read(text))
+    assert len(usable) == 40
+    assert rejected == [
+        ('a,"fast, very",x', "tempo: 'fast, very' is no number; key: 'x' is no number"),
+        ("b,1e999,2", "tempo: '1e999' is no number"),
+    ]
+
+
+def test_of_rows_with_one_id_the_usable_one_is_kept(read):
+    text = lines("nr,tempo", "a,slow", "a,1", "a,1", "b,2", "b,3", ",4", n_more=40, more="n{i},1")
+    usable, rejected = bring_in(read(text), given="nr")
+    assert usable["a"].numbers == {"tempo": 1.0}
+    assert usable["b"].numbers["tempo"] in (2.0, 3.0)
+    assert len(usable) == 42
+    assert sorted(reason for _, reason in rejected) == [
+        "nr: 'a' stands in another row, too",
+        "nr: 'b' stands in another row, too",
+        "nr: the row has no id",
+        "tempo: 'slow' is no number",
+    ]
+
+
+def test_names_are_made_usable_and_unnamed_columns_left_out(read):
+    usable, _ = bring_in(read(lines(",Unnamed: 7,a.b,Source,Tempo,tempo", "0,0,1,x,2,3")))
+    (row,) = usable.values()
+    assert row.numbers == {"a_b": 1.0, "Tempo4": 2.0, "tempo5": 3.0}
+    assert row.texts == {"Source_given": "x"}
+
+
+def test_a_quote_that_is_not_closed_is_found(read):
+    text = lines("id,tempo,name", "a,1,x", 'b,2,"' + "y,1\n" * 30_000)
+    usable, ((record, reason),) = bring_in(read(text))
+    assert set(usable) == {"a"}
+    assert reason == "name: is too long; is a quote not closed?"
+    assert len(record) == 10_000
+
+
+def test_a_folder_of_files_is_one_table(spark, tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.csv").write_text(f"id,tempo\n{name},1\n")
+    assert set(bring_in(table.read_rows(spark, str(tmp_path)).persist())[0]) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "empty"), ("only;one\n1;2\n", "only;one"), ("a.b,a_b\n1,2\n", "twice a_b")],
+)
+def test_what_is_no_table_is_refused(read, text, message):
+    with pytest.raises(UsageError, match=message):
+        read(text)
+
+
+def test_song_key_stays_within_63_bits(spark):
+    keys = spark.range(1000).select(F.col("id").cast("string").alias("key"))
+    low, high = keys.select(table.song_key("key").alias("k")).agg(F.min("k"), F.max("k")).first()
+    assert 0 <= low < 2**56 < 2**62 < high < 2**63

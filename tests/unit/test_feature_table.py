@@ -1,0 +1,85 @@
+"""What is decided about a feature table from counts, and what the command refuses."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from sonic_lib.commands import features
+from sonic_lib.errors import SetupError, UsageError
+from sonic_lib.features.table import choose_id, choose_kinds
+
+
+@pytest.mark.parametrize(
+    ("name", "n_numbers", "n_filled", "kind"),
+    [
+        ("tempo", 100, 100, "number"),
+        ("tempo", 95, 100, "number"),
+        ("tempo", 94, 100, "text"),
+        ("empty", 0, 0, "text"),
+        ("artist", 0, 100, "text"),
+        ("one", 1, 1, "number"),
+        ("release_date", 100, 100, "text"),
+        ("Album Date", 100, 100, "text"),
+    ],
+)
+def test_a_column_is_of_numbers_if_almost_all_its_cells_are(name, n_numbers, n_filled, kind):
+    counts = {"filled_0": n_filled, "numbers_0": n_numbers}
+    assert choose_kinds([name], counts) == {name: kind}
+
+
+def test_the_key_is_a_column_with_a_value_of_its_own_in_each_row():
+    columns = ["name", "track_id", "id"]
+    counts = {"n_rows": 3, "distinct_id": 3, "distinct_track_id": 3}
+    assert choose_id(columns, counts, given=None) == "id"
+    assert choose_id(columns, counts | {"distinct_id": 2}, given=None) == "track_id"
+    assert choose_id(["name"], {"n_rows": 3}, given=None) is None
+    assert choose_id(columns, counts | {"distinct_id": 2}, given="id") == "id"
+    with pytest.raises(UsageError, match=r"'nr'.*name, track_id, id"):
+        choose_id(columns, counts, given="nr")
+
+
+def arguments(*argv: object) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    features.add_arguments(parser)
+    return parser.parse_args([str(a) for a in argv])
+
+
+@pytest.fixture
+def csv(tmp_path):
+    path = tmp_path / "songs 2.csv"
+    path.write_text("a,b\n1,2\n")
+    return path
+
+
+def test_good_calls_pass(csv, tmp_path):
+    features.check(arguments(tmp_path))
+    features.check(arguments("--csv", csv))
+    features.check(arguments("--csv", "s3a://bucket/table.csv", "--source", "Größe_1.b-c"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "either folders"),
+        (["FOLDER", "--csv", "CSV"], "either folders"),
+        (["FOLDER", "--id", "x"], "--id go with --csv"),
+        (["FOLDER", "--source", "x"], "--id go with --csv"),
+        (["--csv", "no such.csv"], "does not exist"),
+        (["--csv", "CSV", "--source", "audio"], "'audio'"),
+        (["--csv", "CSV", "--source", "it's"], '"it\'s"'),
+        (["--csv", "CSV", "--source", "a/b"], "'a/b'"),
+    ],
+)
+def test_bad_calls_are_refused_before_spark_starts(options, message, csv, tmp_path):
+    given = {"FOLDER": tmp_path, "CSV": csv}
+    with pytest.raises(UsageError, match=message):
+        features.check(arguments(*(given.get(option, option) for option in options)))
+
+
+def test_audio_without_librosa_is_refused(monkeypatch, tmp_path, csv):
+    monkeypatch.setattr(features.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SetupError, match=r"pip install 'sonic-signature\[models\]'"):
+        features.check(arguments(tmp_path))
+    features.check(arguments("--csv", csv))
