@@ -193,9 +193,7 @@ def register(spark: SparkSession, warehouse: str) -> list[str]:
     return names
 
 
-def _create(
-    spark: SparkSession, warehouse: str, table: Table, properties: dict[str, str]
-) -> None:
+def _create(spark: SparkSession, warehouse: str, table: Table, properties: dict[str, str]) -> None:
     if exists(spark, warehouse, table):
         return
     _remove_empty_log(spark, location(warehouse, table))

@@ -24,25 +24,12 @@ from sonic_lib.fingerprint.params import (
     FingerprintParams,
 )
 from sonic_lib.fingerprint.spectrogram import log_spectrogram
+from sonic_lib.report.style import BLUE, GREEN, GREY, STYLE, VERMILION, headline
 
-_VERMILION, _BLUE, _GREEN, _GREY = "#D55E00", "#0072B2", "#009E73", "#595959"
-_STYLE = {
-    "figure.figsize": (8.0, 4.8),
-    "figure.dpi": 150,
-    "savefig.dpi": "figure",
-    "figure.constrained_layout.use": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11,
-    "axes.labelsize": 11,
-    "legend.fontsize": 10,
-    "legend.frameon": False,
-    "text.parse_math": False,  # a "$" in a song's title is a dollar
-}
 _FRAME_CENTRE_S = 0.5 * WINDOW_SAMPLES / SAMPLE_RATE_HZ
 _MAX_PANELS = 4
 _OFFSET_STEP_S = 2 * FRAME_S
-_LEVEL_COLOURS = (_VERMILION, _BLUE, _GREEN)
+_LEVEL_COLOURS = (VERMILION, BLUE, GREEN)
 
 
 def constellation(
@@ -76,12 +63,12 @@ def constellation(
     triangles = landmark_triangles(landmarks, params.densities_per_s[:1])
     triangles = triangles[inside[triangles].all(axis=1)]
 
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure()
         axes = figure.subplots()
         _draw_levels(axes, levels, params)
         mesh = PolyCollection(
-            points[triangles], facecolor="none", edgecolor=_VERMILION, linewidth=0.8, alpha=0.6
+            points[triangles], facecolor="none", edgecolor=VERMILION, linewidth=0.8, alpha=0.6
         )
         mesh.set_label(f"triangles of the {params.densities_per_s[0]}")
         n_stronger = 0
@@ -103,7 +90,7 @@ def constellation(
         axes.set_ylim(params.min_hz / 1e3, params.max_hz / 1e3)
         axes.set_xlabel("time in the song (s)")
         axes.set_ylabel("frequency (kHz)")
-        _head(figure, title)
+        headline(figure, title)
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4, handletextpad=0.4)
     return figure
 
@@ -131,15 +118,15 @@ def offset_histogram(
     Figure
         Two histograms on the same scales.
     """
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure()
         rows = figure.subplots(2, 1, sharex=True, sharey=True)
-        _draw_votes(rows[0], *right, colour=_BLUE, name=right_name)
-        _draw_votes(rows[1], *wrong, colour=_VERMILION, name=wrong_name)
+        _draw_votes(rows[0], *right, colour=BLUE, name=right_name)
+        _draw_votes(rows[1], *wrong, colour=VERMILION, name=wrong_name)
         rows[0].set_ylim(0, 1.12 * max(n.max(initial=1) for _, n in (right, wrong)))
         rows[1].set_xlabel("offset: place in the song where the clip would start (s)")
         figure.supylabel("votes: hashes that agree", fontsize=11)
-        _head(figure, title)
+        headline(figure, title)
     return figure
 
 
@@ -161,17 +148,17 @@ def explanation(hits: pd.DataFrame, answers: pd.DataFrame, *, title: str) -> Fig
         right margin, how many hits lie at each offset when the drift is taken out.
     """
     panels = answers.drop_duplicates("song_id").head(_MAX_PANELS)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(8.0, 0.6 + 2.4 * len(panels)))
         rows = figure.subplots(len(panels), 2, squeeze=False, width_ratios=(3, 2))
         for (places, offsets), (_, song) in zip(rows, panels.iterrows(), strict=True):
-            colour = _BLUE if song["rank"] == 1 else _VERMILION
+            colour = BLUE if song["rank"] == 1 else VERMILION
             own = hits[hits["song_id"] == song.song_id]
             places.scatter(own["clip_s"], own["song_s"], s=6, color=colour, alpha=0.4, linewidth=0)
             for _, line in answers[answers["song_id"] == song.song_id].iterrows():
                 ends_s = np.array([line.clip_start_s, line.clip_end_s])
                 song_s = line.offset_s + line.speed * (ends_s - ends_s[0])
-                places.plot(ends_s, song_s, color=_GREY, linewidth=1)
+                places.plot(ends_s, song_s, color=GREY, linewidth=1)
             name = "answer" if song["rank"] == 1 else "runner-up"
             places.set_title(f"{name}: {song.title}", loc="left", color=colour)
             places.set_ylabel("song (s)")
@@ -181,7 +168,7 @@ def explanation(hits: pd.DataFrame, answers: pd.DataFrame, *, title: str) -> Fig
             offsets.set_ylabel("hashes")
         rows[-1][0].set_xlabel("clip (s)")
         rows[-1][1].set_xlabel("offset, drift taken out (s)")
-        _head(figure, title)
+        headline(figure, title)
     return figure
 
 
@@ -201,7 +188,7 @@ def robustness_bars(table: pd.DataFrame, *, title: str) -> Figure:
     """
     conditions = list(dict.fromkeys(table["condition"]))[::-1]
     lengths_s = sorted(table["length_s"].unique())
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(8.0, 1.0 + 0.32 * len(conditions)))
         axes = figure.subplots()
         height = 0.8 / len(lengths_s)
@@ -216,7 +203,7 @@ def robustness_bars(table: pd.DataFrame, *, title: str) -> Figure:
         axes.set_xlim(0, 100)
         axes.set_xlabel("clips (%): pale = right song first, full = also accepted")
         axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(lengths_s))
-        _head(figure, title)
+        headline(figure, title)
     return figure
 
 
@@ -228,30 +215,26 @@ def calibration_curve(curve: pd.DataFrame, *, title: str) -> Figure:
     curve : pandas.DataFrame
         From `matching.evaluate.calibration`.
     """
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(5.2, 4.8))
         axes = figure.subplots()
-        axes.plot(curve["asked"], curve["asked"], color=_GREY, linewidth=1, label="as asked")
-        axes.fill_between(curve["asked"], curve["low"], curve["high"], color=_BLUE, alpha=0.2)
+        axes.plot(curve["asked"], curve["asked"], color=GREY, linewidth=1, label="as asked")
+        axes.fill_between(curve["asked"], curve["low"], curve["high"], color=BLUE, alpha=0.2)
         label = f"observed, {curve['n'].iloc[0]} clips; 95 % interval"
-        axes.plot(curve["asked"], curve["observed"], "o-", color=_BLUE, label=label)
+        axes.plot(curve["asked"], curve["observed"], "o-", color=BLUE, label=label)
         axes.set_xscale("log")
         axes.set_yscale("symlog", linthresh=float(curve["asked"].min()))
         axes.set_ylim(0, None)
         axes.set_xlabel("false-accept rate asked for")
         axes.set_ylabel("share of unknown clips accepted")
         axes.legend(loc="upper left")
-        _head(figure, title)
+        headline(figure, title)
     return figure
 
 
 def _frame_s(frames: NDArray) -> NDArray[np.float64]:
     """Time of the middle of a frame's window, where a short sound shows."""
     return frames * FRAME_S + _FRAME_CENTRE_S
-
-
-def _head(figure: Figure, title: str) -> None:
-    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, fontweight="bold")
 
 
 def _draw_levels(axes: Axes, levels: NDArray, params: FingerprintParams) -> None:
@@ -284,5 +267,5 @@ def _draw_votes(axes: Axes, offsets_s: NDArray, votes: NDArray, *, colour: str, 
         xytext=(8 if has_room_right else -8, 3),
         textcoords="offset points",
         horizontalalignment="left" if has_room_right else "right",
-        color=_GREY,
+        color=GREY,
     )

@@ -1,0 +1,106 @@
+"""The tables and figures of one model, as files in a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from sonic_lib.models import conformal, metrics
+from sonic_lib.models.columns import CLASSIFICATION
+from sonic_lib.report import conformal_plots, model_plots
+
+_N_BINS = 50
+_SHOWN_CONFIDENCE = 0.9
+
+
+def write(held_out: DataFrame, card: dict, folder: Path) -> None:
+    """Write what a model said of held-out rows.
+
+    Parameters
+    ----------
+    held_out : DataFrame
+        The scored frame of docs/models.md; cached.
+    card : dict
+        The model's card.
+    folder : Path
+        Made if need be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    importances = [(name, share) for name, share in card["importances"]]
+    figure = model_plots.importance_bars(importances, title="What the model looks at")
+    figure.savefig(folder / "importances.png")
+    if card["task"] == CLASSIFICATION:
+        _write_genres(held_out, card, folder)
+    else:
+        _write_numbers(held_out, card, folder)
+
+
+def _write_genres(held_out: DataFrame, card: dict, folder: Path) -> None:
+    classes = card["classes"]
+    counts = held_out.transform(metrics.confusion).toPandas()
+    matrix = metrics.confusion_matrix(counts, n_classes=len(classes))
+    scores = metrics.class_scores(matrix, classes=classes)
+    pd.DataFrame(matrix, index=classes, columns=classes).to_csv(folder / "confusion.csv")
+    scores.to_csv(folder / "genres.csv", index=False, float_format="%.4f")
+    sizes, by_genre = _coverages(held_out, card)
+    sizes.to_csv(folder / "sets.csv", index=False, float_format="%.4f")
+    by_genre["genre"] = [classes[label] for label in by_genre["label"]]
+    by_genre.to_csv(folder / "sets_by_genre.csv", index=False, float_format="%.4f")
+    n = int(matrix.sum())
+    figures = {
+        "confusion": model_plots.confusion_heatmap(
+            matrix, classes=classes, title=f"Genres taken for each other, {n:,} held-out songs"
+        ),
+        "genres": model_plots.class_bars(scores, title=f"Scores by genre, {n:,} held-out songs"),
+        "set_sizes": conformal_plots.set_sizes(
+            sizes, n_genres=len(classes), title="Genres in a set against confidence"
+        ),
+        "coverage": conformal_plots.coverages(sizes, title="Coverage against confidence"),
+        "coverage_by_genre": conformal_plots.genre_coverages(
+            by_genre, confidence=_SHOWN_CONFIDENCE, title=f"Coverage at {_SHOWN_CONFIDENCE:.0%}"
+        ),
+    }
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png")
+
+
+def _coverages(held_out: DataFrame, card: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Coverage by confidence, and by genre at one of them."""
+    told, by_genre = [], pd.DataFrame()
+    for confidence, threshold in card["conformal"]["thresholds"]:
+        sets = held_out.transform(
+            conformal.prediction_sets,
+            method=card["conformal"]["method"],
+            threshold=threshold,
+            allow_empty=True,
+        )
+        told.append(
+            {"confidence": confidence, **sets.transform(conformal.coverage).first().asDict()}
+        )
+        if confidence == _SHOWN_CONFIDENCE:
+            by_genre = sets.transform(conformal.coverage, by=["label"]).toPandas()
+    return pd.DataFrame(told), by_genre
+
+
+def _write_numbers(held_out: DataFrame, card: dict, folder: Path) -> None:
+    low, high = held_out.agg(
+        F.least(F.min("target"), F.min("prediction")),
+        F.greatest(F.max("target"), F.max("prediction")),
+    ).first()
+    counts = held_out.transform(
+        metrics.residual_counts, low=low, high=high, n_bins=_N_BINS
+    ).toPandas()
+    figure = model_plots.residual_map(
+        counts,
+        low=low,
+        high=high,
+        n_bins=_N_BINS,
+        unit=card["columns"]["target"],
+        title=f"Foretold and true, {int(counts['n'].sum()):,} held-out songs",
+    )
+    figure.savefig(folder / "residuals.png")

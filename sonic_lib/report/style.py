@@ -1,0 +1,28 @@
+"""What all figures share: colours, sizes and the headline.
+
+The colours are those of Okabe and Ito, which people with any colour vision tell apart.
+"""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+VERMILION, BLUE, GREEN, GREY = "#D55E00", "#0072B2", "#009E73", "#595959"
+STYLE = {
+    "figure.figsize": (8.0, 4.8),
+    "figure.dpi": 150,
+    "savefig.dpi": "figure",
+    "figure.constrained_layout.use": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.labelsize": 11,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "text.parse_math": False,  # a "$" in a song's title is a dollar
+}
+
+
+def headline(figure: Figure, title: str) -> None:
+    """Write the title over all panels, on the left."""
+    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, fontweight="bold")
