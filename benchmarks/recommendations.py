@@ -1,0 +1,168 @@
+"""Songs like a song: time beside scikit-learn, recall of clusters, and what neighbours share.
+
+    make bench-recommendations DATA=FOLDER
+
+FOLDER holds spotify_subset.csv.  There is no table of 170,000 songs in it: its rows are drawn
+again and again and moved a little (a hundredth of each column's deviation), so that the clusters of
+real songs remain.  All against all, top 10, on the same cores in the same run: ours is the frame of
+vectors to a Parquet file of lists, Spark's own cost included; scikit-learn's is
+NearestNeighbors(algorithm="brute", metric="cosine", n_jobs=-1) on an array that is there already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from common import machine, save
+from pyspark.sql import functions as F
+from sklearn.neighbors import NearestNeighbors
+
+from sonic_lib.commands.train_recommendations import Vectors, fit_centroids
+from sonic_lib.models.recommend import clustered_neighbours, exact_neighbours, shared_values
+from sonic_lib.session import spark_job
+
+NUMBERS = [
+    *("danceability", "energy", "key", "loudness", "mode", "speechiness", "acousticness"),
+    *("instrumentalness", "liveness", "valence", "tempo", "duration_ms"),
+]
+K = 10
+N_CHECKED = 2000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, type=Path)
+    parser.add_argument("--songs", type=int, default=170_000)
+    parser.add_argument("--clusters", type=int, default=400)
+    args = parser.parse_args()
+    if not (args.data / "spotify_subset.csv").is_file():
+        print(f"skipped: no spotify_subset.csv in {args.data}")
+        return
+    songs = pd.read_csv(args.data / "spotify_subset.csv")
+    values = songs[NUMBERS].to_numpy(float)
+    standard = (values - values.mean(axis=0)) / values.std(axis=0)
+    rng = np.random.default_rng(1)
+    drawn = standard[rng.integers(0, len(standard), args.songs)]
+    drawn = drawn + rng.normal(0, 0.01, drawn.shape)
+
+    with tempfile.TemporaryDirectory(prefix="sonic-bench-") as scratch:
+        with spark_job(app_name="bench") as spark:
+            n_tasks = spark.sparkContext.defaultParallelism
+            frame = vector_frame(spark, drawn, f"{scratch}/vectors")
+            warm = frame.limit(2000).transform(exact_neighbours, k=K, n_tasks=n_tasks)
+            warm.write.parquet(f"{scratch}/warm")
+            ours_s, exact = timed(
+                frame.transform(exact_neighbours, k=K, n_tasks=n_tasks), f"{scratch}/exact"
+            )
+            start_s = time.monotonic()
+            centroids = fit_centroids(Vectors(frame, NUMBERS, args.songs), n=args.clusters)
+            fit_s = time.monotonic() - start_s
+            probes = {}
+            for n_probed in (1, 4, 8):
+                probes[n_probed] = timed(
+                    frame.transform(
+                        clustered_neighbours, centroids=centroids, k=K, n_probed=n_probed
+                    ),
+                    f"{scratch}/probe{n_probed}",
+                )
+            checked = ids_of(exact)
+            recalls = {n: recall(checked, ids_of(found)) for n, (_, found) in probes.items()}
+            shared = quality(spark, songs, values, standard, n_tasks=n_tasks)
+        peak_gb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+
+        start_s = time.monotonic()
+        oracle = NearestNeighbors(n_neighbors=K + 1, algorithm="brute", metric="cosine", n_jobs=-1)
+        _, places = oracle.fit(drawn).kneighbors(drawn)
+        sklearn_s = time.monotonic() - start_s
+
+    agreement = np.mean([len(set(places[i]) & set(row)) / K for i, row in checked.items()])
+    lines = [
+        f"{args.songs} songs x {len(NUMBERS)} features, top {K} of all, exact: {ours_s:.1f} s; "
+        f"scikit-learn {sklearn_s:.1f} s: {sklearn_s / ours_s:.2f} times as long",
+        f"the same neighbours for {agreement:.2%} of places ({len(checked)} songs compared); "
+        f"largest process of ours {peak_gb:.2f} GB",
+        f"{args.clusters} clusters, fitted in {fit_s:.1f} s:",
+        *(f"  {n} looked into: {probes[n][0]:.1f} s, recall@{K} {recalls[n]:.3f}" for n in probes),
+        "",
+        f"share of the {K} neighbours with the same, {len(songs)} songs",
+        shared.to_string(float_format=lambda share: f"{share:.3f}"),
+    ]
+    figures = {
+        "songs": args.songs,
+        "exact_s": ours_s,
+        "sklearn_s": sklearn_s,
+        "agreement": agreement,
+        "peak_gb": peak_gb,
+        "clusters": {n: {"s": probes[n][0], "recall": recalls[n]} for n in probes},
+        "shared": shared.to_dict(),
+    }
+    save("recommendations", "\n".join(lines) + f"\nmachine: {machine()}", figures)
+
+
+def vector_frame(spark, values: np.ndarray, folder: str):
+    """Store the vectors as Parquet: what a table would give, without the time of making it."""
+    Path(folder).mkdir()
+    ids = np.arange(len(values))
+    frame = pd.DataFrame({"song_id": ids, "recording": ids, "vector": list(values)})
+    frame.to_parquet(f"{folder}/part.parquet", row_group_size=20_000)
+    return spark.read.parquet(folder)
+
+
+def timed(found, folder: str):
+    start_s = time.monotonic()
+    found.write.parquet(folder)
+    return time.monotonic() - start_s, found.sparkSession.read.parquet(folder)
+
+
+def ids_of(found) -> dict[int, list[int]]:
+    rows = found.filter(F.col("song_id") < N_CHECKED).toPandas()
+    return rows.groupby("song_id")["recommended_song_id"].agg(list).to_dict()
+
+
+def recall(exact: dict[int, list[int]], found: dict[int, list[int]]) -> float:
+    hits = [len(set(row) & set(found.get(song, []))) for song, row in exact.items()]
+    return sum(hits) / sum(map(len, exact.values()))
+
+
+def quality(spark, songs, values: np.ndarray, standard: np.ndarray, *, n_tasks: int):
+    """Shares of neighbours of one artist and one genre, for three ways to choose neighbours."""
+    told = pd.DataFrame({"song_id": range(len(songs)), "artist": songs["artist_name"]})
+    lists = songs["genres"].map(
+        lambda text: ast.literal_eval(text) if isinstance(text, str) else []
+    )
+    told["genre"] = [names[0] if names else None for names in lists]
+    told_frame = spark.createDataFrame(told, "song_id long, artist string, genre string")
+    rows = [(i, i, row.tolist()) for i, row in enumerate(standard)]
+    vectors = spark.createDataFrame(rows, "song_id long, recording long, vector array<double>")
+    ours = vectors.transform(exact_neighbours, k=K, n_tasks=n_tasks)
+
+    euclid = NearestNeighbors(n_neighbors=K + 1, algorithm="brute").fit(values)
+    nearest = euclid.kneighbors(values, return_distance=False)[:, 1:]
+    rng = np.random.default_rng(2)
+    ways = {
+        "cosine, standardised": ours,
+        "Euclid, as it is": pair_frame(spark, nearest),
+        "random": pair_frame(spark, rng.integers(0, len(songs), nearest.shape)),
+    }
+    rows = {
+        way: pairs.transform(shared_values, songs=told_frame, columns=["genre", "artist"]).first()
+        for way, pairs in ways.items()
+    }
+    return pd.DataFrame({way: row.asDict() for way, row in rows.items()}).T
+
+
+def pair_frame(spark, places: np.ndarray):
+    songs = np.repeat(np.arange(len(places)), places.shape[1])
+    pairs = pd.DataFrame({"song_id": songs, "recommended_song_id": places.ravel()})
+    return spark.createDataFrame(pairs)
+
+
+if __name__ == "__main__":
+    main()
