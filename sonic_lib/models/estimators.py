@@ -1,0 +1,198 @@
+"""The two estimators of each task behind one interface: what learns from feature vectors.
+
+``forest`` is the plain baseline, Spark MLlib's random forest (L. Breiman, Random forests, 2001).
+``boosted`` is XGBoost's Spark estimator on the CPU (T. Chen and C. Guestrin, XGBoost: a scalable
+tree boosting system, 2016), with a small forest in each round.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+from pyspark.ml import Estimator, Model
+from pyspark.ml.functions import vector_to_array
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from sonic_lib.errors import SetupError
+from sonic_lib.models.stages import FEATURES, LABEL, WEIGHT, StoredModel
+
+FOREST, BOOSTED = "forest", "boosted"
+KINDS = (BOOSTED, FOREST)
+
+# Else it tells of every task, also where a model that was saved foretells.
+logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
+
+_ROWS_PER_WORKER = 100_000
+# Chosen by cross-validation on tables of Spotify features; benchmarks/models.py has the scores.
+_BOOSTED = {
+    "tree_method": "hist",
+    "num_parallel_tree": 3,
+    "subsample": 0.6,
+    "colsample_bynode": 0.4,
+    "verbosity": 0,
+    "verbose": False,
+}
+_BOOSTED_CLASSES = {"n_estimators": 240, "learning_rate": 0.05, "max_depth": 7}
+_BOOSTED_NUMBER = {
+    "n_estimators": 200,
+    "learning_rate": 0.03,
+    "max_depth": 6,
+    "min_child_weight": 10,
+}
+_BOOSTED_SIZE = {
+    "n_estimators": 80,
+    "learning_rate": 0.05,
+    "max_depth": 4,
+    "min_child_weight": 20,
+}
+_FOREST = {"numTrees": 200, "maxDepth": 14, "minInstancesPerNode": 2, "maxBins": 64}
+_OUTPUTS = ("rawPrediction", "probability", "prediction")
+
+
+def check_kind(kind: str) -> None:
+    """Make sure that what an estimator needs is installed.
+
+    Raises
+    ------
+    SetupError
+        If XGBoost is missing.
+    """
+    if kind == BOOSTED:
+        _xgboost()
+
+
+def n_workers(n_rows: int, *, n_slots: int) -> int:
+    """Say how many tasks train together, by the rows: the same on any cluster that is large enough.
+
+    Parameters
+    ----------
+    n_rows : int
+    n_slots : int
+        Tasks that run at once on this cluster.
+    """
+    return min(n_slots, 1 + n_rows // _ROWS_PER_WORKER)
+
+
+def classifier(kind: str, *, n_workers: int, seed: int, weighted: bool) -> Estimator:
+    """Return what learns classes, numbered from 0 without gaps, from `_features` and `_label`.
+
+    Parameters
+    ----------
+    kind : str
+        FOREST or BOOSTED.
+    n_workers : int
+        Tasks that train together.
+    seed : int
+    weighted : bool
+        Whether rows have a weight in `_weight`.
+    """
+    if kind == BOOSTED:
+        settings = _BOOSTED | _BOOSTED_CLASSES | _boosted_columns(weighted)
+        return _xgboost().SparkXGBClassifier(**settings, num_workers=n_workers, random_state=seed)
+    from pyspark.ml.classification import RandomForestClassifier
+
+    return RandomForestClassifier(**_FOREST, **_forest_columns(weighted), seed=seed)
+
+
+def regressor(kind: str, *, n_workers: int, seed: int) -> Estimator:
+    """Return what learns a number from `_features` and `_label`; parameters as in `classifier`."""
+    if kind == BOOSTED:
+        settings = _BOOSTED | _BOOSTED_NUMBER | _boosted_columns(weighted=False)
+        return _xgboost().SparkXGBRegressor(**settings, num_workers=n_workers, random_state=seed)
+    from pyspark.ml.regression import RandomForestRegressor
+
+    return RandomForestRegressor(**_FOREST, **_forest_columns(weighted=False), seed=seed)
+
+
+def error_size(kind: str, *, n_workers: int, seed: int, errors: str, output: str) -> Estimator:
+    """Return what learns the expected size of an error, in the column `errors`, as `output`."""
+    if kind == BOOSTED:
+        settings = _BOOSTED | _BOOSTED_SIZE | _boosted_columns(weighted=False)
+        settings |= {"label_col": errors, "prediction_col": output}
+        return _xgboost().SparkXGBRegressor(**settings, num_workers=n_workers, random_state=seed)
+    from pyspark.ml.regression import RandomForestRegressor
+
+    settings = _FOREST | _forest_columns(weighted=False)
+    settings |= {"labelCol": errors, "predictionCol": output, "minInstancesPerNode": 20}
+    return RandomForestRegressor(**settings, seed=seed)
+
+
+def importances(model: Model, *, n_features: int) -> NDArray[np.float64]:
+    """Say how much each feature brings: its share of all that the splits gain.
+
+    Parameters
+    ----------
+    model : Model
+        Fitted by one of the estimators of this module.
+    n_features : int
+
+    Returns
+    -------
+    np.ndarray [shape=(n_features,)]
+        Not negative, of sum 1.
+    """
+    if hasattr(model, "get_booster"):
+        gains = np.zeros(n_features)
+        for name, gain in model.get_booster().get_score(importance_type="total_gain").items():
+            gains[int(name.removeprefix("f"))] = gain
+    else:
+        gains = model.featureImportances.toArray()
+    return gains / max(gains.sum(), np.finfo(float).tiny)
+
+
+class Probabilities(StoredModel):
+    """Adds `probabilities`, array of double of sum 1, an entry a class; drops what it is made of.
+
+    The setting `labels` says which classes the estimator saw: others have the probability 0.
+    """
+
+    def _transform(self, frame: DataFrame) -> DataFrame:
+        given = vector_to_array("probability")
+        total = F.aggregate(given, F.lit(0.0), lambda total, part: total + part)
+        places = {label: place for place, label in enumerate(self.settings["labels"])}
+        entries = [
+            F.get(given, F.lit(places[label])) / total if label in places else F.lit(0.0)
+            for label in range(self.settings["n_classes"])
+        ]
+        frame = frame.withColumn("probabilities", F.array(*entries))
+        return _without_internals(frame.drop(*_OUTPUTS))
+
+
+class Difficulty(StoredModel):
+    """Adds `difficulty`, double, never below the setting `least`; drops what it is made of."""
+
+    def _transform(self, frame: DataFrame) -> DataFrame:
+        size: Column = F.greatest(F.col(self.settings["input"]), F.lit(self.settings["least"]))
+        frame = frame.withColumns(
+            {"prediction": F.col("prediction").cast("double"), "difficulty": size.cast("double")}
+        )
+        return _without_internals(frame.drop(self.settings["input"]))
+
+
+def _without_internals(frame: DataFrame) -> DataFrame:
+    made = ("_prepared", "_encoded", "_local", FEATURES)
+    return frame.drop(*made)
+
+
+def _boosted_columns(weighted: bool) -> dict:
+    columns = {"features_col": FEATURES, "label_col": LABEL}
+    return columns | ({"weight_col": WEIGHT} if weighted else {})
+
+
+def _forest_columns(weighted: bool) -> dict:
+    columns = {"featuresCol": FEATURES, "labelCol": LABEL}
+    return columns | ({"weightCol": WEIGHT} if weighted else {})
+
+
+def _xgboost():
+    try:
+        import xgboost.spark
+    except ImportError as error:
+        raise SetupError(
+            "The boosted models need XGBoost: pip install 'sonic-signature[models]', or train "
+            "with --model forest."
+        ) from error
+    return xgboost.spark

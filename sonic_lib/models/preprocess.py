@@ -1,0 +1,171 @@
+"""Spark ML stages from a wide frame to feature vectors; what they learn, they learn in `fit`.
+
+`pipeline` puts them together: numbers, date parts and few-valued texts (`Preparation`), what the
+targets of the same artist, genre or date say (`TargetEncoder`, `LocalEncoder`), and one vector of
+all (`Assembler`). Training rows have their inner fold in the column `_fold`, see `stages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.ml import Estimator, Pipeline, PipelineModel
+from pyspark.ml.functions import array_to_vector
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from sonic_lib.models.columns import CLASSIFICATION, Columns
+from sonic_lib.models.local_encoding import LocalEncoder
+from sonic_lib.models.stages import FEATURES, StoredModel, column
+from sonic_lib.models.target_encoding import TargetEncoder
+
+_PREPARED, _ENCODED, _LOCAL = "_prepared", "_encoded", "_local"
+_DATE = r"^(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?(?:[T ].*)?$"
+_DATE_PARTS = ("year", "month", "day", "weekday", "precision", "time")
+
+
+def pipeline(columns: Columns, *, n_classes: int) -> Pipeline:
+    """Return the stages, still to be fitted, that add the vector column `_features`.
+
+    Parameters
+    ----------
+    columns : Columns
+    n_classes : int
+        Of a classification; 0 for a regression.
+    """
+    stages = [Preparation(columns)]
+    outputs = [_PREPARED]
+    if columns.encoded or columns.lists:
+        stages.append(
+            TargetEncoder(columns.encoded, columns.lists, n_classes=n_classes, output=_ENCODED)
+        )
+        outputs.append(_ENCODED)
+    if columns.task == CLASSIFICATION and columns.encoded and columns.numbers:
+        stages.append(
+            LocalEncoder(columns.encoded, columns.numbers, n_classes=n_classes, output=_LOCAL)
+        )
+        outputs.append(_LOCAL)
+    return Pipeline(stages=[*stages, Assembler({"inputs": outputs})])
+
+
+def feature_names(model: PipelineModel, *, classes: Sequence[str]) -> list[str]:
+    """Name each entry of the feature vectors.
+
+    Parameters
+    ----------
+    model : PipelineModel
+        Made by `pipeline`; later stages may follow.
+    classes : sequence of str
+        Names of the classes; none for a regression.
+    """
+    named = [stage for stage in model.stages if hasattr(stage, "entry_names")]
+    return [name for stage in named for name in stage.entry_names(classes)]
+
+
+def count_shapes(frame: DataFrame, *, columns: Sequence[str]) -> DataFrame:
+    """Count which texts look like dates and like lists.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Texts of a wide frame.
+
+    Returns
+    -------
+    DataFrame
+        One row: for each column by its place dates_<i> (YYYY, YYYY-MM or YYYY-MM-DD) and lists_<i>
+        (such as ``['bebop', 'swing']``).
+    """
+    counts = []
+    for place, name in enumerate(columns):
+        text = F.trim(column(name))
+        counts.append(F.count_if(text.rlike(_DATE)).alias(f"dates_{place}"))
+        counts.append(F.count_if(text.rlike(r"^\[.*\]$")).alias(f"lists_{place}"))
+    return frame.agg(*counts)
+
+
+def date_parts(name: str) -> dict[str, Column]:
+    """Columns, by name, of a text that is a year, a month or a day.
+
+    Returns
+    -------
+    dict
+        year; month (1-12), day (1-31), weekday (0 is Monday), null where the text does not say;
+        precision (1 year, 2 month, 3 day); time (years with their fraction). All null where the
+        text is no date.
+    """
+    text = F.trim(column(name))
+    year, month, day = (
+        F.regexp_extract(text, _DATE, group).try_cast("double") for group in (1, 2, 3)
+    )
+    month = F.when(month.between(1, 12), month)
+    day = F.when(month.isNotNull() & day.between(1, 31), day)
+    precision = year * 0 + 1 + month.isNotNull().cast("int") + day.isNotNull().cast("int")
+    elapsed = (F.coalesce(month, F.lit(1)) - 1) / 12 + (F.coalesce(day, F.lit(1)) - 1) / 372
+    written = F.when(day.isNotNull(), F.format_string("%04.0f-%02.0f-%02.0f", year, month, day))
+    weekday = F.weekday(written.try_cast("date")).cast("double")
+    parts = (year, month, day, weekday, precision, year + elapsed)
+    return {f"{name}_{part}": values for part, values in zip(_DATE_PARTS, parts, strict=True)}
+
+
+class Preparation(Estimator):
+    """Numbers and date parts, imputed by the median; texts of few values, one-hot.
+
+    Parameters
+    ----------
+    columns : Columns
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        super().__init__()
+        self.columns = columns
+
+    def _fit(self, frame: DataFrame) -> PreparationModel:
+        numbers = _numbers(self.columns.numbers, self.columns.dates)
+        categories = list(self.columns.categories)
+        medians = [F.percentile_approx(values, 0.5) for values in numbers.values()]
+        found = [F.array_sort(F.collect_set(column(name))) for name in categories]
+        row = frame.agg(F.count("*"), *medians, *found).first()[1:]
+        settings = {
+            "numbers": list(self.columns.numbers),
+            "dates": list(self.columns.dates),
+            "medians": [value or 0.0 for value in row[: len(numbers)]],
+            "categories": dict(zip(categories, row[len(numbers) :], strict=True)),
+        }
+        return PreparationModel(settings)
+
+
+class PreparationModel(StoredModel):
+    """Adds `_prepared`: array of double, no entry null."""
+
+    def _transform(self, frame: DataFrame) -> DataFrame:
+        numbers = _numbers(self.settings["numbers"], self.settings["dates"])
+        entries = [
+            F.coalesce(values, F.lit(median))
+            for values, median in zip(numbers.values(), self.settings["medians"], strict=True)
+        ]
+        for name, values in self.settings["categories"].items():
+            entries += [column(name).eqNullSafe(value).cast("double") for value in values]
+        return frame.withColumn(_PREPARED, F.array(*entries).cast("array<double>"))
+
+    def entry_names(self, classes: Sequence[str]) -> list[str]:
+        """Name the entries; whatever the classes."""
+        categories = self.settings["categories"].items()
+        one_hot = [f"{name} = {value}" for name, values in categories for value in values]
+        return [*_numbers(self.settings["numbers"], self.settings["dates"]), *one_hot]
+
+
+class Assembler(StoredModel):
+    """Adds `_features`: one vector of the arrays `inputs`."""
+
+    def _transform(self, frame: DataFrame) -> DataFrame:
+        return frame.withColumn(FEATURES, array_to_vector(F.concat(*self.settings["inputs"])))
+
+
+def _numbers(numbers: Sequence[str], dates: Sequence[str]) -> dict[str, Column]:
+    """Columns of finite numbers or null, by name."""
+    given = {name: column(name).cast("double") for name in numbers}
+    for name in dates:
+        given |= date_parts(name)
+    # Infinite or not a number is as good as missing.
+    return {name: F.when(F.abs(values) < float("inf"), values) for name, values in given.items()}

@@ -1,0 +1,97 @@
+"""What the stages of our pipelines share: how a fitted stage is kept and read again.
+
+A fitted stage is settings, which are JSON, and perhaps statistics, which are a DataFrame because
+they grow with the songs. It is saved as Spark ML saves its own stages, with the statistics as
+Parquet beside the metadata, so that `PipelineModel.load` reads it from any URI.
+
+Columns between stages begin with an underscore, so that they meet no descriptor's name.
+"""
+
+from __future__ import annotations
+
+from pyspark.ml import Model
+from pyspark.ml.util import (
+    DefaultParamsReader,
+    DefaultParamsWriter,
+    MLReadable,
+    MLReader,
+    MLWritable,
+    MLWriter,
+)
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+KEY, FOLD, LABEL, WEIGHT = "song_id", "_fold", "_label", "_weight"
+FEATURES = "_features"
+
+_SETTINGS, _STATISTICS = "settings", "statistics"
+
+
+class StoredModel(Model, MLWritable, MLReadable):
+    """A fitted stage; a subclass has `_transform`.
+
+    Parameters
+    ----------
+    settings : dict
+        Values that JSON can hold.
+    statistics : DataFrame, optional
+        What grows with the songs.
+    """
+
+    def __init__(self, settings: dict, statistics: DataFrame | None = None) -> None:
+        super().__init__()
+        self.settings = settings
+        self.statistics = statistics
+
+    def write(self) -> MLWriter:
+        """Return what saves this stage."""
+        return _Writer(self)
+
+    @classmethod
+    def read(cls) -> MLReader:
+        """Return what loads such a stage."""
+        return _Reader(cls)
+
+    def release(self) -> None:
+        """Let go of cached statistics; the stage still works."""
+        if self.statistics is not None:
+            self.statistics.unpersist()
+
+
+class _Writer(MLWriter):
+    def __init__(self, model: StoredModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def saveImpl(self, path: str) -> None:
+        has_statistics = self.model.statistics is not None
+        extra = {_SETTINGS: self.model.settings, "has_statistics": has_statistics}
+        DefaultParamsWriter.saveMetadata(self.model, path, self.sparkSession, extraMetadata=extra)
+        if has_statistics:
+            self.model.statistics.write.parquet(f"{path}/{_STATISTICS}")
+
+
+class _Reader(MLReader):
+    def __init__(self, kind: type[StoredModel]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def load(self, path: str) -> StoredModel:
+        spark: SparkSession = self.sparkSession
+        metadata = DefaultParamsReader.loadMetadata(path, spark)
+        statistics = None
+        if metadata["has_statistics"]:
+            statistics = spark.read.parquet(f"{path}/{_STATISTICS}")
+        model = self.kind(metadata[_SETTINGS], statistics)
+        model._resetUid(metadata["uid"])
+        return model
+
+
+def column(name: str) -> Column:
+    """Column of any name."""
+    return F.col(f"`{name}`")
+
+
+def fold_or_none(frame: DataFrame) -> Column:
+    """Column: the inner fold of a training row; null of rows that no fit has seen."""
+    return F.col(FOLD) if FOLD in frame.columns else F.lit(None).cast("int")

@@ -1,0 +1,196 @@
+"""The stages before the estimator: by hand on small frames, and after saving and loading."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pyspark.ml import PipelineModel
+from pyspark.ml.functions import vector_to_array
+
+from sonic_lib.models import preprocess
+from sonic_lib.models.columns import Columns
+from sonic_lib.models.target_encoding import TargetEncoder
+
+PRIOR_WEIGHT = 3.0
+PARTS = ("year", "month", "day", "weekday", "precision", "time")
+
+
+def columns(**roles):
+    empty = dict.fromkeys(("numbers", "categories", "encoded", "lists", "dates"), ())
+    task = roles.pop("task", "classification")
+    fixed = {"task": task, "target": "y", "group": None, "dropped": {}, "target_is_number": False}
+    return Columns(**(empty | fixed | roles))
+
+
+def by_song(frame, name):
+    return {row.song_id: row[name] for row in frame.select("song_id", name).collect()}
+
+
+# ---- count_shapes, date_parts ----
+
+
+def test_shapes_of_texts_are_counted(spark):
+    rows = [("2015-06-23", "['a', 'b']"), ("1979", "[]"), (" 2001-03 ", "a"), ("23.6.2015", None)]
+    frame = spark.createDataFrame(rows, "`the date` string, items string")
+    counts = frame.transform(preprocess.count_shapes, columns=["the date", "items"]).first()
+    assert counts.asDict() == {"dates_0": 3, "lists_0": 0, "dates_1": 0, "lists_1": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("2015-06-23", (2015, 6, 23, 1, 3, 2015 + 5 / 12 + 22 / 372)),  # a Tuesday
+        ("1979", (1979, None, None, None, 1, 1979)),
+        (" 2001-03", (2001, 3, None, None, 2, 2001 + 2 / 12)),
+        ("2015-06-23T10:00:00Z", (2015, 6, 23, 1, 3, 2015 + 5 / 12 + 22 / 372)),
+        ("2015-13-01", (2015, None, None, None, 1, 2015)),
+        ("2015-02-30", (2015, 2, 30, None, 3, 2015 + 1 / 12 + 29 / 372)),
+        ("0000", (0, None, None, None, 1, 0)),
+        ("soon", (None,) * 6),
+        (None, (None,) * 6),
+    ],
+)
+def test_dates_have_the_parts_that_they_state(spark, text, parts):
+    frame = spark.createDataFrame([(text,)], "released string")
+    found = preprocess.date_parts("released")
+    row = frame.select(*(values.alias(name) for name, values in found.items())).first()
+    assert list(found) == [
+        f"released_{p}" for p in ["year", "month", "day", "weekday", "precision", "time"]
+    ]
+    assert [None if v is None else pytest.approx(v) for v in row] == list(parts)
+
+
+# ---- Preparation ----
+
+
+def test_numbers_are_imputed_by_the_median_of_the_training_rows(spark):
+    schema = "song_id long, x double, kind string"
+    known = [(1, 1.0, "a"), (2, 3.0, "b"), (3, None, None), (4, 100.0, "a"), (5, float("nan"), "b")]
+    stage = preprocess.Preparation(columns(numbers=("x",), categories=("kind",)))
+    model = stage.fit(spark.createDataFrame(known, schema))
+    rows = [(1, None, "b"), (2, 7.0, "new"), (3, float("inf"), None)]
+    found = by_song(model.transform(spark.createDataFrame(rows, schema)), "_prepared")
+    assert found == {1: [3.0, 0.0, 1.0], 2: [7.0, 0.0, 0.0], 3: [3.0, 0.0, 0.0]}
+    assert model.entry_names(()) == ["x", "kind = a", "kind = b"]
+
+
+# ---- TargetEncoder ----
+
+CLASSES = [  # song_id, _fold, _label, artist, tags
+    (1, 0, 0.0, "abba", "['pop', 'disco']"),
+    (2, 1, 0.0, "abba", "['pop']"),
+    (3, 2, 1.0, "abba", "[]"),
+    (4, 0, 1.0, "queen", "['rock', 'rock']"),
+    (5, 1, 1.0, None, None),
+]
+SCHEMA = "song_id long, _fold int, _label double, artist string, tags string"
+SHARES = np.array([2 / 5, 3 / 5])
+
+
+def drawn(*counts):
+    return list((np.array(counts) + PRIOR_WEIGHT * SHARES) / (sum(counts) + PRIOR_WEIGHT))
+
+
+def test_a_training_row_is_encoded_from_the_other_folds_alone(spark):
+    frame = spark.createDataFrame(CLASSES, SCHEMA)
+    model = TargetEncoder(["artist"], [], n_classes=2, output="said").fit(frame)
+    found = by_song(model.transform(frame), "said")
+    assert found[1] == pytest.approx([*drawn(1, 1), 2], rel=1e-6)  # songs 2 and 3
+    assert found[3] == pytest.approx([*drawn(2, 0), 2], rel=1e-6)  # songs 1 and 2
+    assert found[4] == pytest.approx([*drawn(0, 0), 0], rel=1e-6)  # its only song is itself
+    assert found[5] == pytest.approx([*SHARES, 0], rel=1e-6)  # no artist
+    assert model.entry_names(["p", "q"]) == ["artist: p", "artist: q", "artist: songs"]
+
+
+def test_a_new_row_is_encoded_from_all_folds(spark):
+    frame = spark.createDataFrame(CLASSES, SCHEMA)
+    model = TargetEncoder(["artist"], ["tags"], n_classes=2, output="said").fit(frame)
+    rows = [(9, "abba", "['pop', 'rock', 'unheard']"), (10, "unheard", "[]")]
+    new = spark.createDataFrame(rows, "song_id long, artist string, tags string")
+    found = by_song(model.transform(new), "said")
+    tags = (np.array(drawn(2, 0)) + np.array(drawn(0, 1))) / 2
+    assert found[9] == pytest.approx([*drawn(2, 1), 3, *tags, 2], rel=1e-6)
+    assert found[10] == pytest.approx([*SHARES, 0, *SHARES, 0], rel=1e-6)
+
+
+def test_a_changed_target_does_not_change_the_own_encoding(spark):
+    def said(first, fourth):
+        rows = [(1, 0, first, "abba", None), *CLASSES[1:3], (4, 0, fourth, "queen", None)]
+        frame = spark.createDataFrame(rows, SCHEMA)
+        model = TargetEncoder(["artist"], [], n_classes=2, output="said").fit(frame)
+        return by_song(model.transform(frame), "said")
+
+    before, after = said(0.0, 1.0), said(1.0, 0.0)  # the shares of all rows stay the same
+    assert before[1] == after[1]
+    assert before[2] != after[2]
+
+
+def test_numbers_are_encoded_by_means_and_lists_by_their_range_too(spark):
+    rows = [(1, 0, 10.0, "a", "['x']"), (2, 1, 30.0, "a", "['x', 'y']"), (3, 2, 20.0, None, None)]
+    frame = spark.createDataFrame(rows, SCHEMA)
+    stage = TargetEncoder(["artist"], ["tags"], n_classes=0, output="said")
+    model = stage.fit(frame)
+    new = spark.createDataFrame(
+        [(8, "a", "['x', 'y']"), (9, "b", "z")], "song_id long, artist string, tags string"
+    )
+    found = by_song(model.transform(new), "said")
+    x, y = (40 + 3 * 20) / 5, (30 + 3 * 20) / 4
+    assert found[8] == pytest.approx([20, 2, (x + y) / 2, min(x, y), max(x, y), 2])
+    assert found[9] == pytest.approx([20, 0, 20, 20, 20, 0])
+    assert by_song(model.transform(frame), "said")[1][:2] == pytest.approx([(30 + 3 * 20) / 4, 1])
+    assert len(model.entry_names(())) == len(found[8])
+
+
+# ---- the pipeline ----
+
+
+@pytest.fixture
+def songs(spark, rng):
+    rows = []
+    for song_id in range(120):
+        label = int(rng.integers(0, 2))
+        date = f"{1980 + label * 10 + rng.integers(0, 3)}-0{rng.integers(1, 9)}"
+        rows.append((song_id, int(song_id % 5), float(label), date, "['t']", rng.normal() + label))
+    return spark.createDataFrame(
+        rows, "song_id long, _fold int, _label double, `release date` string, t string, x double"
+    )
+
+
+ROLES = columns(numbers=("x",), encoded=("release date",), lists=("t",), dates=("release date",))
+
+
+def vectors(frame):
+    rows = frame.select("song_id", vector_to_array("_features").alias("v")).orderBy("song_id")
+    return np.array([row.v for row in rows.collect()])
+
+
+def test_a_pipeline_gives_complete_vectors_also_when_it_was_saved(songs, tmp_path):
+    model = preprocess.pipeline(ROLES, n_classes=2).fit(songs)
+    names = preprocess.feature_names(model, classes=["p", "q"])
+    found = vectors(model.transform(songs.drop("_fold")))
+    assert found.shape == (120, len(names))
+    assert np.isfinite(found).all()
+    assert names[:3] == ["x", "release date_year", "release date_month"]
+    assert names[-3:] == [f"release date, alike: {part}" for part in ("p", "q", "weight")]
+    # Dates of one class are never those of the other, so both encodings tell the class.
+    labels = np.array([row._label for row in songs.orderBy("song_id").collect()])
+    for name in ("release date: q", "release date, alike: q"):
+        assert np.corrcoef(found[:, names.index(name)], labels)[0, 1] > 0.6
+
+    model.save(str(tmp_path / "a model"))
+    read = PipelineModel.load(str(tmp_path / "a model"))
+    np.testing.assert_array_equal(vectors(read.transform(songs.drop("_fold"))), found)
+    assert [stage.uid for stage in read.stages] == [stage.uid for stage in model.stages]
+
+
+def test_rows_are_encoded_alike_in_any_order_and_number_of_parts(songs):
+    base = vectors(preprocess.pipeline(ROLES, n_classes=2).fit(songs).transform(songs))
+    mixed = songs.repartition(5, "x")
+    again = vectors(preprocess.pipeline(ROLES, n_classes=2).fit(mixed).transform(mixed))
+    np.testing.assert_array_equal(base, again)
+
+
+def test_a_pipeline_of_numbers_alone_needs_nothing_else(songs):
+    model = preprocess.pipeline(columns(numbers=("x",), task="regression"), n_classes=0).fit(songs)
+    assert len(model.stages) == 2
+    assert vectors(model.transform(songs)).shape == (120, 1)

@@ -1,0 +1,79 @@
+"""Splits by hash: the same however the rows lie, and groups stay together."""
+
+from __future__ import annotations
+
+import pytest
+from pyspark.sql import functions as F
+
+from sonic_lib.models.splits import FOLDS, INNER_FOLDS, bucket, is_held_out, with_folds
+
+
+@pytest.fixture
+def songs(spark):
+    rows = [(i, None if i % 10 == 0 else f"artist {i % 50}") for i in range(1000)]
+    return spark.createDataFrame(rows, "song_id long, `the artist` string")
+
+
+def folds(frame, **options):
+    rows = frame.transform(with_folds, n_folds=5, seed=1, **options)
+    return {row.song_id: row._fold for row in rows.collect()}
+
+
+def test_folds_are_of_similar_size_and_do_not_depend_on_the_order(songs):
+    found = folds(songs)
+    sizes = [list(found.values()).count(fold) for fold in range(5)]
+    assert sum(sizes) == 1000
+    assert all(150 < size < 250 for size in sizes)
+    assert folds(songs.orderBy(F.desc("song_id")).repartition(7)) == found
+
+
+def test_groups_stay_together_and_rows_without_one_do_not(songs):
+    found = folds(songs, group="the artist")
+    by_artist = {}
+    for row in songs.collect():
+        by_artist.setdefault(row["the artist"], set()).add(found[row.song_id])
+    alone = by_artist.pop(None)
+    assert all(len(seen) == 1 for seen in by_artist.values())
+    assert alone == set(range(5))
+
+
+def test_other_seeds_and_purposes_split_otherwise(songs):
+    base = folds(songs)
+    other = songs.select(
+        "song_id",
+        bucket(n_buckets=5, seed=2, purpose=FOLDS).alias("seed"),
+        bucket(n_buckets=5, seed=1, purpose=INNER_FOLDS).alias("purpose"),
+    ).collect()
+    for name in ("seed", "purpose"):
+        agreeing = sum(base[row.song_id] == row[name] for row in other)
+        assert 150 < agreeing < 250  # a fifth, by chance
+
+
+def test_a_group_is_not_mixed_up_with_a_key(spark):
+    # Row 7 has no artist; the artist is called 7. They are two groups.
+    rows = spark.createDataFrame(
+        [(i, str(i + 1)) for i in range(200)] + [(i + 1000, None) for i in range(200)],
+        "song_id long, artist string",
+    ).withColumn("song_id", F.pmod("song_id", F.lit(1000)))
+    found = rows.select(
+        "song_id",
+        "artist",
+        bucket(n_buckets=1000, seed=1, purpose=FOLDS, group="artist").alias("b"),
+    ).collect()
+    named = {row.artist: row.b for row in found if row.artist}
+    alone = {str(row.song_id): row.b for row in found if row.artist is None}
+    assert sum(named.get(name) == place for name, place in alone.items()) < 10
+
+
+@pytest.mark.parametrize(
+    ("share", "least", "most"), [(0.0, 0, 0), (0.2, 150, 250), (1.0, 1000, 1000)]
+)
+def test_the_share_held_out_is_the_one_asked_for(songs, share, least, most):
+    assert least <= songs.filter(is_held_out(share=share, seed=1)).count() <= most
+
+
+def test_held_out_rows_stay_held_out_when_songs_are_added(songs):
+    chosen = is_held_out(share=0.3, seed=1)
+    before = {row.song_id for row in songs.filter("song_id < 500").filter(chosen).collect()}
+    after = {row.song_id for row in songs.filter(chosen).collect()}
+    assert before == {song_id for song_id in after if song_id < 500}

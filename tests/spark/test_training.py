@@ -1,0 +1,263 @@
+"""Both estimators of both tasks on small frames: fitted, saved, cross-validated."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pyspark.ml import PipelineModel
+from pyspark.sql import functions as F
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+from sonic_lib.errors import ModelError, SetupError
+from sonic_lib.models import estimators, metrics, training
+from sonic_lib.models.columns import Columns
+from sonic_lib.models.estimators import BOOSTED, FOREST
+
+CLASSES = ("folk", "jazz", "rock")
+N_SONGS = 240
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    """Few trees: what is tested is how they come about."""
+    for settings in ("_BOOSTED_CLASSES", "_BOOSTED_NUMBER", "_BOOSTED_SIZE"):
+        few = getattr(estimators, settings) | {"n_estimators": 15, "learning_rate": 0.3}
+        monkeypatch.setattr(estimators, settings, few)
+    small = {"numTrees": 5, "maxDepth": 4}
+    monkeypatch.setattr(estimators, "_FOREST", estimators._FOREST | small)
+
+
+def columns(task, target, **roles):
+    names = ("numbers", "categories", "encoded", "lists", "dates")
+    chosen = dict.fromkeys(names, ()) | {"numbers": ("x", "the tempo")} | roles
+    is_number = task == "regression"
+    return Columns(task, target, **chosen, group=None, dropped={}, target_is_number=is_number)
+
+
+GENRE = training.Recipe(columns("classification", "genre"), CLASSES, seed=1)
+FAME = training.Recipe(columns("regression", "fame"), seed=1)
+
+
+@pytest.fixture
+def songs(spark, rng):
+    """Genres differ by x; fame follows x, and is the less certain the faster the song."""
+    place = rng.integers(0, 3, N_SONGS)
+    x, tempo = rng.normal(3.0 * place, 0.6), rng.uniform(0, 1, N_SONGS)
+    fame = 10 * x + rng.normal(0, 12, N_SONGS) * tempo
+    rows = zip(map(int, range(N_SONGS)), x.tolist(), tempo.tolist(), fame.tolist(), strict=True)
+    full = [(*row, CLASSES[p]) for row, p in zip(rows, place, strict=True)]
+    schema = "song_id long, x double, `the tempo` double, fame double, genre string"
+    return spark.createDataFrame(full, schema)
+
+
+def ready(frame, recipe):
+    return frame.transform(
+        training.labelled, columns=recipe.columns, classes=recipe.classes
+    ).persist()
+
+
+def by_song(scored):
+    return sorted(tuple(row) for row in scored.collect())
+
+
+def accuracy(scored):
+    is_right = (metrics.predicted() == F.col("label")).cast("int")
+    return scored.agg(F.avg(is_right)).first()[0]
+
+
+# ---- labelled ----
+
+
+def test_rows_without_a_known_class_are_left_out(spark):
+    rows = [(1, " jazz "), (2, None), (3, "folk"), (4, "unknown")]
+    frame = spark.createDataFrame(rows, "song_id long, genre string")
+    found = ready(frame, GENRE).select("song_id", "_label").collect()
+    assert sorted(map(tuple, found)) == [(1, 1.0), (3, 0.0)]
+    counts = frame.transform(training.class_counts, target="genre").collect()
+    assert sorted(map(tuple, counts)) == [("folk", 1), ("jazz", 1), ("unknown", 1)]
+
+
+def test_rows_without_a_finite_number_are_left_out(spark):
+    rows = [(1, 5.0), (2, None), (3, float("nan")), (4, float("inf"))]
+    frame = spark.createDataFrame(rows, "song_id long, fame double")
+    assert [row.song_id for row in ready(frame, FAME).collect()] == [1]
+
+
+# ---- fit ----
+
+
+@pytest.mark.parametrize("kind", [BOOSTED, FOREST])
+def test_a_fitted_classifier_tells_genres_and_survives_saving(songs, kind, tmp_path):
+    recipe = replace(GENRE, kind=kind)
+    rows = ready(songs, recipe)
+    model = training.fit(rows.filter("song_id < 180"), recipe=recipe)
+    test = rows.filter("song_id >= 180")
+    scored = training.scored(test, model=model, recipe=recipe)
+    assert scored.columns == ["song_id", "label", "probabilities"]
+    assert accuracy(scored) > 0.9
+    for row in scored.collect():
+        assert sum(row.probabilities) == pytest.approx(1, abs=1e-9)
+        assert min(row.probabilities) >= 0
+    model.save(str(tmp_path / "a model"))
+    read = PipelineModel.load(str(tmp_path / "a model"))
+    assert by_song(training.scored(test, model=read, recipe=recipe)) == by_song(scored)
+    # Rows whose genre nobody knows yet are answered, too, and keep their columns.
+    new = songs.drop("genre", "fame")
+    assert read.transform(new).columns == [*new.columns, "probabilities"]
+    shares = training.feature_importances(read, recipe=recipe)
+    assert shares[0][0] == "x"
+    assert sum(share for _, share in shares) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", [BOOSTED, FOREST])
+def test_a_fitted_regressor_knows_where_it_errs_most(songs, kind):
+    recipe = replace(FAME, kind=kind)
+    rows = ready(songs, recipe)
+    model = training.fit(rows, recipe=recipe)
+    assert model.transform(songs).columns == [*songs.columns, "prediction", "difficulty"]
+    scored = training.scored(rows, model=model, recipe=recipe)
+    assert scored.columns == ["song_id", "target", "prediction", "difficulty"]
+    found = scored.join(songs, "song_id").toPandas()
+    assert found["difficulty"].min() > 0
+    assert np.corrcoef(found["difficulty"], found["the tempo"])[0, 1] > 0.4
+    assert r2_score(found["target"], found["prediction"]) > 0.6
+
+
+def test_the_same_rows_in_another_order_give_the_same_model(songs, monkeypatch):
+    monkeypatch.setattr(estimators, "_ROWS_PER_WORKER", 200)  # two tasks train together
+    recipe = replace(GENRE, columns=columns("classification", "genre", encoded=("day",)))
+    dated = songs.withColumn("day", F.format_string("2001-01-%02d", F.col("song_id") % 20))
+    answers = []
+    for frame in (dated, dated.repartition(7, "x")):
+        rows = ready(frame, recipe)
+        model = training.fit(rows, recipe=recipe)
+        answers.append(by_song(training.scored(rows, model=model, recipe=recipe)))
+    assert answers[0] == answers[1]
+
+
+def test_a_class_that_was_not_seen_has_no_probability(songs):
+    rows = ready(songs, GENRE)
+    model = training.fit(rows.filter("_label <> 1"), recipe=GENRE)
+    found = training.scored(rows, model=model, recipe=GENRE).collect()
+    assert {row.probabilities[1] for row in found} == {0.0}
+    sure = [row for row in found if row.label == 2]
+    assert np.mean([row.probabilities[2] > 0.5 for row in sure]) > 0.9
+
+
+def test_class_weights_raise_the_recall_of_rare_classes(songs, rng):
+    noise = F.col("x") + 4 * F.col("`the tempo`")
+    rare = songs.filter("genre = 'folk' OR (genre = 'jazz' AND song_id % 5 = 0)")
+    rows = ready(rare.withColumn("x", noise), GENRE)
+
+    def n_jazz(recipe):
+        model = training.fit(rows, recipe=recipe)
+        scored = training.scored(rows, model=model, recipe=recipe)
+        return scored.filter(metrics.predicted() == 1).count()
+
+    forest = replace(GENRE, kind=FOREST)
+    assert n_jazz(replace(forest, class_weights=True)) > n_jazz(forest)
+
+
+@pytest.mark.parametrize(("condition", "words"), [("song_id < 3", "3 rows"), ("_label = 0", "one")])
+def test_too_little_to_learn_from_is_refused(songs, condition, words):
+    with pytest.raises(ModelError, match=words):
+        training.fit(ready(songs, GENRE).filter(condition), recipe=GENRE)
+
+
+def test_a_missing_xgboost_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "xgboost.spark", None)
+    with pytest.raises(SetupError, match=r"sonic-signature\[models\]"):
+        estimators.check_kind(BOOSTED)
+    estimators.check_kind(FOREST)
+
+
+# ---- cross_validate ----
+
+
+def test_every_row_is_scored_once_by_models_that_have_not_seen_it(songs, monkeypatch):
+    seen = []
+
+    def fit(rows, *, recipe):
+        seen.append({row.song_id for row in rows.collect()})
+        return recipe
+
+    def scored(rows, *, model, recipe):
+        return rows.select("song_id", "_label")
+
+    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(training, "scored", scored)
+    monkeypatch.setattr(training, "release", lambda model: None)
+    kept = []
+
+    def keep(frame):
+        kept.append({row.song_id for row in frame.collect()})
+        return frame
+
+    found = training.cross_validate(ready(songs, GENRE), recipe=GENRE, n_folds=4, keep=keep)
+    assert sorted(row.song_id for row in found.collect()) == list(range(N_SONGS))
+    every = set(range(N_SONGS))
+    assert sorted(map(sorted, kept)) == sorted(sorted(every - training) for training in seen)
+    assert len(kept) == 4
+
+
+def test_groups_are_not_torn_apart(songs, monkeypatch):
+    monkeypatch.setattr(training, "fit", lambda rows, *, recipe: None)
+    monkeypatch.setattr(training, "scored", lambda rows, *, model, recipe: rows)
+    monkeypatch.setattr(training, "release", lambda model: None)
+    recipe = replace(GENRE, columns=replace(GENRE.columns, group="genre"))
+    seen = []
+
+    def keep(frame):
+        seen.extend(row.genre for row in frame.select("genre").distinct().collect())
+        return frame
+
+    training.cross_validate(ready(songs, recipe), recipe=recipe, n_folds=3, keep=keep)
+    assert sorted(seen) == sorted(CLASSES)
+
+
+def test_cross_validation_with_models_scores_as_a_fit_does(songs):
+    rows = ready(songs, GENRE)
+    scored = training.cross_validate(rows, recipe=GENRE, n_folds=2, keep=lambda s: s.persist())
+    assert scored.count() == N_SONGS
+    assert accuracy(scored) > 0.9
+
+
+# ---- metrics ----
+
+
+def test_confusions_are_counted_with_their_log_loss(spark):
+    rows = [(1, 0, [0.5, 0.3, 0.2]), (2, 0, [0.4, 0.4, 0.2]), (3, 2, [0.9, 0.1, 0.0])]
+    scored = spark.createDataFrame(rows, "song_id long, label int, probabilities array<double>")
+    found = {(r.label, r.predicted): r for r in scored.transform(metrics.confusion).collect()}
+    assert {pair: row.n for pair, row in found.items()} == {(0, 0): 2, (2, 0): 1}
+    assert found[0, 0].log_loss == pytest.approx(-np.log(0.5) - np.log(0.4))
+    assert found[2, 0].log_loss == pytest.approx(-np.log(1e-15))
+
+
+def test_errors_of_numbers_are_those_of_scikit_learn(spark, rng):
+    target, prediction = rng.normal(size=(2, 50)) + 5
+    rows = list(zip(target.tolist(), prediction.tolist(), strict=True))
+    frame = spark.createDataFrame(rows, "target double, prediction double")
+    found = frame.transform(metrics.regression_metrics).first().asDict()
+    assert found == {
+        "n": 50,
+        "r2": pytest.approx(r2_score(target, prediction)),
+        "rmse": pytest.approx(root_mean_squared_error(target, prediction)),
+        "mae": pytest.approx(mean_absolute_error(target, prediction)),
+    }
+
+
+def test_a_target_that_does_not_vary_has_no_r2(spark):
+    frame = spark.createDataFrame([(1.0, 2.0), (1.0, 1.0)], "target double, prediction double")
+    assert frame.transform(metrics.regression_metrics).first().r2 is None
+
+
+def test_residuals_are_counted_in_bins_and_the_outer_ones_take_what_is_outside(spark):
+    rows = [(0.0, 0.0), (99.0, -3.0), (100.0, 120.0), (55.0, 45.0)]
+    frame = spark.createDataFrame(rows, "target double, prediction double")
+    counts = frame.transform(metrics.residual_counts, low=0, high=100, n_bins=10).collect()
+    found = {(row.predicted_bin, row.target_bin): row.n for row in counts}
+    assert found == {(0, 0): 1, (0, 9): 1, (9, 9): 1, (4, 5): 1}

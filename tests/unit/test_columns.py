@@ -1,0 +1,186 @@
+"""The roles of columns, on profiles of tables known and unknown."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sonic_lib.errors import ModelError, UsageError
+from sonic_lib.models.columns import Columns, Described, choose_columns
+
+
+def number(name, n=1000, n_distinct=900):
+    return Described(name, "number", n, n_distinct)
+
+
+def text(name, n=1000, n_distinct=500, **shapes):
+    return Described(name, "text", n, n_distinct, **shapes)
+
+
+TRAIN = [
+    number("energy"),
+    number("popularity", n_distinct=98),
+    number("key", n_distinct=12),
+    text("release_date", n_distinct=300, n_dates=1000),
+    text("genre", n_distinct=22),
+]
+SUBSET = [
+    number("energy"),
+    number("popularity", n_distinct=98),
+    text("artist_name", n_distinct=600),
+    text("track_name", n_distinct=1000),
+    text("release_date", n_distinct=400, n_dates=1000),
+    text("genres", n_distinct=450, n_lists=1000),
+]
+
+
+def test_genre_of_the_train_table():
+    columns = choose_columns(TRAIN, model="genre")
+    assert columns.target == "genre"
+    assert columns.task == "classification"
+    assert columns.numbers == ("energy", "key", "popularity")
+    assert columns.dates == columns.encoded == ("release_date",)
+    assert columns.categories == columns.lists == ()
+    assert columns.dropped == {}
+
+
+def test_popularity_of_the_subset():
+    columns = choose_columns(SUBSET, model="popularity", group="artist_name")
+    assert columns.task == "regression"
+    assert columns.numbers == ("energy",)
+    assert columns.encoded == ("artist_name", "release_date")
+    assert columns.lists == ("genres",)
+    assert columns.group == "artist_name"
+    assert columns.dropped == {"track_name": "another value in almost every row"}
+
+
+def test_needed_leaves_target_and_group_out_and_trained_on_has_them():
+    columns = choose_columns(SUBSET, model="popularity", group="track_name")
+    assert columns.needed == (["energy"], ["artist_name", "release_date", "genres"])
+    assert columns.trained_on == (
+        ["energy", "popularity"],
+        ["artist_name", "release_date", "genres", "track_name"],
+    )
+
+
+def test_group_among_the_features_is_read_once():
+    columns = choose_columns(SUBSET, model="popularity", group="artist_name")
+    assert columns.trained_on[1].count("artist_name") == 1
+
+
+@pytest.mark.parametrize("name", ["genres", "artist_genres", "Genre2", "subGenre", "main-genre"])
+def test_texts_that_say_the_genre_are_dropped(name):
+    columns = choose_columns([*TRAIN, text(name, n_lists=1000)], model="genre")
+    assert columns.dropped == {name: "says the target genre"}
+
+
+def test_a_number_that_names_the_target_with_more_words_is_kept():
+    profile = [*SUBSET, number("artist_popularity")]
+    assert "artist_popularity" in choose_columns(profile, model="popularity").numbers
+
+
+@pytest.mark.parametrize("name", ["id", "track_id", "trackId", "album_uri", "isrc"])
+def test_identifiers_are_dropped(name):
+    assert choose_columns([*TRAIN, number(name)], model="genre").dropped[name] == "an identifier"
+
+
+@pytest.mark.parametrize("name", ["valid", "fluid_energy", "bid_count"])
+def test_words_that_end_like_identifiers_are_kept(name):
+    assert name in choose_columns([*TRAIN, number(name)], model="genre").numbers
+
+
+def test_names_of_outputs_and_internals_are_dropped():
+    profile = [*TRAIN, number("prediction"), number("_fold"), number("Probabilities")]
+    assert set(choose_columns(profile, model="genre").dropped) == {
+        "prediction",
+        "_fold",
+        "Probabilities",
+    }
+
+
+def test_constant_and_empty_columns_are_dropped():
+    profile = [*TRAIN, number("one", n_distinct=1), text("none", n=0, n_distinct=0)]
+    dropped = choose_columns(profile, model="genre").dropped
+    assert dropped == {"one": "the same in every row", "none": "the same in every row"}
+
+
+def test_texts_of_few_values_are_categories():
+    assert choose_columns([*TRAIN, text("label", n_distinct=30)], model="genre").categories == (
+        "label",
+    )
+    assert "label" in choose_columns([*TRAIN, text("label", n_distinct=31)], model="genre").encoded
+
+
+def test_a_date_needs_both_its_name_and_its_looks():
+    looks = text("released", n_distinct=300, n_dates=1000)
+    name = text("date_note", n_distinct=300, n_dates=800)
+    columns = choose_columns([*TRAIN, looks, name], model="genre")
+    assert columns.dates == ("release_date",)
+    assert set(columns.encoded) == {"release_date", "released", "date_note"}
+
+
+def test_dates_that_never_repeat_give_their_parts_alone():
+    profile = [number("energy"), text("genre", n_distinct=5), text("date", 100, 100, n_dates=100)]
+    columns = choose_columns(profile, model="genre")
+    assert columns.dates == ("date",)
+    assert columns.encoded == ()
+
+
+def test_folders_of_audio_are_no_feature_but_may_be_the_target():
+    profile = [number("mfcc_01_mean"), text("folder", n_distinct=8), text("genre", n_distinct=9)]
+    assert choose_columns(profile, model="genre").dropped == {"folder": "a place of files"}
+    assert choose_columns(profile, model="genre", target="folder").target == "folder"
+
+
+def test_names_are_found_without_regard_to_case_and_exactly_first():
+    profile = [number("x"), text("GENRE", n_distinct=5), text("Genre", n_distinct=5)]
+    assert choose_columns(profile, model="genre").target == "GENRE"
+    assert choose_columns(profile, model="genre", target="Genre").target == "Genre"
+
+
+def test_drop_takes_a_column_out():
+    columns = choose_columns(TRAIN, model="genre", drop=["Energy", "release_date"])
+    assert columns.numbers == ("key", "popularity")
+    assert columns.dates == columns.encoded == ()
+    assert columns.dropped == {"energy": "not wanted", "release_date": "not wanted"}
+
+
+def test_numbers_may_be_classes():
+    columns = choose_columns([*TRAIN, number("style", n_distinct=7)], model="genre", target="style")
+    assert columns.target_is_number
+    assert columns.trained_on[0][-1] == "style"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"model": "genre", "target": "mood"}, ("--target mood", "release_date, genre")),
+        ({"model": "popularity", "target": "fame"}, ("--target fame", "energy, popularity, key")),
+        ({"model": "popularity", "target": "genre"}, ("--target genre holds texts", "energy")),
+        ({"model": "genre", "target": "energy"}, ("900 different values in 1000", "--target")),
+        ({"model": "genre", "group": "artist"}, ("no column artist", "--group", "release_date")),
+        ({"model": "genre", "drop": ["tempo"]}, ("no column tempo", "--drop")),
+    ],
+)
+def test_wrong_names_are_told_with_what_there_is(arguments, words):
+    with pytest.raises(UsageError) as refused:
+        choose_columns(TRAIN, **arguments)
+    assert all(word in str(refused.value) for word in words)
+
+
+def test_a_missing_target_names_the_flag():
+    with pytest.raises(UsageError, match=r"--target; the columns that hold texts are artist_name"):
+        choose_columns(SUBSET, model="genre")
+
+
+def test_nothing_left_is_refused_with_reasons():
+    profile = [text("genre", n_distinct=5), text("title", n_distinct=1000)]
+    with pytest.raises(ModelError, match="title: another value in almost every row"):
+        choose_columns(profile, model="genre")
+
+
+def test_columns_survive_their_card():
+    columns = choose_columns(SUBSET, model="popularity", group="artist_name", drop=["energy"])
+    card = json.loads(json.dumps(columns.to_card()))
+    assert Columns.from_card(card) == columns
