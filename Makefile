@@ -7,6 +7,8 @@ STAMP := .venv/.installed
 
 # The benchmark kit: query maker, scorer, noises and rooms.
 BENCH ?= ../shared/bench
+# Feature tables of the Spotify kind.
+DATA ?= ../shared/data
 # Where the scale benchmark keeps its tables, some 20 GB while they are made.
 WORK ?= build/scale
 ROWS ?= 300000000
@@ -104,6 +106,22 @@ bench-scale: jars ## Measure identification in 300 million rows (SONGS=, BENCH=;
 	@if [ -d "$(SONGS)" ]; then \
 		$(PYTHON) benchmarks/scale.py --songs "$(SONGS)" --bench "$(BENCH)" \
 			--work "$(WORK)" --rows "$(ROWS)"; \
+	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
+
+.PHONY: bench-models
+bench-models: jars ## Measure genre, popularity and conformal prediction (DATA=folder of CSV files)
+	@if [ -d "$(DATA)" ]; then $(PYTHON) benchmarks/models.py --data "$(DATA)"; \
+	else echo "skipped: DATA='$(DATA)' names no folder of feature tables"; fi
+
+.PHONY: bench-recommendations
+bench-recommendations: jars ## Measure recommendations beside scikit-learn (DATA=folder of CSV files)
+	@if [ -d "$(DATA)" ]; then $(PYTHON) benchmarks/recommendations.py --data "$(DATA)"; \
+	else echo "skipped: DATA='$(DATA)' names no folder of feature tables"; fi
+
+.PHONY: bench-features
+bench-features: jars ## Measure how fast audio is described (SONGS=folder)
+	@if [ -d "$(SONGS)" ]; then \
+		OMP_NUM_THREADS=1 $(PYTHON) benchmarks/features.py --songs "$(SONGS)"; \
 	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
 
 .PHONY: clean

@@ -15,7 +15,11 @@ import sonic_lib
 from sonic_lib.config import load_config
 from sonic_lib.errors import SonicError
 
-VERBS = ("index", "identify", "explain", "evaluate", "remove", "sql", "register", "jars", "demo")
+VERBS = (
+    *("index", "identify", "explain", "evaluate", "remove"),
+    *("features", "explore", "train", "retrain", "models", "predict", "recommend", "playlist"),
+    *("sql", "register", "jars", "demo"),
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,12 +43,12 @@ def main(argv: list[str] | None = None) -> int:
     return _run(commands[args.verb], args)
 
 
-def run_job(verb: str) -> None:
-    """Run one command as a spark-submit script; ends the process."""
+def run_job(verb: str, *words: str) -> None:
+    """Run one command, its first words given, as a spark-submit script; ends the process."""
     command = import_module(f"sonic_lib.commands.{verb}")
     parser = argparse.ArgumentParser(description=command.HELP)
     _prepare(parser, command)
-    sys.exit(_run(command, parser.parse_args()))
+    sys.exit(_run(command, parser.parse_args([*words, *sys.argv[1:]])))
 
 
 def _prepare(parser: argparse.ArgumentParser, command) -> None:

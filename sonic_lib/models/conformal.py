@@ -230,3 +230,61 @@ def coverage(sets: DataFrame, *, by: Sequence[str] = ()) -> DataFrame:
         F.avg((size == 0).cast("double")).alias("share_empty"),
         F.avg((size == 1).cast("double")).alias("share_single"),
     )
+
+
+def limits_of(
+    threshold: float | Mapping[int, float | None] | None, *, n_genres: int
+) -> list[float]:
+    """Write a threshold, or one for each genre, as a list with one for each; infinite for None."""
+    by_genre = (
+        threshold if isinstance(threshold, Mapping) else dict.fromkeys(range(n_genres), threshold)
+    )
+    given = (by_genre.get(genre) for genre in range(n_genres))
+    return [float("inf") if limit is None else float(limit) for limit in given]
+
+
+def coverage_curve(
+    scored: DataFrame,
+    *,
+    method: str,
+    levels: Sequence[tuple[float, Sequence[float]]],
+    by: Sequence[str] = (),
+) -> DataFrame:
+    """Say how sets of several confidences do, empty ones left empty, in one pass.
+
+    Parameters
+    ----------
+    scored : DataFrame with song_id, label, probabilities
+    levels : sequence of (confidence, limits)
+        Limits from `limits_of`.
+    by : sequence of str
+        Columns to group by; ``["label"]`` gives every genre.
+
+    Returns
+    -------
+    DataFrame
+        As from `coverage`, with confidence, a row a confidence.
+    """
+    entries = [
+        F.struct(
+            F.lit(float(confidence)).alias("confidence"),
+            F.array(*(F.lit(float(limit)) for limit in limits)).alias("limits"),
+        )
+        for confidence, limits in levels
+    ]
+    belongs = F.zip_with("scores", "level.limits", lambda score, limit: score <= limit)
+    size = F.size(F.filter("belongs", lambda is_in: is_in))
+    return (
+        scored.withColumn("scores", nonconformity(method=method))
+        .withColumn("level", F.explode(F.array(*entries)))
+        .withColumn("belongs", belongs)
+        .groupBy(*by, "level.confidence")
+        .agg(
+            F.count("*").alias("n"),
+            F.count_if(F.get("belongs", F.col("label"))).alias("n_covered"),
+            F.avg(size).alias("mean_size"),
+            F.avg((size == 0).cast("double")).alias("share_empty"),
+            F.avg((size == 1).cast("double")).alias("share_single"),
+        )
+        .orderBy(*by, "confidence")
+    )

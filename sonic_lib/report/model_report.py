@@ -71,20 +71,17 @@ def _write_genres(held_out: DataFrame, card: dict, folder: Path) -> None:
 
 def _coverages(held_out: DataFrame, card: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Coverage by confidence, and by genre at one of them."""
-    told, by_genre = [], pd.DataFrame()
-    for confidence, threshold in card["conformal"]["thresholds"]:
-        sets = held_out.transform(
-            conformal.prediction_sets,
-            method=card["conformal"]["method"],
-            threshold=threshold,
-            allow_empty=True,
-        )
-        told.append(
-            {"confidence": confidence, **sets.transform(conformal.coverage).first().asDict()}
-        )
-        if confidence == _SHOWN_CONFIDENCE:
-            by_genre = sets.transform(conformal.coverage, by=["label"]).toPandas()
-    return pd.DataFrame(told), by_genre
+    levels = {
+        confidence: conformal.limits_of(threshold, n_genres=len(card["classes"]))
+        for confidence, threshold in card["conformal"]["thresholds"]
+    }
+    shown = [(_SHOWN_CONFIDENCE, levels[_SHOWN_CONFIDENCE])]
+    method = card["conformal"]["method"]
+    curve = held_out.transform(conformal.coverage_curve, method=method, levels=list(levels.items()))
+    by_genre = held_out.transform(
+        conformal.coverage_curve, method=method, levels=shown, by=["label"]
+    )
+    return curve.toPandas(), by_genre.toPandas()
 
 
 def _write_numbers(held_out: DataFrame, card: dict, folder: Path) -> None:

@@ -19,6 +19,8 @@ from sonic_lib.models.conformal import (
     calibration_scores,
     confidence_of_one,
     coverage,
+    coverage_curve,
+    limits_of,
     nonconformity,
     prediction_sets,
     thresholds,
@@ -169,6 +171,19 @@ def test_each_genre_has_its_own_threshold(spark, halves):
     one = scored_frame(spark, [[1.0] + [0.0] * (K - 1)], [0])
     sets = one.transform(prediction_sets, method="lac", threshold={0: 0.5, 1: 0.5, 2: None})
     assert sets.first().labels == [0, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("by", [(), ("label",)])
+def test_a_curve_is_the_coverage_of_each_confidence(halves, by):
+    threshold = {label: 0.5 + 0.05 * label for label in range(K - 1)}  # nothing of the last one
+    given = {0.5: 0.4, 0.9: 0.8, 0.99: None, 0.7: threshold}
+    levels = [(c, limits_of(t, n_genres=K)) for c, t in given.items()]
+    found = halves[1].transform(coverage_curve, method="lac", levels=levels, by=by)
+    for confidence, limit in given.items():
+        sets = halves[1].transform(prediction_sets, method="lac", threshold=limit, allow_empty=True)
+        expected = sorted(sets.transform(coverage, by=by).collect())
+        curve = found.filter(F.col("confidence") == confidence).drop("confidence")
+        assert sorted(curve.collect()) == expected
 
 
 def test_too_few_songs_exclude_nothing(spark, halves):

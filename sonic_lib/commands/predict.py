@@ -1,0 +1,189 @@
+"""`sonic predict`: what the champions say of the songs of a source."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib import runs, tables
+from sonic_lib.commands.output import check_output, write_output
+from sonic_lib.commands.sources import read_source, sql_text
+from sonic_lib.config import Config
+from sonic_lib.errors import ModelError, UsageError
+from sonic_lib.features.frame import KEYS, profile, wide
+from sonic_lib.models import conformal, registry
+from sonic_lib.models.columns import Columns
+from sonic_lib.models.intervals import intervals
+from sonic_lib.schemas import PREDICTIONS
+
+HELP = "predict genre and popularity by the champions"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of this command."""
+    parser.add_argument("--source", metavar="NAME", help="which features, if there are several")
+    parser.add_argument(
+        "--model", choices=("all", *registry.NAMES), default="all", help="default: all there are"
+    )
+    parser.add_argument(
+        "--confidence",
+        type=float,
+        default=0.9,
+        metavar="C",
+        help="share of sets and intervals that hold the truth (default 0.9)",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="the table completed, as .csv, .json or .parquet"
+    )
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what cannot work before Spark starts."""
+    if not 0 < args.confidence < 1:
+        raise UsageError(f"--confidence {args.confidence:g}: expected a share between 0 and 1.")
+    check_output(args.output)
+
+
+def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
+    """Predict by every champion, and replace what the table said of the source before."""
+    started_s = time.monotonic()
+    source, features = read_source(spark, config.warehouse, args.source)
+    names = _champions(spark, config, args.model)
+    tables.create_for_models(spark, config.warehouse)
+    with runs.recorded(spark, config.warehouse, job="predict", config=config) as this_run:
+        said = {}
+        for name in names:
+            model, card = registry.load(spark, registry.root(config.warehouse), name)
+            rows = predictions(features, model=model, card=card, confidence=args.confidence)
+            stamped = rows.withColumns(
+                {"run_id": F.lit(this_run.run_id), "predicted_at": F.current_timestamp()}
+            )
+            where = f"model = {sql_text(name)} AND source = {sql_text(source)}"
+            tables.replace(stamped, config.warehouse, PREDICTIONS, where=where)
+            said[card["columns"]["target"]] = (name, card["version"])
+        n = features.count()
+        this_run.counts.update(songs=n, models=len(names), seconds=time.monotonic() - started_s)
+    print(f"Predicted {n} songs of {source}, sets and intervals of {args.confidence:.0%}")
+    for target, (name, version) in said.items():
+        print(f"  {name:10}  {target} by {version}")
+    if args.output:
+        table = tables.read(spark, config.warehouse, PREDICTIONS)
+        write_output(
+            completed(features, table.filter(F.col("source") == source), said), args.output
+        )
+        print(f"  {args.output}")
+    return 0
+
+
+def predictions(features: DataFrame, *, model, card: dict, confidence: float) -> DataFrame:
+    """Apply a model to features.
+
+    Parameters
+    ----------
+    features : DataFrame [schemas.FEATURES]
+    model : PipelineModel
+    card : dict
+        From the registry.
+    confidence : float
+        One of those that the card has thresholds for.
+
+    Returns
+    -------
+    DataFrame
+        The columns of schemas.PREDICTIONS without run_id and predicted_at.
+
+    Raises
+    ------
+    ModelError
+        If the card has no threshold for the confidence.
+    """
+    numbers, texts = Columns.from_card(card["columns"]).needed
+    answered = model.transform(wide(features, numbers=numbers, texts=texts))
+    threshold = _threshold(card, confidence)
+    if card["columns"]["task"] == "classification":
+        answered = _with_genres(answered, card, threshold)
+    else:
+        limits = card["conformal"].get("limits")
+        answered = answered.transform(
+            intervals, threshold=threshold, limits=tuple(limits) if limits else None
+        ).select(
+            *KEYS,
+            F.col("prediction").alias("popularity"),
+            F.col("low").alias("popularity_low"),
+            F.col("high").alias("popularity_high"),
+        )
+    own = {
+        "model": F.lit(card["name"]),
+        "model_version": F.lit(card["version"]),
+        "confidence": F.lit(float(confidence)),
+    }
+    stamps = ("run_id", "predicted_at")
+    filled = {*answered.columns, *own, *stamps}
+    return answered.withColumns(
+        own
+        | {f.name: F.lit(None).cast(f.dataType) for f in PREDICTIONS.schema if f.name not in filled}
+    )
+
+
+def completed(
+    features: DataFrame, predicted: DataFrame, said: dict[str, tuple[str, str]]
+) -> DataFrame:
+    """Give the table as it was brought in, with the targets predicted."""
+    described = profile(features).collect()  # as few rows as columns
+    columns = {
+        kind: sorted(r.name for r in described if r.kind == kind and r.name not in said)
+        for kind in ("number", "text")
+    }
+    table = wide(features, numbers=columns["number"], texts=columns["text"])
+    for target, (name, _) in said.items():
+        value = "genre" if name == "genre" else "popularity"
+        answers = predicted.filter(F.col("model") == name).select(
+            "song_id", F.col(value).alias(target)
+        )
+        table = table.join(answers, "song_id", "left")
+    return table.drop("source", "song_id").orderBy("source_key")
+
+
+def _champions(spark: SparkSession, config: Config, asked: str) -> list[str]:
+    root = registry.root(config.warehouse)
+    if asked != "all":
+        return [asked]
+    names = [name for name in registry.NAMES if registry.aliases(spark, root, name).get("champion")]
+    if not names:
+        raise ModelError(
+            f"There is no champion in {root} yet. Train one with `sonic train genre` or "
+            "`sonic train popularity`."
+        )
+    return names
+
+
+def _threshold(card: dict, confidence: float):
+    """Give the number, or for Mondrian sets the mapping of labels to numbers."""
+    by_confidence = {round(c, 6): t for c, t in card["conformal"]["thresholds"]}
+    if round(confidence, 6) not in by_confidence:
+        raise ModelError(
+            f"--confidence {confidence:g}: the model {card['name']} {card['version']} was "
+            f"calibrated for {', '.join(f'{c:g}' for c in sorted(by_confidence))}."
+        )
+    threshold = by_confidence[round(confidence, 6)]
+    if isinstance(threshold, dict):  # JSON has made texts of the labels
+        return {int(label): value for label, value in threshold.items()}
+    return threshold
+
+
+def _with_genres(answered: DataFrame, card: dict, threshold) -> DataFrame:
+    genres = F.array(*(F.lit(name) for name in card["classes"]))
+    return answered.transform(
+        conformal.prediction_sets, method=card["conformal"]["method"], threshold=threshold
+    ).select(
+        *KEYS,
+        F.transform("labels", lambda label: F.element_at(genres, label + 1)).alias("genre_set"),
+        F.element_at(
+            genres,
+            F.array_position("probabilities", F.array_max("probabilities")).cast("int"),
+        ).alias("genre"),
+        F.array_max("probabilities").alias("genre_probability"),
+    )
