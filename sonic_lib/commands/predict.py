@@ -51,12 +51,15 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Predict by every champion, and replace what the table said of the source before."""
     started_s = time.monotonic()
     source, features = read_source(spark, config.warehouse, args.source)
-    names = _champions(spark, config, args.model)
     tables.create_for_models(spark, config.warehouse)
+    names = _champions(spark, config, args.model)
+    known = {row.name for row in profile(features).collect()}  # a row a column
     with runs.recorded(spark, config.warehouse, job="predict", config=config) as this_run:
         said = {}
         for name in names:
             model, card = registry.load(spark, registry.root(config.warehouse), name)
+            if missing := missing_columns(card, known, source):
+                print(f"  {name:10}  without {', '.join(missing)}, which {source} lacks")
             rows = predictions(features, model=model, card=card, confidence=args.confidence)
             stamped = rows.withColumns(
                 {"run_id": F.lit(this_run.run_id), "predicted_at": F.current_timestamp()}
@@ -158,6 +161,19 @@ def _champions(spark: SparkSession, config: Config, asked: str) -> list[str]:
             "`sonic train popularity`."
         )
     return names
+
+
+def missing_columns(card: dict, known: set[str], source: str) -> list[str]:
+    """Name the columns that a model reads and a source lacks; lacking all is an error."""
+    numbers, texts = Columns.from_card(card["columns"]).needed
+    missing = [name for name in (*numbers, *texts) if name not in known]
+    if len(missing) == len(numbers) + len(texts):
+        raise ModelError(
+            f"The source {source} has none of the columns that {card['name']} {card['version']} "
+            f"learned from ({', '.join(missing)}). Name another --source, or train a model on it "
+            f"with `sonic train {card['name']} --source {source}`."
+        )
+    return missing
 
 
 def _threshold(card: dict, confidence: float):

@@ -1,0 +1,30 @@
+"""What a source lacks of the columns that a model reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from sonic_lib.commands.predict import missing_columns
+from sonic_lib.errors import ModelError
+from sonic_lib.models.columns import Described, choose_columns
+
+
+@pytest.fixture
+def card() -> dict:
+    described = [
+        Described("genre", "text", 90, 3),
+        Described("tempo", "number", 90, 80),
+        Described("key", "text", 90, 12),
+    ]
+    columns = choose_columns(described, model="genre")
+    return {"name": "genre", "version": "v1", "columns": columns.to_card()}
+
+
+def test_a_source_may_lack_some_columns(card):
+    assert missing_columns(card, {"tempo", "key", "more"}, "songs") == []
+    assert missing_columns(card, {"key"}, "songs") == ["tempo"]
+
+
+def test_a_source_that_lacks_all_is_refused(card):
+    with pytest.raises(ModelError, match=r"songs has none of the columns .*tempo, key"):
+        missing_columns(card, {"colour"}, "songs")
