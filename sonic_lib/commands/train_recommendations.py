@@ -41,6 +41,7 @@ class Vectors(NamedTuple):
     frame: DataFrame
     columns: list[str]
     n: int
+    constant: tuple[str, ...] = ()  # columns that were left out
 
 
 def add_arguments(parser: argparse._ActionsContainer) -> None:
@@ -89,9 +90,10 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         )
         seconds = time.monotonic() - started_s
         this_run.counts.update(songs=vectors.n, columns=len(vectors.columns), seconds=seconds)
+    left_out = f"; of one value: {', '.join(vectors.constant)}" if vectors.constant else ""
     print(
         f"Recommendations for {source}\n"
-        f"  songs   {vectors.n}, compared by {len(vectors.columns)} features\n"
+        f"  songs   {vectors.n}, compared by {len(vectors.columns)} features{left_out}\n"
         f"  time    {seconds:.1f} s\n"
         "  Ask: sonic recommend SONG, or sonic playlist SONG SONG …"
     )
@@ -132,7 +134,8 @@ def song_vectors(features: DataFrame, *, columns: list[str] | None = None) -> Ve
         deviations={name: told[f"deviation {name}"] for name in varied},
         recording=recording,
     )
-    return Vectors(vectors, varied, told["n"])
+    constant = tuple(name for name in numbers if name not in varied)
+    return Vectors(vectors, varied, told["n"], constant)
 
 
 def neighbours(vectors: Vectors, *, k: int, n_clusters: int | None = None) -> DataFrame:

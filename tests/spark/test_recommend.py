@@ -141,7 +141,8 @@ def catalogue(spark, warehouse, points):
 
 def test_a_constant_column_is_left_out(spark, catalogue):
     features = tables.read(spark, catalogue, FEATURES)
-    assert song_vectors(features).columns == list("abcdef")
+    vectors = song_vectors(features)
+    assert (vectors.columns, vectors.constant) == (list("abcdef"), ("always",))
     with pytest.raises(ModelError, match="None of the columns always varies"):
         song_vectors(features, columns=["always"])
     with pytest.raises(UsageError, match="--columns nothing: not among the numbers"):
@@ -158,7 +159,9 @@ def test_training_twice_gives_the_same_lists_and_they_can_be_asked(spark, catalo
     assert "no recommendations for it's yet" in said.err
     lists = []
     for _ in range(2):
-        assert call("train", "recommendations", "--count", "4")[0] == 0
+        code, said = call("train", "recommendations", "--count", "4")
+        assert code == 0
+        assert "compared by 6 features; of one value: always" in said.out
         table = tables.read(spark, catalogue, RECOMMENDATIONS).drop("model_version")
         lists.append(sorted(table.collect()))
     assert lists[0] == lists[1]
