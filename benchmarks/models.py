@@ -94,7 +94,7 @@ def judge(spark: SparkSession, name: str, rows: pd.DataFrame) -> tuple[list[str]
             entry = {"split": split, "model": f"ours, {kind}", "score": score, **more}
             entry["seconds"] = time.monotonic() - started_s
             figures["scores"].append(entry)
-            lines.append(_score_line(entry))
+            lines.append(_said(_score_line(entry)))
             if kind == BOOSTED and split != "original":
                 told, found = coverage(scored, recipe)
                 figures[f"coverage {split}"] = found
@@ -102,7 +102,7 @@ def judge(spark: SparkSession, name: str, rows: pd.DataFrame) -> tuple[list[str]
             scored.unpersist()
         for model, entry in sklearn_scores(name, rows, columns, folds, split).items():
             figures["scores"].append({"split": split, "model": f"scikit-learn, {model}", **entry})
-            lines.append(_score_line(figures["scores"][-1]))
+            lines.append(_said(_score_line(figures["scores"][-1])))
     for split in SPLITS[name]:
         lines += figures.pop(f"told {split}", [])
     folded.unpersist()
@@ -262,6 +262,11 @@ def _judged(scored: DataFrame, recipe: training.Recipe) -> tuple[float, dict[str
         return found["f1_micro"], found
     found = scored.transform(metrics.regression_metrics).first().asDict()
     return found["r2"], found
+
+
+def _said(line: str) -> str:
+    print(line, flush=True)
+    return line
 
 
 def _score_line(entry: dict) -> str:
