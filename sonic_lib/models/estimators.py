@@ -31,11 +31,16 @@ _BOOSTED = {
     "tree_method": "hist",
     "num_parallel_tree": 3,
     "subsample": 0.6,
-    "colsample_bynode": 0.4,
+    "colsample_bynode": 0.3,
     "verbosity": 0,
     "verbose": False,
 }
-_BOOSTED_CLASSES = {"n_estimators": 240, "learning_rate": 0.05, "max_depth": 7}
+_BOOSTED_CLASSES = {
+    "n_estimators": 120,
+    "learning_rate": 0.1,
+    "max_depth": 8,
+    "min_child_weight": 4,
+}
 _BOOSTED_NUMBER = {
     "n_estimators": 200,
     "learning_rate": 0.03,
@@ -48,7 +53,7 @@ _BOOSTED_SIZE = {
     "max_depth": 4,
     "min_child_weight": 20,
 }
-_FOREST = {"numTrees": 200, "maxDepth": 14, "minInstancesPerNode": 2, "maxBins": 64}
+_FOREST = {"numTrees": 100, "maxDepth": 12, "minInstancesPerNode": 2}
 _OUTPUTS = ("rawPrediction", "probability", "prediction")
 
 

@@ -1,9 +1,6 @@
 """Target encoding by likeness: of songs of the same category, those that sound alike count most.
 
-An album's songs share their release date, and so do those of a thousand other albums. Among songs
-of one date (or artist) each counts by exp(-7.5 d), d being the mean squared difference of their
-ranks in every number, in units of a rank's variance: kernel regression (E. Nadaraya, On estimating
-regression, 1964) within categories. As in `target_encoding`, a training row sees other folds only.
+As in `target_encoding`, a training row sees other folds only. `likeness` has the arithmetic.
 
 A category of more than 2,000 songs is split in parts by hash, and a song is compared with those
 of its own part: cost and memory stay in proportion to the songs.
@@ -20,14 +17,13 @@ from pyspark.ml import Estimator
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from sonic_lib.models.likeness import local_shares, ranks, relevance
 from sonic_lib.models.stages import KEY, LABEL, StoredModel, column, fold_or_none
 from sonic_lib.models.target_encoding import category_items, target_prior
 
-_SHARPNESS = 7.5
-_SMOOTHING = 1.0  # equal songs that the shares of all rows count for
 _MAX_PART_SONGS = 2_000
 _GROUP_SONGS = 20_000  # what a task looks at together, so that Python is not called for each date
-_CHUNK_ROWS = 500
+_RELEVANCE_SONGS = 20_000  # enough for some weights, and few for one machine
 _GRID = [step / 100 for step in range(101)]
 _ITEM = ("name", "item")
 _NO_FOLD = -1
@@ -73,8 +69,13 @@ class LocalEncoder(Estimator):
             .withColumn("n_parts", n_parts)
             .withColumn("part", _part())
             .drop(KEY)
+            .persist()
         )
-        return LocalEncoderModel(settings, references.persist())
+        # Whole categories, the same ones and in the same order on any cluster.
+        order = (F.xxhash64(*_ITEM, "part"), "numbers", "label")
+        sample = references.orderBy(*order).limit(_RELEVANCE_SONGS)
+        settings["weights"] = _sample_relevance(sample.toArrow(), settings["grids"]).tolist()
+        return LocalEncoderModel(settings, references)
 
 
 class LocalEncoderModel(StoredModel):
@@ -91,6 +92,7 @@ class LocalEncoderModel(StoredModel):
         )
         references = self.statistics.drop("n_parts").withColumn("group", _group(given["n_groups"]))
         grids = [np.array(grid) for grid in given["grids"]]
+        scales = np.sqrt(given["weights"])
         prior = np.array(given["prior"])
         said_schema = pa.schema(
             {KEY: pa.int64(), "name": pa.string(), "said": pa.list_(pa.float32())}
@@ -103,10 +105,10 @@ class LocalEncoderModel(StoredModel):
             shares, weights = local_shares(
                 codes=codes,
                 folds=rows["fold"].to_numpy(),
-                places=ranks(_matrix(rows, len(grids)), grids=grids),
+                places=ranks(_matrix(rows, len(grids)), grids=grids) * scales,
                 reference_codes=reference_codes,
                 reference_folds=references["fold"].to_numpy(),
-                reference_places=ranks(_matrix(references, len(grids)), grids=grids),
+                reference_places=ranks(_matrix(references, len(grids)), grids=grids) * scales,
                 labels=references["label"].to_numpy(),
                 prior=prior,
             )
@@ -135,87 +137,10 @@ class LocalEncoderModel(StoredModel):
         return [f"{name}, alike: {part}" for name in encoded for part in (*classes, "weight")]
 
 
-def ranks(values: NDArray[np.float64], *, grids: Sequence[NDArray]) -> NDArray[np.float64]:
-    """Place values among those of the training rows.
-
-    Parameters
-    ----------
-    values : np.ndarray [shape=(n, p)]
-        NaN where missing.
-    grids : sequence of p np.ndarray
-        Ascending quantiles of each column.
-
-    Returns
-    -------
-    np.ndarray [shape=(n, p)]
-        Ranks in units of their standard deviation, 0 to sqrt(12); missing values in the middle.
-    """
-    placed = np.full(values.shape, 0.5)
-    for place, grid in enumerate(grids):
-        column_values = values[:, place]
-        known = np.isfinite(column_values)
-        below = np.searchsorted(grid, column_values[known], "left")
-        upto = np.searchsorted(grid, column_values[known], "right")
-        placed[known, place] = (below + upto) / (2 * len(grid))
-    return placed * np.sqrt(12)
-
-
-def local_shares(
-    *,
-    codes: NDArray[np.int64],
-    folds: NDArray[np.int64],
-    places: NDArray[np.float64],
-    reference_codes: NDArray[np.int64],
-    reference_folds: NDArray[np.int64],
-    reference_places: NDArray[np.float64],
-    labels: NDArray[np.int64],
-    prior: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shares of the classes among the songs of the same category, by likeness.
-
-    Parameters
-    ----------
-    codes : np.ndarray [shape=(n,), int]
-        Category of each row.
-    folds : np.ndarray [shape=(n,), int]
-        References of the same fold do not count; -1 of rows that all references count for.
-    places : np.ndarray [shape=(n, p)]
-        From `ranks`.
-    reference_codes, reference_folds, reference_places, labels
-        The same of the m songs whose class is known, and their classes.
-    prior : np.ndarray [shape=(K,)]
-        Shares of the classes in all rows.
-
-    Returns
-    -------
-    shares : np.ndarray [shape=(n, K)]
-    weights : np.ndarray [shape=(n,)]
-        How much was seen; equal songs weigh 1.
-    """
-    shares = np.tile(prior, (len(codes), 1))
-    weights = np.zeros(len(codes))
-    order = np.argsort(codes, kind="stable")
-    reference_order = np.argsort(reference_codes, kind="stable")
-    sorted_codes, starts = np.unique(codes[order], return_index=True)
-    stops = np.append(starts[1:], len(codes))
-    first_known = np.searchsorted(reference_codes[reference_order], sorted_codes, "left")
-    last_known = np.searchsorted(reference_codes[reference_order], sorted_codes, "right")
-    for category in np.flatnonzero(last_known > first_known):
-        known = reference_order[first_known[category] : last_known[category]]
-        is_class = np.eye(len(prior))[labels[known]]
-        for first in range(starts[category], stops[category], _CHUNK_ROWS):
-            rows = order[first : min(first + _CHUNK_ROWS, stops[category])]
-            alike = _likeness(places[rows], reference_places[known])
-            alike[folds[rows][:, None] == reference_folds[known][None]] = 0.0
-            weights[rows] = alike.sum(axis=1)
-            drawn = alike @ is_class + _SMOOTHING * prior
-            shares[rows] = drawn / (weights[rows] + _SMOOTHING)[:, None]
-    return shares, weights
-
-
-def _likeness(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
-    return np.exp(-_SHARPNESS * np.maximum(squares, 0.0) / a.shape[1])
+def _sample_relevance(sample: pa.Table, grids: list[list[float]]) -> NDArray[np.float64]:
+    codes, _ = _codes(sample, sample.slice(0, 0))
+    places = ranks(_matrix(sample, len(grids)), grids=[np.array(grid) for grid in grids])
+    return relevance(codes=codes, labels=sample["label"].to_numpy(), places=places)
 
 
 def _entries(frame: DataFrame, settings: dict, *extra: Column) -> DataFrame:

@@ -147,8 +147,8 @@ def test_a_class_that_was_not_seen_has_no_probability(songs):
     assert np.mean([row.probabilities[2] > 0.5 for row in sure]) > 0.9
 
 
-def test_class_weights_raise_the_recall_of_rare_classes(songs, rng):
-    noise = F.col("x") + 4 * F.col("`the tempo`")
+def test_class_weights_raise_the_recall_of_rare_classes(songs):
+    noise = F.col("x") + 8 * F.pmod(F.xxhash64("song_id"), F.lit(100)) / 100
     rare = songs.filter("genre = 'folk' OR (genre = 'jazz' AND song_id % 5 = 0)")
     rows = ready(rare.withColumn("x", noise), GENRE)
 

@@ -1,0 +1,148 @@
+"""Which classes have the songs of the same category that sound alike: pure numpy.
+
+An album's songs share their release date, and so do those of a thousand other albums. Among songs
+of one date (or artist) each counts by exp(-8 d), d being the weighted mean of the squared
+differences of their ranks in every number, in units of a rank's variance: kernel regression
+(E. Nadaraya, On estimating regression, 1964) within categories. Numbers weigh the more, the closer
+songs of one class are in them than songs of two (`relevance`): loudness tells albums apart, the key
+does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SHARPNESS = 8.0
+_SMOOTHING = 1.0  # equal songs that the shares of all rows count for
+_CHUNK_ROWS = 500
+
+
+def ranks(values: NDArray[np.float64], *, grids: Sequence[NDArray]) -> NDArray[np.float64]:
+    """Place values among those of the training rows.
+
+    Parameters
+    ----------
+    values : np.ndarray [shape=(n, p)]
+        NaN where missing.
+    grids : sequence of p np.ndarray
+        Ascending quantiles of each column.
+
+    Returns
+    -------
+    np.ndarray [shape=(n, p)]
+        Ranks in units of their standard deviation, 0 to sqrt(12); missing values in the middle.
+    """
+    placed = np.full(values.shape, 0.5)
+    for place, grid in enumerate(grids):
+        column_values = values[:, place]
+        known = np.isfinite(column_values)
+        below = np.searchsorted(grid, column_values[known], "left")
+        upto = np.searchsorted(grid, column_values[known], "right")
+        placed[known, place] = (below + upto) / (2 * len(grid))
+    return placed * np.sqrt(12)
+
+
+def relevance(
+    *, codes: NDArray[np.int64], labels: NDArray[np.int64], places: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Say how much each number tells classes of one category apart.
+
+    Parameters
+    ----------
+    codes, labels : np.ndarray [shape=(n,), int]
+        Category and class of each song.
+    places : np.ndarray [shape=(n, p)]
+        From `ranks`.
+
+    Returns
+    -------
+    np.ndarray [shape=(p,)]
+        Not negative, of sum 1: the mean squared difference of two songs of a category and of two
+        classes, over that of two songs of one class, less one. A category counts as often as it
+        has songs, not pairs. All alike if no number tells anything.
+    """
+    sizes = np.bincount(codes)[codes]
+    within, n_within = _pair_squares(codes, sizes, places)
+    _, both = np.unique(np.column_stack([codes, labels]), axis=0, return_inverse=True)
+    same, n_same = _pair_squares(both.ravel(), sizes, places)
+    tiny = 1e-12
+    apart = (within - same) / max(n_within - n_same, tiny)
+    gain = np.maximum(apart / np.maximum(same / max(n_same, tiny), tiny) - 1, 0)
+    if n_same < tiny or n_within - n_same < tiny or not gain.any():
+        return np.full(len(gain), 1 / len(gain))
+    return gain / gain.sum()
+
+
+def local_shares(
+    *,
+    codes: NDArray[np.int64],
+    folds: NDArray[np.int64],
+    places: NDArray[np.float64],
+    reference_codes: NDArray[np.int64],
+    reference_folds: NDArray[np.int64],
+    reference_places: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    prior: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shares of the classes among the songs of the same category, by likeness.
+
+    Parameters
+    ----------
+    codes : np.ndarray [shape=(n,), int]
+        Category of each row.
+    folds : np.ndarray [shape=(n,), int]
+        References of the same fold do not count; -1 of rows that all references count for.
+    places : np.ndarray [shape=(n, p)]
+        From `ranks`, times the roots of the weights.
+    reference_codes, reference_folds, reference_places, labels
+        The same of the m songs whose class is known, and their classes.
+    prior : np.ndarray [shape=(K,)]
+        Shares of the classes in all rows.
+
+    Returns
+    -------
+    shares : np.ndarray [shape=(n, K)]
+    weights : np.ndarray [shape=(n,)]
+        How much was seen; equal songs weigh 1.
+    """
+    shares = np.tile(prior, (len(codes), 1))
+    weights = np.zeros(len(codes))
+    order = np.argsort(codes, kind="stable")
+    reference_order = np.argsort(reference_codes, kind="stable")
+    sorted_codes, starts = np.unique(codes[order], return_index=True)
+    stops = np.append(starts[1:], len(codes))
+    first_known = np.searchsorted(reference_codes[reference_order], sorted_codes, "left")
+    last_known = np.searchsorted(reference_codes[reference_order], sorted_codes, "right")
+    for category in np.flatnonzero(last_known > first_known):
+        known = reference_order[first_known[category] : last_known[category]]
+        is_class = np.eye(len(prior))[labels[known]]
+        for first in range(starts[category], stops[category], _CHUNK_ROWS):
+            rows = order[first : min(first + _CHUNK_ROWS, stops[category])]
+            alike = _likeness(places[rows], reference_places[known])
+            alike[folds[rows][:, None] == reference_folds[known][None]] = 0.0
+            weights[rows] = alike.sum(axis=1)
+            drawn = alike @ is_class + _SMOOTHING * prior
+            shares[rows] = drawn / (weights[rows] + _SMOOTHING)[:, None]
+    return shares, weights
+
+
+def _likeness(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
+    return np.exp(-_SHARPNESS * np.maximum(squares, 0.0))
+
+
+def _pair_squares(
+    groups: NDArray[np.int64], sizes: NDArray[np.int64], places: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Sum squared differences over all pairs in each group, and count pairs, both over sizes."""
+    n = np.bincount(groups)
+    sums, squares = np.zeros((2, len(n), places.shape[1]))
+    np.add.at(sums, groups, places)
+    np.add.at(squares, groups, places**2)
+    weights = np.zeros(len(n))
+    weights[groups] = 1 / sizes
+    pairs = (n[:, None] * squares - sums**2) * weights[:, None]
+    return pairs.sum(axis=0), float((n * (n - 1) / 2 * weights).sum())
