@@ -75,14 +75,10 @@ def load(
     if version is None:
         version = aliases(spark, root, name).get("champion")
         if version is None:
-            raise ModelError(
-                f"There is no champion of {name} in {root}. "
-                f"Train one with `sonic train {name}`, or name another --warehouse."
-            )
+            raise no_champion(name, root)
     card = _read(spark, f"{root}/{name}/{version}/card.json")
     if card is None:
-        known = ", ".join(card["version"] for card in versions(spark, root, name)) or "none"
-        raise ModelError(f"There is no version {version} of {name} in {root}; there is {known}.")
+        raise no_version(name, root, version, cards=versions(spark, root, name))
     return PipelineModel.load(f"{root}/{name}/{version}/pipeline"), card
 
 
@@ -147,7 +143,21 @@ def rollback(spark: SparkSession, root: str, name: str) -> str:
         If there was none.
     """
     history = alias_history(spark, root, name)
-    line: list[str] = []  # champions in office, without those that were rolled back
+    left, back = last_two_champions(history, name=name, root=root)
+    said = {"champion": back, "challenger": history[-1].get("challenger"), "rolled_back": left}
+    _say(spark, root, name, said, why=f"rolled back from {left}")
+    return back
+
+
+def last_two_champions(history: list[dict], *, name: str, root: str) -> tuple[str, str]:
+    """Give the champion and the one before it, without those that were rolled back.
+
+    Raises
+    ------
+    ModelError
+        If there are no two.
+    """
+    line: list[str] = []
     for entry in history:
         champion = entry.get("champion")
         if entry.get("rolled_back"):
@@ -159,19 +169,27 @@ def rollback(spark: SparkSession, root: str, name: str) -> str:
             f"There is no champion of {name} before the present one "
             f"({line[-1] if line else 'none'}) in {root}, so nothing to go back to."
         )
-    left, back = line[-1], line[-2]
-    said = {"champion": back, "challenger": history[-1].get("challenger"), "rolled_back": left}
-    _say(spark, root, name, said, why=f"rolled back from {left}")
-    return back
+    return line[-1], line[-2]
+
+
+def no_champion(name: str, root: str) -> ModelError:
+    """Say that nobody serves yet, and what to do."""
+    return ModelError(
+        f"There is no champion of {name} in {root}. "
+        f"Train one with `sonic train {name}`, or name another --warehouse."
+    )
+
+
+def no_version(name: str, root: str, version: str, *, cards: list[dict]) -> ModelError:
+    """Say that there is no such version, and which there are."""
+    known = ", ".join(card["version"] for card in cards) or "none"
+    return ModelError(f"There is no version {version} of {name} in {root}; there is {known}.")
 
 
 def _check_version(spark: SparkSession, root: str, name: str, version: str) -> None:
-    known = [card["version"] for card in versions(spark, root, name)]
-    if version not in known:
-        raise ModelError(
-            f"There is no version {version} of {name} in {root}; there is "
-            f"{', '.join(known) or 'none'}."
-        )
+    cards = versions(spark, root, name)
+    if version not in [card["version"] for card in cards]:
+        raise no_version(name, root, version, cards=cards)
 
 
 def _say(spark: SparkSession, root: str, name: str, entry: dict, *, why: str) -> None:
@@ -204,6 +222,10 @@ def _read(spark: SparkSession, uri: str) -> dict | None:
     stream = filesystem.open(path)
     try:
         text = spark._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8")
+    except Py4JJavaError as error:
+        if error.java_exception.getClass().getSimpleName() == "ChecksumException":
+            return None
+        raise
     finally:
         stream.close()
     try:

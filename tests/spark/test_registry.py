@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import sys
+from importlib.util import find_spec
 
 import pytest
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.feature import VectorAssembler
 from pyspark.ml.regression import LinearRegression
 
-from sonic_lib.errors import ModelError
-from sonic_lib.models import registry
+from sonic_lib.errors import ConfigError, ModelError, SetupError
+from sonic_lib.models import mlflow_registry
+from sonic_lib.models import registry as directory_registry
+from sonic_lib.models.columns import Columns
 from sonic_lib.models.compare import classifier_differences, regression_differences
 
 
@@ -26,16 +29,25 @@ def model(_spark_session) -> PipelineModel:
     return Pipeline(stages=stages).fit(frame)
 
 
+has_mlflow = pytest.mark.skipif(find_spec("mlflow") is None, reason="needs the extra mlflow")
+
+
+@pytest.fixture(
+    params=[directory_registry, pytest.param(mlflow_registry, marks=has_mlflow)],
+    ids=["directory", "mlflow"],
+)
+def registry(request, monkeypatch):
+    """Both keep the same promises."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return request.param
+
+
 @pytest.fixture
-def root(tmp_path) -> str:
-    return f"file://{tmp_path}/mo dels"
+def root(registry, tmp_path) -> str:
+    return registry.root(f"file://{tmp_path}/ware house")
 
 
-def files(root: str) -> Path:
-    return Path(root.removeprefix("file://"))
-
-
-def test_a_model_comes_back_with_its_card(spark, root, model):
+def test_a_model_comes_back_with_its_card(spark, registry, root, model):
     version = registry.save(spark, root, "popularity", model=model, card={"metrics": {"r2": 0.5}})
     registry.promote(spark, root, "popularity", version, why="first")
     loaded, card = registry.load(spark, root, "popularity")
@@ -45,7 +57,7 @@ def test_a_model_comes_back_with_its_card(spark, root, model):
     assert loaded.transform(frame).first().prediction == pytest.approx(40.0)
 
 
-def test_champions_come_and_go(spark, root, model):
+def test_champions_come_and_go(spark, registry, root, model):
     first, second, third = (
         registry.save(spark, root, "genre", model=model, card={"n": n}) for n in range(3)
     )
@@ -70,7 +82,8 @@ def test_champions_come_and_go(spark, root, model):
     assert whys[:4] == ["first", "trained", "better", "better"]
 
 
-def test_a_death_in_between_leaves_the_champion(spark, root, model, monkeypatch):
+def test_a_death_in_between_leaves_the_champion(spark, tmp_path, model, monkeypatch):
+    registry, root = directory_registry, directory_registry.root(f"file://{tmp_path}")
     champion = registry.save(spark, root, "genre", model=model, card={})
     registry.promote(spark, root, "genre", champion, why="first")
 
@@ -81,15 +94,89 @@ def test_a_death_in_between_leaves_the_champion(spark, root, model, monkeypatch)
     assert [card["version"] for card in registry.versions(spark, root, "genre")] == [champion]
 
     challenger = registry.save(spark, root, "genre", model=model, card={})
+    aliases = tmp_path / "_models/genre/aliases"
     for half in ("", '{"champion": "2'):  # what a kill leaves of an alias file
-        (files(root) / "genre/aliases/00000002.json").write_text(half)
-        (files(root) / "genre/aliases/.00000002.json.crc").unlink(missing_ok=True)
-        assert registry.load(spark, root, "genre")[1]["version"] == champion
+        for checksums in (None, b"", b"crc\0\0\0\2\0"):
+            (aliases / "00000002.json").write_text(half)
+            (aliases / ".00000002.json.crc").unlink(missing_ok=True)
+            if checksums is not None:
+                (aliases / ".00000002.json.crc").write_bytes(checksums)
+            assert registry.load(spark, root, "genre")[1]["version"] == champion
     registry.promote(spark, root, "genre", challenger, why="better")
     assert registry.load(spark, root, "genre")[1]["version"] == challenger
 
 
-def test_what_is_not_there_is_said(spark, root, model):
+@has_mlflow
+def test_a_death_in_between_leaves_the_champion_of_mlflow(spark, tmp_path, model, monkeypatch):
+    from mlflow import MlflowClient
+
+    registry, root = mlflow_registry, f"sqlite:///{tmp_path}/mlflow.db"
+    champion = registry.save(spark, root, "genre", model=model, card={})
+    registry.promote(spark, root, "genre", champion, why="first")
+
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    for step in ("log_artifacts", "log_dict", "create_model_version"):
+        with monkeypatch.context() as patch:
+            patch.setattr(MlflowClient, step, die)
+            with pytest.raises(KeyboardInterrupt):
+                registry.save(spark, root, "genre", model=model, card={})
+    assert [card["version"] for card in registry.versions(spark, root, "genre")] == [champion]
+
+    challenger = registry.save(spark, root, "genre", model=model, card={})
+    for step, serving in (
+        ("set_registered_model_alias", champion),
+        ("set_registered_model_tag", challenger),  # who serves is written before why
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(MlflowClient, step, die)
+            with pytest.raises(KeyboardInterrupt):
+                registry.promote(spark, root, "genre", challenger, why="better")
+        assert registry.aliases(spark, root, "genre")["champion"] == serving
+    assert registry.rollback(spark, root, "genre") == champion
+
+
+@has_mlflow
+def test_mlflow_knows_aliases_signature_and_metrics(spark, tmp_path, model, monkeypatch):
+    import mlflow
+
+    elsewhere = f"sqlite:///{tmp_path}/elsewhere.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", elsewhere)
+    assert mlflow_registry.root("s3a://bucket/lake") == elsewhere
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(ConfigError, match="s3a://bucket/lake: it needs a local folder"):
+        mlflow_registry.root("s3a://bucket/lake")
+
+    root = mlflow_registry.root(str(tmp_path))
+    columns = Columns("regression", "y", ("x",), (), ("artist",), (), (), None, {}, True)
+    card = {"task": "regression", "columns": columns.to_card(), "metrics": {"r2": 0.5}}
+    before = mlflow.get_tracking_uri()
+    version = mlflow_registry.save(spark, root, "popularity", model=model, card=card)
+    mlflow_registry.promote(spark, root, "popularity", version, why="first")
+    assert mlflow.get_tracking_uri() == before
+
+    client = mlflow.MlflowClient(root, root)
+    made = client.get_model_version_by_alias("sonic-popularity", "champion")
+    run = client.get_run(made.run_id)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"r2": 0.5})
+    told = mlflow.models.Model.load(client.download_artifacts(made.run_id, "pipeline")).signature
+    assert told.inputs.input_names() == ["x", "artist"]
+    assert told.outputs.input_names() == ["prediction", "difficulty"]
+
+    other = client.create_model_version("sonic-popularity", made.source, made.run_id)
+    client.set_registered_model_alias("sonic-popularity", "champion", other.version)
+    assert mlflow_registry.load(spark, root, "popularity")[1]["version"] == str(other.version)
+    assert mlflow_registry.rollback(spark, root, "popularity") == version
+
+
+def test_a_champion_in_mlflow_needs_mlflow(spark, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(SetupError, match=r"pip install 'sonic-signature\[mlflow\]'"):
+        mlflow_registry.load(spark, f"sqlite:///{tmp_path}/mlflow.db", "genre")
+
+
+def test_what_is_not_there_is_said(spark, registry, root, model):
     with pytest.raises(ModelError, match=r"no champion of genre [^`]*`sonic train genre`"):
         registry.load(spark, root, "genre")
     version = registry.save(spark, root, "genre", model=model, card={})

@@ -1,0 +1,95 @@
+"""kill -9 of a retraining run where it hurts most: the champion serves on, the next run goes on."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sonic_lib import tables
+from sonic_lib.cli import main
+from sonic_lib.models import registry
+from sonic_lib.schemas import PREDICTIONS
+from tests.e2e.conftest import ROOT, submit_environment
+
+QUICK = ("--model", "forest", "--folds", "2")
+STYLES = ("bebop", "dub")
+N_SONGS = 160
+
+# Dies, with its JVM, when half of the file whose name is given has been written.
+DYING = """
+import json, os, signal, sys
+from pathlib import Path
+from sonic_lib.cli import main
+from sonic_lib.models import registry
+
+name, *words = sys.argv[1:]
+write = registry._write
+
+def half(spark, uri, content):
+    if name not in uri:
+        return write(spark, uri, content)
+    text = json.dumps(content)
+    Path(uri).write_text(text[: len(text) // 2])
+    os.killpg(0, signal.SIGKILL)
+
+registry._write = half
+sys.exit(main(words))
+"""
+
+
+def kill(dying: str, words: list[str]) -> subprocess.CompletedProcess:
+    environment = submit_environment()
+    del environment["SPARK_CONF_DIR"]
+    return subprocess.run(
+        [sys.executable, "-c", DYING, dying, *words],
+        env=environment,
+        cwd=ROOT,
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def trained(spark, tmp_path) -> str:
+    """A warehouse with a champion, learned from songs of two tempos."""
+    rng = np.random.default_rng(7)
+    with open(tmp_path / "songs.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["beat", "mood", "genre"])
+        for i in range(N_SONGS):
+            mood, beat = rng.normal(), 90 + 30 * (i % 2) + rng.normal(0, 12)
+            writer.writerow([f"{beat:.3f}", f"{mood:.3f}", STYLES[i % 2]])
+    warehouse = str(tmp_path / "ware house")
+    words = ["train", "genre", "--csv", str(tmp_path / "songs.csv"), *QUICK]
+    assert main([*words, "--warehouse", warehouse]) == 0
+    return warehouse
+
+
+def test_killed_retraining_leaves_the_champion(spark, trained):
+    root, words = registry.root(trained), ["retrain", "genre", *QUICK, "--warehouse", trained]
+    champion = registry.load(spark, root, "genre")[1]
+    for dying, n_versions in (("card.json", 1), ("aliases", 2)):
+        done = kill(dying, words)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert registry.load(spark, root, "genre")[1] == champion
+        assert len(registry.versions(spark, root, "genre")) == n_versions
+
+    assert main(["predict", "--warehouse", trained]) == 0
+    rows = tables.read(spark, trained, PREDICTIONS)
+    assert rows.filter(rows.model_version == champion["version"]).count() == N_SONGS
+
+    assert main(words) == 0
+    now = registry.aliases(spark, root, "genre")
+    cards = {card["version"]: card for card in registry.versions(spark, root, "genre")}
+    assert now["champion"] == champion["version"]
+    assert now["challenger"] in cards
+    assert len(cards) == 3
+    for card in cards.values():  # of one snapshot all say the same
+        assert card["metrics"] == champion["metrics"]
+        assert card["conformal"] == champion["conformal"]
