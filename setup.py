@@ -12,6 +12,8 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "sonic_lib/__init__.py").re
 
 M4A = ["av>=12,<20"]  # FFmpeg, for what libsndfile does not read: AAC, ALAC, WMA
 
+MLFLOW = ["mlflow>=3.1,<4"]  # a registry of models with pages; the default is a folder
+
 MODELS = [
     "librosa>=0.10,<0.12",  # descriptors; 0.12 needs a newer Python than 3.10
     "scikit-learn>=1.4,<2",
@@ -51,9 +53,11 @@ setup(
     extras_require={
         "m4a": M4A,
         "models": MODELS,
+        "mlflow": MLFLOW,
         "dev": [
             *M4A,
             *MODELS,
+            *MLFLOW,
             "pytest>=8,<10",
             "hypothesis>=6.100,<7",
             "ruff>=0.17.6,<0.18",  # another minor version formats otherwise

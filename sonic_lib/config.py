@@ -6,11 +6,19 @@ conf/sonic.yaml lists them all with their meaning.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from sonic_lib.errors import ConfigError
 from sonic_lib.fingerprint.params import FingerprintParams
@@ -58,6 +66,19 @@ class IdentifyConfig(_Section):
     max_hits_per_window: int = Field(100_000, ge=1000)
 
 
+class ModelsConfig(_Section):
+    """How models are kept."""
+
+    registry: Literal["directory", "mlflow"] = "directory"
+
+    @field_validator("registry")
+    @classmethod
+    def _check(cls, registry: str) -> str:
+        if registry == "mlflow" and find_spec("mlflow") is None:
+            raise ValueError("mlflow needs pip install 'sonic-signature[mlflow]'")
+        return registry
+
+
 class Config(_Section):
     """Everything a user may set."""
 
@@ -65,6 +86,7 @@ class Config(_Section):
     fingerprint: FingerprintConfig = FingerprintConfig()
     index: IndexConfig = IndexConfig()
     identify: IdentifyConfig = IdentifyConfig()
+    models: ModelsConfig = ModelsConfig()
 
 
 def load_config(path: str | None = None, overrides: list[str] | None = None) -> Config:

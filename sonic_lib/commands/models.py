@@ -6,6 +6,7 @@ import argparse
 
 from pyspark.sql import SparkSession
 
+from sonic_lib.commands.sources import registry_of
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.models import registry
@@ -35,18 +36,18 @@ def check(args: argparse.Namespace) -> None:
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Change the champion if that is asked for, and list what there is."""
-    root = registry.root(config.warehouse)
+    kept, root = registry_of(config)
     if args.rollback:
-        version = registry.rollback(spark, root, args.rollback)
+        version = kept.rollback(spark, root, args.rollback)
         print(f"The champion of {args.rollback} is {version} again.")
     if args.promote:
         name, version = args.promote
-        registry.promote(spark, root, name, version, why="promoted by hand")
+        kept.promote(spark, root, name, version, why="promoted by hand")
         print(f"The champion of {name} is {version}.")
     for name in registry.NAMES:
-        now = registry.aliases(spark, root, name)
+        now = kept.aliases(spark, root, name)
         roles = {now.get("champion"): "champion", now.get("challenger"): "challenger"}
-        cards = registry.versions(spark, root, name)
+        cards = kept.versions(spark, root, name)
         print(f"{name}: {len(cards)} versions" if cards else f"{name}: no version yet")
         for card in cards:
             metrics = "  ".join(f"{k} {v:.4g}" for k, v in card.get("metrics", {}).items())

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from sonic_lib import runs, tables
 from sonic_lib.commands.output import check_output, write_output
-from sonic_lib.commands.sources import read_source, sql_text
+from sonic_lib.commands.sources import read_source, registry_of, sql_text
 from sonic_lib.config import Config
 from sonic_lib.errors import ModelError, UsageError
 from sonic_lib.features.frame import KEYS, profile, wide
@@ -52,12 +52,13 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     started_s = time.monotonic()
     source, features = read_source(spark, config.warehouse, args.source)
     tables.create_for_models(spark, config.warehouse)
+    kept, root = registry_of(config)
     names = _champions(spark, config, args.model)
     known = {row.name for row in profile(features).collect()}  # a row a column
     with runs.recorded(spark, config.warehouse, job="predict", config=config) as this_run:
         said = {}
         for name in names:
-            model, card = registry.load(spark, registry.root(config.warehouse), name)
+            model, card = kept.load(spark, root, name)
             if missing := missing_columns(card, known, source):
                 print(f"  {name:10}  without {', '.join(missing)}, which {source} lacks")
             rows = predictions(features, model=model, card=card, confidence=args.confidence)
@@ -151,10 +152,10 @@ def completed(
 
 
 def _champions(spark: SparkSession, config: Config, asked: str) -> list[str]:
-    root = registry.root(config.warehouse)
+    kept, root = registry_of(config)
     if asked != "all":
         return [asked]
-    names = [name for name in registry.NAMES if registry.aliases(spark, root, name).get("champion")]
+    names = [name for name in registry.NAMES if kept.aliases(spark, root, name).get("champion")]
     if not names:
         raise ModelError(
             f"There is no champion in {root} yet. Train one with `sonic train genre` or "

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import time
 
+from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib import runs
 from sonic_lib.commands import train_recommendations
 from sonic_lib.commands.learning import Learned, Lesson, figures, learn, lesson
+from sonic_lib.commands.sources import registry_of
 from sonic_lib.commands.train import LIMITS, RECOMMENDATIONS, report_lines
 from sonic_lib.config import Config
 from sonic_lib.errors import ModelError, UsageError
@@ -70,10 +72,10 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 
 def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name: str) -> None:
     started_s = time.monotonic()
-    root = registry.root(config.warehouse)
-    champion = registry.aliases(spark, root, name).get("champion")
+    kept, root = registry_of(config)
+    has_champion = kept.aliases(spark, root, name).get("champion") is not None
+    model, card = kept.load(spark, root, name) if has_champion else (None, {})
     # What a person chose for the champion holds for its challengers.
-    card = registry.load(spark, root, name)[1] if champion else {}
     chosen = card.get("columns", {})
     conformal = card.get("conformal", {})
     with (
@@ -99,8 +101,8 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
             limits=LIMITS.get(given.recipe.columns.target),
         )
         p_value, told = 0.0, "there was no champion"
-        if champion:
-            p_value, told = compared(spark, root, name, given, learned)
+        if model is not None:
+            p_value, told = compared(model, card, given=given, learned=learned)
         is_better = p_value < MAX_P
         this_run.counts.update(learned.card["metrics"])
         this_run.counts.update(
@@ -110,8 +112,8 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
         )
         version = "(not kept)"
         if not args.dry_run:
-            version = registry.save(spark, root, name, model=learned.model, card=learned.card)
-            say = registry.promote if is_better else registry.challenge
+            version = kept.save(spark, root, name, model=learned.model, card=learned.card)
+            say = kept.promote if is_better else kept.challenge
             say(spark, root, name, version, why=f"retrained: {told}")
         training.release(learned.model)
     print("\n".join(report_lines(learned)))
@@ -123,23 +125,22 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
 
 
 def compared(
-    spark: SparkSession, root: str, name: str, given: Lesson, learned: Learned
+    champion: PipelineModel, card: dict, *, given: Lesson, learned: Learned
 ) -> tuple[float, str]:
     """Let the champion answer for the same held-out rows; give p and what it comes from."""
-    model, card = registry.load(spark, root, name)
     columns = Columns.from_card(card["columns"])
     if columns.target != given.recipe.columns.target or columns.task != given.recipe.columns.task:
         raise ModelError(
-            f"The champion {card['version']} of {name} learned {columns.target}, the challenger "
-            f"{given.recipe.columns.target}; they cannot be compared. Train it with the other "
-            f"--target, or promote it by hand with `sonic models --promote {name} VERSION`."
+            f"The champion {card['version']} of {given.name} learned {columns.target}, the "
+            f"challenger {given.recipe.columns.target}; they cannot be compared. Train it with the "
+            f"other --target, or promote it: `sonic models --promote {given.name} VERSION`."
         )
     recipe = Recipe(columns, tuple(card["classes"]), card["kind"], card["seed"])
     missing = set(columns.needed[0] + columns.needed[1]) - set(given.rows.columns)
     if missing:
         return 0.0, f"{card['version']} needs {', '.join(sorted(missing))}, which are gone"
     rows = training.labelled(given.held_out_rows, columns=columns, classes=recipe.classes)
-    before = training.scored(rows, model=model, recipe=recipe).persist()
+    before = training.scored(rows, model=champion, recipe=recipe).persist()
     try:
         old = figures(before, recipe=recipe)
         if card["task"] == CLASSIFICATION:
@@ -162,7 +163,7 @@ def compared(
             said = f"R2 {old['r2']:.3f}, paired t-test's p {p_value:.3g}"
     finally:
         before.unpersist()
-        training.release(model)
+        training.release(champion)
     return p_value, f"{card['version']} on the same {row.n} held-out songs: {said}"
 
 

@@ -1,14 +1,17 @@
-"""Which features a command works on: the source and the columns that were asked for."""
+"""What the commands of models work on: a source of features, some columns, a registry."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from types import ModuleType
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib import tables
+from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
+from sonic_lib.models import mlflow_registry, registry
 from sonic_lib.schemas import FEATURES
 
 
@@ -49,6 +52,12 @@ def chosen_numbers(known: Sequence[str], asked: Iterable[str] | None) -> list[st
             f"{', '.join(known)}."
         )
     return list(dict.fromkeys(asked)) if asked else list(known)
+
+
+def registry_of(config: Config) -> tuple[ModuleType, str]:
+    """Give what keeps the models, one of two modules of the same functions, and where."""
+    kept = {"directory": registry, "mlflow": mlflow_registry}[config.models.registry]
+    return kept, kept.root(config.warehouse)
 
 
 def sql_text(text: str) -> str:

@@ -12,6 +12,7 @@ from sonic_lib import runs, tables
 from sonic_lib.commands import features as feature_tables
 from sonic_lib.commands import train_recommendations
 from sonic_lib.commands.learning import Learned, learn, lesson
+from sonic_lib.commands.sources import registry_of
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.models import registry
@@ -98,7 +99,8 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         feature_tables.run(spark, config, words)
         source = feature_tables.source_name(words)
     tables.create_for_models(spark, config.warehouse)
-    name, root = args.model_name, registry.root(config.warehouse)
+    name = args.model_name
+    kept, root = registry_of(config)
     with (
         runs.recorded(spark, config.warehouse, job=f"train {name}", config=config) as this_run,
         lesson(
@@ -121,9 +123,9 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
             mondrian=args.mondrian,
             limits=LIMITS.get(given.recipe.columns.target),
         )
-        version = registry.save(spark, root, name, model=learned.model, card=learned.card)
-        is_first = not registry.aliases(spark, root, name).get("champion")
-        say = registry.promote if is_first else registry.challenge
+        version = kept.save(spark, root, name, model=learned.model, card=learned.card)
+        is_first = not kept.aliases(spark, root, name).get("champion")
+        say = kept.promote if is_first else kept.challenge
         say(spark, root, name, version, why="trained")
         this_run.counts.update(learned.card["metrics"])
         this_run.counts["seconds"] = time.monotonic() - started_s

@@ -12,7 +12,7 @@ import pytest
 
 from sonic_lib import tables
 from sonic_lib.cli import main
-from sonic_lib.models import registry
+from sonic_lib.models import mlflow_registry, registry
 from sonic_lib.schemas import PREDICTIONS
 from tests.e2e.conftest import ROOT, submit_environment
 
@@ -56,8 +56,8 @@ def kill(dying: str, words: list[str]) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture
-def trained(spark, tmp_path) -> str:
-    """A warehouse with a champion, learned from songs of two tempos."""
+def table(tmp_path) -> str:
+    """Songs of two tempos."""
     rng = np.random.default_rng(7)
     with open(tmp_path / "songs.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -65,9 +65,14 @@ def trained(spark, tmp_path) -> str:
         for i in range(N_SONGS):
             mood, beat = rng.normal(), 90 + 30 * (i % 2) + rng.normal(0, 12)
             writer.writerow([f"{beat:.3f}", f"{mood:.3f}", STYLES[i % 2]])
+    return str(tmp_path / "songs.csv")
+
+
+@pytest.fixture
+def trained(spark, table, tmp_path) -> str:
+    """A warehouse with a champion."""
     warehouse = str(tmp_path / "ware house")
-    words = ["train", "genre", "--csv", str(tmp_path / "songs.csv"), *QUICK]
-    assert main([*words, "--warehouse", warehouse]) == 0
+    assert main(["train", "genre", "--csv", table, *QUICK, "--warehouse", warehouse]) == 0
     return warehouse
 
 
@@ -93,3 +98,20 @@ def test_killed_retraining_leaves_the_champion(spark, trained):
     for card in cards.values():  # of one snapshot all say the same
         assert card["metrics"] == champion["metrics"]
         assert card["conformal"] == champion["conformal"]
+
+
+def test_mlflow_keeps_models_as_the_directory_does(spark, table, tmp_path, capsys):
+    pytest.importorskip("mlflow")
+    here = ["--warehouse", str(tmp_path), "--set", "models.registry=mlflow"]
+    assert main(["train", "genre", "--csv", table, *QUICK, *here]) == 0
+    assert main(["retrain", "genre", *QUICK, *here]) == 0
+    assert main(["predict", *here]) == 0
+    rows = tables.read(spark, str(tmp_path), PREDICTIONS)
+    assert {row.model_version for row in rows.collect()} == {"1"}
+
+    assert main(["models", "--promote", "genre", "2", *here]) == 0
+    assert main(["models", "--rollback", "genre", *here]) == 0
+    assert "The champion of genre is 1 again." in capsys.readouterr().out
+    aliases = mlflow_registry.aliases(spark, mlflow_registry.root(str(tmp_path)), "genre")
+    assert aliases["champion"] == "1"
+    assert not (tmp_path / "_models").exists()

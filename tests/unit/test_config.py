@@ -144,3 +144,9 @@ def test_params_that_differ_have_different_texts():
 def test_params_set_to_a_whole_number_are_the_same_params():
     config = load_config(None, ["fingerprint.min_hz=400"])
     assert config.fingerprint.params().to_json() == FingerprintParams().to_json()
+
+
+def test_mlflow_must_be_there_to_be_chosen(monkeypatch):
+    monkeypatch.setattr("sonic_lib.config.find_spec", lambda name: None)
+    assert "sonic-signature[mlflow]" in refusal(None, ["models.registry=mlflow"])
+    assert "directory" in refusal(None, ["models.registry=cupboard"])
