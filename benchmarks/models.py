@@ -86,7 +86,7 @@ def judge(spark: SparkSession, name: str, rows: pd.DataFrame) -> tuple[list[str]
         group = {"by release date": "release_date", "by artist": "artist_name"}.get(split)
         folded = _with_folds(frame, folds)
         n_folds = folds.max() + 1
-        for kind in (BOOSTED, FOREST):
+        for kind in (FOREST, BOOSTED):
             recipe = training.Recipe(replace(columns, group=group), classes, kind, SEED)
             started_s = time.monotonic()
             scored = _score(folded, recipe, n_folds, only=0 if split == "original" else None)
@@ -249,7 +249,9 @@ def _score(
     folded: DataFrame, recipe: training.Recipe, n_folds: int, *, only: int | None
 ) -> DataFrame:
     if only is None:
-        return training.score_folds(folded, recipe=recipe, n_folds=n_folds, keep=DataFrame.persist)
+        return training.score_folds(
+            folded, recipe=recipe, n_folds=n_folds, keep=DataFrame.localCheckpoint
+        )
     fold = F.col(training.OUTER_FOLD)
     model = training.fit(folded.filter(fold != only).drop(training.OUTER_FOLD), recipe=recipe)
     return training.scored(folded.filter(fold == only), model=model, recipe=recipe).persist()

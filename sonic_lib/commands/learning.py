@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 import sonic_lib
 from sonic_lib import tables
 from sonic_lib.commands.sources import read_source
-from sonic_lib.features.frame import profile, wide
+from sonic_lib.features.frame import profile, wide, with_labels
 from sonic_lib.models import conformal, intervals, metrics, training
 from sonic_lib.models.columns import CLASSIFICATION, Described, choose_columns
 from sonic_lib.models.preprocess import count_shapes
@@ -33,6 +33,7 @@ class Lesson:
 
     name: str
     source: str
+    labels: str | None
     version: int
     recipe: Recipe
     rows: DataFrame
@@ -70,6 +71,7 @@ def lesson(
     *,
     name: str,
     source: str | None,
+    labels: str | None = None,
     target: str | None = None,
     group: str | None = None,
     drop: Collection[str] = (),
@@ -91,6 +93,9 @@ def lesson(
     """
     version = tables.version(spark, warehouse, FEATURES)
     source, features = read_source(spark, warehouse, source, version=version)
+    if labels is not None:
+        _, said = read_source(spark, warehouse, labels, version=version)
+        features = features.transform(with_labels, labels=said)
     columns = choose_columns(
         _described(features), model=name, target=target, group=group, drop=drop
     )
@@ -103,7 +108,7 @@ def lesson(
     recipe = Recipe(columns, classes, kind, seed, class_weights)
     rows = training.labelled(frame, columns=columns, classes=classes).persist()
     try:
-        yield Lesson(name, source, version, recipe, rows)
+        yield Lesson(name, source, labels, version, recipe, rows)
     finally:
         rows.unpersist()
         frame.unpersist()
@@ -116,7 +121,7 @@ def learn(
     method: str = "lac",
     mondrian: bool = False,
     limits: tuple[float, float] | None = None,
-    keep: Callable[[DataFrame], DataFrame] = DataFrame.persist,
+    keep: Callable[[DataFrame], DataFrame] = DataFrame.localCheckpoint,
 ) -> Learned:
     """Cross-validate, calibrate on the rows so scored, fit on all of them, judge on the held out.
 
@@ -149,7 +154,11 @@ def learn(
         | {f"cv_{k}": v for k, v in figures(scored, recipe=recipe).items()},
         "conformal": calibrated,
         "importances": training.feature_importances(model, recipe=recipe)[:50],
-        "snapshot": {"source": given.source, "features_version": given.version},
+        "snapshot": {
+            "source": given.source,
+            "labels": given.labels,
+            "features_version": given.version,
+        },
         "code_version": sonic_lib.__version__,
     }
     return Learned(model, card, coverage(held_out, card=card), held_out)

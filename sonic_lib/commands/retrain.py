@@ -85,6 +85,7 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
             config.warehouse,
             name=name,
             source=args.source or card.get("snapshot", {}).get("source"),
+            labels=card.get("snapshot", {}).get("labels"),
             target=chosen.get("target"),
             group=chosen.get("group"),
             drop=[c for c, why in chosen.get("dropped", {}).items() if why == "not wanted"],

@@ -39,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", metavar="NAME", help="which features, if there are several")
     learned = parser.add_argument_group(" and ".join(registry.NAMES))
     learned.add_argument("--csv", metavar="FILE", help="bring this feature table in first")
+    learned.add_argument(
+        "--labels",
+        metavar="NAME",
+        help="a source whose keys are paths of the songs; its columns are added to them",
+    )
     learned.add_argument("--target", metavar="COLUMN", help="what to learn (default: MODEL)")
     learned.add_argument(
         "--group", metavar="COLUMN", help="rows with one value stay on one side of all splits"
@@ -108,6 +113,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
             config.warehouse,
             name=name,
             source=source,
+            labels=args.labels,
             target=args.target,
             group=args.group,
             drop=args.drop,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyspark.accumulators import Accumulator
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
@@ -93,6 +93,48 @@ def feature_rows(descriptions: DataFrame) -> DataFrame:
         "numbers",
         "texts",
         F.lit(FEATURE_VERSION).alias("feature_version"),
+    )
+
+
+def with_labels(features: DataFrame, *, labels: DataFrame) -> DataFrame:
+    """Add what a table of labels says of songs, by their paths.
+
+    Parameters
+    ----------
+    features, labels : DataFrame [schemas.FEATURES]
+        The key of a label is a path of a song or its last parts, down to the name of the file; of
+        several that fit the longest counts. Where both have a name, the label's value counts.
+
+    Returns
+    -------
+    DataFrame
+        The features, as many as before.
+    """
+    parts = F.split("source_key", "/")
+    ends = F.transform(
+        F.sequence(F.lit(1), F.size(parts)),
+        lambda n: F.array_join(F.slice(parts, -n, n), "/"),
+    )
+    said = labels.select(F.col("source_key").alias("end"), F.struct("numbers", "texts").alias("on"))
+    best = (
+        features.select("song_id", F.explode(ends).alias("end"))
+        .join(said, "end")
+        .groupBy("song_id")
+        .agg(F.max_by("on", F.length("end")).alias("_said"))
+    )
+
+    def joined(kind: str) -> Column:
+        own, more = (
+            F.coalesce(F.col(given), F.create_map().cast(FEATURES.schema[kind].dataType))
+            for given in (kind, f"_said.{kind}")
+        )
+        others = F.map_filter(own, lambda name, _: ~F.map_contains_key(more, name))
+        return F.map_concat(others, more)
+
+    return (
+        features.join(best, "song_id", "left")
+        .withColumns({kind: joined(kind) for kind in ("numbers", "texts")})
+        .select(*features.columns)
     )
 
 

@@ -182,8 +182,8 @@ def score_folds(
     folded : DataFrame
         From `labelled`, cached, with the int column `_outer_fold`, 0 to n_folds - 1.
     keep : callable
-        Puts a scored frame where it stays (a cache, a file) and returns it from there, so that
-        no model is asked twice.
+        Puts a scored frame where it stays (a checkpoint, a file) and returns it from there, so
+        that no model is asked twice, and no later task carries all models along.
     """
 
     def score(fold: int) -> DataFrame:

@@ -55,6 +55,29 @@ def test_wide_refuses_two_columns_of_one_name(features, numbers, texts):
         features.transform(frame.wide, numbers=numbers, texts=texts)
 
 
+def test_labels_are_found_by_the_ends_of_paths(spark, features):
+    def label(key, numbers, texts=None):
+        return ("labels", hash(key), key, numbers, texts, 0, "r", None)
+
+    paths = F.concat(F.lit("/music/"), "source_key", F.lit("/1.mp3"))
+    labels = [
+        label("1.mp3", {"fame": 1.0}),
+        label("b/1.mp3", {"fame": 2.0, "tempo": 9.0}, {"genre": "z"}),
+        label("usic/a/1.mp3", {"fame": 3.0}),  # half a folder's name is no part of a path
+    ]
+    labels = spark.createDataFrame(labels, FEATURES.schema)
+    of_t = features.filter("source = 't'").withColumn("source_key", paths)
+    found = of_t.transform(frame.with_labels, labels=labels).orderBy("song_id").collect()
+    assert [row.numbers for row in found] == [
+        {"tempo": 1.5, "Key": 2.0, "fame": 1.0},
+        {"tempo": 9.0, "fame": 2.0},
+    ]
+    assert [row.texts for row in found] == [{"genre": "x", "tempo": "slow"}, {"genre": "z"}]
+
+    nothing = features.transform(frame.with_labels, labels=labels).filter("source = 'u'").first()
+    assert (nothing.numbers, nothing.texts) == ({}, {"genre": "y"})
+
+
 def test_profile_counts_names_by_kind(features):
     found = features.transform(frame.profile)
     assert sorted(map(tuple, found.collect())) == [
