@@ -249,9 +249,7 @@ def _score(
     folded: DataFrame, recipe: training.Recipe, n_folds: int, *, only: int | None
 ) -> DataFrame:
     if only is None:
-        return training.score_folds(
-            folded, recipe=recipe, n_folds=n_folds, keep=DataFrame.localCheckpoint
-        )
+        return training.score_folds(folded, recipe=recipe, n_folds=n_folds)
     fold = F.col(training.OUTER_FOLD)
     model = training.fit(folded.filter(fold != only).drop(training.OUTER_FOLD), recipe=recipe)
     return training.scored(folded.filter(fold == only), model=model, recipe=recipe).persist()

@@ -58,6 +58,8 @@ class DemoSong:
         Seed of its music.
     duration_s : float
         Its duration.
+    popularity : int
+        How much it is played, 0 to 100: by its style and year, and by chance.
     """
 
     title: str
@@ -68,6 +70,7 @@ class DemoSong:
     path: str
     seed: int
     duration_s: float
+    popularity: int
 
 
 @dataclass(frozen=True)
@@ -104,20 +107,27 @@ def demo_songs(n_songs: int, *, seed: int) -> list[DemoSong]:
         title = str(titles[i % len(pairs)]) + (f" {volume + 1}" if volume else "")
         if i % 7 == 3 and i // 7 < len(_STRANGE_TITLES):
             title = _STRANGE_TITLES[i // 7]
+        is_live, release_year = rng.random() < 0.3, int(rng.integers(1960, 2026))
         extension = _FORMATS[(i + round_of_styles) % len(_FORMATS)]
         songs.append(
             DemoSong(
                 title=title,
                 artist=artist,
-                album=f"{artist} Live" if rng.random() < 0.3 else f"{artist}, vol. {1 + i // 16}",
+                album=f"{artist} Live" if is_live else f"{artist}, vol. {1 + i // 16}",
                 genre=list(STYLES)[style],
-                release_year=int(rng.integers(1960, 2026)),
+                release_year=release_year,
                 path=f"{artist}/{title}.{extension}",
                 seed=int(rng.integers(2**31)),
                 duration_s=round(rng.uniform(*_SONG_S), 1),
+                popularity=_popularity(style, release_year, rng=np.random.default_rng([seed, i])),
             )
         )
     return songs
+
+
+def _popularity(style: int, release_year: int, *, rng: np.random.Generator) -> int:
+    liked = 15 + 6 * style + 0.4 * (release_year - 1960) + rng.normal(0, 5)
+    return int(np.clip(liked, 0, 100))
 
 
 def write_song(song: DemoSong, folder: Path) -> np.ndarray:
@@ -161,11 +171,12 @@ def write_demo(
     seed: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write ``songs/``, ``clips/`` and ``truth.csv``.
+    """Write ``songs/``, ``clips/``, ``popularity.csv`` and ``truth.csv``, the last one last.
 
-    The table has the columns clip and song (paths relative to their folders), offset_s (where in
-    the song the clip starts), length_s and condition (clean, noise or low-bitrate). Song and
-    offset_s are empty where the song is not in the collection.
+    The first table has the columns path (of a song) and popularity. The other has clip and song
+    (paths relative to their folders), offset_s (where in the song the clip starts), length_s and
+    condition (clean, noise or low-bitrate). Song and offset_s are empty where the song is not in
+    the collection.
 
     Parameters
     ----------
@@ -197,6 +208,10 @@ def write_demo(
             rows.append((name, *truth, clip.length_s, clip.condition))
         if progress:
             progress(n_done, len(songs))
+    with open(folder / "popularity.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("path", "popularity"))
+        table.writerows((song.path, song.popularity) for song in songs[:n_songs])
     with open(folder / "truth.csv", "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("clip", "song", "offset_s", "length_s", "condition"))

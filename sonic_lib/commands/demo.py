@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import importlib.util
 import json
 import shlex
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +22,23 @@ from sonic_lib import tables
 from sonic_lib.audio.decode import open_audio, stream_mono
 from sonic_lib.audio.demo import write_demo
 from sonic_lib.audio.files import list_audio
-from sonic_lib.commands import identify, index, sql
+from sonic_lib.commands import features, identify, index, playlist, predict, sql, train
 from sonic_lib.commands.explain import explained
 from sonic_lib.commands.search import open_index
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
+from sonic_lib.features.frame import AUDIO
 from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ
+from sonic_lib.models.estimators import FOREST
 from sonic_lib.progress import progress
 from sonic_lib.report.plots import constellation, offset_histogram
 
-HELP = "the tour: synthesise songs and clips, index, identify, query, plot"
+HELP = "the tour: synthesise songs and clips, index, identify, query, plot, train, recommend"
 MAX_OFFSET_ERROR_S = 0.1
 _CLIPS_PER_UNKNOWN = 6
 _SAMPLES_PER_CONDITION = 2
 _PASSAGE_S = 10.0
+_MIN_LEARNED_SONGS = 24
 _RECIPE = "demo.json"  # says that the folder is ours, and what is in it
 _UNKNOWN = "unknown song"
 _QUERY = """\
@@ -90,8 +95,30 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     print("\nMost hashes occur in one song only, which is why a few seconds are enough:")
     call(sql, _QUERY)
     _plot(spark, config, answers, folder)
+    if importlib.util.find_spec("librosa") is None:
+        print("\nModels of the songs need more: pip install 'sonic-signature[models]'")
+    elif args.songs < _MIN_LEARNED_SONGS:
+        print(f"\nModels need {_MIN_LEARNED_SONGS} songs or more to learn from.")
+    else:
+        _learn(call, folder)
     print(f"\nThe tour took {time.monotonic() - started_s:.0f} s.")
     return 0
+
+
+def _learn(call: Callable, folder: Path) -> None:
+    """Train on what is heard alone: neither artist nor album, which would tell the style."""
+    quick = ("--source", AUDIO, "--model", FOREST, "--folds", "3")
+    told = ("artist", "album", "folder", "release_date")
+    heard = [word for column in told for word in ("--drop", column)]
+    call(features, str(folder / "songs"))
+    call(features, "--csv", str(folder / "popularity.csv"), "--id", "path")
+    call(train, "genre", *quick, *heard, "--report", str(folder / "plots" / "genre"))
+    call(train, "popularity", *quick, *heard, "--drop", "genre", "--labels", "popularity")
+    call(predict, "--source", AUDIO, "--output", str(folder / "predictions.csv"))
+    call(train, "recommendations", "--source", AUDIO)
+    with open(folder / "popularity.csv", encoding="utf-8") as file:
+        seeds = [Path(row["path"]).stem for row in csv.DictReader(file)][:2]
+    call(playlist, *seeds, "--source", AUDIO)
 
 
 def compare(matches: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:

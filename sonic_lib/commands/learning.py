@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -121,7 +121,6 @@ def learn(
     method: str = "lac",
     mondrian: bool = False,
     limits: tuple[float, float] | None = None,
-    keep: Callable[[DataFrame], DataFrame] = DataFrame.localCheckpoint,
 ) -> Learned:
     """Cross-validate, calibrate on the rows so scored, fit on all of them, judge on the held out.
 
@@ -133,11 +132,9 @@ def learn(
         As in `conformal`: how sets of genres are made.
     limits : (float, float), optional
         Between which the number that is learned lies.
-    keep : callable
-        As in `training.cross_validate`.
     """
     recipe = given.recipe
-    scored = training.cross_validate(given.training_rows, recipe=recipe, n_folds=n_folds, keep=keep)
+    scored = training.cross_validate(given.training_rows, recipe=recipe, n_folds=n_folds)
     calibrated = _calibrated(scored, recipe=recipe, method=method, mondrian=mondrian)
     if limits is not None:
         calibrated["limits"] = list(limits)

@@ -53,7 +53,8 @@ _BOOSTED_SIZE = {
     "max_depth": 4,
     "min_child_weight": 20,
 }
-_FOREST = {"numTrees": 100, "maxDepth": 12, "minInstancesPerNode": 2}
+# A node carries counts of all classes: deeper trees of many genres fill a driver's memory.
+_FOREST = {"numTrees": 60, "maxDepth": 10, "minInstancesPerNode": 2}
 _OUTPUTS = ("rawPrediction", "probability", "prediction")
 
 

@@ -9,7 +9,7 @@ adds `probabilities`, or `prediction` and `difficulty`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from multiprocessing.pool import ThreadPool
@@ -144,9 +144,7 @@ def scored(rows: DataFrame, *, model: PipelineModel, recipe: Recipe) -> DataFram
     return said.select(KEY, F.col(LABEL).alias("target"), "prediction", "difficulty")
 
 
-def cross_validate(
-    rows: DataFrame, *, recipe: Recipe, n_folds: int, keep: Callable[[DataFrame], DataFrame]
-) -> DataFrame:
+def cross_validate(rows: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame:
     """Score every row by a model that was fitted without its fold.
 
     Folds are by hash, and hold whole groups if the recipe's columns have a group.
@@ -156,8 +154,6 @@ def cross_validate(
     rows : DataFrame
         From `labelled`, cached.
     n_folds : int
-    keep
-        As in `score_folds`.
 
     Returns
     -------
@@ -167,23 +163,19 @@ def cross_validate(
     folded = with_folds(
         rows, n_folds=n_folds, seed=recipe.seed, name=OUTER_FOLD, group=recipe.columns.group
     )
-    return score_folds(folded, recipe=recipe, n_folds=n_folds, keep=keep)
+    return score_folds(folded, recipe=recipe, n_folds=n_folds)
 
 
-def score_folds(
-    folded: DataFrame, *, recipe: Recipe, n_folds: int, keep: Callable[[DataFrame], DataFrame]
-) -> DataFrame:
+def score_folds(folded: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame:
     """Score every row by a model that was fitted without its fold, in `_outer_fold`.
 
-    Models are fitted at the same time where the cluster has room.
+    Models are fitted at the same time where the cluster has room. What they say is checkpointed,
+    so that no model is asked twice, and no later task carries all of them along.
 
     Parameters
     ----------
     folded : DataFrame
         From `labelled`, cached, with the int column `_outer_fold`, 0 to n_folds - 1.
-    keep : callable
-        Puts a scored frame where it stays (a checkpoint, a file) and returns it from there, so
-        that no model is asked twice, and no later task carries all models along.
     """
 
     def score(fold: int) -> DataFrame:
@@ -192,8 +184,8 @@ def score_folds(
             for chosen in (F.col(OUTER_FOLD) != fold, F.col(OUTER_FOLD) == fold)
         )
         model = fit(training, recipe=recipe)
-        kept = keep(scored(test, model=model, recipe=recipe))
-        kept.count()  # now, while the statistics of the model are at hand
+        # At once, while the statistics of the model are at hand.
+        kept = scored(test, model=model, recipe=recipe).localCheckpoint()
         release(model)
         return kept
 

@@ -10,17 +10,22 @@ import pandas as pd
 
 def test_the_tour_finds_its_clips_and_draws_its_plots(tmp_path):
     tour = subprocess.run(
-        [sys.executable, "-m", "sonic_lib.cli", "demo", "--songs", "8", "--clips", "12"],
+        [sys.executable, "-m", "sonic_lib.cli", "demo", "--songs", "24", "--clips", "12"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
     )
     assert tour.returncode == 0, tour.stderr
     assert "10 known clips: 10 found; 2 unknown: 0 falsely accepted" in tour.stdout
     assert "n_songs  n_hashes  percent" in tour.stdout
     matches = pd.read_csv(tmp_path / "demo" / "matches.csv")
     assert matches["clip"].nunique() == 12
+    assert "Model of genre of audio, forest" in tour.stdout
+    predictions = pd.read_csv(tmp_path / "demo" / "predictions.csv")
+    assert len(predictions) == 24
+    assert predictions["genre"].notna().all()
+    assert predictions["popularity"].between(0, 100).all()
     for name in ("constellation", "offset_histogram"):
         assert f"demo/plots/{name}.png" in tour.stdout
         assert (tmp_path / "demo" / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -178,49 +178,44 @@ def test_a_missing_xgboost_names_the_extra(monkeypatch):
 
 
 def test_every_row_is_scored_once_by_models_that_have_not_seen_it(songs, monkeypatch):
-    seen = []
+    seen, asked = [], []
 
     def fit(rows, *, recipe):
         seen.append({row.song_id for row in rows.collect()})
         return recipe
 
     def scored(rows, *, model, recipe):
+        asked.append({row.song_id for row in rows.collect()})
         return rows.select("song_id", "_label")
 
     monkeypatch.setattr(training, "fit", fit)
     monkeypatch.setattr(training, "scored", scored)
     monkeypatch.setattr(training, "release", lambda model: None)
-    kept = []
-
-    def keep(frame):
-        kept.append({row.song_id for row in frame.collect()})
-        return frame
-
-    found = training.cross_validate(ready(songs, GENRE), recipe=GENRE, n_folds=4, keep=keep)
+    found = training.cross_validate(ready(songs, GENRE), recipe=GENRE, n_folds=4)
     assert sorted(row.song_id for row in found.collect()) == list(range(N_SONGS))
     every = set(range(N_SONGS))
-    assert sorted(map(sorted, kept)) == sorted(sorted(every - training) for training in seen)
-    assert len(kept) == 4
+    assert sorted(map(sorted, asked)) == sorted(sorted(every - training) for training in seen)
+    assert len(asked) == 4
 
 
 def test_groups_are_not_torn_apart(songs, monkeypatch):
     monkeypatch.setattr(training, "fit", lambda rows, *, recipe: None)
-    monkeypatch.setattr(training, "scored", lambda rows, *, model, recipe: rows)
     monkeypatch.setattr(training, "release", lambda model: None)
     recipe = replace(GENRE, columns=replace(GENRE.columns, group="genre"))
     seen = []
 
-    def keep(frame):
-        seen.extend(row.genre for row in frame.select("genre").distinct().collect())
-        return frame
+    def scored(rows, *, model, recipe):
+        seen.extend(row.genre for row in rows.select("genre").distinct().collect())
+        return rows
 
-    training.cross_validate(ready(songs, recipe), recipe=recipe, n_folds=3, keep=keep)
+    monkeypatch.setattr(training, "scored", scored)
+    training.cross_validate(ready(songs, recipe), recipe=recipe, n_folds=3)
     assert sorted(seen) == sorted(CLASSES)
 
 
 def test_cross_validation_with_models_scores_as_a_fit_does(songs):
     rows = ready(songs, GENRE)
-    scored = training.cross_validate(rows, recipe=GENRE, n_folds=2, keep=lambda s: s.persist())
+    scored = training.cross_validate(rows, recipe=GENRE, n_folds=2)
     assert scored.count() == N_SONGS
     assert accuracy(scored) > 0.9
 
