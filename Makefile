@@ -58,6 +58,13 @@ test: jars ## Run all tests
 test-unit: env ## Run the tests that need no Java
 	$(PYTHON) -m pytest tests/unit
 
+# In an environment of its own: Airflow's packages and ours differ.
+.PHONY: test-deploy
+test-deploy: env ## Check conf/deploy by the tools it is for
+	@$(PYTHON) -m venv build/deploy
+	@build/deploy/bin/python -m pip install --quiet --disable-pip-version-check -r tests/deploy/requirements.txt
+	build/deploy/bin/python -m pytest --noconftest -p no:cacheprovider tests/deploy/check_schemas.py
+
 .PHONY: lint
 lint: env ## Check style and formatting
 	$(PYTHON) -m ruff check .
