@@ -65,6 +65,11 @@ test-deploy: env ## Check conf/deploy by the tools it is for
 	@build/deploy/bin/python -m pip install --quiet --disable-pip-version-check -r tests/deploy/requirements.txt
 	build/deploy/bin/python -m pytest --noconftest -p no:cacheprovider tests/deploy/check_schemas.py
 
+.PHONY: docs
+docs: env ## Build the pages of docs/ into build/docs; warnings are errors
+	$(PYTHON) -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo build/docs/index.html
+
 .PHONY: lint
 lint: env ## Check style and formatting
 	$(PYTHON) -m ruff check .

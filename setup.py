@@ -22,6 +22,8 @@ MODELS = [
     "xgboost>=3.0,<4; sys_platform == 'darwin'",
 ]
 
+DOCS = ["sphinx>=7.4,<10", "myst-parser>=4,<6", "furo>=2024.8"]
+
 setup(
     name="sonic-signature",
     version=VERSION,
@@ -54,7 +56,9 @@ setup(
         "m4a": M4A,
         "models": MODELS,
         "mlflow": MLFLOW,
+        "docs": DOCS,
         "dev": [
+            *DOCS,
             *M4A,
             *MODELS,
             *MLFLOW,

@@ -1,0 +1,44 @@
+"""How the pages of docs/ become a site: `make docs`."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+import sonic_lib
+from sonic_lib import cli
+
+project = "Sonic Signature"
+author = "the Sonic Signature developers"
+release = sonic_lib.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build", "report"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+html_theme = "furo"
+html_title = project
+html_show_copyright = False
+
+
+def write_commands() -> None:
+    """Write the page of the command line as the parsers know it."""
+    parts = [
+        "# Command line",
+        "Each is also a job for spark-submit, with the same arguments; see jobs/.",
+        "Exit codes: 0 done, 1 failed (with --strict: or rejected something), 2 called wrongly.",
+    ]
+    for verb in cli.VERBS:
+        command = import_module(f"sonic_lib.commands.{verb}")
+        parser = argparse.ArgumentParser(prog=f"sonic {verb}", description=command.HELP)
+        cli._prepare(parser, command)
+        parts.append(f"## sonic {verb}\n\n```text\n{parser.format_help().rstrip()}\n```")
+    page = Path(__file__).with_name("cli.md")
+    page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+write_commands()
