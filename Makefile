@@ -58,6 +58,10 @@ test: jars ## Run all tests
 test-unit: env ## Run the tests that need no Java
 	$(PYTHON) -m pytest tests/unit
 
+.PHONY: test-faults
+test-faults: jars ## Run the tests of bad input and faults (LONG=1 for all of them)
+	SONIC_LONG_TESTS=$(LONG) $(PYTHON) -m pytest tests/faults
+
 .PHONY: lint
 lint: env ## Check style and formatting
 	$(PYTHON) -m ruff check .
