@@ -243,11 +243,12 @@ def serve(connection: Connection) -> None:
 
 def _answer(connection: Connection, call: Callable[[], Rows], timeout_s: float) -> None:
     # The one at the other end keeps the time. Should it die meanwhile, this ends the helper even
-    # inside a C library: nobody handles the signal.
+    # inside a C library: nobody handles the signal. While a row waits to be received, no time runs.
     alarm_s = int(timeout_s + _ORPHAN_GRACE_S)
     signal.alarm(alarm_s)
     try:
         for row in call():
+            signal.alarm(0)
             connection.send(("row", row))
             signal.alarm(alarm_s)
     except ConnectionError:
