@@ -70,6 +70,10 @@ docs: env ## Build the pages of docs/ into build/docs; warnings are errors
 	$(PYTHON) -m sphinx -q -W --keep-going -b html docs build/docs
 	@echo build/docs/index.html
 
+.PHONY: test-faults
+test-faults: jars ## Run the tests of bad input and faults (LONG=1 for all of them)
+	SONIC_LONG_TESTS=$(LONG) $(PYTHON) -m pytest tests/faults
+
 .PHONY: lint
 lint: env ## Check style and formatting
 	$(PYTHON) -m ruff check .

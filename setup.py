@@ -67,6 +67,9 @@ setup(
             "ruff>=0.17.6,<0.18",  # another minor version formats otherwise
             "mapie>=1.0,<2",  # oracles of conformal prediction
             "crepes>=0.8,<1",
+            "moto[s3]>=5,<6",  # an S3 server for tests, and what it is served with
+            "flask>=3,<4",
+            "flask-cors>=4,<7",
         ],
     },
     entry_points={"console_scripts": ["sonic=sonic_lib.cli:main"]},

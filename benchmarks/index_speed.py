@@ -8,6 +8,8 @@ fingerprinter, so speeds are ratios to it:
 
 kernel  CPU seconds of decoding alone / CPU seconds of decoding and fingerprinting; one song
         after the other, both ways in turn, so that a noisy machine hits both alike
+helper  wall seconds of fingerprinting in this process / in the helper process that executors
+        use, one song after the other, both ways in turn
 job     wall seconds of decoding alone on all cores / wall seconds of the whole index job on
         the same cores, after Spark has started; decoding runs before and after the job
 """
@@ -27,10 +29,13 @@ from common import machine, save, sonic
 
 from sonic_lib.audio.decode import open_audio, stream_mono
 from sonic_lib.audio.files import SUFFIXES
+from sonic_lib.audio.isolation import Limits, isolated, packed
+from sonic_lib.fingerprint.extract import song_rows
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.stream import stream_hashes
 
 KERNEL_SONGS = 60
+SONG_OPTIONS = {"params": FingerprintParams(), "min_duration_s": 3.0}
 
 
 def main() -> None:
@@ -43,11 +48,15 @@ def main() -> None:
         return
     sample = paths[:: max(1, len(paths) // KERNEL_SONGS)]
     fingerprint(sample[0])  # compile
+    fingerprint_in_helper(sample[0])
     decode_cpu_s, kernel_cpu_s, plain_cpu_s, sample_s = 0.0, 0.0, 0.0, 0.0
+    here_s = helper_s = 0.0
     for path in sample:
-        decode_cpu_s += cpu_s(decode, path)
-        kernel_cpu_s += cpu_s(fingerprint, path)
-        plain_cpu_s += cpu_s(decode_plainly, path)
+        decode_cpu_s += seconds(decode, path)
+        kernel_cpu_s += seconds(fingerprint, path)
+        plain_cpu_s += seconds(decode_plainly, path)
+        here_s += seconds(fingerprint_here, path, clock=time.monotonic)
+        helper_s += seconds(fingerprint_in_helper, path, clock=time.monotonic)
         sample_s += soundfile.info(path).duration
 
     before_s = decode_all(paths)
@@ -61,6 +70,7 @@ def main() -> None:
         "songs": len(paths),
         "audio_h": audio_s / 3600,
         "kernel_to_decode": decode_cpu_s / kernel_cpu_s,
+        "helper_to_here": here_s / helper_s,
         "job_to_decode": decode_s / job_s,
         "decode_audio_s_per_cpu_s": sample_s / decode_cpu_s,
         "kernel_audio_s_per_cpu_s": sample_s / kernel_cpu_s,
@@ -77,6 +87,7 @@ def main() -> None:
         f"ratio {figures['kernel_to_decode']:.2f} ({len(sample)} songs)\n"
         f"soundfile, mean and soxr in one piece: {figures['plain_audio_s_per_cpu_s']:.0f}, "
         f"which is {plain_cpu_s / decode_cpu_s:.2f} of the time of ours\n"
+        f"in the helper       {here_s / helper_s:.2f} of the speed in the same process\n"
         f"whole job           {figures['job_audio_s_per_s']:.0f} s of audio a second, "
         f"decode alone {figures['decode_audio_s_per_s']:.0f} "
         f"({before_s:.0f} and {after_s:.0f} s): ratio {figures['job_to_decode']:.2f} "
@@ -105,10 +116,23 @@ def fingerprint(path: Path) -> None:
             pass
 
 
-def cpu_s(function, path: Path) -> float:
-    start = time.process_time()
+def fingerprint_here(path: Path) -> None:
+    for _ in song_rows(str(path), **SONG_OPTIONS):
+        pass
+
+
+def fingerprint_in_helper(path: Path) -> None:
+    size_bytes = path.stat().st_size
+    work = packed(song_rows, **SONG_OPTIONS)
+    rows = isolated(work, str(path), path=str(path), size_bytes=size_bytes, limits=Limits())
+    for _ in rows:
+        pass
+
+
+def seconds(function, path: Path, *, clock=time.process_time) -> float:
+    start = clock()
     function(path)
-    return time.process_time() - start
+    return clock() - start
 
 
 def decode_all(paths: list[Path]) -> float:

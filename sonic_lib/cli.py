@@ -82,7 +82,7 @@ def _run(command, args: argparse.Namespace) -> int:
 def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     from pyspark.errors import PySparkException
 
-    from sonic_lib import tables
+    from sonic_lib import storage, tables
     from sonic_lib.session import spark_job
 
     config = config.model_copy(
@@ -93,7 +93,8 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     # It prints errors as JSON that are shown as sentences below.
     logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)
     started_s = time.monotonic()
-    with spark_job(app_name=f"sonic {command.__name__.rpartition('.')[2]}") as spark:
+    app_name = f"sonic {command.__name__.rpartition('.')[2]}"
+    with spark_job(app_name=app_name, with_s3=storage.uses_s3(config.warehouse, args)) as spark:
         if sys.stderr.isatty():
             print(f"Spark started in {time.monotonic() - started_s:.1f} s", file=sys.stderr)
         try:

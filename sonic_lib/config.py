@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from sonic_lib.audio.isolation import Limits
 from sonic_lib.errors import ConfigError
 from sonic_lib.fingerprint.params import FingerprintParams
 
@@ -57,6 +58,12 @@ class IndexConfig(_Section):
     min_duration_s: float = Field(3.0, ge=0)
     task_mb: float = Field(16.0, gt=0)
     batch_gb: float = Field(64.0, gt=0)
+    file_timeout_s: float = Field(Limits.timeout_s, gt=0)
+    file_memory_mb: int = Field(Limits.memory_mb, ge=256)
+
+    def limits(self) -> Limits:
+        """Return what reading one file may take, here and in identify and features."""
+        return Limits(self.file_timeout_s, self.file_memory_mb)
 
 
 class IdentifyConfig(_Section):

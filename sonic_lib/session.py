@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonic_lib.errors import SetupError
-from sonic_lib.jars import COORDINATES, delta_jars
+from sonic_lib.jars import COORDINATES, S3_COORDINATES, delta_jars, s3_jars
+from sonic_lib.storage import s3_conf
 
 if TYPE_CHECKING:  # pyspark is imported late: `make env` calls check_java before it is installed
     from py4j.java_gateway import JavaGateway
@@ -63,7 +64,11 @@ appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex{1}
 
 
 def spark_session(
-    *, app_name: str, master: str | None = None, conf: Mapping[str, str] | None = None
+    *,
+    app_name: str,
+    master: str | None = None,
+    conf: Mapping[str, str] | None = None,
+    with_s3: bool = False,
 ) -> SparkSession:
     """Give the running session, or build the one that fits how this process was started.
 
@@ -75,6 +80,8 @@ def spark_session(
         For the embedded Spark only: where it runs, all cores of this machine by default.
     conf : mapping of str to str, optional
         For the embedded Spark only: further Spark settings, stronger than ours.
+    with_s3 : bool
+        Whether ``s3a://`` is used: the embedded Spark then has what that needs.
 
     Returns
     -------
@@ -84,7 +91,7 @@ def spark_session(
     Raises
     ------
     SetupError
-        If Java or Delta's jars are missing, or the running session was started without Delta.
+        If Java or jars are missing, or the running session was started without Delta or S3.
     """
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
@@ -93,21 +100,27 @@ def spark_session(
         if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit's JVM waits for this process
             _start_submitted(app_name)
         else:
-            _start_embedded(app_name, master or "local[*]", conf or {})
+            _start_embedded(app_name, master or "local[*]", conf or {}, with_s3)
     spark = SparkSession.builder.getOrCreate()
     _check_delta(spark)
+    if with_s3:
+        _check_s3(spark)
     return spark
 
 
 @contextmanager
 def spark_job(
-    *, app_name: str, master: str | None = None, conf: Mapping[str, str] | None = None
+    *,
+    app_name: str,
+    master: str | None = None,
+    conf: Mapping[str, str] | None = None,
+    with_s3: bool = False,
 ) -> Iterator[SparkSession]:
     """Lend a session to a `with` block; stop it afterwards unless it was running before.
 
     Parameters
     ----------
-    app_name, master, conf
+    app_name, master, conf, with_s3
         As in `spark_session`.
 
     Yields
@@ -118,7 +131,7 @@ def spark_job(
     from pyspark import SparkContext
 
     borrowed = SparkContext._active_spark_context is not None
-    spark = spark_session(app_name=app_name, master=master, conf=conf)
+    spark = spark_session(app_name=app_name, master=master, conf=conf, with_s3=with_s3)
     try:
         yield spark
     finally:
@@ -167,7 +180,7 @@ def _start_submitted(app_name: str) -> None:
     SparkContext(conf=conf, gateway=gateway)
 
 
-def _start_embedded(app_name: str, master: str, extra: Mapping[str, str]) -> None:
+def _start_embedded(app_name: str, master: str, extra: Mapping[str, str], with_s3: bool) -> None:
     """Start a local Spark inside this process."""
     check_java()
     from pyspark import SparkConf, SparkContext
@@ -175,20 +188,21 @@ def _start_embedded(app_name: str, master: str, extra: Mapping[str, str]) -> Non
     # Driver and workers must be one Python, also from a virtual environment not activated.
     os.environ["PYSPARK_PYTHON"] = sys.executable
     conf = SparkConf(loadDefaults=False).setAppName(app_name).setMaster(master)
-    conf.setAll({**SHARED_CONF, **_embedded_conf(), **extra}.items())
+    conf.setAll({**SHARED_CONF, **_embedded_conf(with_s3=with_s3), **extra}.items())
     # A JVM of an earlier session in this process, stopped by now, is used again.
     gateway = SparkContext._gateway or _launch_quietly(conf)
     SparkContext(conf=conf, gateway=gateway)
 
 
-def _embedded_conf() -> dict[str, str]:
+def _embedded_conf(*, with_s3: bool) -> dict[str, str]:
     """Settings for one process on one machine that a person looks at."""
     scratch = Path(tempfile.mkdtemp(prefix="sonic-signature-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     log4j2 = scratch / "log4j2.properties"
     log4j2.write_text(LOG4J2)
     return {
-        "spark.jars": ",".join(delta_jars()),
+        **(s3_conf(os.environ) if with_s3 else {}),
+        "spark.jars": ",".join(delta_jars() + (s3_jars() if with_s3 else [])),
         "spark.driver.memory": f"{_driver_memory_mb()}m",
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log4j2.as_uri()}",
         # Nobody else need reach it, and the host's own name may not resolve.
@@ -246,9 +260,7 @@ def _check_delta(spark: SparkSession) -> None:
     if "DATABRICKS_RUNTIME_VERSION" in os.environ:  # Delta is built in there, under other names
         return
     missing = []
-    try:
-        spark._jvm.org.apache.spark.util.Utils.classForName(_DELTA_EXTENSION, True, False)
-    except Exception:  # whatever the JVM's reason: the class cannot be had
+    if not _has_class(spark, _DELTA_EXTENSION):
         missing.append(f"--packages {COORDINATES}")
     if _DELTA_EXTENSION not in spark.conf.get(_EXTENSIONS, ""):
         missing.append(f"--conf {_EXTENSIONS}={_DELTA_EXTENSION}")
@@ -260,3 +272,24 @@ def _check_delta(spark: SparkSession) -> None:
             f"later. Start it again with {' '.join(missing)} (in place of --packages, a machine "
             'that has the jars can say --jars "$(python -m sonic_lib.jars)").'
         )
+
+
+def _check_s3(spark: SparkSession) -> None:
+    """Make sure that the session can use ``s3a://``, or say how to start it so."""
+    name = spark._jsc.hadoopConfiguration().get("fs.s3a.impl", "none")
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ or _has_class(spark, name):
+        return
+    raise SetupError(
+        "The running Spark session was started without what reads s3a://, and that cannot be "
+        f"added later. Start it again with --packages {S3_COORDINATES[0]} (which brings along all "
+        'of the SDK), or with --jars "$(sonic jars --s3)" for Delta and the part of the SDK that '
+        "is needed."
+    )
+
+
+def _has_class(spark: SparkSession, name: str) -> bool:
+    try:
+        spark._jvm.org.apache.spark.util.Utils.classForName(name, True, False)
+    except Exception:  # whatever the JVM's reason: the class cannot be had
+        return False
+    return True

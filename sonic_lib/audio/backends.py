@@ -44,6 +44,9 @@ _OPEN_END_SHARE = 0.9
 # Containers whose header holds a duration; FFmpeg guesses that of the others from the bit rate.
 _FFMPEG_MEASURED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf"}
 
+# Sample entries of MP4 whose content is encrypted: of iTunes, and of ISO 14496-12.
+_PROTECTED = {"drms", "enca"}
+
 
 @dataclass(frozen=True)
 class AudioInfo:
@@ -242,6 +245,8 @@ def _open_ffmpeg(file: BinaryIO, *, refusal: str) -> tuple[AudioInfo, Blocks]:
     if not container.streams.audio:
         raise DecodeError("decode", "the file has no audio stream")
     stream = container.streams.audio[0]
+    if stream.codec_context.codec_tag in _PROTECTED:
+        raise DecodeError("decode", "copy-protected (DRM): only its shop's player can read it")
     try:
         frames = container.decode(stream)
         first = next(frames)

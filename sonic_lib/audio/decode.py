@@ -27,6 +27,8 @@ from sonic_lib.errors import DecodeError
 __all__ = ["AudioInfo", "content_sha256", "open_audio", "stream_mono"]
 
 _REMOTE_URI = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://([^/]*)/*(.*)", re.DOTALL)
+# How a byte that is no UTF-8 stands in the path of a table (`files.list_audio`).
+_ESCAPED_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 _ARROW_SCHEMES = {"s3a": "s3", "s3n": "s3"}
 _REMOTE_BUFFER_BYTES = 1 << 20  # decoders ask for some kB at a time; each would be one request
 _HASH_BYTES = 1 << 20
@@ -35,6 +37,9 @@ _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 768_000
 _MAX_CHANNELS = 64
 _MIN_DECODED_SHARE = 0.9  # of the announced duration
 _MAX_NON_FINITE_SHARE = 0.01
+# Float files may exceed full scale, some writers' by that of 32 bits. More is the debris of
+# misread bytes, whose power overflows: it counts as not finite.
+_MAX_LEVEL = np.float32(1e10)
 
 
 def open_audio(uri: str) -> BinaryIO:
@@ -69,6 +74,8 @@ def open_audio(uri: str) -> BinaryIO:
 
 
 def _open_local(path: str) -> BinaryIO:
+    if not os.path.lexists(path):
+        path = _ESCAPED_BYTE.sub(lambda byte: chr(int(byte[1], 16)), path)
     # Opening a named pipe would wait for its writer for ever.
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("not a regular file")
@@ -133,7 +140,8 @@ def stream_mono(
     info : AudioInfo
         What the file says of itself.
     blocks : iterator of np.ndarray [shape=(round(block_s * sample_rate_hz),), dtype=float32]
-        The samples; the last block may be shorter. Samples that are not finite become 0.
+        The samples; the last block may be shorter. Samples that are not finite, or beyond any
+        scale, become 0.
 
     Raises
     ------
@@ -157,7 +165,7 @@ def _checked_mono(blocks: Blocks, info: AudioInfo) -> Iterator[np.ndarray]:
     try:
         for block in blocks:
             mono = _mean_of_channels(block)
-            non_finite = ~np.isfinite(mono)
+            non_finite = ~(np.abs(mono) <= _MAX_LEVEL)
             if non_finite.any():
                 n_non_finite += np.count_nonzero(non_finite)
                 mono[non_finite] = 0.0

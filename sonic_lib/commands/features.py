@@ -169,7 +169,10 @@ def _describe_batches(
         for batch in range(n_batches):
             chosen = new.filter(F.pmod("song_id", F.lit(n_batches)) == batch)
             described = chosen.repartition(n_tasks, "song_id").transform(
-                describe_songs, min_duration_s=config.index.min_duration_s, n_done=n_done
+                describe_songs,
+                min_duration_s=config.index.min_duration_s,
+                limits=config.index.limits(),
+                n_done=n_done,
             )
             described = write.stage(described, write.stage_folder(config.warehouse, run_id, batch))
             rows = _stamped(described.transform(feature_rows), run_id, "computed_at")

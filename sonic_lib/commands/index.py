@@ -121,6 +121,7 @@ def _fingerprint_batches(
                 fingerprint_files,
                 params=config.fingerprint.params(),
                 min_duration_s=config.index.min_duration_s,
+                limits=config.index.limits(),
                 n_done=n_done,
             )
             staged = write.stage(extracts, folder)

@@ -1,11 +1,11 @@
-"""`sonic jars`: where Delta's jars are, for `spark-submit --jars "$(sonic jars)"`."""
+"""`sonic jars`: where the jars are, for `spark-submit --jars "$(sonic jars)"`."""
 
 from __future__ import annotations
 
 import argparse
 
 from sonic_lib.config import Config
-from sonic_lib.jars import delta_jars
+from sonic_lib.jars import delta_jars, s3_jars
 
 HELP = 'print Delta\'s jars, for spark-submit --jars "$(sonic jars)"'
 NEEDS_SPARK = False
@@ -13,9 +13,10 @@ NEEDS_SPARK = False
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
+    parser.add_argument("--s3", action="store_true", help="also those that s3a:// needs")
 
 
 def run(config: Config, args: argparse.Namespace) -> int:
     """Print the jars, separated by commas."""
-    print(",".join(delta_jars()))
+    print(",".join(delta_jars() + (s3_jars() if args.s3 else [])))
     return 0

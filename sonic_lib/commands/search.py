@@ -251,6 +251,7 @@ def extract_clips(
             min_duration_s=MIN_CLIP_S,
             variants=variants,
             n_grids=n_grids,
+            limits=config.index.limits(),
             n_done=n_done,
         )
         .persist()

@@ -19,6 +19,11 @@ from sonic_lib.features.descriptors import SAMPLE_RATE_HZ, describe, pick_excerp
 from sonic_lib.fingerprint.extract import SILENCE_DBFS
 
 
+def describe_rows(path: str, *, min_duration_s: float) -> Iterator[dict]:
+    """Yield the one row of `describe_row`."""
+    yield describe_row(path, min_duration_s=min_duration_s)
+
+
 def describe_row(path: str, *, min_duration_s: float) -> dict:
     """Describe a song.
 

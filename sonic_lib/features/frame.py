@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pyspark.accumulators import Accumulator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
+from sonic_lib.audio.isolation import Limits, isolated, packed
 from sonic_lib.errors import TableError
-from sonic_lib.features.extract import describe_row
+from sonic_lib.features.extract import describe_rows
 from sonic_lib.features.families import FEATURE_VERSION
-from sonic_lib.fingerprint.frame import row_by_row
+from sonic_lib.fingerprint.frame import DEFAULT_LIMITS, row_by_row
 from sonic_lib.schemas import EXTRACTS, FEATURES
 
 KEYS = ("source", "song_id", "source_key")
@@ -47,15 +48,21 @@ def described_songs(features: DataFrame) -> DataFrame:
 
 
 def describe_songs(
-    songs: DataFrame, *, min_duration_s: float, n_done: Accumulator | None = None
+    songs: DataFrame,
+    *,
+    min_duration_s: float,
+    limits: Limits = DEFAULT_LIMITS,
+    n_done: Accumulator | None = None,
 ) -> DataFrame:
     """Decode and describe every song.
 
     Parameters
     ----------
-    songs : DataFrame with path, song_id
+    songs : DataFrame with path, size_bytes, song_id
     min_duration_s : float
         Shorter files are rejected.
+    limits : Limits
+        What a file may take.
     n_done : Accumulator, optional
         Counts finished files, for a progress bar.
 
@@ -63,14 +70,16 @@ def describe_songs(
     -------
     DataFrame [DESCRIPTIONS]
     """
+    work = packed(describe_rows, min_duration_s=min_duration_s)
 
-    def rows(song: dict) -> list[dict]:
-        row = song | describe_row(song["path"], min_duration_s=min_duration_s)
+    def rows(song: dict) -> Iterator[dict]:
+        path, size_bytes = song["path"], song["size_bytes"]
+        for row in isolated(work, path, path=path, size_bytes=size_bytes, limits=limits):
+            yield song | row
         if n_done is not None:
             n_done.add(1)
-        return [row]
 
-    songs = songs.select("path", "song_id")
+    songs = songs.select("path", "size_bytes", "song_id")
     return songs.mapInArrow(row_by_row(rows, DESCRIPTIONS), DESCRIPTIONS)
 
 

@@ -10,25 +10,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sonic_lib.audio.decode import content_sha256, open_audio, stream_mono
+from sonic_lib.audio.decode import open_audio, stream_mono
 from sonic_lib.audio.tags import read_tags
 from sonic_lib.errors import DecodeError
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.stream import stream_hashes, stream_windows
 
 SILENCE_DBFS = -60.0  # a recording whose loudest sample is below holds nothing to find
-
-
-def digest_row(row: dict) -> dict:
-    """Add content_sha256, song_id and error to a row of `schemas.FILES`."""
-    try:
-        with open_audio(row["path"]) as file:
-            sha256 = content_sha256(file)
-        return row | {"content_sha256": sha256, "song_id": int(sha256[:16], 16) >> 1}
-    except DecodeError as error:
-        return row | {"error": str(error)}
-    except OSError as error:
-        return row | {"error": error.strerror or str(error)}
 
 
 def song_rows(path: str, *, params: FingerprintParams, min_duration_s: float) -> Iterator[dict]:

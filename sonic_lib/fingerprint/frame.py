@@ -11,10 +11,14 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
-from sonic_lib.fingerprint.extract import clip_rows, digest_row, song_rows
+from sonic_lib.audio.digest import digest_row
+from sonic_lib.audio.isolation import Limits, isolated, packed
+from sonic_lib.fingerprint.extract import clip_rows, song_rows
 from sonic_lib.fingerprint.hashes import HASH_BITS
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS
+
+DEFAULT_LIMITS = Limits()
 
 
 def digest_files(files: DataFrame) -> DataFrame:
@@ -36,16 +40,19 @@ def fingerprint_files(
     *,
     params: FingerprintParams,
     min_duration_s: float = 0.0,
+    limits: Limits = DEFAULT_LIMITS,
     n_done: Accumulator | None = None,
 ) -> DataFrame:
     """Decode and fingerprint every song.
 
     Parameters
     ----------
-    files : DataFrame with path, song_id, content_sha256
+    files : DataFrame with path, size_bytes, song_id, content_sha256
         The last two are passed on.
     min_duration_s
         As in `extract.song_rows`.
+    limits : Limits
+        What a file may take.
     n_done : Accumulator, optional
         Counts finished files, for a progress bar.
 
@@ -54,14 +61,16 @@ def fingerprint_files(
     DataFrame [schemas.EXTRACTS]
         Hashes stretch by stretch, and one closing row a file.
     """
+    work = packed(song_rows, params=params, min_duration_s=min_duration_s)
 
     def rows(file: dict) -> Iterator[dict]:
-        for row in song_rows(file["path"], params=params, min_duration_s=min_duration_s):
+        path, size_bytes = file["path"], file["size_bytes"]
+        for row in isolated(work, path, path=path, size_bytes=size_bytes, limits=limits):
             yield file | row
         if n_done is not None:
             n_done.add(1)
 
-    files = files.select("path", "song_id", "content_sha256")
+    files = files.select("path", "size_bytes", "song_id", "content_sha256")
     return files.mapInArrow(row_by_row(rows, EXTRACTS), EXTRACTS)
 
 
@@ -72,15 +81,18 @@ def fingerprint_clips(
     min_duration_s: float = 0.0,
     variants: Sequence[int] = (0,),
     n_grids: int = 4,
+    limits: Limits = DEFAULT_LIMITS,
     n_done: Accumulator | None = None,
 ) -> DataFrame:
     """Decode every clip and give what to look up for it.
 
     Parameters
     ----------
-    clips : DataFrame with path, and windows if not all are wanted (array of int)
+    clips : DataFrame with path, size_bytes, and windows if not all are wanted (array of int)
     min_duration_s, variants, n_grids
         As in `extract.clip_rows`.
+    limits : Limits
+        What a file may take.
     n_done : Accumulator, optional
         Counts finished clips, for a progress bar.
 
@@ -89,20 +101,27 @@ def fingerprint_clips(
     DataFrame [schemas.CLIP_EXTRACTS]
         Hashes by window and variant, and one closing row a clip.
     """
+    work = packed(
+        clip_rows,
+        params=params,
+        min_duration_s=min_duration_s,
+        variants=variants,
+        n_grids=n_grids,
+    )
 
     def rows(clip: dict) -> Iterator[dict]:
-        yield from clip_rows(
+        yield from isolated(
+            work,
             clip["path"],
-            params=params,
-            min_duration_s=min_duration_s,
-            variants=variants,
-            n_grids=n_grids,
+            path=clip["path"],
+            size_bytes=clip["size_bytes"],
+            limits=limits,
             windows=clip.get("windows"),
         )
         if n_done is not None:
             n_done.add(1)
 
-    columns = [name for name in ("path", "windows") if name in clips.columns]
+    columns = [name for name in ("path", "size_bytes", "windows") if name in clips.columns]
     apply = row_by_row(rows, CLIP_EXTRACTS)
     return clips.select(*columns).mapInArrow(apply, CLIP_EXTRACTS)
 

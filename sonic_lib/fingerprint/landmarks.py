@@ -70,7 +70,8 @@ def _local_maxima(z, levels):
     for t in range(1, n_frames - 1):
         for f in range(1, n_bins - 1):
             v = z[t, f]
-            if v < MIN_SALIENCY or v <= z[t, f - 1] or v < z[t, f + 1]:
+            # What is no number meets no condition, and is no landmark.
+            if not (v >= MIN_SALIENCY and v > z[t, f - 1] and v >= z[t, f + 1]):
                 continue
             highest = True
             for a in range(max(0, t - REACH_FRAMES), min(n_frames, t + REACH_FRAMES + 1)):

@@ -17,8 +17,9 @@ from scipy.stats import binomtest
 
 from sonic_lib.audio import damage
 from sonic_lib.audio.decode import open_audio, stream_mono
+from sonic_lib.audio.isolation import Limits, isolated, packed
 from sonic_lib.errors import DecodeError
-from sonic_lib.fingerprint.frame import row_by_row
+from sonic_lib.fingerprint.frame import DEFAULT_LIMITS, row_by_row
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.stream import stream_windows
 from sonic_lib.schemas import CLIP_EXTRACTS
@@ -129,6 +130,26 @@ def case_samples(case: dict) -> NDArray[np.float32]:
     return damaged[: round(case["length_s"] * SAMPLE_RATE_HZ)]
 
 
+def case_rows(
+    case: dict, *, params: FingerprintParams, variants: tuple[int, ...], n_grids: int
+) -> Iterator[dict]:
+    """Give what to look up for a case, and a closing row; as `extract.clip_rows` for a file."""
+    closing = {"path": case["path"], "duration_s": case["length_s"]}
+    try:
+        found = stream_windows(
+            [case_samples(case)],
+            params=params,
+            variants=variants,
+            n_grids=n_grids,
+            windows=case.get("windows"),
+        )
+        for window in found:
+            yield {"path": case["path"]} | window._asdict()
+    except (DecodeError, OSError) as error:
+        closing |= {"stage": "decode", "error": str(error)}
+    yield closing
+
+
 def fingerprint_cases(
     cases: DataFrame,
     *,
@@ -136,6 +157,7 @@ def fingerprint_cases(
     variants: tuple[int, ...],
     n_grids: int,
     min_duration_s: float = 0.0,
+    limits: Limits = DEFAULT_LIMITS,
     n_done: Accumulator | None = None,
 ) -> DataFrame:
     """Give what to look up for cases; as `fingerprint.frame.fingerprint_clips` does for files.
@@ -144,28 +166,17 @@ def fingerprint_cases(
     ----------
     cases : DataFrame
         Rows of `plan_cases`, and windows if not all are wanted.
+    limits : Limits
+        What a case may take.
 
     Returns
     -------
     DataFrame [schemas.CLIP_EXTRACTS]
     """
+    work = packed(case_rows, params=params, variants=variants, n_grids=n_grids)
 
     def rows(case: dict) -> Iterator[dict]:
-        closing = {"path": case["path"], "duration_s": case["length_s"]}
-        try:
-            blocks = [case_samples(case)]
-            found = stream_windows(
-                blocks,
-                params=params,
-                variants=variants,
-                n_grids=n_grids,
-                windows=case.get("windows"),
-            )
-            for window in found:
-                yield {"path": case["path"]} | window._asdict()
-        except (DecodeError, OSError) as error:
-            closing |= {"stage": "decode", "error": str(error)}
-        yield closing
+        yield from isolated(work, case, path=case["path"], size_bytes=0, limits=limits)
         if n_done is not None:
             n_done.add(1)
 

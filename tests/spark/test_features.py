@@ -116,7 +116,8 @@ def test_songs_are_described_and_bad_files_say_why(spark, tmp_path):
     good, bad = tmp_path / "good.wav", tmp_path / "bad.wav"
     soundfile.write(good, np.random.default_rng(1).normal(0, 0.1, 44_100), 22_050)
     bad.write_text("no sound")
-    songs = spark.createDataFrame([(str(good), 1), (str(bad), 2)], "path string, song_id long")
+    files = [(str(good), 1, 0), (str(bad), 2, 0)]
+    songs = spark.createDataFrame(files, "path string, song_id long, size_bytes long")
     n_done = spark.sparkContext.accumulator(0)
     described = songs.coalesce(1).transform(frame.describe_songs, min_duration_s=1.0, n_done=n_done)
     rows = {row.song_id: row for row in described.collect()}

@@ -91,7 +91,8 @@ def test_extracts_of_clips_are_those_of_each_file_alone(spark, folder):
 def test_only_the_windows_that_are_wanted_are_hashed(spark, tmp_path, rng):
     soundfile.write(tmp_path / "long.wav", rng.normal(0, 0.1, 12_000 * 40), 12_000)
     clips = spark.createDataFrame(
-        [(str(tmp_path / "long.wav"), [1, 4])], "path string, windows array<int>"
+        [(str(tmp_path / "long.wav"), 0, [1, 4])],
+        "path string, size_bytes long, windows array<int>",
     )
     rows = clips.transform(fingerprint_clips, params=PARAMS, n_grids=1).collect()
     assert [row.window for row in rows] == [1, 4, None]

@@ -113,6 +113,11 @@ def test_session_without_delta_is_told_how_to_start_with_it(tmp_path):
     assert "--conf spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension" in message
 
 
+def test_session_without_s3_is_told_how_to_start_with_it(spark):
+    with pytest.raises(SetupError, match=r"hadoop-aws:.* --jars .*sonic jars --s3"):
+        session.spark_session(app_name="too late", with_s3=True)
+
+
 @pytest.mark.parametrize(
     ("said", "given"),
     [

@@ -367,3 +367,33 @@ def test_without_pyav_the_reason_says_what_to_install(monkeypatch):
     content = encode_ffmpeg("ipod", "aac")
     monkeypatch.setitem(sys.modules, "av", None)
     assert "pip install 'sonic-signature[m4a]'" in rejection(content)
+
+
+def test_samples_beyond_any_scale_are_not_finite():
+    x = make_sound(44_100 * 4)
+    x[1_000:1_100] = 1e38
+    y = decode_all(encode(x, 44_100))[1]
+    assert np.abs(y).max() < 1
+    x[::3] = -1e20
+    assert "33% of the samples are not finite" in rejection(encode(x, 44_100))
+
+
+def test_sound_far_above_full_scale_is_kept():
+    x = make_sound(44_100 * 4)
+    loud, quiet = (decode_all(encode(x * scale, 44_100))[1] for scale in (2.0**31, 1.0))
+    np.testing.assert_allclose(loud / 2.0**31, quiet, atol=1e-5)
+
+
+def test_a_name_that_is_no_utf_8_is_opened_by_its_escape(tmp_path):
+    with open(os.fsencode(tmp_path) + b"/caf\xe9.wav", "wb") as file:
+        file.write(b"sound")
+    with open_audio(f"{tmp_path}/caf\\udce9.wav") as file:
+        assert file.read() == b"sound"
+    (tmp_path / "caf\\udce9.wav").write_bytes(b"the name itself goes first")
+    with open_audio(f"{tmp_path}/caf\\udce9.wav") as file:
+        assert file.read() != b"sound"
+
+
+def test_protected_music_is_rejected_by_name():
+    content = encode_ffmpeg("ipod", "aac")
+    assert "copy-protected" in rejection(content.replace(b"mp4a", b"drms"))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from sonic_lib.fingerprint.extract import clip_rows, digest_row, song_rows
+from sonic_lib.audio.digest import digest_row
+from sonic_lib.fingerprint.extract import clip_rows, song_rows
 from sonic_lib.fingerprint.stream import stream_hashes, stream_windows
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS
 

@@ -23,7 +23,7 @@ def cache(monkeypatch, tmp_path):
 def resolver_making(*names):
     """Make a resolver that leaves empty jars of these names."""
 
-    def resolve(work: Path) -> Path:
+    def resolve(work: Path, **_: object) -> Path:
         folder = work / "jars"
         folder.mkdir()
         for name in names:
@@ -33,12 +33,12 @@ def resolver_making(*names):
     return resolve
 
 
-def failing(work: Path) -> Path:
+def failing(work: Path, **_: object) -> Path:
     output = "downloading\n[ERROR] no route to the repository\n[ERROR] for help see\n"
     raise subprocess.CalledProcessError(1, ["resolver"], output)
 
 
-def missing(work: Path) -> Path:
+def missing(work: Path, **_: object) -> Path:
     raise FileNotFoundError(2, "No such file or directory", "mvn")
 
 
@@ -79,7 +79,7 @@ def test_maven_serves_where_spark_cannot(monkeypatch):
 def test_faster_process_wins(monkeypatch, cache):
     target = cache / f"{jars.ARTIFACT}-{jars.VERSION}"
 
-    def overtaken(work: Path) -> Path:
+    def overtaken(work: Path, **_: object) -> Path:
         resolver_making(DELTA, "theirs.jar")(cache).rename(target)
         return resolver_making(DELTA)(work)
 
@@ -110,6 +110,7 @@ def test_cache_that_cannot_be_made_is_named(monkeypatch, tmp_path):
 
 def test_command_prints_a_list_for_spark_submit(monkeypatch, capsys):
     monkeypatch.setattr(jars, "_with_spark", resolver_making(DELTA, "a.jar"))
+    monkeypatch.setattr("sys.argv", ["jars"])
     assert jars.main() == 0
     assert [Path(jar).name for jar in capsys.readouterr().out.strip().split(",")] == [
         "a.jar",
@@ -117,8 +118,32 @@ def test_command_prints_a_list_for_spark_submit(monkeypatch, capsys):
     ]
 
 
+def test_jars_of_s3_have_a_folder_of_their_own(monkeypatch, cache):
+    asked = []
+
+    def resolve(work: Path, *, wanted) -> Path:
+        asked.append(wanted.coordinates)
+        return resolver_making("hadoop-aws-1.jar", "s3-2.jar", DELTA)(work)
+
+    monkeypatch.setattr(jars, "_with_spark", resolve)
+    assert [Path(jar).name for jar in jars.s3_jars()][1:] == ["hadoop-aws-1.jar", "s3-2.jar"]
+    assert asked == [jars.S3_COORDINATES]
+    assert os.listdir(cache) == [f"hadoop-aws-{jars.HADOOP_VERSION}"]
+    jars.delta_jars()
+    assert asked[1:] == [(jars.COORDINATES,)]
+
+
+def test_folder_without_hadoop_aws_is_refused_where_s3_is_used(monkeypatch, tmp_path):
+    (tmp_path / DELTA).touch()
+    monkeypatch.setenv("SONIC_JARS", str(tmp_path))
+    assert jars.delta_jars()
+    with pytest.raises(SetupError, match="holds no hadoop-aws-"):
+        jars.s3_jars()
+
+
 def test_command_fails_with_one_paragraph(monkeypatch, capsys):
     monkeypatch.setattr(jars, "_with_spark", failing)
     monkeypatch.setattr(jars, "_with_maven", failing)
+    monkeypatch.setattr("sys.argv", ["jars"])
     assert jars.main() == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: Delta's jars")

@@ -173,3 +173,10 @@ def test_too_short_a_sound_has_no_landmarks(rng, params, n_samples):
 
 def test_silence_has_no_landmarks(params):
     assert len(find_landmarks(np.zeros(60_000, np.float32), params=params)) == 0
+
+
+def test_what_is_no_number_is_no_landmark(rng, params):
+    samples = rng.normal(0, 0.1, 60_000).astype(np.float32)
+    samples[20_000:40_000] = np.nan
+    found = find_landmarks(samples, params=params)
+    assert np.isfinite(found).all()

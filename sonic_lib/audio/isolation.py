@@ -1,0 +1,275 @@
+"""Work on audio files in a process of its own, which a broken file may hang or kill.
+
+Decoders are C libraries that read bytes from anywhere: some file will make one of them loop for
+ever, ask for all memory, or crash. A Python worker of Spark that did this itself would take its
+task, and after some retries the job, with it. So each worker keeps one helper process: it sends
+the helper a file and receives rows; when the helper dies or takes too long, the file gets a row
+that says so and the next file a new helper.
+
+The helper is a fresh interpreter, not a fork: threads and connections of the worker (Arrow's, an
+S3 client's, the socket to Spark) do not survive a fork in a usable state. It starts once for a
+worker, and only the helper loads the decoders, so that the start costs no more than before.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+
+TIMEOUT_S_PER_MB = 10.0  # an audio book of 16 kbit/s may then be read at 50 times its speed
+_START_TIMEOUT_S = 300.0  # imports from a slow network disk
+_ORPHAN_GRACE_S = 60.0
+_BOOTSTRAP = (
+    "import sys; from multiprocessing.connection import Connection; "
+    "connection = Connection(int(sys.argv[1])); sys.path[:] = connection.recv(); "
+    "from sonic_lib.audio.isolation import serve; serve(connection)"
+)
+
+Rows = Iterable[dict]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one file may take.
+
+    Attributes
+    ----------
+    timeout_s : float
+        Time of a small file; `TIMEOUT_S_PER_MB` is added for its size.
+    memory_mb : int
+        Memory beyond that of the idle helper (Linux; elsewhere there is no such limit).
+    """
+
+    timeout_s: float = 300.0
+    memory_mb: int = 1024
+
+    def seconds_for(self, size_bytes: int) -> float:
+        """Give the time limit of a file of this size."""
+        return self.timeout_s + TIMEOUT_S_PER_MB * size_bytes / 1e6
+
+
+def packed(function: Callable[..., Rows], **options) -> bytes:
+    """Pack a function with options for `isolated`, so that only the helper imports its module.
+
+    Parameters
+    ----------
+    function : callable
+        A function of a module, from one argument and options to rows.
+    """
+    return pickle.dumps(partial(function, **options))
+
+
+def isolated(
+    work: bytes, argument: object, *, path: str, size_bytes: int, limits: Limits, **options
+) -> Iterator[dict]:
+    """Call a function in the helper process.
+
+    Parameters
+    ----------
+    work : bytes
+        The function, as from `packed`.
+    argument : object
+        What it is called with, beside the options.
+    path, size_bytes
+        The file that it will read.
+    limits : Limits
+        What the file may take. Time that the receiver spends between rows does not count.
+
+    Yields
+    ------
+    dict
+        The rows of the function. Where it did not end, the last row has path, stage
+        (``"decode"``) and error instead.
+
+    Raises
+    ------
+    RuntimeError
+        If the helper cannot start or load the function: no file is to blame.
+    """
+    n_given = 0
+    for is_last_try in (False, True):
+        # Heap that one file spoilt may kill the next: a file is to blame if it fails afresh.
+        is_afresh = _Helper.current is None or is_last_try
+        helper = _Helper.get()
+        is_done = False
+        try:
+            rows = helper.rows(work, argument, options, limits, limits.seconds_for(size_bytes))
+            for i, row in enumerate(rows):
+                if i >= n_given:  # else the first try gave it
+                    n_given += 1
+                    yield row
+            is_done = True
+            return
+        except _FileFailed as failure:
+            is_done = True
+            yield {"path": path, "stage": "decode", "error": str(failure)}
+            return
+        except TimeoutError as timeout:
+            yield {"path": path, "stage": "decode", "error": str(timeout)}
+            return
+        except EOFError:
+            if is_afresh:
+                error = f"its decoder crashed: {helper.ending()}"
+                yield {"path": path, "stage": "decode", "error": error}
+                return
+        except _NotStarted:
+            if is_afresh:
+                raise
+        finally:
+            if not is_done:  # also when whoever receives the rows wants no more of them
+                helper.kill()
+
+
+class _FileFailed(Exception):
+    """Raised when the function raised."""
+
+
+class _NotStarted(RuntimeError):
+    """Raised when the helper did not come as far as the file."""
+
+
+class _Helper:
+    """The helper process of this process; there is at most one."""
+
+    current: _Helper | None = None
+
+    @classmethod
+    def get(cls) -> _Helper:
+        if cls.current is None:
+            cls.current = cls()
+        return cls.current
+
+    def __init__(self) -> None:
+        self._connection, theirs = Pipe()
+        command = [sys.executable, "-c", _BOOTSTRAP, str(theirs.fileno())]
+        self._process = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2
+        )
+        theirs.close()
+        self._connection.send(sys.path)
+
+    def rows(
+        self, work: bytes, argument: object, options: dict, limits: Limits, timeout_s: float
+    ) -> Iterator[dict]:
+        try:
+            self._connection.send((work, argument, options, limits.memory_mb, timeout_s))
+            kind, value = self._receive(_START_TIMEOUT_S)[0]
+        except (EOFError, OSError) as error:  # a TimeoutError is an OSError, too
+            raise _NotStarted(
+                f"The helper that decodes audio could not start: {self.ending()}. Its own words "
+                "stand in the executor's stderr; check that sonic_lib and what it needs are "
+                "installed where the executors run."
+            ) from error
+        if kind == "unloadable":
+            raise _NotStarted(f"The helper that decodes audio could not load its work: {value}")
+        left_s = timeout_s
+        while True:
+            try:
+                (kind, value), waited_s = self._receive(left_s)
+            except TimeoutError:
+                raise TimeoutError(
+                    f"not done after {timeout_s:.0f} s, the limit for its size "
+                    "(index.file_timeout_s)"
+                ) from None
+            except ConnectionError as error:
+                raise EOFError from error
+            left_s -= waited_s
+            if kind == "row":
+                yield value
+            elif kind == "failed":
+                raise _FileFailed(value)
+            else:
+                return
+
+    def _receive(self, timeout_s: float) -> tuple[tuple[str, object], float]:
+        """Give a message, and how long it was waited for (s)."""
+        started_s = time.monotonic()
+        if not self._connection.poll(max(0.0, timeout_s)):
+            raise TimeoutError
+        return self._connection.recv(), time.monotonic() - started_s
+
+    def ending(self) -> str:
+        """Say how the process ended, which it has or is about to."""
+        try:
+            status = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "it does not answer"
+        if status >= 0:
+            return f"exit status {status}"
+        hint = ", perhaps for want of memory" if -status == signal.SIGKILL else ""
+        return f"signal {-status} ({signal.strsignal(-status)}){hint}"
+
+    def kill(self) -> None:
+        type(self).current = None
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+
+
+# ---- in the helper ----
+
+
+def serve(connection: Connection) -> None:
+    """Work for the process at the other end until it goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one at the other end
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    loaded: dict[bytes, Callable[..., Rows]] = {}
+    while True:
+        try:
+            work, argument, options, memory_mb, timeout_s = connection.recv()
+            if work not in loaded:
+                _limit_memory(None)
+                try:
+                    loaded = {work: pickle.loads(work)}
+                except Exception as error:
+                    connection.send(("unloadable", f"{type(error).__name__}: {error}"))
+                    continue
+            _limit_memory(memory_mb)
+            connection.send(("started", None))
+            _answer(connection, partial(loaded[work], argument, **options), timeout_s)
+        except (EOFError, ConnectionError):
+            return
+
+
+def _answer(connection: Connection, call: Callable[[], Rows], timeout_s: float) -> None:
+    # The one at the other end keeps the time. Should it die meanwhile, this ends the helper even
+    # inside a C library: nobody handles the signal. While a row waits to be received, no time runs.
+    alarm_s = int(timeout_s + _ORPHAN_GRACE_S)
+    signal.alarm(alarm_s)
+    try:
+        for row in call():
+            signal.alarm(0)
+            connection.send(("row", row))
+            signal.alarm(alarm_s)
+    except ConnectionError:
+        raise
+    except Exception as error:
+        connection.send(("failed", f"{type(error).__name__}: {error}"))
+    else:
+        connection.send(("end", None))
+    finally:
+        signal.alarm(0)
+
+
+def _limit_memory(memory_mb: int | None) -> None:
+    """Limit what this process may map beyond what it has mapped by now; None lifts the limit."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:  # no Linux
+        return
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    soft = hard
+    if memory_mb is not None:
+        soft = pages * os.sysconf("SC_PAGE_SIZE") + memory_mb * 2**20
+        soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

@@ -1,0 +1,68 @@
+"""Object storage: when Spark needs the jars and settings of ``s3a://``, and which.
+
+Credentials are nobody's argument here. Spark and the executors' Python (Arrow) each find them by
+AWS's usual chain: environment, web identity, ``~/.aws``, container, instance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping
+
+from sonic_lib.errors import UsageError
+
+_S3_SCHEME = "s3a://"
+_CREDENTIALS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s@]*:[^/\s]*@")
+
+
+def uses_s3(warehouse: str, args: argparse.Namespace) -> bool:
+    """Whether the warehouse or an argument is in S3.
+
+    Raises
+    ------
+    UsageError
+        If an argument holds credentials: they would stand in logs and in the table `runs`.
+    """
+    texts = [warehouse, *_texts(vars(args))]
+    if any(_CREDENTIALS.search(text) for text in texts):
+        raise UsageError(
+            "A URI holds a user name and a password, which would end in logs and tables. Give it "
+            "without them; credentials come from the environment (AWS_ACCESS_KEY_ID …), ~/.aws or "
+            "the role of the machine."
+        )
+    return any(_S3_SCHEME in text for text in texts)
+
+
+def s3_conf(environment: Mapping[str, str]) -> dict[str, str]:
+    """Settings of Spark for S3, or for the server that AWS_ENDPOINT_URL names.
+
+    Parameters
+    ----------
+    environment : mapping of str to str
+        Environment variables; those with credentials are not looked at.
+    """
+    conf = {
+        # Hadoop's own chain knows no profile.
+        "aws.credentials.provider": (
+            "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
+        ),
+        # Reading ahead in other ways takes a second, asynchronous client, and gains nothing here.
+        "input.stream.type": "classic",
+    }
+    endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+        conf |= {
+            "endpoint": endpoint,
+            "endpoint.region": region or "us-east-1",
+            "path.style.access": "true",  # buckets of such servers have no host names
+        }
+    return {f"spark.hadoop.fs.s3a.{name}": value for name, value in conf.items()}
+
+
+def _texts(values: Mapping[str, object]) -> Iterator[str]:
+    for value in values.values():
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, str):
+                yield part

@@ -1,0 +1,170 @@
+"""A file may hang or kill the process that decodes it, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sonic_lib.audio.isolation import TIMEOUT_S_PER_MB, Limits, isolated, packed
+from tests.faults import decoders
+
+LIMITS = Limits(timeout_s=30.0, memory_mb=256)
+IMPATIENT = Limits(timeout_s=1.0, memory_mb=256)
+
+
+def rows_of(function, *, limits: Limits = LIMITS, size_bytes: int = 0, **options) -> list[dict]:
+    path = "/music/a song.mp3"
+    rows = isolated(
+        packed(function, **options), path, path=path, size_bytes=size_bytes, limits=limits
+    )
+    return list(rows)
+
+
+def pid_of_helper() -> int:
+    return rows_of(decoders.good)[0]["pid"]
+
+
+def assert_rejected(row: dict, *words: str) -> None:
+    assert set(row) == {"path", "stage", "error"}
+    assert (row["path"], row["stage"]) == ("/music/a song.mp3", "decode")
+    for word in words:
+        assert word in row["error"]
+
+
+def test_rows_come_as_they_are_from_one_other_process():
+    rows = rows_of(decoders.good, n_rows=3)
+    assert [row["row"] for row in rows] == [0, 1, 2]
+    assert {row["pid"] for row in rows} == {pid_of_helper()}
+    assert os.getpid() != pid_of_helper()
+
+
+def test_options_of_one_file_are_passed():
+    work = packed(decoders.good)
+    rows = list(isolated(work, "x", path="x", size_bytes=0, limits=LIMITS, n_rows=2))
+    assert len(rows) == 2
+
+
+def test_a_hanging_decoder_is_stopped_and_the_next_file_read():
+    before = pid_of_helper()
+    first, closing = rows_of(decoders.hangs, limits=IMPATIENT)
+    assert first["row"] == 0
+    assert_rejected(closing, "after 1 s", "index.file_timeout_s")
+    with pytest.raises(ProcessLookupError):
+        os.kill(before, 0)
+    assert pid_of_helper() != before
+
+
+@pytest.mark.parametrize(
+    ("function", "words"), [(decoders.aborts, "signal 6"), (decoders.exits, "exit status 3")]
+)
+def test_a_crashing_decoder_costs_one_file(function, words):
+    before = pid_of_helper()
+    (closing,) = rows_of(function)
+    assert_rejected(closing, "its decoder crashed", words)
+    assert pid_of_helper() != before
+
+
+def test_rows_before_a_crash_come_once():
+    pid_of_helper()  # a helper that has read a file before: the crash may be that file's fault
+    *rows, closing = rows_of(decoders.aborts, n_rows=3)
+    assert [row["row"] for row in rows] == [0, 1, 2]
+    assert_rejected(closing, "crashed")
+
+
+def test_a_file_does_not_pay_for_the_one_before():
+    assert len(rows_of(decoders.spoils)) == 3
+    rows = rows_of(decoders.spoils)
+    assert [row.get("row") for row in rows] == [0, 1, 2]
+
+
+def test_a_helper_that_was_killed_while_idle_is_replaced():
+    os.kill(pid_of_helper(), signal.SIGKILL)
+    time.sleep(0.1)
+    assert len(rows_of(decoders.good, n_rows=2)) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")
+def test_memory_is_limited_for_each_file_anew():
+    before = pid_of_helper()
+    for _ in range(3):
+        assert rows_of(decoders.hoards, megabytes=200)[0]["bytes"] == 200 << 20
+        (closing,) = rows_of(decoders.hoards, megabytes=400)
+        assert_rejected(closing, "Memory")
+    assert pid_of_helper() == before
+
+
+def test_an_unforeseen_error_rejects_the_file():
+    before = pid_of_helper()
+    row, closing = rows_of(decoders.raises)
+    assert "error" not in row
+    assert_rejected(closing, "KeyError", "odd")
+    assert pid_of_helper() == before
+
+
+def test_time_that_the_receiver_spends_does_not_count():
+    work = packed(decoders.slow, n_rows=4, pause_s=0.1)
+    rows = isolated(work, "x", path="x", size_bytes=0, limits=IMPATIENT)
+    seen = []
+    for row in rows:
+        time.sleep(0.4)
+        seen.append(row["row"])
+    assert seen == [0, 1, 2, 3]
+
+
+def test_time_between_rows_adds_up():
+    *rows, closing = rows_of(decoders.slow, limits=IMPATIENT, n_rows=100, pause_s=0.1)
+    assert len(rows) < 12
+    assert_rejected(closing, "not done after 1 s")
+
+
+def test_large_files_have_more_time():
+    assert Limits(timeout_s=60).seconds_for(30_000_000) == 60 + 30 * TIMEOUT_S_PER_MB
+
+
+def test_rows_nobody_wants_do_not_reach_the_next_file():
+    rows = isolated(packed(decoders.good, n_rows=9), "x", path="x", size_bytes=0, limits=LIMITS)
+    next(rows)
+    rows.close()
+    assert [row["row"] for row in rows_of(decoders.good, n_rows=2)] == [0, 1]
+
+
+def test_a_broken_installation_is_no_fault_of_the_file(monkeypatch):
+    with pytest.raises(RuntimeError, match=r"could not load its work.*no_such"):
+        list(isolated(b"cno_such\nmodule\n.", "x", path="x", size_bytes=0, limits=LIMITS))
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(RuntimeError, match="could not start: exit status 1"):
+        rows_of(decoders.good)
+    monkeypatch.undo()
+    assert rows_of(decoders.good)
+
+
+def test_the_helper_ends_with_its_owner():
+    code = (
+        "import os; from tests.faults.test_isolation import pid_of_helper; "
+        "print(pid_of_helper(), flush=True); os.kill(os.getpid(), 9)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    helper = int(done.stdout)
+    for _ in range(100):
+        if not is_alive(helper):
+            return
+        time.sleep(0.1)
+    pytest.fail("the helper lives on")
+
+
+def is_alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        os.kill(pid, 0)
+        # In a container nobody may reap what lost its parent.
+        return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False

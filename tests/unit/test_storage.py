@@ -1,0 +1,54 @@
+"""What of a command line is in S3, and what Spark is told for it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+import pytest
+
+from sonic_lib.errors import UsageError
+from sonic_lib.storage import s3_conf, uses_s3
+
+
+@pytest.mark.parametrize(
+    ("warehouse", "given", "expected"),
+    [
+        ("lake", {"paths": ["music", "file:/music"], "prune": True, "output": None}, False),
+        ("hdfs://host/lake", {"paths": ["gs://bucket/s3a"]}, False),
+        ("s3a://bucket/lake", {}, True),
+        ("lake", {"paths": ["music", "s3a://bucket/music"]}, True),
+        ("lake", {"csv": "s3a://bucket/features.csv"}, True),
+        ("lake", {"statement": "SELECT * FROM delta.`s3a://bucket/lake/songs`"}, True),
+    ],
+)
+def test_s3_is_found_wherever_it_is_named(warehouse, given, expected):
+    assert uses_s3(warehouse, Namespace(**given)) is expected
+
+
+@pytest.mark.parametrize("uri", ["s3a://AKIA:sesame@bucket/lake", "hdfs://me:sesame@host/lake"])
+def test_credentials_in_a_uri_are_refused_and_not_repeated(uri):
+    for warehouse, paths in ((uri, []), ("lake", ["music", uri])):
+        with pytest.raises(UsageError, match="credentials come from the environment") as caught:
+            uses_s3(warehouse, Namespace(paths=paths))
+        assert "sesame" not in str(caught.value)
+
+
+def test_an_account_in_a_uri_is_no_password():
+    assert not uses_s3("abfss://container@account.dfs.core.windows.net/lake:1@2", Namespace())
+
+
+def test_settings_hold_no_credentials():
+    environment = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "sesame"}
+    conf = s3_conf(environment)
+    assert not {"AKIA", "sesame"} & set(conf.values())
+    assert all(name.startswith("spark.hadoop.fs.s3a.") for name in conf)
+    assert not any("endpoint" in name for name in conf)
+
+
+def test_another_server_is_named_by_the_usual_variables():
+    conf = s3_conf({"AWS_ENDPOINT_URL": "http://127.0.0.1:9000", "AWS_REGION": "eu-west-1"})
+    assert conf["spark.hadoop.fs.s3a.endpoint"] == "http://127.0.0.1:9000"
+    assert conf["spark.hadoop.fs.s3a.endpoint.region"] == "eu-west-1"
+    assert conf["spark.hadoop.fs.s3a.path.style.access"] == "true"
+    conf = s3_conf({"AWS_ENDPOINT_URL": "http://a", "AWS_ENDPOINT_URL_S3": "http://b"})
+    assert conf["spark.hadoop.fs.s3a.endpoint"] == "http://b"
