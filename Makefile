@@ -75,7 +75,8 @@ test-faults: jars ## Run the tests of bad input and faults (LONG=1 for all of th
 	SONIC_LONG_TESTS=$(LONG) $(PYTHON) -m pytest tests/faults
 
 .PHONY: lint
-lint: env ## Check style and formatting
+lint: env ## Check style, formatting and types
+	$(PYTHON) -m mypy
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 

@@ -33,7 +33,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["sonic_lib", "sonic_lib.*"]),
-    package_data={"sonic_lib": ["**/*.sql", "**/*.yaml"]},
+    package_data={"sonic_lib": ["**/*.sql", "**/*.yaml", "py.typed"]},
     install_requires=[
         # Delta is built for one Spark: the two move together, and with them COORDINATES in
         # sonic_lib/jars.py. importlib_metadata is delta-spark's own bound, said early.
@@ -64,6 +64,8 @@ setup(
             *MLFLOW,
             "pytest>=8,<10",
             "hypothesis>=6.100,<7",
+            "mypy>=1.15,<3",
+            "types-PyYAML",
             "ruff>=0.17.6,<0.18",  # another minor version formats otherwise
             "mapie>=1.0,<2",  # oracles of conformal prediction
             "crepes>=0.8,<1",

@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -196,7 +196,7 @@ class _Source:
 
     def __init__(self, file: BinaryIO, *, claimed_growth: int = 1) -> None:
         self.error: DecodeError | None = None
-        self._file = file
+        self._file: Any = file  # typing knows no BinaryIO with readinto
         self._size = file.seek(0, os.SEEK_END)
         self._claimed_size = self._size * claimed_growth
         self._position = 0

@@ -167,7 +167,7 @@ def _checked_mono(blocks: Blocks, info: AudioInfo) -> Iterator[np.ndarray]:
             mono = _mean_of_channels(block)
             non_finite = ~(np.abs(mono) <= _MAX_LEVEL)
             if non_finite.any():
-                n_non_finite += np.count_nonzero(non_finite)
+                n_non_finite += int(np.count_nonzero(non_finite))
                 mono[non_finite] = 0.0
             n_frames += len(mono)
             yield mono

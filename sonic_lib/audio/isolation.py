@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from typing import Any
 
 TIMEOUT_S_PER_MB = 10.0  # an audio book of 16 kbit/s may then be read at 50 times its speed
 _START_TIMEOUT_S = 300.0  # imports from a slow network disk
@@ -191,7 +192,7 @@ class _Helper:
             else:
                 return
 
-    def _receive(self, timeout_s: float) -> tuple[tuple[str, object], float]:
+    def _receive(self, timeout_s: float) -> tuple[tuple[str, Any], float]:
         """Give a message, and how long it was waited for (s)."""
         started_s = time.monotonic()
         if not self._connection.poll(max(0.0, timeout_s)):

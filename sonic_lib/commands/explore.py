@@ -106,8 +106,9 @@ def explored(
     color, is_text = _color(described, color)
     if n_songs < _MIN_SONGS or len(numbers) < 2:
         raise ModelError(_too_little(n_songs, len(numbers)))
-    read = list(dict.fromkeys([*numbers, *([color] if color and not is_text else [])]))
-    frame = wide(features, numbers=read, texts=[color] if is_text else []).persist()
+    shown = [color] if color else []
+    read = list(dict.fromkeys([*numbers, *(shown if not is_text else [])]))
+    frame = wide(features, numbers=read, texts=shown if is_text else []).persist()
     try:
         summary = frame.transform(explore.summary, columns=numbers).toPandas()
         summary = summary.set_index("name").loc[numbers].reset_index()
@@ -121,9 +122,10 @@ def explored(
         ).toPandas()
         components = maps.principal_components(products)
         drawn = frame.transform(explore.sample, key="song_id", n=n_sample, seed=seed)
-        if is_text:
+        top, n_values = None, 0
+        if color and is_text:
             drawn = drawn.withColumn(color, explore.items(color))
-        top, n_values = _top(frame, color) if is_text else (None, 0)
+            top, n_values = _top(frame, color)
         return Exploration(
             n_songs=n_songs,
             columns=described,

@@ -96,7 +96,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         files = list_audio(spark, args.paths)
     tables.create_for_models(spark, warehouse)
     with runs.recorded(spark, warehouse, job="features", config=config) as this_run:
-        if rows is not None:
+        if files is None:
             counts, told = _from_table(rows, warehouse, args, this_run.run_id)
         else:
             counts = _from_audio(spark, config, args, files.persist(), this_run.run_id)
@@ -207,7 +207,7 @@ def _from_table(
         cells = rows.transform(table.count_cells, columns=columns).first().asDict()
         kinds = table.choose_kinds(columns, cells)
         id_column = table.choose_id(columns, cells, given=args.id)
-        names = {kind: [] for kind in ("number", "text")}
+        names: dict[str, list[str]] = {kind: [] for kind in ("number", "text")}
         for name in columns:
             if name != id_column:
                 names[kinds[name]].append(name)

@@ -11,7 +11,7 @@ rounding. All share one spectrogram, which librosa's own functions would compute
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +104,7 @@ def describe(
 
 
 def _statistics(part: NDArray, names: Iterable[str]) -> list[float]:
-    of = {
+    of: dict[str, Callable] = {
         "mean": np.mean,
         "std": np.std,
         "delta_std": lambda frames: np.std(_librosa().feature.delta(frames)),
@@ -144,7 +144,7 @@ def _measure(samples: NDArray[np.float32], rate_hz: int) -> dict[str, NDArray]:
     }
 
 
-def _bins_hz(rate_hz: int) -> NDArray[np.float64]:
+def _bins_hz(rate_hz: int) -> NDArray[np.floating]:
     return np.fft.rfftfreq(_FFT_SAMPLES, 1 / rate_hz)
 
 

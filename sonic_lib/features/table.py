@@ -194,10 +194,9 @@ def usable_rows(
         The columns of schemas.FEATURES without run_id and computed_at; empty cells are absent
         from the maps, and so is the id.
     """
+    kinds = {name: kind for name, kind in kinds.items() if name != id_column}
     numbers = {name: _number(name) for name in kinds if kinds[name] == "number"}
     texts = {name: _text(name) for name in kinds if kinds[name] == "text"}
-    for cells in (numbers, texts):
-        cells.pop(id_column, None)
     return judged.filter(F.col(_REASON).isNull()).select(
         F.lit(source).alias("source"),
         song_key(_KEY).alias("song_id"),

@@ -86,7 +86,7 @@ def _rows(
     min_duration_s: float,
 ) -> Iterator[dict]:
     """Rows with hashes, and the closing row: whatever goes wrong is said there."""
-    closing = {"path": path}
+    closing: dict = {"path": path}
     try:
         with open_audio(path) as file:
             closing |= vars(read_tags(file, name=path))

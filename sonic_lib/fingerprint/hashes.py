@@ -71,7 +71,8 @@ def reference_hashes(
     """
     triangles = landmark_triangles(landmarks, params.densities_per_s)
     numbers = np.floor(_numbers(landmarks, triangles))
-    return distinct(pack(numbers), _anchors(landmarks, triangles))
+    hashes, frames = distinct(pack(numbers), _anchors(landmarks, triangles))
+    return hashes, frames
 
 
 def query_hashes(
@@ -101,7 +102,8 @@ def query_hashes(
     # Rescaled landmarks may leave the band that references have.
     known = (numbers[:, 0] >= 1) & (numbers[:, 0] <= _FIELD_MAX)
     detunes = np.log(bins[known] / (_STEPS[0] * numbers[known, 0])).astype(np.float32)
-    return distinct(pack(numbers[known]), frames[known], detunes)
+    hashes, frames, detunes = distinct(pack(numbers[known]), frames[known], detunes)
+    return hashes, frames, detunes
 
 
 def unpack(hashes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -148,7 +148,7 @@ def judge_windows(hits: DataFrame, *, n_index_frames: float, n_listed: int) -> D
 def _windows(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, Hits]]:
     """Cut sorted batches where a window ends: its id and its hits."""
     held: list[pa.RecordBatch] = []
-    last = None
+    last = -1
     for batch in batches:
         ids = batch["window_id"].to_numpy()
         cuts = np.flatnonzero(ids[1:] != ids[:-1]) + 1

@@ -136,7 +136,7 @@ def find_lines(hits: Hits, *, n_songs: int, n_lined: int, n_lines: int) -> list[
     return found
 
 
-def _slopes(n_frames: float, max_drift: float) -> NDArray[np.float64]:
+def _slopes(n_frames: float, max_drift: float) -> NDArray[np.floating]:
     n = int(np.ceil(max_drift * n_frames / DRIFT_FRAMES))
     return 1.0 + np.arange(-n, n + 1) * DRIFT_FRAMES / n_frames
 
@@ -200,7 +200,7 @@ def _lines_of_song(hits: Hits, plain: Line, n_frames: float, n_lines: int) -> li
             *(1, _slopes(n_frames, MAX_WIDE_DRIFT), 0.0),
         )
     )
-    lines = []
+    lines: list[Line] = []
     left = hits
     for _ in range(n_lines):
         slope, offset, on_line = _fit(

@@ -59,7 +59,8 @@ def find_segments(
         return _single(lines, duration_s, false_accept_rate, n_listed)
     n_windows = math.ceil(duration_s / WINDOW_HOP_S) - 1
     by_song = dict(list(lines.groupby("song_id")))
-    accepted, best = [], None
+    accepted: list[tuple] = []
+    refused: list[tuple] = []  # the best of them only
     claimed: set[int] = set()
     seeds = lines[(lines["rank"] == 1) & (lines["line"] == 0)]
     for seed in seeds.sort_values(["score", "evidence"], ascending=False).itertuples():
@@ -68,7 +69,7 @@ def find_segments(
         members = _grow(seed, by_song[seed.song_id])
         p_value = _p_value(members, n_windows)
         is_accepted = p_value <= false_accept_rate
-        if not is_accepted and best is not None:
+        if not is_accepted and refused:
             continue
         others = lines[(lines["window"] == seed.window) & (lines["line"] == 0)]
         found = (
@@ -79,14 +80,14 @@ def find_segments(
             claimed.update(members["window"])
             accepted.append(found)
         else:
-            best = found
+            refused.append(found)
     if not accepted:
         # Where it is not accepted, its extent says nothing.
-        segment = best[0]
+        segment = refused[0][0]
         segment["offset_s"] -= segment["speed"] * segment["clip_start_s"]
         segment |= {"clip_start_s": 0.0, "clip_end_s": duration_s}
     rows = []
-    by_time = sorted(accepted or [best], key=lambda pair: pair[0]["clip_start_s"])
+    by_time = sorted(accepted or refused, key=lambda pair: pair[0]["clip_start_s"])
     for segment, others in by_time:
         rows.append(segment)
         for rank, other in enumerate(others.sort_values("rank").head(n_listed - 1).itertuples()):

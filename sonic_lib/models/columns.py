@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from sonic_lib.errors import ModelError, UsageError
 
@@ -97,7 +98,10 @@ class Columns:
     @classmethod
     def from_card(cls, card: dict) -> Columns:
         """Return the columns that `to_card` described."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in card.items()})
+        told: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in card.items()
+        }
+        return cls(**told)
 
 
 def choose_columns(
@@ -141,7 +145,7 @@ def choose_columns(
     roles: dict[str, list[str]] = {
         role: [] for role in ("numbers", "categories", "encoded", "lists", "dates")
     }
-    unwanted = {named[name].name for name in drop}
+    unwanted = {entry.name for name in drop if (entry := named[name])}
     dropped = {}
     for entry in sorted(profile, key=lambda entry: (entry.kind, entry.name)):
         if entry.name == found.name:

@@ -152,18 +152,18 @@ def prediction_sets(
     DataFrame
         With `labels`, an array of int, the likeliest first.
     """
-    limits = threshold
+    by_genre = None
     if isinstance(threshold, Mapping):
         pairs = [(k, v) for k, v in threshold.items() if v is not None]
-        limits = F.create_map(*(F.lit(x) for pair in pairs for x in pair)) if pairs else None
+        by_genre = F.create_map(*(F.lit(x) for pair in pairs for x in pair)) if pairs else None
 
     def belongs(genre: Column) -> Column:
-        if limits is None:
-            return F.lit(True)
-        if isinstance(limits, Column):
-            limit = F.try_element_at(limits, genre["i"])
+        if by_genre is not None:
+            limit = F.try_element_at(by_genre, genre["i"])
             return limit.isNull() | (genre["score"] <= limit)
-        return genre["score"] <= F.lit(float(limits))
+        if threshold is None or isinstance(threshold, Mapping):
+            return F.lit(True)
+        return genre["score"] <= F.lit(float(threshold))
 
     genres = F.zip_with(
         F.transform(

@@ -165,14 +165,14 @@ def moments(
         p x p rows: first, second (places in `columns`), and over the rows that have both:
         n, sum_first, sum_squares_first, sum_products.
     """
-    centres, scales = np.asarray(centres, float), np.asarray(scales, float)
+    centre, scale = np.asarray(centres, float), np.asarray(scales, float)
     n_columns = len(columns)
     first, second = np.indices((n_columns, n_columns)).reshape(2, -1)
 
     def sums(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         total = np.zeros((len(_MOMENTS), n_columns, n_columns))
         for batch in batches:
-            values = (_matrix(batch) - centres) / scales
+            values = (_matrix(batch) - centre) / scale
             known = (~np.isnan(values)).astype(float)
             values = np.nan_to_num(values, copy=False)
             total += [known.T @ known, values.T @ known, values.T**2 @ known, values.T @ values]

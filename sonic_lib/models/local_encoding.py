@@ -45,7 +45,7 @@ class LocalEncoder(Estimator):
         self, encoded: Sequence[str], numbers: Sequence[str], *, n_classes: int, output: str
     ) -> None:
         super().__init__()
-        self.settings = {
+        self.settings: dict = {
             "encoded": list(encoded),
             "numbers": list(numbers),
             "n_classes": n_classes,
@@ -80,6 +80,8 @@ class LocalEncoder(Estimator):
 
 class LocalEncoderModel(StoredModel):
     """Adds an array of double: for each column the shares of the classes and the weight seen."""
+
+    statistics: DataFrame  # always there
 
     def _transform(self, frame: DataFrame) -> DataFrame:
         given = self.settings
@@ -174,4 +176,5 @@ def _codes(rows: pa.Table, references: pa.Table) -> tuple[NDArray[np.int64], NDA
         for table in (rows, references)
     ]
     numbered = {key: code for code, key in enumerate(dict.fromkeys([*keys[0], *keys[1]]))}
-    return tuple(np.array([numbered[key] for key in side], dtype=np.int64) for side in keys)
+    first, second = (np.array([numbered[key] for key in side], np.int64) for side in keys)
+    return first, second

@@ -162,7 +162,7 @@ def last_two_champions(history: list[dict], *, name: str, root: str) -> tuple[st
         champion = entry.get("champion")
         if entry.get("rolled_back"):
             line = line[:-1]
-        elif champion and champion != (line or [None])[-1]:
+        elif champion and line[-1:] != [champion]:
             line.append(champion)
     if len(line) < 2:
         raise ModelError(

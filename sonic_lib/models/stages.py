@@ -64,11 +64,11 @@ class _Writer(MLWriter):
         self.model = model
 
     def saveImpl(self, path: str) -> None:
-        has_statistics = self.model.statistics is not None
-        extra = {_SETTINGS: self.model.settings, "has_statistics": has_statistics}
+        statistics = self.model.statistics
+        extra = {_SETTINGS: self.model.settings, "has_statistics": statistics is not None}
         DefaultParamsWriter.saveMetadata(self.model, path, self.sparkSession, extraMetadata=extra)
-        if has_statistics:
-            self.model.statistics.write.parquet(f"{path}/{_STATISTICS}")
+        if statistics is not None:
+            statistics.write.parquet(f"{path}/{_STATISTICS}")
 
 
 class _Reader(MLReader):

@@ -44,7 +44,7 @@ class TargetEncoder(Estimator):
         output: str,
     ) -> None:
         super().__init__()
-        self.settings = {
+        self.settings: dict = {
             "encoded": list(encoded),
             "lists": list(lists),
             "n_classes": n_classes,

@@ -79,7 +79,7 @@ def figures_of(found: Exploration) -> Iterator[tuple[str, Figure]]:
     yield "explained_variance", plots.explained_variance(found.components.explained)
     values = found.sample["color"].rename(found.color) if found.color else None
     by = f" by {found.color}" if found.color else ""
-    axis_names = tuple(_axis_name(found, i) for i in range(2))
+    axis_names = (_axis_name(found, 0), _axis_name(found, 1))
     pca, tsne = (found.sample[[f"{m}_1", f"{m}_2"]].to_numpy() for m in ("pc", "tsne"))
     yield "pca_map", plots.song_map(pca, values, axis_names=axis_names, title=f"Main axes{by}")
     yield "tsne_map", plots.song_map(tsne, values, axis_names=("", ""), title=f"t-SNE{by}")

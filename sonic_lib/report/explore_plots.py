@@ -206,9 +206,11 @@ def song_map(
 def _coloured_map(points: NDArray, values: pd.Series | None) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(8.0, 6.4))
     axes = figure.subplots()
-    known = np.zeros(len(points), bool) if values is None else values.notna().to_numpy()
-    others = BLUE if values is None else _PALE
-    axes.scatter(*points[~known].T, s=7, color=others, alpha=0.6, linewidth=0)
+    if values is None:
+        axes.scatter(*points.T, s=7, color=BLUE, alpha=0.6, linewidth=0)
+        return figure, [axes]
+    known = values.notna().to_numpy()
+    axes.scatter(*points[~known].T, s=7, color=_PALE, alpha=0.6, linewidth=0)
     if known.any():
         colours = values[known].to_numpy(float)
         dots = axes.scatter(*points[known].T, s=7, c=colours, cmap="cividis", linewidth=0)
