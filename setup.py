@@ -63,6 +63,7 @@ setup(
             *MODELS,
             *MLFLOW,
             "pytest>=8,<10",
+            "pytest-xdist>=3.6,<4",
             "hypothesis>=6.100,<7",
             "mypy>=1.15,<3",
             "types-PyYAML",

@@ -114,9 +114,19 @@ def version(spark: SparkSession, warehouse: str, table: Table) -> int:
     return history.select("version").first()[0]
 
 
-def append(rows: DataFrame, warehouse: str, table: Table) -> None:
-    """Add rows; a table that an earlier version made gains the columns it lacks."""
+def append(
+    rows: DataFrame, warehouse: str, table: Table, *, transaction: tuple[str, int] | None = None
+) -> None:
+    """Add rows; a table that an earlier version made gains the columns it lacks.
+
+    Parameters
+    ----------
+    transaction : (str, int), optional
+        Who writes, and a number that grows: what was written under it is not written again.
+    """
     writer = _fit(rows, table).write.format("delta").mode("append").option("mergeSchema", "true")
+    if transaction is not None:
+        writer = writer.option("txnAppId", transaction[0]).option("txnVersion", transaction[1])
     writer.save(location(warehouse, table))
 
 

@@ -12,7 +12,9 @@ from sonic_lib import runs, tables
 from sonic_lib.audio.files import list_audio, relative_path
 from sonic_lib.commands.output import SUFFIXES, check_output, write_output
 from sonic_lib.commands.search import open_index, search
+from sonic_lib.commands.watch import add_watch, check_watch, watch
 from sonic_lib.config import Config
+from sonic_lib.errors import UsageError
 from sonic_lib.matching.decide import N_CANDIDATES
 from sonic_lib.schemas import MATCHES, SONG_FILES, SONGS
 
@@ -32,20 +34,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="list the N best songs of each segment (default 1)",
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a clip is rejected")
+    add_watch(parser)
 
 
 def check(args: argparse.Namespace) -> None:
     """Refuse what cannot work before Spark starts."""
     check_output(args.output)
+    check_watch(args)
+    if args.watch and args.output:
+        raise UsageError(
+            "--output and --watch: expected one of them. What a watch finds is in the table: "
+            'sonic sql "SELECT * FROM sonic.matches" --output FILE'
+        )
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Identify all clips of the folders in one batch."""
+    """Identify all clips of the folders in one batch, or the new ones as they come."""
+    tables.check_params(spark, config.warehouse, params=config.fingerprint.params())
+    if not args.watch:
+        return _identify(spark, config, args, list_audio(spark, args.paths))
+
+    def take(session: SparkSession, clips: DataFrame, transaction: tuple[str, int]) -> None:
+        _identify(session, config, args, clips, transaction=transaction)
+
+    n = watch(
+        spark, args.paths, warehouse=config.warehouse, verb="identify", when=args.watch, take=take
+    )
+    print(f"{n} batches of new clips in {', '.join(args.paths)}")
+    return 0
+
+
+def _identify(
+    spark: SparkSession,
+    config: Config,
+    args: argparse.Namespace,
+    clips: DataFrame,
+    *,
+    transaction: tuple[str, int] | None = None,
+) -> int:
     started_s = time.monotonic()
     warehouse = config.warehouse
-    tables.check_params(spark, warehouse, params=config.fingerprint.params())
     index = open_index(spark, warehouse)
-    clips = list_audio(spark, args.paths).persist()
+    clips = clips.persist()
     with runs.recorded(spark, warehouse, job="identify", config=config) as this_run:
         found = search(clips, index, config, n_listed=args.candidates)
         matches = _matches(found, this_run.run_id).persist()
@@ -60,7 +90,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
             .first()
             .asDict()
         )
-        tables.append(matches, warehouse, MATCHES)
+        tables.append(matches, warehouse, MATCHES, transaction=transaction)
         if args.output:
             write_output(_named(matches, clips, warehouse), args.output)
         this_run.counts["seconds"] = time.monotonic() - started_s

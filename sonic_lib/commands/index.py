@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from sonic_lib import runs, tables
 from sonic_lib.audio.files import given_name, list_audio
+from sonic_lib.commands.watch import add_watch, check_watch, watch
 from sonic_lib.config import Config
 from sonic_lib.fingerprint.frame import digest_files, fingerprint_files
 from sonic_lib.index import plan, write
@@ -27,10 +28,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--retry-rejected", action="store_true", help="read rejected files again, too"
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a file is rejected")
+    add_watch(parser)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what cannot work before Spark starts."""
+    check_watch(args)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Bring the index up to date with the folders."""
+    """Bring the index up to date with the folders, once or whenever something new is there."""
+    if not args.watch:
+        return _update(spark, config, args)
+
+    def take(session: SparkSession, files: DataFrame, transaction: tuple[str, int]) -> None:
+        _update(session, config, args)  # of all files: what is there already costs nothing
+
+    n = watch(
+        spark, args.paths, warehouse=config.warehouse, verb="index", when=args.watch, take=take
+    )
+    print(f"{n} batches of new songs in {', '.join(args.paths)}")
+    return 0
+
+
+def _update(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     started_s = time.monotonic()
     warehouse = config.warehouse
     files = list_audio(spark, args.paths)

@@ -1,0 +1,114 @@
+"""Watched folders: what is new is taken once, also when the watch died in between."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from sonic_lib import tables
+from sonic_lib.cli import main
+from sonic_lib.commands.watch import check_watch
+from sonic_lib.errors import UsageError
+from sonic_lib.schemas import MATCHES, SONGS
+from tests.e2e.conftest import RATE_HZ, ROOT, submit_environment
+
+TIMEOUT_S = 300
+
+
+def watch(verb: str, folder: Path, warehouse: str, when: str = "once") -> None:
+    assert main([verb, str(folder), "--watch", when, "--warehouse", warehouse]) == 0
+
+
+def test_songs_and_clips_are_taken_once_as_they_come(spark, collection, tmp_path):
+    warehouse, clips = str(tmp_path / "lake"), tmp_path / "clips [new]"
+    music = tmp_path / "music"
+    paths = list(collection.samples)
+    music.mkdir()
+    clips.mkdir()
+
+    def n_songs() -> int:
+        return tables.read(spark, warehouse, SONGS).count()
+
+    def put(number: int) -> None:
+        path = paths[number]
+        shutil.copy(collection.folder / path, music / Path(path).name)
+        samples = collection.samples[path][5 * RATE_HZ : 12 * RATE_HZ]
+        soundfile.write(clips / f"clip {number}.wav", samples, RATE_HZ)
+
+    put(0)
+    watch("index", music, warehouse)
+    assert n_songs() == 1
+    put(1)
+    watch("index", music, warehouse)
+    watch("index", music, warehouse)  # nothing new
+    assert n_songs() == 2
+
+    def answered() -> list[str]:
+        rows = tables.read(spark, warehouse, MATCHES).filter("accepted").collect()
+        return sorted(Path(row.clip_path).name for row in rows)
+
+    watch("identify", clips, warehouse)
+    watch("identify", clips, warehouse)
+    assert answered() == ["clip 0.wav", "clip 1.wav"]
+
+    # The last batch was written, but the watch died before it could note that.
+    [checkpoint] = Path(warehouse, "_watch").glob("identify-*")
+    for name in ("0", ".0.crc"):
+        (checkpoint / "commits" / name).unlink(missing_ok=True)
+    watch("identify", clips, warehouse)
+    assert answered() == ["clip 0.wav", "clip 1.wav"]
+    put(2)
+    watch("index", music, warehouse)
+    watch("identify", clips, warehouse)
+    assert answered() == ["clip 0.wav", "clip 1.wav", "clip 2.wav"]
+
+
+def test_a_service_goes_on_where_it_was_killed(spark, collection, indexed, tmp_path):
+    warehouse = str(tmp_path / "lake")
+    shutil.copytree(indexed[0], warehouse)
+    samples = next(iter(collection.samples.values()))
+    soundfile.write(tmp_path / "clip.wav", samples[5 * RATE_HZ : 12 * RATE_HZ], RATE_HZ)
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    shutil.copy(tmp_path / "clip.wav", clips / "first.wav")
+
+    environment = submit_environment()
+    del environment["SPARK_CONF_DIR"]
+    words = ["identify", str(clips), "--watch", "1", "--warehouse", warehouse]
+    service = subprocess.Popen(
+        [sys.executable, "-m", "sonic_lib.cli", *words],
+        env=environment,
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    log = Path(warehouse, "matches", "_delta_log")
+    n_before, stop_at = len(list(log.glob("*.json"))), time.monotonic() + TIMEOUT_S
+    try:
+        while len(list(log.glob("*.json"))) == n_before and time.monotonic() < stop_at:
+            assert service.poll() is None
+            time.sleep(0.2)
+    finally:
+        os.killpg(service.pid, signal.SIGKILL)
+        service.wait()
+    shutil.copy(tmp_path / "clip.wav", clips / "second.wav")
+    watch("identify", clips, warehouse)
+    rows = tables.read(spark, warehouse, MATCHES).collect()
+    assert sorted(Path(row.clip_path).name for row in rows) == ["first.wav", "second.wav"]
+
+
+@pytest.mark.parametrize("when", ["0", "-1", "often", "1.5"])
+def test_when_is_once_or_seconds(when):
+
+    with pytest.raises(UsageError, match="once"):
+        check_watch(argparse.Namespace(watch=when))
