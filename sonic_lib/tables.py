@@ -6,17 +6,15 @@ without any catalogue; `register` makes them known to one by name.
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaMergeBuilder, DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from sonic_lib.conflicts import retrying
 from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import (
@@ -36,8 +34,6 @@ _LAYOUT_PROPERTY = "sonic.layout"
 # Raised by a change after which older code would misread the tables; a table that carries no
 # number was made before there was one, in layout 1.
 LAYOUT = 1
-_N_TRIES = 12
-_MAX_PAUSE_S = 10.0
 _TXN_APP, _TXN_VERSION = "txnAppId", "txnVersion"
 
 
@@ -153,33 +149,6 @@ def version(spark: SparkSession, warehouse: str, table: Table) -> int:
     """Return the number of the table's latest commit."""
     history = _delta(spark, warehouse, table).history(1)
     return history.select("version").first()[0]
-
-
-def retrying(commit: Callable[[], None], *, what: str) -> None:
-    """Commit, and again from the start when another job's commit came between.
-
-    Parameters
-    ----------
-    commit : callable
-        Reads the table as it is and commits a change that follows from that.
-    what : str
-        The table, for the message.
-
-    Raises
-    ------
-    TableError
-        If others came between every time.
-    """
-    for attempt in range(_N_TRIES):
-        try:
-            return commit()
-        except DeltaConcurrentModificationException:
-            # Random, so that two jobs do not meet again.
-            time.sleep(random.uniform(0.0, min(0.1 * 2**attempt, _MAX_PAUSE_S)))
-    raise TableError(
-        f"Other jobs changed the table {what} {_N_TRIES} times while this one tried to commit. "
-        "Nothing is lost: run the same command again when fewer jobs are at work."
-    )
 
 
 def read_pinned(spark: SparkSession, warehouse: str, table: Table) -> DataFrame:

@@ -7,10 +7,11 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from sonic_lib.conflicts import retrying
 from sonic_lib.errors import TableError
 from sonic_lib.schemas import FINGERPRINTS, Table
 from sonic_lib.session import setting
-from sonic_lib.tables import PREFIX_PROPERTY, location, retrying
+from sonic_lib.tables import PREFIX_PROPERTY, location
 
 
 def change_prefix(rows: DataFrame, warehouse: str, *, prefix_bits: int) -> None:

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> None:
     """Refuse what cannot work before Spark starts."""
     if not args.songs and args.where is None:
-        raise UsageError("Nothing to remove was given; expected songs, or --where CONDITION.")
+        raise UsageError("Nothing to remove was given; expected SONG … or --where CONDITION.")
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
