@@ -125,6 +125,12 @@ bench-scale: jars ## Measure identification in 300 million rows (SONGS=, BENCH=;
 			--work "$(WORK)" --rows "$(ROWS)"; \
 	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
 
+.PHONY: bench-duplicates
+bench-duplicates: jars ## Measure how songs that stand twice are found (SONGS=, BENCH=)
+	@if [ -d "$(SONGS)" ]; then \
+		$(PYTHON) benchmarks/duplicates.py --songs "$(SONGS)" --bench "$(BENCH)"; \
+	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
+
 .PHONY: bench-models
 bench-models: jars ## Measure genre, popularity and conformal prediction (DATA=folder of CSV files)
 	@if [ -d "$(DATA)" ]; then $(PYTHON) benchmarks/models.py --data "$(DATA)"; \

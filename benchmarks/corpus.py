@@ -24,14 +24,21 @@ def same_songs(bench: Path) -> dict[str, str]:
     pairs = []
     for row in _rows(bench / "dev" / "same.csv"):
         pairs.append((row["song"], row["group"]))
-    for row in _rows(bench / "corpus" / "near_duplicates.csv"):
-        # Here, and only here, paths are relative to the folder above the songs.
-        pairs.append(tuple(row[side].removeprefix("music/") for side in ("path_a", "path_b")))
+    pairs += near_duplicates(bench)
     group = {name: name for pair in pairs for name in pair}
     for a, b in pairs:
         merged, kept = group[b], group[a]
         group = {name: kept if x == merged else x for name, x in group.items()}
     return group
+
+
+def near_duplicates(bench: Path) -> list[tuple[str, str]]:
+    """Pairs of songs of the corpus that are known to hold the same music."""
+    return [
+        # Here, and only here, paths are relative to the folder above the songs.
+        tuple(row[side].removeprefix("music/") for side in ("path_a", "path_b"))
+        for row in _rows(bench / "corpus" / "near_duplicates.csv")
+    ]
 
 
 def _rows(path: Path) -> list[dict]:

@@ -12,8 +12,10 @@ All in database `sonic`, each a Delta table in a folder of its own below the war
 `sonic_lib/schemas.py` by `python docs/generate.py`; `DESCRIBE sonic.songs` says the same.
 
 `fingerprints` carries the parameters it was made with (`sonic.fingerprint.params`) and the width
-of its prefix (`sonic.fingerprint.prefix_bits`) as table properties. A fingerprint counts only
-when its song stands in `songs`, which is written last.
+of its prefix (`sonic.fingerprint.prefix_bits`) as table properties; after `sonic maintain
+--prefix-bits` the metadata of the column `hash_prefix` say the width. Tables carry the number of
+their layout (`sonic.layout`). A fingerprint counts only when its song stands in `songs`, which is
+written last.
 """
 
 

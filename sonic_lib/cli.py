@@ -16,7 +16,7 @@ from sonic_lib.config import load_config
 from sonic_lib.errors import SonicError
 
 VERBS = (
-    *("index", "identify", "explain", "evaluate", "remove"),
+    *("index", "identify", "explain", "evaluate", "remove", "maintain", "duplicates"),
     *("features", "explore", "train", "retrain", "models", "predict", "recommend", "playlist"),
     *("sql", "register", "jars", "demo"),
 )

@@ -269,6 +269,32 @@ EXTRACTS = StructType(
     ]
 )
 
+OVERLAPS = StructType(
+    [
+        *[f for f in SONGS.schema if f.name == "song_id"],
+        _column("other_song_id", LongType(), "The other song, with the larger id"),
+        _column("overlap_s", DoubleType(), "Seconds of the song that stand in the other, too"),
+        _column("start_s", DoubleType(), "Where the longest passage begins in the song (s)"),
+        _column("other_start_s", DoubleType(), "Where it begins in the other (s)"),
+        _column("speed", DoubleType(), "Seconds of the other that a second of the song covers"),
+        _column("n_votes", LongType(), "Hashes that agree on the passages"),
+        _column("p_value", DoubleType(), "Chance that unrelated songs have such a passage"),
+    ]
+)
+
+FILE_RUNS = StructType(
+    [
+        _column("file", StringType(), "A data file of the table fingerprints"),
+        *[f for f in FINGERPRINTS.schema if f.name == "hash_prefix"],
+        _column("split_bytes", LongType(), "Where the part of the file begins that a task reads"),
+        _column("place", LongType(), "Number of this stretch of rows in its task"),
+        _column("n_rows", LongType(), "Rows of the stretch"),
+        _column("n_descents", LongType(), "Rows of it that are less than the one before"),
+        _column("first", ArrayType(LongType()), "hash, song_id and offset_frames of its first"),
+        _column("last", ArrayType(LongType()), "The same of its last row"),
+    ]
+)
+
 # A clip gives one row for each window and variant, and then one closing row.
 CLIP_EXTRACTS = StructType(
     [

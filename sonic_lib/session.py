@@ -139,6 +139,19 @@ def spark_job(
             spark.stop()
 
 
+@contextmanager
+def setting(spark: SparkSession, settings: dict[str, str]) -> Iterator[None]:
+    """Set session settings for the time of a `with` block."""
+    before = {name: spark.conf.get(name, None) for name in settings}
+    for name, value in settings.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            spark.conf.unset(name) if value is None else spark.conf.set(name, value)
+
+
 def check_java() -> None:
     """Make sure that the Java which Spark will start is new enough.
 

@@ -6,12 +6,15 @@ without any catalogue; `register` makes them known to one by name.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from delta.tables import DeltaTable
+from delta.tables import DeltaMergeBuilder, DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from sonic_lib.conflicts import retrying
 from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import (
@@ -19,12 +22,19 @@ from sonic_lib.schemas import (
     FINGERPRINTS,
     INDEX_TABLES,
     MODEL_TABLES,
+    SONGS,
     TABLES,
     Table,
 )
+from sonic_lib.session import setting
 
 _PARAMS_PROPERTY = "sonic.fingerprint.params"
-_PREFIX_PROPERTY = "sonic.fingerprint.prefix_bits"
+PREFIX_PROPERTY = "sonic.fingerprint.prefix_bits"
+_LAYOUT_PROPERTY = "sonic.layout"
+# Raised by a change after which older code would misread the tables; a table that carries no
+# number was made before there was one, in layout 1.
+LAYOUT = 1
+_TXN_APP, _TXN_VERSION = "txnAppId", "txnVersion"
 
 
 def resolve(uri: str) -> str:
@@ -52,7 +62,7 @@ def create(
     TableError
         If the fingerprints that are there were made with other parameters.
     """
-    properties = {_PARAMS_PROPERTY: params.to_json(), _PREFIX_PROPERTY: str(prefix_bits)}
+    properties = {_PARAMS_PROPERTY: params.to_json(), PREFIX_PROPERTY: str(prefix_bits)}
     for table in INDEX_TABLES:
         _create(spark, warehouse, table, properties if table is FINGERPRINTS else {})
     check_params(spark, warehouse, params=params)
@@ -70,8 +80,9 @@ def check_params(spark: SparkSession, warehouse: str, *, params: FingerprintPara
     Raises
     ------
     TableError
-        If there is no table, or its parameters differ.
+        If there is no table, its parameters differ, or a newer version made it.
     """
+    check_layout(spark, warehouse)
     made_with = _property(spark, warehouse, _PARAMS_PROPERTY)
     if made_with != params.to_json():
         raise TableError(
@@ -81,9 +92,35 @@ def check_params(spark: SparkSession, warehouse: str, *, params: FingerprintPara
         )
 
 
-def prefix_bits(spark: SparkSession, warehouse: str) -> int:
-    """How many bits of a hash are its prefix in this warehouse."""
-    return int(_property(spark, warehouse, _PREFIX_PROPERTY))
+def check_layout(spark: SparkSession, warehouse: str) -> None:
+    """Refuse tables that a newer version made.
+
+    Raises
+    ------
+    TableError
+        If the layout of songs or fingerprints is not one that this code knows.
+    """
+    for table in (SONGS, FINGERPRINTS):
+        if not exists(spark, warehouse, table):
+            continue
+        layout = int(_properties(spark, warehouse, table).get(_LAYOUT_PROPERTY, "1"))
+        if layout > LAYOUT:
+            raise TableError(
+                f"The table {table.name} in {warehouse} has layout {layout}; this version of "
+                f"Sonic Signature knows layouts up to {LAYOUT}. Install a newer version "
+                "(pip install --upgrade sonic-signature); nothing was read or changed."
+            )
+
+
+def prefix_bits(spark: SparkSession, warehouse: str, *, version: int | None = None) -> int:
+    """How many bits of a hash are its prefix in this warehouse, now or at a version.
+
+    The property says with how many the table was made; a table that was rewritten says in the
+    column's metadata with how many, since those change in the very commit that moves the rows.
+    """
+    made_with = _property(spark, warehouse, PREFIX_PROPERTY)
+    stored = read(spark, warehouse, FINGERPRINTS, version=version)
+    return int(stored.schema["hash_prefix"].metadata.get(PREFIX_PROPERTY, made_with))
 
 
 def read(
@@ -110,74 +147,111 @@ def read(
 
 def version(spark: SparkSession, warehouse: str, table: Table) -> int:
     """Return the number of the table's latest commit."""
-    history = DeltaTable.forPath(spark, location(warehouse, table)).history(1)
+    history = _delta(spark, warehouse, table).history(1)
     return history.select("version").first()[0]
 
 
-def append(
-    rows: DataFrame, warehouse: str, table: Table, *, transaction: tuple[str, int] | None = None
-) -> None:
+def read_pinned(spark: SparkSession, warehouse: str, table: Table) -> DataFrame:
+    """Read a table as it is now, whatever is committed to it later."""
+    read(spark, warehouse, table)
+    return read(spark, warehouse, table, version=version(spark, warehouse, table))
+
+
+def append(rows: DataFrame, warehouse: str, table: Table, *, token: str | None = None) -> None:
     """Add rows; a table that an earlier version made gains the columns it lacks.
 
     Parameters
     ----------
-    transaction : (str, int), optional
-        Who writes, and a number that grows: what was written under it is not written again.
+    token : str, optional
+        A name for this commit: of all commits to the table with the same token only the first
+        is done, the others change nothing.
     """
     writer = _fit(rows, table).write.format("delta").mode("append").option("mergeSchema", "true")
-    if transaction is not None:
-        writer = writer.option("txnAppId", transaction[0]).option("txnVersion", transaction[1])
-    writer.save(location(warehouse, table))
+    if token is not None:
+        writer = writer.option(_TXN_APP, token).option(_TXN_VERSION, 1)
+    retrying(lambda: writer.save(location(warehouse, table)), what=table.name)
 
 
-def replace(rows: DataFrame, warehouse: str, table: Table, *, where: str) -> None:
+def fence(spark: SparkSession, warehouse: str, table: Table, *, token: str) -> None:
+    """Use a token up: whoever still wants to commit by it comes too late."""
+    append(spark.createDataFrame([], table.schema), warehouse, table, token=token)
+
+
+def replace(
+    rows: DataFrame, warehouse: str, table: Table, *, where: str, same_rows: bool = False
+) -> None:
     """Put rows in place of those that meet a condition, in one commit.
 
     Parameters
     ----------
     where : str
         SQL condition on partition columns; all new rows meet it, else Delta refuses them.
+    same_rows : bool
+        They are the table's own rows, in other files.  Then a job that adds rows meanwhile is
+        not disturbed, and its rows stay.  Read them without a version and do not cache them:
+        Delta reads them within the commit, from the very files that it replaces.
     """
-    (
-        _fit(rows, table)
-        .write.format("delta")
-        .mode("overwrite")
-        .option("replaceWhere", where)
-        .save(location(warehouse, table))
-    )
+    options = {"replaceWhere": where, "dataChange": str(not same_rows).lower()}
+    writer = _fit(rows, table).write.format("delta").mode("overwrite").options(**options)
+    retrying(lambda: writer.save(location(warehouse, table)), what=table.name)
 
 
 def upsert(rows: DataFrame, warehouse: str, table: Table, *, key: str) -> None:
     """Add rows; a row whose key is there already is replaced."""
-    (
-        DeltaTable.forPath(rows.sparkSession, location(warehouse, table))
-        .alias("old")
-        .merge(_fit(rows, table).alias("new"), f"old.{key} = new.{key}")
-        .whenMatchedUpdateAll()
-        .whenNotMatchedInsertAll()
-        .execute()
+    _merge(
+        _fit(rows, table),
+        warehouse,
+        table,
+        f"old.{key} = new.{key}",
+        lambda merge: merge.whenMatchedUpdateAll().whenNotMatchedInsertAll(),
     )
+
+
+def insert(rows: DataFrame, warehouse: str, table: Table, *, key: str, token: str) -> None:
+    """Add rows whose key is not there; the token is that of `append`."""
+    with _token(rows.sparkSession, token):
+        _merge(
+            _fit(rows, table),
+            warehouse,
+            table,
+            f"old.{key} = new.{key}",
+            lambda merge: merge.whenNotMatchedInsertAll(),
+        )
 
 
 def delete_keys(keys: DataFrame, warehouse: str, table: Table, *, key: str) -> None:
     """Delete the rows whose key is among the given ones."""
-    (
-        DeltaTable.forPath(keys.sparkSession, location(warehouse, table))
-        .alias("old")
-        .merge(keys.select(key).distinct().alias("gone"), f"old.{key} = gone.{key}")
-        .whenMatchedDelete()
-        .execute()
+    gone = keys.select(key).distinct()
+    condition = f"old.{key} = new.{key}"
+    _merge(gone, warehouse, table, condition, lambda merge: merge.whenMatchedDelete())
+
+
+def replace_keys(
+    keys: DataFrame, rows: DataFrame, warehouse: str, table: Table, *, key: str
+) -> None:
+    """Delete the rows whose key is among the given ones and add others, in one commit."""
+    gone = keys.select(F.col(key).alias("gone")).distinct()
+    source = gone.unionByName(_fit(rows, table), allowMissingColumns=True)
+    values = {name: f"new.{name}" for name in table.schema.names}
+    _merge(
+        source,
+        warehouse,
+        table,
+        f"old.{key} = new.gone",
+        lambda merge: merge.whenMatchedDelete().whenNotMatchedInsert("new.gone IS NULL", values),
     )
 
 
 def optimize(spark: SparkSession, warehouse: str, table: Table) -> None:
-    """Compact small files."""
-    DeltaTable.forPath(spark, location(warehouse, table)).optimize().executeCompaction()
+    """Compact small files, in any order of rows."""
+    retrying(
+        lambda: _delta(spark, warehouse, table).optimize().executeCompaction(), what=table.name
+    )
 
 
 def live_bytes(spark: SparkSession, warehouse: str, table: Table) -> int:
     """Bytes of the table's current files, without older versions."""
-    detail = DeltaTable.forPath(spark, location(warehouse, table)).detail()
+    detail = _delta(spark, warehouse, table).detail()
     return detail.select("sizeInBytes").first()[0]
 
 
@@ -215,7 +289,7 @@ def _create(spark: SparkSession, warehouse: str, table: Table, properties: dict[
     )
     for field in table.schema:
         builder = builder.addColumn(field.name, field.dataType, comment=field.metadata["comment"])
-    for name, value in properties.items():
+    for name, value in {_LAYOUT_PROPERTY: str(LAYOUT), **properties}.items():
         builder = builder.property(name, value)
     builder.execute()
 
@@ -230,6 +304,36 @@ def _remove_empty_log(spark: SparkSession, place: str) -> None:
         filesystem.delete(log, True)
 
 
+def _merge(
+    rows: DataFrame,
+    warehouse: str,
+    table: Table,
+    condition: str,
+    clauses: Callable[[DeltaMergeBuilder], DeltaMergeBuilder],
+) -> None:
+    """Merge rows named new into the table's, named old."""
+
+    def commit() -> None:
+        old = _delta(rows.sparkSession, warehouse, table).alias("old")
+        clauses(old.merge(rows.alias("new"), condition)).execute()
+
+    retrying(commit, what=table.name)
+
+
+def _token(spark: SparkSession, token: str) -> AbstractContextManager:
+    """A merge takes from the session what `append` gives as options."""
+    names = {_TXN_APP: token, _TXN_VERSION: "1"}
+    return setting(spark, {f"spark.databricks.delta.write.{n}": v for n, v in names.items()})
+
+
+def _delta(spark: SparkSession, warehouse: str, table: Table) -> DeltaTable:
+    return DeltaTable.forPath(spark, location(warehouse, table))
+
+
+def _properties(spark: SparkSession, warehouse: str, table: Table) -> dict[str, str]:
+    return _delta(spark, warehouse, table).detail().select("properties").first()[0]
+
+
 def _location_of(spark: SparkSession, name: str) -> str:
     place = spark.sql(f"DESCRIBE DETAIL {name}").select("location").first()[0]
     return place.removeprefix("file:")
@@ -241,8 +345,7 @@ def _property(spark: SparkSession, warehouse: str, name: str) -> str:
             f"There are no fingerprints in {warehouse}. Give the --warehouse that was indexed "
             "into, or make one with `sonic index FOLDER`."
         )
-    detail = DeltaTable.forPath(spark, location(warehouse, FINGERPRINTS)).detail()
-    properties = detail.select("properties").first()[0]
+    properties = _properties(spark, warehouse, FINGERPRINTS)
     if name not in properties:
         raise TableError(
             f"The table fingerprints in {warehouse} lacks the property {name}: it was not made "

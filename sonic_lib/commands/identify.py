@@ -54,8 +54,8 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     if not args.watch:
         return _identify(spark, config, args, list_audio(spark, args.paths))
 
-    def take(session: SparkSession, clips: DataFrame, transaction: tuple[str, int]) -> None:
-        _identify(session, config, args, clips, transaction=transaction)
+    def take(session: SparkSession, clips: DataFrame, batch: str) -> None:
+        _identify(session, config, args, clips, token=batch)
 
     n = watch(
         spark, args.paths, warehouse=config.warehouse, verb="identify", when=args.watch, take=take
@@ -70,7 +70,7 @@ def _identify(
     args: argparse.Namespace,
     clips: DataFrame,
     *,
-    transaction: tuple[str, int] | None = None,
+    token: str | None = None,
 ) -> int:
     started_s = time.monotonic()
     warehouse = config.warehouse
@@ -90,7 +90,7 @@ def _identify(
             .first()
             .asDict()
         )
-        tables.append(matches, warehouse, MATCHES, transaction=transaction)
+        tables.append(matches, warehouse, MATCHES, token=token)
         if args.output:
             write_output(_named(matches, clips, warehouse), args.output)
         this_run.counts["seconds"] = time.monotonic() - started_s

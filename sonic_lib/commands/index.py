@@ -41,7 +41,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     if not args.watch:
         return _update(spark, config, args)
 
-    def take(session: SparkSession, files: DataFrame, transaction: tuple[str, int]) -> None:
+    def take(session: SparkSession, files: DataFrame, batch: str) -> None:
         _update(session, config, args)  # of all files: what is there already costs nothing
 
     n = watch(

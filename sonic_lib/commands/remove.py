@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from sonic_lib import runs, tables
 from sonic_lib.audio.files import given_name, relative_path
+from sonic_lib.commands.predicate import condition
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.index import write
@@ -20,34 +21,57 @@ HELP = "take songs out of the index"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument(
-        "songs", nargs="+", metavar="SONG", help="song_id, or path of a file as it was indexed"
+        "songs", nargs="*", metavar="SONG", help="song_id, or path of a file as it was indexed"
     )
+    parser.add_argument(
+        "--where",
+        metavar="CONDITION",
+        help="all songs for which this holds, in SQL over the columns of songs: \"artist = 'X'\"",
+    )
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what cannot work before Spark starts."""
+    if not args.songs and args.where is None:
+        raise UsageError("Nothing to remove was given; expected SONG … or --where CONDITION.")
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Delete the songs, their fingerprints and the record of their files."""
     warehouse = config.warehouse
+    tables.check_layout(spark, warehouse)
+    # One version for all steps: each changes the tables that the next would look into.
+    songs = tables.read_pinned(spark, warehouse, SONGS)
+    ids = _given_songs(songs, args.songs, warehouse)
+    if args.where is not None:
+        chosen = songs.filter(condition(songs, args.where, option="--where"))
+        ids = ids.unionByName(chosen.select("song_id")).distinct()
+    with runs.recorded(spark, warehouse, job="remove", config=config) as this_run:
+        this_run.counts["songs"] = ids.count()
+        if this_run.counts["songs"]:
+            write.delete_songs(ids, warehouse)
+            tables.delete_keys(ids, warehouse, SONG_FILES, key="song_id")
+    print(
+        f"{this_run.counts['songs']:.0f} songs removed from {warehouse}. Indexing a folder that "
+        "still holds their files brings them back; `sonic maintain --restore-to TIME` does, too, "
+        "until `sonic maintain --purge` has deleted them for good."
+    )
+    return 0
+
+
+def _given_songs(songs: DataFrame, given: list[str], warehouse: str) -> DataFrame:
+    """The songs named one by one: song_id."""
+    spark = songs.sparkSession
     files = tables.read(spark, warehouse, SONG_FILES).filter("song_id IS NOT NULL")
-    songs = tables.read(spark, warehouse, SONGS)
-    # As few as the arguments; and a cached frame would change with the tables under it.
-    chosen = _chosen(files, songs, args.songs).collect()
-    unknown = sorted(set(args.songs) - {row.given for row in chosen})
+    chosen = _chosen(files, songs, given).collect() if given else []  # as few as the arguments
+    unknown = sorted(set(given) - {row.given for row in chosen})
     if unknown:
         raise UsageError(
             f"No song in {warehouse} has the id or path {', '.join(map(repr, unknown))}; nothing "
             'was removed. sonic sql "SELECT song_id, path FROM sonic.song_files" lists them.'
         )
-    with runs.recorded(spark, warehouse, job="remove", config=config) as this_run:
-        song_ids = sorted({row.song_id for row in chosen})
-        this_run.counts["songs"] = len(song_ids)
-        ids = spark.createDataFrame([(song_id,) for song_id in song_ids], "song_id long")
-        write.delete_songs(ids, warehouse)
-        tables.delete_keys(ids, warehouse, SONG_FILES, key="song_id")
-    print(
-        f"{this_run.counts['songs']:.0f} songs removed from {warehouse}. Indexing a folder that "
-        "still holds their files brings them back."
-    )
-    return 0
+    song_ids = sorted({row.song_id for row in chosen})
+    return spark.createDataFrame([(song_id,) for song_id in song_ids], "song_id long")
 
 
 def _chosen(files: DataFrame, songs: DataFrame, given: list[str]) -> DataFrame:

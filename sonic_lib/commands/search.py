@@ -63,16 +63,19 @@ def open_index(spark: SparkSession, warehouse: str) -> Index:
     TableError
         If it holds no song.
     """
-    songs = tables.read(spark, warehouse, SONGS)
+    # One version of each for the whole run, the songs first: what is indexed, removed or moved
+    # meanwhile changes nothing, and no song is there without its fingerprints.
+    songs = tables.read_pinned(spark, warehouse, SONGS)
+    version = tables.version(spark, warehouse, FINGERPRINTS)
     index_s, n_fingerprints = songs.agg(F.sum("duration_s"), F.sum("n_fingerprints")).first()
     if not index_s:
         raise TableError(
             f"The index in {warehouse} holds no song; fill it with `sonic index FOLDER` first."
         )
     return Index(
-        tables.read(spark, warehouse, FINGERPRINTS),
+        tables.read(spark, warehouse, FINGERPRINTS, version=version),
         songs,
-        tables.prefix_bits(spark, warehouse),
+        tables.prefix_bits(spark, warehouse, version=version),
         index_s * FRAMES_PER_S,
         n_fingerprints,
     )

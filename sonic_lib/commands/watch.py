@@ -2,8 +2,8 @@
 
 Spark's file source finds files that it has not seen before, and its checkpoint, below the
 warehouse, remembers which batch they belong to: a batch that was cut off is given again, as it was.
-Who takes it makes a repetition harmless: the index knows its files, and answers are appended in a
-transaction of the batch's number.  The source looks at a path once, so a file has to appear whole,
+Who takes it makes a repetition harmless: the index knows its files, and answers are appended
+under the batch's name.  The source looks at a path once, so a file has to appear whole,
 written elsewhere and moved.  Where it did not, the next plain `sonic index` reads it again: it
 has changed.
 """
@@ -52,7 +52,7 @@ def watch(
     warehouse: str,
     verb: str,
     when: str,
-    take: Callable[[SparkSession, DataFrame, tuple[str, int]], None],
+    take: Callable[[SparkSession, DataFrame, str], None],
 ) -> int:
     """Give the new files of folders to a function, batch by batch.
 
@@ -65,8 +65,8 @@ def watch(
     when : str
         ``once``, or seconds between two looks.
     take : callable
-        Called with a session, the new files (`schemas.FILES`), and the name of the watch and the
-        number of the batch: a pair that is the same when the batch is given again.
+        Called with a session, the new files (`schemas.FILES`), and the name of the batch, which
+        is the same when the batch is given again.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def watch(
         session = batch.sparkSession
         new = batch.select(F.regexp_replace("path", "^file:/+", "/").alias("path"))
         files = list_audio(session, paths).join(new, "path", "left_semi")
-        take(session, files, (name, number))
+        take(session, files, f"{name}-{number}")
         n_taken += 1
 
     stream = _files(spark, roots[0])

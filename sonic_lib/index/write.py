@@ -4,11 +4,18 @@ An audio file is decoded once.  The result is staged as Parquet below the wareho
 committed: fingerprints first, the songs last, since a fingerprint counts only when its song
 is in `songs`.  A run that dies between the two leaves fingerprints without a song, and its
 stage, which names them: the next run that meets one of these songs deletes them first.
+
+A run cannot know whether another one died or is slow.  So both its commits bear the name of its
+stage, and who sweeps a stage uses that name up in both tables first: what the slow run commits
+later changes nothing, and it says so.  Of two live runs that met the same new songs, the second
+to commit finds that the songs are another run's, and puts one set of their fingerprints in place
+of the two.
 """
 
 from __future__ import annotations
 
-from pyspark.errors import AnalysisException
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -20,7 +27,7 @@ from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
 
 _STAGING = "_staging"
 # A task sorts and writes one file; this many rows are some 100 MB of Parquet.
-_ROWS_PER_FILE = 20_000_000
+ROWS_PER_FILE = 20_000_000
 
 
 def run_folder(warehouse: str, run_id: str) -> str:
@@ -45,46 +52,100 @@ def closing_rows(staged: DataFrame) -> DataFrame:
 
 
 def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str) -> None:
-    """Add the fingerprints and then the songs of a staged batch."""
+    """Add the fingerprints and then the songs of a staged batch.
+
+    Raises
+    ------
+    TableError
+        If another run swept the stage.
+    """
+    spark = staged.sparkSession
+    try:
+        is_swept = not _commit(staged, warehouse, run_id=run_id, token=_token(folder))
+    except (PySparkException, Py4JJavaError):
+        if _exists(spark, folder):
+            raise
+        is_swept = True
+    if is_swept:
+        raise TableError(
+            f"The stage {folder} of this run was swept by another run that met the same songs or "
+            "took this one for dead. Nothing half is left: run this one again for the rest."
+        )
+
+
+def _commit(staged: DataFrame, warehouse: str, *, run_id: str, token: str) -> bool:
+    """Commit a stage; False if its token was used up by another."""
     spark = staged.sparkSession
     accepted = closing_rows(staged).filter("error IS NULL").drop("stage", "error", "path")
     n_rows = accepted.agg(F.sum("n_fingerprints")).first()[0]
     if not n_rows:
-        return
+        return True
     prefix_bits = tables.prefix_bits(spark, warehouse)
-    hashes = (
-        staged.filter("hashes IS NOT NULL")
-        .select("song_id", "hashes", "frames")
-        .join(accepted.select("song_id"), "song_id", "left_semi")
-        .transform(hash_rows, prefix_bits=prefix_bits)
-        .transform(_in_few_sorted_files, prefix_bits=prefix_bits, n_rows=n_rows)
-    )
-    tables.append(hashes, warehouse, FINGERPRINTS)
-    if not _exists(spark, folder):
-        raise TableError(
-            f"The stage {folder} of this run was swept by another index run that met the same "
-            "songs. They are that run's now; run this one again for the rest."
-        )
+    hashes = _staged_rows(staged, accepted, prefix_bits=prefix_bits)
+    hashes = hashes.transform(in_few_sorted_files, prefix_bits=prefix_bits, n_rows=n_rows)
+    tables.append(hashes, warehouse, FINGERPRINTS, token=token)
+    if tables.prefix_bits(spark, warehouse) != prefix_bits:  # changed by `maintain` meanwhile
+        _put_once(staged, accepted, warehouse)
     songs = accepted.withColumns({"run_id": F.lit(run_id), "indexed_at": F.current_timestamp()})
-    tables.upsert(songs, warehouse, SONGS, key="song_id")
+    tables.insert(songs, warehouse, SONGS, key="song_id", token=token)
+
+    stored = tables.read(spark, warehouse, SONGS).select("song_id", "run_id")
+    if not accepted.join(stored, "song_id", "left_anti").isEmpty():
+        return False
+    foreign = accepted.join(stored.filter(F.col("run_id") != run_id), "song_id", "left_semi")
+    if not foreign.isEmpty():
+        _put_once(staged, foreign, warehouse)
+    return True
 
 
 def sweep(new_songs: DataFrame, warehouse: str, *, run_id: str) -> None:
     """Undo the uncommitted part of runs that died with any of these songs in their hands."""
     spark = new_songs.sparkSession
-    staging = f"{warehouse}/{_STAGING}"
-    for left_by in _children(spark, staging):
-        if left_by == run_id:
+    for folder in stage_folders(spark, warehouse):
+        if folder.startswith(run_folder(warehouse, run_id) + "/"):
             continue
-        for batch in _children(spark, f"{staging}/{left_by}"):
-            folder = f"{staging}/{left_by}/{batch}"
-            ids = _staged_ids(spark, folder)
-            if ids is None or ids.join(new_songs, "song_id", "left_semi").isEmpty():
-                continue
-            committed = tables.read(spark, warehouse, SONGS).select("song_id")
-            orphans = ids.join(committed, "song_id", "left_anti")
-            tables.delete_keys(orphans, warehouse, FINGERPRINTS, key="song_id")
-            remove_folder(spark, folder)
+        ids = _staged_ids(spark, folder)
+        if ids is not None and not ids.join(new_songs, "song_id", "left_semi").isEmpty():
+            undo_stage(spark, warehouse, folder)
+
+
+def undo_stage(spark: SparkSession, warehouse: str, folder: str) -> None:
+    """End a stage for good: its run can commit no more, and what it left uncommitted goes."""
+    fence_stage(spark, warehouse, folder)
+    ids = _staged_ids(spark, folder)
+    if ids is not None:
+        committed = tables.read(spark, warehouse, SONGS).select("song_id")
+        orphans = ids.join(committed, "song_id", "left_anti")
+        tables.delete_keys(orphans, warehouse, FINGERPRINTS, key="song_id")
+    remove_folder(spark, folder)
+
+
+def fence_stage(spark: SparkSession, warehouse: str, folder: str) -> None:
+    """Take from a stage's run the right to commit what it has not committed yet."""
+    for table in (FINGERPRINTS, SONGS):
+        tables.fence(spark, warehouse, table, token=_token(folder))
+
+
+def stage_folders(spark: SparkSession, warehouse: str) -> list[str]:
+    """The stages of all runs that are at work or died: one a batch."""
+    staging = f"{warehouse}/{_STAGING}"
+    return [
+        f"{staging}/{run}/{batch}"
+        for run in _children(spark, staging)
+        for batch in _children(spark, f"{staging}/{run}")
+    ]
+
+
+def last_change_s(spark: SparkSession, folder: str) -> float:
+    """When anything below a stage was last written, in seconds since 1970."""
+    filesystem, path = _hadoop(spark, folder)
+    if not filesystem.exists(path):
+        return 0.0
+    newest_ms = filesystem.getFileStatus(path).getModificationTime()
+    files = filesystem.listFiles(path, True)
+    while files.hasNext():
+        newest_ms = max(newest_ms, files.next().getModificationTime())
+    return newest_ms / 1000
 
 
 def delete_songs(song_ids: DataFrame, warehouse: str) -> None:
@@ -107,10 +168,32 @@ def remove_folder(spark: SparkSession, folder: str) -> None:
     filesystem.delete(path, True)
 
 
-def _in_few_sorted_files(hashes: DataFrame, *, prefix_bits: int, n_rows: float) -> DataFrame:
+def _token(folder: str) -> str:
+    """The name of a stage's commits: the run and the batch, however the warehouse is written."""
+    return "/".join(folder.split("/")[-2:])
+
+
+def _staged_rows(staged: DataFrame, songs: DataFrame, *, prefix_bits: int) -> DataFrame:
+    """The fingerprints of some songs of a stage, as the table has them."""
+    return (
+        staged.filter("hashes IS NOT NULL")
+        .select("song_id", "hashes", "frames")
+        .join(songs.select("song_id"), "song_id", "left_semi")
+        .transform(hash_rows, prefix_bits=prefix_bits)
+    )
+
+
+def _put_once(staged: DataFrame, songs: DataFrame, warehouse: str) -> None:
+    """Put a stage's fingerprints of some songs in place of all that the table has of them."""
+    prefix_bits = tables.prefix_bits(staged.sparkSession, warehouse)
+    rows = _staged_rows(staged, songs, prefix_bits=prefix_bits)
+    tables.replace_keys(songs, rows, warehouse, FINGERPRINTS, key="song_id")
+
+
+def in_few_sorted_files(hashes: DataFrame, *, prefix_bits: int, n_rows: float) -> DataFrame:
     """Give each writing task one range of hashes inside one prefix."""
     range_bits = prefix_bits
-    while n_rows / 2**range_bits > _ROWS_PER_FILE:
+    while n_rows / 2**range_bits > ROWS_PER_FILE:
         range_bits += 1
     task = F.shiftright("hash", HASH_BITS - range_bits).cast("int")
     return hashes.repartitionById(2**range_bits, task).sortWithinPartitions(

@@ -9,7 +9,7 @@ import pytest
 from sonic_lib import tables
 from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FingerprintParams
-from sonic_lib.index import write
+from sonic_lib.index import maintain, write
 from sonic_lib.schemas import EXTRACTS, FINGERPRINTS, SONGS
 
 REJECTED = 9
@@ -86,7 +86,7 @@ def test_a_batch_of_rejects_writes_nothing(lake, stage, state):
 def test_a_sweep_undoes_what_a_dead_run_left_of_these_songs(spark, lake, stage, state, monkeypatch):
     commit(lake, "done", *stage("done", 1))
     staged, folder = stage("dead", 2, 3)
-    monkeypatch.setattr(tables, "upsert", _die)
+    monkeypatch.setattr(tables, "insert", _die)
     with pytest.raises(KeyboardInterrupt):
         commit(lake, "dead", staged, folder)
     monkeypatch.undo()
@@ -124,14 +124,60 @@ def test_a_run_whose_stage_was_swept_does_not_commit_its_songs(
     staged, folder = stage("slow", 1)
     appended = tables.append
 
-    def append_while_another_run_sweeps(*arguments):
-        appended(*arguments)
+    def append_while_another_run_sweeps(*arguments, **options):
+        appended(*arguments, **options)
+        monkeypatch.undo()
         write.sweep(new(spark, 1), lake, run_id="fast")
 
     monkeypatch.setattr(tables, "append", append_while_another_run_sweeps)
-    with pytest.raises(TableError, match="swept by another index run"):
+    with pytest.raises(TableError, match="swept by another run"):
         commit(lake, "slow", staged, folder)
     assert state() == ([], [], [])
+
+
+def test_a_run_that_was_swept_before_its_first_commit_commits_nothing(spark, lake, stage, state):
+    staged, folder = stage("slow", 1)
+    write.sweep(new(spark, 1), lake, run_id="fast")
+    staged = spark.createDataFrame(
+        [
+            tuple({"song_id": 1, "hashes": [5], "frames": [5]}.get(n) for n in EXTRACTS.names),
+            tuple({"song_id": 1, "n_fingerprints": 1}.get(n) for n in EXTRACTS.names),
+        ],
+        EXTRACTS,
+    )
+    with pytest.raises(TableError, match="swept by another run"):
+        commit(lake, "slow", staged, folder)
+    assert state() == ([], [], [])
+
+
+def test_of_two_live_runs_with_the_same_song_one_set_of_fingerprints_stays(
+    spark, lake, stage, state
+):
+    first, second = stage("first", 1, 2), stage("second", 2, 3)
+    commit(lake, "first", *first)
+    commit(lake, "second", *second)
+    assert state()[:2] == ([1, 1, 2, 2, 3, 3], [1, 2, 3])
+    owner = tables.read(spark, lake, SONGS).filter("song_id = 2").first()
+    assert owner.run_id == "first"
+
+
+def test_a_prefix_that_changes_under_a_run_is_that_of_its_rows(
+    spark, lake, stage, state, monkeypatch
+):
+    staged, folder = stage("slow", 1, 2)
+    read = tables.prefix_bits
+
+    def read_and_then_change(*arguments, **options):
+        bits = read(*arguments, **options)
+        monkeypatch.undo()
+        assert maintain.repartition(spark, lake, prefix_bits=3)
+        return bits
+
+    monkeypatch.setattr(tables, "prefix_bits", read_and_then_change)
+    commit(lake, "slow", staged, folder)
+    assert state()[:2] == ([1, 1, 2, 2], [1, 2])
+    stored = tables.read(spark, lake, FINGERPRINTS)
+    assert sorted(r.hash_prefix for r in stored.collect()) == [0, 0, 4, 4]
 
 
 def test_deleting_songs_takes_both_tables(spark, lake, stage, state):

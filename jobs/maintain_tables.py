@@ -1,0 +1,10 @@
+"""spark-submit form of `sonic maintain`.
+
+spark-submit --jars "$(sonic jars)" --py-files dist/sonic_lib.zip jobs/maintain_tables.py --help
+"""
+
+from __future__ import annotations
+
+from sonic_lib.cli import run_job
+
+run_job("maintain")

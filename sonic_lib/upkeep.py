@@ -1,0 +1,84 @@
+"""What is done to tables over their life: other partitions, earlier versions, purging."""
+
+from __future__ import annotations
+
+from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.conflicts import retrying
+from sonic_lib.errors import TableError
+from sonic_lib.schemas import FINGERPRINTS, Table
+from sonic_lib.session import setting
+from sonic_lib.tables import PREFIX_PROPERTY, location
+
+
+def change_prefix(rows: DataFrame, warehouse: str, *, prefix_bits: int) -> None:
+    """Put fingerprints with another prefix in place of all, in one commit.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        The table's own, read without a version and not cached, with the new hash_prefix.
+    """
+    said = {"hash_prefix": {PREFIX_PROPERTY: prefix_bits}}
+    moved = rows.select(
+        *(
+            F.col(field.name)
+            .cast(field.dataType)
+            .alias(field.name, metadata=field.metadata | said.get(field.name, {}))
+            for field in FINGERPRINTS.schema
+        )
+    )
+    writer = moved.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
+    writer = writer.partitionBy(*FINGERPRINTS.partitioned_by)
+    retrying(lambda: writer.save(location(warehouse, FINGERPRINTS)), what=FINGERPRINTS.name)
+
+
+def version_at(spark: SparkSession, warehouse: str, table: Table, *, timestamp: str) -> int:
+    """Return the number of the commit that was the latest at a time.
+
+    Raises
+    ------
+    TableError
+        If the table's log does not reach back to it.
+    """
+    history = DeltaTable.forPath(spark, location(warehouse, table)).history()
+    then = F.lit(timestamp).try_cast("timestamp")
+    first, found = history.agg(
+        F.min("timestamp"), F.max(F.when(F.col("timestamp") <= then, F.col("version")))
+    ).first()
+    if found is None:
+        raise TableError(
+            f"The table {table.name} in {warehouse} is not known as of {timestamp!r}; its log "
+            f"begins at {first} UTC. Give a later time, as in '2026-01-31 18:00:00' (UTC)."
+        )
+    return found
+
+
+def restore(spark: SparkSession, warehouse: str, table: Table, *, version: int) -> None:
+    """Make a table what it was at a version; the versions since stay in its log.
+
+    Raises
+    ------
+    TableError
+        If files of that version were purged.
+    """
+    try:
+        retrying(
+            lambda: DeltaTable.forPath(spark, location(warehouse, table)).restoreToVersion(version),
+            what=table.name,
+        )
+    except AnalysisException as error:
+        raise TableError(
+            f"The table {table.name} in {warehouse} cannot go back to version {version}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+
+
+def vacuum(spark: SparkSession, warehouse: str, table: Table, *, retention_hours: float) -> None:
+    """Delete the files of versions that ended longer ago than this."""
+    check = "spark.databricks.delta.retentionDurationCheck.enabled"
+    with setting(spark, {check: "false"}):
+        DeltaTable.forPath(spark, location(warehouse, table)).vacuum(retention_hours)

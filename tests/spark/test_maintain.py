@@ -1,0 +1,359 @@
+"""Care of the tables: what is found, mended, moved, restored and purged, other jobs at work."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from pyspark.sql import functions as F
+
+from sonic_lib import tables, upkeep
+from sonic_lib.errors import TableError, UsageError
+from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.index import maintain, write
+from sonic_lib.schemas import EXTRACTS, FINGERPRINTS, SONG_FILES, SONGS
+
+BITS, HASH_BITS = 2, 40
+
+
+@pytest.fixture(scope="module")
+def new_tables(_spark_session, tmp_path_factory) -> str:
+    place = str(tmp_path_factory.mktemp("new"))
+    tables.create(_spark_session, place, params=FingerprintParams(), prefix_bits=BITS)
+    return place
+
+
+@pytest.fixture
+def lake(spark, new_tables, warehouse) -> str:
+    """A warehouse whose tables are made already, which saves time."""
+    return shutil.copytree(new_tables, warehouse)
+
+
+def row(song_id: int, n: int, *, bits: int = BITS) -> tuple:
+    """Fingerprint n of a song: each is in another partition than the last."""
+    hash_ = (n % 4 << HASH_BITS - 2) + 1000 * n + song_id
+    return hash_ >> HASH_BITS - bits, hash_, song_id, n
+
+
+@pytest.fixture
+def put(spark, lake):
+    """Put rows into the tables without a stage, as if by a run that is over."""
+
+    def rows_into(table, rows: list[tuple], *columns: str) -> None:
+        if rows:
+            kinds = ", ".join(f"{c} {table.schema[c].dataType.simpleString()}" for c in columns)
+            missing = set(table.schema.names) - set(columns)
+            # One file, its rows in the order given.
+            frame = spark.createDataFrame(rows, kinds).coalesce(1)
+            tables.append(frame.withColumns(dict.fromkeys(missing, F.lit(None))), lake, table)
+
+    def write(fingerprints=(), *, songs: dict[int, int] | None = None, files=()) -> None:
+        rows_into(FINGERPRINTS, list(fingerprints), *FINGERPRINTS.schema.names)
+        rows_into(SONGS, list((songs or {}).items()), "song_id", "n_fingerprints")
+        rows_into(SONG_FILES, [(i, f"/m/{i}") for i in files], "song_id", "path")
+
+    return write
+
+
+@pytest.fixture
+def add(put):
+    """Add whole songs."""
+    return lambda *ids: put(rows_of(*ids), songs=dict.fromkeys(ids, 8), files=ids)
+
+
+@pytest.fixture
+def broken(spark, lake):
+    def find(grace_hours: float = 0.0) -> dict[str, int]:
+        found = maintain.findings(spark, lake, grace_hours=grace_hours)
+        return {r.invariant: r.n_broken for r in found if r.n_broken}
+
+    return find
+
+
+@pytest.fixture
+def stored(spark, lake):
+    def read(table=FINGERPRINTS, *columns: str) -> list[tuple]:
+        frame = tables.read(spark, lake, table)
+        return sorted(map(tuple, frame.select(*columns or frame.columns).collect()))
+
+    return read
+
+
+def rows_of(*song_ids: int, bits: int = BITS) -> list[tuple]:
+    return sorted(row(i, n, bits=bits) for i in song_ids for n in range(8))
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+# ---- findings ----
+
+
+def test_a_good_index_holds_all_invariants(add, broken):
+    assert broken() == {}
+    add(1, 2)
+    add(3)
+    assert broken() == {}
+
+
+def test_each_thing_that_is_broken_is_found(spark, lake, put, broken):
+    put(
+        [
+            *sorted([*rows_of(1, 2, 3, 4, 5, 6), row(6, 0), row(6, 1), (0, row(7, 1)[1], 7, 1)]),
+            *[row(8, 5), row(8, 1)],  # not in order
+        ],
+        songs={1: 8, 2: 8, 4: 9, 6: 8},
+        files=[1, 2, 4, 5, 6],
+    )
+    found = maintain.findings(spark, lake, grace_hours=0.0)
+    assert {r.invariant: r.n_broken for r in found if r.n_broken} == {
+        "every fingerprint's song exists": 4,
+        "songs have the fingerprints they say": 2,
+        "no fingerprint stands twice": 2,
+        "the prefix is that of the hash": 1,
+        "files are sorted": 1,
+        "every file's song exists": 1,
+    }
+    examples = {r.invariant: r.example for r in found}
+    assert examples["songs have the fingerprints they say"] == "song 4 says 9 and has 8"
+    assert set(broken(grace_hours=1.0)) == set(examples) - {
+        "every fingerprint's song exists",  # a running job may have just written them
+        *("no song stands twice", "no file stands twice"),
+    }
+
+
+def test_a_song_that_stands_twice_is_found(add, broken):
+    add(1)
+    add(1)
+    assert set(broken()) >= {"no song stands twice", "no file stands twice"}
+
+
+# ---- sweep ----
+
+
+def stage(spark, lake, run_id: str, *song_ids: int):
+    rows = [
+        {"song_id": i, "hashes": [r[1] for r in rows_of(i)], "frames": [r[3] for r in rows_of(i)]}
+        for i in song_ids
+    ] + [{"song_id": i, "n_fingerprints": 8} for i in song_ids]
+    frame = spark.createDataFrame([tuple(r.get(n) for n in EXTRACTS.names) for r in rows], EXTRACTS)
+    folder = write.stage_folder(lake, run_id, 0)
+    return write.stage(frame, folder), folder
+
+
+def test_a_sweep_takes_what_dead_runs_left_and_that_alone(spark, lake, put, stored, broken):
+    put(rows_of(1, 2, 3), songs={1: 8}, files=[1, 3])
+    _, folder = stage(spark, lake, "dead", 1, 2)
+    swept = maintain.sweep(spark, lake, grace_hours=1.0)
+    assert swept == {
+        "stages": 0, "orphan_songs": 0, "orphan_fingerprints": 0, "lost_files": 1
+    }  # fmt: skip
+    swept = maintain.sweep(spark, lake, grace_hours=0.0)
+    assert (swept["stages"], swept["lost_files"]) == (1, 0)
+    assert stored() == rows_of(1)
+    assert stored(SONG_FILES, "path") == [("/m/1",)]
+    assert not Path(folder).exists()
+    assert broken() == {}
+    before = tables.version(spark, lake, FINGERPRINTS)
+    assert set(maintain.sweep(spark, lake, grace_hours=0.0).values()) == {0}
+    assert tables.version(spark, lake, FINGERPRINTS) == before
+
+
+def test_a_run_between_its_commits_is_spared_and_one_taken_for_dead_cannot_go_on(
+    spark, lake, stored, broken, monkeypatch
+):
+    """The sweep comes between fingerprints and songs: at first with a grace, then without."""
+    insert = tables.insert
+
+    def sweep_before(*arguments, **options):
+        monkeypatch.undo()
+        maintain.sweep(spark, lake, grace_hours=grace_hours)
+        insert(*arguments, **options)
+
+    for song_id, grace_hours in ((1, 1.0), (2, 0.0)):
+        monkeypatch.setattr(tables, "insert", sweep_before)
+        staged, folder = stage(spark, lake, f"run-{song_id}", song_id)
+        if grace_hours:
+            write.commit_batch(staged, lake, run_id=f"run-{song_id}", folder=folder)
+        else:
+            with pytest.raises(TableError, match="took this one for dead"):
+                write.commit_batch(staged, lake, run_id=f"run-{song_id}", folder=folder)
+        assert stored() == rows_of(1)
+        assert stored(SONGS, "song_id") == [(1,)]
+        assert broken() == {}
+
+
+# ---- compact ----
+
+
+def test_compacting_leaves_one_sorted_file_a_partition_and_the_same_rows(spark, lake, add, stored):
+    for i in (3, 1, 2):
+        add(i)
+    before = stored()
+    done = maintain.compact(spark, lake)
+    assert (done["partitions"], done["files_after"]) == (4, 4)
+    assert done["files_before"] >= 12
+    assert stored() == before
+    for file in tables.read(spark, lake, FINGERPRINTS).inputFiles():
+        rows = spark.read.parquet(file).select("hash", "song_id", "offset_frames").collect()
+        assert rows == sorted(rows)
+    version = tables.version(spark, lake, FINGERPRINTS)
+    assert maintain.compact(spark, lake)["partitions"] == 0
+    assert tables.version(spark, lake, FINGERPRINTS) == version
+
+
+def test_an_unsorted_file_is_written_again(spark, lake, put, broken):
+    put([row(8, 5), row(8, 1)])
+    assert "files are sorted" in broken()
+    assert maintain.compact(spark, lake)["partitions"] == 1
+    assert "files are sorted" not in broken()
+
+
+def test_rows_that_stand_twice_are_made_single(spark, lake, put, stored):
+    put(rows_of(1, 2))
+    put([row(1, 0), row(2, 4), row(2, 5)])
+    maintain.drop_doubled(spark, lake)
+    assert stored() == rows_of(1, 2)
+
+
+def _while(slow, other):
+    """Run a slow change and, once it is under way, another; both must end well."""
+    errors = []
+
+    def run():
+        try:
+            slow()
+        except Exception as error:  # handed to the test below
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    other(thread)
+    thread.join()
+    assert not errors
+
+
+@pytest.mark.parametrize("change", ["compact", "repartition"])
+def test_what_other_jobs_add_and_remove_meanwhile_is_kept(spark, lake, add, stored, broken, change):
+    for i in range(3):
+        add(i)
+    added = [0, 1, 2]
+
+    def others(thread):
+        for i in range(10, 14):
+            add(i)
+            added.append(i)
+        gone = spark.createDataFrame([(1,), (10,)], "song_id long")
+        write.delete_songs(gone, lake)
+        tables.delete_keys(gone, lake, SONG_FILES, key="song_id")
+        added[:] = [i for i in added if i not in (1, 10)]
+
+    def slow():
+        for bits in (3, 1, 2):
+            if change == "compact":
+                maintain.compact(spark, lake)
+            else:
+                maintain.repartition(spark, lake, prefix_bits=bits)
+
+    _while(slow, others)
+    if change == "repartition":  # rows added under another prefix than the table's, by this test
+        maintain.repartition(spark, lake, prefix_bits=5)
+        maintain.repartition(spark, lake, prefix_bits=BITS)
+    assert stored() == rows_of(*added)
+    assert broken() == {}
+
+
+# ---- prefix ----
+
+
+def test_another_prefix_moves_all_rows_in_one_commit(spark, lake, add, stored, broken):
+    add(1, 2, 3)
+    index = maintain.pinned(spark, lake)
+    version = tables.version(spark, lake, FINGERPRINTS)
+    assert maintain.repartition(spark, lake, prefix_bits=6)
+    assert tables.version(spark, lake, FINGERPRINTS) == version + 1
+    assert tables.prefix_bits(spark, lake) == 6
+    assert tables.prefix_bits(spark, lake, version=version) == BITS
+    assert stored() == rows_of(1, 2, 3, bits=6)
+    # Whoever read before goes on with what was, prefix and rows alike.
+    assert index.prefix_bits == BITS
+    assert sorted(map(tuple, index.fingerprints.collect())) == rows_of(1, 2, 3)
+    assert not maintain.repartition(spark, lake, prefix_bits=6)
+    assert broken() == {}
+    schema = tables.read(spark, lake, FINGERPRINTS).schema
+    assert [f.metadata["comment"] for f in schema] == [
+        f.metadata["comment"] for f in FINGERPRINTS.schema
+    ]
+
+
+# ---- restore and purge ----
+
+
+def test_an_earlier_state_comes_back_whole(spark, lake, add, stored, broken):
+    add(1, 2)
+    then = now()
+    write.delete_songs(spark.createDataFrame([(1,)], "song_id long"), lake)
+    add(3)
+    maintain.repartition(spark, lake, prefix_bits=4)
+    for _ in range(2):
+        maintain.restore(spark, lake, timestamp=then)
+        assert stored() == rows_of(1, 2)
+        assert stored(SONGS, "song_id") == [(1,), (2,)]
+        assert stored(SONG_FILES, "path") == [("/m/1",), ("/m/2",)]
+        assert tables.prefix_bits(spark, lake) == BITS
+        assert broken() == {}
+
+
+def test_while_a_state_comes_back_readers_see_whole_songs(spark, lake, add, stored, monkeypatch):
+    add(1, 2)
+    then = now()
+    write.delete_songs(spark.createDataFrame([(1,)], "song_id long"), lake)
+    add(3)
+    seen = []
+    restore = upkeep.restore
+
+    def restore_and_look(*arguments, **options):
+        restore(*arguments, **options)
+        found = {song for (song,) in stored(SONGS, "song_id")}
+        full = {song for _, _, song, _ in stored()}
+        seen.append((found, full))
+
+    monkeypatch.setattr(upkeep, "restore", restore_and_look)
+    maintain.restore(spark, lake, timestamp=then)
+    assert seen == [({2}, {1, 2}), ({1, 2}, {1, 2}), ({1, 2}, {1, 2})]
+
+
+def test_a_time_before_the_index_is_refused_and_changes_nothing(spark, lake, add, stored):
+    add(1)
+    for when in ("2001-01-01", "yesterday"):
+        with pytest.raises(TableError, match="its log begins at"):
+            maintain.restore(spark, lake, timestamp=when)
+    assert stored() == rows_of(1)
+
+
+def test_a_purge_deletes_what_was_removed_for_good(spark, lake, add, stored):
+    add(1, 2)
+    then = now()
+    write.delete_songs(spark.createDataFrame([(1,)], "song_id long"), lake)
+    held = list(Path(lake, "fingerprints").rglob("*.parquet"))
+    maintain.purge(spark, lake, retention_hours=168.0, grace_hours=0.0)
+    assert list(Path(lake, "fingerprints").rglob("*.parquet")) == held
+    maintain.purge(spark, lake, retention_hours=0.0, grace_hours=0.0)
+    left = list(Path(lake, "fingerprints").rglob("*.parquet"))
+    songs = {r.song_id for r in spark.read.parquet(*map(str, left)).select("song_id").collect()}
+    assert songs == {2}
+    assert stored() == rows_of(2)
+    with pytest.raises(TableError, match="cannot go back to version"):
+        maintain.restore(spark, lake, timestamp=then)
+    assert stored() == rows_of(2)
+
+
+def test_a_purge_under_a_running_job_is_refused(spark, lake):
+    stage(spark, lake, "running", 1)
+    with pytest.raises(UsageError, match="--grace-hours 0"):
+        maintain.purge(spark, lake, retention_hours=1.0, grace_hours=24.0)
+    maintain.purge(spark, lake, retention_hours=168.0, grace_hours=24.0)
