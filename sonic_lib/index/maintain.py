@@ -48,11 +48,12 @@ def pinned(spark: SparkSession, warehouse: str) -> Pinned:
         before, now = now, versions()
         if now == before:
             break
-    frames = [
+    songs, song_files, fingerprints = (
         tables.read(spark, warehouse, table, version=version)
         for table, version in zip((SONGS, SONG_FILES, FINGERPRINTS), now, strict=True)
-    ]
-    return Pinned(*frames, tables.prefix_bits(spark, warehouse, version=now[2]))
+    )
+    bits = tables.prefix_bits(spark, warehouse, version=now[2])
+    return Pinned(songs, song_files, fingerprints, bits)
 
 
 def findings(spark: SparkSession, warehouse: str, *, grace_hours: float) -> list[Row]:

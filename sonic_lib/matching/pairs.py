@@ -164,7 +164,7 @@ def _compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def _by_pair(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[tuple[int, int], pa.Table]]:
     """Cut sorted batches where a pair ends."""
     held: list[pa.RecordBatch] = []
-    last = None
+    last = (-1, -1)
     for batch in batches:
         ids = np.stack([batch[name].to_numpy() for name in _PAIR])
         cuts = np.flatnonzero((ids[:, 1:] != ids[:, :-1]).any(axis=0)) + 1
