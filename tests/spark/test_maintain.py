@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 from pyspark.sql import functions as F
 
-from sonic_lib import tables, upkeep
+from sonic_lib import conflicts, tables, upkeep
 from sonic_lib.errors import TableError, UsageError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.index import maintain, write
@@ -220,51 +220,53 @@ def test_rows_that_stand_twice_are_made_single(spark, lake, put, stored):
     assert stored() == rows_of(1, 2)
 
 
-def _while(slow, other):
-    """Run a slow change and, once it is under way, another; both must end well."""
-    errors = []
+@pytest.fixture
+def disturb(spark, lake, add):
+    """What another job may do meanwhile: song 10 comes, song 1 goes."""
 
-    def run():
-        try:
-            slow()
-        except Exception as error:  # handed to the test below
-            errors.append(error)
+    def change() -> None:
+        add(10)
+        write.delete_songs(spark.createDataFrame([(1,)], "song_id long"), lake)
+        tables.delete_keys(
+            spark.createDataFrame([(1,)], "song_id long"), lake, SONG_FILES, key="song_id"
+        )
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    other(thread)
-    thread.join()
-    assert not errors
+    return change
 
 
 @pytest.mark.parametrize("change", ["compact", "repartition"])
-def test_what_other_jobs_add_and_remove_meanwhile_is_kept(spark, lake, add, stored, broken, change):
-    for i in range(3):
-        add(i)
-    added = [0, 1, 2]
+def test_what_others_commit_between_reading_and_writing_is_kept(
+    spark, lake, add, stored, disturb, monkeypatch, change
+):
+    add(1, 2)
+    add(3)
+    retrying = conflicts.retrying
 
-    def others(thread):
-        for i in range(10, 14):
-            add(i)
-            added.append(i)
-        gone = spark.createDataFrame([(1,), (10,)], "song_id long")
-        write.delete_songs(gone, lake)
-        tables.delete_keys(gone, lake, SONG_FILES, key="song_id")
-        added[:] = [i for i in added if i not in (1, 10)]
+    def disturbed(commit, *, what):
+        if what == "fingerprints":
+            monkeypatch.undo()
+            disturb()
+        retrying(commit, what=what)
 
-    def slow():
-        for bits in (3, 1, 2):
-            if change == "compact":
-                maintain.compact(spark, lake)
-            else:
-                maintain.repartition(spark, lake, prefix_bits=bits)
+    for module in (tables, upkeep):
+        monkeypatch.setattr(module, "retrying", disturbed)
+    if change == "compact":
+        maintain.compact(spark, lake)
+    else:
+        maintain.repartition(spark, lake, prefix_bits=6)
+    bits = tables.prefix_bits(spark, lake)
+    assert bits == (BITS if change == "compact" else 6)
+    assert stored() == rows_of(2, 3, 10, bits=bits)
+    assert stored(SONGS, "song_id") == [(2,), (3,), (10,)]
 
-    _while(slow, others)
-    if change == "repartition":  # rows added under another prefix than the table's, by this test
-        maintain.repartition(spark, lake, prefix_bits=5)
-        maintain.repartition(spark, lake, prefix_bits=BITS)
-    assert stored() == rows_of(*added)
-    assert broken() == {}
+
+def test_jobs_at_the_same_time_all_end_well(spark, lake, add, stored, disturb):
+    add(1, 2)
+    add(3)
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(maintain.compact, spark, lake), pool.submit(disturb)]
+    assert [job.exception() for job in jobs] == [None, None]
+    assert stored() == rows_of(2, 3, 10)
 
 
 # ---- prefix ----
