@@ -14,6 +14,8 @@ M4A = ["av>=12,<20"]  # FFmpeg, for what libsndfile does not read: AAC, ALAC, WM
 
 MLFLOW = ["mlflow>=3.1,<4"]  # a registry of models with pages; the default is a folder
 
+REPORT = ["jinja2>=3.1,<4"]
+
 MODELS = [
     "librosa>=0.10,<0.12",  # descriptors; 0.12 needs a newer Python than 3.10
     "scikit-learn>=1.4,<2",
@@ -31,7 +33,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["sonic_lib", "sonic_lib.*"]),
-    package_data={"sonic_lib": ["**/*.sql", "**/*.yaml"]},
+    package_data={"sonic_lib": ["**/*.sql", "**/*.yaml", "report/page.*"]},
     install_requires=[
         # Delta is built for one Spark: the two move together, and with them COORDINATES in
         # sonic_lib/jars.py. importlib_metadata is delta-spark's own bound, said early.
@@ -54,10 +56,12 @@ setup(
         "m4a": M4A,
         "models": MODELS,
         "mlflow": MLFLOW,
+        "report": REPORT,
         "dev": [
             *M4A,
             *MODELS,
             *MLFLOW,
+            *REPORT,
             "pytest>=8,<10",
             "hypothesis>=6.100,<7",
             "ruff>=0.17.6,<0.18",  # another minor version formats otherwise
