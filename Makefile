@@ -145,6 +145,11 @@ bench-features: jars ## Measure how fast audio is described (SONGS=folder)
 		OMP_NUM_THREADS=1 $(PYTHON) benchmarks/features.py --songs "$(SONGS)"; \
 	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
 
+.PHONY: report-pdf
+report-pdf: env ## Typeset the technical report from benchmarks/results
+	@$(PYTHON) docs/report/build.py --output dist/sonic-signature.pdf
+	@echo dist/sonic-signature.pdf
+
 .PHONY: clean
 clean: ## Remove .venv and everything built
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

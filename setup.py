@@ -67,6 +67,7 @@ setup(
             "ruff>=0.17.6,<0.18",  # another minor version formats otherwise
             "mapie>=1.0,<2",  # oracles of conformal prediction
             "crepes>=0.8,<1",
+            "typst>=0.14,<0.16",  # typesets docs/report
         ],
     },
     entry_points={"console_scripts": ["sonic=sonic_lib.cli:main"]},

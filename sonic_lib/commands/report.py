@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--evaluation",
         metavar="DIR",
-        help=f"what `sonic evaluate` wrote (default {_EVALUATION}, if there is such a folder)",
+        help=f"what `sonic evaluate` wrote (default {_EVALUATION}, if it ran on this warehouse)",
     )
 
 
@@ -64,10 +64,15 @@ def check(args: argparse.Namespace) -> None:
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Gather what there is and write the page."""
+    told = _index(spark, config.warehouse)
+    folder = args.evaluation
+    # Of another warehouse, what lies about would say nothing.
+    if folder is None and "jobs" in told and told["jobs"]["job"].eq("evaluate").any():
+        folder = _EVALUATION
     found = Findings(
-        **_index(spark, config.warehouse),
+        **told,
         **_identification(spark, config, args),
-        **_evaluation(args.evaluation or _EVALUATION),
+        **(_evaluation(folder) if folder else {}),
         **_models(spark, config),
     )
     made_at = datetime.now(timezone.utc)

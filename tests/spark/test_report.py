@@ -179,8 +179,17 @@ def headings(html: str) -> list[str]:
     return re.findall(r'<section id="(\w+)"', html)
 
 
-def test_a_warehouse_with_nothing_has_a_page_that_says_so(make_report):
+def write_evaluation(folder: Path) -> None:
+    folder.mkdir()
+    names = "condition,length_s,n,top1,placed,accepted"
+    (folder / "robustness.csv").write_text(f"{names}\nx,5,2,50,50,0")
+    (folder / "calibration.csv").write_text("asked,observed,low,high,n\n0.1,0.2,0.1,0.3,9")
+
+
+def test_a_warehouse_with_nothing_has_a_page_that_says_so(tmp_path, make_report):
+    write_evaluation(tmp_path / "evaluation")  # of another warehouse
     assert headings(make_report()) == ["nothing"]
+    assert headings(make_report("--evaluation", "evaluation")) == ["evaluation"]
 
 
 def test_models_alone_have_a_page(spark, warehouse, make_report):
@@ -226,15 +235,11 @@ def test_an_index_and_a_run_have_a_page_with_players(spark, warehouse, tmp_path,
             (2, "identify", "done"),
             (3, "identify", "failed"),
             (4, "index", "done"),
+            (5, "evaluate", "done"),
         )
     ]
     tables.append(rows(spark, RUNS, *(run | {"config": config} for run in runs)), warehouse, RUNS)
-    folder = tmp_path / "evaluation"
-    folder.mkdir()
-    (folder / "robustness.csv").write_text(
-        "condition,length_s,n,top1,placed,accepted\nx,5,2,50,50,0"
-    )
-    (folder / "calibration.csv").write_text("asked,observed,low,high,n\n0.1,0.2,0.1,0.3,9")
+    write_evaluation(tmp_path / "evaluation")
 
     html = make_report()
     assert headings(html) == ["index", "identification", "evaluation", "jobs"]
