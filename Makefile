@@ -19,7 +19,8 @@ PROBE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:
 CHECK_JAVA := import sys; sys.tracebacklimit = 0; \
 	from sonic_lib.session import check_java; check_java()
 ZIP := import pathlib, zipfile; \
-	library = sorted(p for p in pathlib.Path("sonic_lib").rglob("*") if p.suffix in (".py", ".sql")); \
+	SUFFIXES = (".py", ".sql", ".html", ".css", ".js"); \
+	library = sorted(p for p in pathlib.Path("sonic_lib").rglob("*") if p.suffix in SUFFIXES); \
 	archive = zipfile.ZipFile("dist/sonic_lib.zip", "w", zipfile.ZIP_DEFLATED); \
 	[archive.write(path) for path in library]
 
@@ -50,8 +51,21 @@ $(STAMP): setup.py
 jars: env ## Fetch Delta's jars into the user's cache folder
 	@$(PYTHON) -m sonic_lib.jars >/dev/null
 
+# For the tests of the report; they say that they are skipped where it cannot be had.
+.PHONY: browser
+browser: ## Install Chromium where that is possible: as root, by apt
+	@for name in chromium chromium-browser google-chrome; do \
+		if command -v $$name >/dev/null 2>&1; then exit 0; fi; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "installing Chromium ..."; \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core; \
+		} >/dev/null 2>&1 || echo "Chromium could not be installed"; \
+	fi
+
 .PHONY: test
-test: jars ## Run all tests
+test: jars browser ## Run all tests
 	$(PYTHON) -m pytest
 
 .PHONY: test-unit
@@ -146,6 +160,11 @@ bench-features: jars ## Measure how fast audio is described (SONGS=folder)
 	@if [ -d "$(SONGS)" ]; then \
 		OMP_NUM_THREADS=1 $(PYTHON) benchmarks/features.py --songs "$(SONGS)"; \
 	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
+
+.PHONY: report-pdf
+report-pdf: env ## Typeset the technical report from benchmarks/results
+	@$(PYTHON) docs/report/build.py --output dist/sonic-signature.pdf
+	@echo dist/sonic-signature.pdf
 
 .PHONY: clean
 clean: ## Remove .venv and everything built

@@ -14,6 +14,8 @@ M4A = ["av>=12,<20"]  # FFmpeg, for what libsndfile does not read: AAC, ALAC, WM
 
 MLFLOW = ["mlflow>=3.1,<4"]  # a registry of models with pages; the default is a folder
 
+REPORT = ["jinja2>=3.1,<4"]
+
 MODELS = [
     "librosa>=0.10,<0.12",  # descriptors; 0.12 needs a newer Python than 3.10
     "scikit-learn>=1.4,<2",
@@ -33,7 +35,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["sonic_lib", "sonic_lib.*"]),
-    package_data={"sonic_lib": ["**/*.sql", "**/*.yaml", "py.typed"]},
+    package_data={"sonic_lib": ["**/*.sql", "**/*.yaml", "report/page.*", "py.typed"]},
     install_requires=[
         # Delta is built for one Spark: the two move together, and with them COORDINATES in
         # sonic_lib/jars.py. importlib_metadata is delta-spark's own bound, said early.
@@ -57,11 +59,13 @@ setup(
         "models": MODELS,
         "mlflow": MLFLOW,
         "docs": DOCS,
+        "report": REPORT,
         "dev": [
             *DOCS,
             *M4A,
             *MODELS,
             *MLFLOW,
+            *REPORT,
             "pytest>=8,<10",
             "pytest-xdist>=3.6,<4",
             "hypothesis>=6.100,<7",
@@ -73,6 +77,7 @@ setup(
             "moto[s3]>=5,<6",  # an S3 server for tests, and what it is served with
             "flask>=3,<4",
             "flask-cors>=4,<7",
+            "typst>=0.14,<0.16",  # typesets docs/report
         ],
     },
     entry_points={"console_scripts": ["sonic=sonic_lib.cli:main"]},

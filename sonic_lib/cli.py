@@ -18,7 +18,7 @@ from sonic_lib.errors import SonicError
 VERBS = (
     *("index", "identify", "explain", "evaluate", "remove", "maintain", "duplicates"),
     *("features", "explore", "train", "retrain", "models", "predict", "recommend", "playlist"),
-    *("sql", "register", "jars", "demo"),
+    *("report", "sql", "register", "jars", "demo"),
 )
 
 

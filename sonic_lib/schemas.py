@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pyspark.sql.types import (
     ArrayType,
+    BinaryType,
     BooleanType,
     DataType,
     DateType,
@@ -337,5 +338,19 @@ SEGMENTS = StructType(
     [
         _column("path", StringType(), "The clip"),
         *[f for f in MATCHES.schema if f.name not in ("run_id", "run_date", "clip_path", "error")],
+    ]
+)
+
+EXCERPTS = StructType(
+    [
+        _column("clip_path", StringType(), "The clip"),
+        _column("clip_audio", BinaryType(), "What was matched of it, some seconds of MP3"),
+        _column("song_audio", BinaryType(), "The passage of the song that it was matched with"),
+        _column("length_s", DoubleType(), "Length of the clip's excerpt (s)"),
+        _column("clip_time_s", ArrayType(FloatType()), "Landmarks of the clip's excerpt (s)"),
+        _column("clip_khz", ArrayType(FloatType()), "Their frequencies (kHz)"),
+        _column("clip_is_shared", ArrayType(BooleanType()), "Whether the song has it, too"),
+        _column("song_time_s", ArrayType(FloatType()), "Landmarks of the song, on the clip (s)"),
+        _column("song_khz", ArrayType(FloatType()), "Their frequencies in the clip (kHz)"),
     ]
 )

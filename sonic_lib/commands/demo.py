@@ -22,7 +22,7 @@ from sonic_lib import tables
 from sonic_lib.audio.decode import open_audio, stream_mono
 from sonic_lib.audio.demo import write_demo
 from sonic_lib.audio.files import list_audio
-from sonic_lib.commands import features, identify, index, playlist, predict, sql, train
+from sonic_lib.commands import features, identify, index, playlist, predict, report, sql, train
 from sonic_lib.commands.explain import explained
 from sonic_lib.commands.search import open_index
 from sonic_lib.config import Config
@@ -101,6 +101,8 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         print(f"\nModels need {_MIN_LEARNED_SONGS} songs or more to learn from.")
     else:
         _learn(call, folder)
+    if importlib.util.find_spec("jinja2") is not None:
+        call(report, "--output", str(folder / "report.html"))
     print(f"\nThe tour took {time.monotonic() - started_s:.0f} s.")
     return 0
 

@@ -158,7 +158,13 @@ def learn(
         },
         "code_version": sonic_lib.__version__,
     }
-    return Learned(model, card, coverage(held_out, card=card), held_out)
+    covered = coverage(held_out, card=card)
+    # Reports are drawn from the cards, when the held-out rows are long gone.
+    card["coverage"] = covered.to_dict("records")
+    if recipe.classes:
+        counts = held_out.transform(metrics.confusion).toPandas()
+        card["confusion"] = counts[["label", "predicted", "n"]].to_numpy().tolist()
+    return Learned(model, card, covered, held_out)
 
 
 def figures(scored: DataFrame, *, recipe: Recipe) -> dict[str, float]:

@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from scipy import stats
 
-from sonic_lib.report.style import BLUE, GREY, STYLE, VERMILION
+from sonic_lib.report.style import BLUE, GREY, STYLE, VERMILION, short
 
 _MAX_GENRES = 40
 
@@ -81,7 +81,7 @@ def genre_coverages(told: pd.DataFrame, *, confidence: float, title: str) -> Fig
         axes.hlines(places, 100 * low, 100 * high, color=GREY, alpha=0.35, linewidth=6)
         axes.plot(100 * share, places, "o", color=BLUE, markersize=4)
         axes.axvline(100 * confidence, color=GREY, linewidth=0.8)
-        names = [f"{genre} ({n})" for genre, n in zip(told["genre"], told["n"], strict=True)]
+        names = [f"{short(genre)} ({n})" for genre, n in zip(told["genre"], told["n"], strict=True)]
         axes.set_yticks(places, names, fontsize=8)
         axes.set(xlabel="Sets that hold the truth (%)", ylim=(-0.7, len(told) - 0.3))
         axes.set_title(title)

@@ -20,10 +20,9 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from sonic_lib.models.maps import Bins
-from sonic_lib.report.style import BLUE, GREY, STYLE, VERMILION, headline
+from sonic_lib.report.style import BLUE, GREY, STYLE, VERMILION, headline, short
 
 _PALE = "#C8C8C8"
-_LABEL_LENGTH = 28
 _N_WITH_NUMBERS = 16  # more cells of a matrix leave no room for figures in them
 _ACROSS = 4
 
@@ -89,7 +88,7 @@ def distributions(
             gap = 0.8 if n_bins <= 12 else 1.0
             centres = low + width * (np.arange(n_bins) + 0.5)
             axes.bar(centres, heights, width * gap, color=BLUE)
-            axes.set_title(_short(name), fontsize=10)
+            axes.set_title(short(name), fontsize=10)
             axes.tick_params(labelsize=8)
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=float(width).is_integer()))
             axes.xaxis.set_major_formatter(FuncFormatter(_number))
@@ -119,7 +118,7 @@ def correlation_heatmap(
     chosen = np.sort(np.argsort(-strength.max(axis=0), kind="stable")[:n_shown])
     chosen = chosen[_alike_together(matrix[np.ix_(chosen, chosen)])]
     shown = matrix[np.ix_(chosen, chosen)]
-    labels = [_short(names[i]) for i in chosen]
+    labels = [short(names[i]) for i in chosen]
     with rc_context(STYLE):
         figure = Figure(figsize=(8.0, 6.8))
         axes = figure.subplots()
@@ -227,7 +226,7 @@ def _maps_by_value(points: NDArray, each: pd.Series, n_shown: int) -> tuple[Figu
         own[each.index[each == value]] = True
         axes.scatter(*points[~own].T, s=2, color=_PALE, alpha=0.5, linewidth=0)
         axes.scatter(*points[own].T, s=6, color=BLUE, alpha=0.8, linewidth=0)
-        axes.set_title(f"{_short(value, 18)} ({n:,})", fontsize=10)
+        axes.set_title(f"{short(value, 18)} ({n:,})", fontsize=10)
     return figure, panels
 
 
@@ -249,7 +248,7 @@ def _bars(
         axes = figure.subplots()
         bars = axes.barh(range(len(labels)), lengths, color=BLUE)
         axes.bar_label(bars, labels, padding=4, color=GREY, fontsize=9)
-        axes.set_yticks(range(len(labels)), map(_short, names))
+        axes.set_yticks(range(len(labels)), map(short, names))
         axes.margins(x=0.14, y=0.01)
         axes.xaxis.set_major_formatter(FuncFormatter(_count))
         axes.set_xlabel(unit)
@@ -269,11 +268,6 @@ def _alike_together(matrix: NDArray) -> NDArray[np.intp]:
 
 def _of(n_shown: int, n: int) -> str:
     return f"{n:,}" if n_shown >= n else f"{n_shown:,} of {n:,}"
-
-
-def _short(name: object, length: int = _LABEL_LENGTH) -> str:
-    text = str(name)
-    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _number(value: float, _: object = None) -> str:

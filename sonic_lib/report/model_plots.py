@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sonic_lib.report.style import BLUE, GREY, STYLE, VERMILION, headline
+from sonic_lib.report.style import BLUE, GREY, STYLE, VERMILION, headline, short
 
 _MAX_CLASSES = 40
 _MAX_NAMES = 25
@@ -30,7 +30,7 @@ def confusion_heatmap(
         Of more genres only the most frequent are drawn.
     """
     order = np.argsort(-matrix.sum(axis=1), kind="stable")[:n_shown]
-    names = [classes[i] for i in order]
+    names = [short(classes[i]) for i in order]
     shares = matrix[np.ix_(order, order)] / np.maximum(matrix[order].sum(axis=1, keepdims=True), 1)
     size = 3.2 + 0.26 * len(names)
     with rc_context(STYLE):
@@ -63,7 +63,7 @@ def class_bars(scores: pd.DataFrame, *, title: str, n_shown: int = _MAX_CLASSES)
             100 * shown["precision"], places, "o", color=BLUE, markersize=4, label="Precision"
         )
         axes.plot(100 * shown["recall"], places, "D", color=VERMILION, markersize=4, label="Recall")
-        names = [f"{row.label} ({row.support})" for row in shown.itertuples()]
+        names = [f"{short(row.label)} ({row.support})" for row in shown.itertuples()]
         axes.set_yticks(places, names, fontsize=8)
         axes.set(xlabel="%", xlim=(0, 100), ylim=(-0.7, len(shown) - 0.3))
         axes.legend(loc="lower right")
@@ -114,7 +114,7 @@ def importance_bars(pairs: Sequence[tuple[str, float]], *, title: str) -> Figure
         figure = Figure(figsize=(8.0, 1.2 + 0.24 * len(shown)))
         axes = figure.subplots()
         axes.barh(range(len(shown)), [100 * share for _, share in shown], color=BLUE)
-        axes.set_yticks(range(len(shown)), [name for name, _ in shown], fontsize=8)
+        axes.set_yticks(range(len(shown)), [short(name) for name, _ in shown], fontsize=8)
         axes.set(xlabel="Share of what all splits gain (%)", ylim=(-0.7, len(shown) - 0.3))
         headline(figure, title)
         return figure

@@ -225,6 +225,8 @@ def calibration_curve(curve: pd.DataFrame, *, title: str) -> Figure:
         axes.set_xscale("log")
         axes.set_yscale("symlog", linthresh=float(curve["asked"].min()))
         axes.set_ylim(0, None)
+        for axis in (axes.xaxis, axes.yaxis):  # the usual one writes powers in TeX
+            axis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
         axes.set_xlabel("false-accept rate asked for")
         axes.set_ylabel("share of unknown clips accepted")
         axes.legend(loc="upper left")

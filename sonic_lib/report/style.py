@@ -26,3 +26,9 @@ STYLE = {
 def headline(figure: Figure, title: str) -> None:
     """Write the title over all panels, on the left."""
     figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, fontweight="bold")
+
+
+def short(name: object, length: int = 28) -> str:
+    """Cut a name that would leave a figure no room."""
+    text = " ".join(str(name).split())
+    return text if len(text) <= length else text[: length - 1] + "…"

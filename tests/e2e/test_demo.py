@@ -29,3 +29,6 @@ def test_the_tour_finds_its_clips_and_draws_its_plots(tmp_path):
     for name in ("constellation", "offset_histogram"):
         assert f"demo/plots/{name}.png" in tour.stdout
         assert (tmp_path / "demo" / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
+    assert "Answers for 12 of 12 clips" in page
+    assert "Versions of genre" in page

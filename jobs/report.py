@@ -1,0 +1,10 @@
+"""spark-submit form of `sonic report`.
+
+spark-submit --jars "$(sonic jars)" --py-files dist/sonic_lib.zip jobs/report.py --help
+"""
+
+from __future__ import annotations
+
+from sonic_lib.cli import run_job
+
+run_job("report")

@@ -1,0 +1,151 @@
+"""What can be heard and seen of an answer: some seconds of clip and song, and their landmarks.
+
+Executors cut them, so that files need only be where executors reach them.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+from scipy.spatial import cKDTree
+
+from sonic_lib.audio.decode import open_audio, stream_mono
+from sonic_lib.errors import DecodeError
+from sonic_lib.fingerprint.frame import row_by_row
+from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK, find_landmarks
+from sonic_lib.fingerprint.params import BIN_HZ, FRAME_S, SAMPLE_RATE_HZ, FingerprintParams
+from sonic_lib.schemas import EXCERPTS
+
+LENGTH_S = 10.0
+HEARD_RATE_HZ = 24_000
+_SMALLEST = 0.85  # of LAME's range: 10 s are some 30 kB
+_REACH_FRAMES, _REACH_BINS = 1.5, 1.5
+
+
+def with_excerpts(answers: DataFrame, *, params: FingerprintParams) -> DataFrame:
+    """Cut and compare the excerpts of answers.
+
+    Parameters
+    ----------
+    answers : DataFrame with clip_path, song_path, clip_start_s, clip_end_s, offset_s, speed, pitch
+        One row a clip; all but clip_path may be null.
+
+    Returns
+    -------
+    DataFrame [schemas.EXCERPTS]
+        A row an answer; what cannot be read is null.
+    """
+
+    def rows(answer: dict) -> Iterator[dict]:
+        yield {"clip_path": answer["clip_path"]} | excerpt(answer, params=params)
+
+    return answers.mapInArrow(row_by_row(rows, EXCERPTS), EXCERPTS)
+
+
+def excerpt(answer: dict, *, params: FingerprintParams) -> dict:
+    """Cut what was matched out of a clip and its song, and compare their landmarks.
+
+    Parameters
+    ----------
+    answer : dict
+        A row that `with_excerpts` takes.
+
+    Returns
+    -------
+    dict
+        Columns of `schemas.EXCERPTS`; those of a file that cannot be read are left out.
+    """
+    start_s = answer["clip_start_s"] or 0.0
+    length_s = min(LENGTH_S, (answer["clip_end_s"] or LENGTH_S) - start_s)
+    speed = answer["speed"] or 1.0
+    clip = _passage(answer["clip_path"], start_s, length_s)
+    song = _passage(answer["song_path"], answer["offset_s"] or 0.0, length_s * speed)
+    told: dict = {"length_s": length_s}
+    points = landmark_points(clip, params=params)
+    others = landmark_points(song, params=params) / [speed, 1 / (answer["pitch"] or 1.0)]
+    for name, samples, found in (("clip", clip, points), ("song", song, others)):
+        if len(samples):
+            told[f"{name}_audio"] = encoded(samples)
+            told[f"{name}_time_s"], told[f"{name}_khz"] = found.T.tolist()
+    if len(clip):
+        told["clip_is_shared"] = shared(points, others).tolist()
+    return told
+
+
+def landmark_points(samples: NDArray[np.float32], *, params: FingerprintParams) -> NDArray:
+    """Find the landmarks of a passage, at the middle one of the densities.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n,), float32]
+        Mono samples at 24 kHz.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_landmarks, 2), float64]
+        Time (s) and frequency (kHz).
+    """
+    if not len(samples):
+        return np.zeros((0, 2))
+    found = find_landmarks(soxr.resample(samples, HEARD_RATE_HZ, SAMPLE_RATE_HZ), params=params)
+    density = params.densities_per_s[len(params.densities_per_s) // 2]
+    found = found[found[:, RANK] < 2 * density]
+    return found[:, [FRAME, BIN]] * [FRAME_S, BIN_HZ / 1e3]
+
+
+def shared(points: NDArray, others: NDArray) -> NDArray[np.bool_]:
+    """Tell which landmarks have one of the others within a frame and a half, and so many bins.
+
+    Parameters
+    ----------
+    points, others : np.ndarray [shape=(n, 2)]
+        Times (s) and frequencies (kHz).
+
+    Returns
+    -------
+    np.ndarray [shape=(len(points),), bool]
+    """
+    if not len(points) or not len(others):
+        return np.zeros(len(points), dtype=bool)
+    reach = [_REACH_FRAMES * FRAME_S, _REACH_BINS * BIN_HZ / 1e3]
+    distance, _ = cKDTree(others / reach).query(points / reach, p=np.inf)
+    return distance <= 1.0
+
+
+def encoded(samples: NDArray[np.float32]) -> bytes:
+    """Write samples at 24 kHz as MP3, which every browser plays."""
+    file = io.BytesIO()
+    soundfile.write(
+        file,
+        np.clip(samples, -1, 1),
+        HEARD_RATE_HZ,
+        format="MP3",
+        compression_level=_SMALLEST,
+        bitrate_mode="VARIABLE",
+    )
+    return file.getvalue()
+
+
+def _passage(path: str | None, start_s: float, length_s: float) -> NDArray[np.float32]:
+    """Read a passage; without it if the file cannot be read, as it has moved or gone."""
+    if path is None or length_s <= 0:
+        return np.zeros(0, np.float32)
+    first, end = (round(s * HEARD_RATE_HZ) for s in (max(start_s, 0.0), start_s + length_s))
+    held, n_read = [], 0
+    try:
+        with open_audio(path) as file:
+            _, blocks = stream_mono(file, sample_rate_hz=HEARD_RATE_HZ)
+            for block in blocks:
+                held.append(block[max(first - n_read, 0) : max(end - n_read, 0)])
+                n_read += len(block)
+                if n_read >= end:
+                    break
+    except (DecodeError, OSError):
+        return np.zeros(0, np.float32)
+    return np.concatenate(held)

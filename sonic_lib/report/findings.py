@@ -1,0 +1,76 @@
+"""What a report is made of: small frames and cards, all of them optional."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What the registry knows of one model.
+
+    Attributes
+    ----------
+    cards : sequence of dict
+        Of all versions, the oldest first.
+    history : sequence of dict
+        champion, challenger, at and why, the oldest first.
+    """
+
+    cards: Sequence[dict]
+    history: Sequence[dict]
+
+    @property
+    def champion(self) -> dict | None:
+        """The card of the version that serves."""
+        version = self.history[-1].get("champion") if self.history else None
+        return next((card for card in self.cards if card["version"] == version), None)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found in a warehouse; what is not there is None or empty.
+
+    Attributes
+    ----------
+    catalogue : mapping
+        Row of `summary.catalogue`.
+    genres, codecs : DataFrame
+        From `summary.commonest`.
+    files, rejects, jobs : DataFrame
+        From `summary.file_states`, `reject_reasons` and `job_states`.
+    run : mapping
+        The identification run: run_id, started_at, config (mapping).
+    verdicts : mapping
+        Row of `summary.verdicts`.
+    certainty : DataFrame
+        From `summary.certainty_counts`.
+    answers : DataFrame
+        From `summary.shown_answers` with names, and with `schemas.EXCERPTS` on the surest rows.
+    robustness, calibration : DataFrame
+        From `matching.evaluate`.
+    models : mapping of str to ModelRecord
+    sources, predictions, trainings : DataFrame
+        From `summary.feature_sources`, `prediction_states` and `latest_runs`.
+    """
+
+    catalogue: Mapping[str, Any] | None = None
+    genres: pd.DataFrame | None = None
+    codecs: pd.DataFrame | None = None
+    files: pd.DataFrame | None = None
+    rejects: pd.DataFrame | None = None
+    jobs: pd.DataFrame | None = None
+    run: Mapping[str, Any] | None = None
+    verdicts: Mapping[str, Any] | None = None
+    certainty: pd.DataFrame | None = None
+    answers: pd.DataFrame | None = None
+    robustness: pd.DataFrame | None = None
+    calibration: pd.DataFrame | None = None
+    models: Mapping[str, ModelRecord] = field(default_factory=dict)
+    sources: pd.DataFrame | None = None
+    predictions: pd.DataFrame | None = None
+    trainings: pd.DataFrame | None = None

@@ -1,0 +1,210 @@
+"""Sections to one HTML page that opens from disk: no network, no script but its own, no I/O.
+
+Whatever a tag or a file name holds is text: the template escapes all values, and the page's
+Content-Security-Policy lets nothing run or load but the script and style whose hashes it names.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import matplotlib.figure
+import pandas as pd
+
+from sonic_lib.errors import SetupError
+
+_DPI = 130
+
+
+class Column(NamedTuple):
+    """One column of a table.
+
+    Attributes
+    ----------
+    key : str
+        Which value of a row.
+    title : str
+        With its unit, if it has one.
+    kind : str
+        text, number, share (0 to 1), p, time or duration; file (a path); of values that are
+        mappings named (main, sub, perhaps the key to sort by), verdict (kind, text, why) and
+        landmarks; of lists of mappings listen (label, alt, source).
+    digits : int
+        After the point, of numbers.
+    """
+
+    key: str
+    title: str
+    kind: str = "text"
+    digits: int = 0
+
+
+class Table(NamedTuple):
+    """A table; rows are mappings by the columns' keys, a value that is missing is None."""
+
+    name: str
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Mapping[str, Any]]
+    note: str = ""
+
+
+class Picture(NamedTuple):
+    """A figure as a data URI, and what it shows in words."""
+
+    source: str
+    alt: str
+
+
+class Section(NamedTuple):
+    """A chapter of the page; tiles are (label, value) pairs."""
+
+    name: str
+    title: str
+    intro: str = ""
+    tiles: Sequence[tuple[str, str]] = ()
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+
+
+def render(sections: Sequence[Section], *, title: str, subtitle: str) -> str:
+    """Make the page.
+
+    Returns
+    -------
+    str
+        HTML, to be stored as UTF-8.
+
+    Raises
+    ------
+    SetupError
+        If jinja2 is not installed.
+    """
+    check_installed()
+    from markupsafe import Markup
+
+    style, script = _part("page.css"), _part("page.js")
+    return _template().render(
+        sections=sections,
+        title=title,
+        subtitle=subtitle,
+        style=Markup(style),
+        script=Markup(script),
+        policy=_policy(style, script),
+    )
+
+
+def check_installed() -> None:
+    """Refuse to go on without jinja2.
+
+    Raises
+    ------
+    SetupError
+        If it is not installed.
+    """
+    if find_spec("jinja2") is None:
+        raise SetupError(
+            "Reports need jinja2, which is not installed: pip install 'sonic-signature[report]'"
+        )
+
+
+def picture(figure: matplotlib.figure.Figure, *, alt: str) -> Picture:
+    """Draw a figure."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        # Some songs' names need fonts that not every machine has.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(file, format="png", dpi=_DPI)
+    return Picture(data_uri(file.getvalue(), "image/png"), alt)
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Put content into a URI."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def rows_of(frame: pd.DataFrame | None) -> list[dict]:
+    """Give the rows of a frame, none of one that is not there."""
+    return [] if frame is None else frame.to_dict("records")
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether there is no value: None, NaN, or a time that is none."""
+    return value is None or (value != value) is True
+
+
+def shown(value: Any, column: Column) -> str:
+    """Write a value for people."""
+    if is_missing(value):
+        return ""
+    if column.kind == "number":
+        return f"{value:,.{column.digits}f}"
+    if column.kind == "share":
+        return f"{100 * value:.{column.digits}f} %"
+    if column.kind == "p":
+        return "< 1e-9" if value < 1e-9 else f"{value:.2g}"
+    if column.kind == "time":
+        return f"{value:%Y-%m-%d %H:%M}"
+    if column.kind == "duration":
+        return clock(value)
+    return str(value)
+
+
+def sort_key(value: Any) -> str:
+    """Write a value for the script, which sorts numbers as numbers and the rest as text."""
+    if is_missing(value):
+        return ""
+    if isinstance(value, datetime):
+        return str(value.timestamp())
+    if isinstance(value, bool | float | int):
+        return f"{float(value):.17g}" if math.isfinite(value) else ""
+    return str(value)
+
+
+def clock(seconds: float) -> str:
+    """Write a time as people do: 1:02:03 or 2:03.4."""
+    tenths = round(abs(seconds) * 10)
+    sign = "−" if seconds < 0 and tenths else ""
+    hours, rest = divmod(tenths, 36_000)
+    minutes, tenths = divmod(rest, 600)
+    if hours:
+        return f"{sign}{hours}:{minutes:02}:{tenths // 10:02}"
+    return f"{sign}{minutes}:{tenths // 10:02}.{tenths % 10}"
+
+
+@cache
+def _template():
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"shown": shown, "sort_key": sort_key}
+    return environment.from_string(_part("page.html"))
+
+
+def _part(name: str) -> str:
+    return (files("sonic_lib.report") / name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    digests = (
+        base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()
+        for part in (style, script)
+    )
+    style_digest, script_digest = digests
+    return (
+        f"default-src 'none'; style-src 'sha256-{style_digest}'; "
+        f"script-src 'sha256-{script_digest}'; img-src data:; media-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )

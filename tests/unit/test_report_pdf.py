@@ -1,0 +1,101 @@
+"""The technical report: typeset from what was measured, whatever that is."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+typst = pytest.importorskip("typst")
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+CURVE = [{"confidence": c, "n": 200, "n_covered": int(200 * c)} for c in (0.8, 0.9, 0.99)]
+SCORES = [{"split": "by artist", "model": "ours, boosted", "score": 0.4321, "seconds": 98.7}]
+LATER = {
+    "models": {
+        "genre": {"original": 0.36, "scores": SCORES, "coverage by artist": CURVE},
+        "popularity": {"original": 0.56, "scores": SCORES, "coverage random": CURVE},
+    },
+    "recommendations": {
+        "songs": 170_000,
+        "exact_s": 54.3,
+        "sklearn_s": 543.0,
+        "agreement": 0.99876,
+        "clusters": {"4": {"s": 12.34, "recall": 0.9511}},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def build():
+    spec = importlib.util.spec_from_file_location("build", ROOT / "docs" / "report" / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    folder = tmp_path / "measured"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def said(build, tmp_path):
+    """All texts of the document, as typst lays it out."""
+
+    def read(results: Path, selector: str) -> str:
+        root = tmp_path / "root"
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir()
+        present = ",".join(build.prepare(results, root))
+        inputs = {"present": present, "version": "1"}
+        found = typst.query(root / "report.typ", selector, root=root, sys_inputs=inputs)
+        return " ".join(texts(json.loads(found)))
+
+    return read
+
+
+def texts(node) -> list[str]:
+    if isinstance(node, dict):
+        return [node["text"]] if isinstance(node.get("text"), str) else texts(list(node.values()))
+    return [text for child in node for text in texts(child)] if isinstance(node, list) else []
+
+
+def test_all_results_are_in_the_report(build, said, results):
+    for path in RESULTS.glob("*.json"):
+        shutil.copy(path, results)
+    machine = json.loads((RESULTS / "identify.json").read_text())["machine"]
+    for name, told in LATER.items():
+        (results / f"{name}.json").write_text(json.dumps({"machine": machine, **told}))
+    assert build.build(results).startswith(b"%PDF-")
+    headings = said(results, "heading")
+    for title in ("Identification", "Calibration", "Scale", "Genre and popularity", "Recommend"):
+        assert title in headings
+    tables = said(results, "figure")
+    for number in ("0.432", "99", "12.3", "0.951"):
+        assert number in tables.split()
+    identified = json.loads((results / "identify.json").read_text())["score"]["overall"]["10"]
+    assert f"{100 * identified['top1']:.1f} %" in tables
+
+
+def test_what_was_not_measured_is_left_out(build, said, results):
+    assert build.build(results).startswith(b"%PDF-")
+    assert "Experiments" not in said(results, "heading")
+    shutil.copy(RESULTS / "index_speed.json", results)
+    headings = said(results, "heading")
+    assert "Speed of indexing" in headings
+    assert "Scale" not in headings
+
+
+def test_the_numbers_are_those_of_the_files(said, results):
+    told = json.loads((RESULTS / "segments.json").read_text())
+    told["results"]["all"] |= {"known": 4711, "precision": 0.12345}
+    (results / "segments.json").write_text(json.dumps(told))
+    tables = said(results, "figure")
+    assert "4711" in tables
+    assert "12.3 %" in tables
