@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
+# A mapping or a pandas.DataFrame, or None.
+Maybe = Any
 
 
 @dataclass(frozen=True)
@@ -58,19 +59,19 @@ class Findings:
         From `summary.feature_sources`, `prediction_states` and `latest_runs`.
     """
 
-    catalogue: Mapping[str, Any] | None = None
-    genres: pd.DataFrame | None = None
-    codecs: pd.DataFrame | None = None
-    files: pd.DataFrame | None = None
-    rejects: pd.DataFrame | None = None
-    jobs: pd.DataFrame | None = None
-    run: Mapping[str, Any] | None = None
-    verdicts: Mapping[str, Any] | None = None
-    certainty: pd.DataFrame | None = None
-    answers: pd.DataFrame | None = None
-    robustness: pd.DataFrame | None = None
-    calibration: pd.DataFrame | None = None
+    catalogue: Maybe = None
+    genres: Maybe = None
+    codecs: Maybe = None
+    files: Maybe = None
+    rejects: Maybe = None
+    jobs: Maybe = None
+    run: Maybe = None
+    verdicts: Maybe = None
+    certainty: Maybe = None
+    answers: Maybe = None
+    robustness: Maybe = None
+    calibration: Maybe = None
     models: Mapping[str, ModelRecord] = field(default_factory=dict)
-    sources: pd.DataFrame | None = None
-    predictions: pd.DataFrame | None = None
-    trainings: pd.DataFrame | None = None
+    sources: Maybe = None
+    predictions: Maybe = None
+    trainings: Maybe = None

@@ -152,7 +152,7 @@ def _sounds(row: dict, title: str | None) -> Iterator[dict]:
         ("song", row.get("song_audio"), f"{title}{place}"),
     ):
         if _is_there(content):
-            source = data_uri(bytes(content), "audio/mpeg")
+            source = data_uri(bytes(content or b""), "audio/mpeg")
             yield {"label": label, "alt": f"{label}: {what}", "source": source}
 
 

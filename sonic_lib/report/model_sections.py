@@ -29,7 +29,9 @@ _MAIN = {True: "f1_micro", False: "r2"}
 def model_sections(found: Findings) -> Iterator[Section]:
     """Give one section for all models, if there are any, or features to learn from."""
     records = {name: record for name, record in found.models.items() if record.cards}
-    tiles, pictures, tables = [], [], []
+    tiles: list[tuple[str, str]] = []
+    pictures: list[Picture] = []
+    tables: list[Table] = []
     for row in rows_of(found.sources):
         tiles.append((f"Songs in {row['source']}", f"{row['n_songs']:,}"))
     for name, record in records.items():
@@ -64,7 +66,7 @@ def training_section(found: Findings) -> Section:
             Column("challenger", "Challenger"),
             Column("why", "Why"),
         )
-        latest_first = sorted(told, key=lambda entry: entry["at"], reverse=True)
+        latest_first = sorted(told, key=lambda entry: str(entry["at"] or "~"), reverse=True)
         tables.append(Table("promotions", "Champions and challengers", columns, latest_first))
     if found.trainings is not None and len(found.trainings):
         tables.append(_trainings(found.trainings))
@@ -181,7 +183,7 @@ def _trainings(frame: pd.DataFrame) -> Table:
     rows = [
         {key: told.get(key) for key in (*known, "p_value", "seconds")}
         | {name: row[name] for name in ("job", "status", "started_at")}
-        | {"promoted": {1.0: "yes", 0.0: "no"}.get(told.get("promoted"))}
+        | {"promoted": {1.0: "yes", 0.0: "no"}.get(told.get("promoted", -1.0))}
         for told, row in zip(counts, rows_of(frame), strict=True)
     ]
     columns = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -51,7 +51,7 @@ def certainty_bars(counts: pd.DataFrame, *, asked: float | None, title: str) -> 
 
 def score_lines(
     made_at: Sequence[datetime],
-    scores: dict[str, Sequence[float]],
+    scores: Mapping[str, Sequence[float]],
     *,
     champions: Sequence[bool],
     unit: str,
