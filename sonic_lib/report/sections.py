@@ -29,7 +29,7 @@ def sections_of(found: Findings) -> Iterator[Section]:
 
 def nothing_yet() -> Section:
     """Say what to do with a warehouse that holds nothing."""
-    intro = "There is nothing in this warehouse yet: `sonic index FOLDER` fills it."
+    intro = "There is nothing in this warehouse yet: “sonic index FOLDER” fills it."
     return Section("nothing", "An empty warehouse", intro)
 
 
@@ -124,7 +124,7 @@ def _evaluation(found: Findings) -> Section:
             rows_of(curve),
         ),
     ]
-    intro = "Clips of the songs in the index, damaged and looked up by `sonic evaluate`."
+    intro = "Clips of the songs in the index, damaged and looked up by “sonic evaluate”."
     return Section("evaluation", "Calibration and robustness", intro, tiles, pictures, tables)
 
 

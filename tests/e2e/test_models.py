@@ -80,6 +80,8 @@ def test_first_model_is_the_champion_and_tells_how_good_it_is(spark, trained):
     assert "note" in card["columns"]["dropped"]
     # The styles overlap by a little over one deviation: two thirds and more can be told apart.
     assert 0.6 < card["metrics"]["f1_micro"] <= 1
+    assert sum(n for _, _, n in card["confusion"]) == card["metrics"]["n"]
+    assert {row["n"] for row in card["coverage"]} == {card["metrics"]["n"]}
     assert f"F1-micro {card['metrics']['f1_micro']:.3f}" in printed
     assert "95%" in printed
     for name in ("confusion", "genres", "importances", "set_sizes", "coverage"):
