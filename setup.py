@@ -12,6 +12,8 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "sonic_lib/__init__.py").re
 
 M4A = ["av>=12,<20"]  # FFmpeg, for what libsndfile does not read: AAC, ALAC, WMA
 
+LOCAL = ["deltalake>=1,<2"]  # delta-rs: a few clips without starting Spark
+
 MLFLOW = ["mlflow>=3.1,<4"]  # a registry of models with pages; the default is a folder
 
 REPORT = ["jinja2>=3.1,<4"]
@@ -56,6 +58,7 @@ setup(
     ],
     extras_require={
         "m4a": M4A,
+        "local": LOCAL,
         "models": MODELS,
         "mlflow": MLFLOW,
         "docs": DOCS,
@@ -63,6 +66,7 @@ setup(
         "dev": [
             *DOCS,
             *M4A,
+            *LOCAL,
             *MODELS,
             *MLFLOW,
             *REPORT,

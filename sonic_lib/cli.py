@@ -1,6 +1,7 @@
 """The command line: `sonic VERB …`, and the same verbs as spark-submit jobs.
 
-A verb is a module of `sonic_lib.commands` with HELP, `add_arguments` and `run`.
+A verb is a module of `sonic_lib.commands` with HELP, `add_arguments` and `run`; one that can do
+some of its work without Spark has `run_without_spark`, too.
 """
 
 from __future__ import annotations
@@ -35,11 +36,13 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=sonic_lib.__version__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    words = sys.argv[1:] if argv is None else argv
     commands = {}
-    for verb in VERBS:
+    # Others are loaded only to be listed: one command is not to wait for what all of them import.
+    for verb in words[:1] if words and words[0] in VERBS else VERBS:
         commands[verb] = import_module(f"sonic_lib.commands.{verb}")
         _prepare(verbs.add_parser(verb, help=commands[verb].HELP), commands[verb])
-    args = parser.parse_args(argv)
+    args = parser.parse_args(words)
     return _run(commands[args.verb], args)
 
 
@@ -70,6 +73,10 @@ def _run(command, args: argparse.Namespace) -> int:
         config = load_config(args.config, args.overrides)
         if not getattr(command, "NEEDS_SPARK", True):
             return command.run(config, args)
+        if hasattr(command, "run_without_spark"):
+            code = command.run_without_spark(config, args)
+            if code is not None:
+                return code
         return _run_with_spark(command, config, args)
     except SonicError as error:
         print(f"sonic: {error}", file=sys.stderr)

@@ -12,7 +12,7 @@ from sonic_lib.commands.output import SUFFIXES, check_output, text_table, write_
 from sonic_lib.commands.search import Index, open_index
 from sonic_lib.config import Config
 from sonic_lib.matching import pairs
-from sonic_lib.matching.candidates import affordable_frequency
+from sonic_lib.matching.limits import affordable_frequency
 from sonic_lib.schemas import SONG_FILES
 
 HELP = "find songs of the index that are the same recording, or share a passage"

@@ -9,16 +9,16 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
-
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pyspark.sql import DataFrame
-from pyspark.sql.pandas.types import to_arrow_schema
+from typing import TYPE_CHECKING, TextIO
 
 from sonic_lib.errors import UsageError
+
+if TYPE_CHECKING:  # also for commands that do without Spark
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
 
 SUFFIXES = ".csv, .json or .parquet"
 
@@ -41,47 +41,93 @@ def check_output(path: str | None) -> None:
 
 def write_output(rows: DataFrame, path: str) -> None:
     """Write a frame to one local file; the file appears whole or not at all."""
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    schema = to_arrow_schema(rows.schema, timezone="UTC")
+    write_rows((row.asDict(True) for row in rows.toLocalIterator()), path, schema=schema)
+
+
+def write_rows(rows: Iterable[dict], path: str, *, schema: pa.Schema) -> None:
+    """Write rows, each by column, to one local file, as `write_output` does."""
     unfinished = f"{path}.part"
     suffix = Path(path).suffix.lower()
     if suffix == ".parquet":
-        _write_parquet(rows, unfinished)
+        _write_parquet(rows, unfinished, schema)
     else:
         with open(unfinished, "w", newline="", encoding="utf-8") as file:
-            (_write_csv if suffix == ".csv" else _write_json)(rows, file)
+            if suffix == ".csv":
+                _write_csv(rows, file, schema.names)
+            else:
+                _write_json(rows, file)
     os.replace(unfinished, path)
 
 
 def text_table(rows: DataFrame, *, n_rows: int, max_width: int = 48) -> Iterator[str]:
     """Lines of an aligned table of the first rows."""
-    shown = [[_cell(v, max_width) for v in row] for row in rows.take(n_rows)]
-    widths = [max(map(len, column)) for column in zip(rows.columns, *shown, strict=True)]
-    for line in [rows.columns, ["-" * width for width in widths], *shown]:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+    yield from text_lines(rows.columns, rows.take(n_rows), max_width=max_width)
+
+
+def text_lines(
+    columns: Sequence[str], rows: Iterable[Sequence], *, max_width: int = 48
+) -> Iterator[str]:
+    """Lines of an aligned table; numbers stand to the right."""
+    rows = list(rows)
+    shown = [[_cell(value, max_width) for value in row] for row in rows]
+    lines = [list(columns), *shown]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    is_number = [
+        any(_is_number(v) for v in column) and all(v is None or _is_number(v) for v in column)
+        for column in zip(*rows, strict=True)
+    ] or [False] * len(widths)
+    for line in [columns, ["-" * width for width in widths], *shown]:
+        cells = (
+            _padded(cell, width, to_right=right)
+            for cell, width, right in zip(line, widths, is_number, strict=True)
+        )
         yield "  ".join(cells).rstrip()
 
 
-def _write_csv(rows: DataFrame, file: TextIO) -> None:
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that a text takes: two for each East Asian wide character."""
+    return sum(
+        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
+        for c in text
+    )
+
+
+def _padded(text: str, width: int, *, to_right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if to_right else text + space
+
+
+def _write_csv(rows: Iterable[dict], file: TextIO, columns: Sequence[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(rows.columns)
-    for row in rows.toLocalIterator():
-        writer.writerow([_csv_text(value) for value in row])
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_csv_text(row[name]) for name in columns])
 
 
-def _write_json(rows: DataFrame, file: TextIO) -> None:
+def _write_json(rows: Iterable[dict], file: TextIO) -> None:
     """Write one array, a row a line."""
     before = "[\n"
-    for row in rows.toLocalIterator():
-        file.write(before + json.dumps(row.asDict(True), ensure_ascii=False, default=str))
+    for row in rows:
+        file.write(before + json.dumps(row, ensure_ascii=False, default=str))
         before = ",\n"
     file.write("[]\n" if before == "[\n" else "\n]\n")
 
 
-def _write_parquet(rows: DataFrame, path: str) -> None:
-    schema = to_arrow_schema(rows.schema, timezone="UTC")
+def _write_parquet(rows: Iterable[dict], path: str, schema: pa.Schema) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         held = []
-        for row in rows.toLocalIterator():
-            held.append(row.asDict(recursive=True))
+        for row in rows:
+            held.append(row)
             if len(held) == 10_000:
                 writer.write_batch(pa.RecordBatch.from_pylist(held, schema=schema))
                 held = []
@@ -100,4 +146,8 @@ def _csv_text(value: object) -> object:
 def _cell(value: object, max_width: int) -> str:
     text = "" if value is None else str(_csv_text(value))
     text = text.encode("unicode_escape").decode() if not text.isprintable() else text
-    return text if len(text) <= max_width else text[: max_width - 1] + "…"
+    if _width(text) <= max_width:
+        return text
+    while _width(text) >= max_width:
+        text = text[:-1]
+    return text + "…"

@@ -15,8 +15,6 @@ from sonic_lib.fingerprint.frame import fingerprint_clips
 from sonic_lib.fingerprint.params import FRAMES_PER_S
 from sonic_lib.fingerprint.variants import VARIANTS
 from sonic_lib.matching.candidates import (
-    MAX_ROWS_PER_HASH,
-    affordable_frequency,
     choose_plan,
     find_hits,
     hits_by_frequency,
@@ -30,17 +28,19 @@ from sonic_lib.matching.frame import (
     thin_windows,
     window_id,
 )
+from sonic_lib.matching.limits import (
+    FIRST_PASS_GRIDS,
+    HITS_PER_PAIR,
+    MAX_ROWS_PER_HASH,
+    MIN_CLIP_S,
+    MIN_HITS,
+    SECOND_PASS_GRIDS,
+    SECOND_PASS_HITS,
+    affordable_frequency,
+)
 from sonic_lib.progress import progress
 from sonic_lib.schemas import FINGERPRINTS, SONGS
 
-MIN_CLIP_S = 0.5  # less holds no triangle worth a vote
-# The chance that a hash of a clip is that of a row of the table, a little above what music has:
-# a join that may be too large by it is measured on a sample before.
-HITS_PER_PAIR = 1e-5
-# A rescaled query finds enough on a single grid: half of the evidence for a quarter of the cost.
-SECOND_PASS_GRIDS = 1
-SECOND_PASS_HITS = 2  # times those that the first pass may have
-MIN_HITS = 5_000_000  # what a batch of any size may have: less than reading a large table costs
 WINDOWS_PER_TASK = 240  # of a long recording, 20 minutes: a task decodes what comes before, too
 
 
@@ -109,7 +109,12 @@ def search(
         `schemas.SEGMENTS`, which are null for a clip that shares nothing with the index.
     """
     extracts = extract_clips(
-        clips, config, what="clips", variants=(0,), n_grids=4, fingerprint=fingerprint
+        clips,
+        config,
+        what="clips",
+        variants=(0,),
+        n_grids=FIRST_PASS_GRIDS,
+        fingerprint=fingerprint,
     )
     closing = extracts.filter("window IS NULL").select(
         "path", "duration_s", F.coalesce("error", "stage").alias("error")

@@ -13,13 +13,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from pyspark.errors import StreamingQueryException
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
-
-from sonic_lib.audio.files import given_name, has_audio_suffix, list_audio
 from sonic_lib.errors import SonicError, UsageError
+
+if TYPE_CHECKING:  # commands that may do without Spark declare --watch, too
+    from pyspark.sql import DataFrame, SparkSession
 
 ONCE = "once"
 _SCHEMA = "path string, modificationTime timestamp, length long, content binary"
@@ -78,6 +77,11 @@ def watch(
     SonicError
         If a batch failed.
     """
+    from pyspark.errors import StreamingQueryException
+    from pyspark.sql import functions as F
+
+    from sonic_lib.audio.files import given_name, list_audio
+
     roots = sorted(set(map(given_name, paths)))
     name = f"{verb}-{hashlib.sha256(chr(0).join(roots).encode()).hexdigest()[:16]}"
     n_taken = 0
@@ -114,6 +118,8 @@ def watch(
 
 
 def _files(spark: SparkSession, root: str) -> DataFrame:
+    from sonic_lib.audio.files import has_audio_suffix
+
     return (
         spark.readStream.format("binaryFile")
         .schema(_SCHEMA)

@@ -14,8 +14,7 @@ from pyspark.sql.types import StructType
 from sonic_lib.audio.digest import digest_row
 from sonic_lib.audio.isolation import Limits, isolated, packed
 from sonic_lib.fingerprint.extract import clip_rows, song_rows
-from sonic_lib.fingerprint.hashes import HASH_BITS
-from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.fingerprint.params import HASH_BITS, FingerprintParams
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS
 
 DEFAULT_LIMITS = Limits()

@@ -28,9 +28,8 @@ from numpy.typing import NDArray
 from scipy.spatial import Delaunay, QhullError
 
 from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK
-from sonic_lib.fingerprint.params import BIN_HZ, FRAME_S, FingerprintParams
+from sonic_lib.fingerprint.params import BIN_HZ, FRAME_S, HASH_BITS, FingerprintParams
 
-HASH_BITS = 40
 _FIELD_BITS = 8
 _FIELD_MAX = (1 << _FIELD_BITS) - 1
 _MASK = np.uint64((1 << HASH_BITS) - 1)

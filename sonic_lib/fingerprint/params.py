@@ -15,6 +15,7 @@ HOP_SAMPLES = 384  # 32 ms a frame
 FRAME_S = HOP_SAMPLES / SAMPLE_RATE_HZ
 FRAMES_PER_S = SAMPLE_RATE_HZ / HOP_SAMPLES
 BIN_HZ = SAMPLE_RATE_HZ / WINDOW_SAMPLES
+HASH_BITS = 40
 
 # Changed whenever the same samples and settings would give other hashes.
 ALGORITHM = "contrast-triangles-1"

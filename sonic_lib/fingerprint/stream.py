@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +23,18 @@ from sonic_lib.fingerprint.params import (
     FingerprintParams,
 )
 from sonic_lib.fingerprint.variants import VARIANTS, rescale
+from sonic_lib.fingerprint.window import (
+    MAX_SINGLE_S,
+    MIN_WINDOW_S,
+    WINDOW_HOP_S,
+    WINDOW_S,
+    WindowHashes,
+)
 
 # The sum of all reaches: smoothing 5, mean 51, deviation 39, maximum 3, rank 32, triangle
 # 63, the circle that must be empty for it to be one 112, rounded up to cells.
 CONTEXT_FRAMES = 320
 CORE_FRAMES = 8000  # 256 s: songs are one stretch, and none is larger than 15 MB
-# Clips are looked up whole, longer recordings in windows that overlap by half.
-MAX_SINGLE_S = 15.0
-WINDOW_S = 10.0
-WINDOW_HOP_S = 5.0
-MIN_WINDOW_S = 1.0
 # 48 hops and whole cells: the last window that begins in a core reaches over its end by half
 # of its length, which leaves enough of the context for its landmarks.
 QUERY_CORE_FRAMES = 7500
@@ -65,33 +66,6 @@ def stream_hashes(
         frames = frames + np.int32(start)
         core = (frames >= first) & (frames < end)
         yield hashes[core], frames[core]
-
-
-class WindowHashes(NamedTuple):
-    """What to look up for one window of a clip under one variant.
-
-    Attributes
-    ----------
-    window : int
-        Number of the window.
-    start_s, end_s : float
-        Where it lies in the clip.
-    variant : int
-        Place in `variants.VARIANTS`.
-    hashes : np.ndarray [shape=(m,), int64]
-    frames : np.ndarray [shape=(m,), int32]
-        Frames since the middle of the window, stretched by the variant's tempo.
-    detunes : np.ndarray [shape=(m,), float32]
-        As from `hashes.query_hashes`.
-    """
-
-    window: int
-    start_s: float
-    end_s: float
-    variant: int
-    hashes: NDArray[np.int64]
-    frames: NDArray[np.int32]
-    detunes: NDArray[np.float32]
 
 
 def stream_windows(

@@ -13,8 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonic_lib.fingerprint.landmarks import BIN, FRAME
-
 _SEMITONE = 2 ** (1 / 12)
 
 
@@ -54,6 +52,9 @@ def rescale(landmarks: NDArray[np.float64], *, variant: Variant) -> NDArray[np.f
     np.ndarray [shape=(n, 4)]
         FRAME and BIN as the song would have them; STRENGTH and RANK are those of the clip.
     """
+    # Late: who asks for VARIANTS alone need not load the kernels.
+    from sonic_lib.fingerprint.landmarks import BIN, FRAME
+
     rescaled = landmarks.copy()
     rescaled[:, FRAME] *= variant.tempo
     rescaled[:, BIN] /= variant.pitch

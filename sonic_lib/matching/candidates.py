@@ -13,7 +13,7 @@ Shape of the plan
 2. What remains is shuffled by hash and counted there.  Hashes above `max_rows_per_hash` are
    left out before they meet the clips, so a hot hash costs its rows once, not times the clips.
 3. The join with the clips' hashes gives one row a hit.  Its size is what a large index costs;
-   `affordable_frequency` bounds it.
+   `limits.affordable_frequency` bounds it.
 4. One shuffle by (clip, window) brings the hits to where they are grouped by song and offset
    (`frame.judge_windows`).
 """
@@ -26,7 +26,6 @@ from pyspark.sql import functions as F
 _HASH = ["hash_prefix", "hash"]
 # Above this many rows a broadcast costs more than a shuffle.
 MAX_BROADCAST_ROWS = 2_000_000
-MAX_ROWS_PER_HASH = 10_000  # hashes beyond say less than a rare one's rounding
 
 
 def choose_plan(*, n_clip_hashes: int, n_fingerprints: int) -> str:
@@ -131,26 +130,3 @@ def hits_by_frequency(
         .groupBy("max_rows")
         .agg(F.sum(F.col("n_rows") * F.col("n_uses")).alias("n_hits"))
     )
-
-
-def affordable_frequency(n_hits: dict[int, float], *, max_hits: float) -> int:
-    """Return the largest number of rows a hash may have, for the hits to stay in a budget.
-
-    Parameters
-    ----------
-    n_hits : dict of int to float
-        Hits by frequency, from `hits_by_frequency`.
-    max_hits : float
-        The budget.
-
-    Notes
-    -----
-    Hashes beyond it are frequent ones, which say little and cost most of the join.
-    """
-    total, affordable = 0.0, 1
-    for max_rows in sorted(n_hits):
-        total += n_hits[max_rows]
-        if total > max_hits:
-            return affordable
-        affordable = max_rows
-    return max(affordable, MAX_ROWS_PER_HASH)

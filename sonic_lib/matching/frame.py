@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,14 +14,10 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from sonic_lib.fingerprint.frame import hash_rows
 from sonic_lib.matching.candidates import find_hits, rare_fingerprints
-from sonic_lib.matching.decide import N_CANDIDATES, score_candidates
-from sonic_lib.matching.lines import Hits, find_lines
+from sonic_lib.matching.lines import Hits
 from sonic_lib.matching.segments import COLUMNS, find_segments
+from sonic_lib.matching.windows import chance_evidence, window_rows
 from sonic_lib.schemas import LINES, SEGMENTS
-
-# Songs whose lines are looked at closely, and lines of each: enough for two songs that overlap
-# or one song twice, and for songs that repeat themselves.
-N_LINED, N_LINES = 3, 4
 
 
 def window_id() -> Column:
@@ -133,13 +128,13 @@ def judge_windows(hits: DataFrame, *, n_index_frames: float, n_listed: int) -> D
     A window's hits are sorted together and come to Python as columns, window after window:
     a few megabytes at a time, whatever the number of clips and songs.
     """
-    # Two votes for one offset: what chance gives any clip in an index of some size.
-    chance = 2 * math.log(max(n_index_frames, 2.0))
+    chance = chance_evidence(n_index_frames)
     schema = to_arrow_schema(LINES)
 
     def judge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for window, hits in _windows(batches):
-            rows = _window_rows(window, hits, chance=chance, n_listed=n_listed)
+            rows = window_rows(hits, chance=chance, n_listed=n_listed)
+            rows = [{"window_id": window} | row for row in rows]
             yield pa.RecordBatch.from_pylist(rows, schema=schema)
 
     return hits.repartition("window_id").sortWithinPartitions("window_id").mapInArrow(judge, LINES)
@@ -166,19 +161,6 @@ def _windows(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, Hits]]:
 def _hits(batches: list[pa.RecordBatch]) -> Hits:
     window = pa.Table.from_batches(batches)
     return Hits(*(window[name].to_numpy() for name in Hits._fields))
-
-
-def _window_rows(window_id: int, hits: Hits, *, chance: float, n_listed: int) -> list[dict]:
-    songs = find_lines(hits, n_songs=N_CANDIDATES, n_lined=max(N_LINED, n_listed), n_lines=N_LINES)
-    evidence = np.array([lines[0].evidence for lines in songs])
-    scores = score_candidates(evidence, chance=chance)
-    return [
-        {"window_id": window_id, "rank": rank, "line": number, "score": float(score)}
-        | line._asdict()
-        for rank, (lines, score) in enumerate(zip(songs, scores, strict=True), start=1)
-        for number, line in enumerate(lines)
-        if rank <= max(N_LINED, n_listed)
-    ]
 
 
 def segments(

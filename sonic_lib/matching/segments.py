@@ -18,9 +18,8 @@ import math
 
 import numpy as np
 import pandas as pd
-from scipy.stats import gamma
 
-from sonic_lib.fingerprint.stream import MAX_SINGLE_S, WINDOW_HOP_S
+from sonic_lib.fingerprint.window import MAX_SINGLE_S, WINDOW_HOP_S
 from sonic_lib.matching.decide import TAIL, p_values
 
 MAX_OFFSET_ERROR_S = 0.35  # between what neighbouring windows say of the song's place
@@ -146,11 +145,14 @@ def _grow(seed, lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def _p_value(members: pd.DataFrame, n_windows: int) -> float:
+    # Late: short clips, which a person waits for, do without.
+    from scipy.special import gammaincc
+
     p = 1.0
     for parity in (0, 1):
         scores = members["score"][members["window"] % 2 == parity]
         if len(scores):
-            p = min(p, float(gamma.sf(scores.sum() / TAIL, len(scores))))
+            p = min(p, float(gammaincc(len(scores), scores.sum() / TAIL)))
     return min(1.0, n_windows * p)
 
 
@@ -168,7 +170,8 @@ def _measured(members: pd.DataFrame, p_value: float, *, accepted: bool) -> dict:
         "clip_start_s": start_s,
         "clip_end_s": end_s,
         "rank": 1,
-        "song_id": int(best["song_id"]),
+        # Not of `best`: a row of numbers alone is one of floats, too short for an id.
+        "song_id": int(members["song_id"].iloc[0]),
         "offset_s": intercept_s + speed * start_s,
         "speed": speed,
         "pitch": float(best["pitch"]) if best["pitch"] != best["speed"] else speed,

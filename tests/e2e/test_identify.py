@@ -15,7 +15,7 @@ import soundfile
 from sonic_lib import tables
 from sonic_lib.audio.damage import add_noise, change_speed, cut
 from sonic_lib.cli import main
-from sonic_lib.schemas import MATCHES
+from sonic_lib.schemas import MATCHES, RUNS
 from tests.e2e.conftest import RATE_HZ
 
 _COLUMNS = """
@@ -23,6 +23,11 @@ clip rank song title artist clip_start_s clip_end_s offset_s speed n_votes score
 pitch error
 """
 COLUMNS = _COLUMNS.split()
+READERS = {
+    ".csv": pd.read_csv,
+    ".json": lambda path: pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))),
+    ".parquet": pd.read_parquet,
+}
 CLIP_S = 6.0
 FAST = 1.08
 
@@ -107,16 +112,44 @@ def test_answers_are_in_the_table_too(spark, clips, indexed, answers):
     assert sum(row.accepted for row in stored) == sum(a["accepted"] == "true" for a in answers)
 
 
+def identify_locally(path: Path, warehouse: str, output: Path, *options: str) -> pd.DataFrame:
+    command = ["identify", str(path), "--warehouse", warehouse, "--engine", "local", *options]
+    assert main([*command, "--output", str(output)]) == 0
+    return READERS[output.suffix](output)
+
+
+def assert_same_answers(found: pd.DataFrame, of_spark: pd.DataFrame) -> None:
+    assert list(found.columns) == list(of_spark.columns) == COLUMNS
+    # Sums of hits in another order differ in their last digits.
+    pd.testing.assert_frame_equal(found, of_spark, rtol=1e-5, check_dtype=False)
+
+
+def test_without_spark_the_answers_are_the_same(spark, clips, indexed, answers, tmp_path, capsys):
+    before = [(t, tables.version(spark, indexed[0], t)) for t in (MATCHES, RUNS)]
+    found = identify_locally(clips[0], indexed[0], tmp_path / "local.csv")
+    of_spark = pd.DataFrame(answers)
+    of_spark.to_csv(tmp_path / "spark.csv", index=False)
+    assert_same_answers(found, pd.read_csv(tmp_path / "spark.csv"))
+
+    run_id = re.search(r"Run (\S+) in", capsys.readouterr().out)[1]
+    stored = tables.read(spark, indexed[0], MATCHES).filter(f"run_id = '{run_id}'").toPandas()
+    assert sorted(stored["score"]) == pytest.approx(sorted(found["score"]), rel=1e-5)
+    run = tables.read(spark, indexed[0], RUNS).filter(f"run_id = '{run_id}'").first()
+    assert (run.status, run.counts["clips"]) == ("done", len(clips[1]))
+    for table, version in before:
+        assert tables.version(spark, indexed[0], table) == version + 1
+        detail = spark.sql(f"DESCRIBE DETAIL delta.`{tables.location(indexed[0], table)}`").first()
+        assert (detail.minReaderVersion, detail.minWriterVersion) == (1, 2)
+
+
 @pytest.mark.parametrize("suffix", ["json", "parquet"])
 def test_candidates_and_other_formats(suffix, spark, clips, indexed, answers, tmp_path):
     output = tmp_path / f"matches.{suffix}"
     command = ["identify", str(clips[0]), "--warehouse", indexed[0], "--candidates", "3"]
     assert main([*command, "--output", str(output)]) == 0
-    if suffix == "json":
-        rows = pd.DataFrame(json.loads(output.read_text(encoding="utf-8")))
-    else:
-        rows = pd.read_parquet(output)
-    assert list(rows.columns) == COLUMNS
+    rows = READERS[output.suffix](output)
+    local = tmp_path / f"local.{suffix}"
+    assert_same_answers(identify_locally(clips[0], indexed[0], local, "--candidates", "3"), rows)
     assert rows["rank"].max() > 1
     assert (rows.groupby("clip")["score"].diff().dropna() <= 0).all()
     best = rows[rows["rank"] == 1].set_index("clip")["song"].fillna("")
@@ -134,6 +167,8 @@ def test_a_long_recording_gives_its_segments(spark, collection, indexed, tmp_pat
     command = ["identify", str(tmp_path / "radio"), "--warehouse", indexed[0]]
     assert main([*command, "--output", str(output)]) == 0
     found = pd.read_csv(output)
+    local = identify_locally(tmp_path / "radio", indexed[0], tmp_path / "local.csv")
+    assert_same_answers(local, found)
     copies = {collection.copy, first}
     assert [song in copies for song in found["song"]] == [True, False]
     assert found["song"][1] == second

@@ -15,14 +15,13 @@ from pyspark.sql import functions as F
 from sonic_lib.fingerprint.params import FRAME_S
 from sonic_lib.matching.candidates import (
     MAX_BROADCAST_ROWS,
-    MAX_ROWS_PER_HASH,
-    affordable_frequency,
     choose_plan,
     find_hits,
     hits_by_frequency,
     rare_fingerprints,
 )
 from sonic_lib.matching.frame import _windows, match_windows, segments
+from sonic_lib.matching.limits import MAX_ROWS_PER_HASH, affordable_frequency
 from sonic_lib.matching.lines import Hits
 from sonic_lib.schemas import LINES, SEGMENTS
 

@@ -7,7 +7,7 @@ import pytest
 
 from sonic_lib.commands.duplicates import group_labels
 from sonic_lib.matching import pairs
-from sonic_lib.matching.candidates import affordable_frequency
+from sonic_lib.matching.limits import affordable_frequency
 from sonic_lib.schemas import FINGERPRINTS, OVERLAPS
 
 FRAMES_PER_S = 31.25

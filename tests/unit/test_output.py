@@ -179,6 +179,21 @@ def test_long_values_are_cut():
     assert cells == ["a" * 47 + "…", "b" * 48]
 
 
+def test_wide_characters_take_two_columns():
+    lines = table(("夜明け", "x"), ("cafe\u0301", "y"))  # an accent of its own takes none
+    assert lines == ["a       b", "------  -", "夜明け  x", "cafe\u0301    y"]
+    cut = table(("夜" * 30, "x"))[2].split()[0]
+    assert cut == "夜" * 23 + "…"
+
+
+def test_numbers_stand_to_the_right():
+    assert table((5, "x"), (None, "y"), (12, "z"), columns="n long, b string")[2:] == [
+        " 5  x",
+        "    y",
+        "12  z",
+    ]
+
+
 def test_only_the_first_rows_are_shown():
     assert len(table(*[("x", "y")] * 9, n_rows=3)) == 2 + 3
 

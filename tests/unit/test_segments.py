@@ -95,6 +95,12 @@ def test_a_weak_window_in_the_middle_is_no_gap_but_two_songs_are():
     assert segments["clip_end_s"].tolist() == pytest.approx([34.5, 49.5])
 
 
+def test_ids_keep_all_their_digits():
+    song = 2**62 + 1  # no float64 has it
+    rows = found([window(k, (song, 9.0, place(k))) for k in range(4)])
+    assert rows["song_id"].tolist() == [song]
+
+
 def test_one_song_twice_is_two_segments():
     rows = [window(k, (4, 40.0, place(k))) for k in range(3)]
     rows += [window(k, (4, 40.0, place(k, start_s=15))) for k in range(3, 6)]

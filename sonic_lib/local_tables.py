@@ -1,0 +1,161 @@
+"""Delta tables of a warehouse on this machine's disk, read and written without Spark, by delta-rs.
+
+What `tables` is for jobs on Spark.  Imports are late: reading a table takes less time than
+loading what reads it, and a clip is fingerprinted meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonic_lib.errors import SetupError, TableError
+from sonic_lib.fingerprint.params import FRAMES_PER_S, FingerprintParams
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+    from sonic_lib.matching.lookup import Entries
+
+_PARAMS_PROPERTY = "sonic.fingerprint.params"
+_PREFIX_PROPERTY = "sonic.fingerprint.prefix_bits"
+
+
+@dataclass(frozen=True)
+class LocalIndex:
+    """An index that is read without Spark.
+
+    Attributes
+    ----------
+    warehouse : str
+        The folder of the tables.
+    songs : pyarrow.Table
+        song_id, title, artist, duration_s, n_fingerprints.
+    fingerprints : deltalake.DeltaTable
+        As it was when the index was opened.
+    prefix_bits : int
+    n_frames : float
+        Frames of all songs together.
+    n_fingerprints : int
+    """
+
+    warehouse: str
+    songs: pa.Table
+    fingerprints: DeltaTable
+    prefix_bits: int
+    n_frames: float
+    n_fingerprints: int
+
+
+def open_table(warehouse: str, name: str) -> DeltaTable:
+    """Open one table of a local warehouse, by its name in docs/tables.md.
+
+    Raises
+    ------
+    SetupError
+        If delta-rs is not installed or cannot read what the table uses.
+    TableError
+        If there is no such table.
+    """
+    try:
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError, TableNotFoundError
+    except ImportError as error:
+        raise SetupError(
+            "Reading tables without Spark needs delta-rs: pip install 'sonic-signature[local]', or "
+            "use --engine spark."
+        ) from error
+    try:
+        return DeltaTable(os.path.join(warehouse, name))
+    except TableNotFoundError as error:
+        raise TableError(
+            f"There is no table {name} in {warehouse}. Give the --warehouse that was filled "
+            "before, or fill one with `sonic index FOLDER`."
+        ) from error
+    except DeltaError as error:
+        raise SetupError(
+            f"The table {name} in {warehouse} cannot be read without Spark ({error}); use "
+            "--engine spark."
+        ) from error
+
+
+def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
+    """Open an index; fingerprints are read when clips are looked up.
+
+    Parameters
+    ----------
+    warehouse : str
+        A local folder.
+    params : FingerprintParams
+        How clips will be fingerprinted.
+
+    Raises
+    ------
+    SetupError, TableError
+        As `open_table`; also if the index is empty or was made with other parameters.
+    """
+    columns = ["song_id", "title", "artist", "duration_s", "n_fingerprints"]
+    # The songs first: none is there without its fingerprints.
+    songs = open_table(warehouse, "songs").to_pyarrow_table(columns=columns)
+    fingerprints = open_table(warehouse, "fingerprints")
+    properties = fingerprints.metadata().configuration
+    if properties.get(_PARAMS_PROPERTY) != params.to_json():
+        raise TableError(
+            f"The fingerprints in {warehouse} were made with {properties.get(_PARAMS_PROPERTY)}, "
+            f"and clips would be with {params.to_json()}: use the settings of the table."
+        )
+    if not songs.num_rows:
+        raise TableError(
+            f"The index in {warehouse} holds no song; fill it with `sonic index FOLDER` first."
+        )
+    return LocalIndex(
+        warehouse,
+        songs,
+        fingerprints,
+        int(properties[_PREFIX_PROPERTY]),
+        float(songs["duration_s"].to_numpy().sum()) * FRAMES_PER_S,
+        int(songs["n_fingerprints"].to_numpy().sum()),
+    )
+
+
+def find_entries(index: LocalIndex, wanted: NDArray[np.int64]) -> Entries:
+    """Read the fingerprints that have one of some hashes.
+
+    Parameters
+    ----------
+    wanted : np.ndarray [shape=(k,), int64]
+        Distinct hashes.
+    """
+    from sonic_lib.matching.lookup import collect_entries, places_of
+
+    song_ids = index.songs["song_id"].to_numpy()
+    parts = []
+    for fragment in index.fingerprints.to_pyarrow_dataset().get_fragments():
+        rows = fragment.to_table(columns=["hash", "song_id", "offset_frames"])
+        hashes, songs, offsets = (column.to_numpy() for column in rows.columns)
+        places = places_of(wanted, hashes)
+        places = places[np.isin(songs[places], song_ids)]
+        parts.append((hashes[places], songs[places], offsets[places]))
+    return collect_entries(parts)
+
+
+def append(rows: Sequence[dict], warehouse: str, name: str) -> None:
+    """Add rows in one commit that Spark reads like its own.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        By column; a column that is not given is null.
+    """
+    import pyarrow as pa
+    from deltalake import write_deltalake
+
+    table = open_table(warehouse, name)
+    schema = pa.schema(table.schema().to_arrow())
+    write_deltalake(table, pa.Table.from_pylist(list(rows), schema=schema), mode="append")

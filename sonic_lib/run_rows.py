@@ -1,0 +1,39 @@
+"""Rows of the table `runs`, for whoever writes them: Spark (`runs`) or delta-rs."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+import sonic_lib
+from sonic_lib.config import Config
+
+
+@dataclass
+class Run:
+    """A job run under way."""
+
+    run_id: str
+    started_at: datetime
+    counts: dict[str, float] = field(default_factory=dict)
+
+
+def new_run() -> Run:
+    """Name a run that starts now."""
+    now = datetime.now(timezone.utc)
+    return Run(f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}", now)
+
+
+def run_row(run: Run, *, job: str, config: Config, status: str) -> dict:
+    """Give the row of a run by column, as `schemas.RUNS` has them."""
+    return {
+        "run_id": run.run_id,
+        "job": job,
+        "status": status,
+        "started_at": run.started_at,
+        "ended_at": None if status == "running" else datetime.now(timezone.utc),
+        "counts": {name: float(n) for name, n in run.counts.items()},
+        "config": config.model_dump_json(),
+        "code_version": sonic_lib.__version__,
+    }

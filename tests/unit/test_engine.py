@@ -1,0 +1,91 @@
+"""Which engine `sonic identify` takes, and that the local one loads no Spark."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+
+import pytest
+
+from sonic_lib.commands import identify, identify_local
+from sonic_lib.config import Config
+from sonic_lib.errors import SetupError, TableError, UsageError
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "clips").mkdir()
+    for i in range(3):
+        (tmp_path / "clips" / f"{i}.wav").write_bytes(bytes(100))
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _no_session(monkeypatch):
+    """As if no other test of this process had started Spark."""
+    monkeypatch.setattr(identify, "_spark_is_running", lambda: False)
+
+
+def run(*words: str) -> int | None:
+    parser = ArgumentParser()
+    parser.add_argument("--warehouse")
+    identify.add_arguments(parser)
+    return identify.run_without_spark(Config(), parser.parse_args(list(words)))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--engine", "spark", "--warehouse", "lake"],
+        ["--warehouse", "s3a://bucket/lake"],
+    ],
+)
+def test_spark_is_left_what_is_asked_of_it_or_elsewhere(folder, words):
+    assert run(str(folder / "clips"), *words) is None
+
+
+def test_spark_is_taken_where_it_runs(folder, monkeypatch):
+    monkeypatch.setattr(identify, "_spark_is_running", lambda: True)
+    assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
+
+
+def test_many_clips_are_for_spark(folder, monkeypatch):
+    monkeypatch.setattr(identify_local, "MAX_CLIPS", 2)
+    assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
+
+
+def test_long_clips_are_for_spark(folder, monkeypatch):
+    monkeypatch.setattr(identify_local, "MAX_CLIP_BYTES", 250)
+    assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
+
+
+def test_tables_that_delta_rs_cannot_read_are_for_spark(folder, monkeypatch):
+    def refuse(*_, **__):
+        raise SetupError("too new")
+
+    monkeypatch.setattr(identify_local, "open_index", refuse)
+    assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
+    with pytest.raises(SetupError, match="too new"):
+        run(str(folder / "clips"), "--warehouse", str(folder), "--engine", "local")
+
+
+def test_an_index_that_is_not_there_is_an_error_at_once(folder):
+    with pytest.raises(TableError, match="sonic index"):
+        run(str(folder / "clips"), "--warehouse", str(folder / "lake"))
+    assert not (folder / "lake").exists()
+
+
+def test_the_local_engine_reads_no_object_store(folder):
+    with pytest.raises(UsageError, match="--engine spark"):
+        run("s3a://bucket/clips", "--warehouse", str(folder), "--engine", "local")
+
+
+def test_the_local_engine_loads_no_spark():
+    code = (
+        "import sys, sonic_lib.cli, sonic_lib.commands.identify_local, sonic_lib.reader as r; "
+        "r._load(); sys.exit('pyspark' in sys.modules or 'scipy.spatial' in sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
