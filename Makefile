@@ -5,6 +5,9 @@
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 
+# Processes that run tests, each with a Spark of its own; a file of tests stays in one.
+WORKERS ?= 2
+
 # The benchmark kit: query maker, scorer, noises and rooms.
 BENCH ?= ../shared/bench
 # Feature tables of the Spotify kind.
@@ -66,7 +69,7 @@ browser: ## Install Chromium where that is possible: as root, by apt
 
 .PHONY: test
 test: jars browser ## Run all tests
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: test-unit
 test-unit: env ## Run the tests that need no Java
