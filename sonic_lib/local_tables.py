@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _PARAMS_PROPERTY = "sonic.fingerprint.params"
 _PREFIX_PROPERTY = "sonic.fingerprint.prefix_bits"
+# What our tables are made with; later ones may hold deletion vectors or renamed columns.
+_PROTOCOL = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,12 @@ def open_table(warehouse: str, name: str) -> DeltaTable:
             "use --engine spark."
         ) from error
     try:
-        return DeltaTable(os.path.join(warehouse, name))
+        table = DeltaTable(os.path.join(warehouse, name))
+        protocol = table.protocol()
+        versions = (protocol.min_reader_version, protocol.min_writer_version)
+        if versions > _PROTOCOL:
+            raise DeltaError(f"its protocol is {versions}, expected at most {_PROTOCOL}")
+        return table
     except TableNotFoundError as error:
         raise TableError(
             f"There is no table {name} in {warehouse}. Give the --warehouse that was filled "
@@ -152,10 +159,28 @@ def append(rows: Sequence[dict], warehouse: str, name: str) -> None:
     ----------
     rows : sequence of dict
         By column; a column that is not given is null.
+
+    Raises
+    ------
+    TableError
+        If the table lacks a column, or the rows cannot be written.
     """
     import pyarrow as pa
     from deltalake import write_deltalake
+    from deltalake.exceptions import DeltaError
 
     table = open_table(warehouse, name)
     schema = pa.schema(table.schema().to_arrow())
-    write_deltalake(table, pa.Table.from_pylist(list(rows), schema=schema), mode="append")
+    missing = {column for row in rows for column in row} - set(schema.names)
+    if missing:
+        raise TableError(
+            f"The table {name} in {warehouse} is of an earlier version, without "
+            f"{', '.join(sorted(missing))}. One run with --engine spark brings it up to date."
+        )
+    try:
+        write_deltalake(table, pa.Table.from_pylist(list(rows), schema=schema), mode="append")
+    except DeltaError as error:
+        raise TableError(
+            f"Rows for {name} in {warehouse} cannot be written: {error}. Try again, or use "
+            "--engine spark."
+        ) from error

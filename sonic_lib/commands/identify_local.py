@@ -38,6 +38,8 @@ def run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None:
         return None
     try:
         index = open_index(config.warehouse, params=config.fingerprint.params())
+        for name in ("song_files", "matches", "runs"):
+            open_table(config.warehouse, name)
     except SetupError:
         if is_open:
             return None

@@ -1,0 +1,53 @@
+"""Delta tables without Spark: what is refused, and that rows come back."""
+
+from __future__ import annotations
+
+import sys
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from sonic_lib.errors import SetupError, TableError
+from sonic_lib.local_tables import append, open_table
+
+
+@pytest.fixture
+def lake(tmp_path):
+    table = pa.table({"n": pa.array([1], pa.int64()), "name": ["夜"]})
+    write_deltalake(tmp_path / "ware house" / "runs", table)
+    return str(tmp_path / "ware house")
+
+
+def test_rows_are_added_in_one_commit(lake):
+    append([{"n": 2**62 + 1}, {"name": "b"}], lake, "runs")
+    table = open_table(lake, "runs")
+    assert table.version() == 1
+    rows = table.to_pyarrow_table().to_pylist()
+    assert {(row["n"], row["name"]) for row in rows} == {
+        *((1, "夜"), (2**62 + 1, None), (None, "b"))
+    }
+
+
+def test_columns_that_the_table_lacks_are_not_dropped_silently(lake):
+    with pytest.raises(TableError, match=r"without speed.*--engine spark"):
+        append([{"n": 1, "speed": 2.0}], lake, "runs")
+    assert DeltaTable(f"{lake}/runs").version() == 0
+
+
+def test_a_table_that_is_not_there_is_named(lake):
+    with pytest.raises(TableError, match=r"no table songs in .*sonic index"):
+        open_table(lake, "songs")
+
+
+def test_tables_of_a_later_protocol_are_left_to_spark(lake):
+    newer = {"delta.enableDeletionVectors": "true"}
+    write_deltalake(f"{lake}/songs", pa.table({"n": [1]}), configuration=newer)
+    with pytest.raises(SetupError, match=r"songs .*protocol is \(3, 7\).*--engine spark"):
+        open_table(lake, "songs")
+
+
+def test_without_delta_rs_the_extra_is_named(lake, monkeypatch):
+    monkeypatch.setitem(sys.modules, "deltalake", None)
+    with pytest.raises(SetupError, match=r"sonic-signature\[local\]"):
+        open_table(lake, "runs")
