@@ -10,6 +10,7 @@ import argparse
 import logging
 import sys
 import time
+from collections.abc import Sequence
 from importlib import import_module
 
 import sonic_lib
@@ -19,8 +20,29 @@ from sonic_lib.errors import SonicError
 VERBS = (
     *("index", "identify", "explain", "evaluate", "remove", "maintain", "duplicates"),
     *("features", "explore", "train", "retrain", "models", "predict", "recommend", "playlist"),
-    *("report", "sql", "register", "jars", "demo"),
+    *("report", "sql", "register", "jars", "doctor", "completion", "demo"),
 )
+
+# Headings, each before the verb that begins its part of the list.
+_SECTIONS = {
+    "index": "songs and clips:\n",
+    "features": "\ngenres, popularity, likeness:\n",
+    "report": "\ntables and this machine:\n",
+}
+_VERB_WIDTH = 13
+_PAGE = """\
+Identify music at any scale on Apache Spark and Delta tables.
+
+{verbs}
+
+for example:
+  sonic index ~/Music
+  sonic identify ~/clips --output matches.csv
+  sonic sql "SELECT title, artist FROM sonic.latest_matches WHERE accepted"
+
+`sonic VERB --help` tells the options of one. --warehouse (where the tables are), --config and
+--set key=value (conf/sonic.yaml lists the settings) go with each. Every verb is a spark-submit
+job, too: jobs/. It ends with 0 if done, 1 if it failed, 2 if it was called wrongly."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,19 +53,37 @@ def main(argv: list[str] | None = None) -> int:
     int
         0 if done, 1 if it failed, 2 if it was called wrongly.
     """
+    words = sys.argv[1:] if argv is None else argv
+    # Others are loaded only to be listed: one command is not to wait for what all of them import.
+    parser, _ = make_parser(words[:1] if words and words[0] in VERBS else VERBS)
+    args = parser.parse_args(words)
+    return _run(import_module(f"sonic_lib.commands.{args.verb}"), args)
+
+
+def make_parser(
+    verbs: Sequence[str],
+) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Make the parser of the command line, and those of some verbs."""
+    commands = {verb: import_module(f"sonic_lib.commands.{verb}") for verb in verbs}
+    listed = "\n".join(
+        f"{_SECTIONS.get(verb, '')}  {verb:<{_VERB_WIDTH}}{command.HELP}"
+        for verb, command in commands.items()
+    )
     parser = argparse.ArgumentParser(
-        prog="sonic", description="Identify music at any scale on Apache Spark and Delta tables."
+        prog="sonic",
+        usage="sonic VERB [OPTION …] …",
+        description=_PAGE.format(verbs=listed),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=sonic_lib.__version__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    words = sys.argv[1:] if argv is None else argv
-    commands = {}
-    # Others are loaded only to be listed: one command is not to wait for what all of them import.
-    for verb in words[:1] if words and words[0] in VERBS else VERBS:
-        commands[verb] = import_module(f"sonic_lib.commands.{verb}")
-        _prepare(verbs.add_parser(verb, help=commands[verb].HELP), commands[verb])
-    args = parser.parse_args(words)
-    return _run(commands[args.verb], args)
+    places = parser.add_subparsers(
+        dest="verb", required=True, metavar="VERB", prog="sonic", help=argparse.SUPPRESS
+    )
+    parsers = {verb: places.add_parser(verb) for verb in verbs}
+    for verb, command in commands.items():
+        parsers[verb].description = command.HELP
+        _prepare(parsers[verb], command)
+    return parser, parsers
 
 
 def run_job(verb: str, *words: str) -> None:

@@ -118,6 +118,12 @@ def delta_jars() -> list[str]:
     return _jars(_DELTA)
 
 
+def cached_delta_jars() -> list[str]:
+    """Give the paths of Delta's jars that are on this machine already, without fetching any."""
+    folder = os.environ.get("SONIC_JARS")
+    return _DELTA.jars_in(Path(folder) if folder else _cache_folder() / _DELTA.folder)
+
+
 def s3_jars() -> list[str]:
     """Give the paths of the jars that read and write ``s3a://``; as `delta_jars`."""
     return _jars(_S3)

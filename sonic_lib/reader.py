@@ -89,10 +89,17 @@ def clip_rows(path: str, **options) -> Iterator[dict]:
 
 
 def _load() -> None:
-    """Import what is needed once the clips are fingerprinted, which another process does."""
+    """Load what is needed once the clips are fingerprinted, which another process does."""
     import pandas  # noqa: F401
 
-    from sonic_lib.matching import lookup, segments, windows  # noqa: F401
+    from sonic_lib.matching import lookup, segments  # noqa: F401
+    from sonic_lib.matching.lines import Hits
+    from sonic_lib.matching.windows import window_rows
+
+    # Compiled kernels come from their cache at the first call.
+    kinds = (np.int64, np.int32, np.int32, np.int32, np.float32, np.float32)
+    hit = Hits(*(np.ones(1, kind) for kind in kinds))._replace(variant=np.zeros(1, np.int32))
+    window_rows(hit, chance=1.0, n_listed=1)
 
 
 def _extract_all(paths: Sequence[str], config: Config) -> dict[str, tuple[list[dict], dict]]:

@@ -1,4 +1,4 @@
-"""`sonic register`: make the tables known by name to the catalogue that Spark is set up with."""
+"""`sonic register`: make tables and views known by name to the catalogue of the session."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import argparse
 
 from pyspark.sql import SparkSession
 
-from sonic_lib import tables
+from sonic_lib import tables, views
 from sonic_lib.config import Config
 
-HELP = "make the tables known to Spark's catalogue as sonic.<table>"
+HELP = "make the tables and views known to Spark's catalogue as sonic.<name>"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Register the tables and list them."""
+    """Register the tables and views and list them."""
     names = tables.register(spark, config.warehouse)
+    names += views.create(spark, names)
     print(f"{config.warehouse}: {', '.join(names) or 'no tables yet'}")
     return 0

@@ -61,7 +61,7 @@ def exit_code(*arguments: str) -> int:
         (["identify", "clips", "--output", "out.txt"], "'out.txt'"),
         (["identify", "clips", "--output", "/absent/out.csv"], "'/absent/out.csv'"),
         (["remove"], "SONG"),
-        (["sql"], "SQL"),
+        (["sql", "--output", "out.csv"], "SQL"),
         (["sql", "SELECT 1", "--file", "a.sql"], "--file"),
         (["sql", "--file", "/absent.sql"], "'/absent.sql'"),
         (["sql", "SELECT 1", "--output", "out.xls"], "'out.xls'"),

@@ -1,0 +1,23 @@
+CREATE OR REPLACE VIEW sonic.catalogue (
+  song_id COMMENT 'As in songs',
+  title COMMENT 'From the tags, else the file''s name',
+  artist COMMENT 'From the tags',
+  album COMMENT 'From the tags',
+  genre COMMENT 'From the tags',
+  release_year COMMENT 'From the tags',
+  duration_s COMMENT 'Length in seconds',
+  n_fingerprints COMMENT 'Rows in fingerprints',
+  fingerprints_per_s COMMENT 'Density: n_fingerprints over duration_s (1/s)',
+  n_files COMMENT 'Paths that hold this very recording',
+  first_path COMMENT 'The first of them by name',
+  indexed_at COMMENT 'When it was indexed (UTC)'
+) COMMENT 'One row a song: what the index knows of it, and how densely it is fingerprinted.'
+AS SELECT
+  song_id, title, artist, album, genre, release_year, duration_s, n_fingerprints,
+  n_fingerprints / nullif(duration_s, 0) AS fingerprints_per_s,
+  coalesce(n_files, 0) AS n_files, first_path, indexed_at
+FROM sonic.songs
+LEFT JOIN (
+  SELECT song_id, count(*) AS n_files, min(path) AS first_path
+  FROM sonic.song_files WHERE song_id IS NOT NULL GROUP BY song_id
+) USING (song_id)

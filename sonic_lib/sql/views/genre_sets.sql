@@ -1,0 +1,21 @@
+CREATE OR REPLACE VIEW sonic.genre_sets (
+  source COMMENT 'As in features',
+  song_id COMMENT 'As in features',
+  title COMMENT 'Of the song',
+  artist COMMENT 'Of the song',
+  known_genre COMMENT 'What the tags or the table say, if they do',
+  genre COMMENT 'The likeliest genre',
+  genre_probability COMMENT 'Its probability by the model',
+  genre_set COMMENT 'Holds the true genre with the stated confidence; the likeliest first',
+  n_genres COMMENT 'Genres in the set: 1 is a clear answer',
+  confidence COMMENT 'Share of sets that hold the truth',
+  model_version COMMENT 'Version of the champion that said it'
+) COMMENT 'The genres that the champion leaves possible for each song, with names.'
+AS SELECT
+  p.source, p.song_id,
+  try_element_at(f.texts, 'title') AS title, try_element_at(f.texts, 'artist') AS artist,
+  try_element_at(f.texts, 'genre') AS known_genre, p.genre, p.genre_probability,
+  p.genre_set, size(p.genre_set) AS n_genres, p.confidence, p.model_version
+FROM sonic.predictions AS p
+LEFT JOIN sonic.features AS f ON f.source = p.source AND f.song_id = p.song_id
+WHERE p.model = 'genre'

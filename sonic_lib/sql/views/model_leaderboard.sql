@@ -1,0 +1,20 @@
+CREATE OR REPLACE VIEW sonic.model_leaderboard (
+  model COMMENT 'genre, popularity or recommendations',
+  metric COMMENT 'As in docs/models.md',
+  value COMMENT 'What the run measured on songs held out',
+  place COMMENT '1 for the largest value; of an error the last is the best',
+  job COMMENT 'train or retrain',
+  run_id COMMENT 'The run; its configuration is in runs',
+  trained_at COMMENT 'When it began (UTC)',
+  code_version COMMENT 'Version of Sonic Signature'
+) COMMENT 'Every number of every training run that was finished, ranked by model and metric.'
+AS SELECT
+  model, metric, value,
+  rank() OVER (PARTITION BY model, metric ORDER BY value DESC) AS place,
+  job, run_id, started_at AS trained_at, code_version
+FROM (
+  SELECT
+    split(job, ' ')[1] AS model, split(job, ' ')[0] AS job, run_id, started_at, code_version,
+    explode(counts) AS (metric, value)
+  FROM sonic.runs WHERE status = 'done' AND (job LIKE 'train %' OR job LIKE 'retrain %')
+)

@@ -1,0 +1,95 @@
+"""Table functions for SQL: audio in, hashes out."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+from pyspark.sql import SparkSession
+from pyspark.sql.functions import udtf
+from pyspark.sql.types import IntegerType, LongType, StringType, StructField, StructType
+
+from sonic_lib.fingerprint.params import HASH_BITS, SAMPLE_RATE_HZ, FingerprintParams
+from sonic_lib.schemas import FINGERPRINTS
+
+HASHES = StructType(
+    [
+        *[f for f in FINGERPRINTS.schema if f.name != "song_id"],
+        StructField("error", StringType(), True, {"comment": "Why it could not be read"}),
+    ]
+)
+CLIP_HASHES = StructType(
+    [
+        StructField("window", IntegerType(), True, {"comment": "Number of the window"}),
+        StructField("hash_prefix", IntegerType(), True, {"comment": "The first bits of hash"}),
+        StructField("hash", LongType(), True, {"comment": "A hash to look up"}),
+        StructField("frame", IntegerType(), True, {"comment": "Its place in the clip, of 32 ms"}),
+        StructField("error", StringType(), True, {"comment": "Why it could not be read"}),
+    ]
+)
+
+
+def register(spark: SparkSession, *, params: FingerprintParams, prefix_bits: int) -> None:
+    """Make the table functions known to a session.
+
+    ``fingerprint_audio(content)`` gives the rows that a song has in `fingerprints`;
+    ``fingerprint_clip(content)`` those that a clip is looked up by, some ten times as many, with
+    frames counted from the start of the clip.  Both take the bytes of an audio file, such as
+    Spark's ``binaryFile`` source has in its column content; what cannot be read gives one row
+    with an error.
+
+    Parameters
+    ----------
+    params : FingerprintParams
+        Those of the table.
+    prefix_bits : int
+        How many bits of a hash are its prefix in the table.
+    """
+    shift = HASH_BITS - prefix_bits
+
+    class FingerprintAudio:
+        def eval(self, content: bytes) -> Iterator[tuple]:
+            for row in _or_error(song_hashes(content, params=params), 3):
+                yield (row[0] >> shift, *row) if row[0] is not None else (None, *row)
+
+    class FingerprintClip:
+        def eval(self, content: bytes) -> Iterator[tuple]:
+            for window, hash_, frame, error in _or_error(clip_hashes(content, params=params), 4):
+                yield window, None if error else hash_ >> shift, hash_, frame, error
+
+    spark.udtf.register("fingerprint_audio", udtf(FingerprintAudio, returnType=HASHES))
+    spark.udtf.register("fingerprint_clip", udtf(FingerprintClip, returnType=CLIP_HASHES))
+
+
+def song_hashes(content: bytes, *, params: FingerprintParams) -> Iterator[tuple[int, int]]:
+    """Hash and frame of each fingerprint of a song, given the bytes of its file."""
+    from sonic_lib.audio.decode import stream_mono
+    from sonic_lib.fingerprint.stream import stream_hashes
+
+    _, blocks = stream_mono(io.BytesIO(content), sample_rate_hz=SAMPLE_RATE_HZ)
+    for hashes, frames in stream_hashes(blocks, params=params):
+        yield from zip(hashes.tolist(), frames.tolist(), strict=True)
+
+
+def clip_hashes(content: bytes, *, params: FingerprintParams) -> Iterator[tuple[int, int, int]]:
+    """Window, hash and frame of what a clip is looked up by, given the bytes of its file."""
+    from sonic_lib.audio.decode import stream_mono
+    from sonic_lib.fingerprint.params import FRAMES_PER_S
+    from sonic_lib.fingerprint.stream import stream_windows
+
+    _, blocks = stream_mono(io.BytesIO(content), sample_rate_hz=SAMPLE_RATE_HZ)
+    for window in stream_windows(blocks, params=params):
+        middle = round(0.5 * (window.start_s + window.end_s) * FRAMES_PER_S)
+        for hash_, frame in zip(window.hashes.tolist(), window.frames.tolist(), strict=True):
+            yield window.window, hash_, frame + middle
+
+
+def _or_error(rows: Iterator[tuple], n_columns: int) -> Iterator[tuple]:
+    """Rows with a last column for an error, which is the last row if there is one."""
+    from sonic_lib.errors import DecodeError
+
+    try:
+        for row in rows:
+            yield *row, None
+    except DecodeError as error:
+        yield *[None] * (n_columns - 1), str(error)

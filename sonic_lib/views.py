@@ -1,0 +1,47 @@
+"""Views over the tables: one SQL file each in sonic_lib/sql/views, made in any catalogue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+
+from pyspark.sql import SparkSession
+
+from sonic_lib.schemas import DATABASE
+
+
+def create(spark: SparkSession, table_names: Iterable[str]) -> list[str]:
+    """Make the views whose tables are there; repeatable.
+
+    Parameters
+    ----------
+    table_names : iterable of str
+        What `tables.register` made known.
+
+    Returns
+    -------
+    list of str
+        The names of the views.
+    """
+    known = set(table_names)
+    names = []
+    for name, statement in statements("views"):
+        if tables_of(statement) <= known:
+            spark.sql(statement)
+            names.append(f"{DATABASE}.{name}")
+    return names
+
+
+def statements(folder: str) -> Iterator[tuple[str, str]]:
+    """Name and text of each SQL file of a folder below sonic_lib/sql, also inside of a zip."""
+    found = (files("sonic_lib") / "sql" / folder).iterdir()
+    for file in sorted(found, key=lambda file: file.name):
+        if file.name.endswith(".sql"):
+            yield file.name.removesuffix(".sql"), file.read_text(encoding="utf-8")
+
+
+def tables_of(statement: str) -> set[str]:
+    """Tables that the query of a view reads."""
+    query = statement.split("\nAS SELECT", 1)[1]
+    return set(re.findall(rf"\b{DATABASE}\.\w+", query))

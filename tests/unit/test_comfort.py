@@ -1,0 +1,106 @@
+"""`sonic --help`, `doctor` and `completion`: none of them starts Spark."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from sonic_lib import cli
+from sonic_lib.commands import doctor
+from sonic_lib.errors import SetupError
+
+
+def test_help_lists_every_verb_once_below_a_heading(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--help"])
+    said = capsys.readouterr().out
+    listed = re.findall(r"^  (\w+)  +\S", said, re.MULTILINE)
+    assert tuple(verb for verb in listed if verb in cli.VERBS) == cli.VERBS
+    assert set(cli._SECTIONS) <= set(cli.VERBS)
+    assert all(len(line) <= 100 for line in said.splitlines())
+
+
+# ---- doctor ----
+
+
+def examined(warehouse) -> dict[str, doctor.Finding]:
+    return {finding.what: finding for finding in doctor.examine(str(warehouse))}
+
+
+def test_the_doctor_names_the_tables_of_a_warehouse(tmp_path):
+    for name in ("songs", "runs"):
+        (tmp_path / name / "_delta_log").mkdir(parents=True)
+    (tmp_path / "_models").mkdir()
+    assert examined(tmp_path)["warehouse"] == ("warehouse", "ok", f"{tmp_path}: runs, songs")
+    absent = examined(tmp_path / "absent" / "lake")
+    assert absent["warehouse"].state == "note"
+    assert "sonic index" in absent["warehouse"].told
+    assert absent["disk"].told.endswith(f"free in {tmp_path}")
+    assert examined("s3a://bucket/lake")["warehouse"].state == "note"
+
+
+def test_what_is_needed_and_missing_is_bad_and_the_exit_code(tmp_path, monkeypatch, capsys):
+    def no_java():
+        raise SetupError("Java 3 is too old: install another")
+
+    command = ["doctor", "--warehouse", str(tmp_path)]
+    monkeypatch.setattr("sonic_lib.session.check_java", no_java)
+    assert cli.main(command) == 1
+    assert "bad   java       Java 3 is too old: install another\n" in capsys.readouterr().out
+    monkeypatch.setattr("sonic_lib.session.check_java", lambda: None)
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "av" else "1.0")
+    assert cli.main(command) == 0
+    said = capsys.readouterr().out
+    assert "note  m4a        pip install 'sonic-signature[m4a]' reads AAC" in said
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "numba" else "1.0")
+    assert cli.main(command) == 1
+    assert "bad   packages   pip install numba\n" in capsys.readouterr().out
+
+
+def test_the_doctor_fetches_no_jars(tmp_path, monkeypatch):
+    monkeypatch.delenv("SONIC_JARS", raising=False)
+    monkeypatch.setenv("SONIC_CACHE", str(tmp_path))
+    assert examined(tmp_path)["jars"].state == "note"
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- completion ----
+
+
+@pytest.fixture(scope="module")
+def script() -> str:
+    from sonic_lib.commands.completion import script
+
+    return script(cli.make_parser(cli.VERBS)[1])
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        (["id"], ["identify"]),
+        (["identify", "--eng"], ["--engine"]),
+        (["identify", "--engine", ""], ["auto", "spark", "local"]),
+        (["train", "pop"], ["popularity"]),
+        (["identify", "--engine", "local", "--out"], ["--output"]),
+        (["identify", "clip.w"], []),
+    ],
+)
+def test_bash_completes_verbs_options_and_choices(script, words, completed):
+    quoted = " ".join(f"'{word}'" for word in ["sonic", *words])
+    asked = f"COMP_WORDS=({quoted}); COMP_CWORD={len(words)}; _sonic; echo ${{COMPREPLY[@]}}"
+    done = subprocess.run(
+        ["bash", "--norc", "-c", f"{script}\n{asked}"], capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == completed
+
+
+def test_zsh_takes_the_same_script(script, capsys):
+    assert cli.main(["completion", "zsh"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("autoload")
+    assert said.endswith(script)

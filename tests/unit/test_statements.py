@@ -1,0 +1,42 @@
+"""Where statements end, and that the docs list them all."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sonic_lib.commands.sql import split_statements
+from sonic_lib.views import statements
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SELECT 1", ["SELECT 1"]),
+        ("SELECT 1;", ["SELECT 1"]),
+        ("SELECT 1;; SELECT\n2;\n", ["SELECT 1", "SELECT\n2"]),
+        ("SELECT ';', \"a;\", `b;`; SELECT 2", ["SELECT ';', \"a;\", `b;`", "SELECT 2"]),
+        (r"SELECT 'it\'s;'; SELECT 2", [r"SELECT 'it\'s;'", "SELECT 2"]),
+        ("SELECT 'it''s;'; SELECT 2", ["SELECT 'it''s;'", "SELECT 2"]),
+        ("-- it's; a comment\nSELECT 1;\n-- the end", ["-- it's; a comment\nSELECT 1"]),
+        ("SELECT /* ; ' */ 1; SELECT 2", ["SELECT /* ; ' */ 1", "SELECT 2"]),
+        ("SELECT 'two\n;lines'", ["SELECT 'two\n;lines'"]),
+        ("\n  \n", []),
+    ],
+)
+def test_statements_end_at_semicolons_outside_of_quotes_and_comments(text, expected):
+    assert split_statements(text) == expected
+
+
+@pytest.mark.parametrize("folder", ["views", "cookbook"])
+def test_the_docs_name_every_file_with_what_it_tells(folder):
+    page = (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8")
+    for name, text in statements(folder):
+        if folder == "cookbook":
+            told = text.split("\n")[0].removeprefix("-- ")
+        else:
+            told = re.search(r"\n\) COMMENT '(.*)'\nAS", text)[1].replace("''", "'")
+        line = next(line for line in page.split("\n") if f"sql/{folder}/{name}.sql" in line)
+        assert line.endswith(f" | {told} |")
