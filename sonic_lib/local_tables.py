@@ -125,10 +125,17 @@ def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
         warehouse,
         songs,
         fingerprints,
-        int(properties[_PREFIX_PROPERTY]),
+        _prefix_bits(fingerprints),
         float(songs["duration_s"].to_numpy().sum()) * FRAMES_PER_S,
         int(songs["n_fingerprints"].to_numpy().sum()),
     )
+
+
+def _prefix_bits(fingerprints) -> int:
+    """As `tables.prefix_bits`: a table that was rewritten says so in the column's metadata."""
+    made_with = fingerprints.metadata().configuration[_PREFIX_PROPERTY]
+    [column] = [field for field in fingerprints.schema().fields if field.name == "hash_prefix"]
+    return int(column.metadata.get(_PREFIX_PROPERTY, made_with))
 
 
 def find_entries(index: LocalIndex, wanted: NDArray[np.int64]) -> Entries:

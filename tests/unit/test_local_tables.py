@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, Field, Schema, write_deltalake
+from deltalake.schema import PrimitiveType
 
 from sonic_lib.errors import SetupError, TableError
-from sonic_lib.local_tables import append, open_table
+from sonic_lib.local_tables import _prefix_bits, append, open_table
 
 
 @pytest.fixture
@@ -45,6 +47,16 @@ def test_tables_of_a_later_protocol_are_left_to_spark(lake):
     write_deltalake(f"{lake}/songs", pa.table({"n": [1]}), configuration=newer)
     with pytest.raises(SetupError, match=r"songs .*protocol is \(3, 7\).*--engine spark"):
         open_table(lake, "songs")
+
+
+@pytest.mark.parametrize(("width", "n_bits"), [(None, 4), (6, 6)])
+def test_the_width_of_the_prefix_is_that_of_the_last_rewrite(width, n_bits):
+    name = "sonic.fingerprint.prefix_bits"
+    metadata = {} if width is None else {name: width}
+    schema = Schema([Field("hash_prefix", PrimitiveType("integer"), metadata=metadata)])
+    made_with = SimpleNamespace(configuration={name: "4"})
+    table = SimpleNamespace(metadata=lambda: made_with, schema=lambda: schema)
+    assert _prefix_bits(table) == n_bits
 
 
 def test_without_delta_rs_the_extra_is_named(lake, monkeypatch):
