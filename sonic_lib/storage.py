@@ -1,4 +1,4 @@
-"""Object storage: when Spark needs the jars and settings of ``s3a://``, and which.
+"""Storage: files as Spark sees them; the jars and settings that it needs for ``s3a://``.
 
 Credentials are nobody's argument here. Spark and the executors' Python (Arrow) each find them by
 AWS's usual chain: environment, web identity, ``~/.aws``, container, instance.
@@ -9,11 +9,27 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from sonic_lib.errors import UsageError
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
 _S3_SCHEME = "s3a://"
 _CREDENTIALS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s@]*:[^/\s]*@")
+
+
+def hadoop_path(spark: SparkSession, uri: str):
+    """Give Hadoop's file system for a URI, and its path there."""
+    path = spark._jvm.org.apache.hadoop.fs.Path(uri)
+    return path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()), path
+
+
+def exists(spark: SparkSession, uri: str) -> bool:
+    """Whether a file or folder is there."""
+    filesystem, path = hadoop_path(spark, uri)
+    return filesystem.exists(path)
 
 
 def uses_s3(warehouse: str, args: argparse.Namespace) -> bool:

@@ -27,6 +27,7 @@ from sonic_lib.schemas import (
     Table,
 )
 from sonic_lib.session import setting
+from sonic_lib.storage import hadoop_path
 
 _PARAMS_PROPERTY = "sonic.fingerprint.params"
 PREFIX_PROPERTY = "sonic.fingerprint.prefix_bits"
@@ -296,8 +297,7 @@ def _create(spark: SparkSession, warehouse: str, table: Table, properties: dict[
 
 def _remove_empty_log(spark: SparkSession, place: str) -> None:
     """Remove what a run that was killed while it made the table left; Delta refuses to go on."""
-    log = spark._jvm.org.apache.hadoop.fs.Path(f"{place}/_delta_log")
-    filesystem = log.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
+    filesystem, log = hadoop_path(spark, f"{place}/_delta_log")
     if filesystem.exists(log) and not any(
         entry.getPath().getName().endswith(".json") for entry in filesystem.listStatus(log)
     ):

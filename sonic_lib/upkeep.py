@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from delta.tables import DeltaTable
-from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from sonic_lib import tables
 from sonic_lib.conflicts import retrying
 from sonic_lib.errors import TableError
 from sonic_lib.schemas import FINGERPRINTS, Table
 from sonic_lib.session import setting
+from sonic_lib.storage import exists
 from sonic_lib.tables import PREFIX_PROPERTY, location
 
 
@@ -57,24 +60,30 @@ def version_at(spark: SparkSession, warehouse: str, table: Table, *, timestamp: 
     return found
 
 
-def restore(spark: SparkSession, warehouse: str, table: Table, *, version: int) -> None:
-    """Make a table what it was at a version; the versions since stay in its log.
+def check_files(spark: SparkSession, warehouse: str, table: Table, *, version: int) -> None:
+    """Make sure that a table can still become what it was at a version.
 
     Raises
     ------
     TableError
         If files of that version were purged.
     """
-    try:
-        retrying(
-            lambda: DeltaTable.forPath(spark, location(warehouse, table)).restoreToVersion(version),
-            what=table.name,
-        )
-    except AnalysisException as error:
+    then = tables.read(spark, warehouse, table, version=version).inputFiles()
+    gone = set(then).difference(tables.read(spark, warehouse, table).inputFiles())
+    purged = [file for file in sorted(gone) if not exists(spark, unquote(file))]
+    if purged:
         raise TableError(
             f"The table {table.name} in {warehouse} cannot go back to version {version}: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
+            f"{len(purged)} of its files were purged, {purged[0]} among them. Give a later time."
+        )
+
+
+def restore(spark: SparkSession, warehouse: str, table: Table, *, version: int) -> None:
+    """Make a table what it was at a version; the versions since stay in its log."""
+    retrying(
+        lambda: DeltaTable.forPath(spark, location(warehouse, table)).restoreToVersion(version),
+        what=table.name,
+    )
 
 
 def vacuum(spark: SparkSession, warehouse: str, table: Table, *, retention_hours: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ settings.load_profile("untimed")
 def pytest_configure(config: pytest.Config) -> None:
     """Name the marks: `pytest -m "not cluster"` is for machines with few cores."""
     config.addinivalue_line("markers", "cluster: starts a standalone Spark cluster")
+    # The main module of a process of pytest-xdist has no file, by which pyspark.sql.connect takes
+    # it for a doctest of its own, and exits where it lacks packages that we do not need.
+    sys.modules["__main__"].__dict__.setdefault("__file__", __file__)
 
 
 @pytest.fixture(scope="session")

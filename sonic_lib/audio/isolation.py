@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, Pipe
@@ -157,7 +158,9 @@ class _Helper:
             command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2
         )
         theirs.close()
-        self._connection.send(sys.path)
+        # A helper that is dead by now is noticed, and said, when it is asked for rows.
+        with suppress(OSError):
+            self._connection.send(sys.path)
 
     def rows(
         self, work: bytes, argument: object, options: dict, limits: Limits, timeout_s: float

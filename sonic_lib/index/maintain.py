@@ -184,6 +184,8 @@ def restore(spark: SparkSession, warehouse: str, *, timestamp: str) -> None:
     """
     order = (FINGERPRINTS, SONGS, SONG_FILES)
     then = {t: upkeep.version_at(spark, warehouse, t, timestamp=timestamp) for t in order}
+    for table in order:
+        upkeep.check_files(spark, warehouse, table, version=then[table])
     kept = tables.read(spark, warehouse, SONGS, version=then[SONGS])
     dropped = tables.read(spark, warehouse, SONGS).join(kept, "song_id", "left_anti")
     tables.delete_keys(dropped, warehouse, SONGS, key="song_id")

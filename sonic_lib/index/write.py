@@ -24,6 +24,7 @@ from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.frame import hash_rows
 from sonic_lib.fingerprint.hashes import HASH_BITS
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
+from sonic_lib.storage import exists, hadoop_path
 
 _STAGING = "_staging"
 # A task sorts and writes one file; this many rows are some 100 MB of Parquet.
@@ -63,7 +64,7 @@ def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str)
     try:
         is_swept = not _commit(staged, warehouse, run_id=run_id, token=_token(folder))
     except (PySparkException, Py4JJavaError):
-        if _exists(spark, folder):
+        if exists(spark, folder):
             raise
         is_swept = True
     if is_swept:
@@ -138,7 +139,7 @@ def stage_folders(spark: SparkSession, warehouse: str) -> list[str]:
 
 def last_change_s(spark: SparkSession, folder: str) -> float:
     """When anything below a stage was last written, in seconds since 1970."""
-    filesystem, path = _hadoop(spark, folder)
+    filesystem, path = hadoop_path(spark, folder)
     if not filesystem.exists(path):
         return 0.0
     newest_ms = filesystem.getFileStatus(path).getModificationTime()
@@ -164,7 +165,7 @@ def record_files(rows: DataFrame, gone: DataFrame | None, warehouse: str, *, run
 
 def remove_folder(spark: SparkSession, folder: str) -> None:
     """Delete a folder of a stage."""
-    filesystem, path = _hadoop(spark, folder)
+    filesystem, path = hadoop_path(spark, folder)
     filesystem.delete(path, True)
 
 
@@ -203,7 +204,7 @@ def in_few_sorted_files(hashes: DataFrame, *, prefix_bits: int, n_rows: float) -
 
 def _staged_ids(spark: SparkSession, folder: str) -> DataFrame | None:
     """Songs of a stage; None when it died before its decoding was done."""
-    if not _exists(spark, f"{folder}/_SUCCESS"):
+    if not exists(spark, f"{folder}/_SUCCESS"):
         return None
     try:
         return closing_rows(spark.read.parquet(folder)).select("song_id")
@@ -211,18 +212,8 @@ def _staged_ids(spark: SparkSession, folder: str) -> DataFrame | None:
         return None
 
 
-def _hadoop(spark: SparkSession, uri: str):
-    path = spark._jvm.org.apache.hadoop.fs.Path(uri)
-    return path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()), path
-
-
-def _exists(spark: SparkSession, uri: str) -> bool:
-    filesystem, path = _hadoop(spark, uri)
-    return filesystem.exists(path)
-
-
 def _children(spark: SparkSession, folder: str) -> list[str]:
-    filesystem, path = _hadoop(spark, folder)
+    filesystem, path = hadoop_path(spark, folder)
     if not filesystem.exists(path):
         return []
     return [s.getPath().getName() for s in filesystem.listStatus(path) if s.isDirectory()]

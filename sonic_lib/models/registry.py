@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from py4j.protocol import Py4JJavaError
 
 from sonic_lib.errors import ModelError
+from sonic_lib.storage import hadoop_path
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
@@ -200,7 +201,7 @@ def _say(spark: SparkSession, root: str, name: str, entry: dict, *, why: str) ->
 
 
 def _write(spark: SparkSession, uri: str, content: dict) -> None:
-    filesystem, path = _hadoop(spark, uri)
+    filesystem, path = hadoop_path(spark, uri)
     try:
         stream = filesystem.create(path, False)
     except Py4JJavaError as error:
@@ -216,7 +217,7 @@ def _write(spark: SparkSession, uri: str, content: dict) -> None:
 
 def _read(spark: SparkSession, uri: str) -> dict | None:
     """Return None for a file that is not there or not whole."""
-    filesystem, path = _hadoop(spark, uri)
+    filesystem, path = hadoop_path(spark, uri)
     if not filesystem.exists(path):
         return None
     stream = filesystem.open(path)
@@ -235,12 +236,7 @@ def _read(spark: SparkSession, uri: str) -> dict | None:
 
 
 def _children(spark: SparkSession, uri: str) -> list[str]:
-    filesystem, path = _hadoop(spark, uri)
+    filesystem, path = hadoop_path(spark, uri)
     if not filesystem.exists(path):
         return []
     return [entry.getPath().getName() for entry in filesystem.listStatus(path)]
-
-
-def _hadoop(spark: SparkSession, uri: str):
-    path = spark._jvm.org.apache.hadoop.fs.Path(uri)
-    return path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()), path

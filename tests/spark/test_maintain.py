@@ -344,14 +344,16 @@ def test_a_purge_deletes_what_was_removed_for_good(spark, lake, add, stored):
     held = list(Path(lake, "fingerprints").rglob("*.parquet"))
     maintain.purge(spark, lake, retention_hours=168.0, grace_hours=0.0)
     assert list(Path(lake, "fingerprints").rglob("*.parquet")) == held
+    add(3)
     maintain.purge(spark, lake, retention_hours=0.0, grace_hours=0.0)
     left = list(Path(lake, "fingerprints").rglob("*.parquet"))
     songs = {r.song_id for r in spark.read.parquet(*map(str, left)).select("song_id").collect()}
-    assert songs == {2}
-    assert stored() == rows_of(2)
-    with pytest.raises(TableError, match="cannot go back to version"):
+    assert songs == {2, 3}
+    assert stored() == rows_of(2, 3)
+    with pytest.raises(TableError, match=r"cannot go back to version.*purged"):
         maintain.restore(spark, lake, timestamp=then)
-    assert stored() == rows_of(2)
+    assert stored() == rows_of(2, 3)
+    assert stored(SONGS, "song_id") == [(2,), (3,)]
 
 
 def test_a_purge_under_a_running_job_is_refused(spark, lake):
