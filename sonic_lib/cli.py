@@ -16,6 +16,7 @@ from importlib import import_module
 import sonic_lib
 from sonic_lib.config import load_config
 from sonic_lib.errors import SonicError
+from sonic_lib.saying import complain, is_silent, only_facts
 
 VERBS = (
     *("index", "identify", "explain", "evaluate", "remove", "maintain", "duplicates"),
@@ -105,10 +106,23 @@ def _prepare(parser: argparse.ArgumentParser, command) -> None:
         metavar="KEY=VALUE",
         help="one setting, stronger than the file; may be repeated",
     )
+    told = parser.add_mutually_exclusive_group()
+    told.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    told.add_argument("--json", action="store_true", help="print what is told as one JSON object")
     command.add_arguments(parser)
 
 
 def _run(command, args: argparse.Namespace) -> int:
+    if not (args.quiet or args.json):
+        return _code(command, args)
+    with only_facts(as_json=args.json) as facts:
+        facts["command"] = _verb(command)
+        code = _code(command, args)
+        facts["exit_code"] = code
+    return code
+
+
+def _code(command, args: argparse.Namespace) -> int:
     try:
         config = load_config(args.config, args.overrides)
         if not getattr(command, "NEEDS_SPARK", True):
@@ -119,10 +133,10 @@ def _run(command, args: argparse.Namespace) -> int:
                 return code
         return _run_with_spark(command, config, args)
     except SonicError as error:
-        print(f"sonic: {error}", file=sys.stderr)
+        complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        print("sonic: interrupted; run the same command again to go on.", file=sys.stderr)
+        complain("interrupted; run the same command again to go on.")
         return 130
 
 
@@ -140,15 +154,19 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     # It prints errors as JSON that are shown as sentences below.
     logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)
     started_s = time.monotonic()
-    app_name = f"sonic {command.__name__.rpartition('.')[2]}"
+    app_name = f"sonic {_verb(command)}"
     with spark_job(app_name=app_name, with_s3=storage.uses_s3(config.warehouse, args)) as spark:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not is_silent():
             print(f"Spark started in {time.monotonic() - started_s:.1f} s", file=sys.stderr)
         try:
             return command.run(spark, config, args)
         except PySparkException as error:
             # Mostly about the user's own SQL or paths: the first line says it, plans follow.
             raise SonicError(str(error).strip().split("\n")[0]) from error
+
+
+def _verb(command) -> str:
+    return command.__name__.rpartition(".")[2]
 
 
 if __name__ == "__main__":

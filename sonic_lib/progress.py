@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sonic_lib.saying import is_silent
+
 _REFRESH_S = 0.5
 _WIDTH = 30
 
@@ -25,7 +27,7 @@ def progress(label: str, *, total: int, done: Callable[[], int]) -> Iterator[Non
     done : callable
         How many are finished, asked twice a second.
     """
-    if not sys.stderr.isatty() or total == 0:
+    if is_silent() or not sys.stderr.isatty() or total == 0:
         yield
         return
     finished = threading.Event()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sonic_lib.saying import say
+
 COLUMNS = (
     *("clip", "rank", "song", "title", "artist", "clip_start_s", "clip_end_s", "offset_s"),
     *("speed", "n_votes", "score", "p_value", "accepted", "pitch", "error"),
@@ -17,9 +19,12 @@ def print_summary(
     counts: Mapping[str, float], *, run_id: str, warehouse: str, output: str | None
 ) -> None:
     """Say what was found and where it stands."""
-    print(
+    say(
         f"{counts['clips']:.0f} clips: {counts['identified']:.0f} identified, "
         f"{counts['clips'] - counts['identified'] - counts['rejected']:.0f} unknown, "
         f"{counts['rejected']:.0f} rejected, in {counts['seconds']:.1f} s\n"
-        f"  Run {run_id} in {warehouse}/matches" + (f", and {output}" if output else "")
+        f"  Run {run_id} in {warehouse}/matches" + (f", and {output}" if output else ""),
+        **counts,
+        run_id=run_id,
+        output=output,
     )

@@ -16,6 +16,7 @@ import sonic_lib
 from sonic_lib.audio.folders import absolute, is_local
 from sonic_lib.config import Config
 from sonic_lib.errors import SonicError
+from sonic_lib.saying import say
 
 HELP = "check Java, jars, memory, decoders and the warehouse"
 NEEDS_SPARK = False
@@ -56,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(config: Config, args: argparse.Namespace) -> int:
     """Print what was found; 1 if something that is needed is missing."""
     findings = list(examine(args.warehouse or config.warehouse))
-    for what, state, told in findings:
-        print(f"{state:<5} {what:<10} {told}")
+    lines = [f"{state:<5} {what:<10} {told}" for what, state, told in findings]
+    say("\n".join(lines), findings=[finding._asdict() for finding in findings])
     return int(any(finding.state == "bad" for finding in findings))
 
 

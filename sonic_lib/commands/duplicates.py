@@ -13,6 +13,7 @@ from sonic_lib.commands.search import Index, open_index
 from sonic_lib.config import Config
 from sonic_lib.matching import pairs
 from sonic_lib.matching.limits import affordable_frequency
+from sonic_lib.saying import say
 from sonic_lib.schemas import SONG_FILES
 
 HELP = "find songs of the index that are the same recording, or share a passage"
@@ -50,9 +51,11 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         if args.output:
             write_output(found, args.output)
     counts = this_run.counts
-    print(
+    say(
         f"{counts['same_recording']} pairs are the same recording, in {counts['groups']} groups; "
-        f"{counts['shared_passage']} pairs share a passage"
+        f"{counts['shared_passage']} pairs share a passage",
+        **counts,
+        output=args.output,
     )
     if counts["pairs"]:
         shown = found.select("kind", F.round("overlap_s").alias("overlap_s"), *_NAMES)

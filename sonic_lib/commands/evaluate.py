@@ -23,6 +23,7 @@ from sonic_lib.matching.evaluate import (
     robustness,
 )
 from sonic_lib.report.plots import calibration_curve, robustness_bars
+from sonic_lib.saying import say
 from sonic_lib.schemas import SONG_FILES
 
 HELP = "damage clips of the indexed songs and say how well they are found"
@@ -154,4 +155,9 @@ def _report(judged: pd.DataFrame, folder: Path) -> None:
     print(f"\nOf {curve['n'].iloc[0]} clips of songs that were left out, accepted when asked for:")
     for row in curve.itertuples():
         print(f"  {row.asked:6.1%}: {row.observed:6.2%}  ({row.low:.2%} to {row.high:.2%})")
-    print(f"\nTables and plots: {folder}")
+    say(
+        f"\nTables and plots: {folder}",
+        robustness=table.to_dict("records"),
+        calibration=curve.to_dict("records"),
+        report=str(folder),
+    )

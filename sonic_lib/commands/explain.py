@@ -21,6 +21,7 @@ from sonic_lib.fingerprint.params import FRAME_S
 from sonic_lib.fingerprint.variants import VARIANTS
 from sonic_lib.matching.frame import clip_hashes, window_id
 from sonic_lib.report.plots import explanation
+from sonic_lib.saying import say
 
 HELP = "say why a clip got its answer, as text and as a picture"
 N_SHOWN = 8
@@ -54,12 +55,13 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         )
     found = explained(clips, index, config)
     if found.error is not None:
-        print(f"{args.clip}: cannot be read: {found.error}")
+        say(f"{args.clip}: cannot be read: {found.error}", error=found.error)
         return 1
     if found.answers.empty:
-        print(f"{args.clip}: shares no hash with the index.")
+        say(f"{args.clip}: shares no hash with the index.", answers=[])
         return 0
-    print("\n".join(_text(found, config)))
+    answers = found.answers.to_dict("records")
+    say("\n".join(_text(found, config)), answers=answers, n_hits=len(found.hits))
     if args.plot:
         explanation(found.hits, found.answers, title=args.clip).savefig(args.plot)
         print(f"\nPlot: {args.plot}")

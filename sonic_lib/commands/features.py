@@ -29,6 +29,7 @@ from sonic_lib.features.frame import (
 from sonic_lib.fingerprint.frame import digest_files
 from sonic_lib.index import plan, write
 from sonic_lib.progress import progress
+from sonic_lib.saying import say
 from sonic_lib.schemas import FEATURE_FILES, FEATURE_REJECTS, FEATURES
 
 HELP = "describe songs for the models, from their audio or from a CSV file"
@@ -103,7 +104,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
             told = _about_audio(counts)
         counts["seconds"] = time.monotonic() - started_s
         this_run.counts.update(counts)
-    print(f"Features {warehouse}\n{told}\n  time    {counts['seconds']:.1f} s")
+    say(f"Features {warehouse}\n{told}\n  time    {counts['seconds']:.1f} s", **counts)
     return 1 if args.strict and counts["rejected"] else 0
 
 

@@ -18,6 +18,7 @@ from sonic_lib.commands.watch import add_watch, check_watch, watch
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.matching.decide import N_CANDIDATES
+from sonic_lib.saying import say
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -97,7 +98,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     n = watch(
         spark, args.paths, warehouse=config.warehouse, verb="identify", when=args.watch, take=take
     )
-    print(f"{n} batches of new clips in {', '.join(args.paths)}")
+    say(f"{n} batches of new clips in {', '.join(args.paths)}", batches=n)
     return 0
 
 

@@ -14,6 +14,7 @@ from sonic_lib.errors import SetupError
 from sonic_lib.local_tables import append, open_table
 from sonic_lib.reader import LocalIndex, identify_clips, open_index
 from sonic_lib.run_rows import Run, new_run, run_row
+from sonic_lib.saying import say
 
 # Where starting Spark begins to pay; --engine says otherwise.
 MAX_CLIPS = 20
@@ -57,7 +58,7 @@ def run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None:
             _write(named, args.output, config.warehouse)
         elif len(clips) <= MAX_SHOWN_CLIPS:
             shown = [[row[name] for name in SHOWN] for row in named]
-            print("\n".join(text_lines(SHOWN, shown)))
+            say("\n".join(text_lines(SHOWN, shown)), answers=named)
         this_run.counts["seconds"] = time.monotonic() - started_s
     except BaseException:
         _record(this_run, config, "failed")

@@ -15,6 +15,7 @@ from sonic_lib.config import Config
 from sonic_lib.fingerprint.frame import digest_files, fingerprint_files
 from sonic_lib.index import plan, write
 from sonic_lib.progress import progress
+from sonic_lib.saying import say
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
 
 HELP = "fingerprint the songs of folders into the index"
@@ -47,7 +48,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     n = watch(
         spark, args.paths, warehouse=config.warehouse, verb="index", when=args.watch, take=take
     )
-    print(f"{n} batches of new songs in {', '.join(args.paths)}")
+    say(f"{n} batches of new songs in {', '.join(args.paths)}", batches=n)
     return 0
 
 
@@ -160,7 +161,7 @@ def _n_tasks(spark: SparkSession, n_bytes: float, task_mb: float) -> int:
 def _report(counts: dict[str, float], table_bytes: int, warehouse: str) -> None:
     speed = counts["audio_s"] / counts["seconds"]
     pruned = f", {counts['pruned']:.0f} pruned" if "pruned" in counts else ""
-    print(
+    say(
         f"Index {warehouse}\n"
         f"  files   {counts['new']:.0f} new, {counts['changed']:.0f} changed, "
         f"{counts['unchanged']:.0f} unchanged{pruned}; "
@@ -168,7 +169,9 @@ def _report(counts: dict[str, float], table_bytes: int, warehouse: str) -> None:
         f"  added   {counts['songs']:.0f} songs, {counts['audio_s'] / 3600:.2f} h, "
         f"{counts['hashes']:.0f} hashes; {counts['replaced']:.0f} songs dropped\n"
         f"  table   {table_bytes / 1e6:.1f} MB of fingerprints\n"
-        f"  time    {counts['seconds']:.1f} s, {speed:.0f} s of audio a second"
+        f"  time    {counts['seconds']:.1f} s, {speed:.0f} s of audio a second",
+        **counts,
+        table_bytes=table_bytes,
     )
     if counts["rejected"]:
         print(

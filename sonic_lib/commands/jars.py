@@ -6,6 +6,7 @@ import argparse
 
 from sonic_lib.config import Config
 from sonic_lib.jars import delta_jars, s3_jars
+from sonic_lib.saying import say
 
 HELP = 'print Delta\'s jars, for spark-submit --jars "$(sonic jars)"'
 NEEDS_SPARK = False
@@ -18,5 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, args: argparse.Namespace) -> int:
     """Print the jars, separated by commas."""
-    print(",".join(delta_jars() + (s3_jars() if args.s3 else [])))
+    jars = delta_jars() + (s3_jars() if args.s3 else [])
+    say(",".join(jars), jars=jars)
     return 0

@@ -10,6 +10,7 @@ from sonic_lib import runs, tables
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.index import maintain
+from sonic_lib.saying import say
 from sonic_lib.schemas import FINGERPRINTS
 
 HELP = "check and tidy the index; restore or purge earlier states"
@@ -69,7 +70,10 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         counts = this_run.counts
         if args.restore_to is not None:
             maintain.restore(spark, warehouse, timestamp=args.restore_to)
-            print(f"Songs, files and fingerprints are those of {args.restore_to} UTC again.")
+            say(
+                f"Songs, files and fingerprints are those of {args.restore_to} UTC again.",
+                restored_to=args.restore_to,
+            )
         counts.update(maintain.sweep(spark, warehouse, **grace))
         print(
             f"swept      {counts['stages']} stages of dead runs, "
@@ -92,7 +96,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         counts["broken"] = sum(row.n_broken for row in found)
         if args.purge:
             _purge(spark, warehouse, args)
-    return _report(found, warehouse)
+    return _report(found, warehouse, **counts)
 
 
 def _purge(spark: SparkSession, warehouse: str, args: argparse.Namespace) -> None:
@@ -111,8 +115,8 @@ def _purge(spark: SparkSession, warehouse: str, args: argparse.Namespace) -> Non
     print(f"           the fingerprints of today are {before / 1e6:.1f} MB")
 
 
-def _report(found: list[Row], warehouse: str) -> int:
-    print(f"Check of {warehouse}")
+def _report(found: list[Row], warehouse: str, **counts: float) -> int:
+    say(f"Check of {warehouse}", findings=[row.asDict() for row in found], **counts)
     for row in found:
         said = f"{row.n_broken} broken, such as: {row.example}" if row.n_broken else "holds"
         print(f"  {row.invariant:<38}{said}")

@@ -10,6 +10,7 @@ from sonic_lib.commands.sources import registry_of
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.models import registry
+from sonic_lib.saying import say
 
 HELP = "list versions of the models; promote one, or roll back"
 
@@ -48,7 +49,10 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         now = kept.aliases(spark, root, name)
         roles = {now.get("champion"): "champion", now.get("challenger"): "challenger"}
         cards = kept.versions(spark, root, name)
-        print(f"{name}: {len(cards)} versions" if cards else f"{name}: no version yet")
+        say(
+            f"{name}: {len(cards)} versions" if cards else f"{name}: no version yet",
+            **{name: {**now, "versions": cards}},
+        )
         for card in cards:
             metrics = "  ".join(f"{k} {v:.4g}" for k, v in card.get("metrics", {}).items())
             print(f"  {card['version']}  {roles.get(card['version'], ''):10}  {metrics}")

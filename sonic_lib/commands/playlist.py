@@ -8,13 +8,14 @@ import numpy as np
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib.commands.output import check_output, text_table, write_output
+from sonic_lib.commands.output import check_output, text_lines, write_output
 from sonic_lib.commands.recommend import find_songs, named
 from sonic_lib.commands.sources import read_source
 from sonic_lib.commands.train_recommendations import song_vectors
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.models.nearest import diverse, unit_rows
+from sonic_lib.saying import say
 
 HELP = "make a playlist from a few songs"
 # As many of the most alike come to the driver for each song of the list.
@@ -86,7 +87,8 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         .select("place", "relevance", "title", "artist", "song_id", "source_key")
         .orderBy("place")
     )
-    print("\n".join(text_table(playlist, n_rows=args.count)))
+    found = playlist.collect()  # as many as asked for
+    say("\n".join(text_lines(playlist.columns, found)), songs=[row.asDict() for row in found])
     if args.output:
         write_output(playlist, args.output)
     return 0

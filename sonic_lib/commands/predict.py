@@ -17,6 +17,7 @@ from sonic_lib.features.frame import KEYS, profile, wide
 from sonic_lib.models import conformal, registry
 from sonic_lib.models.columns import Columns
 from sonic_lib.models.intervals import intervals
+from sonic_lib.saying import say
 from sonic_lib.schemas import PREDICTIONS
 
 HELP = "predict genre and popularity by the champions"
@@ -70,7 +71,14 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
             said[card["columns"]["target"]] = (name, card["version"])
         n = features.count()
         this_run.counts.update(songs=n, models=len(names), seconds=time.monotonic() - started_s)
-    print(f"Predicted {n} songs of {source}, sets and intervals of {args.confidence:.0%}")
+    say(
+        f"Predicted {n} songs of {source}, sets and intervals of {args.confidence:.0%}",
+        **this_run.counts,
+        source=source,
+        confidence=args.confidence,
+        versions={name: version for name, version in said.values()},
+        output=args.output,
+    )
     for target, (name, version) in said.items():
         print(f"  {name:10}  {target} by {version}")
     if args.output:

@@ -8,11 +8,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib import tables
-from sonic_lib.commands.output import check_output, text_table, write_output
+from sonic_lib.commands.output import check_output, text_lines, write_output
 from sonic_lib.commands.sources import read_source
 from sonic_lib.commands.train_recommendations import ARTISTS, TITLES
 from sonic_lib.config import Config
 from sonic_lib.errors import ModelError, UsageError
+from sonic_lib.saying import say
 from sonic_lib.schemas import RECOMMENDATIONS
 
 HELP = "list the songs most like a song"
@@ -49,7 +50,8 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         .select("rank", "similarity", "title", "artist", "song_id", "source_key")
         .orderBy("rank")
     )
-    print("\n".join(text_table(found, n_rows=args.count)))
+    listed = found.take(args.count)
+    say("\n".join(text_lines(found.columns, listed)), songs=[row.asDict() for row in listed])
     if args.output:
         write_output(found, args.output)
     return 0

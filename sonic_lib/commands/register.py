@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 
 from sonic_lib import tables, views
 from sonic_lib.config import Config
+from sonic_lib.saying import say
 
 HELP = "make the tables and views known to Spark's catalogue as sonic.<name>"
 
@@ -20,5 +21,5 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Register the tables and views and list them."""
     names = tables.register(spark, config.warehouse)
     names += views.create(spark, names)
-    print(f"{config.warehouse}: {', '.join(names) or 'no tables yet'}")
+    say(f"{config.warehouse}: {', '.join(names) or 'no tables yet'}", names=names)
     return 0

@@ -13,6 +13,7 @@ from sonic_lib.commands.predicate import condition
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.index import write
+from sonic_lib.saying import say
 from sonic_lib.schemas import SONG_FILES, SONGS
 
 HELP = "take songs out of the index"
@@ -51,10 +52,11 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         if this_run.counts["songs"]:
             write.delete_songs(ids, warehouse)
             tables.delete_keys(ids, warehouse, SONG_FILES, key="song_id")
-    print(
+    say(
         f"{this_run.counts['songs']:.0f} songs removed from {warehouse}. Indexing a folder that "
         "still holds their files brings them back; `sonic maintain --restore-to TIME` does, too, "
-        "until `sonic maintain --purge` has deleted them for good."
+        "until `sonic maintain --purge` has deleted them for good.",
+        **this_run.counts,
     )
     return 0
 

@@ -22,6 +22,7 @@ from sonic_lib.report import page, summary
 from sonic_lib.report.excerpts import with_excerpts
 from sonic_lib.report.findings import Findings, ModelRecord
 from sonic_lib.report.sections import nothing_yet, sections_of
+from sonic_lib.saying import say
 from sonic_lib.schemas import FEATURES, MATCHES, PREDICTIONS, RUNS, SONG_FILES, SONGS, Table
 
 HELP = "an HTML page of the index, an identification run and the models"
@@ -84,7 +85,8 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     unfinished = Path(f"{args.output}.part")
     unfinished.write_text(html, encoding="utf-8")
     os.replace(unfinished, args.output)
-    print(f"Report: {args.output} ({len(html.encode()) / 1e6:.1f} MB)")
+    n_bytes = len(html.encode())
+    say(f"Report: {args.output} ({n_bytes / 1e6:.1f} MB)", output=args.output, bytes=n_bytes)
     return 0
 
 

@@ -20,6 +20,7 @@ from sonic_lib.models import compare, metrics, registry, training
 from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.estimators import BOOSTED, KINDS, check_kind
 from sonic_lib.models.training import Recipe
+from sonic_lib.saying import say
 
 HELP = "train challengers on a snapshot and promote those that are better beyond noise"
 MAX_P = 0.05
@@ -66,7 +67,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         except UsageError as error:
             if args.names:
                 raise
-            print(f"Model {name}: passed over. {error}")
+            say(f"Model {name}: passed over. {error}", **{name: {"passed_over": str(error)}})
     return 0
 
 
@@ -114,14 +115,15 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
         version = "(not kept)"
         if not args.dry_run:
             version = kept.save(spark, root, name, model=learned.model, card=learned.card)
-            say = kept.promote if is_better else kept.challenge
-            say(spark, root, name, version, why=f"retrained: {told}")
+            appoint = kept.promote if is_better else kept.challenge
+            appoint(spark, root, name, version, why=f"retrained: {told}")
         training.release(learned.model)
     print("\n".join(report_lines(learned)))
-    print(
+    say(
         f"  champion  {told}\n"
         f"  {'promoted ' if is_better else 'not better'} {version}; "
-        f"{time.monotonic() - started_s:.0f} s"
+        f"{time.monotonic() - started_s:.0f} s",
+        **{name: {"version": version, **this_run.counts}},
     )
 
 

@@ -14,9 +14,10 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from sonic_lib import sql_functions, tables, views
-from sonic_lib.commands.output import SUFFIXES, check_output, text_table, write_output
+from sonic_lib.commands.output import SUFFIXES, check_output, text_lines, write_output
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
+from sonic_lib.saying import say
 from sonic_lib.schemas import FINGERPRINTS
 
 HELP = "run SQL over the tables and views; without a statement, a shell"
@@ -109,9 +110,15 @@ def _show(spark: SparkSession, statement: str) -> None:
     rows = spark.sql(statement)
     if not rows.columns:  # a statement that gives no rows, such as CREATE VIEW
         return
-    lines = list(text_table(rows, n_rows=_SHOWN_ROWS + 1))
-    print("\n".join(lines[: _SHOWN_ROWS + 2]))
-    if len(lines) > _SHOWN_ROWS + 2:
+    found = rows.take(_SHOWN_ROWS + 1)
+    is_cut = len(found) > _SHOWN_ROWS
+    shown = found[:_SHOWN_ROWS]
+    say(
+        "\n".join(text_lines(rows.columns, shown)),
+        rows=[row.asDict(True) for row in shown],
+        rows_are_all=not is_cut,
+    )
+    if is_cut:
         print(f"… the first {_SHOWN_ROWS} rows; --output FILE gives all")
 
 

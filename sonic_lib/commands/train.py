@@ -21,6 +21,7 @@ from sonic_lib.models.conformal import METHODS
 from sonic_lib.models.estimators import BOOSTED, KINDS, check_kind
 from sonic_lib.models.training import release
 from sonic_lib.report import model_report
+from sonic_lib.saying import say
 
 HELP = "train a model of genre or popularity, or find the songs most like each other"
 RECOMMENDATIONS = "recommendations"
@@ -131,13 +132,16 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         )
         version = kept.save(spark, root, name, model=learned.model, card=learned.card)
         is_first = not kept.aliases(spark, root, name).get("champion")
-        say = kept.promote if is_first else kept.challenge
-        say(spark, root, name, version, why="trained")
+        appoint = kept.promote if is_first else kept.challenge
+        appoint(spark, root, name, version, why="trained")
         this_run.counts.update(learned.card["metrics"])
         this_run.counts["seconds"] = time.monotonic() - started_s
-        print("\n".join(report_lines(learned)))
         role = "champion" if is_first else "challenger"
-        print(f"  kept      {version}, the {role}; {time.monotonic() - started_s:.0f} s")
+        print("\n".join(report_lines(learned)))
+        say(
+            f"  kept      {version}, the {role}; {time.monotonic() - started_s:.0f} s",
+            **{name: {"version": version, "role": role, **this_run.counts}},
+        )
         if not is_first:
             print(f"  Make it serve: sonic models --promote {name} {version}")
         if args.report:

@@ -22,6 +22,7 @@ from sonic_lib.models.recommend import (
     same_recording,
     standardised,
 )
+from sonic_lib.saying import say
 from sonic_lib.schemas import RECOMMENDATIONS
 
 TITLES = ("title", "track_name", "track_title", "name")
@@ -91,11 +92,12 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         seconds = time.monotonic() - started_s
         this_run.counts.update(songs=vectors.n, columns=len(vectors.columns), seconds=seconds)
     left_out = f"; of one value: {', '.join(vectors.constant)}" if vectors.constant else ""
-    print(
+    say(
         f"Recommendations for {source}\n"
         f"  songs   {vectors.n}, compared by {len(vectors.columns)} features{left_out}\n"
         f"  time    {seconds:.1f} s\n"
-        "  Ask: sonic recommend SONG, or sonic playlist SONG SONG …"
+        "  Ask: sonic recommend SONG, or sonic playlist SONG SONG …",
+        recommendations={"source": source, **this_run.counts},
     )
     return 0
 

@@ -232,5 +232,8 @@ def test_sql_over_the_tables(spark, indexed, capsys):
     statement = "SELECT count(DISTINCT song_id) AS n FROM sonic.fingerprints"
     assert main(["sql", statement, "--warehouse", indexed[0]]) == 0
     assert capsys.readouterr().out.split() == ["n", "-", "6"]
+    assert main(["sql", statement, "--warehouse", indexed[0], "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["rows"], told["rows_are_all"]) == ([{"n": 6}], True)
     assert main(["sql", "SELECT nonsense FROM sonic.songs", "--warehouse", indexed[0]]) == 1
     assert "nonsense" in capsys.readouterr().err

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 
-from sonic_lib import cli
+from sonic_lib import cli, saying
 from sonic_lib.commands import doctor
 from sonic_lib.errors import SetupError
 
@@ -21,6 +24,55 @@ def test_help_lists_every_verb_once_below_a_heading(capsys):
     assert tuple(verb for verb in listed if verb in cli.VERBS) == cli.VERBS
     assert set(cli._SECTIONS) <= set(cli.VERBS)
     assert all(len(line) <= 100 for line in said.splitlines())
+
+
+# ---- --json and --quiet ----
+
+
+def said_to_a_program(command: list[str], capfd) -> tuple[int, dict]:
+    code = cli.main([*command, "--json"])
+    out = capfd.readouterr().out
+    assert out.count("\n") == 1
+    return code, json.loads(out)
+
+
+def test_a_program_gets_one_json_object(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "numba" else "1.0")
+    code, told = said_to_a_program(["doctor", "--warehouse", str(tmp_path)], capfd)
+    assert (told["command"], told["exit_code"], code) == ("doctor", 1, 1)
+    packages = next(finding for finding in told["findings"] if finding["what"] == "packages")
+    assert packages == {"what": "packages", "state": "bad", "told": "pip install numba"}
+
+
+def test_a_program_is_told_of_errors_and_of_nothing_older(tmp_path, capfd):
+    assert cli.main(["doctor", "--warehouse", str(tmp_path)]) in (0, 1)
+    command = ["identify", str(tmp_path / "absent"), "--engine", "local", "--watch", "once"]
+    capfd.readouterr()
+    code, told = said_to_a_program(command, capfd)
+    assert set(told) == {"command", "exit_code", "error"}
+    assert code == told["exit_code"] == 2
+    assert "--engine local" in told["error"]
+
+
+def test_quiet_leaves_errors_and_the_exit_code(tmp_path, capfd, monkeypatch):
+    command = ["doctor", "--warehouse", str(tmp_path), "--quiet"]
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "numba" else "1.0")
+    assert cli.main(command) == 1
+    assert capfd.readouterr() == ("", "")
+    assert cli.main([*command, "--set", "nonsense=1"]) == 2
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert "nonsense" in said.err
+    assert not saying.is_silent()
+
+
+def test_what_libraries_write_themselves_is_no_part_of_the_object(capfd):
+    with saying.only_facts(as_json=True):
+        saying.say("seen by people", n=np.int64(3), share=float("nan"), by_name={1: (0.5, None)})
+        os.write(1, b"from C++\n")
+    out, err = capfd.readouterr()
+    assert json.loads(out) == {"n": 3, "share": None, "by_name": {"1": [0.5, None]}}
+    assert err == "from C++\n"
 
 
 # ---- doctor ----
