@@ -88,6 +88,12 @@ def restore(spark: SparkSession, warehouse: str, table: Table, *, version: int) 
 
 def vacuum(spark: SparkSession, warehouse: str, table: Table, *, retention_hours: float) -> None:
     """Delete the files of versions that ended longer ago than this."""
-    check = "spark.databricks.delta.retentionDurationCheck.enabled"
-    with setting(spark, {check: "false"}):
+    settings = {
+        "spark.databricks.delta.retentionDurationCheck.enabled": "false",
+        # Delta lists files in as many tasks as this says: 10,000 if nobody does.
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(
+            4 * spark.sparkContext.defaultParallelism
+        ),
+    }
+    with setting(spark, settings):
         DeltaTable.forPath(spark, location(warehouse, table)).vacuum(retention_hours)
