@@ -38,6 +38,11 @@ def _spark_session() -> Iterator[SparkSession]:
         "spark.sql.shuffle.partitions": "2",
         # Adaptive plans re-plan every stage: time without a gain at this size.
         "spark.sql.adaptive.enabled": "false",
+        # Nor does so little data earn back the code that is written and compiled for each plan;
+        # what the tests run as processes of their own does compile.
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        "spark.databricks.delta.snapshotPartitions": "1",
         # The first compiler only: a short run never earns back the second.
         "spark.driver.defaultJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         # Enough for tests, and leaves room beside other runs.
