@@ -57,12 +57,12 @@ def spark(_spark_session: SparkSession) -> Iterator[SparkSession]:
     """The shared session, whose catalog each test finds empty."""
     yield _spark_session
     _spark_session.catalog.clearCache()
-    for table in _spark_session.catalog.listTables():
-        if table.isTemporary:
-            _spark_session.catalog.dropTempView(table.name)
-    for database in _spark_session.catalog.listDatabases():
-        if database.name != "default":
-            _spark_session.sql(f"DROP DATABASE `{database.name}` CASCADE")
+    # By SQL: to list them by `catalog`, code has to be compiled.
+    for view in _spark_session.sql("SHOW VIEWS").filter("isTemporary").collect():
+        _spark_session.catalog.dropTempView(view.viewName)
+    for (database,) in _spark_session.sql("SHOW DATABASES").collect():
+        if database != "default":
+            _spark_session.sql(f"DROP DATABASE `{database}` CASCADE")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -98,27 +98,44 @@ def library_zip(tmp_path_factory) -> Path:
     return Path(shutil.make_archive(str(root / "library"), "zip", root, "sonic_lib"))
 
 
-@pytest.fixture(scope="session")
-def submit(library_zip) -> Callable[..., subprocess.CompletedProcess]:
-    """Run a job through the real spark-submit, from a folder that has no sonic_lib."""
+class Submit:
+    """The real spark-submit, from a folder that has no sonic_lib.
 
-    def run(
-        job: str, *arguments: object, master: str = "local[2]", options: Sequence[str] = ()
-    ) -> subprocess.CompletedProcess:
-        command = [
-            *[SPARK_HOME / "bin" / "spark-submit", "--master", master],
-            *["--jars", ",".join(delta_jars()), "--py-files", library_zip],
+    Attributes
+    ----------
+    command : list of str
+        What stands before the job, without a master.
+    environment : dict
+    """
+
+    def __init__(self, library: Path) -> None:
+        self.command = [
+            *[str(SPARK_HOME / "bin" / "spark-submit"), "--py-files", str(library)],
+            *["--jars", ",".join(delta_jars())],
             *["--conf", "spark.sql.shuffle.partitions=4", "--conf", "spark.ui.enabled=false"],
             *["--conf", "spark.databricks.delta.snapshotPartitions=2"],
-            *[*options, ROOT / "jobs" / job, *map(str, arguments)],
         ]
-        environment = submit_environment()
-        environment.pop("PYTHONPATH", None)
+        self.environment = submit_environment()
+        self.environment.pop("PYTHONPATH", None)
+        self._folder = library.parent
+
+    def __call__(
+        self, job: str, *arguments: object, master: str = "local[2]", options: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess:
+        """Run a job to its end."""
+        before = [*self.command, "--master", master, *options]
         return subprocess.run(
-            command, env=environment, cwd=library_zip.parent, capture_output=True, text=True
+            [*before, ROOT / "jobs" / job, *map(str, arguments)],
+            env=self.environment,
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
         )
 
-    return run
+
+@pytest.fixture(scope="session")
+def submit(library_zip) -> Submit:
+    return Submit(library_zip)
 
 
 def submit_environment() -> dict[str, str]:

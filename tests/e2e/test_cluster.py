@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sonic_lib.cli import main
-from tests.e2e.conftest import SPARK_HOME, contents, submit_environment
+from tests.e2e.conftest import ROOT, SPARK_HOME, contents, submit_environment
 
 DEPLOY = "org.apache.spark.deploy"
 
@@ -63,22 +65,37 @@ def cluster(tmp_path_factory) -> Iterator[str]:
 
 
 @pytest.mark.cluster
-def test_cluster_gives_the_same_as_local(cluster, collection, indexed, submit, spark, tmp_path):
-    warehouse = str(tmp_path / "lake")
-    done = submit("index_songs.py", collection.folder, "--warehouse", warehouse, master=cluster)
-    assert done.returncode == 0, done.stderr
-    assert contents(spark, warehouse) == contents(spark, indexed[0])
-
-    clips = ["identify", str(collection.folder / "copies"), "--output"]
-    assert main([*clips, str(tmp_path / "local.csv"), "--warehouse", indexed[0]]) == 0
-    done = submit(
-        *["identify_clips.py", *clips[1:], tmp_path / "cluster.csv", "--warehouse", warehouse],
-        master=cluster,
+def test_a_data_engineer_gets_the_same_from_a_cluster(
+    cluster, collection, indexed, submit, spark, tmp_path
+):
+    """By the script of what a data engineer types."""
+    warehouse, copies = str(tmp_path / "lake"), collection.folder / "copies"
+    done = subprocess.run(
+        [
+            *["bash", ROOT / "tests" / "users" / "data_engineer.sh"],
+            *[ROOT / "jobs", collection.folder, copies, warehouse, tmp_path],
+        ],
+        env=submit.environment | {"MASTER": cluster, "SUBMIT": shlex.join(submit.command)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
-    local, on_cluster = (_rows(tmp_path / f"{name}.csv") for name in ("local", "cluster"))
+    assert contents(spark, warehouse) == contents(spark, indexed[0])
+    first, second = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("first", "second"))
+    assert (first["songs"], first["rejected"]) == (
+        len(collection.samples),
+        len(collection.rejected),
+    )
+    assert (second["new"], second["changed"], second["songs"]) == (0, 0, 0)
+
+    words = ["identify", str(copies), "--output", str(tmp_path / "local.csv")]
+    assert main([*words, "--warehouse", indexed[0]]) == 0
+    local, on_cluster = (_rows(tmp_path / name) for name in ("local.csv", "matches.csv"))
     assert on_cluster == local
     assert [row["accepted"] for row in local] == ["true"]
+    (answer,) = json.loads((tmp_path / "answered.json").read_text(encoding="utf-8"))
+    assert answer["title"] == local[0]["title"]
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -1,0 +1,85 @@
+"""Two of the three who use it, as scripts of what they type; the third is in test_cluster.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import soundfile
+
+from tests.e2e.conftest import RATE_HZ, ROOT, submit_environment
+from tests.e2e.test_models import STYLES, write_table
+
+USERS = ROOT / "tests" / "users"
+
+
+@pytest.fixture
+def type_in(tmp_path):
+    """Run a script where `sonic` is on PATH and nothing else of ours is known."""
+
+    def run(script: str, *arguments: Path) -> Path:
+        binaries, here = tmp_path / "bin", tmp_path / "here"
+        binaries.mkdir()
+        here.mkdir()
+        sonic = binaries / "sonic"
+        sonic.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sonic_lib.cli "$@"\n')
+        sonic.chmod(0o755)
+        environment = submit_environment() | {
+            "PATH": f"{binaries}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+        }
+        del environment["SPARK_CONF_DIR"]
+        done = subprocess.run(
+            ["bash", USERS / script, *arguments],
+            env=environment,
+            cwd=here,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return here
+
+    return run
+
+
+def test_a_music_person_with_a_messy_folder(type_in, collection, tmp_path):
+    name, samples = next(iter(collection.samples.items()))
+    snippets = tmp_path / "my snippets"
+    snippets.mkdir()
+    soundfile.write(snippets / "known.wav", samples[4 * RATE_HZ : 12 * RATE_HZ], RATE_HZ)
+    soundfile.write(snippets / "unheard.wav", collection.unheard[: 8 * RATE_HZ], RATE_HZ)
+    (snippets / "shopping list.mp3").write_text("milk, bread")
+    here = type_in("music_person.sh", collection.folder, snippets)
+
+    answers = pd.read_csv(here / "answers.csv").set_index("clip")
+    assert answers.loc["known.wav", "song"] == name
+    assert answers.loc["known.wav", "offset_s"] == pytest.approx(4, abs=0.1)
+    assert answers["accepted"].to_dict() == {
+        "known.wav": True,
+        "unheard.wav": False,
+        "shopping list.mp3": False,
+    }
+    rejected = pd.read_csv(here / "rejected.csv")
+    assert {Path(path).name for path in rejected["path"]} == {
+        Path(path).name for path in collection.rejected
+    }
+    assert (here / "why.png").read_bytes().startswith(b"\x89PNG")
+    assert "known.wav" in (here / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_data_scientist_with_a_table_of_their_own(type_in, tmp_path):
+    table = write_table(tmp_path / "songs of ours.csv", n=420)
+    new = write_table(tmp_path / "new.csv", n=60, with_targets=False, seed=2)
+    here = type_in("data_scientist.sh", table, new)
+
+    completed = pd.read_csv(here / "completed.csv")
+    assert len(completed) == 60
+    assert set(completed["style"]) <= set(STYLES)
+    (version,) = json.loads((here / "models.json").read_text())["genre"]["versions"]
+    assert version["metrics"]["f1_micro"] > 0.6
+    assert (here / "genre" / "confusion.png").stat().st_size > 0

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# A music person with a laptop: a messy folder, a snippet, no idea of Spark.
+#
+#   music_person.sh MUSIC SNIPPETS       in an empty folder, with `sonic` on PATH
+set -euo pipefail
+music=$1 snippets=$2
+
+sonic doctor
+sonic index "$music"
+sonic index "$music" > again.txt # what was there is not read again
+grep -q "0 new, 0 changed" again.txt
+
+sonic identify "$snippets" --output answers.csv
+sonic explain "$snippets/known.wav" --plot why.png
+
+# Why is the half of my folder not in there?
+sonic sql "SELECT path, stage, error FROM sonic.song_files WHERE status = 'rejected'" \
+    --output rejected.csv
+sonic report --output report.html
