@@ -89,7 +89,7 @@ docs: env ## Build the pages of docs/ into build/docs; warnings are errors
 
 .PHONY: test-faults
 test-faults: jars ## Run the tests of bad input and faults (LONG=1 for all of them)
-	SONIC_LONG_TESTS=$(LONG) $(PYTHON) -m pytest tests/faults
+	SONIC_LONG_TESTS=$(LONG) $(PYTHON) -m pytest -v tests/faults tests/e2e/test_kill.py tests/e2e/test_rounds.py
 
 .PHONY: lint
 lint: env ## Check style, formatting and types
@@ -111,6 +111,11 @@ zip: env ## Pack the library for spark-submit --py-files
 	@mkdir -p dist
 	@$(PYTHON) -c '$(ZIP)'
 	@echo dist/sonic_lib.zip
+
+.PHONY: package
+package: zip ## Build the wheel, and the zip for spark-submit --py-files
+	@$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist/*.whl
 
 .PHONY: bench-identify
 bench-identify: jars ## Measure identification (SONGS=folder, BENCH=folder of the query maker)

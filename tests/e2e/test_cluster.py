@@ -19,7 +19,8 @@ from tests.e2e.conftest import ROOT, SPARK_HOME, contents, submit_environment
 DEPLOY = "org.apache.spark.deploy"
 
 
-def _start(folder: Path, name: str, *command: str) -> tuple[subprocess.Popen, Path]:
+def start_daemon(folder: Path, name: str, *command: str) -> tuple[subprocess.Popen, Path]:
+    """Start a process of Spark, in a group of its own; give it and its log."""
     log = folder / f"{name}.log"
     environment = submit_environment()
     del environment["SPARK_CONF_DIR"]  # the daemons' own: our log4j2 silences what is waited for
@@ -30,11 +31,12 @@ def _start(folder: Path, name: str, *command: str) -> tuple[subprocess.Popen, Pa
             stderr=file,
             env=environment,
             cwd=folder,
+            start_new_session=True,
         )
     return process, log
 
 
-def _wait_for(pattern: str, log: Path) -> str:
+def wait_for(pattern: str, log: Path) -> str:
     for _ in range(600):
         if found := re.search(pattern, log.read_text()):
             return found[0]
@@ -46,17 +48,17 @@ def _wait_for(pattern: str, log: Path) -> str:
 def cluster(tmp_path_factory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("cluster")
     address = ["--host", "127.0.0.1", "--port", "0", "--webui-port", "0"]
-    master, log = _start(folder, "master", f"{DEPLOY}.master.Master", *address)
+    master, log = start_daemon(folder, "master", f"{DEPLOY}.master.Master", *address)
     processes = [master]
     try:
-        url = _wait_for(r"spark://127\.0\.0\.1:\d+", log)
+        url = wait_for(r"spark://127\.0\.0\.1:\d+", log)
         for i in range(2):
-            worker, log = _start(
+            worker, log = start_daemon(
                 *[folder, f"worker{i}", f"{DEPLOY}.worker.Worker", *address],
                 *["--cores", "1", "--memory", "1g", "--work-dir", str(folder / f"w{i}"), url],
             )
             processes.append(worker)
-            _wait_for("Successfully registered", log)
+            wait_for("Successfully registered", log)
         yield url
     finally:
         for process in processes:
