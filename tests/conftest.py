@@ -44,7 +44,10 @@ def _spark_session() -> Iterator[SparkSession]:
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.databricks.delta.snapshotPartitions": "1",
         # The first compiler only: a short run never earns back the second.
-        "spark.driver.defaultJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        # It gets 48 MB for what it made, which a session of many tests fills.
+        "spark.driver.defaultJavaOptions": (
+            "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC"
+        ),
         # Enough for tests, and leaves room beside other runs.
         "spark.driver.memory": "2g",
     }
