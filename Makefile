@@ -5,7 +5,8 @@
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 
-# Processes that run tests, each with a Spark of its own; a file of tests stays in one.
+# Processes that run tests, each with a Spark of its own; a file of tests stays in one, and those
+# of whole jobs, which take longest, come first.
 WORKERS ?= 2
 
 # The benchmark kit: query maker, scorer, noises and rooms.
@@ -69,7 +70,7 @@ browser: ## Install Chromium where that is possible: as root, by apt
 
 .PHONY: test
 test: jars browser ## Run all tests
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-unit
 test-unit: env ## Run the tests that need no Java

@@ -71,7 +71,7 @@ setup(
             *MLFLOW,
             *REPORT,
             "pytest>=8,<10",
-            "pytest-xdist>=3.6,<4",
+            "pytest-xdist>=3.7,<4",
             "hypothesis>=6.100,<7",
             "mypy>=1.15,<3",
             "types-PyYAML",
