@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from sonic_lib.errors import SetupError
 from sonic_lib.features.families import DESCRIPTORS, FAMILIES
+from sonic_lib.features.loading import load_librosa
 
 SAMPLE_RATE_HZ = 22_050
 # What 6 x 10 s miss of a song is a small part of what songs differ by: benchmarks/features.py.
@@ -107,14 +107,14 @@ def _statistics(part: NDArray, names: Iterable[str]) -> list[float]:
     of: dict[str, Callable] = {
         "mean": np.mean,
         "std": np.std,
-        "delta_std": lambda frames: np.std(_librosa().feature.delta(frames)),
+        "delta_std": lambda frames: np.std(load_librosa().feature.delta(frames)),
     }
     return [of[name](part) for name in names] or [part[0]]
 
 
 def _measure(samples: NDArray[np.float32], rate_hz: int) -> dict[str, NDArray]:
     """Give each family as (n_parts, n_frames), or as one number."""
-    librosa = _librosa()
+    librosa = load_librosa()
     spectrum = np.abs(librosa.stft(samples, n_fft=_FFT_SAMPLES, hop_length=_HOP_SAMPLES))
     power = spectrum**2
     mel_db = librosa.power_to_db(librosa.feature.melspectrogram(S=power, sr=rate_hz))
@@ -174,7 +174,7 @@ def _zero_crossing_rates(samples: NDArray[np.float32]) -> NDArray:
 
 def _beat(onsets: NDArray, rate_hz: int) -> tuple[float, float]:
     """Tempo (beats a minute), and how far its lag stands out in the onsets' autocorrelation."""
-    librosa = _librosa()
+    librosa = load_librosa()
     tempogram = librosa.feature.tempogram(onset_envelope=onsets, sr=rate_hz)
     tempo_bpm = float(librosa.feature.tempo(tg=tempogram, sr=rate_hz)[0])
     by_lag = tempogram.mean(axis=1)
@@ -182,14 +182,3 @@ def _beat(onsets: NDArray, rate_hz: int) -> tuple[float, float]:
     slowest, fastest = (round(frames_per_minute / bpm) for bpm in _TEMPI_BPM)
     others = by_lag[fastest : slowest + 1].mean()
     return tempo_bpm, float(by_lag[round(frames_per_minute / tempo_bpm)] - others)
-
-
-def _librosa():
-    try:
-        import librosa
-    except ImportError as error:
-        raise SetupError(
-            "Descriptors of audio need librosa, which is not installed here. Install it on every "
-            "machine that runs tasks: pip install 'sonic-signature[models]'"
-        ) from error
-    return librosa

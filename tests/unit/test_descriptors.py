@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +24,9 @@ from sonic_lib.features.descriptors import (
 )
 from sonic_lib.features.extract import describe_row
 from sonic_lib.features.families import DESCRIPTORS, FAMILIES
+from sonic_lib.features.loading import load_librosa
 
-librosa = pytest.importorskip("librosa")
+librosa = load_librosa()
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +143,35 @@ def test_without_librosa_it_says_what_to_install(monkeypatch, song):
     monkeypatch.setitem(__import__("sys").modules, "librosa", None)
     with pytest.raises(SetupError, match=r"sonic-signature\[models\]"):
         describe(song)
+
+
+def test_librosa_is_compiled_by_one_process_at_a_time():
+    """The lock is held before the first of its kernels is made, and until the last one is."""
+    script = """
+import fcntl, os, sys
+from sonic_lib.features.loading import load_librosa
+
+lock = fcntl.flock
+kernels = {"librosa.core.audio", "librosa.core.pitch", "librosa.util.utils"}
+
+def noted(file, operation):
+    assert operation == fcntl.LOCK_EX
+    lock(file, operation)
+    held.append((file.fileno(), kernels & set(sys.modules)))
+
+held = []
+fcntl.flock = noted
+load_librosa()
+[(number, loaded)] = held
+assert not loaded
+assert kernels <= set(sys.modules)
+try:
+    os.fstat(number)
+except OSError:
+    print("released")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("released\n", "")
 
 
 # ---- excerpts ----

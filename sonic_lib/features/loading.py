@@ -1,0 +1,53 @@
+"""librosa, loaded by one process of a machine at a time.
+
+librosa compiles its array functions when they are first loaded and keeps them on disk. Numba does
+that in two files for each, which processes that compile at once mix up: whoever loads such a pair
+later, crashes (numba issue 10128). A new installation would begin with just that, as Spark's
+workers all start together.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+
+from sonic_lib.errors import SetupError
+
+
+def load_librosa() -> ModuleType:
+    """Import librosa with all parts that are compiled while they are imported.
+
+    Raises
+    ------
+    SetupError
+        If librosa is not installed.
+    """
+    try:
+        import librosa
+
+        with _alone(Path(librosa.__file__).parent / "__pycache__"):
+            import librosa.core.audio
+            import librosa.core.pitch
+            import librosa.util.utils
+    except ImportError as error:
+        raise SetupError(
+            "Descriptors of audio need librosa, which is not installed here. Install it on every "
+            "machine that runs tasks: pip install 'sonic-signature[models]'"
+        ) from error
+    return librosa
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process holds the lock in a folder, or, if it is read-only, in /tmp."""
+    if not os.access(folder, os.W_OK):
+        folder = Path(tempfile.gettempdir())
+    with open(folder / f"sonic-signature-{os.getuid()}.lock", "a") as file:
+        with suppress(OSError):  # some network disks know no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
