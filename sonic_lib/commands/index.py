@@ -117,6 +117,9 @@ def _index(
         "duplicate": by_status.get("duplicate", 0),
         "rejected": by_status.get("rejected", 0),
     }
+    # Delta plans whatever is cached of a table anew after each commit to it.
+    for cached in (changed, digests, new, abandoned):
+        cached.unpersist()
     write.record_files(judged, gone, warehouse, run_id=run_id)
     write.remove_folder(spark, write.run_folder(warehouse, run_id))
     return counts

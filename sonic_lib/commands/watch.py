@@ -91,7 +91,11 @@ def watch(
         session = batch.sparkSession
         new = batch.select(F.regexp_replace("path", "^file:/+", "/").alias("path"))
         files = list_audio(session, paths).join(new, "path", "left_semi")
-        take(session, files, f"{name}-{number}")
+        try:
+            take(session, files, f"{name}-{number}")
+        finally:
+            # A service would fill up with it, and each commit plans anew what is cached.
+            session.catalog.clearCache()
         n_taken += 1
 
     stream = _files(spark, roots[0])

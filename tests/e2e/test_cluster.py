@@ -37,7 +37,7 @@ def start_daemon(folder: Path, name: str, *command: str) -> tuple[subprocess.Pop
 
 
 def wait_for(pattern: str, log: Path) -> str:
-    for _ in range(600):
+    for _ in range(3000):
         if found := re.search(pattern, log.read_text()):
             return found[0]
         time.sleep(0.1)

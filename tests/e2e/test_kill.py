@@ -1,4 +1,7 @@
-"""kill -9 at the worst moments: the next run leaves the tables that an undisturbed one leaves."""
+"""kill -9 at the worst moments: the next run leaves the tables that an undisturbed one leaves.
+
+Random moments, and other jobs than `index`, are in test_rounds.py.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sonic_lib import tables
@@ -85,29 +87,13 @@ def lake(new_tables, tmp_path) -> str:
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_run_goes_on_where_it_was(moment, spark, collection, undisturbed, lake):
     assert kill_index(collection.folder, lake, when=MOMENTS[moment])
-    for _ in range(2):
-        index(collection.folder, lake)
-        assert contents(spark, lake) == undisturbed
+    index(collection.folder, lake)
+    assert contents(spark, lake) == undisturbed
 
 
 def test_run_killed_while_it_makes_tables_goes_on(spark, collection, undisturbed, tmp_path):
     lake = str(tmp_path / "lake")
     assert kill_index(collection.folder, lake, when=lambda lake: Path(lake, "matches").exists())
-    index(collection.folder, lake)
-    assert contents(spark, lake) == undisturbed
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_run_killed_at_a_random_moment_goes_on(seed, spark, collection, undisturbed, lake):
-    delay_s = np.random.default_rng(seed).uniform(0, 6)
-    started_s = []
-
-    def when(lake: str) -> bool:
-        if not started_s and commits(lake, "runs") > 1:
-            started_s.append(time.monotonic())
-        return bool(started_s) and time.monotonic() - started_s[0] > delay_s
-
-    kill_index(collection.folder, lake, when=when)  # on a fast machine it may have ended
     index(collection.folder, lake)
     assert contents(spark, lake) == undisturbed
 

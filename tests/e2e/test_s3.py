@@ -17,7 +17,7 @@ import pytest
 
 from sonic_lib.errors import SetupError
 from sonic_lib.jars import delta_jars, s3_jars
-from tests.e2e.conftest import ROOT, SPARK_HOME
+from tests.e2e.conftest import INTERPRETED, QUICK_JAVA, ROOT, SPARK_HOME
 from tests.faults.hostile import encoded
 
 SECRET = "never/to+be/seen+anywhere"
@@ -86,7 +86,7 @@ def done(endpoint, s3, tmp_path_factory) -> tuple[subprocess.CompletedProcess, P
         "AWS_SHARED_CREDENTIALS_FILE": str(folder / "credentials"),
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "JAVA_TOOL_OPTIONS": f"{QUICK_JAVA} {INTERPRETED}",
     }
     commands = json.dumps([[*command, "--warehouse", WAREHOUSE] for command in COMMANDS])
     command = [sys.executable, "-c", SCRIPT, commands]

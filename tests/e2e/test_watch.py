@@ -57,8 +57,8 @@ def test_songs_and_clips_are_taken_once_as_they_come(spark, collection, tmp_path
         return sorted(Path(row.clip_path).name for row in rows)
 
     watch("identify", clips, warehouse)
-    watch("identify", clips, warehouse)
     assert answered() == ["clip 0.wav", "clip 1.wav"]
+    assert spark.sparkContext._jsc.getPersistentRDDs().isEmpty()
 
     # The last batch was written, but the watch died before it could note that.
     [checkpoint] = Path(warehouse, "_watch").glob("identify-*")
