@@ -58,7 +58,7 @@ def test_songs_and_clips_are_taken_once_as_they_come(spark, collection, tmp_path
 
     watch("identify", clips, warehouse)
     assert answered() == ["clip 0.wav", "clip 1.wav"]
-    assert spark.sparkContext._jsc.getPersistentRDDs().isEmpty()
+    assert spark._jsparkSession.sharedState().cacheManager().isEmpty()
 
     # The last batch was written, but the watch died before it could note that.
     [checkpoint] = Path(warehouse, "_watch").glob("identify-*")
