@@ -7,14 +7,18 @@ import sys
 
 import pandas as pd
 
+from tests.e2e.conftest import ROOT, submit_environment
+
 
 def test_the_tour_finds_its_clips_and_draws_its_plots(tmp_path):
+    environment = submit_environment() | {"PYTHONPATH": str(ROOT)}
+    del environment["SPARK_CONF_DIR"]
     tour = subprocess.run(
         [sys.executable, "-m", "sonic_lib.cli", "demo", "--songs", "24", "--clips", "12"],
         cwd=tmp_path,
+        env=environment,
         capture_output=True,
         text=True,
-        timeout=1200,
     )
     assert tour.returncode == 0, tour.stderr
     assert "10 known clips: 10 found; 2 unknown: 0 falsely accepted" in tour.stdout
