@@ -81,7 +81,7 @@ def test_the_life_of_an_index(spark, library, tmp_path, capsys):
     assert sonic("maintain", "--purge", "--retention-hours", "0", "--grace-hours", "0", *at) == 0
     assert contents(spark, lake) == whole
     live = len(tables.read(spark, lake, FINGERPRINTS).inputFiles())
-    assert len(list(Path(lake, "fingerprints").rglob("*.parquet"))) == live
+    assert len(list(Path(lake, "fingerprints").glob("hash_prefix=*/*.parquet"))) == live
 
     assert sonic("maintain", "--check", *at) == 0
     spark.sql(f"DELETE FROM delta.`{lake}/songs` WHERE title = 'first'")

@@ -230,4 +230,7 @@ def test_two_index_jobs_and_a_maintain_at_once(
         assert job.returncode == 0, said
     assert_songs_are_whole(spark, lake)
     assert contents(spark, lake) == contents(spark, indexed[0])
+    # Songs that both jobs brought stand in files of a MERGE, in the order in which it met them.
+    assert main(["maintain", "--grace-hours", "0", "--warehouse", lake]) == 0
     assert main(["maintain", "--check", "--grace-hours", "0", "--warehouse", lake]) == 0
+    assert contents(spark, lake) == contents(spark, indexed[0])
