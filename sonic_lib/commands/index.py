@@ -12,6 +12,7 @@ from sonic_lib import runs, tables
 from sonic_lib.audio.files import given_name, list_audio
 from sonic_lib.commands.watch import add_watch, check_watch, watch
 from sonic_lib.config import Config
+from sonic_lib.errors import UsageError
 from sonic_lib.fingerprint.frame import digest_files, fingerprint_files
 from sonic_lib.index import plan, write
 from sonic_lib.progress import progress
@@ -84,9 +85,9 @@ def _index(
     counts = {"files": n_files, "unchanged": n_files - n_changed}
     gone = None
     if args.prune:
-        gone = plan.pruned_files(
-            known, files=files, roots=[given_name(path) for path in args.paths]
-        ).persist()
+        roots = [given_name(path) for path in args.paths]
+        _check_present(known, files, roots)
+        gone = plan.pruned_files(known, files=files, roots=roots).persist()
         counts["pruned"] = gone.count()
     if not n_changed and not counts.get("pruned"):
         return counts | dict.fromkeys(_COUNTED, 0)
@@ -123,6 +124,18 @@ def _index(
     write.record_files(judged, gone, warehouse, run_id=run_id)
     write.remove_folder(spark, write.run_folder(warehouse, run_id))
     return counts
+
+
+def _check_present(known: DataFrame, files: DataFrame, roots: list[str]) -> None:
+    """Refuse to prune a folder that has lost all its songs: a disk that is not mounted looks so."""
+    present = files.agg(*(F.max(plan.is_below([root])) for root in roots)).first()
+    empty = [root for root, is_present in zip(roots, present, strict=True) if not is_present]
+    if empty and not plan.pruned_files(known, files=files, roots=empty).isEmpty():
+        raise UsageError(
+            f"--prune would drop every song of {', '.join(map(repr, empty))}: no audio file is "
+            "there now. Mount the disk or correct the path; where the songs are gone for good, "
+            "name the folder above, or take them out by `sonic remove`."
+        )
 
 
 _COUNTED = ("new", "changed", "duplicate", "rejected", "replaced", "songs", "audio_s", "hashes")

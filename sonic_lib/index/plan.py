@@ -8,7 +8,7 @@ has the columns of `schemas.DIGESTS`.
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from sonic_lib.audio.files import has_audio_suffix
@@ -105,15 +105,18 @@ def abandoned_songs(known: DataFrame, *, gone: DataFrame, digests: DataFrame) ->
 
 def pruned_files(known: DataFrame, *, files: DataFrame, roots: list[str]) -> DataFrame:
     """Known files below the given folders that are not there any more."""
-    below = F.lit(False)
-    for root in roots:
-        below = (
-            below | (F.col("path") == root) | F.startswith("path", F.lit(root.rstrip("/") + "/"))
-        )
     # A folder that could not be listed stands among the files; what is in it may well be there.
     closed = files.filter(~has_audio_suffix()).select(F.concat("path", F.lit("/")).alias("closed"))
     return (
-        known.filter(below)
+        known.filter(is_below(roots))
         .join(files.select("path"), "path", "left_anti")
         .join(F.broadcast(closed), F.startswith("path", "closed"), "left_anti")
     )
+
+
+def is_below(roots: list[str]) -> Column:
+    """Column: whether `path` is one of these files, or lies in one of these folders."""
+    below = F.lit(False)
+    for root in roots:
+        below |= (F.col("path") == root) | F.startswith("path", F.lit(root.rstrip("/") + "/"))
+    return below

@@ -148,6 +148,25 @@ def test_prune_drops_what_is_gone_and_only_that(spark, music, tmp_path):
     assert contents(spark, warehouse) == contents(spark, fresh)
 
 
+def test_prune_of_a_folder_that_seems_not_mounted_drops_nothing(
+    indexed, collection, spark, tmp_path, capsys
+):
+    """All songs of a folder are gone at once; of two folders, one is there still."""
+    warehouse = shutil.copytree(indexed[0], tmp_path / "lake").as_posix()
+    before = versions(warehouse)
+    away = shutil.move(collection.folder, tmp_path / "away")
+    collection.folder.mkdir()
+    try:
+        for folders in ([collection.folder], [Path(away), collection.folder]):
+            words = ["index", *map(str, folders), "--prune", "--warehouse", warehouse]
+            assert main(words) == 2
+            assert f"every song of '{collection.folder}'" in capsys.readouterr().err
+            assert versions(warehouse) == before
+    finally:
+        collection.folder.rmdir()
+        shutil.move(away, collection.folder)
+
+
 def test_remove_by_id_and_by_path(spark, music, tmp_path):
     warehouse, fresh = str(tmp_path / "removed"), str(tmp_path / "fresh")
     index([music], warehouse)
