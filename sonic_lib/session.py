@@ -221,6 +221,10 @@ def _embedded_conf(*, with_s3: bool) -> dict[str, str]:
         # Nobody else need reach it, and the host's own name may not resolve.
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
+        # The one executor lives here, too: silent for long, it slept with the laptop, or its
+        # heartbeat met a half-read accumulator and ended (SPARK-59451). That is no failed job.
+        "spark.executor.heartbeatInterval": "100s",
+        "spark.storage.blockManagerHeartbeatTimeoutMs": "365d",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         # The default of 200 makes small data crawl.
@@ -238,11 +242,14 @@ def _driver_memory_mb() -> int:
     return min(total // 2**21, 8 * 1024)
 
 
+_NOISE = re.compile(rb"WARNING: |\[\d\d:\d\d:\d\d\] Task \d+ got rank \d+\n")
+
+
 def _launch_quietly(conf: SparkConf) -> JavaGateway:
-    """Start the JVM with its stderr passed on, except Java's own start-up warnings.
+    """Start the JVM with its stderr passed on, except what means nobody and cannot be silenced.
 
     Spark asks for an incubator module, and newer JDKs dislike what its libraries do: Java says
-    so on every start, means the authors of Spark, and has no option to be silent.
+    so on every start, to the authors of Spark. XGBoost's workers tell each training their rank.
     """
     from pyspark.errors import PySparkRuntimeError
     from pyspark.java_gateway import launch_gateway
@@ -252,7 +259,7 @@ def _launch_quietly(conf: SparkConf) -> JavaGateway:
     def forward() -> None:
         with open(reader, "rb") as lines:
             for line in lines:
-                if not line.startswith(b"WARNING: "):
+                if not _NOISE.match(line):
                     os.write(2, line)
 
     thread = threading.Thread(target=forward, daemon=True)
