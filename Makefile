@@ -170,6 +170,10 @@ bench-features: jars ## Measure how fast audio is described (SONGS=folder)
 		OMP_NUM_THREADS=1 $(PYTHON) benchmarks/features.py --songs "$(SONGS)"; \
 	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
 
+.PHONY: notebooks
+notebooks: jars ## Run the notebooks, and keep what they show
+	cd notebooks && ../.venv/bin/jupytext --to ipynb --execute Part*.py
+
 .PHONY: report-pdf
 report-pdf: env ## Typeset the technical report from benchmarks/results
 	@$(PYTHON) docs/report/build.py --output dist/sonic-signature.pdf

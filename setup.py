@@ -82,6 +82,9 @@ setup(
             "flask>=3,<4",
             "flask-cors>=4,<7",
             "typst>=0.14,<0.16",  # typesets docs/report
+            "jupytext>=1.16,<2",  # notebooks, and how they run without a browser
+            "nbclient>=0.10,<1",
+            "ipykernel>=6.29,<8",
         ],
     },
     entry_points={"console_scripts": ["sonic=sonic_lib.cli:main"]},
