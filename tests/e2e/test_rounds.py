@@ -31,7 +31,7 @@ from tests.e2e.test_cluster import DEPLOY, start_daemon, wait_for
 from tests.e2e.test_models import write_table
 
 IS_LONG = os.environ.get("SONIC_LONG_TESTS", "") not in ("", "0")
-N_KILLS, N_LOSSES, N_AT_ONCE = (100, 20, 30) if IS_LONG else (3, 1, 1)
+N_KILLS, N_LOSSES, N_AT_ONCE = (100, 20, 30) if IS_LONG else (2, 1, 1)
 
 
 class Case(NamedTuple):
