@@ -112,11 +112,7 @@ def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
     songs = open_table(warehouse, "songs").to_pyarrow_table(columns=columns)
     fingerprints = open_table(warehouse, "fingerprints")
     properties = fingerprints.metadata().configuration
-    if properties.get(_PARAMS_PROPERTY) != params.to_json():
-        raise TableError(
-            f"The fingerprints in {warehouse} were made with {properties.get(_PARAMS_PROPERTY)}, "
-            f"and clips would be with {params.to_json()}: use the settings of the table."
-        )
+    params.check_table(properties.get(_PARAMS_PROPERTY), warehouse=warehouse)
     if not songs.num_rows:
         raise TableError(
             f"The index in {warehouse} holds no song; fill it with `sonic index FOLDER` first."

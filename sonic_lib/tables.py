@@ -84,13 +84,7 @@ def check_params(spark: SparkSession, warehouse: str, *, params: FingerprintPara
         If there is no table, its parameters differ, or a newer version made it.
     """
     check_layout(spark, warehouse)
-    made_with = _property(spark, warehouse, _PARAMS_PROPERTY)
-    if made_with != params.to_json():
-        raise TableError(
-            f"The fingerprints in {warehouse} were made with {made_with}, but this run is set to "
-            f"{params.to_json()}. Hashes of the two cannot be compared: use the settings of the "
-            "table, or index into another warehouse."
-        )
+    params.check_table(_property(spark, warehouse, _PARAMS_PROPERTY), warehouse=warehouse)
 
 
 def check_layout(spark: SparkSession, warehouse: str) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from sonic_lib.errors import TableError
+
 SAMPLE_RATE_HZ = 12_000
 WINDOW_SAMPLES = 768  # 64 ms, 15.625 Hz a bin
 HOP_SAMPLES = 384  # 32 ms a frame
@@ -28,14 +30,15 @@ class FingerprintParams:
     Parameters
     ----------
     min_hz, max_hz : float
-        The band in which landmarks are looked for, within 0..6000 Hz.
+        The band in which landmarks are looked for, within 0..6000 Hz.  Bass is what noise
+        leaves of much music (docs/how-it-works.md).
     densities_per_s : tuple of int, ascending
         Landmark densities (1/s) at which the constellation is triangulated.  The sparse
         levels join strong landmarks that survive noise, the dense ones give detail.
         A second of audio gives about 1.6 hashes for each unit of their sum.
     """
 
-    min_hz: float = 400.0
+    min_hz: float = 60.0
     max_hz: float = 5470.0
     densities_per_s: tuple[int, ...] = (8, 16, 32)
 
@@ -52,3 +55,32 @@ class FingerprintParams:
     def to_json(self) -> str:
         """Return a canonical text: equal texts mean that fingerprints can be compared."""
         return json.dumps({"algorithm": ALGORITHM, **asdict(self)}, sort_keys=True)
+
+    def check_table(self, made_with: str | None, *, warehouse: str) -> None:
+        """Refuse a fingerprint table that was made with other parameters.
+
+        Parameters
+        ----------
+        made_with : str, optional
+            The parameters that the table names, from `to_json`.
+
+        Raises
+        ------
+        TableError
+            If they differ.
+        """
+        if made_with == self.to_json():
+            return
+        theirs, ours = json.loads(made_with or "{}"), json.loads(self.to_json())
+        remedy = "index into another warehouse"
+        if theirs.keys() == ours.keys() and theirs["algorithm"] == ALGORITHM:
+            settings = (
+                f"--set 'fingerprint.{name}={value}'"
+                for name, value in theirs.items()
+                if value != ours[name]
+            )
+            remedy = f"use the settings of the table ({' '.join(settings)}), or {remedy}"
+        raise TableError(
+            f"The fingerprints in {warehouse} were made with {made_with}, but this run is set to "
+            f"{self.to_json()}. Hashes of the two cannot be compared: {remedy}."
+        )

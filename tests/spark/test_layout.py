@@ -39,7 +39,7 @@ def test_the_first_layout_reads_identifies_indexes_and_is_maintained(spark, froz
     soundfile.write(tmp_path / "clips" / "clip.wav", samples[SAMPLE_RATE_HZ:], SAMPLE_RATE_HZ)
     write_song(replace(new, path="new.wav"), tmp_path / "more")
 
-    at = ("--warehouse", frozen)
+    at = ("--warehouse", frozen, "--set", "fingerprint.min_hz=400")
     for _ in range(2):
         assert main(["index", str(tmp_path / "more"), *at]) == 0
         assert tables.read(spark, frozen, SONGS).count() == 3

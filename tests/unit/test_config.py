@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ import yaml
 from pydantic import ValidationError
 
 from sonic_lib.config import Config, load_config
-from sonic_lib.errors import ConfigError
-from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.errors import ConfigError, TableError
+from sonic_lib.fingerprint.params import ALGORITHM, FingerprintParams
 
 CONF = Path(__file__).parents[2] / "conf" / "sonic.yaml"
 
@@ -135,15 +136,29 @@ def test_configuration_cannot_be_changed():
 def test_params_that_differ_have_different_texts():
     texts = {
         FingerprintParams(*values).to_json()
-        for values in [(400.0,), (300.0,), (400.0, 5000.0), (400.0, 5470.0, (8,))]
+        for values in [(60.0,), (300.0,), (60.0, 5000.0), (60.0, 5470.0, (8,))]
     }
     assert len(texts) == 4
-    assert FingerprintParams(400.0).to_json() == FingerprintParams().to_json()
+    assert FingerprintParams(60.0).to_json() == FingerprintParams().to_json()
 
 
 def test_params_set_to_a_whole_number_are_the_same_params():
-    config = load_config(None, ["fingerprint.min_hz=400"])
+    config = load_config(None, ["fingerprint.min_hz=60"])
     assert config.fingerprint.params().to_json() == FingerprintParams().to_json()
+
+
+def test_a_table_of_other_params_is_refused_with_the_settings_to_use():
+    ours, theirs = FingerprintParams(), FingerprintParams(400.0, densities_per_s=(8, 20))
+    ours.check_table(ours.to_json(), warehouse="lake")
+    with pytest.raises(TableError) as caught:
+        ours.check_table(theirs.to_json(), warehouse="lake")
+    settings = re.findall("--set '(.+?)'", str(caught.value))
+    assert load_config(None, settings).fingerprint.params() == theirs
+    older = theirs.to_json().replace(ALGORITHM, "triangles-0")
+    for unknown in (None, older):
+        with pytest.raises(TableError, match="another warehouse") as caught:
+            ours.check_table(unknown, warehouse="lake")
+        assert "--set" not in str(caught.value)
 
 
 def test_mlflow_must_be_there_to_be_chosen(monkeypatch):
