@@ -18,14 +18,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonic_lib.audio.isolation import isolated, packed
-from sonic_lib.config import Config
+from sonic_lib.audio.isolation import isolated, packed, prepare
 from sonic_lib.fingerprint.window import WindowHashes
 from sonic_lib.local_tables import LocalIndex, find_entries, open_index
 from sonic_lib.matching import limits
+
+if TYPE_CHECKING:  # the helper process loads this module, and has no use for it
+    from sonic_lib.config import Config
 
 __all__ = ["LocalIndex", "identify_clips", "open_index"]
 
@@ -79,6 +82,15 @@ def identify_clips(
         for path, (_, end) in found.items()
         for row in _segments(path, end, lines.get(path, []), config, n_listed)
     ]
+
+
+def start_helper() -> None:
+    """Let the process that fingerprints clips load what it needs while an index is opened."""
+    prepare(packed(_load_in_helper))
+
+
+def _load_in_helper() -> None:
+    from sonic_lib.fingerprint import extract  # noqa: F401
 
 
 def clip_rows(path: str, **options) -> Iterator[dict]:

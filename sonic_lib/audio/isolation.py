@@ -13,6 +13,7 @@ worker, and only the helper loads the decoders, so that the start costs no more 
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import resource
@@ -69,6 +70,26 @@ def packed(function: Callable[..., Rows], **options) -> bytes:
         A function of a module, from one argument and options to rows.
     """
     return pickle.dumps(partial(function, **options))
+
+
+def prepare(work: bytes) -> None:
+    """Let the helper start and call a function, such as one that imports, and do not wait for it.
+
+    What goes wrong is told by `isolated`, for which the helper is then tried again.
+
+    Parameters
+    ----------
+    work : bytes
+        A function that is called with nothing, as from `packed`; what it gives is dropped.
+    """
+    with suppress(OSError):
+        _Helper.get().prepare(work)
+
+
+def dismiss() -> None:
+    """End the helper, if there is one: it was prepared, and there is no work for it."""
+    if _Helper.current is not None:
+        _Helper.current.kill()
 
 
 def isolated(
@@ -162,6 +183,9 @@ class _Helper:
         with suppress(OSError):
             self._connection.send(sys.path)
 
+    def prepare(self, work: bytes) -> None:
+        self._connection.send(work)
+
     def rows(
         self, work: bytes, argument: object, options: dict, limits: Limits, timeout_s: float
     ) -> Iterator[dict]:
@@ -230,7 +254,13 @@ def serve(connection: Connection) -> None:
     loaded: dict[bytes, Callable[..., Rows]] = {}
     while True:
         try:
-            work, argument, options, memory_mb, timeout_s = connection.recv()
+            message = connection.recv()
+            if isinstance(message, bytes):
+                with suppress(Exception):  # the next message asks for the same, and is told
+                    pickle.loads(message)()
+                gc.freeze()  # modules stay: there is no garbage in them to look for
+                continue
+            work, argument, options, memory_mb, timeout_s = message
             if work not in loaded:
                 _limit_memory(None)
                 try:
@@ -242,6 +272,7 @@ def serve(connection: Connection) -> None:
             connection.send(("started", None))
             _answer(connection, partial(loaded[work], argument, **options), timeout_s)
         except (EOFError, ConnectionError):
+            gc.freeze()  # as above; else Python looks for it in all modules at its end
             return
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib.audio.isolation import TIMEOUT_S_PER_MB, Limits, isolated, packed
+from sonic_lib.audio.isolation import TIMEOUT_S_PER_MB, Limits, dismiss, isolated, packed, prepare
 from tests.faults import decoders
 
 LIMITS = Limits(timeout_s=30.0, memory_mb=256)
@@ -132,6 +132,18 @@ def test_rows_nobody_wants_do_not_reach_the_next_file():
     next(rows)
     rows.close()
     assert [row["row"] for row in rows_of(decoders.good, n_rows=2)] == [0, 1]
+
+
+def test_a_helper_that_was_prepared_works_whatever_came_of_it():
+    for work in (packed(decoders.loads), b"cno_such\nmodule\n.", packed(os._exit, status=3)):
+        dismiss()
+        prepare(work)
+        assert rows_of(decoders.good)
+    before = pid_of_helper()
+    dismiss()
+    dismiss()
+    with pytest.raises(ProcessLookupError):
+        os.kill(before, 0)
 
 
 def test_a_broken_installation_is_no_fault_of_the_file(monkeypatch):

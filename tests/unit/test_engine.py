@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from sonic_lib.audio import isolation
 from sonic_lib.commands import identify, identify_local
 from sonic_lib.config import Config
 from sonic_lib.errors import SetupError, TableError, UsageError
@@ -65,10 +68,19 @@ def test_tables_that_delta_rs_cannot_read_are_for_spark(folder, monkeypatch):
     def refuse(*_, **__):
         raise SetupError("too new")
 
-    monkeypatch.setattr(identify_local, "open_index", refuse)
+    monkeypatch.setattr(identify_local, "open_table", refuse)
     assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
     with pytest.raises(SetupError, match="too new"):
         run(str(folder / "clips"), "--warehouse", str(folder), "--engine", "local")
+
+
+def test_a_large_index_is_for_spark_and_leaves_no_process(folder, monkeypatch):
+    large = SimpleNamespace(n_fingerprints=identify_local.MAX_FINGERPRINTS + 1)
+    monkeypatch.setattr(identify_local, "open_table", lambda *_: None)
+    monkeypatch.setattr(identify_local, "open_index", lambda *_, **__: large)
+    assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
+    assert isolation._Helper.current is None
+    assert gc.isenabled()
 
 
 def test_an_index_that_is_not_there_is_an_error_at_once(folder):
