@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sonic_lib import tables, views
 from sonic_lib.jars import delta_jars
 from tests.e2e.conftest import ROOT, SPARK_HOME, submit_environment, versions
 
@@ -62,26 +64,37 @@ def test_absent_folder_ends_with_2_and_makes_no_warehouse(sonic, tmp_path):
     assert not Path(tmp_path, "lake").exists()
 
 
-def test_registered_tables_are_known_to_spark_sql(indexed, submit, tmp_path):
+def test_registered_tables_and_views_are_known_to_spark_sql(indexed, submit, spark, tmp_path):
+    """In a Hive metastore (Derby's, as conf/hive-site.xml has it), by two other programs."""
     home = ["--driver-java-options", f"-Duser.home={tmp_path}"]  # where the metastore is
     shutil.copytree(indexed[0], tmp_path / "lake's copy")
-    hive = ["--conf", "spark.sql.catalogImplementation=hive"]
     warehouse = str(tmp_path / "lake's copy")
-    done = submit("setup_tables.py", "--warehouse", warehouse, options=[*home, *hive])
-    assert done.returncode == 0, done.stderr
-    assert "sonic.fingerprints" in done.stdout
 
-    statement = """
-    SELECT count(DISTINCT song_id) FROM sonic.fingerprints JOIN sonic.songs USING (song_id)
+    def register() -> set[str]:
+        hive = ["--conf", "spark.sql.catalogImplementation=hive"]
+        words = ["--warehouse", warehouse, "--json"]
+        done = submit("setup_tables.py", *words, options=[*home, *hive])
+        assert done.returncode == 0, done.stderr
+        return set(json.loads(done.stdout)["names"])
+
+    before = register()
+    assert {"sonic.fingerprints", "sonic.catalogue"} <= before
+    # Again, when there is more: what was there stays, and views of the new tables join it.
+    tables.create_for_models(spark, warehouse)
+    known = {f"sonic.{name}" for name, _ in views.statements("views")}
+    assert {"sonic.genre_sets", "sonic.playlists"} <= known - before
+    assert before | known < register()
+
+    counts = [f"SELECT '{view}', count(*) FROM {view}" for view in sorted(known)]
+    statements = f"""
+    SELECT 'join', count(DISTINCT song_id) FROM sonic.fingerprints JOIN sonic.songs USING (song_id);
+    {" UNION ALL ".join(counts)};
+    DESCRIBE sonic.catalogue fingerprints_per_s;
     """
     done = subprocess.run(
         [
-            SPARK_HOME / "bin" / "spark-sql",
-            *home,
-            "--jars",
-            ",".join(delta_jars()),
-            "-e",
-            statement,
+            *[SPARK_HOME / "bin" / "spark-sql", *home],
+            *["--jars", ",".join(delta_jars()), "-e", statements],
         ],
         env=submit_environment(),
         cwd=tmp_path,
@@ -89,4 +102,7 @@ def test_registered_tables_are_known_to_spark_sql(indexed, submit, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["6"]
+    told = dict(line.split("\t", 1) for line in done.stdout.splitlines())
+    assert told["join"] == told["sonic.catalogue"] == "6"
+    assert known <= told.keys()
+    assert told["comment"] == "Density: n_fingerprints over duration_s (1/s)"
