@@ -45,20 +45,33 @@ def register(spark: SparkSession, *, params: FingerprintParams, prefix_bits: int
     prefix_bits : int
         How many bits of a hash are its prefix in the table.
     """
-    shift = HASH_BITS - prefix_bits
 
     class FingerprintAudio:
         def eval(self, content: bytes) -> Iterator[tuple]:
-            for row in _or_error(song_hashes(content, params=params), 3):
-                yield (row[0] >> shift, *row) if row[0] is not None else (None, *row)
+            yield from audio_rows(content, params=params, prefix_bits=prefix_bits)
 
     class FingerprintClip:
         def eval(self, content: bytes) -> Iterator[tuple]:
-            for window, hash_, frame, error in _or_error(clip_hashes(content, params=params), 4):
-                yield window, None if error else hash_ >> shift, hash_, frame, error
+            yield from clip_rows(content, params=params, prefix_bits=prefix_bits)
 
     spark.udtf.register("fingerprint_audio", udtf(FingerprintAudio, returnType=HASHES))
     spark.udtf.register("fingerprint_clip", udtf(FingerprintClip, returnType=CLIP_HASHES))
+
+
+def audio_rows(content: bytes, *, params: FingerprintParams, prefix_bits: int) -> Iterator[tuple]:
+    """Rows of ``fingerprint_audio``, as `HASHES` names them."""
+    for hash_, frame, error in _or_error(song_hashes(content, params=params), 3):
+        yield _prefix(hash_, prefix_bits), hash_, frame, error
+
+
+def clip_rows(content: bytes, *, params: FingerprintParams, prefix_bits: int) -> Iterator[tuple]:
+    """Rows of ``fingerprint_clip``, as `CLIP_HASHES` names them."""
+    for window, hash_, frame, error in _or_error(clip_hashes(content, params=params), 4):
+        yield window, _prefix(hash_, prefix_bits), hash_, frame, error
+
+
+def _prefix(hash_: int | None, prefix_bits: int) -> int | None:
+    return None if hash_ is None else hash_ >> (HASH_BITS - prefix_bits)
 
 
 def song_hashes(content: bytes, *, params: FingerprintParams) -> Iterator[tuple[int, int]]:

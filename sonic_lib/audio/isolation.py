@@ -61,7 +61,7 @@ class Limits:
         return self.timeout_s + TIMEOUT_S_PER_MB * size_bytes / 1e6
 
 
-def packed(function: Callable[..., Rows], **options) -> bytes:
+def packed(function: Callable[..., Rows | None], **options) -> bytes:
     """Pack a function with options for `isolated`, so that only the helper imports its module.
 
     Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from sonic_lib.config import Config
+from sonic_lib.saying import say
 
 HELP = 'print completion for a shell: eval "$(sonic completion bash)"'
 NEEDS_SPARK = False
@@ -40,7 +41,8 @@ def run(config: Config, args: argparse.Namespace) -> int:
     from sonic_lib.cli import VERBS, make_parser
 
     _, parsers = make_parser(VERBS)
-    print((_ZSH if args.shell == "zsh" else "") + script(parsers), end="")
+    text = (_ZSH if args.shell == "zsh" else "") + script(parsers)
+    say(text.removesuffix("\n"), script=text)
     return 0
 
 

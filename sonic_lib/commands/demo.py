@@ -32,6 +32,7 @@ from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ
 from sonic_lib.models.estimators import FOREST
 from sonic_lib.progress import progress
 from sonic_lib.report.plots import constellation, offset_histogram
+from sonic_lib.saying import say
 
 HELP = "the tour: synthesise songs and clips, index, identify, query, plot, train, recommend"
 MAX_OFFSET_ERROR_S = 0.1
@@ -91,7 +92,8 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     call(index, str(folder / "songs"), "--prune")
     call(identify, str(folder / "clips"), "--output", str(folder / "matches.csv"))
     answers = compare(pd.read_csv(folder / "matches.csv"), pd.read_csv(folder / "truth.csv"))
-    print("", *_sample_lines(answers), "", *_summary_lines(answers), sep="\n")
+    summary = list(_summary_lines(answers))
+    print("", *_sample_lines(answers), "", *summary, sep="\n")
     print("\nMost hashes occur in one song only, which is why a few seconds are enough:")
     call(sql, _QUERY)
     _plot(spark, config, answers, folder)
@@ -103,7 +105,9 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         _learn(call, folder)
     if importlib.util.find_spec("jinja2") is not None:
         call(report, "--output", str(folder / "report.html"))
-    print(f"\nThe tour took {time.monotonic() - started_s:.0f} s.")
+    seconds = time.monotonic() - started_s
+    told = {"folder": str(folder), "summary": summary[-1], "seconds": seconds}
+    say(f"\nThe tour took {seconds:.0f} s.", **told)
     return 0
 
 

@@ -64,7 +64,9 @@ def test_absent_folder_ends_with_2_and_makes_no_warehouse(sonic, tmp_path):
     assert not Path(tmp_path, "lake").exists()
 
 
-def test_registered_tables_and_views_are_known_to_spark_sql(indexed, submit, spark, tmp_path):
+def test_registered_tables_and_views_are_known_to_spark_sql(
+    collection, indexed, submit, spark, tmp_path
+):
     """In a Hive metastore (Derby's, as conf/hive-site.xml has it), by two other programs."""
     home = ["--driver-java-options", f"-Duser.home={tmp_path}"]  # where the metastore is
     shutil.copytree(indexed[0], tmp_path / "lake's copy")
@@ -85,18 +87,27 @@ def test_registered_tables_and_views_are_known_to_spark_sql(indexed, submit, spa
     assert {"sonic.genre_sets", "sonic.playlists"} <= known - before
     assert before | known < register()
 
+    song = collection.folder / collection.copy
+    script = f"{sys.executable} -m sonic_lib.sql_transform audio"
     counts = [f"SELECT '{view}', count(*) FROM {view}" for view in sorted(known)]
     statements = f"""
     SELECT 'join', count(DISTINCT song_id) FROM sonic.fingerprints JOIN sonic.songs USING (song_id);
     {" UNION ALL ".join(counts)};
     DESCRIBE sonic.catalogue fingerprints_per_s;
+    SELECT 'stored', n_fingerprints FROM sonic.songs JOIN sonic.song_files USING (song_id)
+    WHERE path = '{song}';
+    SELECT 'made', count(*) FROM (
+      SELECT TRANSFORM(path, hex(content)) USING '{script}'
+        AS (path STRING, hash_prefix INT, hash BIGINT, offset_frames INT, error STRING)
+      FROM binaryFile.`{song}`
+    ) LEFT SEMI JOIN sonic.fingerprints USING (hash_prefix, hash, offset_frames);
     """
     done = subprocess.run(
         [
             *[SPARK_HOME / "bin" / "spark-sql", *home],
             *["--jars", ",".join(delta_jars()), "-e", statements],
         ],
-        env=submit_environment(),
+        env=submit_environment() | {"PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -105,4 +116,5 @@ def test_registered_tables_and_views_are_known_to_spark_sql(indexed, submit, spa
     told = dict(line.split("\t", 1) for line in done.stdout.splitlines())
     assert told["join"] == told["sonic.catalogue"] == "6"
     assert known <= told.keys()
+    assert int(told["made"]) == int(told["stored"]) > 0
     assert told["comment"] == "Density: n_fingerprints over duration_s (1/s)"

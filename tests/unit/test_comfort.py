@@ -54,6 +54,11 @@ def test_a_program_is_told_of_errors_and_of_nothing_older(tmp_path, capfd):
     assert "--engine local" in told["error"]
 
 
+def test_a_program_gets_the_script_of_completion_too(capfd, script):
+    code, told = said_to_a_program(["completion", "bash"], capfd)
+    assert (code, told["script"]) == (0, script)
+
+
 def test_quiet_leaves_errors_and_the_exit_code(tmp_path, capfd, monkeypatch):
     command = ["doctor", "--warehouse", str(tmp_path), "--quiet"]
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "numba" else "1.0")

@@ -1,0 +1,47 @@
+"""The script for TRANSFORM: lines of text in, lines of text out."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import soundfile
+
+from sonic_lib import sql_functions, sql_transform
+from sonic_lib.audio.synth import synth_song
+from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
+
+PARAMS = FingerprintParams()
+
+
+def audio() -> bytes:
+    song = synth_song(1, style="folk", duration_s=8.0, sample_rate_hz=SAMPLE_RATE_HZ)
+    file = io.BytesIO()
+    soundfile.write(file, song, SAMPLE_RATE_HZ, format="wav")
+    return file.getvalue()
+
+
+def test_a_row_is_a_line_with_the_key_of_its_file(monkeypatch, capsys):
+    given = {"a song.wav": audio(), "a letter.mp3": b"no\tsound"}
+    lines = [f"{key}\t{content.hex().upper()}\n" for key, content in given.items()]
+    monkeypatch.setattr("sys.stdin", lines)
+    for what, rows in (("audio", sql_functions.audio_rows), ("clip", sql_functions.clip_rows)):
+        monkeypatch.setattr(
+            "sys.argv", ["sql_transform", what, "--set", "fingerprint.prefix_bits=5"]
+        )
+        sql_transform.main()
+        told = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+        expected = list(rows(given["a song.wav"], params=PARAMS, prefix_bits=5))
+        *found, letter = told
+        assert {row[0] for row in found} == {"a song.wav"}
+        values = [tuple(map(int, row[1:-1])) for row in found]
+        assert values == [row[:-1] for row in expected]
+        assert letter[0] == "a letter.mp3"
+        assert letter[1:-1] == [r"\N"] * (len(letter) - 2)
+        assert "not audio" in letter[-1]
+
+
+def test_prefixes_are_the_first_bits():
+    prefix, hash_, _, error = next(sql_functions.audio_rows(audio(), params=PARAMS, prefix_bits=4))
+    assert (prefix, error) == (hash_ >> 36, None)
+    assert np.log2(hash_) < 40
