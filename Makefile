@@ -170,9 +170,14 @@ bench-features: jars ## Measure how fast audio is described (SONGS=folder)
 		OMP_NUM_THREADS=1 $(PYTHON) benchmarks/features.py --songs "$(SONGS)"; \
 	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
 
+.PHONY: bench-one-clip
+bench-one-clip: jars ## Measure how long one clip takes on a small index, without Spark
+	$(PYTHON) benchmarks/one_clip.py
+
 .PHONY: notebooks
 notebooks: jars ## Run the notebooks, and keep what they show
-	cd notebooks && ../.venv/bin/jupytext --to ipynb --execute Part*.py
+	cd notebooks && ../.venv/bin/jupytext --to ipynb Part*.py && \
+		../.venv/bin/jupyter execute --inplace Part*.ipynb
 
 .PHONY: report-pdf
 report-pdf: env ## Typeset the technical report from benchmarks/results

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import pytest
 import soundfile
 
+from notebooks.made_up import spotify_like
 from tests.e2e.conftest import RATE_HZ, ROOT, submit_environment
 from tests.e2e.test_models import STYLES, write_table
 
@@ -30,7 +32,10 @@ def type_in(tmp_path):
         sonic.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sonic_lib.cli "$@"\n')
         sonic.chmod(0o755)
         environment = submit_environment() | {
-            "PATH": f"{binaries}:{os.environ['PATH']}",
+            # Behind ours, the programs that this environment brings: jupyter.
+            "PATH": os.pathsep.join(
+                [str(binaries), str(Path(sys.executable).parent), os.environ["PATH"]]
+            ),
             "PYTHONPATH": str(ROOT),
         }
         del environment["SPARK_CONF_DIR"]
@@ -75,7 +80,12 @@ def test_a_music_person_with_a_messy_folder(type_in, collection, tmp_path):
 def test_a_data_scientist_with_a_table_of_their_own(type_in, tmp_path):
     table = write_table(tmp_path / "songs of ours.csv", n=420)
     new = write_table(tmp_path / "new.csv", n=60, with_targets=False, seed=2)
-    here = type_in("data_scientist.sh", table, new)
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    songs = spotify_like(1000, seed=2)
+    songs.drop(columns="artist_name").to_csv(tables / "spotify_train.csv", index=False)
+    songs.drop(columns="genre").to_csv(tables / "spotify_subset.csv", index=False)
+    here = type_in("data_scientist.sh", table, new, tables, ROOT / "notebooks")
 
     completed = pd.read_csv(here / "completed.csv")
     assert len(completed) == 60
@@ -83,3 +93,7 @@ def test_a_data_scientist_with_a_table_of_their_own(type_in, tmp_path):
     (version,) = json.loads((here / "models.json").read_text())["genre"]["versions"]
     assert version["metrics"]["f1_micro"] > 0.6
     assert (here / "genre" / "confusion.png").stat().st_size > 0
+    cells = nbformat.read(here / "Part1_Spotify_ML.ipynb", as_version=4).cells
+    outputs = [out for cell in cells for out in cell.get("outputs", ())]
+    assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
+    assert any("spotify_train: 1000 rows" in out.get("text", "") for out in outputs)

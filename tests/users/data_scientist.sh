@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # A data scientist with a feature table of their own: other columns, other genres, gaps.
 #
-#   data_scientist.sh TABLE NEW_TABLE    in an empty folder, with `sonic` on PATH
+#   data_scientist.sh TABLE NEW_TABLE TABLES NOTEBOOKS
+#
+# in an empty folder, with `sonic` and `jupyter` on PATH; TABLES holds tables as Spotify has them.
 set -euo pipefail
-table=$1 new=$2
+table=$1 new=$2 tables=$3 notebooks=$4
 
 # What the target is called is theirs to say, and the message says how.
 if sonic train genre --csv "$table" --source mine --folds 2 2> refused.txt; then exit 1; fi
@@ -13,3 +15,7 @@ sonic train genre --source mine --target style --drop hotness --folds 2 --report
 sonic features --csv "$new" --source newcomers
 sonic predict --source newcomers --confidence 0.9 --output completed.csv
 sonic models --json > models.json
+
+# The notebook as it was committed, from its first cell to its last, on tables of their own.
+cp "$notebooks"/Part1_Spotify_ML.ipynb "$notebooks"/made_up.py .
+SONIC_DATA=$tables jupyter execute --inplace Part1_Spotify_ML.ipynb
