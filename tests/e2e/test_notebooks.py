@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.e2e.conftest import ROOT, submit_environment
+from tests.e2e.conftest import QUICK_JAVA, ROOT, submit_environment
 
 SCRIPTS = PART1, PART2 = sorted((ROOT / "notebooks").glob("Part*.py"))
 
@@ -32,6 +32,7 @@ def execute(monkeypatch):
     def run(notebook, folder: Path) -> None:
         for name, value in submit_environment().items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setenv("JAVA_TOOL_OPTIONS", QUICK_JAVA)
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
         monkeypatch.delenv("SPARK_CONF_DIR")
         monkeypatch.delenv("SONIC_DATA", raising=False)
