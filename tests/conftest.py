@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from tests import rounds
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -26,6 +28,15 @@ def pytest_configure(config: pytest.Config) -> None:
     # The main module of a process of pytest-xdist has no file, by which pyspark.sql.connect takes
     # it for a doctest of its own, and exits where it lacks packages that we do not need.
     sys.modules["__main__"].__dict__.setdefault("__file__", __file__)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end which rounds of chance there were, and how they ended."""
+    reports = [r for kind in ("passed", "failed") for r in terminalreporter.getreports(kind)]
+    lines = rounds.summary(reports)
+    if lines:
+        terminalreporter.section("rounds of faults")
+        terminalreporter.write("\n".join([*lines, ""]))
 
 
 @pytest.fixture(scope="session")

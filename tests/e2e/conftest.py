@@ -18,6 +18,8 @@ from pyspark.sql import SparkSession
 
 from sonic_lib import tables
 from sonic_lib.audio.demo import demo_songs, write_song
+from sonic_lib.config import FingerprintConfig
+from sonic_lib.index import check
 from sonic_lib.jars import delta_jars
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS, Table
 
@@ -169,6 +171,24 @@ def indexed(collection, submit, tmp_path_factory) -> tuple[str, str]:
     done = submit("index_songs.py", collection.folder, "--warehouse", warehouse)
     assert done.returncode == 0, done.stderr
     return warehouse, done.stdout
+
+
+@pytest.fixture(scope="session")
+def new_tables(tmp_path_factory, _spark_session) -> str:
+    """A warehouse of tables without rows; to copy it takes less time than to make one."""
+    warehouse = str(tmp_path_factory.mktemp("new"))
+    params = FingerprintConfig().params()
+    tables.create(_spark_session, warehouse, params=params, prefix_bits=4)
+    return warehouse
+
+
+def assert_songs_are_whole(spark: SparkSession, warehouse: str) -> None:
+    """No reader meets a part of a song; of one that is being removed all rows go at once."""
+    counts = check.song_counts(
+        tables.read(spark, warehouse, FINGERPRINTS), songs=tables.read(spark, warehouse, SONGS)
+    )
+    parts = counts.filter("n_said > 0 AND n_found > 0 AND n_found != n_said").collect()
+    assert parts == []
 
 
 def contents(spark: SparkSession, warehouse: str) -> dict[str, list[tuple]]:

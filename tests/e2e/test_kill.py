@@ -16,9 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib import tables
 from sonic_lib.cli import main
-from sonic_lib.config import FingerprintConfig
 from tests.e2e.conftest import ROOT, contents, submit_environment
 
 IS_LONG = os.environ.get("SONIC_LONG_TESTS", "") not in ("", "0")
@@ -70,14 +68,6 @@ def index(folder: Path, warehouse: str) -> None:
 @pytest.fixture(scope="module")
 def undisturbed(indexed, _spark_session) -> dict[str, list[tuple]]:
     return contents(_spark_session, indexed[0])
-
-
-@pytest.fixture(scope="module")
-def new_tables(tmp_path_factory, _spark_session) -> str:
-    warehouse = str(tmp_path_factory.mktemp("new"))
-    params = FingerprintConfig().params()
-    tables.create(_spark_session, warehouse, params=params, prefix_bits=4)
-    return warehouse
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """Faults at random: kill -9, lost workers, jobs at once; nothing lost, nothing twice, no dead job.
 
 A round is told by its number, which is its seed. `make test-faults LONG=1` runs 100 kills, 20
-losses and 30 rounds of jobs at once; a few of each are in every run of the tests.
+losses and 30 rounds of jobs at once; a few of each are in every run of the tests. How many there
+were, of which seeds, stands at the end of what pytest says (tests/rounds.py).
 """
 
 from __future__ import annotations
@@ -20,15 +21,12 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-from sonic_lib import tables
 from sonic_lib.cli import main
-from sonic_lib.config import FingerprintConfig
-from sonic_lib.index import check
 from sonic_lib.models import registry
-from sonic_lib.schemas import FINGERPRINTS, SONGS
-from tests.e2e.conftest import ROOT, contents, submit_environment
+from tests.e2e.conftest import ROOT, assert_songs_are_whole, contents, submit_environment
 from tests.e2e.test_cluster import DEPLOY, start_daemon, wait_for
 from tests.e2e.test_models import write_table
+from tests.rounds import tell
 
 IS_LONG = os.environ.get("SONIC_LONG_TESTS", "") not in ("", "0")
 N_KILLS, N_LOSSES, N_AT_ONCE = (100, 20, 30) if IS_LONG else (2, 1, 1)
@@ -74,24 +72,8 @@ def n_commits(lake: str, table: str) -> int:
     return len(list(Path(lake, table, "_delta_log").glob("*.json")))
 
 
-def assert_songs_are_whole(spark: SparkSession, lake: str) -> None:
-    """No reader meets a part of a song; of one that is being removed all rows go at once."""
-    counts = check.song_counts(
-        tables.read(spark, lake, FINGERPRINTS), songs=tables.read(spark, lake, SONGS)
-    )
-    parts = counts.filter("n_said > 0 AND n_found > 0 AND n_found != n_said").collect()
-    assert parts == []
-
-
 def champion(spark: SparkSession, lake: str) -> dict[str, float]:
     return registry.load(spark, registry.root(lake), "genre")[1]["metrics"]
-
-
-@pytest.fixture(scope="module")
-def new_tables(tmp_path_factory, _spark_session) -> str:
-    lake = str(tmp_path_factory.mktemp("new"))
-    tables.create(_spark_session, lake, params=FingerprintConfig().params(), prefix_bits=4)
-    return lake
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +115,9 @@ def undisturbed(cases, tmp_path_factory, _spark_session) -> Callable[[str], obje
 
 
 @pytest.mark.parametrize("seed", range(N_KILLS))
-def test_a_killed_job_is_done_by_the_next_run(seed, cases, undisturbed, spark, tmp_path):
+def test_a_killed_job_is_done_by_the_next_run(
+    seed, cases, undisturbed, spark, tmp_path, record_property
+):
     name = list(cases)[seed % len(cases)]
     case = cases[name]
     lake = shutil.copytree(case.lake, tmp_path / "lake").as_posix()
@@ -144,6 +128,7 @@ def test_a_killed_job_is_done_by_the_next_run(seed, cases, undisturbed, spark, t
         while job.poll() is None and n_commits(lake, "runs") == n_before:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, case.longest_s))  # on a fast machine it may have ended
+        tell(record_property, f"kill -9 of {name}", seed, was_at_work=job.poll() is None)
     finally:
         os.killpg(job.pid, signal.SIGKILL)
         job.wait()
@@ -182,7 +167,7 @@ def pair(tmp_path) -> Iterator[tuple[str, list[subprocess.Popen]]]:
 @pytest.mark.cluster
 @pytest.mark.parametrize("seed", range(N_LOSSES))
 def test_a_job_outlives_the_loss_of_a_worker(
-    seed, pair, submit, new_tables, collection, indexed, spark, tmp_path
+    seed, pair, submit, new_tables, collection, indexed, spark, tmp_path, record_property
 ):
     master, workers = pair
     lake = shutil.copytree(new_tables, tmp_path / "lake").as_posix()
@@ -201,6 +186,7 @@ def test_a_job_outlives_the_loss_of_a_worker(
         time.sleep(0.01)
     time.sleep(rng.uniform(0, 10))
     was_at_work = job.poll() is None
+    tell(record_property, "loss of a worker", seed, was_at_work=was_at_work)
     os.killpg(workers[seed % 2].pid, signal.SIGKILL)  # with its executor
     _, said = job.communicate()
     assert job.returncode == 0, said
@@ -213,8 +199,9 @@ def test_a_job_outlives_the_loss_of_a_worker(
 
 @pytest.mark.parametrize("seed", range(N_AT_ONCE))
 def test_two_index_jobs_and_a_maintain_at_once(
-    seed, new_tables, collection, indexed, spark, tmp_path
+    seed, new_tables, collection, indexed, spark, tmp_path, record_property
 ):
+    tell(record_property, "two index jobs and a maintain at once", seed)
     lake = shutil.copytree(new_tables, tmp_path / "lake").as_posix()
     rng = np.random.default_rng(seed)
     jobs = []
