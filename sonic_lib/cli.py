@@ -16,6 +16,7 @@ from importlib import import_module
 import sonic_lib
 from sonic_lib.config import load_config
 from sonic_lib.errors import SonicError
+from sonic_lib.failures import explained
 from sonic_lib.saying import complain, is_silent, only_facts
 
 VERBS = (
@@ -128,7 +129,8 @@ def _code(command, args: argparse.Namespace) -> int:
         if not getattr(command, "NEEDS_SPARK", True):
             return command.run(config, args)
         if hasattr(command, "run_without_spark"):
-            code = command.run_without_spark(config, args)
+            with explained(args.warehouse or config.warehouse):
+                code = command.run_without_spark(config, args)
             if code is not None:
                 return code
         return _run_with_spark(command, config, args)
@@ -159,7 +161,8 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
         if sys.stderr.isatty() and not is_silent():
             print(f"Spark started in {time.monotonic() - started_s:.1f} s", file=sys.stderr)
         try:
-            return command.run(spark, config, args)
+            with explained(config.warehouse):
+                return command.run(spark, config, args)
         except PySparkException as error:
             # Mostly about the user's own SQL or paths: the first line says it, plans follow.
             raise SonicError(str(error).strip().split("\n")[0]) from error

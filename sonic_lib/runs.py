@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pyspark.sql import SparkSession
 
@@ -29,7 +29,8 @@ def recorded(spark: SparkSession, warehouse: str, *, job: str, config: Config) -
     try:
         yield run
     except BaseException:
-        _write(spark, warehouse, run, job, config, "failed")
+        with suppress(Exception):  # on a full disk this fails, too, and would hide the reason
+            _write(spark, warehouse, run, job, config, "failed")
         raise
     _write(spark, warehouse, run, job, config, "done")
 

@@ -7,7 +7,7 @@ import atexit
 import gc
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 
 from sonic_lib.audio.folders import absolute, walk
@@ -87,7 +87,8 @@ def _run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None
             say("\n".join(text_lines(SHOWN, shown)), answers=named)
         this_run.counts["seconds"] = time.monotonic() - started_s
     except BaseException:
-        _record(this_run, config, "failed")
+        with suppress(Exception):  # on a full disk this fails, too, and would hide the reason
+            _record(this_run, config, "failed")
         raise
     _record(this_run, config, "done")
     counts = this_run.counts
