@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # commands that may do without Spark declare --watch, too
 ONCE = "once"
 _SCHEMA = "path string, modificationTime timestamp, length long, content binary"
 _FILES_PER_BATCH = 10_000
+# Spark passes over files a week older than the newest it has seen, unless it is told otherwise.
+# Music is copied with the dates that it had, and one file of the future must not hide the rest.
+_ANY_AGE = "36500d"
 _GLOB = str.maketrans({character: f"\\{character}" for character in "\\{}[]*?"})
 
 
@@ -129,6 +132,7 @@ def _files(spark: SparkSession, root: str) -> DataFrame:
         .schema(_SCHEMA)
         .option("recursiveFileLookup", "true")
         .option("maxFilesPerTrigger", _FILES_PER_BATCH)
+        .option("maxFileAge", _ANY_AGE)
         .load(root.translate(_GLOB))
         .select("path")
         .filter(has_audio_suffix())

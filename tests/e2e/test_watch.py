@@ -38,16 +38,19 @@ def test_songs_and_clips_are_taken_once_as_they_come(spark, collection, tmp_path
     def n_songs() -> int:
         return tables.read(spark, warehouse, SONGS).count()
 
-    def put(number: int) -> None:
+    def put(number: int, *, age_days: float = 0.0) -> None:
         path = paths[number]
         shutil.copy(collection.folder / path, music / Path(path).name)
         samples = collection.samples[path][5 * RATE_HZ : 12 * RATE_HZ]
         soundfile.write(clips / f"clip {number}.wav", samples, RATE_HZ)
+        written_s = time.time() - 86_400 * age_days
+        for copy in (music / Path(path).name, clips / f"clip {number}.wav"):
+            os.utime(copy, (written_s, written_s))
 
-    put(0)
+    put(0, age_days=-30)  # by a clock that was wrong
     watch("index", music, warehouse)
     assert n_songs() == 1
-    put(1)
+    put(1, age_days=900)  # copied with its date
     watch("index", music, warehouse)
     watch("index", music, warehouse)  # nothing new
     assert n_songs() == 2
@@ -66,7 +69,7 @@ def test_songs_and_clips_are_taken_once_as_they_come(spark, collection, tmp_path
         (checkpoint / "commits" / name).unlink(missing_ok=True)
     watch("identify", clips, warehouse)
     assert answered() == ["clip 0.wav", "clip 1.wav"]
-    put(2)
+    put(2, age_days=900)
     watch("index", music, warehouse)
     watch("identify", clips, warehouse)
     assert answered() == ["clip 0.wav", "clip 1.wav", "clip 2.wav"]
