@@ -60,16 +60,17 @@ def song_counts(fingerprints: DataFrame, *, songs: DataFrame) -> DataFrame:
     return said.join(found, "song_id", "full").fillna(0, ["n_found"])
 
 
-def orphans(counts: DataFrame, *, settled_before: datetime | None = None) -> DataFrame:
+def orphans(counts: DataFrame, *, at_work: tuple[datetime, datetime]) -> DataFrame:
     """Songs of `song_counts` that have fingerprints and do not stand in `songs`.
 
     Parameters
     ----------
-    settled_before : datetime, optional
-        Only those whose files were all written before: a job at work has younger ones.
+    at_work : tuple of two datetimes
+        Those whose newest file was written from the first to the second are left out: a job may
+        be at work on them.
     """
-    found = counts.filter("n_said IS NULL")
-    return found.filter(F.col("written_at") < F.lit(settled_before)) if settled_before else found
+    may_come = F.col("written_at").between(*map(F.lit, at_work))
+    return counts.filter(F.col("n_said").isNull() & ~may_come)
 
 
 def doubled_rows(fingerprints: DataFrame) -> DataFrame:
@@ -86,7 +87,7 @@ def findings(
     counts: DataFrame,
     files: DataFrame,
     prefix_bits: int,
-    settled_before: datetime,
+    at_work: tuple[datetime, datetime],
 ) -> DataFrame:
     """Say what is broken.
 
@@ -96,7 +97,7 @@ def findings(
         From `song_counts` and `data_files`.
     prefix_bits : int
         The table's.
-    settled_before : datetime
+    at_work : tuple of two datetimes
         As in `orphans`.
 
     Returns
@@ -108,7 +109,7 @@ def findings(
     twice = F.col("count") > 1
     checks = {
         "every fingerprint's song exists": (
-            counts.transform(orphans, settled_before=settled_before),
+            counts.transform(orphans, at_work=at_work),
             F.format_string("song %d has %d fingerprints and no row", "song_id", "n_found"),
         ),
         "songs have the fingerprints they say": (

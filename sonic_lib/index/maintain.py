@@ -7,9 +7,8 @@ Delta either takes or refuses because another job's came between, and then it is
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -67,7 +66,7 @@ def findings(spark: SparkSession, warehouse: str, *, grace_hours: float) -> list
             counts=check.song_counts(index.fingerprints, songs=index.songs),
             files=check.data_files(index.fingerprints),
             prefix_bits=index.prefix_bits,
-            settled_before=_hours_ago(grace_hours),
+            at_work=_around_now(grace_hours),
         )
         .orderBy("invariant")
         .collect()
@@ -95,7 +94,7 @@ def sweep(spark: SparkSession, warehouse: str, *, grace_hours: float) -> dict[st
     fingerprints = tables.read(spark, warehouse, FINGERPRINTS)
     left = (
         check.song_counts(fingerprints, songs=tables.read(spark, warehouse, SONGS))
-        .transform(check.orphans, settled_before=_hours_ago(grace_hours))
+        .transform(check.orphans, at_work=_around_now(grace_hours))
         .localCheckpoint()
     )
     n_songs, n_rows = left.agg(F.count("*"), F.coalesce(F.sum("n_found"), F.lit(0))).first()
@@ -225,13 +224,15 @@ def purge(
 
 def old_stages(spark: SparkSession, warehouse: str, *, hours: float) -> list[str]:
     """Stages below which nothing was written for some hours."""
-    before_s = time.time() - 3600 * hours
+    first, last = (moment.timestamp() for moment in _around_now(hours))
     folders = write.stage_folders(spark, warehouse)
-    return [f for f in folders if write.last_change_s(spark, f) < before_s]
+    return [f for f in folders if not first <= write.last_change_s(spark, f) <= last]
 
 
-def _hours_ago(hours: float) -> datetime:
-    return datetime.fromtimestamp(time.time() - 3600 * hours, timezone.utc)
+def _around_now(hours: float) -> tuple[datetime, datetime]:
+    """When jobs at work have written; a file of the far future is of a clock that was wrong."""
+    now = datetime.now(timezone.utc)
+    return now - timedelta(hours=hours), now + timedelta(hours=hours)
 
 
 def _is_in(prefixes: list[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
@@ -361,3 +362,40 @@ def test_a_purge_under_a_running_job_is_refused(spark, lake):
     with pytest.raises(UsageError, match="--grace-hours 0"):
         maintain.purge(spark, lake, retention_hours=1.0, grace_hours=24.0)
     maintain.purge(spark, lake, retention_hours=168.0, grace_hours=24.0)
+
+
+# ---- clocks that jump ----
+
+
+def move_times(folder: str, *, hours: float) -> None:
+    """Let all files seem to have been written by a clock that was wrong."""
+    for path in Path(folder).rglob("*"):
+        told = path.stat()
+        os.utime(path, (told.st_atime, told.st_mtime + 3600 * hours))
+
+
+@pytest.mark.parametrize("hours", [-10_000, 10_000])
+def test_what_a_wrong_clock_dated_is_swept_like_any_other(spark, lake, put, stored, broken, hours):
+    """Also what is of the future: it would be young for years."""
+    put(rows_of(1, 2), songs={1: 8}, files=[1])
+    _, folder = stage(spark, lake, "dead", 3)
+    assert maintain.sweep(spark, lake, grace_hours=24.0)["stages"] == 0
+    move_times(lake, hours=hours)
+    assert broken(24.0) == {"every fingerprint's song exists": 1}
+    swept = maintain.sweep(spark, lake, grace_hours=24.0)
+    assert (swept["stages"], swept["orphan_songs"]) == (1, 1)
+    assert stored() == rows_of(1)
+    assert broken() == {}
+    assert not Path(folder).exists()
+
+
+def test_a_run_that_a_jump_makes_look_dead_says_so_and_can_be_run_again(spark, lake, stored):
+    staged, folder = stage(spark, lake, "alive", 1)
+    move_times(folder, hours=-25)
+    maintain.sweep(spark, lake, grace_hours=24.0)
+    with pytest.raises(TableError, match="was swept"):
+        write.commit_batch(staged, lake, run_id="alive", folder=folder)
+    assert stored() == []
+    staged, folder = stage(spark, lake, "again", 1)
+    write.commit_batch(staged, lake, run_id="again", folder=folder)
+    assert stored() == rows_of(1)
