@@ -19,7 +19,7 @@ import pytest
 from sonic_lib import tables
 from sonic_lib.cli import main
 from sonic_lib.schemas import RUNS
-from tests.e2e.conftest import assert_songs_are_whole, contents
+from tests.e2e.conftest import assert_songs_are_whole, contents, readers
 from tests.e2e.test_rounds import n_commits, start
 from tests.rounds import tell
 
@@ -79,10 +79,11 @@ def test_jumps_under_jobs_at_once_and_between_them(
     maintain = start(["maintain"], lake)
     time.sleep(rng.uniform(0, 10))
     clock(days[2])
-    for job in (index, maintain):
-        _, said = job.communicate()
-        # By its clock the run that maintains may have seen a dead one, which then must say so.
-        assert job.returncode == 0 or (job is index and "was swept" in said), said
+    with readers(spark, lake):
+        for job in (index, maintain):
+            _, said = job.communicate()
+            # By its clock the run that maintains may have seen a dead one, which then must say so.
+            assert job.returncode == 0 or (job is index and "was swept" in said), said
     assert_songs_are_whole(spark, lake)
     assert main(["index", str(collection.folder), "--warehouse", lake]) == 0
     assert contents(spark, lake) == contents(spark, indexed[0])

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from pyspark.sql import SparkSession
 
 from sonic_lib.cli import main
-from tests.e2e.conftest import assert_songs_are_whole, contents
+from tests.e2e.conftest import assert_songs_are_whole, contents, readers
 
 IS_LONG = os.environ.get("SONIC_LONG_TESTS", "") not in ("", "0")
 LARGE = 1 << 30
@@ -55,30 +54,6 @@ class Disk(NamedTuple):
         finally:
             is_over.set()
             thread.join()
-
-
-@contextmanager
-def readers(spark: SparkSession, lake: str) -> Iterator[None]:
-    """Read the index all the time; what a reader met is raised at the end."""
-    met: list[BaseException] = []
-    is_over = threading.Event()
-
-    def read() -> None:
-        while not (is_over.wait(0.2) or met):
-            try:
-                assert_songs_are_whole(spark, lake)
-            except BaseException as error:
-                met.append(error)
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
-    for error in met:
-        raise error
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,13 @@ from pyspark.sql import SparkSession
 
 from sonic_lib.cli import main
 from sonic_lib.models import registry
-from tests.e2e.conftest import ROOT, assert_songs_are_whole, contents, submit_environment
+from tests.e2e.conftest import (
+    ROOT,
+    assert_songs_are_whole,
+    contents,
+    readers,
+    submit_environment,
+)
 from tests.e2e.test_cluster import DEPLOY, start_daemon, wait_for
 from tests.e2e.test_models import write_table
 from tests.rounds import tell
@@ -212,9 +218,10 @@ def test_two_index_jobs_and_a_maintain_at_once(
     ):
         jobs.append(start(words, lake))
         time.sleep(rng.uniform(0, 3))
-    for job in jobs:
-        _, said = job.communicate()
-        assert job.returncode == 0, said
+    with readers(spark, lake):
+        for job in jobs:
+            _, said = job.communicate()
+            assert job.returncode == 0, said
     assert_songs_are_whole(spark, lake)
     assert contents(spark, lake) == contents(spark, indexed[0])
     # Songs that both jobs brought stand in files of a MERGE, in the order in which it met them.
