@@ -90,7 +90,8 @@ docs: env ## Build the pages of docs/ into build/docs; warnings are errors
 
 .PHONY: test-faults
 test-faults: jars ## Run the tests of bad input and faults (LONG=1 for all of them)
-	SONIC_LONG_TESTS=$(LONG) $(PYTHON) -m pytest -v tests/faults tests/e2e/test_kill.py tests/e2e/test_rounds.py
+	SONIC_LONG_TESTS=$(LONG) $(PYTHON) -m pytest -v tests/faults tests/e2e/test_kill.py \
+		tests/e2e/test_disk_full.py tests/e2e/test_clock.py tests/e2e/test_rounds.py
 
 .PHONY: lint
 lint: env ## Check style, formatting and types

@@ -88,7 +88,6 @@ def test_jumps_under_jobs_at_once_and_between_them(
     assert main(["index", str(collection.folder), "--warehouse", lake]) == 0
     assert contents(spark, lake) == contents(spark, indexed[0])
     assert main(["maintain", "--grace-hours", "0", "--warehouse", lake]) == 0
-    assert main(["maintain", "--check", "--grace-hours", "0", "--warehouse", lake]) == 0
     assert contents(spark, lake) == contents(spark, indexed[0])
     began = {row.started_at for row in tables.read(spark, lake, RUNS).collect()}
     assert (max(began) - min(began)).days >= 2 or max(map(abs, days[:2])) < 2
