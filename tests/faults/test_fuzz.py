@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import soundfile
 
 from sonic_lib.audio.isolation import Limits, isolated, packed
 from sonic_lib.fingerprint.extract import song_rows
@@ -37,6 +38,16 @@ def test_unspoilt_files_are_read(tmp_path):
         closing = closing_row(str(tmp_path / f"a.{name}"), size_bytes=0)
         assert "error" not in closing, (name, closing)
         assert closing["duration_s"] == pytest.approx(5.0, abs=0.15)
+
+
+def test_hours_of_silence_in_a_tiny_file_are_rejected(tmp_path, is_long):
+    path, hours = tmp_path / "tiny.flac", 5 if is_long else 1
+    with soundfile.SoundFile(path, "w", 8_000, 1, "PCM_16") as file:
+        for _ in range(hours):
+            file.write(np.zeros(3_600 * 8_000, np.int16))
+    assert path.stat().st_size < 300_000 * hours
+    closing = closing_row(str(path), size_bytes=path.stat().st_size)
+    assert closing["stage"] in ("content", "decode")  # it is silent, or took too long
 
 
 def test_spoilt_files_are_read_or_rejected(tmp_path, is_long, capsys):
