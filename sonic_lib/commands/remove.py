@@ -14,7 +14,14 @@ from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.index import write
 from sonic_lib.saying import say
-from sonic_lib.schemas import SONG_FILES, SONGS
+from sonic_lib.schemas import (
+    FEATURE_FILES,
+    FEATURES,
+    PREDICTIONS,
+    RECOMMENDATIONS,
+    SONG_FILES,
+    SONGS,
+)
 
 HELP = "take songs out of the index"
 
@@ -38,7 +45,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Delete the songs, their fingerprints and the record of their files."""
+    """Delete the songs, all that was computed of them, and the record of their files."""
     warehouse = config.warehouse
     tables.check_layout(spark, warehouse)
     # One version for all steps: each changes the tables that the next would look into.
@@ -50,6 +57,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     with runs.recorded(spark, warehouse, job="remove", config=config) as this_run:
         this_run.counts["songs"] = ids.count()
         if this_run.counts["songs"]:
+            _forget(ids, warehouse)
             write.delete_songs(ids, warehouse)
             tables.delete_keys(ids, warehouse, SONG_FILES, key="song_id")
     say(
@@ -59,6 +67,20 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         **this_run.counts,
     )
     return 0
+
+
+def _forget(song_ids: DataFrame, warehouse: str) -> None:
+    """Delete what other jobs said of songs; first, while a run that dies finds the songs again."""
+    keys = {
+        FEATURES: ("song_id",),
+        FEATURE_FILES: ("song_id",),
+        PREDICTIONS: ("song_id",),
+        RECOMMENDATIONS: ("song_id", "recommended_song_id"),
+    }
+    for table, names in keys.items():
+        if tables.exists(song_ids.sparkSession, warehouse, table):
+            for name in names:
+                tables.delete_keys(song_ids.toDF(name), warehouse, table, key=name)
 
 
 def _given_songs(songs: DataFrame, given: list[str], warehouse: str) -> DataFrame:

@@ -18,7 +18,7 @@ from sonic_lib import tables, upkeep
 from sonic_lib.errors import UsageError
 from sonic_lib.fingerprint.frame import hash_prefix
 from sonic_lib.index import check, write
-from sonic_lib.schemas import FINGERPRINTS, INDEX_TABLES, MATCHES, RUNS, SONG_FILES, SONGS
+from sonic_lib.schemas import FINGERPRINTS, MATCHES, RUNS, SONG_FILES, SONGS, TABLES
 
 # A partition is rewritten when it has this many times the files that its rows need.
 _TOO_MANY = 1.25
@@ -217,7 +217,7 @@ def purge(
             f"files under it. Wait for it, give at least {grace_hours:g}, or, if you know that "
             "none runs, --grace-hours 0."
         )
-    for table in INDEX_TABLES:
+    for table in TABLES:
         if tables.exists(spark, warehouse, table):
             upkeep.vacuum(spark, warehouse, table, retention_hours=retention_hours)
 

@@ -10,7 +10,17 @@ import pytest
 
 from sonic_lib import tables
 from sonic_lib.cli import main
-from sonic_lib.schemas import FINGERPRINTS, RUNS, SONG_FILES, SONGS
+from sonic_lib.schemas import (
+    FEATURE_FILES,
+    FEATURES,
+    FINGERPRINTS,
+    PREDICTIONS,
+    RECOMMENDATIONS,
+    RUNS,
+    SONG_FILES,
+    SONGS,
+    Table,
+)
 from tests.e2e.conftest import contents, versions
 
 
@@ -178,6 +188,29 @@ def test_remove_by_id_and_by_path(spark, music, tmp_path):
     kept = contents(spark, warehouse)
     assert kept["fingerprints"] == contents(spark, fresh)["fingerprints"]
     assert len(kept["songs"]) == len(kept["song_files"]) == 2
+
+
+def test_what_is_known_of_a_removed_song_goes_with_it(spark, music, tmp_path):
+    lake = str(tmp_path / "lake")
+    index([music], lake)
+    tables.create_for_models(spark, lake)
+    gone, kept, *_ = (row.song_id for row in tables.read(spark, lake, SONGS).collect())
+
+    def put(table: Table, **values) -> None:
+        row = tuple(values.get(name) for name in table.schema.names)
+        tables.append(spark.createDataFrame([row], table.schema), lake, table)
+
+    for song_id, other in ((gone, kept), (kept, gone), (kept, kept)):
+        put(RECOMMENDATIONS, source="audio", song_id=song_id, rank=1, recommended_song_id=other)
+    for song_id in (gone, kept):
+        put(FEATURES, source="audio", song_id=song_id)
+        put(PREDICTIONS, source="audio", model="genre", song_id=song_id)
+        put(FEATURE_FILES, path=f"/{song_id}", song_id=song_id)
+    assert main(["remove", str(gone), "--warehouse", lake]) == 0
+    for table in (FEATURES, PREDICTIONS, FEATURE_FILES, RECOMMENDATIONS):
+        assert [row.song_id for row in tables.read(spark, lake, table).collect()] == [kept]
+    (left,) = tables.read(spark, lake, RECOMMENDATIONS).collect()
+    assert left.recommended_song_id == kept
 
 
 def test_remove_of_an_unknown_song_removes_nothing(indexed, spark, capsys):
