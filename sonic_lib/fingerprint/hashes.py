@@ -49,6 +49,8 @@ MAX_EDGE = 6.0
 MAX_CIRCUMRADIUS = 4.0
 # Landmarks closer in time than this may come in the other order in another recording.
 SIMULTANEOUS_FRAMES = 0.7
+# Lower landmarks tell no pitch: half a step of the first field is more than 2.5 % there.
+MIN_PITCH_BIN = 40.0
 
 
 def reference_hashes(
@@ -91,6 +93,7 @@ def query_hashes(
     detunes : np.ndarray [shape=(m,), float32]
         How far the query's first landmark lies above the one that a reference with this hash
         has, as the natural logarithm of the frequencies' ratio: tells the pitch of a match.
+        NaN of landmarks that are too low to tell it.
     """
     triangles = _with_swaps(landmarks, landmark_triangles(landmarks, params.densities_per_s))
     numbers = np.floor(_numbers(landmarks, triangles))
@@ -101,6 +104,7 @@ def query_hashes(
     # Rescaled landmarks may leave the band that references have.
     known = (numbers[:, 0] >= 1) & (numbers[:, 0] <= _FIELD_MAX)
     detunes = np.log(bins[known] / (_STEPS[0] * numbers[known, 0])).astype(np.float32)
+    detunes[bins[known] < MIN_PITCH_BIN] = np.nan
     hashes, frames, detunes = distinct(pack(numbers[known]), frames[known], detunes)
     return hashes, frames, detunes
 

@@ -47,7 +47,7 @@ class Hits(NamedTuple):
     frame : np.ndarray of int32
         Frame t of the window, from its middle, times the variant's tempo.
     detune : np.ndarray of float32
-        ln(frequency in the stretched query / in the song).
+        ln(frequency in the stretched query / in the song), or NaN.
     weight : np.ndarray of float32
         What the hit says against chance, in nats.
     """
@@ -257,7 +257,8 @@ def _fit(
 def _measured(on_line: Hits, plain: Line, variant, slope: float, offset: float) -> Line:
     speed = slope * variant.tempo
     times_s = on_line.frame * (FRAME_S / variant.tempo)
-    pitch = variant.pitch * np.exp(_weighted_median(on_line.detune, on_line.weight))
+    tells = ~np.isnan(on_line.detune)
+    pitch = variant.pitch * np.exp(_weighted_median(on_line.detune[tells], on_line.weight[tells]))
     if abs(np.log(speed)) > 1e-3 and abs(np.log(pitch / speed)) < abs(np.log(pitch)):
         pitch = speed  # a turntable's change, of which the speed is known better
     elif abs(np.log(pitch)) < MIN_DETUNE:
@@ -274,6 +275,9 @@ def _measured(on_line: Hits, plain: Line, variant, slope: float, offset: float) 
 
 
 def _weighted_median(values: NDArray, weights: NDArray) -> float:
+    """0 if there is no value."""
+    if not len(values):
+        return 0.0
     order = np.argsort(values)
     total = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(total, 0.5 * total[-1])])

@@ -101,6 +101,17 @@ def test_speed_is_refined_from_that_of_the_variant(rng, variant, rest):
     assert best.offset_s == pytest.approx(3000 * FRAME_S, abs=0.03)
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_low_landmarks_have_no_say_in_the_pitch(rng, share):
+    variant = VARIANTS.index(PITCHES[2])
+    rows = on_a_line(rng, pitch=1.02 * VARIANTS[variant].pitch, variant=variant)
+    n_low = int(share * len(rows))
+    rows = [(*row[:4], np.nan, row[5]) for row in rows[:n_low]] + rows[n_low:]
+    ((best, *_), *_) = search(hits_of(rows + by_chance(rng)))
+    told = VARIANTS[variant].pitch * (1.02 if share < 1 else 1.0)
+    assert best.pitch == pytest.approx(told, rel=0.005)
+
+
 def test_pitch_alone_leaves_the_speed(rng):
     variant = VARIANTS.index(PITCHES[-1])
     pitch = VARIANTS[variant].pitch
