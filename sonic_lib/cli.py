@@ -157,7 +157,11 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)
     started_s = time.monotonic()
     app_name = f"sonic {_verb(command)}"
-    with spark_job(app_name=app_name, with_s3=storage.uses_s3(config.warehouse, args)) as spark:
+    with spark_job(
+        app_name=app_name,
+        is_python_work=getattr(command, "IS_PYTHON_WORK", False),
+        with_s3=storage.uses_s3(config.warehouse, args),
+    ) as spark:
         if sys.stderr.isatty() and not is_silent():
             print(f"Spark started in {time.monotonic() - started_s:.1f} s", file=sys.stderr)
         try:

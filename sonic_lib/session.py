@@ -49,6 +49,10 @@ SHARED_CONF = {
     "spark.executorEnv.NUMBA_NUM_THREADS": "1",
 }
 
+# Java's first compiler only: the second takes a quarter of the time of `sonic index` and is hardly
+# done when the job is. Without it Java sets aside too little room for what is compiled.
+_LIGHT_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+
 # The settings of conf/log4j2.properties, for installations that have no conf/.
 LOG4J2 = """\
 rootLogger.level = error
@@ -68,6 +72,7 @@ def spark_session(
     app_name: str,
     master: str | None = None,
     conf: Mapping[str, str] | None = None,
+    is_python_work: bool = False,
     with_s3: bool = False,
 ) -> SparkSession:
     """Give the running session, or build the one that fits how this process was started.
@@ -80,6 +85,9 @@ def spark_session(
         For the embedded Spark only: where it runs, all cores of this machine by default.
     conf : mapping of str to str, optional
         For the embedded Spark only: further Spark settings, stronger than ours.
+    is_python_work : bool
+        For the embedded Spark only: Python workers do most of the work, and are to have the cores
+        that Java's optimising compiler would take.
     with_s3 : bool
         Whether ``s3a://`` is used: the embedded Spark then has what that needs.
 
@@ -100,7 +108,8 @@ def spark_session(
         if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit's JVM waits for this process
             _start_submitted(app_name)
         else:
-            _start_embedded(app_name, master or "local[*]", conf or {}, with_s3)
+            ours = _embedded_conf(is_python_work=is_python_work, with_s3=with_s3)
+            _start_embedded(app_name, master or "local[*]", {**SHARED_CONF, **ours, **(conf or {})})
     spark = SparkSession.builder.getOrCreate()
     _check_delta(spark)
     if with_s3:
@@ -114,13 +123,14 @@ def spark_job(
     app_name: str,
     master: str | None = None,
     conf: Mapping[str, str] | None = None,
+    is_python_work: bool = False,
     with_s3: bool = False,
 ) -> Iterator[SparkSession]:
     """Lend a session to a `with` block; stop it afterwards unless it was running before.
 
     Parameters
     ----------
-    app_name, master, conf, with_s3
+    app_name, master, conf, is_python_work, with_s3
         As in `spark_session`.
 
     Yields
@@ -131,7 +141,13 @@ def spark_job(
     from pyspark import SparkContext
 
     borrowed = SparkContext._active_spark_context is not None
-    spark = spark_session(app_name=app_name, master=master, conf=conf, with_s3=with_s3)
+    spark = spark_session(
+        app_name=app_name,
+        master=master,
+        conf=conf,
+        is_python_work=is_python_work,
+        with_s3=with_s3,
+    )
     try:
         yield spark
     finally:
@@ -193,7 +209,7 @@ def _start_submitted(app_name: str) -> None:
     SparkContext(conf=conf, gateway=gateway)
 
 
-def _start_embedded(app_name: str, master: str, extra: Mapping[str, str], with_s3: bool) -> None:
+def _start_embedded(app_name: str, master: str, settings: Mapping[str, str]) -> None:
     """Start a local Spark inside this process."""
     check_java()
     from pyspark import SparkConf, SparkContext
@@ -201,23 +217,24 @@ def _start_embedded(app_name: str, master: str, extra: Mapping[str, str], with_s
     # Driver and workers must be one Python, also from a virtual environment not activated.
     os.environ["PYSPARK_PYTHON"] = sys.executable
     conf = SparkConf(loadDefaults=False).setAppName(app_name).setMaster(master)
-    conf.setAll({**SHARED_CONF, **_embedded_conf(with_s3=with_s3), **extra}.items())
+    conf.setAll(settings.items())
     # A JVM of an earlier session in this process, stopped by now, is used again.
     gateway = SparkContext._gateway or _launch_quietly(conf)
     SparkContext(conf=conf, gateway=gateway)
 
 
-def _embedded_conf(*, with_s3: bool) -> dict[str, str]:
+def _embedded_conf(*, is_python_work: bool, with_s3: bool) -> dict[str, str]:
     """Settings for one process on one machine that a person looks at."""
     scratch = Path(tempfile.mkdtemp(prefix="sonic-signature-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     log4j2 = scratch / "log4j2.properties"
     log4j2.write_text(LOG4J2)
+    java_options = f"-Dlog4j2.configurationFile={log4j2.as_uri()}"
     return {
         **(s3_conf(os.environ) if with_s3 else {}),
         "spark.jars": ",".join(delta_jars() + (s3_jars() if with_s3 else [])),
         "spark.driver.memory": f"{_driver_memory_mb()}m",
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log4j2.as_uri()}",
+        "spark.driver.extraJavaOptions": f"{java_options} {_LIGHT_JAVA if is_python_work else ''}",
         # Nobody else need reach it, and the host's own name may not resolve.
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",

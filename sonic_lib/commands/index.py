@@ -20,6 +20,7 @@ from sonic_lib.saying import say
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
 
 HELP = "fingerprint the songs of folders into the index"
+IS_PYTHON_WORK = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -88,6 +88,15 @@ def test_embedded_spark_is_quiet_and_tidy(tmp_path):
     assert os.listdir(tmp_path) == ["table"]
 
 
+def test_jobs_whose_work_is_pythons_compile_java_lightly():
+    def options(**how):
+        return session._embedded_conf(with_s3=False, **how)["spark.driver.extraJavaOptions"]
+
+    assert options(is_python_work=True).split()[0].startswith("-Dlog4j2.")
+    assert "-XX:TieredStopAtLevel=1" in options(is_python_work=True)
+    assert "-XX:" not in options(is_python_work=False)
+
+
 def submit(folder, conf):
     (folder / "job.py").write_text(WRITE_AND_READ)
     command = [str(SPARK_HOME / "bin" / "spark-submit"), "--master", "local[1]"]

@@ -55,6 +55,7 @@ def exit_code(*arguments: str) -> int:
         (["dance"], "'dance'"),
         (["index"], "PATH"),
         (["index", "songs", "--colour", "red"], "--colour"),
+        (["index", "songs", "--warehouse", "la`ke"], "backtick"),
         (["identify"], "PATH"),
         (["identify", "clips", "--candidates", "0"], "--candidates"),
         (["identify", "clips", "--candidates", "many"], "--candidates"),
