@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 
 from pyspark.sql import DataFrame, SparkSession
@@ -12,7 +13,7 @@ from sonic_lib import runs, tables
 from sonic_lib.audio.files import given_name, list_audio
 from sonic_lib.commands.watch import add_watch, check_watch, watch
 from sonic_lib.config import Config
-from sonic_lib.errors import UsageError
+from sonic_lib.errors import TableError, UsageError
 from sonic_lib.fingerprint.frame import digest_files, fingerprint_files
 from sonic_lib.index import plan, write
 from sonic_lib.progress import progress
@@ -21,6 +22,7 @@ from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
 
 HELP = "fingerprint the songs of folders into the index"
 IS_PYTHON_WORK = True
+_MAX_TRIES = 5  # of a batch that other runs, which met the same songs, took for a dead run's
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -151,20 +153,30 @@ def _fingerprint_batches(
     n_batches = 1 + int(n_bytes // (config.index.batch_gb * 1e9))
     n_tasks = _n_tasks(spark, n_bytes / n_batches, config.index.task_mb)
     n_done = spark.sparkContext.accumulator(0)
+    folders = (write.stage_folder(warehouse, run_id, number) for number in itertools.count())
     closings = None
     with progress("songs", total=new.count(), done=lambda: n_done.value):
         for batch in range(n_batches):
-            folder = write.stage_folder(warehouse, run_id, batch)
             chosen = new.filter(F.pmod("song_id", F.lit(n_batches)) == batch)
-            extracts = chosen.repartition(n_tasks, "song_id").transform(
-                fingerprint_files,
-                params=config.fingerprint.params(),
-                min_duration_s=config.index.min_duration_s,
-                limits=config.index.limits(),
-                n_done=n_done,
-            )
-            staged = write.stage(extracts, folder)
-            write.commit_batch(staged, warehouse, run_id=run_id, folder=folder)
+            for _ in range(_MAX_TRIES):
+                folder = next(folders)
+                extracts = chosen.repartition(n_tasks, "song_id").transform(
+                    fingerprint_files,
+                    params=config.fingerprint.params(),
+                    min_duration_s=config.index.min_duration_s,
+                    limits=config.index.limits(),
+                    n_done=n_done,
+                )
+                staged = write.stage(extracts, folder)
+                if write.commit_batch(staged, warehouse, run_id=run_id, folder=folder):
+                    break
+                songs = tables.read(spark, warehouse, SONGS)
+                chosen = chosen.join(songs.select("song_id"), "song_id", "left_anti")
+            else:
+                raise TableError(
+                    f"Other runs took this one for dead {_MAX_TRIES} times, since they met the "
+                    "same songs. Nothing is lost: run it again when they are done."
+                )
             rows = write.closing_rows(staged)
             closings = rows if closings is None else closings.unionByName(rows)
     return closings

@@ -7,12 +7,14 @@ stage, which names them: the next run that meets one of these songs deletes them
 
 A run cannot know whether another one died or is slow.  So both its commits bear the name of its
 stage, and who sweeps a stage uses that name up in both tables first: what the slow run commits
-later changes nothing, and it says so.  Of two live runs that met the same new songs, the second
-to commit finds that the songs are another run's, and puts one set of their fingerprints in place
-of the two.
+later changes nothing, and it decodes again what is not in by then.  Of two live runs that met the
+same new songs, the second to commit finds that the songs are another run's, and puts one set of
+their fingerprints in place of the two.
 """
 
 from __future__ import annotations
+
+import time
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, PySparkException
@@ -29,6 +31,7 @@ from sonic_lib.storage import exists, hadoop_path
 _STAGING = "_staging"
 # A task sorts and writes one file; this many rows are some 100 MB of Parquet.
 ROWS_PER_FILE = 20_000_000
+MAX_SWEEP_S = 1800.0  # a sweep takes two small commits and one delete
 
 
 def run_folder(warehouse: str, run_id: str) -> str:
@@ -52,26 +55,37 @@ def closing_rows(staged: DataFrame) -> DataFrame:
     return staged.filter("hashes IS NULL").drop("hashes", "frames")
 
 
-def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str) -> None:
+def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str) -> bool:
     """Add the fingerprints and then the songs of a staged batch.
+
+    Returns
+    -------
+    bool
+        False if another run swept the stage: then nothing of it is in the tables.
 
     Raises
     ------
     TableError
-        If another run swept the stage.
+        If the other run did not end what it had begun.
     """
     spark = staged.sparkSession
     try:
-        is_swept = not _commit(staged, warehouse, run_id=run_id, token=_token(folder))
+        if _commit(staged, warehouse, run_id=run_id, token=_token(folder)):
+            return True
     except (PySparkException, Py4JJavaError):
         if exists(spark, folder):
             raise
-        is_swept = True
-    if is_swept:
-        raise TableError(
-            f"The stage {folder} of this run was swept by another run that met the same songs or "
-            "took this one for dead. Nothing half is left: run this one again for the rest."
-        )
+    # What the other run takes for orphans it deletes by song: what is committed again before it
+    # has done so would go, too.  The folder is the last that goes.
+    deadline_s = time.monotonic() + MAX_SWEEP_S
+    while exists(spark, folder):
+        if time.monotonic() > deadline_s:
+            raise TableError(
+                f"The stage {folder} of this run was given up by another run, which died before "
+                "it had removed it. Nothing half is left: run this one again for the rest."
+            )
+        time.sleep(1.0)
+    return False
 
 
 def _commit(staged: DataFrame, warehouse: str, *, run_id: str, token: str) -> bool:

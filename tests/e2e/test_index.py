@@ -10,6 +10,7 @@ import pytest
 
 from sonic_lib import tables
 from sonic_lib.cli import main
+from sonic_lib.index import write
 from sonic_lib.schemas import (
     FEATURE_FILES,
     FEATURES,
@@ -227,6 +228,21 @@ def test_batches_give_the_same_index(spark, music, tmp_path):
     index([music], batches, "--set", "index.batch_gb=0.0005")
     assert len(list(Path(batches, "fingerprints/_delta_log").glob("*.json"))) > 2
     assert contents(spark, whole) == contents(spark, batches)
+
+
+def test_run_that_another_took_for_dead_goes_on(spark, collection, indexed, warehouse, monkeypatch):
+    stage = write.stage
+
+    def stage_and_be_swept(extracts, folder):
+        staged = stage(extracts, folder)
+        monkeypatch.undo()
+        write.sweep(write.closing_rows(staged), warehouse, run_id="another")
+        assert not Path(folder).exists()
+        return staged
+
+    monkeypatch.setattr(write, "stage", stage_and_be_swept)
+    index([collection.folder], warehouse)
+    assert contents(spark, warehouse) == contents(spark, indexed[0])
 
 
 def test_empty_folder_is_no_error(tmp_path, warehouse, capsys):

@@ -59,8 +59,8 @@ def state(spark, lake):
     return read
 
 
-def commit(lake, run_id, staged, folder):
-    write.commit_batch(staged, lake, run_id=run_id, folder=folder)
+def commit(lake, run_id, staged, folder) -> bool:
+    return write.commit_batch(staged, lake, run_id=run_id, folder=folder)
 
 
 def new(spark, *song_ids):
@@ -68,7 +68,7 @@ def new(spark, *song_ids):
 
 
 def test_a_batch_becomes_fingerprints_and_songs(spark, lake, stage, state):
-    commit(lake, "run-1", *stage("run-1", 1, 2, REJECTED))
+    assert commit(lake, "run-1", *stage("run-1", 1, 2, REJECTED))
     assert state() == ([1, 1, 2, 2], [1, 2], ["run-1"])
     fingerprints = tables.read(spark, lake, FINGERPRINTS).filter("song_id = 2").collect()
     assert sorted(map(tuple, fingerprints)) == [(0, 2, 2, 5), (1, 2 + (1 << 39), 2, 6)]
@@ -130,9 +130,17 @@ def test_a_run_whose_stage_was_swept_does_not_commit_its_songs(
         write.sweep(new(spark, 1), lake, run_id="fast")
 
     monkeypatch.setattr(tables, "append", append_while_another_run_sweeps)
-    with pytest.raises(TableError, match="swept by another run"):
-        commit(lake, "slow", staged, folder)
+    assert not commit(lake, "slow", staged, folder)
     assert state() == ([], [], [])
+
+
+def test_a_run_waits_for_the_end_of_a_sweep(spark, lake, stage, state, monkeypatch):
+    staged, folder = stage("slow", 1)
+    write.fence_stage(spark, lake, folder)  # the other run died there
+    monkeypatch.setattr(write, "MAX_SWEEP_S", 1.5)
+    with pytest.raises(TableError, match="run this one again"):
+        commit(lake, "slow", staged, folder)
+    assert state() == ([], [], ["slow"])
 
 
 def test_a_run_that_was_swept_before_its_first_commit_commits_nothing(spark, lake, stage, state):
@@ -145,8 +153,7 @@ def test_a_run_that_was_swept_before_its_first_commit_commits_nothing(spark, lak
         ],
         EXTRACTS,
     )
-    with pytest.raises(TableError, match="swept by another run"):
-        commit(lake, "slow", staged, folder)
+    assert not commit(lake, "slow", staged, folder)
     assert state() == ([], [], [])
 
 
