@@ -49,8 +49,8 @@ SHARED_CONF = {
     "spark.executorEnv.NUMBA_NUM_THREADS": "1",
 }
 
-# Java's first compiler only: the second takes a quarter of the time of `sonic index` and is hardly
-# done when the job is. Without it Java sets aside too little room for what is compiled.
+# Java's first compiler only: the second takes a quarter of the CPU time of a short `sonic index`,
+# and is hardly done when the job is. Java then sets aside too little room for what is compiled.
 _LIGHT_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
 
 # The settings of conf/log4j2.properties, for installations that have no conf/.
