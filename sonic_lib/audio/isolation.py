@@ -256,6 +256,7 @@ def serve(connection: Connection) -> None:
         try:
             message = connection.recv()
             if isinstance(message, bytes):
+                _limit_memory(None)  # of the file before: a module half imported stays so
                 with suppress(Exception):  # the next message asks for the same, and is told
                     pickle.loads(message)()
                 gc.freeze()  # modules stay: there is no garbage in them to look for

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 _seen: list[str] = []
+_kept: list[np.ndarray] = []
 
 
 def loads() -> None:
@@ -52,6 +53,16 @@ def spoils(path: str) -> Iterator[dict]:
 def hoards(path: str, *, megabytes: int) -> Iterator[dict]:
     """Wants memory."""
     yield {"path": path, "bytes": np.ones(megabytes << 20, np.uint8).nbytes}
+
+
+def keeps(*, megabytes: int) -> None:
+    """Loads something large, as modules are."""
+    _kept.append(np.ones(megabytes << 20, np.uint8))
+
+
+def kept(path: str) -> Iterator[dict]:
+    """Tells how much has been loaded."""
+    yield {"path": path, "bytes": sum(array.nbytes for array in _kept)}
 
 
 def raises(path: str) -> Iterator[dict]:

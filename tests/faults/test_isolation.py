@@ -99,6 +99,14 @@ def test_memory_is_limited_for_each_file_anew():
     assert pid_of_helper() == before
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")
+def test_what_is_prepared_is_not_limited_as_the_file_before():
+    assert len(rows_of(decoders.good)) == 1
+    prepare(packed(decoders.keeps, megabytes=400))
+    assert rows_of(decoders.kept)[0]["bytes"] == 400 << 20
+    dismiss()
+
+
 def test_an_unforeseen_error_rejects_the_file():
     before = pid_of_helper()
     row, closing = rows_of(decoders.raises)
