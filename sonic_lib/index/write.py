@@ -22,7 +22,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib import tables
-from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.frame import hash_rows
 from sonic_lib.fingerprint.hashes import HASH_BITS
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
@@ -62,11 +61,6 @@ def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str)
     -------
     bool
         False if another run swept the stage: then nothing of it is in the tables.
-
-    Raises
-    ------
-    TableError
-        If the other run did not end what it had begun.
     """
     spark = staged.sparkSession
     try:
@@ -76,15 +70,13 @@ def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str)
         if exists(spark, folder):
             raise
     # What the other run takes for orphans it deletes by song: what is committed again before it
-    # has done so would go, too.  The folder is the last that goes.
+    # has done so would go, too.  The folder is the last that goes, unless the other run died.
     deadline_s = time.monotonic() + MAX_SWEEP_S
     while exists(spark, folder):
         if time.monotonic() > deadline_s:
-            raise TableError(
-                f"The stage {folder} of this run was given up by another run, which died before "
-                "it had removed it. Nothing half is left: run this one again for the rest."
-            )
-        time.sleep(1.0)
+            undo_stage(spark, warehouse, folder)
+        else:
+            time.sleep(1.0)
     return False
 
 
@@ -104,12 +96,16 @@ def _commit(staged: DataFrame, warehouse: str, *, run_id: str, token: str) -> bo
     songs = accepted.withColumns({"run_id": F.lit(run_id), "indexed_at": F.current_timestamp()})
     tables.insert(songs, warehouse, SONGS, key="song_id", token=token)
 
-    stored = tables.read(spark, warehouse, SONGS).select("song_id", "run_id")
-    if not accepted.join(stored, "song_id", "left_anti").isEmpty():
+    stored = tables.read(spark, warehouse, SONGS).select("song_id", F.col("run_id").alias("owner"))
+    is_own = F.col("owner") == run_id
+    owned = accepted.select("song_id").join(stored, "song_id", "left")
+    n_own, n_foreign, n_missing = owned.agg(
+        F.count_if(is_own), F.count_if(~is_own), F.count_if(F.isnull("owner"))
+    ).first()
+    if n_missing and not n_own:  # beside own songs, a missing one was removed since
         return False
-    foreign = accepted.join(stored.filter(F.col("run_id") != run_id), "song_id", "left_semi")
-    if not foreign.isEmpty():
-        _put_once(staged, foreign, warehouse)
+    if n_foreign:
+        _put_once(staged, owned.filter(~is_own), warehouse)
     return True
 
 
@@ -136,8 +132,11 @@ def undo_stage(spark: SparkSession, warehouse: str, folder: str) -> None:
 
 
 def fence_stage(spark: SparkSession, warehouse: str, folder: str) -> None:
-    """Take from a stage's run the right to commit what it has not committed yet."""
-    for table in (FINGERPRINTS, SONGS):
+    """Take from a stage's run the right to commit what it has not committed yet.
+
+    The songs first: else a run whose fingerprints come too late could still add its songs.
+    """
+    for table in (SONGS, FINGERPRINTS):
         tables.fence(spark, warehouse, table, token=_token(folder))
 
 

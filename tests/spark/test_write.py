@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from sonic_lib import tables
-from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.index import maintain, write
 from sonic_lib.schemas import EXTRACTS, FINGERPRINTS, SONGS
@@ -25,7 +24,7 @@ def lake(spark, warehouse) -> str:
 def stage(spark, lake):
     """Stage songs, two hashes each, as a run does."""
 
-    def make(run_id: str, *song_ids: int):
+    def make(run_id: str, *song_ids: int, batch: int = 0):
         rows = []
         for song_id in song_ids:
             closing = {"n_fingerprints": 2, "duration_s": 4.0, "content_sha256": f"{song_id:x}"}
@@ -38,7 +37,7 @@ def stage(spark, lake):
         frame = spark.createDataFrame(
             [tuple(r.get(n) for n in EXTRACTS.names) for r in rows], EXTRACTS
         )
-        folder = write.stage_folder(lake, run_id, 0)
+        folder = write.stage_folder(lake, run_id, batch)
         return write.stage(frame, folder), folder
 
     return make
@@ -134,13 +133,48 @@ def test_a_run_whose_stage_was_swept_does_not_commit_its_songs(
     assert state() == ([], [], [])
 
 
-def test_a_run_waits_for_the_end_of_a_sweep(spark, lake, stage, state, monkeypatch):
+def test_a_run_waits_for_the_end_of_a_sweep_and_ends_that_of_a_dead_one(
+    spark, lake, stage, state, monkeypatch
+):
     staged, folder = stage("slow", 1)
     write.fence_stage(spark, lake, folder)  # the other run died there
     monkeypatch.setattr(write, "MAX_SWEEP_S", 1.5)
-    with pytest.raises(TableError, match="run this one again"):
-        commit(lake, "slow", staged, folder)
-    assert state() == ([], [], ["slow"])
+    assert not commit(lake, "slow", staged, folder)
+    assert state() == ([], [], [])
+    assert commit(lake, "slow", *stage("slow", 1, batch=1))
+    assert state() == ([1, 1], [1], ["slow"])
+
+
+def test_a_run_that_commits_while_its_stage_is_fenced_commits_all_or_nothing(
+    spark, lake, stage, state, monkeypatch
+):
+    staged, folder = stage("slow", 1)
+    fence = tables.fence
+    monkeypatch.setattr(write, "MAX_SWEEP_S", 1.5)
+
+    def fence_while_the_run_commits(*arguments, **options):
+        monkeypatch.setattr(tables, "fence", fence)
+        fence(*arguments, **options)
+        assert not commit(lake, "slow", staged, folder)
+
+    monkeypatch.setattr(tables, "fence", fence_while_the_run_commits)
+    write.undo_stage(spark, lake, folder)
+    assert state() == ([], [], [])
+
+
+def test_a_song_that_is_removed_at_once_is_no_sign_of_a_sweep(
+    spark, lake, stage, state, monkeypatch
+):
+    staged, folder = stage("run-1", 1, 2)
+    insert = tables.insert
+
+    def insert_before_a_removal(*arguments, **options):
+        insert(*arguments, **options)
+        write.delete_songs(new(spark, 1), lake)
+
+    monkeypatch.setattr(tables, "insert", insert_before_a_removal)
+    assert commit(lake, "run-1", staged, folder)
+    assert state() == ([2, 2], [2], ["run-1"])
 
 
 def test_a_run_that_was_swept_before_its_first_commit_commits_nothing(spark, lake, stage, state):
