@@ -80,7 +80,7 @@ def sweep(spark: SparkSession, warehouse: str, *, grace_hours: float) -> dict[st
     ----------
     grace_hours : float
         A run that wrote something less long ago may be at work.  A slower one is taken for
-        dead: it can commit no more, and says so if it was alive.
+        dead: it can commit no more of this, and begins anew if it was alive.
 
     Returns
     -------
