@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonic_lib.audio.isolation import isolated, packed, prepare
+from sonic_lib.fingerprint.variants import FIRST_LOOKS, SECOND_LOOKS
 from sonic_lib.fingerprint.window import WindowHashes
 from sonic_lib.local_tables import LocalIndex, find_entries, open_index
 from sonic_lib.matching import limits
@@ -66,8 +67,8 @@ def identify_clips(
     for path, windows in readable.items():
         unsure = _unsure({w.window for w in windows}, lines[path], sure)
         if unsure:
-            plain = [w for w in windows if w.window in unsure]
-            again[path] = plain + _rescaled(path, config, sorted(unsure))
+            rows, _ = _extract(path, config, windows=sorted(unsure), looks=SECOND_LOOKS)
+            again[path] = _windows(rows)
             lines[path] = [line for line in lines[path] if line["window"] not in unsure]
     second = _match(
         again,
@@ -115,10 +116,7 @@ def _load() -> None:
 
 
 def _extract_all(paths: Sequence[str], config: Config) -> dict[str, tuple[list[dict], dict]]:
-    return {
-        path: _extract(path, config, variants=(0,), n_grids=limits.FIRST_PASS_GRIDS)
-        for path in dict.fromkeys(paths)
-    }
+    return {path: _extract(path, config, looks=FIRST_LOOKS) for path in dict.fromkeys(paths)}
 
 
 def _extract(
@@ -144,14 +142,6 @@ def _extract(
 
 def _windows(rows: list[dict]) -> list[WindowHashes]:
     return [WindowHashes(*(row[name] for name in WindowHashes._fields)) for row in rows]
-
-
-def _rescaled(path: str, config: Config, windows: list[int]) -> list[WindowHashes]:
-    from sonic_lib.fingerprint.variants import VARIANTS
-
-    variants = range(1, len(VARIANTS))
-    grids = limits.SECOND_PASS_GRIDS
-    return _windows(_extract(path, config, windows=windows, variants=variants, n_grids=grids)[0])
 
 
 def _error(end: dict) -> str | None:

@@ -18,7 +18,8 @@ from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.fingerprint.hashes import describe
 from sonic_lib.fingerprint.params import FRAME_S
-from sonic_lib.fingerprint.variants import VARIANTS
+from sonic_lib.fingerprint.variants import FIRST_LOOKS, SECOND_LOOKS, VARIANTS
+from sonic_lib.matching.decide import sure_score
 from sonic_lib.matching.frame import clip_hashes, window_id
 from sonic_lib.report.plots import explanation
 from sonic_lib.saying import say
@@ -95,8 +96,9 @@ def explained(clips: DataFrame, index: Index, config: Config) -> Explanation:
     answers = answers[answers["song_id"].notna()].astype({"song_id": np.int64})
     hits = pd.DataFrame()
     if error is None and len(answers):
-        variants = (0,) if answers["speed"].iloc[0] == 1.0 else range(len(VARIANTS))
-        extracts = extract_clips(clips, config, what="clips", variants=variants, n_grids=4)
+        is_sure = answers["score"] >= sure_score(config.identify.false_accept_rate)
+        looks = FIRST_LOOKS if is_sure[answers["rank"] == 1].all() else SECOND_LOOKS
+        extracts = extract_clips(clips, config, what="clips", looks=looks)
         songs = clips.sparkSession.createDataFrame(answers[["song_id"]].drop_duplicates())
         windows = extracts.filter("window IS NOT NULL").select(window_id(), "start_s", "end_s")
         hits = (

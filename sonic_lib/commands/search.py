@@ -13,7 +13,7 @@ from sonic_lib.config import Config
 from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.frame import fingerprint_clips
 from sonic_lib.fingerprint.params import FRAMES_PER_S
-from sonic_lib.fingerprint.variants import VARIANTS
+from sonic_lib.fingerprint.variants import FIRST_LOOKS, SECOND_LOOKS, Look
 from sonic_lib.matching.candidates import (
     choose_plan,
     find_hits,
@@ -29,12 +29,10 @@ from sonic_lib.matching.frame import (
     window_id,
 )
 from sonic_lib.matching.limits import (
-    FIRST_PASS_GRIDS,
     HITS_PER_PAIR,
     MAX_ROWS_PER_HASH,
     MIN_CLIP_S,
     MIN_HITS,
-    SECOND_PASS_GRIDS,
     SECOND_PASS_HITS,
     affordable_frequency,
 )
@@ -91,8 +89,8 @@ def search(
 ) -> DataFrame:
     """Identify clips, in two passes.
 
-    The first looks every window up as it is; the second looks those that are not sure up at
-    other speeds, tempos and pitches.
+    The first looks every window up as it is; the second looks those that are not sure up with
+    denser landmarks, and at other speeds, tempos and pitches.
 
     Parameters
     ----------
@@ -112,8 +110,7 @@ def search(
         clips,
         config,
         what="clips",
-        variants=(0,),
-        n_grids=FIRST_PASS_GRIDS,
+        looks=FIRST_LOOKS,
         fingerprint=fingerprint,
     )
     closing = extracts.filter("window IS NULL").select(
@@ -139,17 +136,15 @@ def search(
         again = unsure.groupBy(
             "path", F.floor(F.col("window") / WINDOWS_PER_TASK).alias("part")
         ).agg(F.collect_list("window").alias("windows"))
-        rescaled = extract_clips(
+        second_extracts = extract_clips(
             again.join(clips, "path"),
             config,
-            what="unsure clips at other speeds",
-            variants=range(1, len(VARIANTS)),
-            n_grids=SECOND_PASS_GRIDS,
+            what="unsure clips, closely and at other speeds",
+            looks=SECOND_LOOKS,
             fingerprint=fingerprint,
         )
-        plain = extracts.join(unsure.select("path", "window"), ["path", "window"], "left_semi")
         second = match(
-            plain.unionByName(rescaled),
+            second_extracts,
             index,
             max_hits_per_window=SECOND_PASS_HITS * config.identify.max_hits_per_window,
             n_listed=n_listed,
@@ -226,8 +221,7 @@ def extract_clips(
     config: Config,
     *,
     what: str,
-    variants: Sequence[int],
-    n_grids: int,
+    looks: Sequence[Look],
     fingerprint: Callable[..., DataFrame] = fingerprint_clips,
 ) -> DataFrame:
     """Fingerprint clips, with a progress bar.
@@ -237,7 +231,7 @@ def extract_clips(
     clips : DataFrame with path, size_bytes and perhaps windows
     what : str
         What the progress bar counts.
-    variants, n_grids
+    looks
         As in `fingerprint.frame.fingerprint_clips`.
     fingerprint
         As in `search`.
@@ -257,8 +251,7 @@ def extract_clips(
             fingerprint,
             params=config.fingerprint.params(),
             min_duration_s=MIN_CLIP_S,
-            variants=variants,
-            n_grids=n_grids,
+            looks=looks,
             limits=config.index.limits(),
             n_done=n_done,
         )

@@ -15,6 +15,7 @@ from sonic_lib.audio.tags import read_tags
 from sonic_lib.errors import DecodeError
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.stream import stream_hashes, stream_windows
+from sonic_lib.fingerprint.variants import Look
 
 SILENCE_DBFS = -60.0  # a recording whose loudest sample is below holds nothing to find
 
@@ -48,8 +49,7 @@ def clip_rows(
     *,
     params: FingerprintParams,
     min_duration_s: float,
-    variants: Sequence[int],
-    n_grids: int,
+    looks: Sequence[Look],
     windows: Collection[int] | None = None,
 ) -> Iterator[dict]:
     """Give what to look up for a clip.
@@ -60,20 +60,17 @@ def clip_rows(
         A local path or URI.
     min_duration_s : float
         Shorter files are rejected.
-    variants, n_grids, windows
+    looks, windows
         As in `stream.stream_windows`.
 
     Yields
     ------
     dict
-        Rows of `schemas.CLIP_EXTRACTS`: hashes by window and variant, then the closing row.
+        Rows of `schemas.CLIP_EXTRACTS`: hashes by window and look, then the closing row.
     """
 
     def rows(blocks: Iterable[NDArray[np.float32]]) -> Iterator[dict]:
-        found = stream_windows(
-            blocks, params=params, variants=variants, n_grids=n_grids, windows=windows
-        )
-        for window in found:
+        for window in stream_windows(blocks, params=params, looks=looks, windows=windows):
             yield window._asdict()
 
     yield from _rows(path, rows, min_duration_s=min_duration_s)

@@ -15,6 +15,7 @@ from sonic_lib.audio.digest import digest_row
 from sonic_lib.audio.isolation import Limits, isolated, packed
 from sonic_lib.fingerprint.extract import clip_rows, song_rows
 from sonic_lib.fingerprint.params import HASH_BITS, FingerprintParams
+from sonic_lib.fingerprint.variants import FIRST_LOOKS, Look
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS
 
 DEFAULT_LIMITS = Limits()
@@ -78,8 +79,7 @@ def fingerprint_clips(
     *,
     params: FingerprintParams,
     min_duration_s: float = 0.0,
-    variants: Sequence[int] = (0,),
-    n_grids: int = 4,
+    looks: Sequence[Look] = FIRST_LOOKS,
     limits: Limits = DEFAULT_LIMITS,
     n_done: Accumulator | None = None,
 ) -> DataFrame:
@@ -88,7 +88,7 @@ def fingerprint_clips(
     Parameters
     ----------
     clips : DataFrame with path, size_bytes, and windows if not all are wanted (array of int)
-    min_duration_s, variants, n_grids
+    min_duration_s, looks
         As in `extract.clip_rows`.
     limits : Limits
         What a file may take.
@@ -104,8 +104,7 @@ def fingerprint_clips(
         clip_rows,
         params=params,
         min_duration_s=min_duration_s,
-        variants=variants,
-        n_grids=n_grids,
+        looks=looks,
     )
 
     def rows(clip: dict) -> Iterator[dict]:

@@ -7,7 +7,7 @@ them travel together, as one value, into the table's properties.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from sonic_lib.errors import TableError
 
@@ -51,6 +51,16 @@ class FingerprintParams:
     def last_bin(self) -> int:
         """Index one past the highest spectrogram bin in the band."""
         return round(self.max_hz / BIN_HZ)
+
+    def denser(self) -> FingerprintParams:
+        """Add the densities that only a query in noise has.
+
+        Noise adds landmarks, and those of the song that were among the 32 strongest of a
+        second are among the 64 strongest then.
+        """
+        densest = self.densities_per_s[-1]
+        densities_per_s = (*self.densities_per_s, 3 * densest // 2, 2 * densest)
+        return replace(self, densities_per_s=densities_per_s)
 
     def to_json(self) -> str:
         """Return a canonical text: equal texts mean that fingerprints can be compared."""

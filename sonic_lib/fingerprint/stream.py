@@ -22,7 +22,7 @@ from sonic_lib.fingerprint.params import (
     WINDOW_SAMPLES,
     FingerprintParams,
 )
-from sonic_lib.fingerprint.variants import VARIANTS, rescale
+from sonic_lib.fingerprint.variants import FIRST_LOOKS, VARIANTS, Look, rescale
 from sonic_lib.fingerprint.window import (
     MAX_SINGLE_S,
     MIN_WINDOW_S,
@@ -72,8 +72,7 @@ def stream_windows(
     blocks: Iterable[NDArray[np.float32]],
     *,
     params: FingerprintParams,
-    variants: Sequence[int] = (0,),
-    n_grids: int = 4,
+    looks: Sequence[Look] = FIRST_LOOKS,
     windows: Collection[int] | None = None,
     core_frames: int = QUERY_CORE_FRAMES,
 ) -> Iterator[WindowHashes]:
@@ -87,32 +86,38 @@ def stream_windows(
     ----------
     blocks : iterable of np.ndarray [shape=(n,), float32]
         Consecutive mono samples at 12 kHz, in blocks of any size.
-    variants : sequence of int
-        Which of `VARIANTS` to look up.
-    n_grids : int in 1..4
-        A clip's frames lie anywhere between its song's frames, so it is analysed on several
-        frame grids; more find more of what is damaged.
+    looks : sequence of Look
+        How to look each window up; one value a window and look comes of it.
     windows : collection of int, not empty, optional
         Only these windows.
     """
     last = np.inf if windows is None else max(windows)
+    denser = params.denser()
+    # Ranks do not depend on how many landmarks are kept, so the densest serve all looks.
+    densest = denser if any(look.is_dense for look in looks) else params
     for samples, start, core_start, core_end in _stretches(blocks, core_frames):
         is_last = core_end == np.inf
         end_s = start * FRAME_S + samples.size / SAMPLE_RATE_HZ if is_last else np.inf
         found = list(_windows_in(core_start, core_end, end_s))
         wanted = [part for part in found if windows is None or part[0] in windows]
-        shifts = [k / n_grids for k in range(n_grids)] if wanted else []
-        grids = [_landmarks(samples, start, shift, params) for shift in shifts]
+        shifts = {shift for look in looks for shift in _shifts(look)} if wanted else ()
+        grids = {shift: _landmarks(samples, start, shift, densest) for shift in shifts}
         for window, start_s, stop_s in wanted:
             middle_frame = 0.5 * (start_s + stop_s) / FRAME_S
-            parts = [_between(grid, start_s, stop_s, middle_frame) for grid in grids]
-            for variant in variants:
-                rescaled = (rescale(part, variant=VARIANTS[variant]) for part in parts)
-                hashed = [query_hashes(part, params=params) for part in rescaled]
+            parts = {k: _between(grid, start_s, stop_s, middle_frame) for k, grid in grids.items()}
+            for look in looks:
+                variant, chosen = VARIANTS[look.variant], denser if look.is_dense else params
+                rescaled = (rescale(parts[shift], variant=variant) for shift in _shifts(look))
+                hashed = [query_hashes(part, params=chosen) for part in rescaled]
                 hashes = distinct(*(np.concatenate(arrays) for arrays in zip(*hashed, strict=True)))
-                yield WindowHashes(window, start_s, stop_s, variant, *hashes)
+                yield WindowHashes(window, start_s, stop_s, look.variant, *hashes)
         if found and found[-1][0] >= last:
             return
+
+
+def _shifts(look: Look) -> list[float]:
+    """Where the frame grids of a look begin, in frames."""
+    return [k / look.n_grids for k in range(look.n_grids)]
 
 
 def _landmarks(samples: NDArray, start: int, shift: float, params: FingerprintParams) -> NDArray:

@@ -39,6 +39,30 @@ PITCHES = tuple(Variant(1.0, _SEMITONE**k) for k in (-2, -1, 1, 2))
 VARIANTS = (UNCHANGED, *SPEEDS, *TEMPOS, *PITCHES)
 
 
+class Look(NamedTuple):
+    """One way to look a window of a clip up.
+
+    Attributes
+    ----------
+    variant : int
+        Place in `VARIANTS`.
+    n_grids : int in 1..4
+        A clip's frames lie anywhere between its song's frames, so it is analysed on several
+        frame grids; more find more of what is damaged.
+    is_dense : bool
+        Triangulate denser constellations than songs have, too (`FingerprintParams.denser`).
+    """
+
+    variant: int = 0
+    n_grids: int = 4
+    is_dense: bool = False
+
+
+FIRST_LOOKS = (Look(),)
+# A rescaled query finds enough on a single grid: half of the evidence for a quarter of the cost.
+SECOND_LOOKS = (Look(is_dense=True), *(Look(v, n_grids=1) for v in range(1, len(VARIANTS))))
+
+
 def rescale(landmarks: NDArray[np.float64], *, variant: Variant) -> NDArray[np.float64]:
     """Stretch a clip's landmarks back to where its song has them.
 

@@ -6,7 +6,7 @@ fingerprints it.  Cases of songs that are left out of the index play the unknown
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from sonic_lib.errors import DecodeError
 from sonic_lib.fingerprint.frame import DEFAULT_LIMITS, row_by_row
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.stream import stream_windows
+from sonic_lib.fingerprint.variants import Look
 from sonic_lib.schemas import CLIP_EXTRACTS
 
 _RATE = {"sample_rate_hz": SAMPLE_RATE_HZ}
@@ -130,17 +131,14 @@ def case_samples(case: dict) -> NDArray[np.float32]:
     return damaged[: round(case["length_s"] * SAMPLE_RATE_HZ)]
 
 
-def case_rows(
-    case: dict, *, params: FingerprintParams, variants: tuple[int, ...], n_grids: int
-) -> Iterator[dict]:
+def case_rows(case: dict, *, params: FingerprintParams, looks: Sequence[Look]) -> Iterator[dict]:
     """Give what to look up for a case, and a closing row; as `extract.clip_rows` for a file."""
     closing = {"path": case["path"], "duration_s": case["length_s"]}
     try:
         found = stream_windows(
             [case_samples(case)],
             params=params,
-            variants=variants,
-            n_grids=n_grids,
+            looks=looks,
             windows=case.get("windows"),
         )
         for window in found:
@@ -154,8 +152,7 @@ def fingerprint_cases(
     cases: DataFrame,
     *,
     params: FingerprintParams,
-    variants: tuple[int, ...],
-    n_grids: int,
+    looks: Sequence[Look],
     min_duration_s: float = 0.0,
     limits: Limits = DEFAULT_LIMITS,
     n_done: Accumulator | None = None,
@@ -173,7 +170,7 @@ def fingerprint_cases(
     -------
     DataFrame [schemas.CLIP_EXTRACTS]
     """
-    work = packed(case_rows, params=params, variants=variants, n_grids=n_grids)
+    work = packed(case_rows, params=params, looks=looks)
 
     def rows(case: dict) -> Iterator[dict]:
         yield from isolated(work, case, path=case["path"], size_bytes=0, limits=limits)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 MIN_CLIP_S = 0.5  # less holds no triangle worth a vote
-FIRST_PASS_GRIDS = 4
-# A rescaled query finds enough on a single grid: half of the evidence for a quarter of the cost.
-SECOND_PASS_GRIDS = 1
 SECOND_PASS_HITS = 2  # times those that the first pass may have
 MIN_HITS = 5_000_000  # what a batch of any size may have: less than reading a large table costs
 MAX_ROWS_PER_HASH = 10_000  # hashes beyond say less than a rare one's rounding

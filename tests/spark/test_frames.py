@@ -18,6 +18,7 @@ from sonic_lib.fingerprint.frame import (
     hash_rows,
 )
 from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.fingerprint.variants import Look
 from sonic_lib.matching.frame import clip_hashes, thin_windows
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS, FINGERPRINTS
 
@@ -81,7 +82,7 @@ def test_extracts_of_songs_are_those_of_each_file_alone(spark, folder):
 
 def test_extracts_of_clips_are_those_of_each_file_alone(spark, folder):
     n_done = spark.sparkContext.accumulator(0)
-    options = {"params": PARAMS, "min_duration_s": 3.0, "variants": (0, 5), "n_grids": 2}
+    options = {"params": PARAMS, "min_duration_s": 3.0, "looks": (Look(0, 2), Look(5, 2))}
     extracts = list_audio(spark, [str(folder)]).transform(
         fingerprint_clips, n_done=n_done, **options
     )
@@ -95,7 +96,7 @@ def test_only_the_windows_that_are_wanted_are_hashed(spark, tmp_path, rng):
         [(str(tmp_path / "long.wav"), 0, [1, 4])],
         "path string, size_bytes long, windows array<int>",
     )
-    rows = clips.transform(fingerprint_clips, params=PARAMS, n_grids=1).collect()
+    rows = clips.transform(fingerprint_clips, params=PARAMS, looks=(Look(n_grids=1),)).collect()
     assert [row.window for row in rows] == [1, 4, None]
 
 

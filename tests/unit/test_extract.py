@@ -12,6 +12,7 @@ import soundfile
 from sonic_lib.audio.digest import digest_row
 from sonic_lib.fingerprint.extract import clip_rows, song_rows
 from sonic_lib.fingerprint.stream import stream_hashes, stream_windows
+from sonic_lib.fingerprint.variants import Look
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS
 
 RATE_HZ = 12_000
@@ -65,12 +66,11 @@ def test_rows_hold_the_hashes_of_the_file(extract, wav, make_song, params):
 
 def test_rows_of_a_clip_hold_its_windows(wav, make_song, params):
     path = str(wav(make_song()))
-    *rows, closing = clip_rows(
-        path, params=params, min_duration_s=1, variants=(0, 3), n_grids=2, windows=[0, 2]
-    )
+    looks = (Look(0, n_grids=2), Look(3, n_grids=2))
+    *rows, closing = clip_rows(path, params=params, min_duration_s=1, looks=looks, windows=[0, 2])
     expected = [
         window
-        for window in stream_windows([make_song()], params=params, variants=(0, 3), n_grids=2)
+        for window in stream_windows([make_song()], params=params, looks=looks)
         if window.window != 1
     ]
     assert [(row["window"], row["variant"]) for row in rows] == [(0, 0), (0, 3), (2, 0), (2, 3)]

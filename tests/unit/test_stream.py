@@ -22,9 +22,10 @@ from sonic_lib.fingerprint.stream import (
     stream_hashes,
     stream_windows,
 )
-from sonic_lib.fingerprint.variants import VARIANTS
+from sonic_lib.fingerprint.variants import VARIANTS, Look
 
 PARAMS = FingerprintParams()
+ONE_GRID = (Look(n_grids=1),)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,9 @@ def test_no_block_gives_no_stretch_and_no_window():
 def test_windows_cover_the_recording(recording, duration_s, core_hops):
     samples = recording[: round(duration_s * 12_000)]
     core_frames = core_hops * 625 // 4
-    windows = list(stream_windows([samples], params=PARAMS, n_grids=1, core_frames=core_frames))
+    windows = list(
+        stream_windows([samples], params=PARAMS, looks=ONE_GRID, core_frames=core_frames)
+    )
     assert [w.window for w in windows] == list(range(len(windows)))
     assert windows[0].start_s == 0
     assert windows[-1].end_s == pytest.approx(duration_s, abs=0.01)
@@ -135,8 +138,8 @@ def test_windows_cover_the_recording(recording, duration_s, core_hops):
 
 def test_windows_do_not_depend_on_stretches(recording):
     long = np.tile(recording, 3)
-    whole = list(stream_windows([long], params=PARAMS, n_grids=1))
-    cut = list(stream_windows([long], params=PARAMS, n_grids=1, core_frames=2500))
+    whole = list(stream_windows([long], params=PARAMS, looks=ONE_GRID))
+    cut = list(stream_windows([long], params=PARAMS, looks=ONE_GRID, core_frames=2500))
     assert len(whole) == len(cut) == 29
     for one, other in zip(whole[:-1], cut, strict=False):
         np.testing.assert_array_equal(one.hashes, other.hashes)
@@ -152,9 +155,9 @@ def test_wanted_windows_are_those_of_the_whole_and_the_rest_is_not_read(recordin
             n_read += 1
             yield np.take(recording, range(first, first + 12_000), mode="wrap")
 
-    whole = list(stream_windows(blocks(), params=PARAMS, n_grids=1, core_frames=2500))
+    whole = list(stream_windows(blocks(), params=PARAMS, looks=ONE_GRID, core_frames=2500))
     n_blocks, n_read = n_read, 0
-    options = {"params": PARAMS, "n_grids": 1, "core_frames": 2500}
+    options = {"params": PARAMS, "looks": ONE_GRID, "core_frames": 2500}
     wanted = list(stream_windows(blocks(), windows=[17, 2], **options))
     assert [w.window for w in wanted] == [2, 17]
     for window in wanted:
@@ -173,7 +176,7 @@ def test_a_faster_clip_finds_its_song_through_its_variant(recording, in_one_piec
     blocks = [clip.astype(np.float32)]
     variant = VARIANTS.index((speed, speed))
     votes = []
-    for window in stream_windows(blocks, params=PARAMS, variants=(0, variant), n_grids=4):
+    for window in stream_windows(blocks, params=PARAMS, looks=(Look(0), Look(variant))):
         middle = (start + speed * 0.5 * n) / HOP_SAMPLES
         near = range(int(middle) - 3, int(middle) + 5)
         pairs = list(zip(window.hashes.tolist(), window.frames.tolist(), strict=True))
@@ -186,6 +189,37 @@ def test_a_faster_clip_finds_its_song_through_its_variant(recording, in_one_piec
     assert votes[1] > 40
     assert votes[0] < 0.2 * votes[1]
     assert abs(np.nanmedian(on_line)) < 0.01  # what the variant does not explain
+
+
+def test_looks_taken_together_are_those_taken_alone(recording):
+    looks = (Look(), Look(3, n_grids=1), Look(is_dense=True), Look(5, n_grids=2))
+    together = list(stream_windows([recording], params=PARAMS, looks=looks))
+    alone = [list(stream_windows([recording], params=PARAMS, looks=[look])) for look in looks]
+    for i, window in enumerate(together):
+        same = alone[i % len(looks)][i // len(looks)]
+        assert window.variant == looks[i % len(looks)].variant
+        for one, other in zip(window, same, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_dense_look_has_all_hashes_of_a_plain_one_and_meets_more_in_noise(
+    recording, in_one_piece, rng
+):
+    stored = set(map(tuple, in_one_piece.T.tolist()))
+    first_frame, n = 300, 120_000
+    clip = recording[first_frame * HOP_SAMPLES :][:n]
+    noise = rng.normal(0, 2 * np.sqrt(np.mean(clip**2)), n).astype(np.float32)  # at -6 dB
+    plain, dense = stream_windows(
+        [clip + noise], params=PARAMS, looks=(Look(), Look(is_dense=True))
+    )
+    assert set(plain.hashes) < set(dense.hashes)
+    middle = first_frame + n // (2 * HOP_SAMPLES)
+    n_met = []
+    for window in (plain, dense):
+        pairs = list(zip(window.hashes.tolist(), window.frames.tolist(), strict=True))
+        near = range(middle - 2, middle + 3)
+        n_met.append(max(sum((h, f + delta) in stored for h, f in pairs) for delta in near))
+    assert n_met[1] > 1.2 * n_met[0] > 0
 
 
 def test_a_clip_that_starts_anywhere_shares_hashes_with_its_song(recording, in_one_piece):
