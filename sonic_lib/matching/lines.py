@@ -10,8 +10,9 @@ drift does not smear the votes.  The evidence for a line is the weight of the hi
 half of the weight of those one frame beside, since landmarks fall on either side of a frame's
 edge.
 
-Every song is searched over the same slopes and variants, so all have the same chances, and
-what the wrong ones reach tells what chance gives (`decide`).
+Every song is searched over the same slopes and variants, and what the wrong ones reach tells
+what chance gives (`decide`).  Chance gives more to long songs and to those made of what is in
+every song, and a query in noise is made of little else: `evened` takes that out.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from sonic_lib.fingerprint.params import FRAME_S
 from sonic_lib.fingerprint.variants import UNCHANGED, VARIANTS
+from sonic_lib.matching.decide import MAX_COPIES, N_CANDIDATES
 
 MAX_DRIFT = 0.03  # of the slope, for every song; the variants are twice as far apart
 MAX_WIDE_DRIFT = 0.12  # for the best songs, which may have been found without their variant
@@ -32,6 +34,7 @@ DRIFT_FRAMES = 1.5  # neighbouring slopes part by this much over a window
 VARIANT_COST = 10.0
 # A window that drifts less than this plays at its song's speed, as far as can be told.
 PLAIN_DRIFT_FRAMES = 0.75
+MIN_SHARED = 10.0  # nats, about one hit: below, a song shares nothing beside its line
 MIN_DETUNE = 0.012  # smaller ones are within the error of a short clip
 
 
@@ -116,6 +119,7 @@ def find_lines(hits: Hits, *, n_songs: int, n_lined: int, n_lines: int) -> list[
         *(hits.variant, hits.offset_frames, hits.frame, hits.weight),
         *(len(songs), _slopes(n_frames, MAX_DRIFT), VARIANT_COST),
     )
+    evidence = evened(evidence, np.bincount(codes, weights=hits.weight) - evidence)
     best = np.lexsort((songs, -evidence))[:n_songs]
     found = []
     for place, song in enumerate(best):
@@ -134,6 +138,35 @@ def find_lines(hits: Hits, *, n_songs: int, n_lined: int, n_lines: int) -> list[
         lines = _lines_of_song(on_song, plain, n_frames, n_lines) if place < n_lined else [plain]
         found.append(lines)
     return found
+
+
+def evened(evidence: NDArray[np.float64], beside: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Take from songs that share much with the window what that gives them by chance.
+
+    The best of many lines grows with the logarithm of what a song shares with the window all
+    over its length; how fast is fitted to the songs of this very window, the best left out.
+
+    Parameters
+    ----------
+    evidence : np.ndarray [shape=(n_songs,), nats]
+        Of each song's best line.
+    beside : np.ndarray [shape=(n_songs,), nats]
+        Weight of the song's hits that are not on it.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_songs,), nats]
+        Less than `evidence` for songs that share more than the median one; the same for the
+        others, and for all if they are too few to tell.
+    """
+    if len(evidence) < N_CANDIDATES:
+        return evidence
+    shared = np.log(np.maximum(beside, MIN_SHARED))
+    others = np.argsort(-evidence)[MAX_COPIES:]
+    spread = shared[others] - shared[others].mean()
+    slope = spread @ evidence[others] / max(spread @ spread, 1e-9)
+    excess = np.maximum(shared - np.median(shared), 0.0)
+    return np.maximum(evidence - max(slope, 0.0) * excess, 1.0)
 
 
 def _slopes(n_frames: float, max_drift: float) -> NDArray[np.floating]:
