@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from sonic_lib.fingerprint.params import FRAME_S, FRAMES_PER_S
 from sonic_lib.fingerprint.variants import PITCHES, SPEEDS, VARIANTS
-from sonic_lib.matching.lines import VARIANT_COST, Hits, _best_lines, _slopes, find_lines
+from sonic_lib.matching.lines import (
+    MIN_SHARED,
+    VARIANT_COST,
+    Hits,
+    _best_lines,
+    _slopes,
+    evened,
+    find_lines,
+)
 
 
 def hits_of(rows) -> Hits:
@@ -149,6 +157,40 @@ def test_songs_come_by_evidence_and_no_more_than_asked(rng):
     evidence = [lines[0].evidence for lines in found]
     assert evidence == sorted(evidence, reverse=True)
     assert all(len(lines) == 1 for lines in found[2:])
+
+
+@given(
+    st.lists(st.tuples(st.floats(1, 1e4), st.floats(0, 1e5)), min_size=1, max_size=80).map(np.array)
+)
+def test_evening_raises_no_song_and_changes_none_that_shares_little(songs):
+    evidence, beside = songs.T
+    found = evened(evidence, beside)
+    assert (found <= evidence).all()
+    assert (found >= np.minimum(evidence, 1.0)).all()
+    little = np.maximum(beside, MIN_SHARED) <= np.median(np.maximum(beside, MIN_SHARED))
+    np.testing.assert_array_equal(found[little], evidence[little])
+    if len(songs) < 28:
+        np.testing.assert_array_equal(found, evidence)
+
+
+def test_a_song_that_shares_something_everywhere_does_not_hide_the_right_one(rng):
+    n_hidden = 0
+    for _ in range(10):
+        rows = on_a_line(rng, n=7) + by_chance(rng, songs=range(20, 80), n=40)
+        for song in range(100, 130):  # chance rises with what they share, up to 64-fold
+            rows += by_chance(rng, songs=[song], n=int(40 * 2 ** rng.uniform(0, 6)))
+        hits = hits_of(rows)
+        songs, codes = np.unique(hits.song_id, return_inverse=True)
+        order = np.argsort(codes, kind="stable")
+        columns = [getattr(hits, name)[order] for name in ("variant", "offset_frames", "frame")]
+        raw = _best_lines(
+            *(codes[order], *columns, hits.weight[order], len(songs)),
+            *(_slopes(2.0 * np.abs(hits.frame).max(), 0.03), VARIANT_COST),
+        )[0]
+        n_hidden += songs[np.argmax(raw)] != 7
+        ranked = [lines[0].song_id for lines in search(hits)]
+        assert ranked[0] == 7
+    assert n_hidden >= 2
 
 
 def test_one_hit_is_a_line_too():
