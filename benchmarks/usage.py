@@ -125,31 +125,34 @@ def _watch(result: str, limit_s: str, folder: str, min_free_gb: str, *command: s
 
 
 def _kill(leader: int) -> None:
-    for pid in _session(leader):
+    for pid, _ in _session(leader):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
-def _session(leader: int) -> list[int]:
-    """Processes of a session that are alive."""
+def _session(leader: int) -> list[tuple[int, int]]:
+    """Processes of a session that are alive, and the parent of each."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
             # The name, in brackets, may hold anything; after it come state, parent, group, session.
-            state, _, _, session = (place / "stat").read_text().rpartition(") ")[2].split()[:4]
+            state, parent, _, session = (place / "stat").read_text().rpartition(") ")[2].split()[:4]
         except OSError:  # ended meanwhile
             continue
         if int(session) == leader and state != "Z":
-            found.append(int(place.name))
+            found.append((int(place.name), int(parent)))
     return found
 
 
 def _memory_gb(leader: int) -> dict[str, float]:
     """Resident memory of a session; pages that forked workers share count in each."""
     memory = {"java": 0.0, "python": 0.0}
-    for pid in _session(leader):
+    for pid, parent in _session(leader):
         try:
-            kind = "java" if Path(f"/proc/{pid}/comm").read_text() == "java\n" else "python"
+            program = os.readlink(f"/proc/{pid}/exe")
+            kind = "java" if program.endswith("/java") else "python"
+            if kind == "java" and os.readlink(f"/proc/{parent}/exe") == program:
+                continue  # not yet what it will be: the same memory once more
             pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         except OSError:
             continue
