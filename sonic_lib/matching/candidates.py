@@ -63,9 +63,11 @@ def rare_fingerprints(
     broadcast : str
         From `choose_plan`.
     """
-    if broadcast != "index":
-        wanted = clip_hashes.select(*_HASH).distinct()
-        wanted = F.broadcast(wanted) if broadcast == "clips" else wanted
+    wanted = clip_hashes.select(*_HASH)
+    if broadcast == "clips":
+        fingerprints = fingerprints.join(F.broadcast(wanted.distinct()), _HASH, "left_semi")
+    elif broadcast == "none":
+        # Not made distinct: few are met twice, and the maps that find those fill a task's memory.
         fingerprints = fingerprints.join(wanted, _HASH, "left_semi")
     by_hash = Window.partitionBy(*_HASH)
     return (
