@@ -39,6 +39,7 @@ from sonic_lib.matching.limits import (
 from sonic_lib.progress import progress
 from sonic_lib.schemas import FINGERPRINTS, SONGS
 
+CLIPS_PER_TASK = 40  # what is looked up for an unsure clip of 10 s takes 5 MB
 WINDOWS_PER_TASK = 240  # of a long recording, 20 minutes: a task decodes what comes before, too
 
 
@@ -243,7 +244,11 @@ def extract_clips(
     """
     context = clips.sparkSession.sparkContext
     n_clips, n_bytes = clips.agg(F.count("*"), F.coalesce(F.sum("size_bytes"), F.lit(0))).first()
-    n_tasks = max(4 * context.defaultParallelism, int(n_bytes / (config.index.task_mb * 1e6)))
+    n_tasks = max(
+        4 * context.defaultParallelism,
+        int(n_bytes / (config.index.task_mb * 1e6)),
+        n_clips // CLIPS_PER_TASK,
+    )
     n_done = context.accumulator(0)
     extracts = (
         clips.repartition(n_tasks, *[c for c in ("path", "part") if c in clips.columns])
