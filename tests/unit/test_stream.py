@@ -195,6 +195,7 @@ def test_looks_taken_together_are_those_taken_alone(recording):
     looks = (Look(), Look(3, n_grids=1), Look(is_dense=True), Look(5, n_grids=2))
     together = list(stream_windows([recording], params=PARAMS, looks=looks))
     alone = [list(stream_windows([recording], params=PARAMS, looks=[look])) for look in looks]
+    assert len(together) == sum(map(len, alone)) > 0
     for i, window in enumerate(together):
         same = alone[i % len(looks)][i // len(looks)]
         assert window.variant == looks[i % len(looks)].variant
