@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sonic_lib.audio.damage import add_noise, cut
 from sonic_lib.audio.synth import synth_song
 from sonic_lib.fingerprint.hashes import query_hashes, reference_hashes
-from sonic_lib.fingerprint.landmarks import find_landmarks
+from sonic_lib.fingerprint.landmarks import analyse
 from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.report.conformal_plots import set_sizes
 from sonic_lib.report.plots import constellation, explanation
@@ -80,8 +80,8 @@ def identification() -> Iterator[tuple[str, Figure]]:
 
 def hits_of(clip: NDArray[np.float32], song: NDArray[np.float32]) -> pd.DataFrame:
     """Places in clip and song of each hash that they share."""
-    hashes, frames = reference_hashes(find_landmarks(song, params=PARAMS), params=PARAMS)
-    asked, asked_frames, _ = query_hashes(find_landmarks(clip, params=PARAMS), params=PARAMS)
+    hashes, frames, _ = reference_hashes(*analyse(song, params=PARAMS), params=PARAMS)
+    asked, asked_frames, *_ = query_hashes(*analyse(clip, params=PARAMS), params=PARAMS)
     pairs = pd.DataFrame({"hash": asked, "clip_s": asked_frames * FRAME_S}).merge(
         pd.DataFrame({"hash": hashes, "song_s": frames * FRAME_S}), on="hash"
     )

@@ -37,7 +37,7 @@ from sonic_lib.audio.decode import open_audio, stream_mono
 from sonic_lib.audio.demo import write_demo
 from sonic_lib.cli import main
 from sonic_lib.fingerprint.hashes import describe, query_hashes, reference_hashes
-from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK, find_landmarks
+from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK, analyse, find_landmarks
 from sonic_lib.fingerprint.params import BIN_HZ, FRAME_S, SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.spectrogram import log_spectrogram, saliency
 from sonic_lib.report.plots import constellation
@@ -107,7 +107,7 @@ plt.show()
 figure = constellation(song, params=params, start_s=0, length_s=10, title="Landmarks and triangles")
 figure.set_dpi(80)
 display(figure)
-landmarks = find_landmarks(song, params=params)
+landmarks, saliency = analyse(song, params=params)
 print(f"{len(landmarks)} landmarks in {len(song) / SAMPLE_RATE_HZ:.0f} s")
 
 # %% [markdown]
@@ -141,8 +141,8 @@ plt.show()
 # that the table has to hold each triangle only once.
 
 # %%
-hashes, frames = reference_hashes(landmarks, params=params)
-clip_hashes, clip_frames, _ = query_hashes(find_landmarks(noisy, params=params), params=params)
+hashes, frames, descriptors = reference_hashes(landmarks, saliency, params=params)
+clip_hashes, clip_frames, *_ = query_hashes(*analyse(noisy, params=params), params=params)
 for hash_, frame in list(zip(hashes, frames, strict=True))[:4]:
     print(f"{hash_:>13}  at {frame * FRAME_S:6.2f} s  {describe(int(hash_))}")
 print(f"the song has {len(hashes)} hashes, the clip of 5 s looks up {len(clip_hashes)}")

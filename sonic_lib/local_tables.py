@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
 
-    from sonic_lib.matching.lookup import Entries
+    from sonic_lib.matching.scan import IndexFiles
 
 _PARAMS_PROPERTY = "sonic.fingerprint.params"
 _PREFIX_PROPERTY = "sonic.fingerprint.prefix_bits"
@@ -39,20 +40,13 @@ class LocalIndex:
         The folder of the tables.
     songs : pyarrow.Table
         song_id, title, artist, duration_s, n_fingerprints.
-    fingerprints : deltalake.DeltaTable
-        As it was when the index was opened.
-    prefix_bits : int
-    n_frames : float
-        Frames of all songs together.
-    n_fingerprints : int
+    files : IndexFiles
+        The fingerprints as they were when the index was opened.
     """
 
     warehouse: str
     songs: pa.Table
-    fingerprints: DeltaTable
-    prefix_bits: int
-    n_frames: float
-    n_fingerprints: int
+    files: IndexFiles
 
 
 def open_table(warehouse: str, name: str) -> DeltaTable:
@@ -117,13 +111,21 @@ def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
         raise TableError(
             f"The index in {warehouse} holds no song; fill it with `sonic index FOLDER` first."
         )
+    from sonic_lib.matching.scan import IndexFiles
+
+    files, n_rows = _partition_files(fingerprints)
+    n_fingerprints = int(songs["n_fingerprints"].to_numpy().sum())
+    is_whole = n_rows == n_fingerprints
     return LocalIndex(
         warehouse,
         songs,
-        fingerprints,
-        _prefix_bits(fingerprints),
-        float(songs["duration_s"].to_numpy().sum()) * FRAMES_PER_S,
-        int(songs["n_fingerprints"].to_numpy().sum()),
+        IndexFiles(
+            files,
+            _prefix_bits(fingerprints),
+            n_fingerprints,
+            float(songs["duration_s"].to_numpy().sum()) * FRAMES_PER_S,
+            np.zeros(0, np.int64) if is_whole else _orphans(fingerprints, songs),
+        ),
     )
 
 
@@ -134,25 +136,27 @@ def _prefix_bits(fingerprints) -> int:
     return int(column.metadata.get(_PREFIX_PROPERTY, made_with))
 
 
-def find_entries(index: LocalIndex, wanted: NDArray[np.int64]) -> Entries:
-    """Read the fingerprints that have one of some hashes.
+def _partition_files(table: DeltaTable) -> tuple[dict[int, list[str]], int]:
+    """Paths of the data files by `hash_prefix`, in order, and how many rows they have."""
+    import pyarrow as pa
 
-    Parameters
-    ----------
-    wanted : np.ndarray [shape=(k,), int64]
-        Distinct hashes.
-    """
-    from sonic_lib.matching.lookup import collect_entries, places_of
+    files: dict[int, list[str]] = {}
+    actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    for action in sorted(actions, key=itemgetter("path")):
+        path = os.path.join(table.table_uri.removeprefix("file://"), action["path"])
+        files.setdefault(int(action["partition.hash_prefix"]), []).append(path)
+    return files, sum(action["num_records"] for action in actions)
 
-    song_ids = index.songs["song_id"].to_numpy()
-    parts = []
-    for fragment in index.fingerprints.to_pyarrow_dataset().get_fragments():
-        rows = fragment.to_table(columns=["hash", "song_id", "offset_frames"])
-        hashes, songs, offsets = (column.to_numpy() for column in rows.columns)
-        places = places_of(wanted, hashes)
-        places = places[np.isin(songs[places], song_ids)]
-        parts.append((hashes[places], songs[places], offsets[places]))
-    return collect_entries(parts)
+
+def _orphans(fingerprints: DeltaTable, songs: pa.Table) -> NDArray[np.int64]:
+    """Songs that have fingerprints and are not in `songs`, ascending; as `tables.orphans`."""
+    import pyarrow.compute as pc
+
+    ids = [
+        pc.unique(fragment.to_table(columns=["song_id"])["song_id"]).to_numpy()
+        for fragment in fingerprints.to_pyarrow_dataset().get_fragments()
+    ]
+    return np.setdiff1d(np.concatenate(ids), songs["song_id"].to_numpy())
 
 
 def append(rows: Sequence[dict], warehouse: str, name: str) -> None:

@@ -1,8 +1,8 @@
 """The index without Spark: a few clips against a warehouse on this machine's disk.
 
-delta-rs reads the same Delta tables, and the same kernels make the same hashes, lines, scores
-and segments, so the answers are those of the Spark job.  What Spark does with shuffles is done
-here in memory, file after file of the table: right for a laptop's index, and for no larger one.
+delta-rs finds the files of the same Delta tables, and the same kernels read them and make the
+same hashes, hits, lines, scores and segments, so the answers are those of the Spark job.  What
+Spark does with shuffles is done here in memory: right for some hundred clips, whatever the index.
 
 Examples
 --------
@@ -24,14 +24,15 @@ import numpy as np
 
 from sonic_lib.audio.isolation import isolated, packed, prepare
 from sonic_lib.fingerprint.variants import FIRST_LOOKS, SECOND_LOOKS
-from sonic_lib.fingerprint.window import WindowHashes
-from sonic_lib.local_tables import LocalIndex, find_entries, open_index
+from sonic_lib.local_tables import LocalIndex, open_index
 from sonic_lib.matching import limits
 
 if TYPE_CHECKING:  # the helper process loads this module, and has no use for it
     from sonic_lib.config import Config
 
 __all__ = ["LocalIndex", "identify_clips", "open_index"]
+
+PARTS_BITS = 4  # of the hashes, which threads share
 
 
 def identify_clips(
@@ -57,25 +58,20 @@ def identify_clips(
         _load()
     from sonic_lib.matching.decide import sure_score
 
-    found = {path: (_windows(rows), end) for path, (rows, end) in extracts.result().items()}
-    readable = {path: windows for path, (windows, end) in found.items() if not _error(end)}
+    found = extracts.result()
+    readable = {path: rows for path, (rows, end) in found.items() if not _error(end)}
     max_hits = config.identify.max_hits_per_window
-    lines = _match(readable, index, max_hits_per_window=max_hits, n_listed=n_listed)
+    first_hits = limits.first_pass_hits(max_hits)
+    lines = _match(readable, index, max_hits=first_hits, n_listed=n_listed)
 
     sure = sure_score(config.identify.false_accept_rate)
     again = {}
-    for path, windows in readable.items():
-        unsure = _unsure({w.window for w in windows}, lines[path], sure)
+    for path, rows in readable.items():
+        unsure = _unsure({row["window"] for row in rows}, lines[path], sure)
         if unsure:
-            rows, _ = _extract(path, config, windows=sorted(unsure), looks=SECOND_LOOKS)
-            again[path] = _windows(rows)
+            again[path], _ = _extract(path, config, windows=sorted(unsure), looks=SECOND_LOOKS)
             lines[path] = [line for line in lines[path] if line["window"] not in unsure]
-    second = _match(
-        again,
-        index,
-        max_hits_per_window=limits.SECOND_PASS_HITS * max_hits,
-        n_listed=n_listed,
-    )
+    second = _match(again, index, max_hits=max_hits, n_listed=n_listed)
     for path, more in second.items():
         lines[path] += more
     return [
@@ -105,13 +101,13 @@ def _load() -> None:
     """Load what is needed once the clips are fingerprinted, which another process does."""
     import pandas  # noqa: F401
 
-    from sonic_lib.matching import lookup, segments  # noqa: F401
+    from sonic_lib.matching import scan, segments  # noqa: F401
     from sonic_lib.matching.lines import Hits
     from sonic_lib.matching.windows import window_rows
 
     # Compiled kernels come from their cache at the first call.
-    kinds = (np.int64, np.int32, np.int32, np.int32, np.float32, np.float32)
-    hit = Hits(*(np.ones(1, kind) for kind in kinds))._replace(variant=np.zeros(1, np.int32))
+    kinds = (np.int64, np.int8, np.int32, np.int32, np.float32, np.float32)
+    hit = Hits(*(np.ones(1, kind) for kind in kinds))._replace(variant=np.zeros(1, np.int8))
     window_rows(hit, chance=1.0, n_listed=1)
 
 
@@ -140,10 +136,6 @@ def _extract(
     return rows, end
 
 
-def _windows(rows: list[dict]) -> list[WindowHashes]:
-    return [WindowHashes(*(row[name] for name in WindowHashes._fields)) for row in rows]
-
-
 def _error(end: dict) -> str | None:
     return end.get("error") or end.get("stage")
 
@@ -155,46 +147,37 @@ def _unsure(windows: set[int], lines: list[dict], sure: float) -> set[int]:
 
 
 def _match(
-    clips: dict[str, list[WindowHashes]],
-    index: LocalIndex,
-    *,
-    max_hits_per_window: int,
-    n_listed: int,
+    clips: dict[str, list[dict]], index: LocalIndex, *, max_hits: int, n_listed: int
 ) -> dict[str, list[dict]]:
     """Lines of all windows, by clip."""
-    from sonic_lib.matching import lookup
+    from sonic_lib.matching.join import gather, pack_hits, unpack_hits
+    from sonic_lib.matching.scan import find_hits
     from sonic_lib.matching.windows import chance_evidence, window_rows
 
-    queries = [query for windows in clips.values() for query in windows]
-    if not queries:
-        return {path: [] for path in clips}
-    n_hashes = sum(len(query.hashes) for query in queries)
-    entries = find_entries(index, np.unique(np.concatenate([q.hashes for q in queries])))
-    n_windows = sum(len({w.window for w in windows}) for windows in clips.values())
-    max_hits = max(limits.MIN_HITS, n_windows * max_hits_per_window)
-    max_rows = limits.MAX_ROWS_PER_HASH
-    if limits.HITS_PER_PAIR * n_hashes * index.n_fingerprints > max_hits:
-        n_hits = lookup.hits_by_frequency(entries, queries, prefix_bits=index.prefix_bits)
-        max_rows = limits.affordable_frequency(n_hits, max_hits=max_hits)
-    entries = lookup.without_frequent(
-        entries, max_rows_per_hash=max_rows, n_index_frames=index.n_frames
-    )
-    chance = chance_evidence(index.n_frames)
+    windows = [(path, row) for path, rows in clips.items() for row in rows]
+    queries = gather([row["queries"] for _, row in windows])
+    kept: list[list[bytes]] = [[] for _ in windows]
+
+    def join(part: int) -> list:
+        return list(
+            find_hits(queries, index.files, part=part, parts_bits=PARTS_BITS, max_hits=max_hits)
+        )
+
+    # Files are read, and hits counted, without Python's lock.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for found in pool.map(join, range(1 << PARTS_BITS)):
+            for _, numbers, stops, hits in found:
+                packed_hits = np.split(pack_hits(hits), stops[:-1])
+                for number, part in zip(numbers, packed_hits, strict=True):
+                    kept[number].append(part.tobytes())
+    chance = chance_evidence(index.files.n_frames)
     lines: dict[str, list[dict]] = {path: [] for path in clips}
-    for path, windows in clips.items():
-        for same in _by_window(windows):
-            hits = lookup.window_hits(same, entries, n_index_frames=index.n_frames)
-            if not len(hits.song_id):
-                continue
-            place = {name: getattr(same[0], name) for name in ("window", "start_s", "end_s")}
-            rows = window_rows(hits, chance=chance, n_listed=n_listed)
+    for (path, window), parts in zip(windows, kept, strict=True):
+        if parts:
+            place = {name: window[name] for name in ("window", "start_s", "end_s")}
+            rows = window_rows(unpack_hits(parts), chance=chance, n_listed=n_listed)
             lines[path] += [row | place for row in rows]
     return lines
-
-
-def _by_window(windows: list[WindowHashes]) -> Iterator[list[WindowHashes]]:
-    for number in sorted({window.window for window in windows}):
-        yield [window for window in windows if window.window == number]
 
 
 def _segments(path: str, end: dict, lines: list[dict], config: Config, n_listed: int) -> list[dict]:

@@ -95,6 +95,11 @@ FINGERPRINTS = Table(
             _column("hash", LongType(), "40-bit hash of a triangle of three landmarks"),
             _column("song_id", LongType(), "The song it occurs in"),
             _column("offset_frames", IntegerType(), "Where in the song, in frames of 32 ms"),
+            _column(
+                "descriptor",
+                IntegerType(),
+                "32 comparisons of saliency around the triangle, one bit each",
+            ),
         ]
     ),
     ("hash_prefix",),
@@ -262,6 +267,7 @@ EXTRACTS = StructType(
         *[f for f in SONGS.schema if f.name in ("song_id", "content_sha256")],
         _column("hashes", ArrayType(LongType()), "Hashes of one stretch; null in a closing row"),
         _column("frames", ArrayType(IntegerType()), "Their places in frames of 32 ms"),
+        _column("descriptors", ArrayType(IntegerType()), "What surrounds each, 32 bits"),
         _column("stage", StringType(), "Where the file was rejected, if it was"),
         _column("error", StringType(), "Why"),
         *[f for f in SONGS.schema if f.name in ("title", "artist", "album", "genre")],
@@ -296,24 +302,43 @@ FILE_RUNS = StructType(
     ]
 )
 
-# A clip gives one row for each window and variant, and then one closing row.
+# A clip gives one row for each window, and then one closing row.
 CLIP_EXTRACTS = StructType(
     [
         _column("path", StringType(), "The clip"),
         _column("window", IntegerType(), "Number of the window; null in a closing row"),
         _column("start_s", DoubleType(), "Start of the window in the clip (s)"),
         _column("end_s", DoubleType(), "End of the window in the clip (s)"),
-        _column("variant", IntegerType(), "Place in variants.VARIANTS"),
-        _column("hashes", ArrayType(LongType()), "Hashes to look up"),
-        _column(
-            "frames",
-            ArrayType(IntegerType()),
-            "Their places from the window's middle, in frames of 32 ms of the song",
-        ),
-        _column(
-            "detunes", ArrayType(FloatType()), "How far above the reference, ln of frequencies"
-        ),
+        _column("queries", BinaryType(), "What it looks up, packed by window.window_row"),
+        _column("n_queries", IntegerType(), "How many hashes that is"),
         *[f for f in EXTRACTS if f.name in ("stage", "error", "duration_s")],
+    ]
+)
+
+LOOKED_UP = StructType(
+    [
+        _column("window_id", LongType(), "The window"),
+        _column("variant", IntegerType(), "Place in variants.VARIANTS"),
+        *[f for f in FINGERPRINTS.schema if f.name == "hash"],
+        _column("frame", IntegerType(), "From the window's middle, in frames of the song"),
+        _column("detune", FloatType(), "How far above the reference, ln of frequencies"),
+        *[f for f in FINGERPRINTS.schema if f.name == "descriptor"],
+    ]
+)
+
+QUERY_PARTS = StructType(
+    [
+        _column("part", IntegerType(), "Number of a part of the hashes"),
+        _column("window_id", LongType(), "The window"),
+        *[f for f in CLIP_EXTRACTS if f.name == "queries"],
+    ]
+)
+
+HIT_PARTS = StructType(
+    [
+        _column("window_id", LongType(), "The window"),
+        _column("slice", IntegerType(), "Number of a slice of the hashes"),
+        _column("hits", BinaryType(), "The hits that it keeps there, packed by join.pack_hits"),
     ]
 )
 

@@ -24,6 +24,7 @@ CLIP_HASHES = StructType(
         StructField("hash_prefix", IntegerType(), True, {"comment": "The first bits of hash"}),
         StructField("hash", LongType(), True, {"comment": "A hash to look up"}),
         StructField("frame", IntegerType(), True, {"comment": "Its place in the clip, of 32 ms"}),
+        FINGERPRINTS.schema["descriptor"],
         StructField("error", StringType(), True, {"comment": "Why it could not be read"}),
     ]
 )
@@ -60,32 +61,34 @@ def register(spark: SparkSession, *, params: FingerprintParams, prefix_bits: int
 
 def audio_rows(content: bytes, *, params: FingerprintParams, prefix_bits: int) -> Iterator[tuple]:
     """Rows of ``fingerprint_audio``, as `HASHES` names them."""
-    for hash_, frame, error in _or_error(song_hashes(content, params=params), 3):
-        yield _prefix(hash_, prefix_bits), hash_, frame, error
+    for hash_, *others in _or_error(song_hashes(content, params=params), 4):
+        yield _prefix(hash_, prefix_bits), hash_, *others
 
 
 def clip_rows(content: bytes, *, params: FingerprintParams, prefix_bits: int) -> Iterator[tuple]:
     """Rows of ``fingerprint_clip``, as `CLIP_HASHES` names them."""
-    for window, hash_, frame, error in _or_error(clip_hashes(content, params=params), 4):
-        yield window, _prefix(hash_, prefix_bits), hash_, frame, error
+    for window, hash_, *others in _or_error(clip_hashes(content, params=params), 5):
+        yield window, _prefix(hash_, prefix_bits), hash_, *others
 
 
 def _prefix(hash_: int | None, prefix_bits: int) -> int | None:
     return None if hash_ is None else hash_ >> (HASH_BITS - prefix_bits)
 
 
-def song_hashes(content: bytes, *, params: FingerprintParams) -> Iterator[tuple[int, int]]:
-    """Hash and frame of each fingerprint of a song, given the bytes of its file."""
+def song_hashes(content: bytes, *, params: FingerprintParams) -> Iterator[tuple[int, int, int]]:
+    """Hash, frame and descriptor of each fingerprint of a song, given the bytes of its file."""
     from sonic_lib.audio.decode import stream_mono
     from sonic_lib.fingerprint.stream import stream_hashes
 
     _, blocks = stream_mono(io.BytesIO(content), sample_rate_hz=SAMPLE_RATE_HZ)
-    for hashes, frames in stream_hashes(blocks, params=params):
-        yield from zip(hashes.tolist(), frames.tolist(), strict=True)
+    for columns in stream_hashes(blocks, params=params):
+        yield from zip(*(column.tolist() for column in columns), strict=True)
 
 
-def clip_hashes(content: bytes, *, params: FingerprintParams) -> Iterator[tuple[int, int, int]]:
-    """Window, hash and frame of what a clip is looked up by, given the bytes of its file."""
+def clip_hashes(
+    content: bytes, *, params: FingerprintParams
+) -> Iterator[tuple[int, int, int, int]]:
+    """Window, hash, frame and descriptor of all that a clip looks up, given its file's bytes."""
     from sonic_lib.audio.decode import stream_mono
     from sonic_lib.fingerprint.params import FRAMES_PER_S
     from sonic_lib.fingerprint.stream import stream_windows
@@ -93,8 +96,9 @@ def clip_hashes(content: bytes, *, params: FingerprintParams) -> Iterator[tuple[
     _, blocks = stream_mono(io.BytesIO(content), sample_rate_hz=SAMPLE_RATE_HZ)
     for window in stream_windows(blocks, params=params):
         middle = round(0.5 * (window.start_s + window.end_s) * FRAMES_PER_S)
-        for hash_, frame in zip(window.hashes.tolist(), window.frames.tolist(), strict=True):
-            yield window.window, hash_, frame + middle
+        columns = (window.hashes, window.frames + middle, window.descriptors)
+        for row in zip(*(column.tolist() for column in columns), strict=True):
+            yield window.window, *row
 
 
 def _or_error(rows: Iterator[tuple], n_columns: int) -> Iterator[tuple]:

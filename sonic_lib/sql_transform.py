@@ -4,7 +4,8 @@ It is told a key and the bytes of a file in hexadecimal digits, and gives the ke
 ``fingerprint_audio`` (or, after ``clip``, ``fingerprint_clip``) gives::
 
     SELECT TRANSFORM(path, hex(content)) USING 'python3 -m sonic_lib.sql_transform audio'
-        AS (path STRING, hash_prefix INT, hash BIGINT, offset_frames INT, error STRING)
+        AS (path STRING, hash_prefix INT, hash BIGINT, offset_frames INT, descriptor INT,
+        error STRING)
     FROM binaryFile.`/music`
 """
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from urllib.parse import unquote
 
+import numpy as np
 from delta.tables import DeltaMergeBuilder, DeltaTable
+from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -34,7 +37,7 @@ PREFIX_PROPERTY = "sonic.fingerprint.prefix_bits"
 _LAYOUT_PROPERTY = "sonic.layout"
 # Raised by a change after which older code would misread the tables; a table that carries no
 # number was made before there was one, in layout 1.
-LAYOUT = 1
+LAYOUT = 2  # fingerprints have descriptors
 _TXN_APP, _TXN_VERSION = "txnAppId", "txnVersion"
 
 
@@ -99,12 +102,12 @@ def check_params(spark: SparkSession, warehouse: str, *, params: FingerprintPara
 
 
 def check_layout(spark: SparkSession, warehouse: str) -> None:
-    """Refuse tables that a newer version made.
+    """Refuse tables that another version made, if this one would misread them.
 
     Raises
     ------
     TableError
-        If the layout of songs or fingerprints is not one that this code knows.
+        If the layout of songs or fingerprints is not the one that this code knows.
     """
     for table in (SONGS, FINGERPRINTS):
         if not exists(spark, warehouse, table):
@@ -115,6 +118,12 @@ def check_layout(spark: SparkSession, warehouse: str) -> None:
                 f"The table {table.name} in {warehouse} has layout {layout}; this version of "
                 f"Sonic Signature knows layouts up to {LAYOUT}. Install a newer version "
                 "(pip install --upgrade sonic-signature); nothing was read or changed."
+            )
+        if layout < LAYOUT:
+            raise TableError(
+                f"The table {table.name} in {warehouse} has layout {layout}, of an earlier "
+                f"version; this one makes and reads layout {LAYOUT}. Index the songs once more, into "
+                "another warehouse (sonic index FOLDER --warehouse NEW); nothing was changed."
             )
 
 
@@ -161,6 +170,34 @@ def read_pinned(spark: SparkSession, warehouse: str, table: Table) -> DataFrame:
     """Read a table as it is now, whatever is committed to it later."""
     read(spark, warehouse, table)
     return read(spark, warehouse, table, version=version(spark, warehouse, table))
+
+
+def partition_files(stored: DataFrame, *, column: str) -> dict[int, list[str]]:
+    """Find the data files of a table, as it was read, by the value of the column that parts it.
+
+    Returns
+    -------
+    dict of int to list of str
+        Paths, or URIs if they are not of this machine, in order.
+    """
+    files: dict[int, list[str]] = {}
+    for uri in sorted(stored.inputFiles()):
+        path = unquote(uri)
+        value = int(path.rpartition(f"/{column}=")[2].partition("/")[0])
+        files.setdefault(value, []).append(path)
+    return files
+
+
+def orphans(fingerprints: DataFrame, songs: DataFrame, *, n_expected: int) -> NDArray[np.int64]:
+    """Find songs that have fingerprints and are not in `songs`, ascending.
+
+    There are some while another run adds or removes songs, and after it died.  The table's log
+    tells how many rows there are; only if these are not the expected ones, they are looked at.
+    """
+    if fingerprints.count() == n_expected:
+        return np.zeros(0, np.int64)
+    ids = fingerprints.select("song_id").distinct().join(songs, "song_id", "left_anti")
+    return np.sort(ids.toPandas()["song_id"].to_numpy(np.int64))
 
 
 def append(rows: DataFrame, warehouse: str, table: Table, *, token: str | None = None) -> None:

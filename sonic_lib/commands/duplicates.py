@@ -72,16 +72,16 @@ def find_duplicates(index: Index, song_files: DataFrame) -> DataFrame:
     """Pairs of songs that have something in common: `pairs.COLUMNS`."""
     fingerprints = index.fingerprints.join(index.songs.select("song_id"), "song_id", "left_semi")
     sample = fingerprints.filter("hash_prefix = 0").transform(pairs.pairs_by_frequency)
-    share = 2**index.prefix_bits
+    share = 2**index.files.prefix_bits
     n_hits = {row.max_rows: row.n_hits * share for row in sample.collect()}
-    max_pairs = max(MIN_PAIRS, PAIRS_PER_ROW * index.n_fingerprints)
+    max_pairs = max(MIN_PAIRS, PAIRS_PER_ROW * index.files.n_fingerprints)
     candidates = fingerprints.transform(
         pairs.candidate_pairs,
         max_rows_per_hash=affordable_frequency(n_hits, max_hits=max_pairs),
     ).persist()
     overlaps = (
         candidates.transform(
-            pairs.compare_pairs, fingerprints=fingerprints, n_index_frames=index.n_frames
+            pairs.compare_pairs, fingerprints=fingerprints, n_index_frames=index.files.n_frames
         )
         .filter(F.col("p_value") <= MAX_P)
         .transform(pairs.kinds, songs=index.songs)

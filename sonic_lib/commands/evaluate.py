@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -112,7 +113,10 @@ def _without(index: Index, songs: DataFrame) -> Index:
     """The index as if it did not hold these songs: what is not in `songs` does not count."""
     left = index.songs.join(songs, "song_id", "left_anti")
     index_s = left.agg(F.sum("duration_s")).first()[0]
-    return replace(index, songs=left, n_frames=index_s * FRAMES_PER_S)
+    ids = songs.toPandas()["song_id"].to_numpy()  # a part of those drawn
+    excluded = np.union1d(index.files.excluded, ids)
+    files = replace(index.files, n_frames=index_s * FRAMES_PER_S, excluded=excluded)
+    return replace(index, songs=left, files=files)
 
 
 def _answers(cases: DataFrame, found: DataFrame) -> pd.DataFrame:

@@ -13,14 +13,15 @@ from pyspark.sql import functions as F
 
 from sonic_lib import tables
 from sonic_lib.audio.files import list_audio
-from sonic_lib.commands.search import Index, extract_clips, hits_of, open_index, search
+from sonic_lib.commands.search import Index, extract_clips, open_index, search
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.fingerprint.hashes import describe
 from sonic_lib.fingerprint.params import FRAME_S
 from sonic_lib.fingerprint.variants import FIRST_LOOKS, SECOND_LOOKS, VARIANTS
+from sonic_lib.matching.candidates import find_all_hits, looked_up
 from sonic_lib.matching.decide import sure_score
-from sonic_lib.matching.frame import clip_hashes, window_id
+from sonic_lib.matching.frame import window_id
 from sonic_lib.report.plots import explanation
 from sonic_lib.saying import say
 
@@ -102,11 +103,15 @@ def explained(clips: DataFrame, index: Index, config: Config) -> Explanation:
         songs = clips.sparkSession.createDataFrame(answers[["song_id"]].drop_duplicates())
         windows = extracts.filter("window IS NOT NULL").select(window_id(), "start_s", "end_s")
         hits = (
-            extracts.transform(clip_hashes, prefix_bits=index.prefix_bits, keep_hash=True)
-            .transform(hits_of, index=index)
+            index.fingerprints.transform(
+                find_all_hits,
+                hashes=extracts.transform(looked_up, prefix_bits=index.files.prefix_bits),
+                songs=index.songs,
+                n_index_frames=index.files.n_frames,
+            )
+            .filter("weight > 0")
             .join(F.broadcast(songs), "song_id")
-            .join(windows.distinct(), "window_id")
-            .withColumnRenamed("looked_up", "hash")
+            .join(windows, "window_id")
             .toPandas()
         )
         tempo = np.array([v.tempo for v in VARIANTS])[hits["variant"]]

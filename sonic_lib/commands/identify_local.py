@@ -21,10 +21,13 @@ from sonic_lib.reader import LocalIndex, identify_clips, open_index, start_helpe
 from sonic_lib.run_rows import Run, new_run, run_row
 from sonic_lib.saying import say
 
-# Where starting Spark begins to pay; --engine says otherwise.
-MAX_CLIPS = 20
-MAX_CLIP_BYTES = 40_000_000
-MAX_FINGERPRINTS = 20_000_000  # 1000 songs or so
+# Spark takes about so long to start and to plan its jobs; --engine says otherwise.
+MAX_S = 30.0
+# What this engine takes, on the machine of the benchmarks: a clip of 5 s, of which some are unsure;
+# coded audio, most of it unknown; a row of the table, read twice.
+S_PER_CLIP = 0.15
+S_PER_BYTE = 0.5e-6
+S_PER_ROW = 5e-8
 
 
 def run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None:
@@ -61,6 +64,7 @@ def _run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None
     clips = _clips(args.paths, stop_early=is_open)
     if clips is None:
         return None
+    roots = {path: root for path, (root, _) in clips.items()}
     try:
         for name in ("songs", "fingerprints", "song_files", "matches", "runs"):
             open_table(config.warehouse, name)
@@ -70,7 +74,8 @@ def _run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None
         if is_open:
             return None
         raise
-    if is_open and index.n_fingerprints > MAX_FINGERPRINTS:
+    n_bytes = sum(size_bytes for _, size_bytes in clips.values())
+    if is_open and estimated_s(len(clips), n_bytes, index.files.n_fingerprints) > MAX_S:
         dismiss()
         return None
     this_run = new_run()
@@ -79,7 +84,7 @@ def _run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None
         matches = [_match(row, this_run) for row in found]
         _count(matches, this_run)
         append(matches, config.warehouse, "matches")
-        named = _named(matches, clips, index)
+        named = _named(matches, roots, index)
         if args.output:
             _write(named, args.output, config.warehouse)
         elif len(clips) <= MAX_SHOWN_CLIPS:
@@ -96,16 +101,37 @@ def _run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None
     return 1 if args.strict and counts["rejected"] else 0
 
 
-def _clips(paths: list[str], *, stop_early: bool) -> dict[str, str] | None:
-    """Paths of clips and their roots; None as soon as they are too many."""
-    roots: dict[str, str] = {}
+def estimated_s(n_clips: int, n_bytes: int, n_fingerprints: int) -> float:
+    """Foretell how long this engine takes, in seconds.
+
+    Parameters
+    ----------
+    n_clips, n_bytes : int
+        Clips, and the size of their files together.
+    n_fingerprints : int
+        Rows of the index.
+
+    Examples
+    --------
+    >>> estimated_s(1, 100_000, 300_000_000) < MAX_S
+    True
+    >>> estimated_s(1000, 100_000_000, 1_000_000) < MAX_S
+    False
+    """
+    return S_PER_CLIP * n_clips + S_PER_BYTE * n_bytes + S_PER_ROW * n_fingerprints
+
+
+def _clips(paths: list[str], *, stop_early: bool) -> dict[str, tuple[str, int]] | None:
+    """Root and size of each clip, by path; None as soon as they are too many."""
+    clips: dict[str, tuple[str, int]] = {}
     n_bytes = 0
     for file in walk(paths):
-        n_bytes += 0 if file["path"] in roots else file["size_bytes"]
-        roots[file["path"]] = min(file["root"], roots.get(file["path"], file["root"]))
-        if stop_early and (len(roots) > MAX_CLIPS or n_bytes > MAX_CLIP_BYTES):
+        root, size_bytes = file["root"], file["size_bytes"]
+        n_bytes += 0 if file["path"] in clips else size_bytes
+        clips[file["path"]] = min((root, size_bytes), clips.get(file["path"], (root, size_bytes)))
+        if stop_early and estimated_s(len(clips), n_bytes, 0) > MAX_S:
             return None
-    return roots
+    return clips
 
 
 def _match(row: dict, this_run: Run) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,44 +15,32 @@ from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.frame import fingerprint_clips
 from sonic_lib.fingerprint.params import FRAMES_PER_S
 from sonic_lib.fingerprint.variants import FIRST_LOOKS, SECOND_LOOKS, Look
-from sonic_lib.matching.candidates import (
-    choose_plan,
-    find_hits,
-    hits_by_frequency,
-    rare_fingerprints,
-)
 from sonic_lib.matching.decide import sure_score
-from sonic_lib.matching.frame import (
-    clip_hashes,
-    match_windows,
-    segments,
-    thin_windows,
-    window_id,
-)
-from sonic_lib.matching.limits import (
-    HITS_PER_PAIR,
-    MAX_ROWS_PER_HASH,
-    MIN_CLIP_S,
-    MIN_HITS,
-    SECOND_PASS_HITS,
-    affordable_frequency,
-)
+from sonic_lib.matching.frame import match_windows, segments, thin_windows, window_id
+from sonic_lib.matching.limits import MIN_CLIP_S, first_pass_hits
+from sonic_lib.matching.scan import IndexFiles
 from sonic_lib.progress import progress
 from sonic_lib.schemas import FINGERPRINTS, SONGS
 
 CLIPS_PER_TASK = 40  # what is looked up for an unsure clip of 10 s takes 5 MB
 WINDOWS_PER_TASK = 240  # of a long recording, 20 minutes: a task decodes what comes before, too
+PARTS_PER_CORE = 4  # of the hashes, so that cores end their work at about the same time
+BYTES_PER_PART = 64_000_000  # of what windows look up
 
 
 @dataclass(frozen=True)
 class Index:
-    """The tables that clips are looked up in, and what must be known of them."""
+    """The tables that clips are looked up in, and what must be known of them.
+
+    Attributes
+    ----------
+    fingerprints, songs : DataFrame
+    files : IndexFiles
+    """
 
     fingerprints: DataFrame
     songs: DataFrame
-    prefix_bits: int
-    n_frames: float
-    n_fingerprints: int
+    files: IndexFiles
 
 
 def open_index(spark: SparkSession, warehouse: str) -> Index:
@@ -71,13 +60,15 @@ def open_index(spark: SparkSession, warehouse: str) -> Index:
         raise TableError(
             f"The index in {warehouse} holds no song; fill it with `sonic index FOLDER` first."
         )
-    return Index(
-        tables.read(spark, warehouse, FINGERPRINTS, version=version),
-        songs,
+    fingerprints = tables.read(spark, warehouse, FINGERPRINTS, version=version)
+    files = IndexFiles(
+        tables.partition_files(fingerprints, column="hash_prefix"),
         tables.prefix_bits(spark, warehouse, version=version),
-        index_s * FRAMES_PER_S,
         n_fingerprints,
+        index_s * FRAMES_PER_S,
+        tables.orphans(fingerprints, songs, n_expected=n_fingerprints),
     )
+    return Index(fingerprints, songs, files)
 
 
 def search(
@@ -120,12 +111,8 @@ def search(
     windows = extracts.filter("window IS NOT NULL").select(
         "path", "window", "start_s", "end_s", window_id()
     )
-    lines = match(
-        extracts,
-        index,
-        max_hits_per_window=config.identify.max_hits_per_window,
-        n_listed=n_listed,
-    ).persist()
+    max_hits = config.identify.max_hits_per_window
+    lines = match(extracts, index, max_hits=first_pass_hits(max_hits), n_listed=n_listed).persist()
 
     is_sure = F.col("score") >= sure_score(config.identify.false_accept_rate)
     unsure = (
@@ -144,12 +131,7 @@ def search(
             looks=SECOND_LOOKS,
             fingerprint=fingerprint,
         )
-        second = match(
-            second_extracts,
-            index,
-            max_hits_per_window=SECOND_PASS_HITS * config.identify.max_hits_per_window,
-            n_listed=n_listed,
-        )
+        second = match(second_extracts, index, max_hits=max_hits, n_listed=n_listed)
         lines = lines.join(unsure, "window_id", "left_anti").unionByName(second)
 
     found = lines.transform(
@@ -161,60 +143,29 @@ def search(
     return closing.join(found, "path", "left")
 
 
-def match(
-    extracts: DataFrame, index: Index, *, max_hits_per_window: int, n_listed: int
-) -> DataFrame:
-    """Look up what clips hold; the plan follows from counts.
+def match(extracts: DataFrame, index: Index, *, max_hits: int, n_listed: int) -> DataFrame:
+    """Look up what clips hold, in as many parts of the hashes as keep all cores at work.
 
     Parameters
     ----------
     extracts : DataFrame [schemas.CLIP_EXTRACTS]
-    max_hits_per_window : int
-        What the join may give for a window, all variants together, on the average.
+    max_hits : int
+        How many hits a window may keep; the heaviest.
 
     Returns
     -------
     DataFrame [schemas.LINES]
     """
-    n_hashes, n_windows = extracts.agg(
-        F.coalesce(F.sum(F.size("hashes")), F.lit(0)), F.count_distinct("path", "window")
-    ).first()
-    hashes = extracts.transform(clip_hashes, prefix_bits=index.prefix_bits)
+    n_bytes = extracts.agg(F.coalesce(F.sum(F.length("queries")), F.lit(0))).first()[0]
+    n_cores = extracts.sparkSession.sparkContext.defaultParallelism
+    n_parts = max(PARTS_PER_CORE * n_cores, n_bytes / BYTES_PER_PART)
     return match_windows(
-        hashes,
-        fingerprints=index.fingerprints,
-        songs=index.songs,
-        n_index_frames=index.n_frames,
-        max_rows_per_hash=_max_rows_per_hash(
-            hashes,
-            index,
-            n_hashes=n_hashes,
-            max_hits=max(MIN_HITS, n_windows * max_hits_per_window),
-        ),
-        broadcast=choose_plan(n_clip_hashes=n_hashes, n_fingerprints=index.n_fingerprints),
+        extracts,
+        index=index.files,
+        parts_bits=min(math.ceil(math.log2(n_parts)), index.files.slice_bits),
+        max_hits=max_hits,
         n_listed=n_listed,
     )
-
-
-def hits_of(hashes: DataFrame, index: Index) -> DataFrame:
-    """All hits of a few clips, to look at."""
-    return index.fingerprints.transform(
-        rare_fingerprints,
-        clip_hashes=hashes,
-        songs=index.songs,
-        max_rows_per_hash=MAX_ROWS_PER_HASH,
-        broadcast="clips",
-    ).transform(find_hits, clip_hashes=hashes, n_index_frames=index.n_frames, broadcast="clips")
-
-
-def _max_rows_per_hash(hashes: DataFrame, index: Index, *, n_hashes: int, max_hits: int) -> int:
-    if HITS_PER_PAIR * n_hashes * index.n_fingerprints <= max_hits:
-        return MAX_ROWS_PER_HASH
-    sample = index.fingerprints.filter("hash_prefix = 0").transform(
-        hits_by_frequency, clip_hashes=hashes.filter("hash_prefix = 0"), songs=index.songs
-    )
-    n_hits = {row.max_rows: row.n_hits * 2**index.prefix_bits for row in sample.collect()}
-    return affordable_frequency(n_hits, max_hits=max_hits)
 
 
 def extract_clips(

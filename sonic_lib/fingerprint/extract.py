@@ -16,6 +16,7 @@ from sonic_lib.errors import DecodeError
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.stream import stream_hashes, stream_windows
 from sonic_lib.fingerprint.variants import Look
+from sonic_lib.fingerprint.window import window_row
 
 SILENCE_DBFS = -60.0  # a recording whose loudest sample is below holds nothing to find
 
@@ -38,8 +39,8 @@ def song_rows(path: str, *, params: FingerprintParams, min_duration_s: float) ->
     """
 
     def rows(blocks: Iterable[NDArray[np.float32]]) -> Iterator[dict]:
-        for hashes, frames in stream_hashes(blocks, params=params):
-            yield {"hashes": hashes, "frames": frames}
+        for hashes, frames, descriptors in stream_hashes(blocks, params=params):
+            yield {"hashes": hashes, "frames": frames, "descriptors": descriptors}
 
     yield from _rows(path, rows, min_duration_s=min_duration_s)
 
@@ -66,12 +67,12 @@ def clip_rows(
     Yields
     ------
     dict
-        Rows of `schemas.CLIP_EXTRACTS`: hashes by window and look, then the closing row.
+        Rows of `schemas.CLIP_EXTRACTS`: what each window looks up, then the closing row.
     """
 
     def rows(blocks: Iterable[NDArray[np.float32]]) -> Iterator[dict]:
         for window in stream_windows(blocks, params=params, looks=looks, windows=windows):
-            yield window._asdict()
+            yield window_row(window)
 
     yield from _rows(path, rows, min_duration_s=min_duration_s)
 
@@ -93,7 +94,7 @@ def _rows(
             meter = _Meter(blocks)
             n_fingerprints = 0
             for row in rows_of(meter):
-                n_fingerprints += len(row["hashes"])
+                n_fingerprints += row["n_queries"] if "queries" in row else len(row["hashes"])
                 yield {"path": path} | row
             closing |= {"duration_s": meter.duration_s, "n_fingerprints": n_fingerprints}
             _check_content(meter, n_fingerprints, min_duration_s)

@@ -19,6 +19,13 @@ from sonic_lib.fingerprint.variants import FIRST_LOOKS, Look
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS
 
 DEFAULT_LIMITS = Limits()
+# Arrays of extracts, and what their elements are called in a row for each hash.
+_HASH_COLUMNS = {
+    "hashes": "hash",
+    "frames": "offset_frames",
+    "descriptors": "descriptor",
+    "detunes": "detune",
+}
 
 
 def digest_files(files: DataFrame) -> DataFrame:
@@ -134,23 +141,21 @@ def hash_rows(extracts: DataFrame, *, prefix_bits: int) -> DataFrame:
 
     Parameters
     ----------
-    extracts : DataFrame with the arrays hashes, frames and perhaps detunes
+    extracts : DataFrame with the arrays hashes, frames, descriptors and perhaps detunes
 
     Returns
     -------
     DataFrame
-        The other columns of `extracts`, then hash_prefix, hash, offset_frames and perhaps
-        detune.
+        The other columns of `extracts`, then hash_prefix, hash, offset_frames, descriptor and
+        perhaps detune.
     """
-    arrays = [name for name in ("hashes", "frames", "detunes") if name in extracts.columns]
+    arrays = {name: column for name, column in _HASH_COLUMNS.items() if name in extracts.columns}
     others = [name for name in extracts.columns if name not in arrays]
     rows = extracts.select(*others, F.inline(F.arrays_zip(*arrays)))
     return rows.select(
         *others,
         hash_prefix("hashes", bits=prefix_bits).alias("hash_prefix"),
-        F.col("hashes").alias("hash"),
-        F.col("frames").alias("offset_frames"),
-        *(F.col(name).alias("detune") for name in arrays[2:]),
+        *(F.col(name).alias(column) for name, column in arrays.items()),
     )
 
 

@@ -27,8 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay, QhullError
 
+from sonic_lib.fingerprint.descriptor import describe_triangles
 from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK
 from sonic_lib.fingerprint.params import BIN_HZ, FRAME_S, HASH_BITS, FingerprintParams
+from sonic_lib.fingerprint.variants import UNCHANGED, Variant
 
 _FIELD_BITS = 8
 _FIELD_MAX = (1 << _FIELD_BITS) - 1
@@ -54,14 +56,14 @@ MIN_PITCH_BIN = 40.0
 
 
 def reference_hashes(
-    landmarks: NDArray[np.float64], *, params: FingerprintParams
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    landmarks: NDArray[np.float64], saliency: NDArray[np.float32], *, params: FingerprintParams
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
     """Hash every triangle once.
 
     Parameters
     ----------
-    landmarks : np.ndarray [shape=(n, 4)]
-        From `find_landmarks`.
+    landmarks, saliency
+        From `landmarks.analyse`.
 
     Returns
     -------
@@ -69,22 +71,38 @@ def reference_hashes(
         40-bit hashes.
     frames : np.ndarray [shape=(m,), int32]
         Frame of the first landmark of each.  Pairs are distinct, in ascending order.
+    descriptors : np.ndarray [shape=(m,), int32]
+        What surrounds each, from `descriptor.describe_triangles`.
     """
     triangles = landmark_triangles(landmarks, params.densities_per_s)
-    numbers = np.floor(_numbers(landmarks, triangles))
-    hashes, frames = distinct(pack(numbers), _anchors(landmarks, triangles))
-    return hashes, frames
+    descriptors = describe_triangles(saliency, landmarks, triangles, params=params)
+    hashes, frames, descriptors = distinct(*numbered(landmarks, triangles), descriptors)
+    return hashes, frames, descriptors
+
+
+def numbered(
+    landmarks: NDArray[np.float64], triangles: NDArray[np.intp]
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Hash of each triangle, and frame of its first landmark."""
+    return pack(np.floor(_numbers(landmarks, triangles))), _anchors(landmarks, triangles)
 
 
 def query_hashes(
-    landmarks: NDArray[np.float64], *, params: FingerprintParams
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+    landmarks: NDArray[np.float64],
+    saliency: NDArray[np.float32],
+    *,
+    params: FingerprintParams,
+    origin_frame: float = 0.0,
+    variant: Variant = UNCHANGED,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
     """Hash every triangle under all values that a reference may have for it.
 
     Parameters
     ----------
     landmarks : np.ndarray [shape=(n, 4)]
-        From `find_landmarks`, perhaps through `variants.rescale`.
+        From `landmarks.analyse`, perhaps through `variants.rescale`.
+    saliency, origin_frame, variant
+        As in `descriptor.describe_triangles`.
 
     Returns
     -------
@@ -94,19 +112,27 @@ def query_hashes(
         How far the query's first landmark lies above the one that a reference with this hash
         has, as the natural logarithm of the frequencies' ratio: tells the pitch of a match.
         NaN of landmarks that are too low to tell it.
+    descriptors : np.ndarray [shape=(m,), int32]
+        As from `reference_hashes`.
     """
     triangles = _with_swaps(landmarks, landmark_triangles(landmarks, params.densities_per_s))
+    descriptors = describe_triangles(
+        saliency, landmarks, triangles, params=params, origin_frame=origin_frame, variant=variant
+    )
     numbers = np.floor(_numbers(landmarks, triangles))
     single_steps = np.concatenate([np.zeros((1, 5)), np.eye(5), -np.eye(5)])
     numbers = (numbers[:, np.newaxis, :] + single_steps).reshape(-1, 5)
     frames = np.repeat(_anchors(landmarks, triangles), len(single_steps))
     bins = np.repeat(landmarks[:, BIN][triangles[:, 0]], len(single_steps))
+    descriptors = np.repeat(descriptors, len(single_steps))
     # Rescaled landmarks may leave the band that references have.
     known = (numbers[:, 0] >= 1) & (numbers[:, 0] <= _FIELD_MAX)
     detunes = np.log(bins[known] / (_STEPS[0] * numbers[known, 0])).astype(np.float32)
     detunes[bins[known] < MIN_PITCH_BIN] = np.nan
-    hashes, frames, detunes = distinct(pack(numbers[known]), frames[known], detunes)
-    return hashes, frames, detunes
+    hashes, frames, detunes, descriptors = distinct(
+        pack(numbers[known]), frames[known], detunes, descriptors[known]
+    )
+    return hashes, frames, detunes, descriptors
 
 
 def unpack(hashes: NDArray[np.int64]) -> NDArray[np.int64]:

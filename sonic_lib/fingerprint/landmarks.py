@@ -37,7 +37,14 @@ RANK_WINDOW_FRAMES = FRAMES_PER_S
 
 
 def find_landmarks(samples: NDArray[np.float32], *, params: FingerprintParams) -> NDArray:
-    """Find the landmarks of a stretch of audio.
+    """Find the landmarks of a stretch of audio; as `analyse`, without the saliency."""
+    return analyse(samples, params=params)[0]
+
+
+def analyse(
+    samples: NDArray[np.float32], *, params: FingerprintParams
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Find the landmarks of a stretch of audio, and how salient everything is.
 
     Parameters
     ----------
@@ -46,20 +53,22 @@ def find_landmarks(samples: NDArray[np.float32], *, params: FingerprintParams) -
 
     Returns
     -------
-    np.ndarray [shape=(n_landmarks, 4), float64]
+    landmarks : np.ndarray [shape=(n_landmarks, 4), float64]
         FRAME, BIN, STRENGTH and RANK, ordered by FRAME; at most the densest of
         `params.densities_per_s` a second.
+    saliency : np.ndarray [shape=(n_frames, n_bins), float32]
+        As from `spectrogram.saliency`: column 0 is the first bin of the band.
     """
     levels = log_spectrogram(samples, params=params)
     if len(levels) < 2 * REACH_FRAMES + 1:
-        return np.zeros((0, 4))
+        return np.zeros((0, 4)), np.zeros_like(levels)
     salient, smoothed = saliency(levels)
     found = _local_maxima(salient, smoothed)
     found = found[np.argsort(found[:, FRAME], kind="stable")]
     _rank(found)
     found = found[found[:, RANK] < 2 * params.densities_per_s[-1]]
     found[:, BIN] += params.first_bin
-    return found
+    return found, salient
 
 
 @numba.njit(cache=True)

@@ -20,7 +20,7 @@ BIN_HZ = SAMPLE_RATE_HZ / WINDOW_SAMPLES
 HASH_BITS = 40
 
 # Changed whenever the same samples and settings would give other hashes.
-ALGORITHM = "contrast-triangles-1"
+ALGORITHM = "contrast-triangles-2"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonic_lib.fingerprint.hashes import distinct, query_hashes, reference_hashes
-from sonic_lib.fingerprint.landmarks import FRAME, find_landmarks
+from sonic_lib.fingerprint.landmarks import FRAME, analyse
 from sonic_lib.fingerprint.params import (
     FRAME_S,
     HOP_SAMPLES,
@@ -32,7 +32,8 @@ from sonic_lib.fingerprint.window import (
 )
 
 # The sum of all reaches: smoothing 5, mean 51, deviation 39, maximum 3, rank 32, triangle
-# 63, the circle that must be empty for it to be one 112, rounded up to cells.
+# 63, the circle that must be empty for it to be one 112, rounded up to cells.  A descriptor
+# reaches less far: smoothing, mean and deviation, triangle, and 20 from a corner.
 CONTEXT_FRAMES = 320
 CORE_FRAMES = 8000  # 256 s: songs are one stretch, and none is larger than 15 MB
 # 48 hops and whole cells: the last window that begins in a core reaches over its end by half
@@ -45,7 +46,7 @@ def stream_hashes(
     *,
     params: FingerprintParams,
     core_frames: int = CORE_FRAMES,
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32]]]:
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]]:
     """Hash a recording that arrives in blocks, for the table.
 
     Parameters
@@ -60,12 +61,15 @@ def stream_hashes(
     hashes : np.ndarray [shape=(m,), int64]
     frames : np.ndarray [shape=(m,), int32]
         Place of each hash in the recording, in frames of 32 ms.
+    descriptors : np.ndarray [shape=(m,), int32]
     """
     for samples, start, first, end in _stretches(blocks, core_frames):
-        hashes, frames = reference_hashes(find_landmarks(samples, params=params), params=params)
+        hashes, frames, descriptors = reference_hashes(
+            *analyse(samples, params=params), params=params
+        )
         frames = frames + np.int32(start)
         core = (frames >= first) & (frames < end)
-        yield hashes[core], frames[core]
+        yield hashes[core], frames[core], descriptors[core]
 
 
 def stream_windows(
@@ -87,7 +91,7 @@ def stream_windows(
     blocks : iterable of np.ndarray [shape=(n,), float32]
         Consecutive mono samples at 12 kHz, in blocks of any size.
     looks : sequence of Look
-        How to look each window up; one value a window and look comes of it.
+        How to look each window up.
     windows : collection of int, not empty, optional
         Only these windows.
     """
@@ -101,18 +105,54 @@ def stream_windows(
         found = list(_windows_in(core_start, core_end, end_s))
         wanted = [part for part in found if windows is None or part[0] in windows]
         shifts = {shift for look in looks for shift in _shifts(look)} if wanted else ()
-        grids = {shift: _landmarks(samples, start, shift, densest) for shift in shifts}
+        grids = {shift: _grid(samples, start, shift, densest) for shift in shifts}
         for window, start_s, stop_s in wanted:
             middle_frame = 0.5 * (start_s + stop_s) / FRAME_S
-            parts = {k: _between(grid, start_s, stop_s, middle_frame) for k, grid in grids.items()}
+            origin_frame = middle_frame - start
+            looked_up = []
             for look in looks:
-                variant, chosen = VARIANTS[look.variant], denser if look.is_dense else params
-                rescaled = (rescale(parts[shift], variant=variant) for shift in _shifts(look))
-                hashed = [query_hashes(part, params=chosen) for part in rescaled]
-                hashes = distinct(*(np.concatenate(arrays) for arrays in zip(*hashed, strict=True)))
-                yield WindowHashes(window, start_s, stop_s, look.variant, *hashes)
+                parts = [
+                    (_between(grids[shift][0], start_s, stop_s, middle_frame), grids[shift][1])
+                    for shift in _shifts(look)
+                ]
+                origins = [origin_frame - shift for shift in _shifts(look)]
+                chosen = denser if look.is_dense else params
+                looked_up.append(_look_up(look, parts, origins, params=chosen))
+            yield WindowHashes(window, start_s, stop_s, *_by_hash(looked_up))
         if found and found[-1][0] >= last:
             return
+
+
+def _look_up(
+    look: Look,
+    grids: Sequence[tuple[NDArray, NDArray]],
+    origins: Sequence[float],
+    *,
+    params: FingerprintParams,
+) -> tuple[NDArray, ...]:
+    """Hashes, variants, frames, detunes and descriptors of one look at a window."""
+    variant = VARIANTS[look.variant]
+    hashed = [
+        query_hashes(
+            rescale(landmarks, variant=variant),
+            saliency,
+            params=params,
+            origin_frame=origin_frame,
+            variant=variant,
+        )
+        for (landmarks, saliency), origin_frame in zip(grids, origins, strict=True)
+    ]
+    hashes, *others = distinct(*map(np.concatenate, zip(*hashed, strict=True)))
+    return hashes, np.full(len(hashes), look.variant, np.int8), *others
+
+
+def _by_hash(looked_up: Sequence[tuple[NDArray, ...]]) -> tuple[NDArray, ...]:
+    """Put the columns of several looks together, ordered by hash."""
+    if len(looked_up) == 1:
+        return looked_up[0]
+    columns = [np.concatenate(parts) for parts in zip(*looked_up, strict=True)]
+    order = np.argsort(columns[0], kind="stable")
+    return tuple(column[order] for column in columns)
 
 
 def _shifts(look: Look) -> list[float]:
@@ -120,10 +160,13 @@ def _shifts(look: Look) -> list[float]:
     return [k / look.n_grids for k in range(look.n_grids)]
 
 
-def _landmarks(samples: NDArray, start: int, shift: float, params: FingerprintParams) -> NDArray:
-    landmarks = find_landmarks(samples[round(shift * HOP_SAMPLES) :], params=params)
+def _grid(
+    samples: NDArray, start: int, shift: float, params: FingerprintParams
+) -> tuple[NDArray, NDArray]:
+    """Landmarks, their frames counted from the start of the recording, and saliency."""
+    landmarks, saliency = analyse(samples[round(shift * HOP_SAMPLES) :], params=params)
     landmarks[:, FRAME] += start + shift
-    return landmarks
+    return landmarks, saliency
 
 
 def _between(landmarks: NDArray, start_s: float, stop_s: float, middle_frame: float) -> NDArray:

@@ -58,8 +58,9 @@ class Look(NamedTuple):
     is_dense: bool = False
 
 
-FIRST_LOOKS = (Look(),)
-# A rescaled query finds enough on a single grid: half of the evidence for a quarter of the cost.
+# A single grid finds half of the evidence for a quarter of the cost: enough for a clean clip, and
+# under another speed.
+FIRST_LOOKS = (Look(n_grids=1),)
 SECOND_LOOKS = (Look(is_dense=True), *(Look(v, n_grids=1) for v in range(1, len(VARIANTS))))
 
 

@@ -15,7 +15,7 @@ MIN_WINDOW_S = 1.0
 
 
 class WindowHashes(NamedTuple):
-    """What to look up for one window of a clip under one variant.
+    """What to look up for one window of a clip, in all variants, ordered by hash.
 
     Attributes
     ----------
@@ -23,19 +23,35 @@ class WindowHashes(NamedTuple):
         Number of the window.
     start_s, end_s : float
         Where it lies in the clip.
-    variant : int
-        Place in `variants.VARIANTS`.
     hashes : np.ndarray [shape=(m,), int64]
+    variants : np.ndarray [shape=(m,), int8]
+        Places in `variants.VARIANTS`.
     frames : np.ndarray [shape=(m,), int32]
         Frames since the middle of the window, stretched by the variant's tempo.
     detunes : np.ndarray [shape=(m,), float32]
+    descriptors : np.ndarray [shape=(m,), int32]
         As from `hashes.query_hashes`.
     """
 
     window: int
     start_s: float
     end_s: float
-    variant: int
     hashes: NDArray[np.int64]
+    variants: NDArray[np.int8]
     frames: NDArray[np.int32]
     detunes: NDArray[np.float32]
+    descriptors: NDArray[np.int32]
+
+
+_QUERY = {"hash": "<i8", "variant": "i1", "frame": "<i4", "detune": "<f4", "descriptor": "<i4"}
+PACKED_QUERY = np.dtype(list(_QUERY.items()))
+
+
+def window_row(window: WindowHashes) -> dict:
+    """Make a row of `schemas.CLIP_EXTRACTS`: what is looked up is packed, 21 bytes per hash."""
+    packed = np.empty(len(window.hashes), PACKED_QUERY)
+    columns = (window.hashes, window.variants, window.frames, window.detunes, window.descriptors)
+    for name, column in zip(_QUERY, columns, strict=True):
+        packed[name] = column
+    place = {"window": window.window, "start_s": window.start_s, "end_s": window.end_s}
+    return place | {"queries": packed.tobytes(), "n_queries": len(packed)}

@@ -51,7 +51,7 @@ def stage(extracts: DataFrame, folder: str) -> DataFrame:
 
 def closing_rows(staged: DataFrame) -> DataFrame:
     """One row a file, without its hashes."""
-    return staged.filter("hashes IS NULL").drop("hashes", "frames")
+    return staged.filter("hashes IS NULL").drop("hashes", "frames", "descriptors")
 
 
 def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str) -> bool:
@@ -191,7 +191,7 @@ def _staged_rows(staged: DataFrame, songs: DataFrame, *, prefix_bits: int) -> Da
     """The fingerprints of some songs of a stage, as the table has them."""
     return (
         staged.filter("hashes IS NOT NULL")
-        .select("song_id", "hashes", "frames")
+        .select("song_id", "hashes", "frames", "descriptors")
         .join(songs.select("song_id"), "song_id", "left_semi")
         .transform(hash_rows, prefix_bits=prefix_bits)
     )

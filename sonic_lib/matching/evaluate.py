@@ -23,6 +23,7 @@ from sonic_lib.fingerprint.frame import DEFAULT_LIMITS, row_by_row
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.stream import stream_windows
 from sonic_lib.fingerprint.variants import Look
+from sonic_lib.fingerprint.window import window_row
 from sonic_lib.schemas import CLIP_EXTRACTS
 
 _RATE = {"sample_rate_hz": SAMPLE_RATE_HZ}
@@ -142,7 +143,7 @@ def case_rows(case: dict, *, params: FingerprintParams, looks: Sequence[Look]) -
             windows=case.get("windows"),
         )
         for window in found:
-            yield {"path": case["path"]} | window._asdict()
+            yield {"path": case["path"]} | window_row(window)
     except (DecodeError, OSError) as error:
         closing |= {"stage": "decode", "error": str(error)}
     yield closing

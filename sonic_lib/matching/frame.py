@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from sonic_lib.fingerprint.frame import hash_rows
-from sonic_lib.matching.candidates import find_hits, rare_fingerprints
-from sonic_lib.matching.lines import Hits
+from sonic_lib.fingerprint.params import HASH_BITS
+from sonic_lib.matching.join import Queries, cut, gather, pack_hits, unpack_hits
+from sonic_lib.matching.scan import IndexFiles, find_hits
 from sonic_lib.matching.segments import COLUMNS, find_segments
 from sonic_lib.matching.windows import chance_evidence, window_rows
-from sonic_lib.schemas import LINES, SEGMENTS
+from sonic_lib.schemas import HIT_PARTS, LINES, QUERY_PARTS, SEGMENTS
 
 
 def window_id() -> Column:
@@ -41,51 +43,24 @@ def thin_windows(windows: DataFrame) -> DataFrame:
     )
 
 
-def clip_hashes(extracts: DataFrame, *, prefix_bits: int, keep_hash: bool = False) -> DataFrame:
-    """One row a hash to look up.
-
-    Parameters
-    ----------
-    extracts : DataFrame [schemas.CLIP_EXTRACTS]
-    keep_hash : bool
-        Give it a second time, as looked_up, which hits carry on.
-
-    Returns
-    -------
-    DataFrame
-        window_id, variant, hash_prefix, hash, frame, detune.
-    """
-    hashes = (
-        extracts.filter("hashes IS NOT NULL")
-        .select(window_id(), "variant", "hashes", "frames", "detunes")
-        .transform(hash_rows, prefix_bits=prefix_bits)
-        .withColumnRenamed("offset_frames", "frame")
-    )
-    return hashes.withColumn("looked_up", F.col("hash")) if keep_hash else hashes
-
-
 def match_windows(
-    hashes: DataFrame,
+    extracts: DataFrame,
     *,
-    fingerprints: DataFrame,
-    songs: DataFrame,
-    n_index_frames: float,
-    max_rows_per_hash: int,
-    broadcast: str,
+    index: IndexFiles,
+    parts_bits: int,
+    max_hits: int,
     n_listed: int,
 ) -> DataFrame:
     """Find the songs and lines of every window.
 
     Parameters
     ----------
-    hashes : DataFrame
-        From `clip_hashes`.
-    fingerprints, songs : DataFrame
-        The tables.
-    n_index_frames : float
-        Frames of all songs together.
-    max_rows_per_hash, broadcast
-        As in `candidates.rare_fingerprints`.
+    extracts : DataFrame [schemas.CLIP_EXTRACTS]
+    index : IndexFiles
+    parts_bits : int
+        The hashes are joined in 2**parts_bits tasks, each of which reads its part of the table.
+    max_hits : int
+        How many hits a window may keep; the heaviest.
     n_listed : int
         How many songs of a window to give, at least.
 
@@ -93,20 +68,91 @@ def match_windows(
     -------
     DataFrame [schemas.LINES]
         Windows that share nothing with the index have no row.
+
+    Notes
+    -----
+    Two shuffles: what each window looks up, to the tasks that read the table, and the hits that
+    it keeps, to the tasks that find lines in them.  Both are packed, a row for each window and
+    part, so that Spark moves bytes and not hashes.
     """
     return (
-        fingerprints.transform(
-            rare_fingerprints,
-            clip_hashes=hashes,
-            songs=songs,
-            max_rows_per_hash=max_rows_per_hash,
-            broadcast=broadcast,
-        )
-        .transform(
-            find_hits, clip_hashes=hashes, n_index_frames=n_index_frames, broadcast=broadcast
-        )
-        .transform(judge_windows, n_index_frames=n_index_frames, n_listed=n_listed)
+        extracts.transform(cut_windows, parts_bits=parts_bits)
+        .transform(join_parts, index=index, parts_bits=parts_bits, max_hits=max_hits)
+        .transform(judge_windows, n_index_frames=index.n_frames, n_listed=n_listed)
     )
+
+
+def cut_windows(extracts: DataFrame, *, parts_bits: int) -> DataFrame:
+    """Cut what each window looks up into parts, by hash.
+
+    Parameters
+    ----------
+    extracts : DataFrame [schemas.CLIP_EXTRACTS]
+
+    Returns
+    -------
+    DataFrame [schemas.QUERY_PARTS]
+    """
+    schema = to_arrow_schema(QUERY_PARTS)
+
+    def cut_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for row in batch.to_pylist():
+                parts = cut(row["queries"], parts_bits=parts_bits)
+                numbers = [number for number, part in enumerate(parts) if part]
+                columns = [
+                    pa.array(numbers, pa.int32()),
+                    pa.array([row["window_id"]] * len(numbers), pa.int64()),
+                    pa.array([parts[number] for number in numbers], pa.binary()),
+                ]
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    windows = extracts.filter("queries IS NOT NULL").select(window_id(), "queries")
+    return windows.mapInArrow(cut_all, QUERY_PARTS)
+
+
+def join_parts(parts: DataFrame, *, index: IndexFiles, parts_bits: int, max_hits: int) -> DataFrame:
+    """Join what windows look up with the table, a part of the hashes in each task.
+
+    Parameters
+    ----------
+    parts : DataFrame [schemas.QUERY_PARTS]
+    index, parts_bits, max_hits
+        As in `match_windows`.
+
+    Returns
+    -------
+    DataFrame [schemas.HIT_PARTS]
+    """
+    schema = to_arrow_schema(HIT_PARTS)
+
+    def join(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        windows, queries = _of_part(batches)
+        if not len(windows):
+            return
+        part = int(queries.hash[0]) >> (HASH_BITS - parts_bits)
+        for number, found, stops, hits in find_hits(
+            queries, index, part=part, parts_bits=parts_bits, max_hits=max_hits
+        ):
+            packed = np.split(pack_hits(hits), stops[:-1])
+            columns = [
+                pa.array(windows[found]),
+                pa.array([number] * len(found), pa.int32()),
+                pa.array([hits_of.tobytes() for hits_of in packed], pa.binary()),
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    return parts.repartitionById(1 << parts_bits, "part").mapInArrow(join, HIT_PARTS)
+
+
+def _of_part(batches: Iterator[pa.RecordBatch]) -> tuple[NDArray[np.int64], Queries]:
+    """The ids of all windows of a task, and what they look up."""
+    ids: list[int] = []
+    queries: list[bytes] = []
+    for batch in batches:
+        ids += batch["window_id"].to_pylist()
+        queries += batch["queries"].to_pylist()
+    return np.array(ids, np.int64), gather(queries)
 
 
 def judge_windows(hits: DataFrame, *, n_index_frames: float, n_listed: int) -> DataFrame:
@@ -114,9 +160,10 @@ def judge_windows(hits: DataFrame, *, n_index_frames: float, n_listed: int) -> D
 
     Parameters
     ----------
-    hits : DataFrame
-        From `candidates.find_hits`.
-    n_index_frames, n_listed
+    hits : DataFrame [schemas.HIT_PARTS]
+    n_index_frames : float
+        Frames of all songs of the index together.
+    n_listed : int
         As in `match_windows`.
 
     Returns
@@ -125,42 +172,27 @@ def judge_windows(hits: DataFrame, *, n_index_frames: float, n_listed: int) -> D
 
     Notes
     -----
-    A window's hits are sorted together and come to Python as columns, window after window:
-    a few megabytes at a time, whatever the number of clips and songs.
+    A window's hits come to Python together, window after window: a few megabytes at a time,
+    whatever the number of clips and songs.
     """
     chance = chance_evidence(n_index_frames)
     schema = to_arrow_schema(LINES)
 
     def judge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for window, hits in _windows(batches):
-            rows = window_rows(hits, chance=chance, n_listed=n_listed)
+        for window, parts in itertools.groupby(_parts(batches), key=itemgetter(0)):
+            found = unpack_hits([packed for _, packed in parts])
+            rows = window_rows(found, chance=chance, n_listed=n_listed)
             rows = [{"window_id": window} | row for row in rows]
             yield pa.RecordBatch.from_pylist(rows, schema=schema)
 
-    return hits.repartition("window_id").sortWithinPartitions("window_id").mapInArrow(judge, LINES)
+    # In the order of slices: sums of weights depend, in their last digit, on their order.
+    in_order = hits.repartition("window_id").sortWithinPartitions("window_id", "slice")
+    return in_order.mapInArrow(judge, LINES)
 
 
-def _windows(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, Hits]]:
-    """Cut sorted batches where a window ends: its id and its hits."""
-    held: list[pa.RecordBatch] = []
-    last = -1
+def _parts(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, bytes]]:
     for batch in batches:
-        ids = batch["window_id"].to_numpy()
-        cuts = np.flatnonzero(ids[1:] != ids[:-1]) + 1
-        for first, stop in itertools.pairwise([0, *cuts.tolist(), len(ids)]):
-            if held and ids[first] != last:
-                yield last, _hits(held)
-                held = []
-            if first < stop:
-                last = int(ids[first])
-                held.append(batch.slice(first, stop - first))
-    if held:
-        yield last, _hits(held)
-
-
-def _hits(batches: list[pa.RecordBatch]) -> Hits:
-    window = pa.Table.from_batches(batches)
-    return Hits(*(window[name].to_numpy() for name in Hits._fields))
+        yield from zip(batch["window_id"].to_pylist(), batch["hits"].to_pylist(), strict=True)
 
 
 def segments(

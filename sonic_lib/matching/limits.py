@@ -1,14 +1,15 @@
-"""What every way to look clips up shares: how much is extracted and how much may be joined."""
+"""What every way to look clips up shares: how much is extracted and how much is kept."""
 
 from __future__ import annotations
 
 MIN_CLIP_S = 0.5  # less holds no triangle worth a vote
-SECOND_PASS_HITS = 2  # times those that the first pass may have
-MIN_HITS = 5_000_000  # what a batch of any size may have: less than reading a large table costs
-MAX_ROWS_PER_HASH = 10_000  # hashes beyond say less than a rare one's rounding
-# The chance that a hash of a clip is that of a row of the table, a little above what music has:
-# a join that may be too large by it is measured on a sample before.
-HITS_PER_PAIR = 1e-5
+FIRST_PASS_SHARE = 0.3  # of the hits that a window may keep: few tell a clean clip from all songs
+MAX_ROWS_PER_HASH = 10_000  # of `duplicates`: hashes beyond say little of a pair
+
+
+def first_pass_hits(max_hits_per_window: int) -> int:
+    """Return how many hits a window may keep when it is looked up as it is."""
+    return round(FIRST_PASS_SHARE * max_hits_per_window)
 
 
 def affordable_frequency(n_hits: dict[int, float], *, max_hits: float) -> int:

@@ -44,7 +44,7 @@ class Hits(NamedTuple):
     Attributes
     ----------
     song_id : np.ndarray of int64
-    variant : np.ndarray of int32
+    variant : np.ndarray of int8
     offset_frames : np.ndarray of int32
         Frame T of the song.
     frame : np.ndarray of int32

@@ -83,7 +83,7 @@ def common_passages(
     zeros = np.zeros(len(frames))
     hits = Hits(
         zeros.astype(np.int64),
-        zeros.astype(np.int32),
+        zeros.astype(np.int8),
         other_frames.astype(np.int32),
         (frames - middle).astype(np.int32),
         zeros.astype(np.float32),

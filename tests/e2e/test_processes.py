@@ -98,7 +98,8 @@ def test_registered_tables_and_views_are_known_to_spark_sql(
     WHERE path = '{song}';
     SELECT 'made', count(*) FROM (
       SELECT TRANSFORM(path, hex(content)) USING '{script}'
-        AS (path STRING, hash_prefix INT, hash BIGINT, offset_frames INT, error STRING)
+        AS (path STRING, hash_prefix INT, hash BIGINT, offset_frames INT, descriptor INT,
+            error STRING)
       FROM binaryFile.`{song}`
     ) LEFT SEMI JOIN sonic.fingerprints USING (hash_prefix, hash, offset_frames);
     """

@@ -22,7 +22,7 @@ WORK = packed(song_rows, params=FingerprintParams(), min_duration_s=3.0)
 def closing_row(path: str, *, size_bytes: int) -> dict:
     """Read a file as an index job does; what comes must fit its table."""
     *rows, closing = isolated(WORK, path, path=path, size_bytes=size_bytes, limits=LIMITS)
-    assert all(set(row) == {"path", "hashes", "frames"} for row in rows)
+    assert all(set(row) == {"path", "hashes", "frames", "descriptors"} for row in rows)
     assert set(closing) <= set(EXTRACTS.names)
     if "error" in closing:
         assert closing["stage"] in ("open", "decode", "content")

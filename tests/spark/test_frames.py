@@ -19,7 +19,7 @@ from sonic_lib.fingerprint.frame import (
 )
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.fingerprint.variants import Look
-from sonic_lib.matching.frame import clip_hashes, thin_windows
+from sonic_lib.matching.frame import thin_windows
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS, FINGERPRINTS
 
 PARAMS = FingerprintParams()
@@ -112,14 +112,24 @@ def test_ids_of_songs_are_passed_on(spark, folder):
 def test_hash_rows_unfold_stretches(spark):
     top = 2**40 - 1
     extracts = spark.createDataFrame(
-        [(1, [0, top], [10, 20]), (2, [1 << 36], [30]), (3, [], []), (4, None, None)],
-        "song_id long, hashes array<long>, frames array<int>",
+        [
+            (1, [0, top], [10, 20], [7, -8]),
+            (2, [1 << 36], [30], [9]),
+            (3, [], [], []),
+            (4, None, None, None),
+        ],
+        "song_id long, hashes array<long>, frames array<int>, descriptors array<int>",
     )
     rows = extracts.transform(hash_rows, prefix_bits=4)
-    assert sorted(rows.collect()) == [(1, 0, 0, 10), (1, 15, top, 20), (2, 1, 1 << 36, 30)]
+    assert sorted(rows.collect()) == [
+        (1, 0, 0, 10, 7),
+        (1, 15, top, 20, -8),
+        (2, 1, 1 << 36, 30, 9),
+    ]
     declared = dict(types(FINGERPRINTS.schema))
     assert types(rows.schema) == [
-        (name, declared[name]) for name in ("song_id", "hash_prefix", "hash", "offset_frames")
+        (name, declared[name])
+        for name in ("song_id", "hash_prefix", "hash", "offset_frames", "descriptor")
     ]
 
 
@@ -129,33 +139,6 @@ def test_prefix_is_the_first_bits(spark, rng, bits):
     rows = spark.createDataFrame([(h,) for h in hashes], "hash long")
     found = dict(rows.select("hash", hash_prefix(bits=bits)).collect())
     assert found == {h: int(f"{h:040b}"[:bits] or "0", 2) for h in hashes}
-
-
-def test_clip_hashes_are_numbered_by_window(spark):
-    extracts = spark.createDataFrame(
-        [
-            ("/a", 0, 0.0, 10.0, 0, [5, 6], [1, 2], [0.1, 0.2]),
-            ("/a", 1, 5.0, 15.0, 3, [7], [300], [0.3]),
-            ("/a", None, None, None, None, None, None, None),
-            ("/b", 0, 0.0, 10.0, 0, [5], [1], [0.5]),
-        ],
-        "path string, window int, start_s double, end_s double, variant int, "
-        "hashes array<long>, frames array<int>, detunes array<float>",
-    )
-    hashes = extracts.transform(clip_hashes, prefix_bits=4)
-    assert hashes.columns == [
-        *("window_id", "variant", "hash_prefix", "hash", "frame", "detune"),
-    ]
-    by_window = {}
-    for row in hashes.collect():
-        by_window.setdefault(row.window_id, set()).add((row.variant, row.hash, row.frame))
-    assert sorted(map(sorted, by_window.values())) == [
-        [(0, 5, 1)],
-        [(0, 5, 1), (0, 6, 2)],
-        [(3, 7, 300)],
-    ]
-    kept = extracts.transform(clip_hashes, prefix_bits=4, keep_hash=True)
-    assert kept.filter("hash <> looked_up").isEmpty()
 
 
 def test_thinned_windows_still_cover_every_clip(spark):

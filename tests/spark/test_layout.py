@@ -1,4 +1,4 @@
-"""A small warehouse as the first version wrote it, and one of a version that is yet to come."""
+"""Small warehouses as earlier versions wrote them, and one of a version that is yet to come."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from sonic_lib.audio.demo import SAMPLE_RATE_HZ, demo_songs, write_song
 from sonic_lib.cli import main
 from sonic_lib.schemas import FINGERPRINTS, SONGS
 
-FROZEN = Path(__file__).parents[1] / "data" / "layout1"
+DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.fixture
 def frozen(tmp_path) -> str:
-    return shutil.copytree(FROZEN, tmp_path / "lake").as_posix()
+    return shutil.copytree(DATA / "layout2", tmp_path / "lake").as_posix()
+
+
+@pytest.fixture
+def first_layout(tmp_path) -> str:
+    """Fingerprints without descriptors."""
+    return shutil.copytree(DATA / "layout1", tmp_path / "lake").as_posix()
 
 
 def short_songs(n: int):
@@ -28,8 +34,8 @@ def short_songs(n: int):
     return [replace(song, duration_s=8.0) for song in demo_songs(8, seed=7)[:n]]
 
 
-def test_the_first_layout_reads_identifies_indexes_and_is_maintained(spark, frozen, tmp_path):
-    assert "sonic.layout" not in _properties(spark, frozen, FINGERPRINTS)
+def test_the_frozen_layout_reads_identifies_indexes_and_is_maintained(spark, frozen, tmp_path):
+    assert _properties(spark, frozen, FINGERPRINTS)["sonic.layout"] == "2"
     songs = tables.read(spark, frozen, SONGS)
     known, other, new = short_songs(3)
     assert {row.title for row in songs.collect()} == {known.title, other.title}
@@ -39,7 +45,7 @@ def test_the_first_layout_reads_identifies_indexes_and_is_maintained(spark, froz
     soundfile.write(tmp_path / "clips" / "clip.wav", samples[SAMPLE_RATE_HZ:], SAMPLE_RATE_HZ)
     write_song(replace(new, path="new.wav"), tmp_path / "more")
 
-    at = ("--warehouse", frozen, "--set", "fingerprint.min_hz=400")
+    at = ("--warehouse", frozen)
     for _ in range(2):
         assert main(["index", str(tmp_path / "more"), *at]) == 0
         assert tables.read(spark, frozen, SONGS).count() == 3
@@ -50,18 +56,32 @@ def test_the_first_layout_reads_identifies_indexes_and_is_maintained(spark, froz
     assert tables.prefix_bits(spark, frozen) == 1
 
 
-@pytest.mark.parametrize("command", [["index", "."], ["identify", "."], ["remove", "1"],
-                                     ["maintain"], ["duplicates"]])  # fmt: skip
+COMMANDS = pytest.mark.parametrize(
+    "command", [["index", "."], ["identify", "."], ["remove", "1"], ["maintain"], ["duplicates"]]
+)
+
+
+@COMMANDS
+def test_an_earlier_layout_is_refused_before_anything_changes(spark, first_layout, command, capsys):
+    before = sorted(Path(first_layout).rglob("*"))
+    assert main([*command, "--warehouse", first_layout]) == 1
+    said = capsys.readouterr().err
+    assert "layout 1" in said
+    assert "sonic index FOLDER --warehouse NEW" in said
+    assert sorted(Path(first_layout).rglob("*")) == before
+
+
+@COMMANDS
 def test_a_layout_of_a_newer_version_is_refused_before_anything_changes(
     spark, frozen, command, capsys
 ):
     place = tables.location(frozen, SONGS)
-    spark.sql(f"ALTER TABLE delta.`{place}` SET TBLPROPERTIES ('sonic.layout' = '2')")
+    spark.sql(f"ALTER TABLE delta.`{place}` SET TBLPROPERTIES ('sonic.layout' = '3')")
     before = sorted(Path(frozen).rglob("*"))
     assert main([*command, "--warehouse", frozen]) == 1
     assert "songs" in (said := capsys.readouterr().err)
-    assert "layout 2" in said
-    assert "knows layouts up to 1" in said
+    assert "layout 3" in said
+    assert "knows layouts up to 2" in said
     assert sorted(Path(frozen).rglob("*")) == before
 
 

@@ -55,12 +55,12 @@ def test_spark_is_taken_where_it_runs(folder, monkeypatch):
 
 
 def test_many_clips_are_for_spark(folder, monkeypatch):
-    monkeypatch.setattr(identify_local, "MAX_CLIPS", 2)
+    monkeypatch.setattr(identify_local, "MAX_S", 2.5 * identify_local.S_PER_CLIP)
     assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
 
 
 def test_long_clips_are_for_spark(folder, monkeypatch):
-    monkeypatch.setattr(identify_local, "MAX_CLIP_BYTES", 250)
+    monkeypatch.setattr(identify_local, "S_PER_BYTE", identify_local.MAX_S / 250)
     assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
 
 
@@ -75,7 +75,8 @@ def test_tables_that_delta_rs_cannot_read_are_for_spark(folder, monkeypatch):
 
 
 def test_a_large_index_is_for_spark_and_leaves_no_process(folder, monkeypatch):
-    large = SimpleNamespace(n_fingerprints=identify_local.MAX_FINGERPRINTS + 1)
+    n_fingerprints = 1 + round(identify_local.MAX_S / identify_local.S_PER_ROW)
+    large = SimpleNamespace(files=SimpleNamespace(n_fingerprints=n_fingerprints))
     monkeypatch.setattr(identify_local, "open_table", lambda *_: None)
     monkeypatch.setattr(identify_local, "open_index", lambda *_, **__: large)
     assert run(str(folder / "clips"), "--warehouse", str(folder)) is None

@@ -42,6 +42,8 @@ def test_a_row_is_a_line_with_the_key_of_its_file(monkeypatch, capsys):
 
 
 def test_prefixes_are_the_first_bits():
-    prefix, hash_, _, error = next(sql_functions.audio_rows(audio(), params=PARAMS, prefix_bits=4))
+    prefix, hash_, _, _, error = next(
+        sql_functions.audio_rows(audio(), params=PARAMS, prefix_bits=4)
+    )
     assert (prefix, error) == (hash_ >> 36, None)
     assert np.log2(hash_) < 40

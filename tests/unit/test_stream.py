@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sonic_lib.audio.styles import STYLES
 from sonic_lib.audio.synth import synth_song
 from sonic_lib.fingerprint.hashes import reference_hashes
-from sonic_lib.fingerprint.landmarks import find_landmarks
+from sonic_lib.fingerprint.landmarks import analyse
 from sonic_lib.fingerprint.params import HOP_SAMPLES, FingerprintParams
 from sonic_lib.fingerprint.stream import (
     CONTEXT_FRAMES,
@@ -40,9 +40,14 @@ def recording() -> np.ndarray:
 
 
 def in_order(stretches):
-    hashes, frames = (np.concatenate(part) for part in zip(*stretches, strict=True))
+    hashes, frames, bits = (np.concatenate(part) for part in zip(*stretches, strict=True))
     order = np.lexsort((frames, hashes))
-    return np.stack([hashes[order], frames[order]])
+    return np.stack([hashes[order], frames[order], bits[order]])
+
+
+def places_of(in_one_piece) -> set[tuple[int, int]]:
+    """Hashes and frames of what a song has in the table."""
+    return set(map(tuple, in_one_piece[:2].T.tolist()))
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +79,14 @@ def test_one_sample_at_a_time_is_as_good(recording):
 
 
 def test_a_stretch_holds_the_hashes_of_its_samples(recording, in_one_piece):
-    hashes, frames = reference_hashes(find_landmarks(recording, params=PARAMS), params=PARAMS)
-    np.testing.assert_array_equal(np.stack([hashes, frames]), in_one_piece)
+    found = reference_hashes(*analyse(recording, params=PARAMS), params=PARAMS)
+    np.testing.assert_array_equal(np.stack(found), in_one_piece)
 
 
 def test_stretches_do_not_overlap(recording):
     stretches = list(stream_hashes([recording], params=PARAMS, core_frames=400))
     last = -1
-    for _, frames in stretches:
+    for _, frames, _ in stretches:
         assert frames.min() >= last
         last = frames.max()
 
@@ -107,8 +112,7 @@ def test_memory_held_does_not_grow_with_the_recording(recording):
 @pytest.mark.parametrize("n_samples", [1, 767, 2_000])
 def test_too_short_a_sound_gives_no_hash(rng, n_samples):
     noise = rng.normal(0, 0.1, n_samples).astype(np.float32)
-    hashes, frames = in_order(stream_hashes([noise], params=PARAMS))
-    assert hashes.size == frames.size == 0
+    assert in_order(stream_hashes([noise], params=PARAMS)).size == 0
     (window,) = stream_windows([noise], params=PARAMS)
     assert window.hashes.size == window.frames.size == window.detunes.size == 0
 
@@ -142,8 +146,8 @@ def test_windows_do_not_depend_on_stretches(recording):
     cut = list(stream_windows([long], params=PARAMS, looks=ONE_GRID, core_frames=2500))
     assert len(whole) == len(cut) == 29
     for one, other in zip(whole[:-1], cut, strict=False):
-        np.testing.assert_array_equal(one.hashes, other.hashes)
-        np.testing.assert_array_equal(one.frames, other.frames)
+        for column, same in zip(one[3:], other[3:], strict=True):
+            np.testing.assert_array_equal(column, same)
 
 
 def test_wanted_windows_are_those_of_the_whole_and_the_rest_is_not_read(recording):
@@ -169,14 +173,16 @@ def test_wanted_windows_are_those_of_the_whole_and_the_rest_is_not_read(recordin
 
 @pytest.mark.parametrize("speed", [0.84, 1.08])
 def test_a_faster_clip_finds_its_song_through_its_variant(recording, in_one_piece, speed):
-    stored = set(map(tuple, in_one_piece.T.tolist()))
+    stored = places_of(in_one_piece)
     start = 4_000
     n = 60_000
     clip = np.interp(start + speed * np.arange(n), np.arange(recording.size), recording)
     blocks = [clip.astype(np.float32)]
     variant = VARIANTS.index((speed, speed))
     votes = []
-    for window in stream_windows(blocks, params=PARAMS, looks=(Look(0), Look(variant))):
+    for look in (Look(0), Look(variant)):
+        (window,) = stream_windows(blocks, params=PARAMS, looks=[look])
+        assert set(window.variants) == {look.variant}
         middle = (start + speed * 0.5 * n) / HOP_SAMPLES
         near = range(int(middle) - 3, int(middle) + 5)
         pairs = list(zip(window.hashes.tolist(), window.frames.tolist(), strict=True))
@@ -195,23 +201,30 @@ def test_looks_taken_together_are_those_taken_alone(recording):
     looks = (Look(), Look(3, n_grids=1), Look(is_dense=True), Look(5, n_grids=2))
     together = list(stream_windows([recording], params=PARAMS, looks=looks))
     alone = [list(stream_windows([recording], params=PARAMS, looks=[look])) for look in looks]
-    assert len(together) == sum(map(len, alone)) > 0
-    for i, window in enumerate(together):
-        same = alone[i % len(looks)][i // len(looks)]
-        assert window.variant == looks[i % len(looks)].variant
-        for one, other in zip(window, same, strict=True):
-            np.testing.assert_array_equal(one, other)
+    assert len(together) == len(alone[0]) > 0
+    for window, *parts in zip(together, *alone, strict=True):
+        assert np.all(np.diff(window.hashes) >= 0)
+        assert window[:3] == parts[0][:3]
+        expected = sorted(row for part in parts for row in rows_of(part))
+        assert sorted(rows_of(window)) == expected
+
+
+def rows_of(window):
+    columns = (window.hashes, window.variants, window.frames, window.descriptors)
+    detunes = np.nan_to_num(window.detunes, nan=9.0)
+    return zip(*(column.tolist() for column in (*columns, detunes)), strict=True)
 
 
 def test_a_dense_look_has_all_hashes_of_a_plain_one_and_meets_more_in_noise(
     recording, in_one_piece, rng
 ):
-    stored = set(map(tuple, in_one_piece.T.tolist()))
+    stored = places_of(in_one_piece)
     first_frame, n = 300, 120_000
     clip = recording[first_frame * HOP_SAMPLES :][:n]
     noise = rng.normal(0, 2 * np.sqrt(np.mean(clip**2)), n).astype(np.float32)  # at -6 dB
-    plain, dense = stream_windows(
-        [clip + noise], params=PARAMS, looks=(Look(), Look(is_dense=True))
+    (plain,), (dense,) = (
+        stream_windows([clip + noise], params=PARAMS, looks=[look])
+        for look in (Look(), Look(is_dense=True))
     )
     assert set(plain.hashes) < set(dense.hashes)
     middle = first_frame + n // (2 * HOP_SAMPLES)
@@ -224,10 +237,10 @@ def test_a_dense_look_has_all_hashes_of_a_plain_one_and_meets_more_in_noise(
 
 
 def test_a_clip_that_starts_anywhere_shares_hashes_with_its_song(recording, in_one_piece):
-    stored = set(map(tuple, in_one_piece.T.tolist()))
+    stored = places_of(in_one_piece)
     start = 3 * 108_000 + 60_000 + 4_000 + 151  # between the frames of the song
     clip = recording[start : start + 60_000]
-    (window,) = stream_windows([clip], params=PARAMS)
+    (window,) = stream_windows([clip], params=PARAMS, looks=[Look()])
     middle = (start + 30_000) / HOP_SAMPLES
     votes = {
         delta: sum(

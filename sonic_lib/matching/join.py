@@ -1,0 +1,294 @@
+"""The join of clips and table: sorted columns in, the hits that say something out; pure numpy.
+
+Method
+------
+A hash that a window of a clip shares with a song is a hit, a vote for one offset between the two
+(Wang, ISMIR 2003).  It says, in nats against chance::
+
+    weight = ln(frames in the index / rows with the hash) + LOG_LIKELIHOOD_RATIO[distance]
+
+where the distance counts the bits in which the two descriptors differ.  In a large index nearly
+all hits are chance's, and most of them say so: they have frequent hashes and distant descriptors.
+So both sides are merged by hash, every pair is weighed where it is met, and only the heaviest hits
+of each window go on; the others are never stored, shuffled or sorted.
+
+Slices
+------
+The hashes are cut into slices of equal width, 2**bits of them, and each is joined by itself.
+Hashes are mixed, so a slice is a fair sample, and a window may keep its share of
+`max_hits_per_window` in each.  What a window keeps thus depends on the window and the index alone,
+not on the clips beside it, the number of tasks, or the engine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from sonic_lib.fingerprint.descriptor import LOG_LIKELIHOOD_RATIO
+from sonic_lib.fingerprint.params import HASH_BITS
+from sonic_lib.fingerprint.window import PACKED_QUERY
+from sonic_lib.matching.lines import Hits
+
+ROWS_PER_SLICE = 1 << 20  # at most, about; 24 MB
+MIN_SLICE_BITS = 4
+# Classes of weights that a window's hits are counted in, to find the lightest that it may keep.
+CLASSES_PER_NAT = 16
+N_CLASSES = 32 * CLASSES_PER_NAT
+
+
+class Queries(NamedTuple):
+    """What windows of clips look up, in columns, all of shape (n,), ordered by hash.
+
+    Attributes
+    ----------
+    hash : np.ndarray of int64
+    window : np.ndarray of int32
+        Number of the window in the batch.
+    variant : np.ndarray of int8
+        Place in `variants.VARIANTS`.
+    frame : np.ndarray of int32
+        Frames since the middle of the window, stretched by the variant's tempo.
+    detune : np.ndarray of float32
+        As from `hashes.query_hashes`.
+    descriptor : np.ndarray of int32
+    """
+
+    hash: NDArray[np.int64]
+    window: NDArray[np.int32]
+    variant: NDArray[np.int8]
+    frame: NDArray[np.int32]
+    detune: NDArray[np.float32]
+    descriptor: NDArray[np.int32]
+
+
+class Rows(NamedTuple):
+    """Rows of the fingerprint table in columns, all of shape (n,), ordered by hash.
+
+    Attributes
+    ----------
+    hash : np.ndarray of int64
+    song_id : np.ndarray of int64
+    offset_frames : np.ndarray of int32
+    descriptor : np.ndarray of int32
+    """
+
+    hash: NDArray[np.int64]
+    song_id: NDArray[np.int64]
+    offset_frames: NDArray[np.int32]
+    descriptor: NDArray[np.int32]
+
+
+_PACKED_HIT = np.dtype(
+    list(zip(Hits._fields, ("<i8", "i1", "<i4", "<i4", "<f4", "<f4"), strict=True))
+)
+
+
+def slice_bits(n_fingerprints: int, *, prefix_bits: int) -> int:
+    """Return into how many slices a table is cut, as a power of two.
+
+    A slice lies within one partition and has about `ROWS_PER_SLICE` rows at most.
+    """
+    wanted = math.ceil(math.log2(max(n_fingerprints, 1) / ROWS_PER_SLICE))
+    return max(prefix_bits, MIN_SLICE_BITS, wanted)
+
+
+def cut(packed: bytes, *, parts_bits: int) -> list[bytes]:
+    """Cut what a window looks up into 2**parts_bits parts of equal width, by hash."""
+    queries = np.frombuffer(packed, PACKED_QUERY)
+    edges = np.arange(1, 1 << parts_bits, dtype=np.int64) << (HASH_BITS - parts_bits)
+    return [part.tobytes() for part in np.split(queries, np.searchsorted(queries["hash"], edges))]
+
+
+def gather(windows: Sequence[bytes]) -> Queries:
+    """Put what several windows look up together; they are numbered as they come."""
+    queries = [np.frombuffer(window, PACKED_QUERY) for window in windows]
+    number = np.repeat(np.arange(len(queries), dtype=np.int32), [len(part) for part in queries])
+    together = np.concatenate([np.zeros(0, PACKED_QUERY), *queries])
+    order = np.argsort(together["hash"], kind="stable")
+    columns = {name: together[name][order] for name in Queries._fields if name != "window"}
+    return Queries(window=number[order], **columns)
+
+
+def within(queries: Queries, number: int, *, bits: int) -> Queries:
+    """Those of one slice."""
+    edges = np.array([number, number + 1], np.int64) << (HASH_BITS - bits)
+    first, stop = np.searchsorted(queries.hash, edges)
+    return Queries._make(column[first:stop] for column in queries)
+
+
+def pack_hits(hits: Hits) -> NDArray[np.void]:
+    """Put hits into one array, 25 bytes each."""
+    packed = np.empty(len(hits.song_id), _PACKED_HIT)
+    for name, column in hits._asdict().items():
+        packed[name] = column
+    return packed
+
+
+def unpack_hits(parts: Sequence[bytes]) -> Hits:
+    """Undo `pack_hits` for all parts of a window."""
+    packed = np.concatenate([np.frombuffer(part, _PACKED_HIT) for part in parts])
+    return Hits(*(np.ascontiguousarray(packed[name]) for name in Hits._fields))
+
+
+def join_slice(
+    queries: Queries, rows: Rows, *, n_index_frames: float, max_hits: int
+) -> tuple[NDArray[np.int32], NDArray[np.intp], Hits]:
+    """Join one slice of the hashes.
+
+    Parameters
+    ----------
+    queries : Queries
+        All that have a hash of the slice.
+    rows : Rows
+        All rows of the slice.
+    n_index_frames : float
+        Frames of all songs of the index together.
+    max_hits : int
+        How many hits of the slice a window may keep; of one class of weights all or none.
+
+    Returns
+    -------
+    windows : np.ndarray [shape=(n_windows,)]
+        Numbers of the windows that have hits, ascending.
+    stops : np.ndarray [shape=(n_windows,)]
+        Where the hits of each end.
+    hits : Hits
+        Ordered by window, then by hash.
+    """
+    windows, window = np.unique(queries.window, return_inverse=True)
+    window = window.astype(np.int32)
+    first, n_rows = _spans(queries.hash, rows.hash)
+    rarity = (math.log(max(n_index_frames, 1.0)) - np.log(np.maximum(n_rows, 1))).astype(np.float32)
+    pairs = (first, n_rows, window, queries.descriptor, rows.descriptor, rarity)
+    counts = _count_classes(*pairs, LOG_LIKELIHOOD_RATIO, len(windows))
+    lightest, n_kept = _lightest_classes(counts, max_hits)
+    stops = np.cumsum(n_kept)
+    query, row, weight = _collect(
+        *pairs, LOG_LIKELIHOOD_RATIO, lightest, stops - n_kept, int(n_kept.sum())
+    )
+    hits = Hits(
+        rows.song_id[row],
+        queries.variant[query],
+        rows.offset_frames[row],
+        queries.frame[query],
+        queries.detune[query],
+        weight,
+    )
+    has_hits = n_kept > 0
+    return windows[has_hits], stops[has_hits], hits
+
+
+@numba.njit(cache=True, nogil=True)
+def _spans(wanted, column):
+    """Where each of some sorted values stands in a sorted column, and how often."""
+    first = np.zeros(len(wanted), np.int64)
+    count = np.zeros(len(wanted), np.int32)
+    low = 0
+    n = len(column)
+    for j in range(len(wanted)):
+        value = wanted[j]
+        if j and wanted[j - 1] == value:
+            first[j], count[j] = first[j - 1], count[j - 1]
+            continue
+        # By leaps that double: both few and many wanted values are found fast.
+        leap = 1
+        while low + leap < n and column[low + leap] < value:
+            leap *= 2
+        high = min(low + leap, n)
+        low += leap // 2
+        while low < high:
+            middle = (low + high) // 2
+            if column[middle] < value:
+                low = middle + 1
+            else:
+                high = middle
+        stop = low
+        while stop < n and column[stop] == value:
+            stop += 1
+        first[j], count[j] = low, stop - low
+    return first, count
+
+
+@intrinsic
+def _popcount(typing_context, value):
+    """Count the bits of a 32-bit number."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.ctpop(builder.trunc(arguments[0], ir.IntType(32)))
+
+    return types.int32(types.int64), generate
+
+
+@numba.njit(cache=True, nogil=True)
+def _class(rarity, ratio):
+    return int(np.floor((rarity + ratio) * CLASSES_PER_NAT))
+
+
+@numba.njit(cache=True, nogil=True)
+def _count_classes(first, n_rows, window, asked, stored, rarity, ratio, n_windows):
+    """Count the hits of each window by class of weight; shape (n_windows, N_CLASSES)."""
+    counts = np.zeros((n_windows, N_CLASSES), np.int32)
+    classes = np.empty(len(ratio), np.int64)
+    for j in range(len(first)):
+        if n_rows[j] == 0:
+            continue
+        for d in range(len(ratio)):
+            classes[d] = min(_class(rarity[j], ratio[d]), N_CLASSES - 1)
+        if classes.max() < 1:
+            continue
+        counted = counts[window[j]]
+        for row in range(first[j], first[j] + n_rows[j]):
+            c = classes[_popcount(asked[j] ^ stored[row])]
+            if c >= 1:  # less says nothing
+                counted[c] += 1
+    return counts
+
+
+@numba.njit(cache=True, nogil=True)
+def _lightest_classes(counts, max_hits):
+    """Find the lightest class that each window may keep, and how many hits that leaves."""
+    n_windows = len(counts)
+    lightest = np.ones(n_windows, np.int64)
+    n_kept = np.zeros(n_windows, np.int64)
+    for w in range(n_windows):
+        c = N_CLASSES - 1
+        while c >= 1 and n_kept[w] + counts[w, c] <= max_hits:
+            n_kept[w] += counts[w, c]
+            c -= 1
+        lightest[w] = c + 1
+    return lightest, n_kept
+
+
+@numba.njit(cache=True, nogil=True)
+def _collect(first, n_rows, window, asked, stored, rarity, ratio, lightest, starts, n_hits):
+    """Pairs of query and row that are heavy enough, ordered by window, and their weights."""
+    query = np.empty(n_hits, np.int64)
+    found = np.empty(n_hits, np.int64)
+    weight = np.empty(n_hits, np.float32)
+    place = starts.copy()
+    classes = np.empty(len(ratio), np.int64)
+    for j in range(len(first)):
+        if n_rows[j] == 0:
+            continue
+        for d in range(len(ratio)):
+            classes[d] = min(_class(rarity[j], ratio[d]), N_CLASSES - 1)
+        w = window[j]
+        if classes.max() < lightest[w]:
+            continue
+        for row in range(first[j], first[j] + n_rows[j]):
+            d = _popcount(asked[j] ^ stored[row])
+            if classes[d] >= lightest[w]:
+                query[place[w]] = j
+                found[place[w]] = row
+                weight[place[w]] = rarity[j] + ratio[d]
+                place[w] += 1
+    return query, found, weight

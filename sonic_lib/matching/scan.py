@@ -1,0 +1,160 @@
+"""Slices of the fingerprint table from its data files, read where they are: I/O, without Spark.
+
+Rows are sorted by hash in each file, so a slice of the hashes is a few row groups of the files of
+one partition.  Each task of a Spark job reads its own slices, and so does the engine without Spark.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pyarrow.fs import FileSystem
+
+from sonic_lib.fingerprint.params import HASH_BITS
+from sonic_lib.matching.join import Queries, Rows, join_slice, slice_bits, within
+from sonic_lib.matching.lines import Hits
+
+_COLUMNS = Rows._fields
+
+
+@dataclass(frozen=True)
+class IndexFiles:
+    """The fingerprint table as one version of it lies in storage; small enough for every task.
+
+    Attributes
+    ----------
+    files : mapping of int to sequence of str
+        Paths or URIs of the data files of each partition, by `hash_prefix`, in one order.
+    prefix_bits : int
+    n_fingerprints : int
+        Rows of the table.
+    n_frames : float
+        Frames of all songs of the index together.
+    excluded : np.ndarray [shape=(n,), int64]
+        Songs whose rows do not count, ascending.
+    """
+
+    files: Mapping[int, Sequence[str]]
+    prefix_bits: int
+    n_fingerprints: int
+    n_frames: float
+    excluded: NDArray[np.int64]
+
+    @property
+    def slice_bits(self) -> int:
+        """Into how many slices the table is cut, as a power of two."""
+        return slice_bits(self.n_fingerprints, prefix_bits=self.prefix_bits)
+
+
+def find_hits(
+    queries: Queries, index: IndexFiles, *, part: int, parts_bits: int, max_hits: int
+) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.intp], Hits]]:
+    """Join what windows look up in one part of the hashes, slice after slice.
+
+    Parameters
+    ----------
+    part : int
+        Number of the part, of 2**parts_bits; `parts_bits` is at most `index.slice_bits`.
+    max_hits : int
+        How many hits a window may keep in all slices together.
+
+    Yields
+    ------
+    slice : int
+    windows, stops, hits
+        As from `join.join_slice`; slices without hits are left out.
+    """
+    bits = index.slice_bits
+    share = max(1, max_hits >> bits)
+    first, stop = part << (bits - parts_bits), (part + 1) << (bits - parts_bits)
+    for prefix, numbers in itertools.groupby(
+        range(first, stop), key=lambda number: number >> (bits - index.prefix_bits)
+    ):
+        files = [_SortedFile(path) for path in index.files.get(prefix, ())]
+        for number in numbers:
+            asked = within(queries, number, bits=bits)
+            if not len(asked.hash) or not files:
+                continue
+            rows = _read_slice(files, number, bits=bits, excluded=index.excluded)
+            windows, stops, hits = join_slice(
+                asked, rows, n_index_frames=index.n_frames, max_hits=share
+            )
+            if len(windows):
+                yield number, windows, stops, hits
+
+
+def _read_slice(
+    files: Sequence[_SortedFile], number: int, *, bits: int, excluded: NDArray[np.int64]
+) -> Rows:
+    """All rows of a slice that count, ordered by hash, then by file."""
+    low, high = (edge << (HASH_BITS - bits) for edge in (number, number + 1))
+    parts = [part for file in files for part in file.rows(low, high)]
+    rows = parts[0] if len(parts) == 1 else _together(parts)
+    if len(excluded):
+        counts = ~np.isin(rows.song_id, excluded)
+        rows = Rows._make(column[counts] for column in rows)
+    return rows
+
+
+class _SortedFile:
+    """A data file, of which row groups are read one after the other."""
+
+    def __init__(self, path: str) -> None:
+        self._file = pq.ParquetFile(_open(path))
+        self._bounds = [self._hash_bounds(k) for k in range(self._file.num_row_groups)]
+        # Slices are narrower than row groups as a rule: the next one begins in the same.
+        self._read = functools.lru_cache(maxsize=2)(self._read_group)
+
+    def rows(self, low: int, high: int) -> Iterator[Rows]:
+        """Give the rows with a hash in low..high-1, as far as they lie together."""
+        for group, (least, greatest) in enumerate(self._bounds):
+            if greatest < low or least >= high:
+                continue
+            rows = self._read(group)
+            start, stop = np.searchsorted(rows.hash, [low, high])
+            if start < stop:
+                yield Rows._make(column[start:stop] for column in rows)
+
+    def _hash_bounds(self, group: int) -> tuple[int, int]:
+        metadata = self._file.metadata.row_group(group)
+        column = self._file.schema_arrow.get_field_index("hash")
+        statistics = metadata.column(column).statistics
+        if statistics is None or not statistics.has_min_max:
+            return 0, 1 << HASH_BITS
+        return statistics.min, statistics.max
+
+    def _read_group(self, group: int) -> Rows:
+        table = self._file.read_row_group(group, columns=list(_COLUMNS), use_threads=False)
+        return _sorted(Rows._make(table[name].to_numpy() for name in _COLUMNS))
+
+
+def _open(uri: str) -> pa.NativeFile:
+    """Open a data file; one of this machine is mapped, and not copied."""
+    if uri.startswith("file:"):
+        uri = re.sub(r"^file:(//)?", "", uri)
+    if "://" not in uri:
+        return pa.memory_map(uri)
+    filesystem, path = FileSystem.from_uri(re.sub("^s3[an]:", "s3:", uri))
+    return filesystem.open_input_file(path)
+
+
+def _sorted(rows: Rows) -> Rows:
+    """Order rows by hash; as a rule they are."""
+    if np.all(rows.hash[1:] >= rows.hash[:-1]):
+        return rows
+    order = np.argsort(rows.hash, kind="stable")
+    return Rows._make(column[order] for column in rows)
+
+
+def _together(parts: Sequence[Rows]) -> Rows:
+    kinds = (np.int64, np.int64, np.int32, np.int32)
+    empty = Rows._make(np.zeros(0, kind) for kind in kinds)
+    return _sorted(Rows._make(map(np.concatenate, zip(empty, *parts, strict=True))))
