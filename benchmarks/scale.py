@@ -38,19 +38,18 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import growth
+import large_index
 import synthetic
 from common import machine, save, sonic
 from corpus import read_list, same_songs
 from identify import link_references
-from pyspark.sql import functions as F
 from scale_report import growth_text, runs_text
 from usage import measured, spark_counts
 
 import sonic_lib
 from sonic_lib import tables
 from sonic_lib.fingerprint.params import FingerprintParams
-from sonic_lib.index import write
-from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
+from sonic_lib.schemas import FINGERPRINTS
 from sonic_lib.session import spark_job
 
 CONDITIONS = ("clean", "noise0", "phone", "mp3_32k")
@@ -58,7 +57,6 @@ BATCHES = (1, 10, 100, 1000)
 UNKNOWN = 100
 LENGTH_S = 5
 BUILD_BYTES_PER_ROW = 60
-N_SONGS_PER_TASK = 100
 
 
 def main() -> None:
@@ -170,70 +168,8 @@ def index_references(args: argparse.Namespace) -> None:
 
 
 def build_big(args: argparse.Namespace) -> dict:
-    """Index the real songs and so many synthetic ones, in the files that one run would write."""
-    small, big, stage = (str(args.work / name) for name in ("small", "big", "stage"))
-    for folder in (big, stage):
-        shutil.rmtree(folder, ignore_errors=True)
-    params = FingerprintParams()
-    conf = {
-        # A row is a whole song here, with all its hashes.
-        "spark.sql.execution.arrow.maxRecordsPerBatch": "16",
-        "spark.sql.parquet.columnarReaderBatchSize": "64",
-    }
-    with spark_job(app_name="build the big index", conf=conf) as spark:
-        spark.sparkContext.addPyFile(synthetic.__file__)
-        prefix_bits = tables.prefix_bits(spark, small)
-        tables.create(spark, big, params=params, prefix_bits=prefix_bits)
-        songs = tables.read(spark, small, SONGS)
-        n_songs, n_rows = songs.agg(F.count("*"), F.sum("n_fingerprints")).first()
-        real = synthetic.sources(tables.read(spark, small, FINGERPRINTS), songs=songs)
-        # Whole rounds of the sources, and a few rows to spare for those that coincide.
-        n_synthetic = n_songs * math.ceil(max(args.rows * 1.001 - n_rows, 0) / n_rows)
-        made = spark.range(n_synthetic, numPartitions=1 + n_synthetic // N_SONGS_PER_TASK)
-        extracts = (
-            made.transform(
-                synthetic.synthetic_extracts,
-                sources=real,
-                n_sources=n_songs,
-                params=params,
-                seed=args.seed,
-            )
-            .unionByName(real.drop("source", "duration_s", "shared"), allowMissingColumns=True)
-            .unionByName(songs.drop("run_id", "indexed_at"), allowMissingColumns=True)
-        )
-        staged = write.stage(extracts, stage)
-        write.commit_batch(staged, big, run_id="synthetic", folder=stage)
-        tables.append(tables.read(spark, small, SONG_FILES), big, SONG_FILES)
-        shutil.rmtree(stage)
-        return describe(spark, small, big)
-
-
-def describe(spark, small: str, big: str) -> dict:
-    """Sizes of both indexes; and that the big one holds the small one, and its own songs whole."""
-    found = {}
-    for name, warehouse in (("small", small), ("big", big)):
-        stored = tables.read(spark, warehouse, FINGERPRINTS)
-        songs = tables.read(spark, warehouse, SONGS)
-        counted = stored.groupBy("song_id").agg(F.count("*").alias("n"))
-        wrong = counted.join(songs, "song_id", "full").filter("NOT n <=> n_fingerprints").count()
-        assert not wrong, f"{wrong} songs of {name} lack rows, or rows their song"
-        files = stored.inputFiles()
-        found[name] = {
-            "rows": stored.count(),
-            "songs": songs.count(),
-            "audio_h": songs.agg(F.sum("duration_s")).first()[0] / 3600,
-            "bytes": tables.live_bytes(spark, warehouse, FINGERPRINTS),
-            "files": len(files),
-        }
-    real, whole = (tables.read(spark, warehouse, FINGERPRINTS) for warehouse in (small, big))
-    ids = real.select("song_id").distinct()
-    both = [rows.join(F.broadcast(ids), "song_id", "left_semi") for rows in (real, whole)]
-    sums = [
-        rows.agg(F.count("*"), F.sum(F.xxhash64(*sorted(rows.columns)).cast("decimal(20,0)")))
-        for rows in both
-    ]
-    assert sums[0].first() == sums[1].first(), "the real songs of the big index are not the same"
-    return found
+    small, big = (str(args.work / name) for name in ("small", "big"))
+    return large_index.build(small, big, rows=args.rows, seed=args.seed)
 
 
 def measure_growth(args: argparse.Namespace, built: dict) -> dict:

@@ -14,6 +14,10 @@ original does not stay: no place of it fits any clip.  Every song brings sounds 
 some of the hashes that the original shares with no other song are moved far.
 
 A hash is changed alike wherever it occurs in a song, so repeats remain repeats.
+
+What surrounds a triangle, played backwards, is what surrounded it, seen from its other end: the
+descriptors are taken from the real song's saliency in reverse.  Those of songs from one source are
+alike, so some bits of each are drawn anew.
 """
 
 from __future__ import annotations
@@ -28,8 +32,12 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from sonic_lib.audio.decode import open_audio, stream_mono
+from sonic_lib.fingerprint import hashes as hashing
+from sonic_lib.fingerprint.descriptor import DESCRIPTOR_BITS, describe_triangles
 from sonic_lib.fingerprint.hashes import distinct, pack, unpack
-from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.fingerprint.landmarks import FRAME, analyse
+from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.schemas import EXTRACTS
 
 # Fitted so that distinct hashes, and rows that a lookup meets, grow with the table as they do
@@ -39,8 +47,9 @@ OWN_SOUNDS = 0.22  # share of the hashes that no other song has
 OWN_STEPS = 10  # how far these are moved at most, in each of the five numbers
 TEMPO = (1.0, 1.15)  # or one over that
 SEMITONES = (-9, -8, -7, -5, -4, -3, 3, 4, 5, 7, 8, 9)
+OWN_BITS = 0.2  # share of the bits of a descriptor
 
-MODEL = [TRANSPOSED, OWN_SOUNDS, OWN_STEPS, *TEMPO, *SEMITONES]
+MODEL = [TRANSPOSED, OWN_SOUNDS, OWN_STEPS, *TEMPO, *SEMITONES, OWN_BITS]
 
 # What `hashes.unpack` says of the numbers: bins and frames a step, and the largest time.
 _FIRST_BINS, _STEP_BINS, _ZERO_STEP, _STEP_FRAMES, _MAX_TIME = 2, 3, 128, 2, 31
@@ -49,23 +58,24 @@ _FIRST_BINS, _STEP_BINS, _ZERO_STEP, _STEP_FRAMES, _MAX_TIME = 2, 3, 128, 2, 31
 def relative(
     hashes: NDArray[np.int64],
     frames: NDArray[np.int32],
+    descriptors: NDArray[np.int32],
     shared: NDArray[np.bool_],
     *,
     params: FingerprintParams,
     rng: np.random.Generator,
-) -> tuple[NDArray[np.int64], NDArray[np.int32], float]:
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], float]:
     """Make a song out of another.
 
     Parameters
     ----------
-    hashes, frames : np.ndarray [shape=(n,)]
-        The real song.
+    hashes, frames, descriptors : np.ndarray [shape=(n,)]
+        The real song, described in reverse.
     shared : np.ndarray [shape=(n,), bool]
         Whether other songs have the hash.
 
     Returns
     -------
-    hashes, frames : np.ndarray [shape=(m,)]
+    hashes, frames, descriptors : np.ndarray [shape=(m,)]
         The synthetic song, sorted by (hash, frame); m is n but for a few that coincide.
     tempo : float
         How much longer it is.
@@ -95,24 +105,69 @@ def relative(
     numbers[:, 0] = np.clip(numbers[:, 0], *band)
     numbers[:, 3:] = np.sort(np.clip(numbers[:, 3:], 0, _MAX_TIME), axis=1)
     places = np.rint((ends.max() - ends) * tempo).astype(np.int32)
-    return *distinct(pack(numbers)[which], places)[:2], tempo
+    own_bits = rng.random((len(descriptors), DESCRIPTOR_BITS // 8, 8)) < OWN_BITS / 2
+    flipped = np.packbits(own_bits, axis=-1).reshape(len(descriptors), -1).view(np.int32)[:, 0]
+    return *distinct(pack(numbers)[which], places, descriptors ^ flipped), tempo
 
 
-def sources(fingerprints: DataFrame, *, songs: DataFrame) -> DataFrame:
-    """Real songs with their hashes, numbered.
+def described_in_reverse(files: DataFrame, *, params: FingerprintParams) -> DataFrame:
+    """Fingerprints of songs, with descriptors of the songs played backwards.
+
+    Parameters
+    ----------
+    files : DataFrame with path, song_id
 
     Returns
     -------
     DataFrame
-        source (from 0), song_id, duration_s, hashes, frames, shared (whether other songs have
-        the hash).
+        song_id, hash, offset_frames, reversed.
     """
-    by_hash = Window.partitionBy("hash_prefix", "hash")
+
+    def describe(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for row in batch.to_pylist():
+                with open_audio(row["path"]) as file:
+                    _, blocks = stream_mono(file, sample_rate_hz=SAMPLE_RATE_HZ)
+                    landmarks, saliency = analyse(np.concatenate(list(blocks)), params=params)
+                triangles = hashing.landmark_triangles(landmarks, params.densities_per_s)
+                hashes, frames = hashing.numbered(landmarks, triangles)
+                mirrored = landmarks.copy()
+                mirrored[:, FRAME] = len(saliency) - 1 - landmarks[:, FRAME]
+                described = describe_triangles(
+                    np.ascontiguousarray(saliency[::-1]),
+                    *(mirrored, np.ascontiguousarray(triangles[:, ::-1])),
+                    params=params,
+                )
+                columns = distinct(hashes, frames, described)
+                ids = np.full(len(columns[0]), row["song_id"])
+                names = ("song_id", "hash", "offset_frames", "reversed")
+                yield pa.RecordBatch.from_arrays([*map(pa.array, (ids, *columns))], names)
+
+    schema = "song_id long, hash long, offset_frames int, reversed int"
+    return files.select("path", "song_id").mapInArrow(describe, schema)
+
+
+def sources(described: DataFrame, *, songs: DataFrame) -> DataFrame:
+    """Real songs with their hashes, numbered.
+
+    Parameters
+    ----------
+    described : DataFrame
+        From `described_in_reverse`.
+
+    Returns
+    -------
+    DataFrame
+        source (from 0), song_id, duration_s, hashes, frames, descriptors, shared (whether other
+        songs have the hash).
+    """
+    by_hash = Window.partitionBy("hash")
     shared = F.min("song_id").over(by_hash) != F.max("song_id").over(by_hash)
-    rows = F.collect_list(F.struct("hash", "offset_frames", "shared")).alias("rows")
+    columns = F.struct("hash", "offset_frames", "reversed", "shared")
+    rows = F.collect_list(columns).alias("rows")
     number = F.row_number().over(Window.orderBy("song_id")) - 1
     return (
-        fingerprints.withColumn("shared", shared)
+        described.withColumn("shared", shared)
         .groupBy("song_id")
         .agg(rows)
         .join(songs.select("song_id", "duration_s", number.alias("source")), "song_id")
@@ -122,6 +177,7 @@ def sources(fingerprints: DataFrame, *, songs: DataFrame) -> DataFrame:
             "duration_s",
             F.col("rows.hash").alias("hashes"),
             F.col("rows.offset_frames").alias("frames"),
+            F.col("rows.reversed").alias("descriptors"),
             "rows.shared",
         )
     )
@@ -147,11 +203,12 @@ def synthetic_extracts(
 
     def make(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            ids, durations_s, hashes, frames, shared = batch.columns
+            ids, durations_s, hashes, frames, descriptors, shared = batch.columns
             for k, number in enumerate(ids.to_pylist()):
                 made = relative(
                     hashes[k].values.to_numpy(),
                     frames[k].values.to_numpy(),
+                    descriptors[k].values.to_numpy(),
                     shared[k].values.to_numpy(zero_copy_only=False),
                     params=params,
                     rng=np.random.default_rng([seed, number]),
@@ -163,18 +220,24 @@ def synthetic_extracts(
     turns = numbers.withColumn("source", (F.col("id") % n_sources).cast("int"))
     return (
         turns.join(F.broadcast(sources), "source")
-        .select("id", "duration_s", "hashes", "frames", "shared")
+        .select("id", "duration_s", "hashes", "frames", "descriptors", "shared")
         .mapInArrow(make, EXTRACTS)
     )
 
 
 def _rows(
-    number: int, seed: int, duration_s: float, hashes: NDArray, frames: NDArray, tempo: float
+    number: int,
+    seed: int,
+    duration_s: float,
+    hashes: NDArray,
+    frames: NDArray,
+    descriptors: NDArray,
+    tempo: float,
 ) -> Iterator[dict]:
     title = f"synthetic {number}"
     sha256 = hashlib.sha256(f"{seed} {title}".encode()).hexdigest()
     song = {"song_id": int(sha256[:16], 16) >> 1, "content_sha256": sha256}
-    yield song | {"hashes": hashes, "frames": frames}
+    yield song | {"hashes": hashes, "frames": frames, "descriptors": descriptors}
     yield song | {
         "title": title,
         "duration_s": duration_s * tempo,

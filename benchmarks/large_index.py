@@ -1,0 +1,115 @@
+"""A large index: the songs of a small one, and synthetic songs beside them."""
+
+from __future__ import annotations
+
+import math
+import shutil
+
+import synthetic
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib import tables
+from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.index import write
+from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
+from sonic_lib.session import spark_job
+
+N_SONGS_PER_TASK = 100
+
+
+def build(small: str, big: str, *, rows: int, seed: int) -> dict:
+    """Copy an index and add synthetic songs, in the files that one run would write.
+
+    Parameters
+    ----------
+    small, big : str
+        Warehouses; `big` is made anew.
+    rows : int
+        How many fingerprints the large one is to have, about.
+
+    Returns
+    -------
+    dict
+        From `describe`.
+    """
+    stage = f"{big}-stage"
+    for folder in (big, stage):
+        shutil.rmtree(folder, ignore_errors=True)
+    params = FingerprintParams()
+    conf = {
+        # A row is a whole song here, with all its hashes.
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "16",
+        "spark.sql.parquet.columnarReaderBatchSize": "64",
+    }
+    with spark_job(app_name="build a large index", conf=conf) as spark:
+        spark.sparkContext.addPyFile(synthetic.__file__)
+        prefix_bits = tables.prefix_bits(spark, small)
+        tables.create(spark, big, params=params, prefix_bits=prefix_bits)
+        songs = tables.read(spark, small, SONGS)
+        n_songs, n_rows = songs.agg(F.count("*"), F.sum("n_fingerprints")).first()
+        files = tables.read(spark, small, SONG_FILES).filter("status = 'indexed'")
+        described = files.repartition(8).transform(synthetic.described_in_reverse, params=params)
+        real = synthetic.sources(described, songs=songs)
+        # Whole rounds of the sources, and a few rows to spare for those that coincide.
+        n_synthetic = n_songs * math.ceil(max(rows * 1.001 - n_rows, 0) / n_rows)
+        made = spark.range(n_synthetic, numPartitions=1 + n_synthetic // N_SONGS_PER_TASK)
+        extracts = (
+            made.transform(
+                synthetic.synthetic_extracts,
+                sources=real.persist(),
+                n_sources=n_songs,
+                params=params,
+                seed=seed,
+            )
+            .unionByName(_whole(tables.read(spark, small, FINGERPRINTS)), allowMissingColumns=True)
+            .unionByName(songs.drop("run_id", "indexed_at"), allowMissingColumns=True)
+        )
+        staged = write.stage(extracts, stage)
+        write.commit_batch(staged, big, run_id="synthetic", folder=stage)
+        tables.append(tables.read(spark, small, SONG_FILES), big, SONG_FILES)
+        shutil.rmtree(stage)
+        return describe(spark, small, big)
+
+
+def _whole(fingerprints: DataFrame) -> DataFrame:
+    """One row per song, as the indexing of its file gives it."""
+    rows = F.collect_list(F.struct("hash", "offset_frames", "descriptor")).alias("rows")
+    return (
+        fingerprints.groupBy("song_id")
+        .agg(rows)
+        .select(
+            "song_id",
+            F.col("rows.hash").alias("hashes"),
+            F.col("rows.offset_frames").alias("frames"),
+            F.col("rows.descriptor").alias("descriptors"),
+        )
+    )
+
+
+def describe(spark: SparkSession, small: str, big: str) -> dict:
+    """Sizes of both indexes; and that the big one holds the small one, and its own songs whole."""
+    found = {}
+    for name, warehouse in (("small", small), ("big", big)):
+        stored = tables.read(spark, warehouse, FINGERPRINTS)
+        songs = tables.read(spark, warehouse, SONGS)
+        counted = stored.groupBy("song_id").agg(F.count("*").alias("n"))
+        wrong = counted.join(songs, "song_id", "full").filter("NOT n <=> n_fingerprints").count()
+        assert not wrong, f"{wrong} songs of {name} lack rows, or rows their song"
+        files = stored.inputFiles()
+        found[name] = {
+            "rows": stored.count(),
+            "songs": songs.count(),
+            "audio_h": songs.agg(F.sum("duration_s")).first()[0] / 3600,
+            "bytes": tables.live_bytes(spark, warehouse, FINGERPRINTS),
+            "files": len(files),
+        }
+    real, whole = (tables.read(spark, warehouse, FINGERPRINTS) for warehouse in (small, big))
+    ids = real.select("song_id").distinct()
+    both = [rows.join(F.broadcast(ids), "song_id", "left_semi") for rows in (real, whole)]
+    sums = [
+        rows.agg(F.count("*"), F.sum(F.xxhash64(*sorted(rows.columns)).cast("decimal(20,0)")))
+        for rows in both
+    ]
+    assert sums[0].first() == sums[1].first(), "the real songs of the big index are not the same"
+    return found
