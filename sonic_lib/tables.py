@@ -122,8 +122,8 @@ def check_layout(spark: SparkSession, warehouse: str) -> None:
         if layout < LAYOUT:
             raise TableError(
                 f"The table {table.name} in {warehouse} has layout {layout}, of an earlier "
-                f"version; this one makes and reads layout {LAYOUT}. Index the songs once more, into "
-                "another warehouse (sonic index FOLDER --warehouse NEW); nothing was changed."
+                f"version; this one makes and reads layout {LAYOUT}. Index the songs once more, "
+                "into another warehouse (sonic index FOLDER --warehouse NEW); nothing was changed."
             )
 
 
