@@ -17,7 +17,7 @@ import sonic_lib
 from sonic_lib.config import load_config
 from sonic_lib.errors import SonicError
 from sonic_lib.failures import explained
-from sonic_lib.saying import complain, is_silent, only_facts
+from sonic_lib.saying import complain, is_silent, only_facts, show
 
 VERBS = (
     *("index", "identify", "explain", "evaluate", "remove", "maintain", "duplicates"),
@@ -163,7 +163,7 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
         with_s3=storage.uses_s3(config.warehouse, args),
     ) as spark:
         if sys.stderr.isatty() and not is_silent():
-            print(f"Spark started in {time.monotonic() - started_s:.1f} s", file=sys.stderr)
+            show(f"Spark started in {time.monotonic() - started_s:.1f} s", file=sys.stderr)
         try:
             with explained(config.warehouse):
                 return command.run(spark, config, args)

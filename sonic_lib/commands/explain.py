@@ -22,7 +22,7 @@ from sonic_lib.fingerprint.variants import FIRST_LOOKS, SECOND_LOOKS, VARIANTS
 from sonic_lib.matching.decide import sure_score
 from sonic_lib.matching.frame import clip_hashes, window_id
 from sonic_lib.report.plots import explanation
-from sonic_lib.saying import say
+from sonic_lib.saying import say, show
 
 HELP = "say why a clip got its answer, as text and as a picture"
 N_SHOWN = 8
@@ -65,7 +65,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     say("\n".join(_text(found, config)), answers=answers, n_hits=len(found.hits))
     if args.plot:
         explanation(found.hits, found.answers, title=args.clip).savefig(args.plot)
-        print(f"\nPlot: {args.plot}")
+        show(f"\nPlot: {args.plot}")
     return 0
 
 

@@ -17,7 +17,7 @@ from sonic_lib.errors import TableError, UsageError
 from sonic_lib.fingerprint.frame import digest_files, fingerprint_files
 from sonic_lib.index import plan, write
 from sonic_lib.progress import progress
-from sonic_lib.saying import say
+from sonic_lib.saying import say, show
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
 
 HELP = "fingerprint the songs of folders into the index"
@@ -203,7 +203,7 @@ def _report(counts: dict[str, float], table_bytes: int, warehouse: str) -> None:
         table_bytes=table_bytes,
     )
     if counts["rejected"]:
-        print(
+        show(
             '  Why files were rejected: sonic sql "SELECT path, stage, error FROM '
             "sonic.song_files WHERE status = 'rejected'\""
         )

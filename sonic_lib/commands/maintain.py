@@ -10,7 +10,7 @@ from sonic_lib import runs, tables
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.index import maintain
-from sonic_lib.saying import say
+from sonic_lib.saying import say, show
 from sonic_lib.schemas import FINGERPRINTS
 
 HELP = "check and tidy the index; restore or purge earlier states"
@@ -75,19 +75,19 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
                 restored_to=args.restore_to,
             )
         counts.update(maintain.sweep(spark, warehouse, **grace))
-        print(
+        show(
             f"swept      {counts['stages']} stages of dead runs, "
             f"{counts['orphan_fingerprints']} fingerprints of {counts['orphan_songs']} songs "
             f"that never came, {counts['lost_files']} records of files whose song is gone"
         )
         if args.prefix_bits is not None:
             done = maintain.repartition(spark, warehouse, prefix_bits=args.prefix_bits)
-            print(f"prefix     {args.prefix_bits} bits{'' if done else ', as before'}")
+            show(f"prefix     {args.prefix_bits} bits{'' if done else ', as before'}")
         found = maintain.findings(spark, warehouse, **grace)
         if any(row.n_broken for row in found if row.invariant == "no fingerprint stands twice"):
             maintain.drop_doubled(spark, warehouse)
         counts.update(maintain.compact(spark, warehouse))
-        print(
+        show(
             f"compacted  {counts['partitions']} partitions: {counts['files_before']} files of "
             f"fingerprints are {counts['files_after']}"
         )
@@ -101,28 +101,28 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 
 def _purge(spark: SparkSession, warehouse: str, args: argparse.Namespace) -> None:
     hours = args.retention_hours
-    print(
+    show(
         f"purging    files of states that ended more than {hours:g} hours ago; after this nobody "
         "can go back to them"
     )
     if hours < _SAFE_HOURS:
-        print(
+        show(
             f"           {hours:g} hours is less than the usual {_SAFE_HOURS:g}: a job that "
             "began to read longer ago than that may fail, and has to be run again"
         )
     before = tables.live_bytes(spark, warehouse, FINGERPRINTS)
     maintain.purge(spark, warehouse, retention_hours=hours, grace_hours=args.grace_hours)
-    print(f"           the fingerprints of today are {before / 1e6:.1f} MB")
+    show(f"           the fingerprints of today are {before / 1e6:.1f} MB")
 
 
 def _report(found: list[Row], warehouse: str, **counts: float) -> int:
     say(f"Check of {warehouse}", findings=[row.asDict() for row in found], **counts)
     for row in found:
         said = f"{row.n_broken} broken, such as: {row.example}" if row.n_broken else "holds"
-        print(f"  {row.invariant:<38}{said}")
+        show(f"  {row.invariant:<38}{said}")
     broken = any(row.n_broken for row in found)
     if broken:
-        print(
+        show(
             "What `sonic maintain` did not mend: take the songs out with `sonic remove` and "
             "index their folder again, or go back with `sonic maintain --restore-to TIME`."
         )

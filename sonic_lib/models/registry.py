@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from py4j.protocol import Py4JJavaError
 
 from sonic_lib.errors import ModelError
+from sonic_lib.locks import writing_by_spark
 from sonic_lib.storage import hadoop_path
 
 if TYPE_CHECKING:
@@ -195,9 +196,12 @@ def _check_version(spark: SparkSession, root: str, name: str, version: str) -> N
 
 def _say(spark: SparkSession, root: str, name: str, entry: dict, *, why: str) -> None:
     folder = f"{root}/{name}/{_ALIASES}"
-    numbers = [int(file.partition(".")[0]) for file in _children(spark, folder)]
     at = datetime.now(timezone.utc).isoformat()
-    _write(spark, f"{folder}/{max(numbers, default=0) + 1:08}.json", entry | {"at": at, "why": why})
+    # Hadoop's local files know no exclusive creation: of two runs one would be unsaid.
+    with writing_by_spark(spark, root, f"{name}-{_ALIASES}"):
+        numbers = [int(file.partition(".")[0]) for file in _children(spark, folder)]
+        number = max(numbers, default=0) + 1
+        _write(spark, f"{folder}/{number:08}.json", entry | {"at": at, "why": why})
 
 
 def _write(spark: SparkSession, uri: str, content: dict) -> None:
