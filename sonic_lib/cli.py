@@ -16,7 +16,7 @@ from importlib import import_module
 import sonic_lib
 from sonic_lib.config import load_config
 from sonic_lib.errors import SonicError
-from sonic_lib.failures import explained
+from sonic_lib.failures import explained, reason
 from sonic_lib.saying import complain, is_silent, only_facts, show
 
 VERBS = (
@@ -143,6 +143,7 @@ def _code(command, args: argparse.Namespace) -> int:
 
 
 def _run_with_spark(command, config, args: argparse.Namespace) -> int:
+    from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
 
     from sonic_lib import storage, tables
@@ -167,9 +168,8 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
         try:
             with explained(config.warehouse):
                 return command.run(spark, config, args)
-        except PySparkException as error:
-            # Mostly about the user's own SQL or paths: the first line says it, plans follow.
-            raise SonicError(str(error).strip().split("\n")[0]) from error
+        except (PySparkException, Py4JJavaError) as error:
+            raise SonicError(reason(error)) from error
 
 
 def _verb(command) -> str:

@@ -89,6 +89,20 @@ def restore(spark: SparkSession, warehouse: str, table: Table, *, version: int) 
     )
 
 
+def drop_lost_files(
+    spark: SparkSession, warehouse: str, table: Table, *, where: str | None = None
+) -> None:
+    """Commit a table, or its rows under a condition on partitions, without files that are gone."""
+    with setting(spark, {"spark.sql.files.ignoreMissingFiles": "true"}):
+        rows = tables.read(spark, warehouse, table)
+        if where is not None:
+            tables.replace(rows.filter(where), warehouse, table, where=where)
+            return
+        writer = rows.write.format("delta").mode("overwrite")
+        place = location(warehouse, table)
+        tables.commit(spark, warehouse, table, lambda: writer.save(place))
+
+
 def vacuum(spark: SparkSession, warehouse: str, table: Table, *, retention_hours: float) -> None:
     """Delete the files of versions that ended longer ago than this."""
     settings = {

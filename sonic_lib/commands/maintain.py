@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 from pyspark.sql import Row, SparkSession
 
 from sonic_lib import runs, tables
+from sonic_lib.audio.folders import absolute, is_local
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.index import maintain
 from sonic_lib.saying import say, show
-from sonic_lib.schemas import FINGERPRINTS
+from sonic_lib.schemas import FINGERPRINTS, TABLES
+from sonic_lib.table_files import Damage, find_damage
 
 HELP = "check and tidy the index; restore or purge earlier states"
 _SAFE_HOURS = 168.0
@@ -61,6 +64,16 @@ def check(args: argparse.Namespace) -> None:
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Do what was asked for and say what was found."""
     warehouse = config.warehouse
+    mended = {}
+    # Of other places the storage sees to it that files are whole.
+    if is_local(warehouse) and (damaged := _damage(warehouse, args)):
+        if args.check or not all(damage.can_be_mended for damage in damaged):
+            return _report_damage(damaged, warehouse)
+        n_dropped = maintain.mend(spark, warehouse, damaged)
+        mended = {"mended": len(damaged), "dropped": n_dropped}
+        show("\n".join(f"mended     {damage}" for damage in damaged))
+        if n_dropped:
+            show(f"           {n_dropped} songs are incomplete and were dropped: index them again")
     tables.prefix_bits(spark, warehouse)  # refuses what is no index
     tables.check_layout(spark, warehouse)
     grace = {"grace_hours": args.grace_hours}
@@ -68,6 +81,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         return _report(maintain.findings(spark, warehouse, **grace), warehouse)
     with runs.recorded(spark, warehouse, job="maintain", config=config) as this_run:
         counts = this_run.counts
+        counts.update(mended)
         if args.restore_to is not None:
             maintain.restore(spark, warehouse, timestamp=args.restore_to)
             say(
@@ -113,6 +127,21 @@ def _purge(spark: SparkSession, warehouse: str, args: argparse.Namespace) -> Non
     before = tables.live_bytes(spark, warehouse, FINGERPRINTS)
     maintain.purge(spark, warehouse, retention_hours=hours, grace_hours=args.grace_hours)
     show(f"           the fingerprints of today are {before / 1e6:.1f} MB")
+
+
+def _damage(warehouse: str, args: argparse.Namespace) -> list[Damage]:
+    found = find_damage(absolute(warehouse), [table.name for table in TABLES])
+    # To go back is a way out of lost data.
+    return [damage for damage in found if not (damage.is_data and args.restore_to)]
+
+
+def _report_damage(damaged: list[Damage], warehouse: str) -> int:
+    told = "\n".join(f"  {damage}" for damage in damaged)
+    say(
+        f"Check of {warehouse}: {len(damaged)} files of its tables are damaged\n{told}",
+        damaged=[asdict(damage) for damage in damaged],
+    )
+    return 1
 
 
 def _report(found: list[Row], warehouse: str, **counts: float) -> int:

@@ -22,6 +22,7 @@ from py4j.protocol import Py4JJavaError
 
 from sonic_lib.errors import ModelError
 from sonic_lib.locks import writing_by_spark
+from sonic_lib.models.loading import load_pipeline
 from sonic_lib.storage import hadoop_path
 
 if TYPE_CHECKING:
@@ -72,8 +73,6 @@ def load(
     ModelError
         If there is no champion, or no such version.
     """
-    from pyspark.ml import PipelineModel
-
     if version is None:
         version = aliases(spark, root, name).get("champion")
         if version is None:
@@ -81,7 +80,7 @@ def load(
     card = _read(spark, f"{root}/{name}/{version}/card.json")
     if card is None:
         raise no_version(name, root, version, cards=versions(spark, root, name))
-    return PipelineModel.load(f"{root}/{name}/{version}/pipeline"), card
+    return load_pipeline(spark, f"{root}/{name}/{version}/pipeline"), card
 
 
 def versions(spark: SparkSession, root: str, name: str) -> list[dict]:
