@@ -126,7 +126,8 @@ def isolated(
         helper = _Helper.get()
         is_done = False
         try:
-            rows = helper.rows(work, argument, options, limits, limits.seconds_for(size_bytes))
+            timeout_s = limits.seconds_for(_on_disk_bytes(path, size_bytes))
+            rows = helper.rows(work, argument, options, limits, timeout_s)
             for i, row in enumerate(rows):
                 if i >= n_given:  # else the first try gave it
                     n_given += 1
@@ -151,6 +152,14 @@ def isolated(
         finally:
             if not is_done:  # also when whoever receives the rows wants no more of them
                 helper.kill()
+
+
+def _on_disk_bytes(path: str, size_bytes: int) -> int:
+    """Bytes of a file that are there to be read: holes are as many as anybody says."""
+    try:
+        return min(size_bytes, os.stat(path).st_blocks * 512)
+    except (OSError, ValueError):  # no file of this machine, or one that is gone
+        return size_bytes
 
 
 class _FileFailed(Exception):

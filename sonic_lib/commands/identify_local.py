@@ -58,7 +58,7 @@ def _run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None
     is_open = args.engine == "auto"
     started_s = time.monotonic()
     config = config.model_copy(update={"warehouse": absolute(warehouse)})
-    clips = _clips(args.paths, stop_early=is_open)
+    clips = _clips(args.paths, stop_early=is_open, follow_links=not args.no_links)
     if clips is None:
         return None
     try:
@@ -96,11 +96,13 @@ def _run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None
     return 1 if args.strict and counts["rejected"] else 0
 
 
-def _clips(paths: list[str], *, stop_early: bool) -> dict[str, str] | None:
+def _clips(
+    paths: list[str], *, stop_early: bool, follow_links: bool = True
+) -> dict[str, str] | None:
     """Paths of clips and their roots; None as soon as they are too many."""
     roots: dict[str, str] = {}
     n_bytes = 0
-    for file in walk(paths):
+    for file in walk(paths, follow_links=follow_links):
         n_bytes += 0 if file["path"] in roots else file["size_bytes"]
         roots[file["path"]] = min(file["root"], roots.get(file["path"], file["root"]))
         if stop_early and (len(roots) > MAX_CLIPS or n_bytes > MAX_CLIP_BYTES):

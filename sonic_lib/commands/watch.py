@@ -39,6 +39,13 @@ def add_watch(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_no_links(parser: argparse.ArgumentParser) -> None:
+    """Declare --no-links."""
+    parser.add_argument(
+        "--no-links", action="store_true", help="pass over links, to folders and to files"
+    )
+
+
 def check_watch(args: argparse.Namespace) -> None:
     """Refuse what cannot be watched, before Spark starts."""
     if args.watch in (None, ONCE):

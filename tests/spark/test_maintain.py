@@ -436,7 +436,8 @@ def test_damage_is_named_by_the_check_and_mended(spark, lake, add, stored, capsy
     assert len({row[2] for row in stored(FINGERPRINTS)}) == len(stored(SONGS)) == 1
 
 
-def test_what_cannot_be_mended_stops_with_the_file(spark, lake, capsys):
+def test_what_cannot_be_mended_stops_with_the_file(spark, lake, add, capsys):
+    add(1)
     first = files_of(lake, "songs/_delta_log/*.json")[0]
     first.unlink()
     spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
