@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TextIO
 
+from sonic_lib.storage import without_secrets
+
 # Names of files, columns and songs are other people's: what moves a terminal's cursor, rings its
 # bell or turns its writing around is shown as an escape. Lines and tabs are ours.
 _UNSEEN = (
@@ -26,7 +28,7 @@ _silent = False
 
 def show(text: str = "", *, file: TextIO | None = None) -> None:
     """Print a text for people; the one place of the commands that prints."""
-    shown = text.translate(_ESCAPES)
+    shown = without_secrets(text).translate(_ESCAPES)
     print(shown.encode("utf-8", "backslashreplace").decode(), file=file or sys.stdout)
 
 
@@ -46,7 +48,7 @@ def say(text: str, **facts: object) -> None:
 def complain(text: str) -> None:
     """Say what went wrong, where people look for it."""
     show(f"sonic: {text}", file=sys.stderr)
-    _facts["error"] = text
+    _facts["error"] = without_secrets(text)
 
 
 def is_silent() -> bool:
