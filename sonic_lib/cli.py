@@ -16,8 +16,8 @@ from importlib import import_module
 import sonic_lib
 from sonic_lib.config import load_config
 from sonic_lib.errors import SonicError
-from sonic_lib.failures import explained
-from sonic_lib.saying import complain, is_silent, only_facts
+from sonic_lib.failures import explained, reason
+from sonic_lib.saying import complain, is_silent, only_facts, show
 
 VERBS = (
     *("index", "identify", "explain", "evaluate", "remove", "maintain", "duplicates"),
@@ -143,6 +143,7 @@ def _code(command, args: argparse.Namespace) -> int:
 
 
 def _run_with_spark(command, config, args: argparse.Namespace) -> int:
+    from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
 
     from sonic_lib import storage, tables
@@ -163,13 +164,12 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
         with_s3=storage.uses_s3(config.warehouse, args),
     ) as spark:
         if sys.stderr.isatty() and not is_silent():
-            print(f"Spark started in {time.monotonic() - started_s:.1f} s", file=sys.stderr)
+            show(f"Spark started in {time.monotonic() - started_s:.1f} s", file=sys.stderr)
         try:
             with explained(config.warehouse):
                 return command.run(spark, config, args)
-        except PySparkException as error:
-            # Mostly about the user's own SQL or paths: the first line says it, plans follow.
-            raise SonicError(str(error).strip().split("\n")[0]) from error
+        except (PySparkException, Py4JJavaError) as error:
+            raise SonicError(reason(error)) from error
 
 
 def _verb(command) -> str:

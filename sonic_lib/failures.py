@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from sonic_lib.errors import SonicError
 
 # ENOSPC and EDQUOT, as Java, Python and delta-rs tell them; executors' errors come as text.
 _FULL = ("No space left on device", "Disk quota exceeded")
+# What Delta, Parquet, Hadoop, Arrow and delta-rs say of files that are gone, cut or changed.
+_DAMAGED = re.compile(
+    r"Checksum(Exception| error)|DELTA_(LOG_FILE_NOT_FOUND|VERSIONS_NOT_CONTIGUOUS"
+    r"|TRUNCATED_TRANSACTION_LOG|STATE_RECOVER_ERROR|FILE_NOT_FOUND|SCHEMA_NOT_SET|MISSING_|EMPTY_)"
+    r"|Json(Parse|EOF|Mapping)Exception|(Unexpected|[Uu]nrecognized) (end-of-input|token)"
+    r"|FAILED_READ_FILE|not a Parquet file|[Pp]arquet (magic|file size)|FileNotFound"
+    r"|No such file|Object .* not found|[Ff]ailed to parse|Invalid (JSON|table)"
+)
+_CAUSE = re.compile(r"^(?:Caused by)?: (?:[\w.$]+\.)?(\w+(?:Exception|Error))(?:: (.*))?$", re.M)
+_IN_PYTHON = re.compile(r"^(?:[\w.]+\.)?(\w+(?:Exception|Error)): (.+)$", re.M)
 
 
 @contextmanager
@@ -36,14 +48,45 @@ def explain(error: BaseException, *, warehouse: str) -> str | None:
     warehouse : str
         Its path or URI.
     """
-    full = next((words for words in _FULL if words in _whole_text(error)), None)
+    text = _whole_text(error)
+    full = next((words for words in _FULL if words in text), None)
     if full is None:
-        return None
+        return _explain_damage(error, text, warehouse)
     return (
         f"A disk is full ({full}). {_free(warehouse)} The tables are whole: a step counts with its "
         "commit, or not at all. Make space on it, and run the same command again; it goes on where "
         "it was. Once some MB are free, `sonic maintain --purge` deletes the files of earlier "
         "states (--retention-hours says of which)."
+    )
+
+
+def reason(error: BaseException) -> str:
+    """Give the deepest cause of what Spark raised, in one line.
+
+    Parameters
+    ----------
+    error : exception
+        Of PySpark or of Py4J.
+    """
+    first = str(error).strip().split("\n")[0]
+    if type(error).__name__ in ("AnalysisException", "ParseException"):
+        return first  # about the user's own SQL or paths: plans follow
+    text = _whole_text(error)
+    worker = text.rpartition("Traceback (most recent call last)")[2]
+    found = _IN_PYTHON.findall(worker) if worker != text else _CAUSE.findall(text)
+    told = [f"{kind}: {message.strip()}" for kind, message in found if message.strip()]
+    return told[-1] if told else first
+
+
+def _explain_damage(error: BaseException, text: str, warehouse: str) -> str | None:
+    place = warehouse.removeprefix("file://")
+    is_of_tables = place in text or quote(place) in text or "_delta_log" in text
+    if isinstance(error, SonicError) or not (is_of_tables and _DAMAGED.search(text)):
+        return None
+    return (
+        f"Tables in {warehouse} are damaged: {reason(error)} `sonic maintain --check` names each "
+        "broken file of a local warehouse, its version and the way out; `sonic maintain` mends "
+        "what can be mended."
     )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sonic_lib.errors import SetupError, TableError
 from sonic_lib.fingerprint.params import FRAMES_PER_S, FingerprintParams
+from sonic_lib.locks import writing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -185,7 +186,9 @@ def append(rows: Sequence[dict], warehouse: str, name: str) -> None:
             f"{', '.join(sorted(missing))}. One run with --engine spark brings it up to date."
         )
     try:
-        write_deltalake(table, pa.Table.from_pylist(list(rows), schema=schema), mode="append")
+        with writing(warehouse, name):
+            table.update_incremental()  # others may have written while this one waited
+            write_deltalake(table, pa.Table.from_pylist(list(rows), schema=schema), mode="append")
     except DeltaError as error:
         raise TableError(
             f"Rows for {name} in {warehouse} cannot be written: {error}. Try again, or use "

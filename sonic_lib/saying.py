@@ -8,9 +8,28 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from typing import TextIO
+
+from sonic_lib.storage import without_secrets
+
+# Names of files, columns and songs are other people's: what moves a terminal's cursor, rings its
+# bell or turns its writing around is shown as an escape. Lines and tabs are ours.
+_UNSEEN = (
+    *(code for code in range(0xA0) if code < 0x20 or code >= 0x7F),
+    *(0x061C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+)
+_ESCAPES = {
+    code: chr(code).encode("unicode_escape").decode() for code in _UNSEEN if chr(code) not in "\n\t"
+}
 
 _facts: dict[str, object] = {}
 _silent = False
+
+
+def show(text: str = "", *, file: TextIO | None = None) -> None:
+    """Print a text for people; the one place of the commands that prints."""
+    shown = without_secrets(text).translate(_ESCAPES)
+    print(shown.encode("utf-8", "backslashreplace").decode(), file=file or sys.stdout)
 
 
 def say(text: str, **facts: object) -> None:
@@ -22,14 +41,14 @@ def say(text: str, **facts: object) -> None:
     **facts
         The same by name: numbers, texts, and lists and dicts of them.
     """
-    print(text)
+    show(text)
     _facts.update(facts)
 
 
 def complain(text: str) -> None:
     """Say what went wrong, where people look for it."""
-    print(f"sonic: {text}", file=sys.stderr)
-    _facts["error"] = text
+    show(f"sonic: {text}", file=sys.stderr)
+    _facts["error"] = without_secrets(text)
 
 
 def is_silent() -> bool:

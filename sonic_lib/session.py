@@ -241,6 +241,11 @@ def _embedded_conf(*, is_python_work: bool, with_s3: bool) -> dict[str, str]:
         # Nobody else need reach it, and the host's own name may not resolve.
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
+        # Others with an account on this machine reach that, too: Spark answers nobody who does not
+        # know the secret that a local Spark makes for each session, in memory only.
+        "spark.authenticate": "true",
+        # Shuffles hold what songs are made of: in a folder that is the user's own, of mode 0700.
+        "spark.local.dir": str(scratch),
         # The one executor lives here, too: silent for long, it slept with the laptop, or its
         # heartbeat met a half-read accumulator and ended (SPARK-59451). That is no failed job.
         "spark.executor.heartbeatInterval": "100s",

@@ -17,7 +17,19 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _S3_SCHEME = "s3a://"
-_CREDENTIALS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s@]*:[^/\s]*@")
+# A user and a password, which may hold any character; what looks so far like host:port/ is none.
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s@:]*:(?!\d+(?:/|\s|$))\S*@")
+_PATTERNS = str.maketrans({character: f"\\{character}" for character in "\\{}[]*?"})
+
+
+def literal(path: str) -> str:
+    """Give a path as Spark's readers take it: they read brackets and braces as patterns."""
+    return path.translate(_PATTERNS)
+
+
+def without_secrets(text: str) -> str:
+    """Give a text without the users and passwords of the URIs in it."""
+    return _CREDENTIALS.sub("***@", text)
 
 
 def hadoop_path(spark: SparkSession, uri: str):

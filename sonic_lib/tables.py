@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from sonic_lib.conflicts import retrying
 from sonic_lib.errors import TableError, UsageError
 from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.locks import writing_by_spark
 from sonic_lib.schemas import (
     DATABASE,
     FINGERPRINTS,
@@ -200,6 +201,22 @@ def orphans(fingerprints: DataFrame, songs: DataFrame, *, n_expected: int) -> ND
     return np.sort(ids.toPandas()["song_id"].to_numpy(np.int64))
 
 
+def commit(spark: SparkSession, warehouse: str, table: Table, change: Callable[[], object]) -> None:
+    """Change a table; all commits of Spark pass here.
+
+    Parameters
+    ----------
+    change : callable
+        As in `retrying`.  It writes under the table's lock, where the warehouse needs one.
+    """
+
+    def locked() -> None:
+        with writing_by_spark(spark, warehouse, table.name):
+            change()
+
+    retrying(locked, what=table.name)
+
+
 def append(rows: DataFrame, warehouse: str, table: Table, *, token: str | None = None) -> None:
     """Add rows; a table that an earlier version made gains the columns it lacks.
 
@@ -212,7 +229,7 @@ def append(rows: DataFrame, warehouse: str, table: Table, *, token: str | None =
     writer = _fit(rows, table).write.format("delta").mode("append").option("mergeSchema", "true")
     if token is not None:
         writer = writer.option(_TXN_APP, token).option(_TXN_VERSION, 1)
-    retrying(lambda: writer.save(location(warehouse, table)), what=table.name)
+    commit(rows.sparkSession, warehouse, table, lambda: writer.save(location(warehouse, table)))
 
 
 def fence(spark: SparkSession, warehouse: str, table: Table, *, token: str) -> None:
@@ -236,7 +253,7 @@ def replace(
     """
     options = {"replaceWhere": where, "dataChange": str(not same_rows).lower()}
     writer = _fit(rows, table).write.format("delta").mode("overwrite").options(**options)
-    retrying(lambda: writer.save(location(warehouse, table)), what=table.name)
+    commit(rows.sparkSession, warehouse, table, lambda: writer.save(location(warehouse, table)))
 
 
 def upsert(rows: DataFrame, warehouse: str, table: Table, *, key: str) -> None:
@@ -287,8 +304,11 @@ def replace_keys(
 
 def optimize(spark: SparkSession, warehouse: str, table: Table) -> None:
     """Compact small files, in any order of rows."""
-    retrying(
-        lambda: _delta(spark, warehouse, table).optimize().executeCompaction(), what=table.name
+    commit(
+        spark,
+        warehouse,
+        table,
+        lambda: _delta(spark, warehouse, table).optimize().executeCompaction(),
     )
 
 
@@ -323,7 +343,6 @@ def register(spark: SparkSession, warehouse: str) -> list[str]:
 def _create(spark: SparkSession, warehouse: str, table: Table, properties: dict[str, str]) -> None:
     if exists(spark, warehouse, table):
         return
-    _remove_empty_log(spark, location(warehouse, table))
     builder = (
         DeltaTable.createIfNotExists(spark)
         .location(location(warehouse, table))
@@ -334,7 +353,12 @@ def _create(spark: SparkSession, warehouse: str, table: Table, properties: dict[
         builder = builder.addColumn(field.name, field.dataType, comment=field.metadata["comment"])
     for name, value in {_LAYOUT_PROPERTY: str(LAYOUT), **properties}.items():
         builder = builder.property(name, value)
-    builder.execute()
+
+    def make() -> None:
+        _remove_empty_log(spark, location(warehouse, table))
+        builder.execute()
+
+    commit(spark, warehouse, table, make)
 
 
 def _remove_empty_log(spark: SparkSession, place: str) -> None:
@@ -355,11 +379,11 @@ def _merge(
 ) -> None:
     """Merge rows named new into the table's, named old."""
 
-    def commit() -> None:
+    def merge() -> None:
         old = _delta(rows.sparkSession, warehouse, table).alias("old")
         clauses(old.merge(rows.alias("new"), condition)).execute()
 
-    retrying(commit, what=table.name)
+    commit(rows.sparkSession, warehouse, table, merge)
 
 
 def _token(spark: SparkSession, token: str) -> AbstractContextManager:

@@ -9,7 +9,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib import tables
-from sonic_lib.conflicts import retrying
 from sonic_lib.errors import TableError
 from sonic_lib.schemas import FINGERPRINTS, Table
 from sonic_lib.session import setting
@@ -36,7 +35,8 @@ def change_prefix(rows: DataFrame, warehouse: str, *, prefix_bits: int) -> None:
     )
     writer = moved.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
     writer = writer.partitionBy(*FINGERPRINTS.partitioned_by)
-    retrying(lambda: writer.save(location(warehouse, FINGERPRINTS)), what=FINGERPRINTS.name)
+    place = location(warehouse, FINGERPRINTS)
+    tables.commit(rows.sparkSession, warehouse, FINGERPRINTS, lambda: writer.save(place))
 
 
 def version_at(spark: SparkSession, warehouse: str, table: Table, *, timestamp: str) -> int:
@@ -80,10 +80,27 @@ def check_files(spark: SparkSession, warehouse: str, table: Table, *, version: i
 
 def restore(spark: SparkSession, warehouse: str, table: Table, *, version: int) -> None:
     """Make a table what it was at a version; the versions since stay in its log."""
-    retrying(
-        lambda: DeltaTable.forPath(spark, location(warehouse, table)).restoreToVersion(version),
-        what=table.name,
+    place = location(warehouse, table)
+    tables.commit(
+        spark,
+        warehouse,
+        table,
+        lambda: DeltaTable.forPath(spark, place).restoreToVersion(version),
     )
+
+
+def drop_lost_files(
+    spark: SparkSession, warehouse: str, table: Table, *, where: str | None = None
+) -> None:
+    """Commit a table, or its rows under a condition on partitions, without files that are gone."""
+    with setting(spark, {"spark.sql.files.ignoreMissingFiles": "true"}):
+        rows = tables.read(spark, warehouse, table)
+        if where is not None:
+            tables.replace(rows.filter(where), warehouse, table, where=where)
+            return
+        writer = rows.write.format("delta").mode("overwrite")
+        place = location(warehouse, table)
+        tables.commit(spark, warehouse, table, lambda: writer.save(place))
 
 
 def vacuum(spark: SparkSession, warehouse: str, table: Table, *, retention_hours: float) -> None:
@@ -96,4 +113,6 @@ def vacuum(spark: SparkSession, warehouse: str, table: Table, *, retention_hours
         ),
     }
     with setting(spark, settings):
-        DeltaTable.forPath(spark, location(warehouse, table)).vacuum(retention_hours)
+        old = DeltaTable.forPath(spark, location(warehouse, table))
+        # It commits, too: that it began, and that it ended.
+        tables.commit(spark, warehouse, table, lambda: old.vacuum(retention_hours))

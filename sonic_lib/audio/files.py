@@ -7,30 +7,34 @@ Other filesystems are listed by Spark's `binaryFile` source, without reading any
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
-from pyspark.sql.types import BooleanType, StructField, StructType
+from pyspark.sql.types import BooleanType, StringType, StructField, StructType
 
 from sonic_lib.audio.folders import SUFFIXES, absolute, below, entries, is_local, scan, storable
 from sonic_lib.errors import UsageError
 from sonic_lib.schemas import FILES
 
-_ENTRIES = StructType([*FILES, StructField("is_folder", BooleanType())])
+_ENTRIES = StructType(
+    [*FILES, StructField("is_folder", BooleanType()), StructField("real", StringType())]
+)
 _ROWS_PER_BATCH = 1_000
 
 
-def list_audio(spark: SparkSession, paths: list[str]) -> DataFrame:
+def list_audio(spark: SparkSession, paths: list[str], *, follow_links: bool = True) -> DataFrame:
     """Find the audio files below some folders, recursively.
 
     Parameters
     ----------
     paths : list of str
         Folders and files: local paths or URIs of any Hadoop filesystem.
+    follow_links : bool
+        Whether links below local folders count, to folders and to files.
 
     Returns
     -------
@@ -47,16 +51,22 @@ def list_audio(spark: SparkSession, paths: list[str]) -> DataFrame:
         raise UsageError("No folder was given; expected at least one folder or audio file.")
     local = [path for path in paths if is_local(path)]
     remote = [path for path in paths if not is_local(path)]
-    found = [_list_local(spark, local)] if local else []
+    found = [_list_local(spark, local, follow_links=follow_links)] if local else []
     found += [_list_remote(spark, uri) for uri in remote]
     files = found[0]
     for more in found[1:]:
         files = files.unionByName(more)
-    # Folders given may lie one in the other; the outer one names the file.
-    return files.groupBy("path").agg(
-        F.min("root").alias("root"),
-        F.first("size_bytes").alias("size_bytes"),
-        F.first("modified_at").alias("modified_at"),
+    # Folders given may lie one in the other; the outer one names the file.  What several tasks met,
+    # by links, is one file: by its own name if that was met.
+    name = F.min(F.struct(F.col("path") != F.col("real"), "path", "root"))
+    return (
+        files.groupBy("real")
+        .agg(
+            name.alias("name"),
+            F.first("size_bytes").alias("size_bytes"),
+            F.first("modified_at").alias("modified_at"),
+        )
+        .select("name.path", "name.root", "size_bytes", "modified_at")
     )
 
 
@@ -75,14 +85,14 @@ def has_audio_suffix(path: str = "path") -> Column:
     return F.lower(F.element_at(F.split(path, r"\."), -1)).isin(*sorted(SUFFIXES))
 
 
-def _list_local(spark: SparkSession, paths: list[str]) -> DataFrame:
+def _list_local(spark: SparkSession, paths: list[str], *, follow_links: bool) -> DataFrame:
     given = [tuple(entry.values()) for entry in entries(paths)]
     start = spark.createDataFrame(given, _ENTRIES)
     # One level first, so that the folders below share out over the executors.
-    level = start.mapInArrow(_scan_level, _ENTRIES)
+    level = start.mapInArrow(partial(_scan_level, follow_links=follow_links), _ENTRIES)
     n_tasks = 4 * spark.sparkContext.defaultParallelism
     folders = level.filter("is_folder").repartition(n_tasks, "path")
-    walked = folders.mapInArrow(_walk, _ENTRIES)
+    walked = folders.mapInArrow(partial(_walk, follow_links=follow_links), _ENTRIES)
     return level.filter("not is_folder").unionByName(walked).drop("is_folder")
 
 
@@ -93,22 +103,27 @@ def _list_remote(spark: SparkSession, uri: str) -> DataFrame:
         F.lit(uri.rstrip("/")).alias("root"),
         F.col("length").alias("size_bytes"),
         F.col("modificationTime").alias("modified_at"),
+        F.col("path").alias("real"),
     )
 
 
-def _scan_level(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _scan_level(
+    batches: Iterable[pa.RecordBatch], *, follow_links: bool
+) -> Iterator[pa.RecordBatch]:
     yield from _in_batches(
         entry
         for row in _rows(batches)
-        for entry in (scan(row["path"], row["root"]) if row["is_folder"] else [row])
+        for entry in (
+            scan(row["path"], row["root"], follow_links=follow_links) if row["is_folder"] else [row]
+        )
     )
 
 
-def _walk(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _walk(batches: Iterable[pa.RecordBatch], *, follow_links: bool) -> Iterator[pa.RecordBatch]:
     yield from _in_batches(
         entry
         for row in _rows(batches)
-        for entry in below(row["path"], row["root"], frozenset([os.path.realpath(row["root"])]))
+        for entry in below(row["path"], row["root"], follow_links=follow_links)
     )
 
 

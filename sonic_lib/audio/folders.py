@@ -16,6 +16,9 @@ _NAMES = (
     "m4a m4b mp4 aac wma asf webm mka mkv mov avi 3gp"
 )
 SUFFIXES = frozenset(_NAMES.split())
+# Not music, and some of it has no end.
+_MACHINE = ("/proc", "/sys", "/dev")
+_MAX_PATH = 4095  # bytes; what is named longer cannot be opened, and is to be told
 
 
 def is_local(path: str) -> bool:
@@ -29,12 +32,17 @@ def absolute(path: str) -> str:
 
 
 def entries(paths: list[str]) -> list[dict]:
-    """Folders and files given, as rows of `schemas.FILES` with is_folder.
+    """Folders and files given, as rows of `schemas.FILES` with is_folder and real.
 
     Parameters
     ----------
     paths : list of str
         Local names.
+
+    Returns
+    -------
+    list of dict
+        `real` is the name without links: one of a folder's files is in the folder's own.
 
     Raises
     ------
@@ -47,48 +55,110 @@ def entries(paths: list[str]) -> list[dict]:
     return [_entry(path, common if path in files else path) for path in sorted(set(found))]
 
 
-def walk(paths: list[str]) -> Iterator[dict]:
+def walk(paths: list[str], *, follow_links: bool = True) -> Iterator[dict]:
     """Files below folders, one by one; where folders lie one in the other, more than once."""
     for entry in entries(paths):
         if entry["is_folder"]:
-            yield from below(entry["path"], entry["root"])
+            yield from below(entry["path"], entry["root"], follow_links=follow_links)
         else:
             yield entry
 
 
-def below(folder: str, root: str, outer: frozenset[str] = frozenset()) -> Iterator[dict]:
-    """Files in a folder and the folders in it.
+def below(folder: str, root: str, *, follow_links: bool = True) -> Iterator[dict]:
+    """Files in a folder and the folders in it, each folder once, by device and inode.
 
     Parameters
     ----------
     root : str
         The folder given, to which names are relative.
-    outer : frozenset of str
-        Real paths of the folders above.
+    follow_links : bool
+        Whether links count, to folders and to files.  Those to folders are followed last, so that
+        a file comes by its own name where it has one here.  A link to what the root itself lies
+        in, or into /proc, /sys or /dev, is given as if it were a file: opening it says why not.
     """
-    real = os.path.realpath(folder)
-    if real in outer:  # a link back to a folder above
-        return
-    for entry in scan(folder, root):
-        if entry["is_folder"]:
-            yield from below(entry["path"], root, outer | {real})
-        else:
-            yield entry
+    seen: set[tuple[int, int]] = set()
+    folders = [(folder, os.path.realpath(folder))]
+    links: list[tuple[str, str]] = []
+    while folders or links:
+        place, real = folders.pop() if folders else links.pop(0)
+        identity = _identity(place)
+        if identity in seen:
+            continue
+        if identity is not None:
+            seen.add(identity)
+        inner = []
+        for entry in scan(place, root, real_folder=real, follow_links=follow_links):
+            if not entry["is_folder"]:
+                yield entry
+            elif entry["real"] == os.path.join(real, os.path.basename(entry["path"])):
+                inner.append((entry["path"], entry["real"]))
+            else:
+                links.append((entry["path"], entry["real"]))
+        folders += reversed(inner)
 
 
-def scan(folder: str, root: str) -> Iterator[dict]:
-    """Folders and audio files directly in a folder, in the order of their names."""
+def scan(
+    folder: str, root: str, *, real_folder: str | None = None, follow_links: bool = True
+) -> Iterator[dict]:
+    """Folders and audio files directly in a folder, in the order of their names.
+
+    Parameters
+    ----------
+    root, follow_links
+        As in `below`.
+    real_folder : str, optional
+        The name of the folder without links, where that is known.
+    """
     try:
-        with os.scandir(folder) as found:
-            names = sorted(entry.name for entry in found)
+        with os.scandir(folder) as listed:
+            found = sorted(listed, key=lambda entry: entry.name)
     except OSError:
         # Kept as if it were a file: opening it will say why it could not be read.
         yield _entry(folder, root) | {"is_folder": False}
         return
-    for name in names:
-        path = os.path.join(folder, name)
-        if os.path.isdir(path) or Path(name).suffix[1:].lower() in SUFFIXES:
-            yield _entry(path, root)
+    real_folder = os.path.realpath(folder) if real_folder is None else real_folder
+    real_root = os.path.realpath(root)
+    for entry in found:
+        name, path, is_link = entry.name, entry.path, entry.is_symlink()
+        if is_link and not follow_links:
+            continue
+        real = os.path.join(real_folder, name)
+        if _is_folder(entry):
+            real = os.path.realpath(path) if is_link else real
+            row = _entry(path, root, real, is_folder=True)
+            if _may_be_entered(real, real_root, is_link=is_link):
+                yield row
+            elif is_link and real != real_root:
+                yield row | {"is_folder": False}
+        elif Path(name).suffix[1:].lower() in SUFFIXES or len(os.fsencode(path)) > _MAX_PATH:
+            yield _entry(path, root, real, is_folder=False)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir() and len(os.fsencode(entry.path)) <= _MAX_PATH
+    except OSError:  # a link to itself
+        return False
+
+
+def _may_be_entered(real: str, real_root: str, *, is_link: bool) -> bool:
+    """Whether a folder is not the machine's own, nor a link to what the root is in."""
+    machine = [place for place in _MACHINE if not _is_below(real_root, place)]
+    if any(_is_below(real, place) for place in machine):
+        return False
+    return not (is_link and _is_below(real_root, real))
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def storable(path: str) -> str:
@@ -103,7 +173,9 @@ def _existing(path: str) -> str:
     return found
 
 
-def _entry(path: str, root: str) -> dict:
+def _entry(path: str, root: str, real: str | None = None, *, is_folder: bool | None = None) -> dict:
+    if real is None:
+        real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
     try:
         status = os.stat(path)
         size_bytes, modified_s = status.st_size, status.st_mtime
@@ -114,5 +186,6 @@ def _entry(path: str, root: str) -> dict:
         "root": storable(root),
         "size_bytes": size_bytes,
         "modified_at": datetime.fromtimestamp(modified_s, timezone.utc),
-        "is_folder": os.path.isdir(path),
+        "is_folder": os.path.isdir(path) if is_folder is None else is_folder,
+        "real": storable(real),
     }

@@ -9,11 +9,16 @@ that says so and the next file a new helper.
 The helper is a fresh interpreter, not a fork: threads and connections of the worker (Arrow's, an
 S3 client's, the socket to Spark) do not survive a fork in a usable state. It starts once for a
 worker, and only the helper loads the decoders, so that the start costs no more than before.
+
+This isolates from hangs, crashes and hunger. It is no sandbox: a file that takes a decoder over
+runs as the same user. It finds no more of the worker's variables than it needs, and is believed
+rows only.
 """
 
 from __future__ import annotations
 
 import gc
+import io
 import os
 import pickle
 import resource
@@ -29,6 +34,8 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
+from sonic_lib.audio.folders import is_local
+
 TIMEOUT_S_PER_MB = 10.0  # an audio book of 16 kbit/s may then be read at 50 times its speed
 _START_TIMEOUT_S = 300.0  # imports from a slow network disk
 _ORPHAN_GRACE_S = 60.0
@@ -37,6 +44,17 @@ _BOOTSTRAP = (
     "connection = Connection(int(sys.argv[1])); sys.path[:] = connection.recv(); "
     "from sonic_lib.audio.isolation import serve; serve(connection)"
 )
+
+# Beginnings of names: what Python, its libraries and the decoders look at; and what opens storages.
+_VARIABLES = (
+    *("PATH", "HOME", "LANG", "LC_", "TZ", "TMPDIR", "LD_", "DYLD_", "PYTHON", "VIRTUAL_ENV"),
+    *("SONIC_", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "NUMEXPR_", "XDG_", "COVERAGE"),
+)
+_KEYS = (
+    *("AWS_", "GOOGLE_", "AZURE_", "HADOOP_", "ARROW_", "JAVA_", "CLASSPATH", "KRB5"),
+    *("http_", "https_", "no_", "HTTP_", "HTTPS_", "NO_", "SSL_", "REQUESTS_", "CURL_"),
+)
+_ARRAYS = ("_reconstruct", "_frombuffer", "ndarray", "dtype", "scalar")
 
 Rows = Iterable[dict]
 
@@ -123,10 +141,11 @@ def isolated(
     for is_last_try in (False, True):
         # Heap that one file spoilt may kill the next: a file is to blame if it fails afresh.
         is_afresh = _Helper.current is None or is_last_try
-        helper = _Helper.get()
+        helper = _Helper.get(with_keys=not is_local(path))
         is_done = False
         try:
-            rows = helper.rows(work, argument, options, limits, limits.seconds_for(size_bytes))
+            timeout_s = limits.seconds_for(_on_disk_bytes(path, size_bytes))
+            rows = helper.rows(work, argument, options, limits, timeout_s)
             for i, row in enumerate(rows):
                 if i >= n_given:  # else the first try gave it
                     n_given += 1
@@ -139,6 +158,9 @@ def isolated(
             return
         except TimeoutError as timeout:
             yield {"path": path, "stage": "decode", "error": str(timeout)}
+            return
+        except pickle.UnpicklingError as refused:
+            yield {"path": path, "stage": "decode", "error": f"its decoder gave no rows: {refused}"}
             return
         except EOFError:
             if is_afresh:
@@ -153,6 +175,14 @@ def isolated(
                 helper.kill()
 
 
+def _on_disk_bytes(path: str, size_bytes: int) -> int:
+    """Bytes of a file that are there to be read: holes are as many as anybody says."""
+    try:
+        return min(size_bytes, os.stat(path).st_blocks * 512)
+    except (OSError, ValueError):  # no file of this machine, or one that is gone
+        return size_bytes
+
+
 class _FileFailed(Exception):
     """Raised when the function raised."""
 
@@ -161,22 +191,45 @@ class _NotStarted(RuntimeError):
     """Raised when the helper did not come as far as the file."""
 
 
+class _Rows(pickle.Unpickler):
+    """Reads rows and nothing else: who sends them may be a decoder that a file has taken over."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module.partition(".")[0] == "numpy" and name in _ARRAYS) or module == "datetime":
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is none")
+
+
+def _environment(*, with_keys: bool) -> dict[str, str]:
+    """Give what the helper needs of this process's variables, which may hold secrets."""
+    allowed = (*_VARIABLES, *(_KEYS if with_keys else ()))
+    return {name: value for name, value in os.environ.items() if name.startswith(allowed)}
+
+
 class _Helper:
     """The helper process of this process; there is at most one."""
 
     current: _Helper | None = None
 
     @classmethod
-    def get(cls) -> _Helper:
+    def get(cls, *, with_keys: bool = False) -> _Helper:
+        """Give the helper, a new one if it lacks the keys to a storage that is to be read."""
+        if cls.current is not None and with_keys and not cls.current.has_keys:
+            cls.current.kill()
         if cls.current is None:
-            cls.current = cls()
+            cls.current = cls(with_keys=with_keys)
         return cls.current
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_keys: bool) -> None:
+        self.has_keys = with_keys
         self._connection, theirs = Pipe()
         command = [sys.executable, "-c", _BOOTSTRAP, str(theirs.fileno())]
         self._process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2
+            command,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=2,
+            env=_environment(with_keys=with_keys),
         )
         theirs.close()
         # A helper that is dead by now is noticed, and said, when it is asked for rows.
@@ -224,7 +277,8 @@ class _Helper:
         started_s = time.monotonic()
         if not self._connection.poll(max(0.0, timeout_s)):
             raise TimeoutError
-        return self._connection.recv(), time.monotonic() - started_s
+        message = _Rows(io.BytesIO(self._connection.recv_bytes())).load()
+        return message, time.monotonic() - started_s
 
     def ending(self) -> str:
         """Say how the process ended, which it has or is about to."""

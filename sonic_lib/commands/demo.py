@@ -32,7 +32,7 @@ from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ
 from sonic_lib.models.estimators import FOREST
 from sonic_lib.progress import progress
 from sonic_lib.report.plots import constellation, offset_histogram
-from sonic_lib.saying import say
+from sonic_lib.saying import say, show
 
 HELP = "the tour: synthesise songs and clips, index, identify, query, plot, train, recommend"
 MAX_OFFSET_ERROR_S = 0.1
@@ -83,7 +83,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 
     def call(command, *words: str) -> None:
         verb = command.__name__.rpartition(".")[2]
-        print(f"\n$ sonic {shlex.join([verb, *words, '--warehouse', warehouse])}")
+        show(f"\n$ sonic {shlex.join([verb, *words, '--warehouse', warehouse])}")
         parser = argparse.ArgumentParser()
         command.add_arguments(parser)
         command.run(spark, config, parser.parse_args(words))
@@ -93,14 +93,14 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     call(identify, str(folder / "clips"), "--output", str(folder / "matches.csv"))
     answers = compare(pd.read_csv(folder / "matches.csv"), pd.read_csv(folder / "truth.csv"))
     summary = list(_summary_lines(answers))
-    print("", *_sample_lines(answers), "", *summary, sep="\n")
-    print("\nMost hashes occur in one song only, which is why a few seconds are enough:")
+    show("\n".join(["", *_sample_lines(answers), "", *summary]))
+    show("\nMost hashes occur in one song only, which is why a few seconds are enough:")
     call(sql, _QUERY)
     _plot(spark, config, answers, folder)
     if importlib.util.find_spec("librosa") is None:
-        print("\nModels of the songs need more: pip install 'sonic-signature[models]'")
+        show("\nModels of the songs need more: pip install 'sonic-signature[models]'")
     elif args.songs < _MIN_LEARNED_SONGS:
-        print(f"\nModels need {_MIN_LEARNED_SONGS} songs or more to learn from.")
+        show(f"\nModels need {_MIN_LEARNED_SONGS} songs or more to learn from.")
     else:
         _learn(call, folder)
     if importlib.util.find_spec("jinja2") is not None:
@@ -164,7 +164,7 @@ def _synthesise(folder: Path, args: argparse.Namespace) -> None:
     what = f"{args.songs} songs and {args.clips} clips in {folder} (seed {args.seed})"
     note, truth = folder / _RECIPE, folder / "truth.csv"
     if truth.exists() and note.read_text() == recipe:
-        print(f"{what}: there already")
+        show(f"{what}: there already")
         return
     started_s = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
@@ -187,7 +187,7 @@ def _synthesise(folder: Path, args: argparse.Namespace) -> None:
             seed=args.seed,
             progress=count,
         )
-    print(f"{what}: synthesised in {time.monotonic() - started_s:.0f} s")
+    show(f"{what}: synthesised in {time.monotonic() - started_s:.0f} s")
 
 
 def _sample_lines(answers: pd.DataFrame) -> Iterator[str]:
@@ -216,7 +216,7 @@ def _summary_lines(answers: pd.DataFrame) -> Iterator[str]:
 def _plot(spark: SparkSession, config: Config, answers: pd.DataFrame, folder: Path) -> None:
     found = answers[answers["found"]]
     if found.empty:
-        print("\nNo clip was found, so there is nothing to plot.")
+        show("\nNo clip was found, so there is nothing to plot.")
         return
     # Noise shows best how far the right song stands out; matplotlib's own font is Western.
     order = found.assign(
@@ -224,7 +224,7 @@ def _plot(spark: SparkSession, config: Config, answers: pd.DataFrame, folder: Pa
         is_plain=(found["title"] + found["artist"]).map(str.isascii),
     ).sort_values(["is_noisy", "is_plain"], ascending=False, kind="stable")
     clip = order.iloc[0]
-    print("\nPlots:")
+    show("\nPlots:")
     _save(_song_figure(config, clip, folder), folder / "plots" / "constellation.png")
     _save(_clip_figure(spark, config, clip, folder), folder / "plots" / "offset_histogram.png")
 
@@ -275,4 +275,4 @@ def _save(figure: Figure, path: Path) -> None:
         # Some songs' names need fonts that not every machine has.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(path)
-    print(f"  {path}")
+    show(f"  {path}")

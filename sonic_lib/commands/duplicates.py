@@ -13,7 +13,7 @@ from sonic_lib.commands.search import Index, open_index
 from sonic_lib.config import Config
 from sonic_lib.matching import pairs
 from sonic_lib.matching.limits import affordable_frequency
-from sonic_lib.saying import say
+from sonic_lib.saying import say, show
 from sonic_lib.schemas import SONG_FILES
 
 HELP = "find songs of the index that are the same recording, or share a passage"
@@ -59,9 +59,9 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     )
     if counts["pairs"]:
         shown = found.select("kind", F.round("overlap_s").alias("overlap_s"), *_NAMES)
-        print("\n".join(text_table(shown, n_rows=_SHOWN_ROWS)))
+        show("\n".join(text_table(shown, n_rows=_SHOWN_ROWS)))
         if counts["pairs"] > _SHOWN_ROWS:
-            print(f"… the first {_SHOWN_ROWS} pairs; --output FILE gives all")
+            show(f"… the first {_SHOWN_ROWS} pairs; --output FILE gives all")
     return 0
 
 

@@ -24,7 +24,7 @@ from sonic_lib.matching.evaluate import (
     robustness,
 )
 from sonic_lib.report.plots import calibration_curve, robustness_bars
-from sonic_lib.saying import say
+from sonic_lib.saying import say, show
 from sonic_lib.schemas import SONG_FILES
 
 HELP = "damage clips of the indexed songs and say how well they are found"
@@ -148,17 +148,17 @@ def _report(judged: pd.DataFrame, folder: Path) -> None:
     robustness_bars(table, title="Found again").savefig(folder / "robustness.png")
     calibration_curve(curve, title="False accepts").savefig(folder / "calibration.png")
 
-    print(f"{'condition':<12} length  clips  right  within 0.1 s  accepted   (%)")
+    show(f"{'condition':<12} length  clips  right  within 0.1 s  accepted   (%)")
     for row in table.itertuples():
-        print(
+        show(
             f"{row.condition:<12} {row.length_s:4.0f} s {row.n:6} {row.top1:6.1f}"
             f" {row.placed:13.1f} {row.accepted:9.1f}"
         )
     means = table[["top1", "placed", "accepted"]].mean()
-    print(f"{'mean':<25} {means.top1:6.1f} {means.placed:13.1f} {means.accepted:9.1f}")
-    print(f"\nOf {curve['n'].iloc[0]} clips of songs that were left out, accepted when asked for:")
+    show(f"{'mean':<25} {means.top1:6.1f} {means.placed:13.1f} {means.accepted:9.1f}")
+    show(f"\nOf {curve['n'].iloc[0]} clips of songs that were left out, accepted when asked for:")
     for row in curve.itertuples():
-        print(f"  {row.asked:6.1%}: {row.observed:6.2%}  ({row.low:.2%} to {row.high:.2%})")
+        show(f"  {row.asked:6.1%}: {row.observed:6.2%}  ({row.low:.2%} to {row.high:.2%})")
     say(
         f"\nTables and plots: {folder}",
         robustness=table.to_dict("records"),

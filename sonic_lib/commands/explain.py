@@ -23,7 +23,7 @@ from sonic_lib.matching.candidates import find_all_hits, looked_up
 from sonic_lib.matching.decide import sure_score
 from sonic_lib.matching.frame import window_id
 from sonic_lib.report.plots import explanation
-from sonic_lib.saying import say
+from sonic_lib.saying import say, show
 
 HELP = "say why a clip got its answer, as text and as a picture"
 N_SHOWN = 8
@@ -66,7 +66,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     say("\n".join(_text(found, config)), answers=answers, n_hits=len(found.hits))
     if args.plot:
         explanation(found.hits, found.answers, title=args.clip).savefig(args.plot)
-        print(f"\nPlot: {args.plot}")
+        show(f"\nPlot: {args.plot}")
     return 0
 
 

@@ -15,7 +15,7 @@ from sonic_lib.errors import ModelError, UsageError
 from sonic_lib.features.frame import profile, wide
 from sonic_lib.models import explore, maps
 from sonic_lib.report.exploration import Exploration, figures_of, tables_of, text_of
-from sonic_lib.saying import say
+from sonic_lib.saying import say, show
 
 HELP = "draw what a source of features holds: distributions, correlations, maps"
 _N_LISTED = 1000
@@ -66,7 +66,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
     for name, figure in figures_of(found):
         figure.savefig(folder / f"{name}.png")
-    print("\n".join(text_of(found)))
+    show("\n".join(text_of(found)))
     say(f"  report      {folder}", report=str(folder))
     return 0
 

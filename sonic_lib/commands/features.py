@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from sonic_lib import runs, tables
 from sonic_lib.audio.files import list_audio
+from sonic_lib.commands.watch import add_no_links
 from sonic_lib.config import Config
 from sonic_lib.errors import SetupError, UsageError
 from sonic_lib.features import table
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="exit with 1 if a file or row is rejected"
     )
+    add_no_links(parser)
 
 
 def check(args: argparse.Namespace) -> None:
@@ -94,7 +96,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     if args.csv:
         rows = table.read_rows(spark, args.csv)
     else:
-        files = list_audio(spark, args.paths)
+        files = list_audio(spark, args.paths, follow_links=not args.no_links)
     tables.create_for_models(spark, warehouse)
     with runs.recorded(spark, warehouse, job="features", config=config) as this_run:
         if files is None:
@@ -119,19 +121,18 @@ def _from_audio(
     features = tables.read(spark, warehouse, FEATURES)
     settled = known.transform(settled_files, features=features)
     changed = plan.changed_files(files, known=settled, retry_rejected=args.retry_rejected).persist()
-    n_changed, n_bytes = changed.agg(
-        F.count("*"), F.coalesce(F.sum("size_bytes"), F.lit(0))
-    ).first()
+    n_changed, n_bytes = changed.agg(F.count("*"), plan.work_bytes()).first()
     counts = {"files": files.count(), "read": n_changed}
     if not n_changed:
         return counts | dict.fromkeys(("songs", "audio_s", "duplicate", "rejected", "dropped"), 0)
 
     # Staged as files: Spark computes a cached frame anew when a table below it is written.
     folder = write.run_folder(warehouse, run_id)
-    n_tasks = _n_tasks(spark, n_bytes, config)
+    n_slots = spark.sparkContext.defaultParallelism
+    n_tasks = plan.n_tasks(n_changed, n_bytes, n_slots=n_slots, task_mb=config.index.task_mb)
     digests = changed.repartition(n_tasks, "path").transform(digest_files)
     digests = write.stage(digests, f"{folder}/digests")
-    described = _describe_batches(spark, config, digests, n_bytes, run_id)
+    described = _describe_batches(spark, config, digests, run_id)
 
     stored = tables.read(spark, warehouse, FEATURES).transform(described_songs)
     rejects = described.filter("error IS NOT NULL")
@@ -157,16 +158,22 @@ def _from_audio(
 
 
 def _describe_batches(
-    spark: SparkSession, config: Config, digests: DataFrame, n_bytes: int, run_id: str
+    spark: SparkSession, config: Config, digests: DataFrame, run_id: str
 ) -> DataFrame:
     """Describe and commit all new songs; return what became of each."""
-    n_batches = 1 + int(n_bytes // (config.index.batch_gb * 1e9))
-    n_tasks = _n_tasks(spark, n_bytes / n_batches, config)
     stored = tables.read(spark, config.warehouse, FEATURES).transform(described_songs)
     new = plan.new_songs(digests, songs=stored)
+    n_new, n_bytes = new.agg(F.count("*"), plan.work_bytes()).first()
+    n_batches = plan.n_batches(n_new, n_bytes, batch_gb=config.index.batch_gb)
+    n_tasks = plan.n_tasks(
+        n_new // n_batches + 1,
+        n_bytes / n_batches,
+        n_slots=spark.sparkContext.defaultParallelism,
+        task_mb=config.index.task_mb,
+    )
     n_done = spark.sparkContext.accumulator(0)
     batches = []
-    with progress("songs", total=new.count(), done=lambda: n_done.value):
+    with progress("songs", total=n_new, done=lambda: n_done.value):
         for batch in range(n_batches):
             chosen = new.filter(F.pmod("song_id", F.lit(n_batches)) == batch)
             described = chosen.repartition(n_tasks, "song_id").transform(
@@ -180,11 +187,6 @@ def _describe_batches(
             tables.upsert(rows, config.warehouse, FEATURES, key="song_id")
             batches.append(described)
     return reduce(DataFrame.unionByName, batches)
-
-
-def _n_tasks(spark: SparkSession, n_bytes: float, config: Config) -> int:
-    n_cores = spark.sparkContext.defaultParallelism
-    return max(4 * n_cores, int(n_bytes / (config.index.task_mb * 1e6)))
 
 
 def _about_audio(counts: dict[str, float]) -> str:

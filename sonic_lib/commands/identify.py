@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sonic_lib.audio.folders import is_local
 from sonic_lib.commands.output import SUFFIXES, check_output
-from sonic_lib.commands.watch import add_watch, check_watch, watch
+from sonic_lib.commands.watch import add_no_links, add_watch, check_watch, watch
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.matching.decide import N_CANDIDATES
@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="local: in this process, without Spark; auto: so for a few clips on a small index",
     )
+    add_no_links(parser)
     add_watch(parser)
 
 
@@ -90,7 +91,9 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     from sonic_lib.commands import identify_spark
 
     if not args.watch:
-        return identify_spark.run(spark, config, args, list_audio(spark, args.paths))
+        return identify_spark.run(
+            spark, config, args, list_audio(spark, args.paths, follow_links=not args.no_links)
+        )
 
     def take(session: SparkSession, clips: DataFrame, batch: str) -> None:
         identify_spark.run(session, config, args, clips, token=batch)

@@ -61,7 +61,7 @@ def _run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None
     is_open = args.engine == "auto"
     started_s = time.monotonic()
     config = config.model_copy(update={"warehouse": absolute(warehouse)})
-    clips = _clips(args.paths, stop_early=is_open)
+    clips = _clips(args.paths, stop_early=is_open, follow_links=not args.no_links)
     if clips is None:
         return None
     roots = {path: root for path, (root, _) in clips.items()}
@@ -121,11 +121,13 @@ def estimated_s(n_clips: int, n_bytes: int, n_fingerprints: int) -> float:
     return S_PER_CLIP * n_clips + S_PER_BYTE * n_bytes + S_PER_ROW * n_fingerprints
 
 
-def _clips(paths: list[str], *, stop_early: bool) -> dict[str, tuple[str, int]] | None:
+def _clips(
+    paths: list[str], *, stop_early: bool, follow_links: bool = True
+) -> dict[str, tuple[str, int]] | None:
     """Root and size of each clip, by path; None as soon as they are too many."""
     clips: dict[str, tuple[str, int]] = {}
     n_bytes = 0
-    for file in walk(paths):
+    for file in walk(paths, follow_links=follow_links):
         root, size_bytes = file["root"], file["size_bytes"]
         n_bytes += 0 if file["path"] in clips else size_bytes
         clips[file["path"]] = min((root, size_bytes), clips.get(file["path"], (root, size_bytes)))

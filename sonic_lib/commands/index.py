@@ -11,13 +11,13 @@ from pyspark.sql import functions as F
 
 from sonic_lib import runs, tables
 from sonic_lib.audio.files import given_name, list_audio
-from sonic_lib.commands.watch import add_watch, check_watch, watch
+from sonic_lib.commands.watch import add_no_links, add_watch, check_watch, watch
 from sonic_lib.config import Config
 from sonic_lib.errors import TableError, UsageError
 from sonic_lib.fingerprint.frame import digest_files, fingerprint_files
 from sonic_lib.index import plan, write
 from sonic_lib.progress import progress
-from sonic_lib.saying import say
+from sonic_lib.saying import say, show
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
 
 HELP = "fingerprint the songs of folders into the index"
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--retry-rejected", action="store_true", help="read rejected files again, too"
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a file is rejected")
+    add_no_links(parser)
     add_watch(parser)
 
 
@@ -59,7 +60,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 def _update(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     started_s = time.monotonic()
     warehouse = config.warehouse
-    files = list_audio(spark, args.paths)
+    files = list_audio(spark, args.paths, follow_links=not args.no_links)
     tables.create(
         spark,
         warehouse,
@@ -83,7 +84,7 @@ def _index(
     changed = plan.changed_files(files, known=known, retry_rejected=args.retry_rejected).persist()
     n_files = files.count()
     n_changed, n_new, n_bytes = changed.agg(
-        F.count("*"), F.count_if("is_new"), F.coalesce(F.sum("size_bytes"), F.lit(0))
+        F.count("*"), F.count_if("is_new"), plan.work_bytes()
     ).first()
     counts = {"files": n_files, "unchanged": n_files - n_changed}
     gone = None
@@ -95,10 +96,11 @@ def _index(
     if not n_changed and not counts.get("pruned"):
         return counts | dict.fromkeys(_COUNTED, 0)
 
-    n_tasks = _n_tasks(spark, n_bytes, config.index.task_mb)
+    n_slots = spark.sparkContext.defaultParallelism
+    n_tasks = plan.n_tasks(n_changed, n_bytes, n_slots=n_slots, task_mb=config.index.task_mb)
     digests = changed.repartition(n_tasks, "path").transform(digest_files).persist()
     new = plan.new_songs(digests, songs=songs).persist()
-    closings = _fingerprint_batches(spark, config, new, n_bytes, run_id)
+    closings = _fingerprint_batches(spark, config, new, run_id)
 
     stored = tables.read(spark, warehouse, SONGS)
     rejects = closings.filter("error IS NOT NULL").select("song_id", "stage", "error")
@@ -145,17 +147,23 @@ _COUNTED = ("new", "changed", "duplicate", "rejected", "replaced", "songs", "aud
 
 
 def _fingerprint_batches(
-    spark: SparkSession, config: Config, new: DataFrame, n_bytes: int, run_id: str
+    spark: SparkSession, config: Config, new: DataFrame, run_id: str
 ) -> DataFrame:
     """Decode, stage and commit all new songs; return the closing rows of their files."""
     warehouse = config.warehouse
     write.sweep(new, warehouse, run_id=run_id)
-    n_batches = 1 + int(n_bytes // (config.index.batch_gb * 1e9))
-    n_tasks = _n_tasks(spark, n_bytes / n_batches, config.index.task_mb)
+    n_new, n_bytes = new.agg(F.count("*"), plan.work_bytes()).first()
+    n_batches = plan.n_batches(n_new, n_bytes, batch_gb=config.index.batch_gb)
+    n_tasks = plan.n_tasks(
+        n_new // n_batches + 1,
+        n_bytes / n_batches,
+        n_slots=spark.sparkContext.defaultParallelism,
+        task_mb=config.index.task_mb,
+    )
     n_done = spark.sparkContext.accumulator(0)
     folders = (write.stage_folder(warehouse, run_id, number) for number in itertools.count())
     closings = None
-    with progress("songs", total=new.count(), done=lambda: n_done.value):
+    with progress("songs", total=n_new, done=lambda: n_done.value):
         for batch in range(n_batches):
             chosen = new.filter(F.pmod("song_id", F.lit(n_batches)) == batch)
             for _ in range(_MAX_TRIES):
@@ -182,11 +190,6 @@ def _fingerprint_batches(
     return closings
 
 
-def _n_tasks(spark: SparkSession, n_bytes: float, task_mb: float) -> int:
-    """Enough tasks that none is long, and several for each core."""
-    return max(4 * spark.sparkContext.defaultParallelism, int(n_bytes / (task_mb * 1e6)))
-
-
 def _report(counts: dict[str, float], table_bytes: int, warehouse: str) -> None:
     speed = counts["audio_s"] / counts["seconds"]
     pruned = f", {counts['pruned']:.0f} pruned" if "pruned" in counts else ""
@@ -203,7 +206,7 @@ def _report(counts: dict[str, float], table_bytes: int, warehouse: str) -> None:
         table_bytes=table_bytes,
     )
     if counts["rejected"]:
-        print(
+        show(
             '  Why files were rejected: sonic sql "SELECT path, stage, error FROM '
             "sonic.song_files WHERE status = 'rejected'\""
         )

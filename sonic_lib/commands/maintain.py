@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 from pyspark.sql import Row, SparkSession
 
 from sonic_lib import runs, tables
+from sonic_lib.audio.folders import absolute, is_local
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.index import maintain
-from sonic_lib.saying import say
-from sonic_lib.schemas import FINGERPRINTS
+from sonic_lib.saying import say, show
+from sonic_lib.schemas import FINGERPRINTS, TABLES
+from sonic_lib.table_files import Damage, find_damage
 
 HELP = "check and tidy the index; restore or purge earlier states"
 _SAFE_HOURS = 168.0
@@ -61,6 +64,16 @@ def check(args: argparse.Namespace) -> None:
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Do what was asked for and say what was found."""
     warehouse = config.warehouse
+    mended = {}
+    # Of other places the storage sees to it that files are whole.
+    if is_local(warehouse) and (damaged := _damage(warehouse, args)):
+        if args.check or not all(damage.can_be_mended for damage in damaged):
+            return _report_damage(damaged, warehouse)
+        n_dropped = maintain.mend(spark, warehouse, damaged)
+        mended = {"mended": len(damaged), "dropped": n_dropped}
+        show("\n".join(f"mended     {damage}" for damage in damaged))
+        if n_dropped:
+            show(f"           {n_dropped} songs are incomplete and were dropped: index them again")
     tables.prefix_bits(spark, warehouse)  # refuses what is no index
     tables.check_layout(spark, warehouse)
     grace = {"grace_hours": args.grace_hours}
@@ -68,6 +81,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         return _report(maintain.findings(spark, warehouse, **grace), warehouse)
     with runs.recorded(spark, warehouse, job="maintain", config=config) as this_run:
         counts = this_run.counts
+        counts.update(mended)
         if args.restore_to is not None:
             maintain.restore(spark, warehouse, timestamp=args.restore_to)
             say(
@@ -75,19 +89,19 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
                 restored_to=args.restore_to,
             )
         counts.update(maintain.sweep(spark, warehouse, **grace))
-        print(
+        show(
             f"swept      {counts['stages']} stages of dead runs, "
             f"{counts['orphan_fingerprints']} fingerprints of {counts['orphan_songs']} songs "
             f"that never came, {counts['lost_files']} records of files whose song is gone"
         )
         if args.prefix_bits is not None:
             done = maintain.repartition(spark, warehouse, prefix_bits=args.prefix_bits)
-            print(f"prefix     {args.prefix_bits} bits{'' if done else ', as before'}")
+            show(f"prefix     {args.prefix_bits} bits{'' if done else ', as before'}")
         found = maintain.findings(spark, warehouse, **grace)
         if any(row.n_broken for row in found if row.invariant == "no fingerprint stands twice"):
             maintain.drop_doubled(spark, warehouse)
         counts.update(maintain.compact(spark, warehouse))
-        print(
+        show(
             f"compacted  {counts['partitions']} partitions: {counts['files_before']} files of "
             f"fingerprints are {counts['files_after']}"
         )
@@ -101,28 +115,43 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 
 def _purge(spark: SparkSession, warehouse: str, args: argparse.Namespace) -> None:
     hours = args.retention_hours
-    print(
+    show(
         f"purging    files of states that ended more than {hours:g} hours ago; after this nobody "
         "can go back to them"
     )
     if hours < _SAFE_HOURS:
-        print(
+        show(
             f"           {hours:g} hours is less than the usual {_SAFE_HOURS:g}: a job that "
             "began to read longer ago than that may fail, and has to be run again"
         )
     before = tables.live_bytes(spark, warehouse, FINGERPRINTS)
     maintain.purge(spark, warehouse, retention_hours=hours, grace_hours=args.grace_hours)
-    print(f"           the fingerprints of today are {before / 1e6:.1f} MB")
+    show(f"           the fingerprints of today are {before / 1e6:.1f} MB")
+
+
+def _damage(warehouse: str, args: argparse.Namespace) -> list[Damage]:
+    found = find_damage(absolute(warehouse), [table.name for table in TABLES])
+    # To go back is a way out of lost data.
+    return [damage for damage in found if not (damage.is_data and args.restore_to)]
+
+
+def _report_damage(damaged: list[Damage], warehouse: str) -> int:
+    told = "\n".join(f"  {damage}" for damage in damaged)
+    say(
+        f"Check of {warehouse}: {len(damaged)} files of its tables are damaged\n{told}",
+        damaged=[asdict(damage) for damage in damaged],
+    )
+    return 1
 
 
 def _report(found: list[Row], warehouse: str, **counts: float) -> int:
     say(f"Check of {warehouse}", findings=[row.asDict() for row in found], **counts)
     for row in found:
         said = f"{row.n_broken} broken, such as: {row.example}" if row.n_broken else "holds"
-        print(f"  {row.invariant:<38}{said}")
+        show(f"  {row.invariant:<38}{said}")
     broken = any(row.n_broken for row in found)
     if broken:
-        print(
+        show(
             "What `sonic maintain` did not mend: take the songs out with `sonic remove` and "
             "index their folder again, or go back with `sonic maintain --restore-to TIME`."
         )

@@ -10,7 +10,7 @@ from sonic_lib.commands.sources import registry_of
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.models import registry
-from sonic_lib.saying import say
+from sonic_lib.saying import say, show
 
 HELP = "list versions of the models; promote one, or roll back"
 
@@ -40,11 +40,11 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     kept, root = registry_of(config)
     if args.rollback:
         version = kept.rollback(spark, root, args.rollback)
-        print(f"The champion of {args.rollback} is {version} again.")
+        show(f"The champion of {args.rollback} is {version} again.")
     if args.promote:
         name, version = args.promote
         kept.promote(spark, root, name, version, why="promoted by hand")
-        print(f"The champion of {name} is {version}.")
+        show(f"The champion of {name} is {version}.")
     for name in registry.NAMES:
         now = kept.aliases(spark, root, name)
         roles = {now.get("champion"): "champion", now.get("challenger"): "challenger"}
@@ -55,5 +55,5 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         )
         for card in cards:
             metrics = "  ".join(f"{k} {v:.4g}" for k, v in card.get("metrics", {}).items())
-            print(f"  {card['version']}  {roles.get(card['version'], ''):10}  {metrics}")
+            show(f"  {card['version']}  {roles.get(card['version'], ''):10}  {metrics}")
     return 0

@@ -9,8 +9,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -49,17 +51,30 @@ def write_output(rows: DataFrame, path: str) -> None:
 
 def write_rows(rows: Iterable[dict], path: str, *, schema: pa.Schema) -> None:
     """Write rows, each by column, to one local file, as `write_output` does."""
-    unfinished = f"{path}.part"
     suffix = Path(path).suffix.lower()
-    if suffix == ".parquet":
-        _write_parquet(rows, unfinished, schema)
-    else:
-        with open(unfinished, "w", newline="", encoding="utf-8") as file:
-            if suffix == ".csv":
+    # A name that nobody can foresee, made by this run alone: no link that lies there is followed.
+    descriptor, unfinished = tempfile.mkstemp(dir=Path(path).absolute().parent, prefix=".sonic-")
+    try:
+        with open(descriptor, "w", newline="", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o666 & ~_umask())  # as any file that is written
+            if suffix == ".parquet":
+                _write_parquet(rows, unfinished, schema)
+            elif suffix == ".csv":
                 _write_csv(rows, file, schema.names)
             else:
                 _write_json(rows, file)
-    os.replace(unfinished, path)
+        os.replace(unfinished, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(unfinished)
+        raise
+
+
+def _umask() -> int:
+    """Give the mask of this process, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def text_table(rows: DataFrame, *, n_rows: int, max_width: int = 48) -> Iterator[str]:

@@ -17,7 +17,7 @@ from sonic_lib.features.frame import KEYS, profile, wide
 from sonic_lib.models import conformal, registry
 from sonic_lib.models.columns import Columns
 from sonic_lib.models.intervals import intervals
-from sonic_lib.saying import say
+from sonic_lib.saying import say, show
 from sonic_lib.schemas import PREDICTIONS
 
 HELP = "predict genre and popularity by the champions"
@@ -61,7 +61,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         for name in names:
             model, card = kept.load(spark, root, name)
             if missing := missing_columns(card, known, source):
-                print(f"  {name:10}  without {', '.join(missing)}, which {source} lacks")
+                show(f"  {name:10}  without {', '.join(missing)}, which {source} lacks")
             rows = predictions(features, model=model, card=card, confidence=args.confidence)
             stamped = rows.withColumns(
                 {"run_id": F.lit(this_run.run_id), "predicted_at": F.current_timestamp()}
@@ -80,13 +80,13 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         output=args.output,
     )
     for target, (name, version) in said.items():
-        print(f"  {name:10}  {target} by {version}")
+        show(f"  {name:10}  {target} by {version}")
     if args.output:
         table = tables.read(spark, config.warehouse, PREDICTIONS)
         write_output(
             completed(features, table.filter(F.col("source") == source), said), args.output
         )
-        print(f"  {args.output}")
+        show(f"  {args.output}")
     return 0
 
 

@@ -20,7 +20,7 @@ from sonic_lib.models import compare, metrics, registry, training
 from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.estimators import BOOSTED, KINDS, check_kind
 from sonic_lib.models.training import Recipe
-from sonic_lib.saying import say
+from sonic_lib.saying import say, show
 
 HELP = "train challengers on a snapshot and promote those that are better beyond noise"
 MAX_P = 0.05
@@ -118,7 +118,7 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
             appoint = kept.promote if is_better else kept.challenge
             appoint(spark, root, name, version, why=f"retrained: {told}")
         training.release(learned.model)
-    print("\n".join(report_lines(learned)))
+    show("\n".join(report_lines(learned)))
     say(
         f"  champion  {told}\n"
         f"  {'promoted ' if is_better else 'not better'} {version}; "

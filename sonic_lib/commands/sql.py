@@ -17,7 +17,7 @@ from sonic_lib import sql_functions, tables, views
 from sonic_lib.commands.output import SUFFIXES, check_output, text_lines, write_output
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
-from sonic_lib.saying import say
+from sonic_lib.saying import say, show
 from sonic_lib.schemas import FINGERPRINTS
 
 HELP = "run SQL over the tables and views; without a statement, a shell"
@@ -119,7 +119,7 @@ def _show(spark: SparkSession, statement: str) -> None:
         rows_are_all=not is_cut,
     )
     if is_cut:
-        print(f"… the first {_SHOWN_ROWS} rows; --output FILE gives all")
+        show(f"… the first {_SHOWN_ROWS} rows; --output FILE gives all")
 
 
 def _converse(spark: SparkSession) -> None:
@@ -127,18 +127,16 @@ def _converse(spark: SparkSession) -> None:
     is_person = sys.stdin.isatty()
     if is_person:
         _keep_history()
-        print(
-            "Statements end with ; and may take several lines. SHOW TABLES IN sonic; Ctrl-D ends."
-        )
+        show("Statements end with ; and may take several lines. SHOW TABLES IN sonic; Ctrl-D ends.")
     for statement in _statements(_typed() if is_person else sys.stdin, ends_open=not is_person):
         try:
             _show(spark, statement)
         except PySparkException as error:
             if not is_person:
                 raise
-            print(f"sonic: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+            show(f"sonic: {str(error).strip().splitlines()[0]}", file=sys.stderr)
         except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+            show("interrupted", file=sys.stderr)
 
 
 def _typed() -> Iterator[str]:
@@ -146,7 +144,7 @@ def _typed() -> Iterator[str]:
         try:
             yield input("sonic> ") + "\n"
         except (EOFError, KeyboardInterrupt):
-            print()
+            show()
             return
 
 

@@ -21,7 +21,7 @@ from sonic_lib.models.conformal import METHODS
 from sonic_lib.models.estimators import BOOSTED, KINDS, check_kind
 from sonic_lib.models.training import release
 from sonic_lib.report import model_report
-from sonic_lib.saying import say
+from sonic_lib.saying import say, show
 
 HELP = "train a model of genre or popularity, or find the songs most like each other"
 RECOMMENDATIONS = "recommendations"
@@ -137,16 +137,16 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         this_run.counts.update(learned.card["metrics"])
         this_run.counts["seconds"] = time.monotonic() - started_s
         role = "champion" if is_first else "challenger"
-        print("\n".join(report_lines(learned)))
+        show("\n".join(report_lines(learned)))
         say(
             f"  kept      {version}, the {role}; {time.monotonic() - started_s:.0f} s",
             **{name: {"version": version, "role": role, **this_run.counts}},
         )
         if not is_first:
-            print(f"  Make it serve: sonic models --promote {name} {version}")
+            show(f"  Make it serve: sonic models --promote {name} {version}")
         if args.report:
             model_report.write(learned.held_out, learned.card, Path(args.report))
-            print(f"  report    {args.report}")
+            show(f"  report    {args.report}")
         release(learned.model)
     return 0
 

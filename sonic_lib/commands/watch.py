@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sonic_lib.errors import SonicError, UsageError
+from sonic_lib.storage import literal
 
 if TYPE_CHECKING:  # commands that may do without Spark declare --watch, too
     from pyspark.sql import DataFrame, SparkSession
@@ -26,7 +27,6 @@ _FILES_PER_BATCH = 10_000
 # Spark passes over files a week older than the newest it has seen, unless it is told otherwise.
 # Music is copied with the dates that it had, and one file of the future must not hide the rest.
 _ANY_AGE = "36500d"
-_GLOB = str.maketrans({character: f"\\{character}" for character in "\\{}[]*?"})
 
 
 def add_watch(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +36,13 @@ def add_watch(parser: argparse.ArgumentParser) -> None:
         metavar="WHEN",
         help=f"take what is new since the last time: {ONCE} (for schedulers), or every so many "
         "seconds until it is stopped",
+    )
+
+
+def add_no_links(parser: argparse.ArgumentParser) -> None:
+    """Declare --no-links."""
+    parser.add_argument(
+        "--no-links", action="store_true", help="pass over links, to folders and to files"
     )
 
 
@@ -133,7 +140,7 @@ def _files(spark: SparkSession, root: str) -> DataFrame:
         .option("recursiveFileLookup", "true")
         .option("maxFilesPerTrigger", _FILES_PER_BATCH)
         .option("maxFileAge", _ANY_AGE)
-        .load(root.translate(_GLOB))
+        .load(literal(root))
         .select("path")
         .filter(has_audio_suffix())
     )

@@ -7,6 +7,7 @@ Delta either takes or refuses because another job's came between, and then it is
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from sonic_lib.errors import UsageError
 from sonic_lib.fingerprint.frame import hash_prefix
 from sonic_lib.index import check, write
 from sonic_lib.schemas import FINGERPRINTS, MATCHES, RUNS, SONG_FILES, SONGS, TABLES
+from sonic_lib.table_files import Damage, move_aside
 
 # A partition is rewritten when it has this many times the files that its rows need.
 _TOO_MANY = 1.25
@@ -110,6 +112,46 @@ def sweep(spark: SparkSession, warehouse: str, *, grace_hours: float) -> dict[st
         "orphan_fingerprints": n_rows,
         "lost_files": n_lost,
     }
+
+
+def mend(spark: SparkSession, warehouse: str, found: list[Damage]) -> int:
+    """Make tables readable again without the files that are broken.
+
+    Parameters
+    ----------
+    found : list of Damage
+        All of them can be mended.
+
+    Returns
+    -------
+    int
+        Songs that were dropped, since a part of their fingerprints is lost: their files are read
+        again by the next index run.
+    """
+    move_aside(warehouse, found)
+    lost = [damage for damage in found if damage.is_data]
+    by_name = {table.name: table for table in TABLES}
+    for name in sorted({damage.table for damage in lost}):
+        where = None
+        if name == FINGERPRINTS.name:
+            files = [damage.file for damage in lost if damage.table == name]
+            where = _is_in(sorted({int(prefix) for file in files for prefix in _prefixes(file)}))
+        upkeep.drop_lost_files(spark, warehouse, by_name[name], where=where)
+    if not any(damage.table == FINGERPRINTS.name for damage in found):
+        return 0
+    songs = tables.read(spark, warehouse, SONGS)
+    parts = (
+        check.song_counts(tables.read(spark, warehouse, FINGERPRINTS), songs=songs)
+        .filter("n_found < n_said")
+        .select("song_id")
+        .localCheckpoint()
+    )
+    write.delete_songs(parts, warehouse)
+    return parts.count()
+
+
+def _prefixes(file: str) -> list[str]:
+    return re.findall(r"/hash_prefix=(\d+)/", file)
 
 
 def lost_files(spark: SparkSession, warehouse: str) -> DataFrame:

@@ -11,9 +11,38 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from sonic_lib.audio.digest import MAX_FILE_BYTES
 from sonic_lib.audio.files import has_audio_suffix
 
+# Of 40 TB each has 2 GB; a driver plans so many within seconds.
+_MAX_TASKS = 20_000
 _IDENTITY = ["path", "size_bytes", "modified_at"]
+
+
+def work_bytes(size_bytes: str = "size_bytes") -> Column:
+    """Column: bytes of files that will be read; those that are too large are turned down."""
+    readable = F.when(F.col(size_bytes) <= MAX_FILE_BYTES, F.col(size_bytes))
+    return F.coalesce(F.sum(readable), F.lit(0))
+
+
+def n_tasks(n_files: int, n_bytes: float, *, n_slots: int, task_mb: float) -> int:
+    """Say into how many tasks files are shared out: none is long, and several for each slot.
+
+    Parameters
+    ----------
+    n_files : int
+        No task is without one, whatever their sizes say.
+    n_bytes : float
+    n_slots : int
+        Tasks that run at once on this cluster.
+    """
+    by_size = min(int(n_bytes / (task_mb * 1e6)), n_files, _MAX_TASKS)
+    return max(4 * n_slots, by_size)
+
+
+def n_batches(n_files: int, n_bytes: float, *, batch_gb: float) -> int:
+    """Say in how many commits files are taken in."""
+    return min(1 + int(n_bytes // (batch_gb * 1e9)), max(1, n_files))
 
 
 def changed_files(files: DataFrame, *, known: DataFrame, retry_rejected: bool) -> DataFrame:

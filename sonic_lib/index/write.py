@@ -25,7 +25,7 @@ from sonic_lib import tables
 from sonic_lib.fingerprint.frame import hash_rows
 from sonic_lib.fingerprint.hashes import HASH_BITS
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
-from sonic_lib.storage import exists, hadoop_path
+from sonic_lib.storage import exists, hadoop_path, literal
 
 _STAGING = "_staging"
 # A task sorts and writes one file; this many rows are some 100 MB of Parquet.
@@ -46,7 +46,7 @@ def stage_folder(warehouse: str, run_id: str, batch: int) -> str:
 def stage(extracts: DataFrame, folder: str) -> DataFrame:
     """Write extracts to a stage and read them back."""
     extracts.write.parquet(folder)
-    return extracts.sparkSession.read.parquet(folder)
+    return extracts.sparkSession.read.parquet(literal(folder))
 
 
 def closing_rows(staged: DataFrame) -> DataFrame:
@@ -220,7 +220,7 @@ def _staged_ids(spark: SparkSession, folder: str) -> DataFrame | None:
     if not exists(spark, f"{folder}/_SUCCESS"):
         return None
     try:
-        return closing_rows(spark.read.parquet(folder)).select("song_id")
+        return closing_rows(spark.read.parquet(literal(folder))).select("song_id")
     except AnalysisException:  # swept by somebody else in the meantime
         return None
 

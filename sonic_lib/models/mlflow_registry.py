@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING
 
 import sonic_lib
 from sonic_lib.errors import ConfigError, ModelError, SetupError
+from sonic_lib.models.loading import load_pipeline
 from sonic_lib.models.registry import last_two_champions, no_champion, no_version
+from sonic_lib.storage import hadoop_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,6 +40,7 @@ _SQLITE = "sqlite:///"
 _EXPERIMENT = "sonic-signature"
 _HISTORY = "sonic.aliases."
 _CARD, _PIPELINE = "card.json", "pipeline"
+_SPARK_PART = "sparkml"  # where MLflow's Spark flavour keeps a pipeline
 
 
 def root(warehouse: str) -> str:
@@ -100,11 +103,13 @@ def load(
             raise no_champion(name, root)
     card = _card(spark, root, name, version)
     with _store(root) as client:
-        from mlflow.spark import load_model
+        from mlflow.artifacts import download_artifacts
 
+        # Not by MLflow's own loading, which puts code that lies beside the model on Python's path.
         # The place itself: of models:/… MLflow makes a copy each time, and leaves it.
         place = client.get_model_version_download_uri(_full(name), version)
-        return load_model(place, dfs_tmpdir=_temporary(root)), card
+        here = Path(download_artifacts(artifact_uri=place, tracking_uri=root)) / _SPARK_PART
+        return load_pipeline(spark, _for_spark(spark, here, root)), card
 
 
 def versions(spark: SparkSession, root: str, name: str) -> list[dict]:
@@ -229,6 +234,18 @@ def _write_pipeline(
         pip_requirements=[f"sonic-signature[models]=={sonic_lib.__version__}"],
         dfs_tmpdir=_temporary(root),
     )
+
+
+def _for_spark(spark: SparkSession, here: Path, root: str) -> str:
+    """Give the URI of a folder of this machine for all machines of the cluster."""
+    if _folder(root) or spark.sparkContext.master.startswith("local"):
+        return here.as_uri()
+    from mlflow.environment_variables import MLFLOW_DFS_TMP
+
+    copy = f"{MLFLOW_DFS_TMP.get()}/{uuid.uuid4().hex}"
+    filesystem, path = hadoop_path(spark, copy)
+    filesystem.copyFromLocalFile(spark._jvm.org.apache.hadoop.fs.Path(here.as_uri()), path)
+    return copy
 
 
 def _say(root: str, name: str, entry: dict, *, why: str) -> None:

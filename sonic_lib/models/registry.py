@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 from py4j.protocol import Py4JJavaError
 
 from sonic_lib.errors import ModelError
+from sonic_lib.locks import writing_by_spark
+from sonic_lib.models.loading import load_pipeline
 from sonic_lib.storage import hadoop_path
 
 if TYPE_CHECKING:
@@ -71,8 +73,6 @@ def load(
     ModelError
         If there is no champion, or no such version.
     """
-    from pyspark.ml import PipelineModel
-
     if version is None:
         version = aliases(spark, root, name).get("champion")
         if version is None:
@@ -80,7 +80,7 @@ def load(
     card = _read(spark, f"{root}/{name}/{version}/card.json")
     if card is None:
         raise no_version(name, root, version, cards=versions(spark, root, name))
-    return PipelineModel.load(f"{root}/{name}/{version}/pipeline"), card
+    return load_pipeline(spark, f"{root}/{name}/{version}/pipeline"), card
 
 
 def versions(spark: SparkSession, root: str, name: str) -> list[dict]:
@@ -195,9 +195,12 @@ def _check_version(spark: SparkSession, root: str, name: str, version: str) -> N
 
 def _say(spark: SparkSession, root: str, name: str, entry: dict, *, why: str) -> None:
     folder = f"{root}/{name}/{_ALIASES}"
-    numbers = [int(file.partition(".")[0]) for file in _children(spark, folder)]
     at = datetime.now(timezone.utc).isoformat()
-    _write(spark, f"{folder}/{max(numbers, default=0) + 1:08}.json", entry | {"at": at, "why": why})
+    # Hadoop's local files know no exclusive creation: of two runs one would be unsaid.
+    with writing_by_spark(spark, root, f"{name}-{_ALIASES}"):
+        numbers = [int(file.partition(".")[0]) for file in _children(spark, folder)]
+        number = max(numbers, default=0) + 1
+        _write(spark, f"{folder}/{number:08}.json", entry | {"at": at, "why": why})
 
 
 def _write(spark: SparkSession, uri: str, content: dict) -> None:

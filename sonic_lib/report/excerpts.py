@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame
 from scipy.spatial import cKDTree
 
 from sonic_lib.audio.decode import open_audio, stream_mono
+from sonic_lib.audio.isolation import Limits, isolated, packed
 from sonic_lib.errors import DecodeError
 from sonic_lib.fingerprint.frame import row_by_row
 from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK, find_landmarks
@@ -41,11 +42,20 @@ def with_excerpts(answers: DataFrame, *, params: FingerprintParams) -> DataFrame
     DataFrame [schemas.EXCERPTS]
         A row an answer; what cannot be read is null.
     """
+    work = packed(excerpt_rows, params=params)
 
     def rows(answer: dict) -> Iterator[dict]:
-        yield {"clip_path": answer["clip_path"]} | excerpt(answer, params=params)
+        path = answer["clip_path"]
+        # In the helper and within its limits, as whatever decodes.
+        for row in isolated(work, answer, path=path, size_bytes=0, limits=Limits()):
+            yield {"clip_path": path} | row
 
     return answers.mapInArrow(row_by_row(rows, EXCERPTS), EXCERPTS)
+
+
+def excerpt_rows(answer: dict, *, params: FingerprintParams) -> Iterator[dict]:
+    """Give what `excerpt` gives, as work of the helper."""
+    yield excerpt(answer, params=params)
 
 
 def excerpt(answer: dict, *, params: FingerprintParams) -> dict:

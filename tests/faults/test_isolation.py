@@ -188,3 +188,25 @@ def is_alive(pid: int) -> bool:
         return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+def test_a_decoder_that_was_taken_over_runs_nothing_in_the_worker(tmp_path):
+    mark = tmp_path / "ran"
+    (closing,) = rows_of(decoders.takes_over, mark=str(mark))
+    assert_rejected(closing, "gave no rows", "open")
+    assert not mark.exists()
+    assert len(rows_of(decoders.good, n_rows=2)) == 2
+
+
+def test_the_helper_knows_no_keys_unless_it_reads_a_storage(monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sesame")
+    monkeypatch.setenv("MY_TOKEN", "sesame")
+    dismiss()
+    (row,) = rows_of(decoders.tells_variables)
+    assert not {"AWS_SECRET_ACCESS_KEY", "MY_TOKEN"} & set(row["names"])
+    assert row["array"].tolist() == [0, 1, 2]
+    work = packed(decoders.tells_variables)
+    (row,) = isolated(work, "x", path="s3a://b/x", size_bytes=0, limits=LIMITS)
+    assert "AWS_SECRET_ACCESS_KEY" in row["names"]
+    assert "MY_TOKEN" not in row["names"]
+    dismiss()

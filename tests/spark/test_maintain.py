@@ -13,6 +13,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from sonic_lib import conflicts, tables, upkeep
+from sonic_lib.cli import main
 from sonic_lib.errors import TableError, UsageError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.index import maintain, write
@@ -406,3 +407,41 @@ def test_a_run_that_a_jump_makes_look_dead_commits_nothing_and_can_stage_again(s
     staged, folder = stage(spark, lake, "again", 1)
     assert write.commit_batch(staged, lake, run_id="again", folder=folder)
     assert stored() == rows_of(1)
+
+
+def files_of(lake: str, pattern: str) -> list[Path]:
+    return sorted(Path(lake).glob(pattern))
+
+
+def test_damage_is_named_by_the_check_and_mended(spark, lake, add, stored, capsys):
+    for song_id in (1, 2):
+        add(song_id)
+    lost, *_ = files_of(lake, "fingerprints/hash_prefix=1/*.parquet")
+    lost.unlink()
+    cut = files_of(lake, "song_files/_delta_log/*.json")[-1]
+    cut.write_bytes(cut.read_bytes()[:50])
+    other = files_of(lake, "songs/_delta_log/.*.json.crc")[-1]
+    other.write_bytes(b"crc\0\0\0\2\0" + bytes(4))
+    spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
+
+    assert main(["maintain", "--check", "--warehouse", lake]) == 1
+    told = capsys.readouterr().out
+    for words in ("3 files", str(lost), f"version 2: {cut}", str(other), "--restore-to"):
+        assert words in told
+    assert main(["maintain", "--grace-hours", "0", "--warehouse", lake]) == 0
+    told = capsys.readouterr().out
+    assert told.count("mended") == 3
+    assert "1 songs are incomplete" in told
+    assert main(["maintain", "--check", "--warehouse", lake]) == 0
+    assert len({row[2] for row in stored(FINGERPRINTS)}) == len(stored(SONGS)) == 1
+
+
+def test_what_cannot_be_mended_stops_with_the_file(spark, lake, add, capsys):
+    add(1)
+    first = files_of(lake, "songs/_delta_log/*.json")[0]
+    first.unlink()
+    spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
+    assert main(["maintain", "--warehouse", lake]) == 1
+    told = capsys.readouterr().out
+    assert f"songs, version 0: {first}" in told
+    assert "index the folders again" in told

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import pickle
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from pyspark.ml import Pipeline, PipelineModel
-from pyspark.ml.feature import VectorAssembler
-from pyspark.ml.regression import LinearRegression
+from pyspark.ml.regression import RandomForestRegressor
 
 from sonic_lib.errors import ConfigError, ModelError, SetupError
 from sonic_lib.models import mlflow_registry
 from sonic_lib.models import registry as directory_registry
 from sonic_lib.models.columns import Columns
 from sonic_lib.models.compare import classifier_differences, regression_differences
+from sonic_lib.models.preprocess import Assembler
 
 
 @pytest.fixture(scope="module")
 def model(_spark_session) -> PipelineModel:
     frame = _spark_session.createDataFrame(
-        [(float(i), 2.0 * i) for i in range(9)], "x double, y double"
+        [([float(i)], 2.0 * i) for i in range(9)], "x array<double>, y double"
     )
     stages = [
-        VectorAssembler(inputCols=["x"], outputCol="v"),
-        LinearRegression(featuresCol="v", labelCol="y"),
+        Assembler({"inputs": ["x"]}),
+        RandomForestRegressor(featuresCol="_features", labelCol="y", numTrees=1),
     ]
     return Pipeline(stages=stages).fit(frame)
 
@@ -53,8 +57,57 @@ def test_a_model_comes_back_with_its_card(spark, registry, root, model):
     loaded, card = registry.load(spark, root, "popularity")
     assert card["metrics"] == {"r2": 0.5}
     assert (card["name"], card["version"]) == ("popularity", version)
-    frame = spark.createDataFrame([(20.0,)], "x double")
-    assert loaded.transform(frame).first().prediction == pytest.approx(40.0)
+    frame = spark.createDataFrame([([8.0],)], "x array<double>")
+    assert loaded.transform(frame).first().prediction == pytest.approx(16.0)
+
+
+def stage_metadata(tmp_path, kind: str) -> list[Path]:
+    return sorted(tmp_path.rglob(f"stages/*_{kind}*/metadata/part-*"))
+
+
+@pytest.mark.parametrize("way", ["class", "callbacks", "place"])
+def test_a_model_that_somebody_else_wrote_runs_nothing(
+    spark, registry, root, model, tmp_path, monkeypatch, way
+):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    mark = tmp_path / "ran"
+    (tmp_path / "poison.py").write_text(f"open({str(mark)!r}, 'w')\nclass Stage: pass\n")
+    version = registry.save(spark, root, "genre", model=model, card={})
+    [file] = stage_metadata(tmp_path, "Assembler")
+    said = json.loads(file.read_text())
+    if way == "class":
+        said["class"] = "poison.Stage"
+    elif way == "callbacks":
+
+        class Runs:
+            def __reduce__(self):
+                return open, (str(mark), "w")
+
+        pickled = base64.encodebytes(pickle.dumps(Runs())).decode("ascii")
+        said["class"] = "xgboost.spark.estimator.SparkXGBRegressorModel"
+        said["serialized_callbacks"] = pickled
+    else:
+        [file] = (f for f in tmp_path.rglob("metadata/part-*") if "stages" not in f.parts)
+        said = json.loads(file.read_text())
+        said["paramMap"]["stageUids"] = ["../../elsewhere"]
+    file.with_name(f".{file.name}.crc").unlink(missing_ok=True)
+    file.write_text(json.dumps(said) + "\n")
+    with pytest.raises(ModelError, match="is refused"):
+        registry.load(spark, root, "genre", version)
+    assert not mark.exists()
+    assert "poison" not in sys.modules
+
+
+@has_mlflow
+def test_code_beside_a_model_in_mlflow_is_not_put_on_the_path(spark, tmp_path, model):
+    root = mlflow_registry.root(str(tmp_path))
+    version = mlflow_registry.save(spark, root, "genre", model=model, card={})
+    [told] = tmp_path.rglob("MLmodel")
+    (told.parent / "code").mkdir()
+    told.write_text(told.read_text().replace("  spark:\n", "  spark:\n    code: code\n"))
+    before = list(sys.path)
+    mlflow_registry.load(spark, root, "genre", version)
+    assert sys.path == before
 
 
 def test_champions_come_and_go(spark, registry, root, model):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -150,3 +152,22 @@ def test_absent_java_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SetupError, match="java was not found"):
         session.check_java()
+
+
+def ask_unknown(port: int) -> bytes:
+    """Send a remote call as a program without the secret does; give the answer."""
+    body = b"\0" * 40
+    call = b"\3" + struct.pack(">qi", 1, len(body)) + body
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(struct.pack(">q", 8 + len(call)) + call)
+        return connection.recv(10_000)
+
+
+def test_others_of_this_machine_are_not_answered_and_cannot_read(spark):
+    assert spark.conf.get("spark.authenticate") == "true"
+    assert spark.conf.get("spark.authenticate.secret", None) is None  # it is in no setting
+    scratch = Path(spark.conf.get("spark.local.dir"))
+    assert scratch.stat().st_mode & 0o777 == 0o700
+    assert list(scratch.glob("blockmgr-*"))
+    answer = ask_unknown(int(spark.conf.get("spark.driver.port")))
+    assert b"sasl" in answer.lower() or b"auth" in answer.lower() or answer == b""

@@ -186,3 +186,12 @@ def test_digest_of_what_cannot_be_read_says_why(tmp_path):
     row = digest_row({"path": str(tmp_path / "absent.wav")})
     assert "content_sha256" not in row
     assert "No such file" in row["error"]
+
+
+def test_a_file_of_holes_is_turned_down_before_it_is_read(tmp_path):
+    for size_bytes, words in ((12 * 10**12, "more than 64 GB"), (2 * 10**9, "only 0.0 MB are on")):
+        with open(tmp_path / "huge.wav", "wb") as file:
+            file.truncate(size_bytes)
+        row = digest_row({"path": str(tmp_path / "huge.wav"), "size_bytes": size_bytes})
+        assert words in row["error"]
+        assert "content_sha256" not in row

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from sonic_lib.errors import SonicError, TableError
-from sonic_lib.failures import explain, explained
+from sonic_lib.failures import explain, explained, reason
 
 
 def full() -> OSError:
@@ -32,3 +32,42 @@ def test_other_failures_stay_what_they_are(tmp_path):
     assert explain(ValueError("odd"), warehouse=str(tmp_path)) is None
     with pytest.raises(KeyError), explained(str(tmp_path)):
         raise KeyError("odd")
+
+
+class JavaError(Exception):
+    """Has a text such as Py4J gives."""
+
+
+JAVA = """An error occurred while calling o77.load.
+: org.apache.spark.SparkException: [FAILED_READ_FILE.NO_HINT] Encountered error while reading file
+\tat org.apache.spark.Many.frames(Many.scala:1)
+Caused by: java.util.concurrent.ExecutionException: see below
+\tat org.apache.spark.More.frames(More.scala:1)
+Caused by: org.apache.hadoop.fs.ChecksumException: Checksum error: file:/my/ware%20house/a at 0
+\tat java.base/java.lang.Thread.run(Thread.java:840)
+\t... 12 more
+"""
+WORKER = """An exception was thrown from the Python worker. Please see the stack trace below.
+Traceback (most recent call last):
+  File "worker.py", line 1, in <module>
+RuntimeError: The helper that decodes audio could not start.
+"""
+
+
+def test_the_deepest_cause_is_told_in_a_line():
+    assert reason(JavaError(JAVA)).startswith("ChecksumException: Checksum error: file:/my/ware%20")
+    assert reason(JavaError(WORKER)).startswith("RuntimeError: The helper that decodes audio")
+    assert reason(JavaError("one\ntwo")) == "one"
+
+
+def test_a_damaged_table_leads_to_the_check():
+    said = explain(JavaError(JAVA), warehouse="/my/ware house")
+    assert "maintain --check" in said
+    assert "ChecksumException" in said
+    assert "\n" not in said
+    assert explain(JavaError(JAVA), warehouse="/another") is None
+
+
+def test_a_file_of_a_table_that_is_gone_leads_to_the_check_without_spark(tmp_path):
+    with pytest.raises(SonicError, match="maintain --check"), explained(str(tmp_path)):
+        (tmp_path / "songs" / "part.parquet").read_bytes()

@@ -7,12 +7,13 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import Row
 from pyspark.sql.types import StructType
 
-from sonic_lib.commands.output import check_output, text_table, write_output
+from sonic_lib.commands.output import check_output, text_table, write_output, write_rows
 from sonic_lib.errors import UsageError
 
 
@@ -200,3 +201,15 @@ def test_only_the_first_rows_are_shown():
 
 def test_a_table_without_rows_has_its_header():
     assert table() == ["a  b", "-  -"]
+
+
+def test_a_link_that_lies_beside_is_not_written_through(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    for name in ("out.csv.part", "out.csv"):
+        (tmp_path / name).symlink_to(precious)
+    write_rows([{"a": 1}], str(tmp_path / "out.csv"), schema=pa.schema({"a": pa.int64()}))
+    assert precious.read_text() == "mine"
+    assert (tmp_path / "out.csv").read_text() == "a\n1\n"
+    assert not (tmp_path / "out.csv").is_symlink()
+    assert oct((tmp_path / "out.csv").stat().st_mode & 0o700) == oct(0o600)

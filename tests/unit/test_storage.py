@@ -7,7 +7,7 @@ from argparse import Namespace
 import pytest
 
 from sonic_lib.errors import UsageError
-from sonic_lib.storage import s3_conf, uses_s3
+from sonic_lib.storage import literal, s3_conf, uses_s3, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,14 @@ def test_s3_is_found_wherever_it_is_named(warehouse, given, expected):
     assert uses_s3(warehouse, Namespace(**given)) is expected
 
 
-@pytest.mark.parametrize("uri", ["s3a://AKIA:sesame@bucket/lake", "hdfs://me:sesame@host/lake"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3a://AKIA:sesame@bucket/lake",
+        "s3a://AKIA:se/sesame+x@bucket/lake",
+        "hdfs://me:sesame@host/lake",
+    ],
+)
 def test_credentials_in_a_uri_are_refused_and_not_repeated(uri):
     for warehouse, paths in ((uri, []), ("lake", ["music", uri])):
         with pytest.raises(UsageError, match="credentials come from the environment") as caught:
@@ -35,6 +42,7 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(uri):
 
 def test_an_account_in_a_uri_is_no_password():
     assert not uses_s3("abfss://container@account.dfs.core.windows.net/lake:1@2", Namespace())
+    assert not uses_s3("hdfs://host:8020/lake@2", Namespace())
 
 
 def test_settings_hold_no_credentials():
@@ -52,3 +60,12 @@ def test_another_server_is_named_by_the_usual_variables():
     assert conf["spark.hadoop.fs.s3a.path.style.access"] == "true"
     conf = s3_conf({"AWS_ENDPOINT_URL": "http://a", "AWS_ENDPOINT_URL_S3": "http://b"})
     assert conf["spark.hadoop.fs.s3a.endpoint"] == "http://b"
+
+
+def test_texts_are_told_without_the_secrets_of_their_uris():
+    told = without_secrets("MLflow at https://me:se/sa@me@host:5000/x refused hdfs://h:8020/a.")
+    assert told == "MLflow at https://***@host:5000/x refused hdfs://h:8020/a."
+
+
+def test_brackets_and_braces_are_no_patterns():
+    assert literal("/my [live] {x}/*") == r"/my \[live\] \{x\}/\*"

@@ -1,0 +1,112 @@
+"""Reading a pipeline without trusting what is written beside it.
+
+Spark ML imports whatever class a stage's metadata names, and XGBoost unpickles what it finds there:
+whoever may write to a warehouse could have a program run as whoever loads a model.  Here the
+classes are those that our own training saves, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sonic_lib.errors import ModelError, SetupError
+
+if TYPE_CHECKING:
+    from pyspark.ml import PipelineModel
+    from pyspark.sql import SparkSession
+
+# As metadata name them, and where Python has them.
+_CLASSES = {
+    "sonic_lib.models.estimators.Difficulty": "sonic_lib.models.estimators",
+    "sonic_lib.models.estimators.Probabilities": "sonic_lib.models.estimators",
+    "sonic_lib.models.local_encoding.LocalEncoderModel": "sonic_lib.models.local_encoding",
+    "sonic_lib.models.preprocess.Assembler": "sonic_lib.models.preprocess",
+    "sonic_lib.models.preprocess.PreparationModel": "sonic_lib.models.preprocess",
+    "sonic_lib.models.target_encoding.TargetEncoderModel": "sonic_lib.models.target_encoding",
+    "org.apache.spark.ml.classification.RandomForestClassificationModel": (
+        "pyspark.ml.classification"
+    ),
+    "org.apache.spark.ml.regression.RandomForestRegressionModel": "pyspark.ml.regression",
+    "xgboost.spark.estimator.SparkXGBClassifierModel": "xgboost.spark",
+    "xgboost.spark.estimator.SparkXGBRegressorModel": "xgboost.spark",
+}
+_PIPELINE = "pyspark.ml.pipeline.PipelineModel"
+# XGBoost's: a pickle, the address of another machine, a path to read another booster from.
+_REFUSED = ("serialized_callbacks", "coll_cfg", "init_booster")
+_UID = re.compile(r"[\w-]+")
+
+
+def load_pipeline(spark: SparkSession, path: str) -> PipelineModel:
+    """Load a pipeline that `sonic train` or `sonic retrain` saved.
+
+    Parameters
+    ----------
+    path : str
+        Its folder, of any filesystem that Spark's Hadoop reads.
+
+    Raises
+    ------
+    ModelError
+        If it has a stage that our training does not make, or parameters that would be run.
+    """
+    from pyspark.ml import PipelineModel
+
+    said = _metadata(spark, path)
+    uids = said.get("paramMap", {}).get("stageUids")
+    if said["class"] != _PIPELINE or not isinstance(uids, list):
+        raise _refused(path, f"it is a {said['class']}, expected a {_PIPELINE}")
+    digits = len(str(len(uids)))
+    stages = []
+    for place, uid in enumerate(uids):
+        if not (isinstance(uid, str) and _UID.fullmatch(uid)):
+            raise _refused(path, f"a stage is named {uid!r}")
+        stage = f"{path}/stages/{place:0{digits}}_{uid}"
+        kind = _checked_class(spark, stage)
+        try:
+            module = import_module(_CLASSES[kind])
+        except ImportError as error:
+            raise SetupError(
+                f"The model in {path} needs {kind.partition('.')[0]}, which is not installed here: "
+                "pip install 'sonic-signature[models]'."
+            ) from error
+        stages.append(getattr(module, kind.rpartition(".")[2]).load(stage))
+    return PipelineModel(stages)
+
+
+def _checked_class(spark: SparkSession, stage: str) -> str:
+    said = _metadata(spark, stage)
+    kind = said["class"]
+    if kind not in _CLASSES:
+        raise _refused(stage, f"it is a {kind}, which no training of ours makes")
+    for name in _REFUSED:
+        if name in said or name in said.get("paramMap", {}):
+            raise _refused(stage, f"it has {name}, which our training never sets")
+    return kind
+
+
+def _metadata(spark: SparkSession, path: str) -> Mapping[str, Any]:
+    """What Spark ML would take for a stage's metadata: the first line below its folder."""
+    from pyspark.errors import PySparkException
+
+    try:
+        lines = [row.value for row in spark.read.text(f"{path}/metadata").take(2)]
+        said = json.loads(lines[0])
+    except (PySparkException, ValueError, IndexError) as error:
+        raise ModelError(
+            f"The model in {path} cannot be read: its metadata are gone or broken. Train it again, "
+            "or go back with `sonic models --rollback`."
+        ) from error
+    if len(lines) > 1 or not isinstance(said, dict) or not isinstance(said.get("class"), str):
+        raise _refused(path, "its metadata are not one line with a class")
+    return said
+
+
+def _refused(place: str, why: str) -> ModelError:
+    return ModelError(
+        f"The model in {place} is refused: {why}. Somebody else has written it, and loading it "
+        "could run a program of theirs. See who may write there; train the model again."
+    )

@@ -1,0 +1,93 @@
+"""Walking folders that lead astray: each folder once, and nothing of the machine's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sonic_lib.audio.folders import walk
+
+
+def names(folder: Path, **options: bool) -> list[str]:
+    return sorted(os.path.relpath(row["path"], folder) for row in walk([str(folder)], **options))
+
+
+def put(*files: Path) -> None:
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x")
+
+
+def test_folders_with_two_links_each_to_the_next_are_walked_once(tmp_path):
+    for i in range(16):
+        put(tmp_path / f"{i:02}" / "a.mp3")
+        for link in ("x", "y"):
+            (tmp_path / f"{i:02}" / link).symlink_to(tmp_path / f"{i + 1:02}")
+    put(tmp_path / "16" / "a.mp3")
+    assert names(tmp_path) == [f"{i:02}/a.mp3" for i in range(17)]
+
+
+def test_a_folder_elsewhere_is_walked_by_the_first_of_its_links(tmp_path):
+    put(tmp_path / "elsewhere" / "a.mp3", tmp_path / "music" / "b.mp3")
+    for link in ("x", "y"):
+        (tmp_path / "music" / link).symlink_to(tmp_path / "elsewhere")
+    assert names(tmp_path / "music") == ["b.mp3", "x/a.mp3"]
+
+
+def test_a_file_comes_by_its_own_name_where_it_has_one(tmp_path):
+    put(tmp_path / "b" / "c.mp3")
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    assert names(tmp_path) == ["b/c.mp3"]
+
+
+def test_loops_end(tmp_path):
+    put(tmp_path / "a" / "b" / "c.mp3")
+    (tmp_path / "a" / "b" / "up").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "b" / "top").symlink_to(tmp_path)
+    (tmp_path / "a" / "self").symlink_to(tmp_path / "a" / "self")
+    assert names(tmp_path) == ["a/b/c.mp3"]
+
+
+@pytest.mark.parametrize("target", ["/", "/proc", "/proc/self", "/sys", "/dev", ".."])
+def test_a_link_out_of_the_folder_or_to_the_machine_is_told_and_not_followed(tmp_path, target):
+    put(tmp_path / "music" / "a.mp3", tmp_path / "private.mp3")
+    (tmp_path / "music" / "out").symlink_to(target)
+    assert names(tmp_path / "music") == ["a.mp3", "out"]
+
+
+def test_links_can_be_left_alone(tmp_path):
+    put(tmp_path / "elsewhere" / "a.mp3", tmp_path / "music" / "b.mp3")
+    (tmp_path / "music" / "x").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "music" / "c.mp3").symlink_to(tmp_path / "elsewhere" / "a.mp3")
+    assert names(tmp_path / "music", follow_links=False) == ["b.mp3"]
+
+
+@pytest.fixture
+def deep(tmp_path):
+    """A folder 1,050 levels deep, and one below it whose name is too long to be opened."""
+    before = os.getcwd()
+    try:
+        os.chdir(tmp_path)
+        for name in ["d"] * 1_050 + ["e" * 200] * 12:
+            os.mkdir(name)
+            os.chdir(name)
+            if name == "d":
+                continue
+            Path("b.mp3").write_bytes(b"x")
+        os.chdir(tmp_path / "d")
+        Path(*["d"] * 1_049, "a.mp3").write_bytes(b"x")
+    finally:
+        os.chdir(before)
+    yield tmp_path
+    # Python's rmtree, by which pytest tidies up, would end as deep as this.
+    subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
+
+
+def test_a_thousand_levels_are_walked(deep):
+    found = names(deep)
+    assert f"{'d/' * 1_050}a.mp3" in found
+    told = [name for name in found if len(str(deep / name)) > 4_095]
+    assert len(told) == 1  # it is a row, too: that it is named too long

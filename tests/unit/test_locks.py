@@ -1,0 +1,112 @@
+"""A table of a local warehouse has one writer at a time, and a dead one holds nothing."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from sonic_lib import locks
+from sonic_lib.errors import SonicError
+from sonic_lib.locks import writing
+
+HOLDER = """
+import sys, time
+from sonic_lib.locks import writing
+with writing(sys.argv[1], "songs"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that writes to a table."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def is_free(warehouse: Path, table: str) -> bool:
+    """Whether a lock can be had within a second."""
+    taken = threading.Event()
+
+    def take() -> None:
+        with writing(str(warehouse), table):
+            taken.set()
+
+    threading.Thread(target=take, daemon=True).start()
+    return taken.wait(1.0)
+
+
+def test_a_writer_waits_for_another_process_and_readers_and_other_tables_do_not(
+    tmp_path, holder, monkeypatch, capsys
+):
+    monkeypatch.setattr(locks, "_TELL_AFTER_S", 0.1)
+    assert is_free(tmp_path, "runs")
+    assert not is_free(tmp_path, "songs")
+    assert "waiting for another job that is writing to the table songs" in capsys.readouterr().err
+
+
+def test_a_writer_that_was_killed_holds_nothing(tmp_path, holder):
+    holder.send_signal(signal.SIGSTOP)  # paused, it is at work
+    assert not is_free(tmp_path, "songs")
+    holder.kill()
+    assert is_free(tmp_path, "songs")
+
+
+def test_threads_take_turns(tmp_path):
+    inside, most = 0, 0
+
+    def work() -> None:
+        nonlocal inside, most
+        for _ in range(20):
+            with writing(str(tmp_path), "songs"):
+                inside += 1
+                most = max(most, inside)
+                inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_who_may_write_the_warehouse_may_lock(tmp_path):
+    tmp_path.chmod(0o770)
+    with writing(str(tmp_path), "songs"):
+        file = tmp_path / locks.FOLDER / "songs.lock"
+        assert oct(file.stat().st_mode & 0o777) == oct(0o660)
+        assert oct(file.parent.stat().st_mode & 0o777) == oct(0o770)
+
+
+def test_a_warehouse_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / locks.FOLDER).write_text("in the way")
+    with (
+        pytest.raises(SonicError, match="cannot be written to"),
+        writing(str(tmp_path), "songs"),
+    ):
+        pass
+
+
+def test_a_disk_without_locks_is_told_once_and_used(tmp_path, monkeypatch, capsys):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "lockf", refuse)
+    for _ in range(2):
+        with writing(str(tmp_path), "songs"):
+            pass
+    assert capsys.readouterr().err.count("No locks available") == 1
