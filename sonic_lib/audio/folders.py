@@ -13,7 +13,8 @@ from sonic_lib.errors import UsageError
 # What may hold sound; anything else in a music folder (covers, playlists) is passed over.
 _NAMES = (
     "wav wave flac ogg oga opus mp3 mp2 aif aiff aifc au snd caf w64 rf64 "
-    "m4a m4b mp4 aac wma asf webm mka mkv mov avi 3gp"
+    "m4a m4b m4r mp4 aac wma asf wmv webm weba mka mkv mov avi 3gp ts mpg flv "
+    "wv tta ape mpc ac3 dts spx amr dsf"
 )
 SUFFIXES = frozenset(_NAMES.split())
 

@@ -27,6 +27,7 @@ from sonic_lib.features.frame import (
     settled_files,
 )
 from sonic_lib.fingerprint.frame import digest_files
+from sonic_lib.hints import MODELS, install_command
 from sonic_lib.index import plan, write
 from sonic_lib.progress import progress
 from sonic_lib.saying import say
@@ -72,9 +73,7 @@ def check(args: argparse.Namespace) -> None:
         if args.source or args.id:
             raise UsageError("--source and --id go with --csv FILE; audio has neither.")
         if importlib.util.find_spec("librosa") is None:
-            raise SetupError(
-                "Descriptors of audio need librosa: pip install 'sonic-signature[models]'"
-            )
+            raise SetupError(f"Descriptors of audio need librosa: {install_command(*MODELS)}")
         return
     if "://" not in args.csv and not args.csv.startswith("file:") and not Path(args.csv).exists():
         raise UsageError(f"--csv {args.csv!r} does not exist; expected a CSV file or a folder.")
@@ -134,8 +133,7 @@ def _from_audio(
     described = _describe_batches(spark, config, digests, n_bytes, run_id)
 
     stored = tables.read(spark, warehouse, FEATURES).transform(described_songs)
-    rejects = described.filter("error IS NOT NULL")
-    judged = plan.song_files(digests, songs=stored, known=known, rejects=rejects).persist()
+    judged = plan.song_files(digests, songs=stored, known=known, read=described).persist()
     abandoned = plan.abandoned_songs(known, gone=digests, digests=digests).persist()
     counts["dropped"] = abandoned.count()
     by_status = {row.status: row["count"] for row in judged.groupBy("status").count().collect()}

@@ -101,8 +101,7 @@ def _index(
     closings = _fingerprint_batches(spark, config, new, n_bytes, run_id)
 
     stored = tables.read(spark, warehouse, SONGS)
-    rejects = closings.filter("error IS NOT NULL").select("song_id", "stage", "error")
-    judged = plan.song_files(digests, songs=stored, known=known, rejects=rejects).persist()
+    judged = plan.song_files(digests, songs=stored, known=known, read=closings).persist()
     touched = changed.filter("not is_new").select("path")
     lost = touched if gone is None else touched.unionByName(gone.select("path"))
     abandoned = plan.abandoned_songs(known, gone=lost, digests=digests).persist()

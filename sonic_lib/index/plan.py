@@ -38,7 +38,7 @@ def new_songs(digests: DataFrame, *, songs: DataFrame) -> DataFrame:
 
 
 def song_files(
-    digests: DataFrame, *, songs: DataFrame, known: DataFrame, rejects: DataFrame
+    digests: DataFrame, *, songs: DataFrame, known: DataFrame, read: DataFrame
 ) -> DataFrame:
     """Say of every file that was read what became of it.
 
@@ -46,8 +46,8 @@ def song_files(
     ----------
     songs : DataFrame with song_id
         All songs of the index, those of this run among them.
-    rejects : DataFrame with song_id, stage, error
-        Contents that could not be used.
+    read : DataFrame with song_id, stage, error, note
+        Contents that were decoded: why they could not be used, or what of them could not.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def song_files(
     stored = songs.select("song_id", F.lit(True).alias("stored"))
     judged = (
         digests.withColumnRenamed("error", "open_error")
-        .join(rejects.select("song_id", "stage", "error"), "song_id", "left")
+        .join(read.select("song_id", "stage", "error", "note"), "song_id", "left")
         .join(stored, "song_id", "left")
         .join(taken, "song_id", "left")
         .withColumn("turn", turn)
@@ -83,6 +83,7 @@ def song_files(
         status.alias("status"),
         F.when(F.col("open_error").isNotNull(), "open").otherwise(F.col("stage")).alias("stage"),
         F.coalesce("open_error", "error").alias("error"),
+        "note",
     )
 
 
