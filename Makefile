@@ -18,8 +18,11 @@ WORK ?= build/scale
 ROWS ?= 300000000
 
 # Probed by running them: a version manager's shim may be on PATH and still have no Python behind.
-CANDIDATES := python3.12 python3.11 python3.10 python3
-PROBE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+CANDIDATES := python3.12 python3.13 python3.11 python3.14 python3.10 python3 python
+PROBE := import sys; \
+	(3, 10) <= sys.version_info[:2] <= (3, 14) or sys.exit("is " + sys.version.split()[0]); \
+	import venv, ensurepip
+MINOR := import sys; print("%d.%d" % sys.version_info[:2])
 CHECK_JAVA := import sys; sys.tracebacklimit = 0; \
 	from sonic_lib.session import check_java; check_java()
 ZIP := import pathlib, zipfile; \
@@ -36,19 +39,24 @@ help: ## Show this list
 env: $(STAMP) ## Make .venv with everything installed
 
 $(STAMP): setup.py
-	@python=; for name in $(CANDIDATES); do \
-		if "$$name" -c '$(PROBE)' >/dev/null 2>&1; then python=$$name; break; fi; \
+	@python=; found=; for name in $(CANDIDATES); do \
+		command -v "$$name" >/dev/null 2>&1 || continue; \
+		if said=$$("$$name" -c '$(PROBE)' 2>&1); then python=$$name; break; fi; \
+		found="$$found$${found:+; }$$name: $$(printf '%s\n' "$$said" | tail -n 1)"; \
 	done; \
 	if [ -z "$$python" ]; then \
-		echo "error: no Python 3.10, 3.11 or 3.12 with the modules venv and ensurepip was found" \
-			"(tried $(CANDIDATES)). Install one (Debian and Ubuntu: the packages python3 and" \
-			"python3-venv), see that it is on PATH, and run make again." >&2; \
+		echo "error: wanted Python 3.10 to 3.14 with the modules venv and ensurepip; found" \
+			"$${found:-none} (tried $(CANDIDATES)). Install one (Debian and Ubuntu: the packages" \
+			"python3 and python3-venv), see that it is on PATH, and run make again." >&2; \
 		exit 1; \
 	fi; \
 	"$$python" -c '$(CHECK_JAVA)' || exit 1; \
 	echo "installing into .venv with $$("$$python" --version) (some minutes at first) ..."; \
 	$(PYTHON) -c '$(PROBE)' 2>/dev/null || "$$python" -m venv --clear .venv
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@# The versions that the tests ran with, where they are known for this Python.
+	@known=tests/constraints/newest-$$($(PYTHON) -c '$(MINOR)').txt; \
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' \
+		$$(test -f $$known && echo --constraint $$known)
 	@touch $@
 
 .PHONY: jars
