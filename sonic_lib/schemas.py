@@ -273,6 +273,13 @@ EXTRACTS = StructType(
     ]
 )
 
+BANDS = StructType(
+    [
+        *[f for f in SONGS.schema if f.name == "song_id"],
+        _column("band_hz", DoubleType(), "Highest frequency that is filled (Hz); null if unread"),
+    ]
+)
+
 OVERLAPS = StructType(
     [
         *[f for f in SONGS.schema if f.name == "song_id"],
