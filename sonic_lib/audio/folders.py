@@ -18,6 +18,11 @@ _NAMES = (
 )
 SUFFIXES = frozenset(_NAMES.split())
 
+# Beyond these years readers that count nanoseconds (pandas) have no date. A broken clock of a
+# network disk writes such times; what counts is only whether they change.
+_FIRST_S = datetime(1678, 1, 1, tzinfo=timezone.utc).timestamp()
+_LAST_S = datetime(2262, 1, 1, tzinfo=timezone.utc).timestamp()
+
 
 def is_local(path: str) -> bool:
     """Whether a name given is one of this machine's files."""
@@ -107,7 +112,8 @@ def _existing(path: str) -> str:
 def _entry(path: str, root: str) -> dict:
     try:
         status = os.stat(path)
-        size_bytes, modified_s = status.st_size, status.st_mtime
+        size_bytes = status.st_size
+        modified_s = min(max(status.st_mtime, _FIRST_S), _LAST_S)
     except OSError:  # a broken link: listed, so that it is rejected aloud
         size_bytes, modified_s = 0, 0.0
     return {

@@ -97,7 +97,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     tables.create_for_models(spark, warehouse)
     with runs.recorded(spark, warehouse, job="features", config=config) as this_run:
         if files is None:
-            counts, told = _from_table(rows, warehouse, args, this_run.run_id)
+            counts, told = _from_table(spark, rows, warehouse, args, this_run.run_id)
         else:
             counts = _from_audio(spark, config, args, files.persist(), this_run.run_id)
             told = _about_audio(counts)
@@ -199,30 +199,49 @@ def _about_audio(counts: dict[str, float]) -> str:
 
 
 def _from_table(
+    spark: SparkSession, rows: DataFrame, warehouse: str, args: argparse.Namespace, run_id: str
+) -> tuple[dict[str, float], str]:
+    """Bring in a table; it is read a second time if it turns out to be written in another way."""
+    with _held(rows):
+        better = table.second_reading(rows.transform(table.find_flaws).first().asDict())
+        if not better:
+            return _bring_in(rows, warehouse, args, run_id)
+    told = ""
+    if "encoding" in better:
+        told += f"\n  read as {better['encoding']}: it is no UTF-8"
+    if "by_lines" in better:
+        told += "\n  read line by line: a quote in it is not closed"
+    with _held(rows := table.read_rows(spark, args.csv, **better)):
+        counts, said = _bring_in(rows, warehouse, args, run_id)
+    return counts, said + told
+
+
+def _bring_in(
     rows: DataFrame, warehouse: str, args: argparse.Namespace, run_id: str
 ) -> tuple[dict[str, float], str]:
     source, columns = source_name(args), table.named_columns(rows)
-    with _held(rows):
-        cells = rows.transform(table.count_cells, columns=columns).first().asDict()
-        kinds = table.choose_kinds(columns, cells)
-        id_column = table.choose_id(columns, cells, given=args.id)
-        names: dict[str, list[str]] = {kind: [] for kind in ("number", "text")}
-        for name in columns:
-            if name != id_column:
-                names[kinds[name]].append(name)
-        if not names["number"]:
-            raise UsageError(
-                f"--csv {args.csv!r}: no column holds numbers, so nothing can be learned from it. "
-                f"Expected cells such as 0.5, with a point; the columns are {', '.join(columns)}."
-            )
-        judged = rows.transform(table.judge_rows, kinds=kinds, id_column=id_column)
-        with _held(judged):
-            counts = _replace_source(judged, warehouse, run_id, source, kinds, id_column)
+    cells = rows.transform(table.count_cells, columns=columns).first().asDict()
+    kinds = table.choose_kinds(columns, cells)
+    id_column = table.choose_id(columns, cells, given=args.id)
+    names: dict[str, list[str]] = {kind: [] for kind in ("number", "text")}
+    for name in columns:
+        if name != id_column:
+            names[kinds[name]].append(name)
+    # Labels may be texts alone; they are told by their key.
+    if not names["number"] and not (id_column and names["text"]):
+        raise UsageError(
+            f"--csv {args.csv!r}: no column holds numbers, so nothing can be learned from it. "
+            f"Expected cells such as 0.5, with a point; the columns are {', '.join(columns)}. "
+            "A table of labels needs --id, the column with the paths of the songs."
+        )
+    judged = rows.transform(table.judge_rows, kinds=kinds, id_column=id_column)
+    with _held(judged):
+        counts = _replace_source(judged, warehouse, run_id, source, kinds, id_column)
     told = (
         f"  table   {source}: {counts['rows'] - counts['rejected']} rows, "
         f"{counts['rejected']} rejected; the key is "
         f"{f'the column {id_column}' if id_column else 'the whole row'}\n"
-        f"  numbers {', '.join(names['number'])}\n"
+        f"  numbers {', '.join(names['number']) or 'none'}\n"
         f"  texts   {', '.join(names['text']) or 'none'}"
     )
     rejects = f"record, error FROM sonic.feature_rejects WHERE source = '{source}'"

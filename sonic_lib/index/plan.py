@@ -12,6 +12,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from sonic_lib.audio.files import has_audio_suffix
+from sonic_lib.audio.tags import MAX_CHARACTERS
 
 _IDENTITY = ["path", "size_bytes", "modified_at"]
 
@@ -85,6 +86,45 @@ def song_files(
         F.coalesce("open_error", "error").alias("error"),
         "note",
     )
+
+
+def moved_files(missing: DataFrame, *, digests: DataFrame) -> DataFrame:
+    """Known files that are gone from where they were, and whose content was found elsewhere.
+
+    Parameters
+    ----------
+    missing : DataFrame with path, song_id
+        From `pruned_files`.
+    """
+    found = digests.filter("error IS NULL").select("song_id").distinct()
+    return missing.join(found, "song_id", "left_semi").select("path", "song_id")
+
+
+def renamed_songs(songs: DataFrame, *, moved: DataFrame, judged: DataFrame) -> DataFrame:
+    """Songs that had their file's name for a title, with the new name.
+
+    Parameters
+    ----------
+    moved : DataFrame
+        From `moved_files`.
+    judged : DataFrame
+        From `song_files`.
+    """
+    before = moved.select("song_id", _file_title().alias("title")).distinct()
+    now = judged.filter("status = 'indexed'").select("song_id", _file_title().alias("new_title"))
+    return (
+        songs.join(before, ["song_id", "title"], "left_semi")
+        .join(now, "song_id")
+        .filter("title <> new_title")
+        .withColumn("title", F.col("new_title"))
+        .drop("new_title")
+    )
+
+
+def _file_title() -> Column:
+    """Column: the title that `tags.read_tags` gives a file without tags."""
+    name = F.element_at(F.split("path", "/"), -1)
+    return F.trim(F.left(F.regexp_replace(name, r"(?<=.)\.[^.]*$", ""), F.lit(MAX_CHARACTERS)))
 
 
 def abandoned_songs(known: DataFrame, *, gone: DataFrame, digests: DataFrame) -> DataFrame:

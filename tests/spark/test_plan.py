@@ -143,6 +143,24 @@ def test_every_file_read_is_judged(digests, songs, known, read):
     assert set(judged.columns) == set(SONG_FILES.schema.names) - {"run_id", "seen_at"}
 
 
+def test_a_renamed_file_takes_its_song_along(spark, digests, songs, known, read):
+    found_now = digests({"path": "/m/new name.v2.mp3", "song_id": 1})
+    old = known(indexed("/m/old.mp3", 1), indexed("/m/other.mp3", 2))
+    missing = old.filter("path IN ('/m/old.mp3', '/m/other.mp3')")
+    moved = plan.moved_files(missing, digests=found_now)
+    assert found(moved, "path", "song_id") == [("/m/old.mp3", 1)]
+    left = old.join(moved, "path", "left_anti")
+    judged = plan.song_files(found_now, songs=songs(1), known=left, read=read())
+    assert found(judged, *JUDGED[:3]) == [("/m/new name.v2.mp3", 1, "indexed")]
+    stored = spark.createDataFrame(
+        [(1, "old", "a"), (2, "other", "b")], "song_id long, title string, artist string"
+    )
+    renamed = plan.renamed_songs(stored, moved=moved, judged=judged)
+    assert found(renamed, "song_id", "title", "artist") == [(1, "new name.v2", "a")]
+    tagged = stored.replace("old", "A Title", "title")
+    assert found(plan.renamed_songs(tagged, moved=moved, judged=judged), "song_id") == []
+
+
 def test_a_copy_of_a_known_song_is_a_duplicate(digests, songs, known, read):
     judged = plan.song_files(
         digests({"path": "/m/a copy", "song_id": 1}),
