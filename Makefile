@@ -76,9 +76,26 @@ browser: ## Install Chromium where that is possible: as root, by apt
 		} >/dev/null 2>&1 || echo "Chromium could not be installed"; \
 	fi
 
+PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=30
+
 .PHONY: test
-test: jars browser ## Run all tests
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+test: jars ## Run the tests that everyone runs
+	$(PYTEST) -m 'not long'
+
+.PHONY: test-long
+test-long: jars browser ## Run the others: killed jobs, full disks, clocks, clusters, S3, users, notebooks
+	$(PYTEST) -m long
+
+.PHONY: test-all
+test-all: test test-long ## Run all tests
+
+# Of the unit tests, by default, those that show whether packages of other versions do.
+PYTHONS_TESTS ?= $(addprefix tests/unit/test_,decode.py damaged_files.py install.py comfort.py \
+	tags.py feature_table.py cli.py config.py output.py local_tables.py hashes.py extract.py)
+
+.PHONY: test-pythons
+test-pythons: env ## Run unit tests on each Python here (PYTHONS_TESTS=tests/unit for all of them)
+	tests/pythons.sh $(PYTHONS_TESTS)
 
 .PHONY: test-unit
 test-unit: env ## Run the tests that need no Java

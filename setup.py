@@ -45,7 +45,7 @@ setup(
         "scipy>=1.12,<2",
         "numba>=0.60,<1",
         "soundfile>=0.13,<1",
-        "av>=12,<20",  # FFmpeg, for what libsndfile does not read: AAC, ALAC, WMA, and damage
+        "av>=14.2,<20",  # FFmpeg, for what libsndfile does not read: AAC, ALAC, WMA, and damage
         "soxr>=0.5,<2",
         "tinytag>=2.1,<3",
         "pydantic>=2.7,<3",

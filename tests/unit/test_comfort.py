@@ -42,7 +42,7 @@ def test_a_program_gets_one_json_object(tmp_path, capfd, monkeypatch):
     assert (told["command"], told["exit_code"], code) == ("doctor", 1, 1)
     packages = next(finding for finding in told["findings"] if finding["what"] == "packages")
     assert (packages["what"], packages["state"]) == ("packages", "bad")
-    assert "-m pip install 'numba" in packages["told"]
+    assert re.search(r"-m pip install '?numba", packages["told"])
 
 
 def test_a_program_is_told_of_errors_and_of_nothing_older(tmp_path, capfd):
