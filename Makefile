@@ -18,8 +18,11 @@ WORK ?= build/scale
 ROWS ?= 300000000
 
 # Probed by running them: a version manager's shim may be on PATH and still have no Python behind.
-CANDIDATES := python3.12 python3.11 python3.10 python3
-PROBE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+CANDIDATES := python3.12 python3.13 python3.11 python3.14 python3.10 python3 python
+PROBE := import sys; \
+	(3, 10) <= sys.version_info[:2] <= (3, 14) or sys.exit("is " + sys.version.split()[0]); \
+	import venv, ensurepip
+MINOR := import sys; print("%d.%d" % sys.version_info[:2])
 CHECK_JAVA := import sys; sys.tracebacklimit = 0; \
 	from sonic_lib.session import check_java; check_java()
 ZIP := import pathlib, zipfile; \
@@ -36,19 +39,24 @@ help: ## Show this list
 env: $(STAMP) ## Make .venv with everything installed
 
 $(STAMP): setup.py
-	@python=; for name in $(CANDIDATES); do \
-		if "$$name" -c '$(PROBE)' >/dev/null 2>&1; then python=$$name; break; fi; \
+	@python=; found=; for name in $(CANDIDATES); do \
+		command -v "$$name" >/dev/null 2>&1 || continue; \
+		if said=$$("$$name" -c '$(PROBE)' 2>&1); then python=$$name; break; fi; \
+		found="$$found$${found:+; }$$name: $$(printf '%s\n' "$$said" | tail -n 1)"; \
 	done; \
 	if [ -z "$$python" ]; then \
-		echo "error: no Python 3.10, 3.11 or 3.12 with the modules venv and ensurepip was found" \
-			"(tried $(CANDIDATES)). Install one (Debian and Ubuntu: the packages python3 and" \
-			"python3-venv), see that it is on PATH, and run make again." >&2; \
+		echo "error: wanted Python 3.10 to 3.14 with the modules venv and ensurepip; found" \
+			"$${found:-none} (tried $(CANDIDATES)). Install one (Debian and Ubuntu: the packages" \
+			"python3 and python3-venv), see that it is on PATH, and run make again." >&2; \
 		exit 1; \
 	fi; \
 	"$$python" -c '$(CHECK_JAVA)' || exit 1; \
 	echo "installing into .venv with $$("$$python" --version) (some minutes at first) ..."; \
 	$(PYTHON) -c '$(PROBE)' 2>/dev/null || "$$python" -m venv --clear .venv
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@# The versions that the tests ran with, where they are known for this Python.
+	@known=tests/constraints/newest-$$($(PYTHON) -c '$(MINOR)').txt; \
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' \
+		$$(test -f $$known && echo --constraint $$known)
 	@touch $@
 
 .PHONY: jars
@@ -68,9 +76,26 @@ browser: ## Install Chromium where that is possible: as root, by apt
 		} >/dev/null 2>&1 || echo "Chromium could not be installed"; \
 	fi
 
+PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=30
+
 .PHONY: test
-test: jars browser ## Run all tests
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+test: jars ## Run the tests that everyone runs
+	$(PYTEST) -m 'not long'
+
+.PHONY: test-long
+test-long: jars browser ## Run the others: killed jobs, full disks, clocks, clusters, S3, users, notebooks
+	$(PYTEST) -m long
+
+.PHONY: test-all
+test-all: test test-long ## Run all tests
+
+# Of the unit tests, by default, those that show whether packages of other versions do.
+PYTHONS_TESTS ?= $(addprefix tests/unit/test_,decode.py damaged_files.py install.py comfort.py \
+	tags.py feature_table.py cli.py config.py output.py local_tables.py hashes.py extract.py)
+
+.PHONY: test-pythons
+test-pythons: env ## Run unit tests on each Python here (PYTHONS_TESTS=tests/unit for all of them)
+	tests/pythons.sh $(PYTHONS_TESTS)
 
 .PHONY: test-unit
 test-unit: env ## Run the tests that need no Java

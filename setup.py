@@ -10,13 +10,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "sonic_lib/__init__.py").read_text())[1]
 
-M4A = ["av>=12,<20"]  # FFmpeg, for what libsndfile does not read: AAC, ALAC, WMA
-
-LOCAL = ["deltalake>=1,<2"]  # delta-rs: a few clips without starting Spark
-
 MLFLOW = ["mlflow>=3.1,<4"]  # a registry of models with pages; the default is a folder
-
-REPORT = ["jinja2>=3.1,<4"]
 
 MODELS = [
     "librosa>=0.10,<0.12",  # descriptors; 0.12 needs a newer Python than 3.10
@@ -35,7 +29,8 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10,<3.13",
+    # Those for which every package below has wheels (pyspark, pure Python, comes as source).
+    python_requires=">=3.10,<3.15",
     packages=find_packages(include=["sonic_lib", "sonic_lib.*"]),
     package_data={"sonic_lib": ["**/*.sql", "**/*.yaml", "report/page.*", "py.typed"]},
     install_requires=[
@@ -50,26 +45,26 @@ setup(
         "scipy>=1.12,<2",
         "numba>=0.60,<1",
         "soundfile>=0.13,<1",
+        "av>=14.2,<20",  # FFmpeg, for what libsndfile does not read: AAC, ALAC, WMA, and damage
         "soxr>=0.5,<2",
         "tinytag>=2.1,<3",
         "pydantic>=2.7,<3",
         "PyYAML>=6,<7",
         "matplotlib>=3.8,<4",
+        "deltalake>=1,<2",  # delta-rs: a few clips without starting Spark
+        "jinja2>=3.1,<4",  # reports
+        "packaging>=23",  # reads these lines, for hints at what to install
     ],
     extras_require={
-        "m4a": M4A,
-        "local": LOCAL,
         "models": MODELS,
         "mlflow": MLFLOW,
         "docs": DOCS,
-        "report": REPORT,
+        # Part of every installation by now; old commands still name them.
+        **{name: [] for name in ("m4a", "local", "report")},
         "dev": [
             *DOCS,
-            *M4A,
-            *LOCAL,
             *MODELS,
             *MLFLOW,
-            *REPORT,
             "pytest>=8,<10",
             "pytest-xdist>=3.7,<4",
             "hypothesis>=6.100,<7",
@@ -95,6 +90,8 @@ setup(
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
         "Topic :: Multimedia :: Sound/Audio :: Analysis",
     ],
 )

@@ -23,6 +23,7 @@ from pydantic import (
 from sonic_lib.audio.isolation import Limits
 from sonic_lib.errors import ConfigError
 from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.hints import install_command
 
 
 class _Section(BaseModel):
@@ -82,7 +83,7 @@ class ModelsConfig(_Section):
     @classmethod
     def _check(cls, registry: str) -> str:
         if registry == "mlflow" and find_spec("mlflow") is None:
-            raise ValueError("mlflow needs pip install 'sonic-signature[mlflow]'")
+            raise ValueError(f"mlflow is not installed: {install_command('mlflow')}")
         return registry
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sonic_lib.errors import SetupError, TableError
 from sonic_lib.fingerprint.params import FRAMES_PER_S, FingerprintParams
+from sonic_lib.hints import install_command
 from sonic_lib.locks import writing
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ def open_table(warehouse: str, name: str) -> DeltaTable:
         from deltalake.exceptions import DeltaError, TableNotFoundError
     except ImportError as error:
         raise SetupError(
-            "Reading tables without Spark needs delta-rs: pip install 'sonic-signature[local]', or "
-            "use --engine spark."
+            f"Reading tables without Spark needs delta-rs: {install_command('deltalake')}, or use "
+            "--engine spark."
         ) from error
     try:
         table = DeltaTable(os.path.join(warehouse, name))

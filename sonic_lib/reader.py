@@ -186,6 +186,7 @@ def _segments(path: str, end: dict, lines: list[dict], config: Config, n_listed:
     from sonic_lib.matching.segments import find_segments
 
     closing = {"path": path, "duration_s": end.get("duration_s"), "error": _error(end)}
+    closing["note"] = end.get("note")
     if not lines:
         return [closing]
     found = find_segments(

@@ -82,6 +82,7 @@ SONG_FILES = Table(
             _column("error", StringType(), "Why it was rejected"),
             _column("run_id", StringType(), "Run that last read it"),
             _column("seen_at", TimestampType(), "When it was last read (UTC)"),
+            _column("note", StringType(), "What of it could not be used; null if all of it was"),
         ]
     ),
 )
@@ -125,6 +126,7 @@ MATCHES = Table(
             _column("accepted", BooleanType(), "Whether the candidate is taken as the answer"),
             _column("pitch", DoubleType(), "Frequencies in the clip over those in the song"),
             _column("error", StringType(), "Why the clip could not be read; else null"),
+            _column("note", StringType(), "What of the clip could not be used; else null"),
         ]
     ),
     ("run_date",),
@@ -270,9 +272,17 @@ EXTRACTS = StructType(
         _column("descriptors", ArrayType(IntegerType()), "What surrounds each, 32 bits"),
         _column("stage", StringType(), "Where the file was rejected, if it was"),
         _column("error", StringType(), "Why"),
+        *[f for f in SONG_FILES.schema if f.name == "note"],
         *[f for f in SONGS.schema if f.name in ("title", "artist", "album", "genre")],
         *[f for f in SONGS.schema if f.name in ("release_year", "duration_s")],
         *[f for f in SONGS.schema if f.name in ("sample_rate_hz", "codec", "n_fingerprints")],
+    ]
+)
+
+BANDS = StructType(
+    [
+        *[f for f in SONGS.schema if f.name == "song_id"],
+        _column("band_hz", DoubleType(), "Highest frequency that is filled (Hz); null if unread"),
     ]
 )
 
@@ -311,7 +321,7 @@ CLIP_EXTRACTS = StructType(
         _column("end_s", DoubleType(), "End of the window in the clip (s)"),
         _column("queries", BinaryType(), "What it looks up, packed by window.window_row"),
         _column("n_queries", IntegerType(), "How many hashes that is"),
-        *[f for f in EXTRACTS if f.name in ("stage", "error", "duration_s")],
+        *[f for f in EXTRACTS if f.name in ("stage", "error", "note", "duration_s")],
     ]
 )
 
@@ -359,10 +369,11 @@ LINES = StructType(
     ]
 )
 
+_OF_CLIPS = ("run_id", "run_date", "clip_path", "error", "note")
 SEGMENTS = StructType(
     [
         _column("path", StringType(), "The clip"),
-        *[f for f in MATCHES.schema if f.name not in ("run_id", "run_date", "clip_path", "error")],
+        *[f for f in MATCHES.schema if f.name not in _OF_CLIPS],
     ]
 )
 

@@ -44,6 +44,10 @@ SHARED_CONF = {
     "spark.sql.parquet.compression.codec": "zstd",
     # Row groups of some million fingerprints: a task holds one or two, a lookup reads few rows.
     "spark.hadoop.parquet.block.size": "16777216",
+    # Not INT96, which other readers take for nanoseconds, or not at all.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # Spark 4 refuses to read windows-1252, as Excel writes CSV, without it.
+    "spark.sql.legacy.javaCharsets": "true",
     # A staged song is one row of 20,000 hashes; in vectors of 4,096 rows it would fill the memory.
     "spark.sql.parquet.enableNestedColumnVectorizedReader": "false",
     "spark.executorEnv.OMP_NUM_THREADS": "1",

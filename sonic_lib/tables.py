@@ -257,13 +257,16 @@ def replace(
 
 
 def upsert(rows: DataFrame, warehouse: str, table: Table, *, key: str) -> None:
-    """Add rows; a row whose key is there already is replaced."""
+    """Add rows; a row whose key is there already is replaced.
+
+    A table that an earlier version made gains the columns it lacks.
+    """
     _merge(
         _fit(rows, table),
         warehouse,
         table,
         f"old.{key} = new.{key}",
-        lambda merge: merge.whenMatchedUpdateAll().whenNotMatchedInsertAll(),
+        lambda merge: merge.withSchemaEvolution().whenMatchedUpdateAll().whenNotMatchedInsertAll(),
     )
 
 

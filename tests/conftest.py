@@ -25,9 +25,33 @@ settings.load_profile("untimed")
 def pytest_configure(config: pytest.Config) -> None:
     """Name the marks: `pytest -m "not cluster"` is for machines with few cores."""
     config.addinivalue_line("markers", "cluster: starts a standalone Spark cluster")
+    config.addinivalue_line("markers", "long: left to `make test-long`; LONG says which they are")
     # The main module of a process of pytest-xdist has no file, by which pyspark.sql.connect takes
     # it for a doctest of its own, and exits where it lacks packages that we do not need.
     sys.modules["__main__"].__dict__.setdefault("__file__", __file__)
+
+
+# Files of tests that take minutes, or what not every machine has: they are no part of `make test`.
+LONG = {
+    **dict.fromkeys(("test_kill.py", "test_rounds.py"), "jobs that are killed, again and again"),
+    **dict.fromkeys(("test_disk_full.py", "test_clock.py"), "full disks, clocks that jump"),
+    **dict.fromkeys(("test_cluster.py", "test_processes.py"), "clusters, jobs beside each other"),
+    "test_s3.py": "an S3 server",
+    "test_users.py": "three people's first day",
+    **dict.fromkeys(("test_notebooks.py", "test_demo.py"), "notebooks and the tour"),
+    "test_report_browser.py": "a browser",
+    "test_package.py": "a wheel in an environment of its own",
+    "test_watch.py": "streams that wait",
+    "test_retrain.py": "models, trained time after time",
+    "test_hostile_index.py": "decoders that hang until their time is over",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the long tests by their files."""
+    for item in items:
+        if item.path.name in LONG:
+            item.add_marker(pytest.mark.long)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -13,12 +13,18 @@ from sonic_lib.errors import UsageError
 # What may hold sound; anything else in a music folder (covers, playlists) is passed over.
 _NAMES = (
     "wav wave flac ogg oga opus mp3 mp2 aif aiff aifc au snd caf w64 rf64 "
-    "m4a m4b mp4 aac wma asf webm mka mkv mov avi 3gp"
+    "m4a m4b m4r mp4 aac wma asf wmv webm weba mka mkv mov avi 3gp ts mpg flv "
+    "wv tta ape mpc ac3 dts spx amr dsf"
 )
 SUFFIXES = frozenset(_NAMES.split())
 # Not music, and some of it has no end.
 _MACHINE = ("/proc", "/sys", "/dev")
 _MAX_PATH = 4095  # bytes; what is named longer cannot be opened, and is to be told
+
+# Beyond these years readers that count nanoseconds (pandas) have no date. A broken clock of a
+# network disk writes such times; what counts is only whether they change.
+_FIRST_S = datetime(1678, 1, 1, tzinfo=timezone.utc).timestamp()
+_LAST_S = datetime(2262, 1, 1, tzinfo=timezone.utc).timestamp()
 
 
 def is_local(path: str) -> bool:
@@ -178,7 +184,8 @@ def _entry(path: str, root: str, real: str | None = None, *, is_folder: bool | N
         real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
     try:
         status = os.stat(path)
-        size_bytes, modified_s = status.st_size, status.st_mtime
+        size_bytes = status.st_size
+        modified_s = min(max(status.st_mtime, _FIRST_S), _LAST_S)
     except OSError:  # a broken link: listed, so that it is rejected aloud
         size_bytes, modified_s = 0, 0.0
     return {

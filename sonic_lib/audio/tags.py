@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from tinytag import TinyTag
 
-_MAX_CHARACTERS = 500
+MAX_CHARACTERS = 500
 # 1999, 1999-05-01, 19990501, 05/1999; neither 12345 nor 3999.
 _YEAR = re.compile(r"(?<!\d)([12]\d{3})(?:\d{4})?(?!\d)")
 
@@ -67,7 +67,7 @@ def read_tags(file: BinaryIO, *, name: str) -> Tags:
 def _clean(text: str | None) -> str | None:
     # Half of a surrogate pair, left by a broken UTF-16 tag, cannot be stored as UTF-8.
     whole = (text or "").encode("utf-8", "ignore").decode("utf-8")
-    return whole.replace("\0", "").strip()[:_MAX_CHARACTERS].rstrip() or None
+    return whole.replace("\0", "").strip()[:MAX_CHARACTERS].rstrip() or None
 
 
 def _year(date: str | None) -> int | None:

@@ -8,7 +8,7 @@ from sonic_lib.saying import say
 
 COLUMNS = (
     *("clip", "rank", "song", "title", "artist", "clip_start_s", "clip_end_s", "offset_s"),
-    *("speed", "n_votes", "score", "p_value", "accepted", "pitch", "error"),
+    *("speed", "n_votes", "score", "p_value", "accepted", "pitch", "note", "error"),
 )
 # For the terminal, if there are no more clips than a person looks through.
 SHOWN = ("clip", "rank", "song", "clip_start_s", "offset_s", "speed", "p_value", "accepted")

@@ -29,6 +29,7 @@ from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.features.frame import AUDIO
 from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ
+from sonic_lib.hints import MODELS, install_command
 from sonic_lib.models.estimators import FOREST
 from sonic_lib.progress import progress
 from sonic_lib.report.plots import constellation, offset_histogram
@@ -98,7 +99,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     call(sql, _QUERY)
     _plot(spark, config, answers, folder)
     if importlib.util.find_spec("librosa") is None:
-        show("\nModels of the songs need more: pip install 'sonic-signature[models]'")
+        show(f"\nModels of the songs need more: {install_command(*MODELS)}")
     elif args.songs < _MIN_LEARNED_SONGS:
         show(f"\nModels need {_MIN_LEARNED_SONGS} songs or more to learn from.")
     else:

@@ -16,18 +16,20 @@ import sonic_lib
 from sonic_lib.audio.folders import absolute, is_local
 from sonic_lib.config import Config
 from sonic_lib.errors import SonicError
+from sonic_lib.hints import MODELS, install_command
 from sonic_lib.saying import say
 
 HELP = "check Java, jars, memory, decoders and the warehouse"
 NEEDS_SPARK = False
 
-_NEEDED = ("pyspark", "delta-spark", "pyarrow", "pandas", "numpy", "scipy", "numba")
-# What each extra is for, by a package that it brings.
+_NEEDED = (
+    *("pyspark", "delta-spark", "pyarrow", "pandas", "numpy", "scipy", "numba"),
+    *("soundfile", "soxr", "av", "deltalake", "jinja2"),
+)
+# What each extra is for, and the packages that it brings.
 _EXTRAS = {
-    "m4a": ("av", "reads AAC, ALAC and WMA"),
-    "local": ("deltalake", "identifies a few clips without Spark"),
-    "models": ("librosa", "describes audio and trains models"),
-    "mlflow": ("mlflow", "keeps models in MLflow"),
+    "models": (MODELS, "describes audio and trains models"),
+    "mlflow": (("mlflow",), "keeps models in MLflow"),
 }
 _MIN_MEMORY_GB = 4.0  # what Spark and two Python workers take for a laptop's corpus
 _MIN_DISK_GB = 2.0
@@ -72,11 +74,13 @@ def examine(warehouse: str) -> Iterator[Finding]:
     yield _memory()
     yield _disk(warehouse)
     yield _try("decoders", _decoders)
-    for extra, (package, purpose) in _EXTRAS.items():
-        installed = _version(package)
-        advice = f"pip install 'sonic-signature[{extra}]' {purpose}"
-        told = f"{package} {installed}: {purpose}" if installed else advice
-        yield Finding(extra, "ok" if installed else "note", told)
+    for extra, (packages, purpose) in _EXTRAS.items():
+        if missing := [name for name in packages if not _version(name)]:
+            told = f"without {', '.join(missing)}; {install_command(*missing)} {purpose}"
+            yield Finding(extra, "note", told)
+        else:
+            there = ", ".join(f"{name} {_version(name)}" for name in packages)
+            yield Finding(extra, "ok", f"{there}: {purpose}")
     yield _warehouse(warehouse)
 
 
@@ -99,7 +103,7 @@ def _packages() -> Finding:
     found = {name: _version(name) for name in _NEEDED}
     missing = [name for name, installed in found.items() if not installed]
     if missing:
-        return Finding("packages", "bad", f"pip install {' '.join(missing)}")
+        return Finding("packages", "bad", install_command(*missing))
     return Finding("packages", "ok", ", ".join(f"{name} {v}" for name, v in found.items()))
 
 
@@ -134,14 +138,16 @@ def _disk(warehouse: str) -> Finding:
 
 
 def _decoders() -> tuple[str, str]:
-    import soundfile
+    """Decode a moment of every format: that a package can be imported does not say it works."""
+    from sonic_lib.audio.samples import FORMATS, try_format
 
-    formats = soundfile.available_formats()
-    wanted = [name for name in ("WAV", "FLAC", "OGG", "MP3", "AIFF") if name in formats]
-    told = f"libsndfile {soundfile.__libsndfile_version__}: {', '.join(wanted)}"
-    if "MP3" not in formats:
-        return "note", f"{told}; MP3 needs libsndfile 1.1 or newer, which soundfile's wheel brings"
-    return "ok", told
+    problems = {name: try_format(name) for name in FORMATS}
+    failed = [f"{name}: {problem}" for name, problem in problems.items() if problem]
+    read = [name for name, problem in problems.items() if not problem]
+    told = f"{', '.join(read) or 'no format'} decoded"
+    if not failed:
+        return "ok", told
+    return "bad" if "WAV" in failed[0] else "note", f"{told}; {'; '.join(failed)}"
 
 
 def _warehouse(warehouse: str) -> Finding:

@@ -8,9 +8,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib import runs, tables
+from sonic_lib.audio.isolation import Limits
 from sonic_lib.commands.output import SUFFIXES, check_output, text_table, write_output
 from sonic_lib.commands.search import Index, open_index
 from sonic_lib.config import Config
+from sonic_lib.index import copies
 from sonic_lib.matching import pairs
 from sonic_lib.matching.limits import affordable_frequency
 from sonic_lib.saying import say, show
@@ -40,7 +42,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     with runs.recorded(spark, warehouse, job="duplicates", config=config) as this_run:
         index = open_index(spark, warehouse)
         files = tables.read_pinned(spark, warehouse, SONG_FILES)
-        found = find_duplicates(index, files).persist()
+        found = find_duplicates(index, files, limits=config.index.limits()).persist()
         counts = found.agg(
             F.count("*").alias("pairs"),
             F.count_if(F.col("kind") == "same recording").alias("same_recording"),
@@ -60,6 +62,8 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     if counts["pairs"]:
         shown = found.select("kind", F.round("overlap_s").alias("overlap_s"), *_NAMES)
         show("\n".join(text_table(shown, n_rows=_SHOWN_ROWS)))
+        if counts["groups"]:
+            show(f"keep: {copies.RULE}")
         if counts["pairs"] > _SHOWN_ROWS:
             show(f"… the first {_SHOWN_ROWS} pairs; --output FILE gives all")
     return 0
@@ -68,8 +72,11 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 _NAMES = ("song", "other_song", "keep")
 
 
-def find_duplicates(index: Index, song_files: DataFrame) -> DataFrame:
-    """Pairs of songs that have something in common: `pairs.COLUMNS`."""
+def find_duplicates(index: Index, song_files: DataFrame, *, limits: Limits) -> DataFrame:
+    """Pairs of songs that have something in common: `pairs.COLUMNS`.
+
+    The files of songs that have copies are looked into once more, within the limits.
+    """
     fingerprints = index.fingerprints.join(index.songs.select("song_id"), "song_id", "left_semi")
     sample = fingerprints.filter("hash_prefix = 0").transform(pairs.pairs_by_frequency)
     share = 2**index.files.prefix_bits
@@ -88,11 +95,13 @@ def find_duplicates(index: Index, song_files: DataFrame) -> DataFrame:
         .persist()
     )
     same = overlaps.filter("kind = 'same recording'").select("song_id", "other_song_id")
-    return overlaps.transform(
-        pairs.report,
-        labels=group_labels(same),
-        copies=index.songs.transform(pairs.copies_by_quality, song_files=song_files),
+    labels = group_labels(same).persist()
+    files = song_files.transform(copies.first_files)
+    bands = files.join(labels, "song_id", "left_semi").transform(
+        copies.measure_bands, limits=limits
     )
+    ranked = index.songs.transform(copies.copies_by_quality, files=files, bands=bands).persist()
+    return overlaps.transform(pairs.report, labels=labels, copies=ranked)
 
 
 def group_labels(same: DataFrame) -> DataFrame:

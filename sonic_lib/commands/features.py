@@ -28,6 +28,7 @@ from sonic_lib.features.frame import (
     settled_files,
 )
 from sonic_lib.fingerprint.frame import digest_files
+from sonic_lib.hints import MODELS, install_command
 from sonic_lib.index import plan, write
 from sonic_lib.progress import progress
 from sonic_lib.saying import say
@@ -74,9 +75,7 @@ def check(args: argparse.Namespace) -> None:
         if args.source or args.id:
             raise UsageError("--source and --id go with --csv FILE; audio has neither.")
         if importlib.util.find_spec("librosa") is None:
-            raise SetupError(
-                "Descriptors of audio need librosa: pip install 'sonic-signature[models]'"
-            )
+            raise SetupError(f"Descriptors of audio need librosa: {install_command(*MODELS)}")
         return
     if "://" not in args.csv and not args.csv.startswith("file:") and not Path(args.csv).exists():
         raise UsageError(f"--csv {args.csv!r} does not exist; expected a CSV file or a folder.")
@@ -100,7 +99,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     tables.create_for_models(spark, warehouse)
     with runs.recorded(spark, warehouse, job="features", config=config) as this_run:
         if files is None:
-            counts, told = _from_table(rows, warehouse, args, this_run.run_id)
+            counts, told = _from_table(spark, rows, warehouse, args, this_run.run_id)
         else:
             counts = _from_audio(spark, config, args, files.persist(), this_run.run_id)
             told = _about_audio(counts)
@@ -135,8 +134,7 @@ def _from_audio(
     described = _describe_batches(spark, config, digests, run_id)
 
     stored = tables.read(spark, warehouse, FEATURES).transform(described_songs)
-    rejects = described.filter("error IS NOT NULL")
-    judged = plan.song_files(digests, songs=stored, known=known, rejects=rejects).persist()
+    judged = plan.song_files(digests, songs=stored, known=known, read=described).persist()
     abandoned = plan.abandoned_songs(known, gone=digests, digests=digests).persist()
     counts["dropped"] = abandoned.count()
     by_status = {row.status: row["count"] for row in judged.groupBy("status").count().collect()}
@@ -203,30 +201,49 @@ def _about_audio(counts: dict[str, float]) -> str:
 
 
 def _from_table(
+    spark: SparkSession, rows: DataFrame, warehouse: str, args: argparse.Namespace, run_id: str
+) -> tuple[dict[str, float], str]:
+    """Bring in a table; it is read a second time if it turns out to be written in another way."""
+    with _held(rows):
+        better = table.second_reading(rows.transform(table.find_flaws).first().asDict())
+        if not better:
+            return _bring_in(rows, warehouse, args, run_id)
+    told = ""
+    if "encoding" in better:
+        told += f"\n  read as {better['encoding']}: it is no UTF-8"
+    if "by_lines" in better:
+        told += "\n  read line by line: a quote in it is not closed"
+    with _held(rows := table.read_rows(spark, args.csv, **better)):
+        counts, said = _bring_in(rows, warehouse, args, run_id)
+    return counts, said + told
+
+
+def _bring_in(
     rows: DataFrame, warehouse: str, args: argparse.Namespace, run_id: str
 ) -> tuple[dict[str, float], str]:
     source, columns = source_name(args), table.named_columns(rows)
-    with _held(rows):
-        cells = rows.transform(table.count_cells, columns=columns).first().asDict()
-        kinds = table.choose_kinds(columns, cells)
-        id_column = table.choose_id(columns, cells, given=args.id)
-        names: dict[str, list[str]] = {kind: [] for kind in ("number", "text")}
-        for name in columns:
-            if name != id_column:
-                names[kinds[name]].append(name)
-        if not names["number"]:
-            raise UsageError(
-                f"--csv {args.csv!r}: no column holds numbers, so nothing can be learned from it. "
-                f"Expected cells such as 0.5, with a point; the columns are {', '.join(columns)}."
-            )
-        judged = rows.transform(table.judge_rows, kinds=kinds, id_column=id_column)
-        with _held(judged):
-            counts = _replace_source(judged, warehouse, run_id, source, kinds, id_column)
+    cells = rows.transform(table.count_cells, columns=columns).first().asDict()
+    kinds = table.choose_kinds(columns, cells)
+    id_column = table.choose_id(columns, cells, given=args.id)
+    names: dict[str, list[str]] = {kind: [] for kind in ("number", "text")}
+    for name in columns:
+        if name != id_column:
+            names[kinds[name]].append(name)
+    # Labels may be texts alone; they are told by their key.
+    if not names["number"] and not (id_column and names["text"]):
+        raise UsageError(
+            f"--csv {args.csv!r}: no column holds numbers, so nothing can be learned from it. "
+            f"Expected cells such as 0.5, with a point; the columns are {', '.join(columns)}. "
+            "A table of labels needs --id, the column with the paths of the songs."
+        )
+    judged = rows.transform(table.judge_rows, kinds=kinds, id_column=id_column)
+    with _held(judged):
+        counts = _replace_source(judged, warehouse, run_id, source, kinds, id_column)
     told = (
         f"  table   {source}: {counts['rows'] - counts['rejected']} rows, "
         f"{counts['rejected']} rejected; the key is "
         f"{f'the column {id_column}' if id_column else 'the whole row'}\n"
-        f"  numbers {', '.join(names['number'])}\n"
+        f"  numbers {', '.join(names['number']) or 'none'}\n"
         f"  texts   {', '.join(names['text']) or 'none'}"
     )
     rejects = f"record, error FROM sonic.feature_rejects WHERE source = '{source}'"

@@ -157,6 +157,7 @@ def _match(row: dict, this_run: Run) -> dict:
         "clip_path": row["path"],
         **{name: row.get(name, value) for name, value in nothing.items()},
         "error": row["error"],
+        "note": row["note"],
     }
 
 

@@ -78,6 +78,7 @@ def _matches(found: DataFrame, run_id: str) -> DataFrame:
         F.coalesce("accepted", F.lit(False)).alias("accepted"),
         "pitch",
         "error",
+        "note",
     )
 
 

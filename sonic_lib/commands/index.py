@@ -68,16 +68,17 @@ def _update(spark: SparkSession, config: Config, args: argparse.Namespace) -> in
         prefix_bits=config.fingerprint.prefix_bits,
     )
     with runs.recorded(spark, warehouse, job="index", config=config) as this_run:
-        counts = _index(spark, config, args, files.persist(), this_run.run_id)
+        counts, remarks = _index(spark, config, args, files.persist(), this_run.run_id)
         counts["seconds"] = time.monotonic() - started_s
         this_run.counts.update(counts)
-    _report(counts, tables.live_bytes(spark, warehouse, FINGERPRINTS), warehouse)
+    _report(counts, remarks, tables.live_bytes(spark, warehouse, FINGERPRINTS), warehouse)
     return 1 if args.strict and counts["rejected"] else 0
 
 
 def _index(
     spark: SparkSession, config: Config, args: argparse.Namespace, files: DataFrame, run_id: str
-) -> dict[str, float]:
+) -> tuple[dict[str, float], list[str]]:
+    """Do what there is to do; gives counts, and remarks on the first files that went wrong."""
     warehouse = config.warehouse
     known = tables.read(spark, warehouse, SONG_FILES)
     songs = tables.read(spark, warehouse, SONGS)
@@ -88,13 +89,13 @@ def _index(
     ).first()
     counts = {"files": n_files, "unchanged": n_files - n_changed}
     gone = None
+    roots = [given_name(path) for path in args.paths]
     if args.prune:
-        roots = [given_name(path) for path in args.paths]
         _check_present(known, files, roots)
         gone = plan.pruned_files(known, files=files, roots=roots).persist()
         counts["pruned"] = gone.count()
     if not n_changed and not counts.get("pruned"):
-        return counts | dict.fromkeys(_COUNTED, 0)
+        return counts | dict.fromkeys(_COUNTED, 0), []
 
     n_slots = spark.sparkContext.defaultParallelism
     n_tasks = plan.n_tasks(n_changed, n_bytes, n_slots=n_slots, task_mb=config.index.task_mb)
@@ -103,8 +104,10 @@ def _index(
     closings = _fingerprint_batches(spark, config, new, run_id)
 
     stored = tables.read(spark, warehouse, SONGS)
-    rejects = closings.filter("error IS NOT NULL").select("song_id", "stage", "error")
-    judged = plan.song_files(digests, songs=stored, known=known, rejects=rejects).persist()
+    missing = plan.pruned_files(known, files=files, roots=roots)
+    moved = plan.moved_files(missing, digests=digests).persist()
+    still_known = known.join(moved, "path", "left_anti")
+    judged = plan.song_files(digests, songs=stored, known=still_known, read=closings).persist()
     touched = changed.filter("not is_new").select("path")
     lost = touched if gone is None else touched.unionByName(gone.select("path"))
     abandoned = plan.abandoned_songs(known, gone=lost, digests=digests).persist()
@@ -122,13 +125,35 @@ def _index(
         "changed": n_changed - n_new,
         "duplicate": by_status.get("duplicate", 0),
         "rejected": by_status.get("rejected", 0),
+        "partial": judged.filter("status <> 'rejected' AND note IS NOT NULL").count(),
     }
+    remarks = _remarks(judged)
     # Delta plans whatever is cached of a table anew after each commit to it.
     for cached in (changed, digests, new, abandoned):
         cached.unpersist()
+    if not moved.isEmpty():
+        renamed = plan.renamed_songs(stored, moved=moved, judged=judged)
+        tables.upsert(renamed, warehouse, SONGS, key="song_id")
+        paths = moved.select("path")
+        gone = paths if gone is None else gone.select("path").unionByName(paths)
     write.record_files(judged, gone, warehouse, run_id=run_id)
     write.remove_folder(spark, write.run_folder(warehouse, run_id))
-    return counts
+    return counts, remarks
+
+
+def _remarks(judged: DataFrame) -> list[str]:
+    """Say what is wrong with the first files that were rejected, or used in part."""
+    told = F.coalesce("error", "note").alias("told")
+    is_rejected = (F.col("status") == "rejected").alias("is_rejected")
+    rows = (
+        judged.select("path", is_rejected, told)
+        .filter("told IS NOT NULL")
+        .orderBy(F.desc("is_rejected"), "path")
+        .take(_N_REMARKS)
+    )
+    return [
+        f"{'rejected' if row.is_rejected else 'in part '}  {row.path}: {row.told}" for row in rows
+    ]
 
 
 def _check_present(known: DataFrame, files: DataFrame, roots: list[str]) -> None:
@@ -143,7 +168,11 @@ def _check_present(known: DataFrame, files: DataFrame, roots: list[str]) -> None
         )
 
 
-_COUNTED = ("new", "changed", "duplicate", "rejected", "replaced", "songs", "audio_s", "hashes")
+_COUNTED = (
+    *("new", "changed", "duplicate", "rejected", "partial", "replaced"),
+    *("songs", "audio_s", "hashes"),
+)
+_N_REMARKS = 5  # on the terminal; song_files has all
 
 
 def _fingerprint_batches(
@@ -190,23 +219,34 @@ def _fingerprint_batches(
     return closings
 
 
-def _report(counts: dict[str, float], table_bytes: int, warehouse: str) -> None:
+def _report(counts: dict[str, float], remarks: list[str], table_bytes: int, warehouse: str) -> None:
+    facts = {**counts, "remarks": remarks, "table_bytes": table_bytes}
+    if not (counts["new"] or counts["changed"] or counts.get("pruned")):
+        say(
+            f"Nothing new: {counts['files']:.0f} files are as {warehouse} has them "
+            f"({counts['seconds']:.1f} s)",
+            **facts,
+        )
+        return
     speed = counts["audio_s"] / counts["seconds"]
     pruned = f", {counts['pruned']:.0f} pruned" if "pruned" in counts else ""
+    partial = f", {counts['partial']:.0f} used in part" if counts["partial"] else ""
     say(
         f"Index {warehouse}\n"
         f"  files   {counts['new']:.0f} new, {counts['changed']:.0f} changed, "
         f"{counts['unchanged']:.0f} unchanged{pruned}; "
-        f"of those read {counts['duplicate']:.0f} duplicate, {counts['rejected']:.0f} rejected\n"
+        f"of those read {counts['duplicate']:.0f} duplicate, {counts['rejected']:.0f} rejected"
+        f"{partial}\n"
         f"  added   {counts['songs']:.0f} songs, {counts['audio_s'] / 3600:.2f} h, "
         f"{counts['hashes']:.0f} hashes; {counts['replaced']:.0f} songs dropped\n"
         f"  table   {table_bytes / 1e6:.1f} MB of fingerprints\n"
         f"  time    {counts['seconds']:.1f} s, {speed:.0f} s of audio a second",
-        **counts,
-        table_bytes=table_bytes,
+        **facts,
     )
-    if counts["rejected"]:
+    for remark in remarks:
+        show(f"  {remark}")
+    if counts["rejected"] + counts["partial"] > len(remarks):
         show(
-            '  Why files were rejected: sonic sql "SELECT path, stage, error FROM '
-            "sonic.song_files WHERE status = 'rejected'\""
+            '  All of them: sonic sql "SELECT path, stage, error, note FROM sonic.song_files '
+            'WHERE coalesce(error, note) IS NOT NULL"'
         )

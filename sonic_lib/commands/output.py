@@ -155,6 +155,8 @@ def _csv_text(value: object) -> object:
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
     return value
 
 

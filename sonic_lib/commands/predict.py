@@ -140,23 +140,62 @@ def predictions(features: DataFrame, *, model, card: dict, confidence: float) ->
     )
 
 
+# What is told of a prediction beside the table: by model, the new column and that of PREDICTIONS.
+ADDED = {
+    "genre": {
+        "genre_predicted": "genre",
+        "genre_probability": "genre_probability",
+        "genre_set": "genre_set",
+    },
+    "popularity": {
+        "popularity_predicted": "popularity",
+        "popularity_low": "popularity_low",
+        "popularity_high": "popularity_high",
+    },
+}
+
+
 def completed(
     features: DataFrame, predicted: DataFrame, said: dict[str, tuple[str, str]]
 ) -> DataFrame:
-    """Give the table as it was brought in, with the targets predicted."""
+    """Give the table as it was brought in, the gaps of its targets filled.
+
+    What a row says of a target stands; what the model says stands beside it, in columns of ADDED.
+
+    Parameters
+    ----------
+    features : DataFrame [schemas.FEATURES]
+        Of one source.
+    predicted : DataFrame [schemas.PREDICTIONS]
+        Of the same.
+    said : dict
+        By target, the name and version of its model.
+    """
     described = profile(features).collect()  # as few rows as columns
+    added = {column for name, _ in said.values() for column in ADDED[name]}
     columns = {
-        kind: sorted(r.name for r in described if r.kind == kind and r.name not in said)
+        kind: sorted({r.name for r in described if r.kind == kind and r.name not in added})
         for kind in ("number", "text")
     }
+    both = set(columns["number"]) & set(columns["text"])
+    columns["number"] = [name for name in columns["number"] if name not in both]
     table = wide(features, numbers=columns["number"], texts=columns["text"])
     for target, (name, _) in said.items():
-        value = "genre" if name == "genre" else "popularity"
         answers = predicted.filter(F.col("model") == name).select(
-            "song_id", F.col(value).alias(target)
+            "song_id", *(F.col(given).alias(column) for column, given in ADDED[name].items())
         )
         table = table.join(answers, "song_id", "left")
-    return table.drop("source", "song_id").orderBy("source_key")
+        filled = F.col(f"{name}_predicted")
+        if target in table.columns:
+            own = F.col(f"`{target}`")
+            given = own.cast("string") if name == "genre" else own.try_cast("double")
+            filled = F.coalesce(given, filled)
+        table = table.withColumn(target, filled)
+    others = [name for name in table.columns if name not in {*KEYS, *said, *added}]
+    told = [name for name in table.columns if name in added]
+    return table.orderBy("source_key").select(
+        *(F.col(f"`{name}`") for name in ("source_key", *others, *said, *told))
+    )
 
 
 def _champions(spark: SparkSession, config: Config, asked: str) -> list[str]:

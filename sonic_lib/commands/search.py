@@ -95,7 +95,8 @@ def search(
     Returns
     -------
     DataFrame
-        path, duration_s, error (if the clip could not be read), and the columns of
+        path, duration_s, error (if the clip could not be read), note (what of it could not be
+        used), and the columns of
         `schemas.SEGMENTS`, which are null for a clip that shares nothing with the index.
     """
     extracts = extract_clips(
@@ -106,7 +107,7 @@ def search(
         fingerprint=fingerprint,
     )
     closing = extracts.filter("window IS NULL").select(
-        "path", "duration_s", F.coalesce("error", "stage").alias("error")
+        "path", "duration_s", F.coalesce("error", "stage").alias("error"), "note"
     )
     windows = extracts.filter("window IS NOT NULL").select(
         "path", "window", "start_s", "end_s", window_id()
@@ -136,7 +137,7 @@ def search(
 
     found = lines.transform(
         segments,
-        windows=windows.join(closing.filter("error IS NULL").drop("error"), "path"),
+        windows=windows.join(closing.filter("error IS NULL").drop("error", "note"), "path"),
         false_accept_rate=config.identify.false_accept_rate,
         n_listed=n_listed,
     )

@@ -43,12 +43,13 @@ def describe_row(path: str, *, min_duration_s: float) -> dict:
     try:
         with open_audio(path) as file:
             texts = _texts(read_tags(file, name=path), path)
-            excerpts, duration_s = _excerpts(file)
+            excerpts, duration_s, note = _excerpts(file)
         _check_content(excerpts, duration_s, min_duration_s)
         return {
             "path": path,
             "numbers": {"duration_s": duration_s, **describe(excerpts)},
             "texts": texts,
+            "note": note,
         }
     except DecodeError as error:
         return {"path": path, "stage": error.stage, "error": str(error)}
@@ -69,13 +70,13 @@ def _texts(tags: Tags, path: str) -> dict[str, str]:
     return {name: text for name, text in texts.items() if text}
 
 
-def _excerpts(file: BinaryIO) -> tuple[NDArray[np.float32], float]:
-    """Excerpts of a song, and how long all of it is (s)."""
+def _excerpts(file: BinaryIO) -> tuple[NDArray[np.float32], float, str | None]:
+    """Excerpts of a song, how long all of it is (s), and what of it could not be used."""
     info, blocks = _decode(file)
     # Few formats do not say how long they are; those are decoded twice rather than held whole.
     announced_s = info.duration_s or sum(map(len, blocks)) / SAMPLE_RATE_HZ
     if not info.duration_s:
-        _, blocks = _decode(file)
+        info, blocks = _decode(file)
     n_samples = 0
 
     def counted() -> Iterator[NDArray[np.float32]]:
@@ -85,7 +86,7 @@ def _excerpts(file: BinaryIO) -> tuple[NDArray[np.float32], float]:
             yield block
 
     excerpts = pick_excerpts(counted(), duration_s=announced_s)
-    return excerpts, n_samples / SAMPLE_RATE_HZ
+    return excerpts, n_samples / SAMPLE_RATE_HZ, "; ".join(info.left_out) or None
 
 
 def _decode(file: BinaryIO) -> tuple:

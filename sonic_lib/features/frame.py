@@ -19,10 +19,10 @@ from sonic_lib.schemas import EXTRACTS, FEATURES
 KEYS = ("source", "song_id", "source_key")
 AUDIO = "audio"  # the source of what is described from files
 
-# One row a file: numbers and texts, or else stage and error.
+# One row a file: numbers, texts and perhaps a note, or else stage and error.
 DESCRIPTIONS = StructType(
     [
-        *[f for f in EXTRACTS if f.name in ("path", "song_id", "stage", "error")],
+        *[f for f in EXTRACTS if f.name in ("path", "song_id", "stage", "error", "note")],
         *[f for f in FEATURES.schema if f.name in ("numbers", "texts")],
     ]
 )

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from sonic_lib.errors import SetupError
+from sonic_lib.hints import MODELS, install_command
 
 
 def load_librosa() -> ModuleType:
@@ -37,7 +38,7 @@ def load_librosa() -> ModuleType:
     except ImportError as error:
         raise SetupError(
             "Descriptors of audio need librosa, which is not installed here. Install it on every "
-            "machine that runs tasks: pip install 'sonic-signature[models]'"
+            f"machine that runs tasks: {install_command(*MODELS)}"
         ) from error
     return librosa
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window
@@ -18,6 +19,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
 from sonic_lib.errors import UsageError
+from sonic_lib.features import csv_files
 from sonic_lib.features.frame import KEYS
 
 CORRUPT = "_corrupt_record"
@@ -28,50 +30,101 @@ ID_COLUMNS = ("id", "track_id")
 _MIN_NUMBER_SHARE = 0.95  # of the cells that are not empty, for a column to be one of numbers
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _SPACES = " \t\r\n\u00a0\u3000"
-_MISSING = ("", "nan", "na", "n/a", "null", "none")
+_MISSING = ("", "nan", "na", "n/a", "#n/a", "null", "none")
+_MISSING_TEXTS = ("", "n/a", "#n/a")  # the others may be names
 # Written by pandas and Spark for a column without a name: a row's place, which tells nothing.
 _UNNAMED = re.compile(r"_c\d+|Unnamed: \d+")
 # A quote that is never closed makes one cell of all that follows.
 _MAX_CELL_CHARACTERS = 100_000
 _MAX_RECORD_CHARACTERS = 10_000  # of a reject
+_QUOTING = {"quote": '"', "escape": '"'}
+_REPLACED = "\ufffd"  # what stands for bytes that are no letters
 
 
-def read_rows(spark: SparkSession, path: str) -> DataFrame:
-    """Read a CSV file with a header; cells stay texts.
+def read_rows(
+    spark: SparkSession, path: str, *, encoding: str = "UTF-8", by_lines: bool = False
+) -> DataFrame:
+    """Read CSV files with headers; cells stay texts.
 
     Parameters
     ----------
     path : str
-        A file, or a folder or pattern of files with the same columns: local or any URI. Cells may
-        be quoted and then hold commas, lines and doubled quotes.
+        A file, or a folder or pattern of files with the same columns, in any order: local or any
+        URI. Cells may be quoted and then hold commas, lines and doubled quotes.
+    encoding : str
+        Of files that do not say theirs by a mark, as UTF-16 does.
+    by_lines : bool
+        Let every row end with its line, also within quotes.
 
     Raises
     ------
     UsageError
-        If it holds no table.
+        If it holds no table, or files with different columns.
     """
     if Path(path).exists():  # not a pattern, whatever its name looks like
-        path = re.sub(r"([\[\]{}*?\\])", r"\\\1", path)
-    quoting = {"quote": '"', "escape": '"'}
-    # Not over several lines: then Spark would take the name for a pattern a second time.
-    given = spark.read.csv(path, header=True, **quoting).columns
-    names = [_column_name(name) for name in given]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if len(given) < 2 or repeated:
-        found = f"twice {', '.join(repeated)}" if repeated else f"only {given or 'an empty file'}"
-        raise UsageError(
-            f"--csv {path!r}: found {found}; expected a first line with the names of two or more "
-            "columns, each once, with commas between them."
+        path = _literal(path)
+    tables: dict[tuple, list[str]] = {}
+    for file in _files(spark, path):
+        head = csv_files.head_of(spark, file)
+        marked = csv_files.marked_encoding(head)
+        key = (csv_files.first_line(head, marked or encoding), marked or encoding)
+        tables.setdefault(key, []).append(file)
+    first: list[str] = []
+    frames = []
+    for (_, said_encoding), files in tables.items():
+        names = _names(spark, files[0], said_encoding)
+        first = first or names
+        if set(names) != set(first):
+            raise UsageError(
+                f"--csv {path!r}: {files[0]} has the columns {', '.join(names)}, and another file "
+                f"{', '.join(first)}. Expected the same columns, in any order, in all files of a "
+                "table; bring them in one by one, each with a --source."
+            )
+        fields = [StructField(name, StringType()) for name in (*names, CORRUPT)]
+        frame = spark.read.csv(
+            [_literal(file) for file in files],
+            schema=StructType(fields),
+            header=True,
+            multiLine=not by_lines or said_encoding.startswith("UTF-16"),
+            columnNameOfCorruptRecord=CORRUPT,
+            encoding=said_encoding,
+            **_QUOTING,
         )
-    fields = [StructField(name, StringType()) for name in (*names, CORRUPT)]
-    return spark.read.csv(
-        path,
-        schema=StructType(fields),
-        header=True,
-        multiLine=True,
-        columnNameOfCorruptRecord=CORRUPT,
-        **quoting,
+        frames.append(frame.select(*(_cell(name) for name in first), CORRUPT))
+    return reduce(DataFrame.unionByName, frames)
+
+
+def find_flaws(rows: DataFrame) -> DataFrame:
+    """Count signs that the rows were read in a wrong way, in one row.
+
+    Returns
+    -------
+    DataFrame
+        n_replaced: rows with letters that are none in the encoding; n_swallowed: rows of whose
+        cells one seems to hold many rows.
+    """
+    names = [name for name in rows.columns if name != CORRUPT]
+    text = F.concat_ws("\n", CORRUPT, *map(_cell, names))
+    # In a table of two columns, lines of a text may well look like rows.
+    n_least = 2 if len(names) > 2 else 20
+    like_rows = F.filter(
+        F.split(F.coalesce(CORRUPT, text), "\n"),
+        lambda line: F.size(F.split(line, ",")) >= len(names),
     )
+    return rows.agg(
+        F.count_if(F.contains(text, F.lit(_REPLACED))).alias("n_replaced"),
+        F.count_if(F.size(like_rows) > n_least).alias("n_swallowed"),
+    )
+
+
+def second_reading(flaws: Mapping[str, int]) -> dict:
+    """Give the options of `read_rows` that mend what `find_flaws` counted; empty if nothing."""
+    options: dict = {}
+    if flaws["n_replaced"]:
+        options["encoding"] = "windows-1252"
+    if flaws["n_swallowed"]:
+        options["by_lines"] = True
+    return options
 
 
 def named_columns(rows: DataFrame) -> list[str]:
@@ -234,6 +287,39 @@ def _column_name(name: str) -> str:
     return f"{plain}_given" if plain.lower() in _RESERVED else plain
 
 
+def _files(spark: SparkSession, path: str) -> list[str]:
+    """Files of a path or pattern, as plain names or URIs."""
+    found = spark.read.text(path).inputFiles()
+    jvm = spark._jvm
+    files = [jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(uri)).toString() for uri in found]
+    if not files:
+        raise UsageError(f"--csv {path!r}: there is no file; expected a CSV file or some.")
+    return sorted(files)
+
+
+def _names(spark: SparkSession, file: str, encoding: str) -> list[str]:
+    if encoding.startswith("UTF-16"):
+        given = csv_files.names_of(csv_files.head_of(spark, file), encoding)
+    else:
+        # Not over several lines: then Spark would take the name for a pattern a second time.
+        read = spark.read.option("encoding", encoding)
+        given = read.csv(_literal(file), header=True, **_QUOTING).columns
+    names = [_column_name(name) for name in given]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if len(given) < 2 or repeated:
+        found = f"twice {', '.join(repeated)}" if repeated else f"only {given or 'an empty file'}"
+        raise UsageError(
+            f"--csv {file!r}: found {found}; expected a first line with the names of two or more "
+            "columns, each once, with commas between them."
+        )
+    return names
+
+
+def _literal(path: str) -> str:
+    """A path that is no pattern."""
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)
+
+
 def _cell(name: str) -> Column:
     return F.col(f"`{name}`")
 
@@ -244,7 +330,7 @@ def _trimmed(name: str) -> Column:
 
 def _text(name: str) -> Column:
     trimmed = _trimmed(name)
-    return F.when(trimmed != "", trimmed)
+    return F.when(~F.lower(trimmed).isin(*_MISSING_TEXTS), trimmed)
 
 
 def _is_missing(name: str) -> Column:

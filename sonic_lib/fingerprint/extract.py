@@ -96,8 +96,10 @@ def _rows(
             for row in rows_of(meter):
                 n_fingerprints += row["n_queries"] if "queries" in row else len(row["hashes"])
                 yield {"path": path} | row
+            note = "; ".join(info.left_out) or None
             closing |= {"duration_s": meter.duration_s, "n_fingerprints": n_fingerprints}
-            _check_content(meter, n_fingerprints, min_duration_s)
+            _check_content(meter, n_fingerprints, min_duration_s, note)
+            closing["note"] = note
     except DecodeError as error:
         closing |= {"stage": error.stage, "error": str(error)}
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
@@ -125,10 +127,14 @@ class _Meter:
         return self._n_samples / SAMPLE_RATE_HZ
 
 
-def _check_content(meter: _Meter, n_fingerprints: int, min_duration_s: float) -> None:
+def _check_content(
+    meter: _Meter, n_fingerprints: int, min_duration_s: float, note: str | None
+) -> None:
+    left_out = f" ({note})" if note else ""
     if meter.duration_s < min_duration_s:
         raise DecodeError(
-            "content", f"too short: {meter.duration_s:.2f} s, at least {min_duration_s:g} s needed"
+            "content",
+            f"too short: {meter.duration_s:.2f} s, at least {min_duration_s:g} s needed{left_out}",
         )
     if meter.peak < 10 ** (SILENCE_DBFS / 20):
         raise DecodeError("content", f"silent: no sample above {SILENCE_DBFS:g} dBFS")

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from sonic_lib.audio.digest import MAX_FILE_BYTES
 from sonic_lib.audio.files import has_audio_suffix
+from sonic_lib.audio.tags import MAX_CHARACTERS
 
 # Of 40 TB each has 2 GB; a driver plans so many within seconds.
 _MAX_TASKS = 20_000
@@ -67,7 +68,7 @@ def new_songs(digests: DataFrame, *, songs: DataFrame) -> DataFrame:
 
 
 def song_files(
-    digests: DataFrame, *, songs: DataFrame, known: DataFrame, rejects: DataFrame
+    digests: DataFrame, *, songs: DataFrame, known: DataFrame, read: DataFrame
 ) -> DataFrame:
     """Say of every file that was read what became of it.
 
@@ -75,8 +76,8 @@ def song_files(
     ----------
     songs : DataFrame with song_id
         All songs of the index, those of this run among them.
-    rejects : DataFrame with song_id, stage, error
-        Contents that could not be used.
+    read : DataFrame with song_id, stage, error, note
+        Contents that were decoded: why they could not be used, or what of them could not.
 
     Returns
     -------
@@ -93,7 +94,7 @@ def song_files(
     stored = songs.select("song_id", F.lit(True).alias("stored"))
     judged = (
         digests.withColumnRenamed("error", "open_error")
-        .join(rejects.select("song_id", "stage", "error"), "song_id", "left")
+        .join(read.select("song_id", "stage", "error", "note"), "song_id", "left")
         .join(stored, "song_id", "left")
         .join(taken, "song_id", "left")
         .withColumn("turn", turn)
@@ -112,7 +113,47 @@ def song_files(
         status.alias("status"),
         F.when(F.col("open_error").isNotNull(), "open").otherwise(F.col("stage")).alias("stage"),
         F.coalesce("open_error", "error").alias("error"),
+        "note",
     )
+
+
+def moved_files(missing: DataFrame, *, digests: DataFrame) -> DataFrame:
+    """Known files that are gone from where they were, and whose content was found elsewhere.
+
+    Parameters
+    ----------
+    missing : DataFrame with path, song_id
+        From `pruned_files`.
+    """
+    found = digests.filter("error IS NULL").select("song_id").distinct()
+    return missing.join(found, "song_id", "left_semi").select("path", "song_id")
+
+
+def renamed_songs(songs: DataFrame, *, moved: DataFrame, judged: DataFrame) -> DataFrame:
+    """Songs that had their file's name for a title, with the new name.
+
+    Parameters
+    ----------
+    moved : DataFrame
+        From `moved_files`.
+    judged : DataFrame
+        From `song_files`.
+    """
+    before = moved.select("song_id", _file_title().alias("title")).distinct()
+    now = judged.filter("status = 'indexed'").select("song_id", _file_title().alias("new_title"))
+    return (
+        songs.join(before, ["song_id", "title"], "left_semi")
+        .join(now, "song_id")
+        .filter("title <> new_title")
+        .withColumn("title", F.col("new_title"))
+        .drop("new_title")
+    )
+
+
+def _file_title() -> Column:
+    """Column: the title that `tags.read_tags` gives a file without tags."""
+    name = F.element_at(F.split("path", "/"), -1)
+    return F.trim(F.left(F.regexp_replace(name, r"(?<=.)\.[^.]*$", ""), F.lit(MAX_CHARACTERS)))
 
 
 def abandoned_songs(known: DataFrame, *, gone: DataFrame, digests: DataFrame) -> DataFrame:

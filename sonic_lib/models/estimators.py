@@ -17,6 +17,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.errors import SetupError
+from sonic_lib.hints import XGBOOST, install_command
 from sonic_lib.models.stages import FEATURES, LABEL, WEIGHT, StoredModel
 
 FOREST, BOOSTED = "forest", "boosted"
@@ -198,7 +199,7 @@ def _xgboost():
         import xgboost.spark
     except ImportError as error:
         raise SetupError(
-            "The boosted models need XGBoost: pip install 'sonic-signature[models]', or train "
-            "with --model forest."
+            f"The boosted models need XGBoost: {install_command(XGBOOST)}, or train with "
+            "--model forest."
         ) from error
     return xgboost.spark

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sonic_lib.errors import SetupError
+from sonic_lib.hints import install_command
 
 _MAX_TSNE_COLUMNS = 50
 
@@ -168,7 +169,7 @@ def load_manifold():
     except ImportError as error:
         raise SetupError(
             "Maps by t-SNE need scikit-learn, which is not installed here. Install it on the "
-            "machine that runs the command: pip install 'sonic-signature[models]'"
+            f"machine that runs the command: {install_command('scikit-learn')}"
         ) from error
     return manifold
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import sonic_lib
 from sonic_lib.errors import ConfigError, ModelError, SetupError
+from sonic_lib.hints import install_command
 from sonic_lib.models.loading import load_pipeline
 from sonic_lib.models.registry import last_two_champions, no_champion, no_version
 from sonic_lib.storage import hadoop_path
@@ -327,7 +328,7 @@ def _store(root: str) -> Iterator[MlflowClient]:
     except ImportError as error:
         raise SetupError(
             "models.registry is mlflow, which is not installed here: "
-            "pip install 'sonic-signature[mlflow]', or set models.registry to directory."
+            f"{install_command('mlflow')}, or set models.registry to directory."
         ) from error
     for logger in ("mlflow", "alembic"):
         logging.getLogger(logger).setLevel(logging.WARNING)

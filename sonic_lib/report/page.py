@@ -22,6 +22,7 @@ import matplotlib.figure
 import pandas as pd
 
 from sonic_lib.errors import SetupError
+from sonic_lib.hints import install_command
 
 _DPI = 130
 
@@ -114,7 +115,7 @@ def check_installed() -> None:
     """
     if find_spec("jinja2") is None:
         raise SetupError(
-            "Reports need jinja2, which is not installed: pip install 'sonic-signature[report]'"
+            f"Reports need jinja2, which is not installed: {install_command('jinja2')}"
         )
 
 

@@ -74,7 +74,7 @@ def _write_bad_files(folder: Path, good: Path) -> dict[str, str]:
     (folder / "gone.ogg").symlink_to(folder / "nowhere.ogg")
     soundfile.write(folder / "silent.wav", 0 * noise, RATE_HZ)
     soundfile.write(folder / "short.wav", noise[: 2 * RATE_HZ], RATE_HZ)
-    soundfile.write(folder / "whole.wav", noise, RATE_HZ)
+    soundfile.write(folder / "whole.wav", noise[: 5 * RATE_HZ], RATE_HZ)
     whole = (folder / "whole.wav").read_bytes()
     (folder / "truncated.wav").write_bytes(whole[: len(whole) // 2])
     (folder / "whole.wav").unlink()
@@ -87,7 +87,7 @@ def _write_bad_files(folder: Path, good: Path) -> dict[str, str]:
         "gone.ogg": "open",
         "silent.wav": "content",
         "short.wav": "content",
-        "truncated.wav": "decode",
+        "truncated.wav": "content",
         "pipe.mp3": "open",
     }
 

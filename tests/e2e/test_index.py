@@ -109,12 +109,29 @@ def test_second_run_reads_no_audio_and_writes_nothing(spark, collection, indexed
         os.utime(song, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert versions(warehouse) == before
     n_files = len(collection.samples) + 1 + len(collection.rejected)
-    assert f"{n_files} unchanged" in capsys.readouterr().out
+    assert f"Nothing new: {n_files} files are as" in capsys.readouterr().out
 
 
-def test_strict_says_that_files_were_rejected(collection, warehouse):
+def test_strict_says_that_files_were_rejected(collection, warehouse, capsys):
     bad = str(collection.folder / "bad")
     assert main(["index", bad, "--warehouse", warehouse, "--strict"]) == 1
+    said = capsys.readouterr().out
+    assert f"rejected  {bad}/empty.wav: the file is empty (0 bytes)" in said
+    assert said.count("  rejected  ") == 5
+    assert "All of them: sonic sql" in said
+
+
+def test_a_renamed_file_takes_its_song_along(spark, music, warehouse):
+    index([music], warehouse)
+    old = next(path for path in sorted(music.rglob("*")) if path.is_file())
+    new = old.with_name("another name" + old.suffix)
+    old.rename(new)
+    index([music], warehouse)
+    files = {row.path: row for row in tables.read(spark, warehouse, SONG_FILES).collect()}
+    assert str(old) not in files
+    assert files[str(new)].status == "indexed"
+    songs = {row.song_id: row for row in tables.read(spark, warehouse, SONGS).collect()}
+    assert songs[files[str(new)].song_id].title == "another name"
 
 
 def test_two_folders_after_each_other_or_at_once(spark, music, tmp_path):

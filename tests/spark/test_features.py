@@ -280,3 +280,67 @@ def test_song_key_stays_within_63_bits(spark):
     keys = spark.range(1000).select(F.col("id").cast("string").alias("key"))
     low, high = keys.select(table.song_key("key").alias("k")).agg(F.min("k"), F.max("k")).first()
     assert 0 <= low < 2**56 < 2**62 < high < 2**63
+
+
+# ---- tables as people have them ----
+
+
+def read_twice(spark, path):
+    """As the command does it."""
+    rows = table.read_rows(spark, str(path))
+    better = table.second_reading(rows.transform(table.find_flaws).first().asDict())
+    return table.read_rows(spark, str(path), **better) if better else rows, better
+
+
+def test_columns_of_a_folder_are_told_by_their_names(spark, tmp_path):
+    (tmp_path / "a.csv").write_text("id,tempo,energy\nx,120,0.5\n")
+    (tmp_path / "b.csv").write_text("energy,id,tempo\n0.25,y,90\n")
+    (tmp_path / "c [1].csv").write_text("id,tempo,energy\nz,1,0\n")
+    usable, rejected = bring_in(table.read_rows(spark, str(tmp_path)).persist())
+    assert rejected == []
+    assert {key: row.numbers for key, row in usable.items()} == {
+        "x": {"tempo": 120.0, "energy": 0.5},
+        "y": {"tempo": 90.0, "energy": 0.25},
+        "z": {"tempo": 1.0, "energy": 0.0},
+    }
+    (tmp_path / "d.csv").write_text("id,tempo,mood\nw,1,2\n")
+    with pytest.raises(UsageError, match=r"d\.csv has the columns id, tempo, mood"):
+        table.read_rows(spark, str(tmp_path))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "utf-8", "utf-8-sig"])
+def test_accents_come_through_in_every_encoding(spark, tmp_path, encoding):
+    text = "id,tempo,artist\na,1,Beyoncé\nb,2,Motörhead\n"
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    rows, _ = read_twice(spark, tmp_path / "t.csv")
+    usable, rejected = bring_in(rows.persist())
+    assert rejected == []
+    assert [usable[key].texts["artist"] for key in "ab"] == ["Beyoncé", "Motörhead"]
+    assert usable["b"].numbers == {"tempo": 2.0}
+
+
+def test_what_says_that_nothing_is_there_is_empty(read):
+    usable, _ = bring_in(read(lines("id,tempo,artist", "a,N/A,#N/A", "b,#N/A,n/a", "c,1,None")))
+    assert {key: (row.numbers, row.texts) for key, row in usable.items()} == {
+        "a": ({}, {}),
+        "b": ({}, {}),
+        "c": ({"tempo": 1.0}, {"artist": "None"}),
+    }
+
+
+@pytest.mark.parametrize("end", ["", '\nlast,5,"closed"'])
+def test_a_quote_that_is_not_closed_costs_its_own_row(spark, tmp_path, end):
+    rows = [f"r{i},{i},name {i}" for i in range(400)]
+    text = "\n".join(["id,tempo,name", 'a,1,"two, words"', 'b,2,"a quote', *rows]) + end + "\n"
+    (tmp_path / "t.csv").write_text(text)
+    found, better = read_twice(spark, tmp_path / "t.csv")
+    assert better == {"by_lines": True}
+    usable, _ = bring_in(found.persist())
+    assert len(usable) >= 401
+    assert usable["r399"].numbers == {"tempo": 399.0}
+    assert usable["a"].texts["name"] == "two, words"
+
+
+def test_cells_of_several_lines_are_no_flaw(spark, tmp_path):
+    (tmp_path / "t.csv").write_text('id,tempo,words\na,1,"la, la\nla, lo\nli"\nb,2,x\n')
+    assert read_twice(spark, tmp_path / "t.csv")[1] == {}

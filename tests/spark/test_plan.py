@@ -44,8 +44,8 @@ def songs(frame):
 
 
 @pytest.fixture
-def rejects(spark):
-    schema = "song_id long, stage string, error string"
+def read(spark):
+    schema = "song_id long, stage string, error string, note string"
     return lambda *rows: spark.createDataFrame(list(rows), schema)
 
 
@@ -117,7 +117,7 @@ def test_each_new_content_is_decoded_once(digests, songs):
 JUDGED = ("path", "song_id", "status", "stage", "error")
 
 
-def test_every_file_read_is_judged(digests, songs, known, rejects):
+def test_every_file_read_is_judged(digests, songs, known, read):
     judged = plan.song_files(
         digests(
             {"path": "/m/song", "song_id": 1},
@@ -129,7 +129,7 @@ def test_every_file_read_is_judged(digests, songs, known, rejects):
         ),
         songs=songs(1, 2, 9),
         known=known(),
-        rejects=rejects((3, "decode", "truncated")),
+        read=read((1, None, None, "the end"), (3, "decode", "truncated", None)),
     )
     assert found(judged, *JUDGED) == [
         ("/m/broken", None, "rejected", "decode", "truncated"),
@@ -139,35 +139,54 @@ def test_every_file_read_is_judged(digests, songs, known, rejects):
         ("/m/song", 1, "indexed", None, None),
         ("/m/unreadable", None, "rejected", "open", "no permission"),
     ]
+    assert found(judged.filter("note IS NOT NULL"), "path", "note") == [("/m/song", "the end")]
     assert set(judged.columns) == set(SONG_FILES.schema.names) - {"run_id", "seen_at"}
 
 
-def test_a_copy_of_a_known_song_is_a_duplicate(digests, songs, known, rejects):
+def test_a_renamed_file_takes_its_song_along(spark, digests, songs, known, read):
+    found_now = digests({"path": "/m/new name.v2.mp3", "song_id": 1})
+    old = known(indexed("/m/old.mp3", 1), indexed("/m/other.mp3", 2))
+    missing = old.filter("path IN ('/m/old.mp3', '/m/other.mp3')")
+    moved = plan.moved_files(missing, digests=found_now)
+    assert found(moved, "path", "song_id") == [("/m/old.mp3", 1)]
+    left = old.join(moved, "path", "left_anti")
+    judged = plan.song_files(found_now, songs=songs(1), known=left, read=read())
+    assert found(judged, *JUDGED[:3]) == [("/m/new name.v2.mp3", 1, "indexed")]
+    stored = spark.createDataFrame(
+        [(1, "old", "a"), (2, "other", "b")], "song_id long, title string, artist string"
+    )
+    renamed = plan.renamed_songs(stored, moved=moved, judged=judged)
+    assert found(renamed, "song_id", "title", "artist") == [(1, "new name.v2", "a")]
+    tagged = stored.replace("old", "A Title", "title")
+    assert found(plan.renamed_songs(tagged, moved=moved, judged=judged), "song_id") == []
+
+
+def test_a_copy_of_a_known_song_is_a_duplicate(digests, songs, known, read):
     judged = plan.song_files(
         digests({"path": "/m/a copy", "song_id": 1}),
         songs=songs(1),
         known=known(indexed("/m/song", 1)),
-        rejects=rejects(),
+        read=read(),
     )
     assert found(judged, *JUDGED[:3]) == [("/m/a copy", 1, "duplicate")]
 
 
-def test_a_touched_file_with_the_same_content_stays_what_it_was(digests, songs, known, rejects):
+def test_a_touched_file_with_the_same_content_stays_what_it_was(digests, songs, known, read):
     judged = plan.song_files(
         digests({"path": "/m/song", "song_id": 1}),
         songs=songs(1),
         known=known(indexed("/m/song", 1), indexed("/m/copy", 1, "duplicate")),
-        rejects=rejects(),
+        read=read(),
     )
     assert found(judged, *JUDGED[:3]) == [("/m/song", 1, "indexed")]
 
 
-def test_two_unreadable_files_are_two_rejects(digests, songs, known, rejects):
+def test_two_unreadable_files_are_two_rejects(digests, songs, known, read):
     judged = plan.song_files(
         digests({"path": "/m/a", "error": "x"}, {"path": "/m/b", "error": "y"}),
         songs=songs(1),
         known=known(),
-        rejects=rejects(),
+        read=read(),
     )
     assert found(judged, "path", "status", "error") == [
         ("/m/a", "rejected", "x"),

@@ -62,6 +62,7 @@ def test_rows_hold_the_hashes_of_the_file(extract, wav, make_song, params):
         "codec": "float",
         "duration_s": 20.0,
         "n_fingerprints": len(expected[0][0]),
+        "note": None,
     }
 
 
@@ -121,13 +122,19 @@ def test_an_absent_file_a_folder_and_a_pipe_are_rejected_at_open(extract, tmp_pa
         assert "cannot be opened" in closing["error"]
 
 
-def test_a_truncated_file_is_rejected_after_its_hashes(extract, wav, make_song):
+def test_a_truncated_file_is_used_and_a_note_says_what_is_missing(extract, wav, make_song):
     path = wav(make_song())
     os.truncate(path, path.stat().st_size // 2)
+    stretches, closing = extract(path)
+    assert "error" not in closing
+    assert closing["note"] == "truncated: the header says 20.0 s, 10.0 s are there"
+    assert closing["duration_s"] == pytest.approx(10.0, abs=0.01)
+    assert closing["n_fingerprints"] == len(stretches[0]["hashes"]) > 0
+    os.truncate(path, path.stat().st_size // 8)
     _, closing = extract(path)
-    assert closing["stage"] == "decode"
-    assert "truncated" in closing["error"]
-    assert "n_fingerprints" not in closing
+    assert closing["stage"] == "content"
+    assert "too short: 1.2" in closing["error"]
+    assert "the header says 20.0 s" in closing["error"]
 
 
 @pytest.mark.parametrize(

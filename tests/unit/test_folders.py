@@ -1,4 +1,4 @@
-"""Walking folders that lead astray: each folder once, and nothing of the machine's own."""
+"""What the walk through folders finds and says, also where links lead astray."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from sonic_lib.audio.folders import walk
@@ -91,3 +92,16 @@ def test_a_thousand_levels_are_walked(deep):
     assert f"{'d/' * 1_050}a.mp3" in found
     told = [name for name in found if len(str(deep / name)) > 4_095]
     assert len(told) == 1  # it is a row, too: that it is named too long
+
+
+@pytest.mark.parametrize("year", [1975, 2024, 2500])
+def test_a_date_of_a_broken_clock_is_one_that_every_reader_knows(tmp_path, year):
+    (tmp_path / "song.mp3").write_bytes(b"sound")
+    seconds = (year - 1970) * 365.25 * 86_400
+    try:
+        os.utime(tmp_path / "song.mp3", (seconds, seconds))
+    except OSError:
+        pytest.skip("this file system knows no such date")
+    [entry] = walk([str(tmp_path)])
+    stored = pd.Timestamp(entry["modified_at"]).as_unit("ns")
+    assert stored.year == pytest.approx(min(year, 2262), abs=1)

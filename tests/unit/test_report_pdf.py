@@ -12,21 +12,6 @@ import pytest
 typst = pytest.importorskip("typst")
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-CURVE = [{"confidence": c, "n": 200, "n_covered": int(200 * c)} for c in (0.8, 0.9, 0.99)]
-SCORES = [{"split": "by artist", "model": "ours, boosted", "score": 0.4321, "seconds": 98.7}]
-LATER = {
-    "models": {
-        "genre": {"original": 0.36, "scores": SCORES, "coverage by artist": CURVE},
-        "popularity": {"original": 0.56, "scores": SCORES, "coverage random": CURVE},
-    },
-    "recommendations": {
-        "songs": 170_000,
-        "exact_s": 54.3,
-        "sklearn_s": 543.0,
-        "agreement": 0.99876,
-        "clusters": {"4": {"s": 12.34, "recall": 0.9511}},
-    },
-}
 
 
 @pytest.fixture(scope="module")
@@ -66,20 +51,23 @@ def texts(node) -> list[str]:
     return [text for child in node for text in texts(child)] if isinstance(node, list) else []
 
 
-def test_all_results_are_in_the_report(build, said, results):
-    for path in RESULTS.glob("*.json"):
-        shutil.copy(path, results)
-    machine = json.loads((RESULTS / "identify.json").read_text())["machine"]
-    for name, told in LATER.items():
-        (results / f"{name}.json").write_text(json.dumps({"machine": machine, **told}))
-    assert build.build(results).startswith(b"%PDF-")
-    headings = said(results, "heading")
+def test_all_results_are_in_the_report(build, said):
+    """As `make report-pdf` does it: from the files that are committed."""
+    assert build.build(RESULTS).startswith(b"%PDF-")
+    headings = said(RESULTS, "heading")
     for title in ("Identification", "Calibration", "Scale", "Genre and popularity", "Recommend"):
         assert title in headings
-    tables = said(results, "figure")
-    for number in ("0.432", "99", "12.3", "0.951"):
-        assert number in tables.split()
-    identified = json.loads((results / "identify.json").read_text())["score"]["overall"]["10"]
+    tables = said(RESULTS, "figure")
+
+    def told(name: str) -> dict:
+        return json.loads((RESULTS / f"{name}.json").read_text())
+
+    for model in ("genre", "popularity"):
+        for row in told("models")[model]["scores"]:
+            assert f"{row['score']:.3f}" in tables
+    for row in told("recommendations")["clusters"].values():
+        assert f"{row['s']:.1f}" in tables
+    identified = told("identify")["score"]["overall"]["10"]
     assert f"{100 * identified['top1']:.1f} %" in tables
 
 

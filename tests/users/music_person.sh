@@ -8,7 +8,7 @@ music=$1 snippets=$2
 sonic doctor
 sonic index "$music"
 sonic index "$music" > again.txt # what was there is not read again
-grep -q "0 new, 0 changed" again.txt
+grep -q "Nothing new" again.txt
 
 sonic identify "$snippets" --output answers.csv
 sonic explain "$snippets/known.wav" --plot why.png

@@ -1,0 +1,44 @@
+"""What an audio file says of itself, and what of it could not be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+Blocks = Iterator[np.ndarray]
+
+# A stereo block of this many frames (256 KiB) stays in the processor's cache on its way to mono.
+BLOCK_FRAMES = 32_768
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What an audio file says of itself.
+
+    Attributes
+    ----------
+    sample_rate_hz : int
+        Rate of the samples in the file.
+    n_channels : int
+        Channels in the file.
+    codec : str
+        Coding of the samples, for example ``"vorbis"``, ``"mp3"``, ``"flac"`` or ``"pcm_16"``.
+    duration_s : float or None
+        Announced duration; None where the format does not announce one.
+    left_out : list of str
+        What of the file could not be used, in words for its owner. It grows while samples are
+        read, and is complete when all of them have come.
+    """
+
+    sample_rate_hz: int
+    n_channels: int
+    codec: str
+    duration_s: float | None
+    left_out: list[str] = field(default_factory=list)
+
+
+def error_reason(error: Exception) -> str:
+    """Say what went wrong without the names of objects and paths that str(error) may hold."""
+    return str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)

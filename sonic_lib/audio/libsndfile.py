@@ -1,0 +1,243 @@
+"""libsndfile: WAV and its relatives, FLAC, Ogg, MP3; by far the faster of the two decoders."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from typing import Any, BinaryIO
+
+import numpy as np
+import soundfile
+
+from sonic_lib.audio.ffmpeg import open_ffmpeg
+from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, error_reason
+from sonic_lib.audio.part import Part
+from sonic_lib.audio.stderr import quiet_stderr
+from sonic_lib.errors import DecodeError
+
+# In libsndfile's log: a WAV, AIFF, AU, W64 or RF64 file that announces more bytes than it has.
+_SHORT_CONTAINER = re.compile(
+    r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
+)
+# Writers that stream put a size near 2 or 4 GiB in the header: it announces nothing.
+_PLACEHOLDER_BYTES = 0x7FFF_0000
+
+# An MP3 of unknown length has ended if what stops it comes after this share of its bytes.
+_OPEN_END_SHARE = 0.9
+
+# Formats of packets, of which libsndfile reads the first of several joined files alone, and an
+# MP3 as far as its header says; what is left beyond this is more than tags at the end.
+_JOINABLE = {"MP3", "OGG", "FLAC"}
+_MAX_UNREAD_BYTES = 2_048
+
+_OGG_PAGE = re.compile(rb"OggS\0(.)", re.DOTALL)
+_BEGINS_STREAM = 2  # a flag of a page
+_SCAN_BYTES = 1 << 20
+
+
+def open_libsndfile(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
+    """Open a file.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        A seekable file.
+
+    Returns
+    -------
+    info : AudioInfo
+    blocks : iterator of np.ndarray [shape=(n_frames, n_channels), dtype=float32]
+        Where libsndfile ends before the file does, FFmpeg goes on.
+
+    Raises
+    ------
+    soundfile.LibsndfileError
+        If libsndfile refuses the file.
+    """
+    with quiet_stderr:
+        sound, source = _open_sound(file)
+        n_frames = sound.frames
+        is_announced = n_frames < 2**62  # FLAC may say "unknown"
+        if sound.format == "MP3":
+            # Without a Xing header the length is a guess from the size of the file and the bit
+            # rate of the first frame, and libsndfile stops reading there: a third of the way
+            # through some VBR files. If a file that claims to be longer is thought to be, it was
+            # a guess.
+            longer_sound, longer_source = _open_sound(file, claimed_growth=100)
+            if longer_sound.frames != n_frames:
+                sound, source, is_announced = longer_sound, longer_source, False
+
+    log = sound.extra_info
+    left_out = []
+    if "Last page lacks an end-of-stream bit" in log and "Junk after the last page" in log:
+        left_out.append("the end: the file stops in the middle of an Ogg page")
+    if (sizes := _SHORT_CONTAINER.search(log)) and int(sizes[1]) < _PLACEHOLDER_BYTES:
+        n_frames *= int(sizes[1]) / max(int(sizes[2]), 1)
+
+    codec = sound.format if sound.format in ("MP3", "FLAC") else sound.subtype
+    info = AudioInfo(
+        sample_rate_hz=sound.samplerate,
+        n_channels=sound.channels,
+        codec=codec.lower(),
+        duration_s=n_frames / sound.samplerate if is_announced and sound.samplerate else None,
+        left_out=left_out,
+    )
+    has_open_end = sound.format == "MP3" and not is_announced
+    return info, _blocks(file, sound, source, info, has_open_end=has_open_end)
+
+
+def _open_sound(file: BinaryIO, *, claimed_growth: int = 1) -> tuple[soundfile.SoundFile, _Source]:
+    source = _Source(file, claimed_growth=claimed_growth)
+    try:
+        sound = _ForwardSoundFile(source)
+    except soundfile.LibsndfileError:
+        if source.error:
+            raise source.error from None
+        raise
+    if source.error:
+        raise source.error
+    return sound, source
+
+
+def _blocks(
+    file: BinaryIO,
+    sound: soundfile.SoundFile,
+    source: _Source,
+    info: AudioInfo,
+    *,
+    has_open_end: bool,
+) -> Blocks:
+    guard = quiet_stderr if sound.format == "MP3" else contextlib.nullcontext()
+    buffer = np.empty((BLOCK_FRAMES, sound.channels), np.float32)
+    n_frames, problem = 0, None
+    with sound:
+        is_joinable = sound.format in _JOINABLE
+        while problem is None:
+            try:
+                with guard:
+                    block = sound.read(out=buffer)
+            except soundfile.LibsndfileError as error:
+                if source.error:
+                    raise source.error from None
+                # Without an announced end, tags and half a frame after it are taken for sound.
+                if has_open_end and source.share_read >= _OPEN_END_SHARE:
+                    return
+                problem = error_reason(error)
+                break
+            if source.error:
+                raise source.error
+            if not len(block):
+                break
+            n_frames += len(block)
+            yield block
+        is_chain = sound.format == "OGG"
+    if problem is None and not (is_joinable and source.n_unread_bytes > _MAX_UNREAD_BYTES):
+        return
+    links = _later_links(file) if is_chain else []
+    if links and problem is None:
+        for start, end in zip(links, [*links[1:], None], strict=True):
+            yield from _rest(io.BufferedReader(Part(file, start, end)), info, 0, None)
+    else:
+        yield from _rest(file, info, n_frames, problem)
+
+
+def _later_links(file: BinaryIO) -> list[int]:
+    """Where the streams of a chained Ogg file begin, but the first."""
+    starts, is_in_link = [], False
+    n_before, held = 0, b""
+    file.seek(0)
+    while piece := file.read(_SCAN_BYTES):
+        piece = held + piece
+        for page in _OGG_PAGE.finditer(piece):
+            is_first = bool(page[1][0] & _BEGINS_STREAM)
+            if is_first and is_in_link:
+                starts.append(n_before + page.start())
+            is_in_link = not is_first
+        held = piece[-5:]  # too short to be a page that was met
+        n_before += len(piece) - len(held)
+    return starts
+
+
+def _rest(file: BinaryIO, info: AudioInfo, n_frames: int, problem: str | None) -> Blocks:
+    """Let FFmpeg read what comes after the first frames, if it can."""
+    damage = f"what is broken after {n_frames / info.sample_rate_hz:.1f} s ({problem})"
+    try:
+        found, blocks = open_ffmpeg(file, refusal=problem or "it is read to its end", like=info)
+        n_given, n_passed = n_frames, 0
+        for block in blocks:
+            new = block[max(0, n_given - n_passed) :]
+            n_passed += len(block)
+            n_frames += len(new)
+            if len(new):
+                yield new
+    except DecodeError as error:
+        if error.stage == "open" or (problem and not n_frames):
+            raise
+        if problem:
+            info.left_out.append(damage)
+        return
+    if found.left_out or problem:
+        info.left_out.append("; ".join(found.left_out) or damage)
+
+
+class _ForwardSoundFile(soundfile.SoundFile):
+    """A SoundFile that is only read from start to end.
+
+    soundfile seeks after each block of a seekable file. That costs time, leaves seams in MP3 and
+    loses the last block of a FLAC file of unknown length.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+class _Source:
+    """A file as libsndfile sees it.
+
+    It keeps an error of reading, which libsndfile would take for the end of the file, and can claim
+    to be longer than it is.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        A seekable file.
+    claimed_growth : int > 0
+        How many times its real size the file claims to have.
+    """
+
+    def __init__(self, file: BinaryIO, *, claimed_growth: int = 1) -> None:
+        self.error: DecodeError | None = None
+        self._file: Any = file  # typing knows no BinaryIO with readinto
+        self._size = file.seek(0, os.SEEK_END)
+        self._claimed_size = self._size * claimed_growth
+        self._position = 0
+
+    @property
+    def share_read(self) -> float:
+        return self._position / self._size
+
+    @property
+    def n_unread_bytes(self) -> int:
+        return max(0, self._size - self._position)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = (0, self._position, self._claimed_size)[whence] + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:
+        position = self._position
+        if position >= self._claimed_size - 128:  # mpg123 looks for an ID3v1 tag at the end
+            position -= self._claimed_size - self._size
+        try:
+            self._file.seek(max(0, min(position, self._size)))
+            n_read = self._file.readinto(buffer)
+        except Exception as error:
+            self.error = DecodeError("open", f"cannot be read: {error_reason(error)}")
+            return 0
+        self._position += n_read
+        return n_read

@@ -1,0 +1,55 @@
+"""A stretch of a file, as a file."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any, BinaryIO
+
+
+class Part(io.RawIOBase):
+    """A file from one byte up to another.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        A seekable file.
+    start : int
+        Its first byte that counts.
+    end : int, optional
+        The byte behind the last; the end of the file by default.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, end: int | None = None) -> None:
+        self._file: Any = file
+        self._start = start
+        self._size = (file.seek(0, os.SEEK_END) if end is None else end) - start
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def readinto(self, buffer) -> int:
+        """Read into a buffer; gives the number of bytes."""
+        left = max(0, self._size - self._position)
+        self._file.seek(self._start + self._position)
+        n_read = self._file.readinto(memoryview(buffer)[:left])
+        self._position += n_read
+        return n_read
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a byte of the part."""
+        before = {os.SEEK_SET: 0, os.SEEK_CUR: getattr(self, "_position", 0)}.get(
+            whence, self._size
+        )
+        self._position = max(0, before + offset)
+        return self._position
+
+    def tell(self) -> int:
+        """Give the place in the part."""
+        return self._position

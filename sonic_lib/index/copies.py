@@ -1,0 +1,85 @@
+"""Which of several copies of a recording to keep: DataFrame -> DataFrame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from sonic_lib.audio.band import band_rows
+from sonic_lib.audio.files import relative_path
+from sonic_lib.audio.isolation import Limits, isolated, packed
+from sonic_lib.fingerprint.frame import row_by_row
+from sonic_lib.schemas import BANDS
+
+LOSSLESS = r"^(pcm|flac|alac|wav|tta|ape|float|double|ulaw|alaw)"
+RULE = (
+    "the whole before a cut; without loss before with; the higher sample rate; the higher band "
+    "that is filled (a copy of a copy has no more); the older file; more tags"
+)
+
+
+def first_files(song_files: DataFrame) -> DataFrame:
+    """Give the file that stands for each song: song_id, path, root, size_bytes, modified_at."""
+    indexed_first = F.struct(F.col("status") != "indexed", "path")
+    told = F.struct("path", "root", "size_bytes", "modified_at")
+    return (
+        song_files.filter("song_id IS NOT NULL")
+        .groupBy("song_id")
+        .agg(F.min_by(told, indexed_first).alias("file"))
+        .select("song_id", "file.*")
+    )
+
+
+def measure_bands(files: DataFrame, *, limits: Limits) -> DataFrame:
+    """Decode the beginning of files.
+
+    Parameters
+    ----------
+    files : DataFrame with song_id, path, size_bytes
+    limits : Limits
+        What a file may take.
+
+    Returns
+    -------
+    DataFrame [schemas.BANDS]
+    """
+    work = packed(band_rows)
+
+    def rows(file: dict) -> Iterator[dict]:
+        path, size_bytes = file["path"], file["size_bytes"]
+        for row in isolated(work, path, path=path, size_bytes=size_bytes, limits=limits):
+            yield {"song_id": file["song_id"], "band_hz": row.get("band_hz")}
+
+    wanted = files.select("song_id", "path", "size_bytes")
+    return wanted.mapInArrow(row_by_row(rows, BANDS), BANDS)
+
+
+def copies_by_quality(songs: DataFrame, *, files: DataFrame, bands: DataFrame) -> DataFrame:
+    """Say which copy to keep, by RULE: song_id, song (its path) and quality, larger if better.
+
+    Parameters
+    ----------
+    songs : DataFrame
+        The table.
+    files : DataFrame
+        From `first_files`.
+    bands : DataFrame [schemas.BANDS]
+        Of the songs that have copies.
+    """
+    tags = sum(
+        F.col(name).isNotNull().cast("int")
+        for name in ("title", "artist", "album", "genre", "release_year")
+    )
+    quality = F.struct(
+        F.lower("codec").rlike(LOSSLESS).alias("lossless"),
+        F.coalesce("sample_rate_hz", F.lit(0)).alias("sample_rate_hz"),
+        F.coalesce("band_hz", F.lit(0.0)).alias("band_hz"),
+        (-F.unix_micros("modified_at")).alias("age"),
+        tags.alias("n_tags"),
+        (-F.col("song_id")).alias("order"),
+        F.round("duration_s").alias("length_s"),
+    )
+    known = songs.join(files, "song_id", "left").join(bands, "song_id", "left")
+    return known.select("song_id", relative_path().alias("song"), quality.alias("quality"))

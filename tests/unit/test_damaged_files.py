@@ -1,0 +1,280 @@
+"""Files as people have them: what can be decoded is used, and what is left out is said."""
+
+from __future__ import annotations
+
+import io
+import struct
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import soundfile
+
+from sonic_lib.audio.decode import stream_mono
+from sonic_lib.audio.folders import SUFFIXES
+from sonic_lib.errors import DecodeError
+from tests.faults.hostile import RATE_HZ, encoded, sound
+
+av = pytest.importorskip("av")
+
+HEARD_HZ = 11_025
+LENGTH_S = 5.0
+
+
+def decoded(content: bytes) -> tuple[np.ndarray, str]:
+    """What is heard of a file, and what is said to be left out."""
+    info, blocks = stream_mono(io.BytesIO(content), sample_rate_hz=HEARD_HZ)
+    samples = np.concatenate(list(blocks))
+    return samples, "; ".join(info.left_out)
+
+
+def likeness(heard: np.ndarray, expected: np.ndarray, *, start_s: float, length_s: float) -> float:
+    """Correlation of a passage with the original's, which may lie up to 0.25 s beside it."""
+    margin = round(0.25 * HEARD_HZ)
+    start, length = round(start_s * HEARD_HZ), round(length_s * HEARD_HZ)
+    part = heard[start : start + length]
+    around = expected[max(0, start - margin) : start + length + margin]
+    products = np.correlate(around, part, "valid")
+    energies = np.convolve(around**2, np.ones(part.size), "valid")
+    return float(np.max(products / np.sqrt(energies * (part @ part) + 1e-12)))
+
+
+@lru_cache
+def original() -> np.ndarray:
+    """The sound of `encoded` at the rate at which files are heard here."""
+    return decoded(encoded("wav"))[0]
+
+
+def with_hole(content: bytes, n_bytes: int = 1_500) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes(n_bytes) + content[middle + n_bytes :]
+
+
+@lru_cache
+def muxed(container: str, codec: str, options: tuple = (), samples: bytes | None = None) -> bytes:
+    """The sound by FFmpeg, in a container with options."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=container, options=dict(options)) as output:
+        stream = output.add_stream(codec, rate=RATE_HZ)
+        stream.layout, stream.bit_rate = "mono", 64_000
+        kind = stream.codec_context.codec.audio_formats[0].name
+        resampler = av.AudioResampler(format=kind, layout="mono", rate=RATE_HZ)
+        mono = sound()[:, 0][None]
+        for start in range(0, mono.shape[1], 1_024):
+            part = np.ascontiguousarray(mono[:, start : start + 1_024])
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = RATE_HZ, start
+            for ready in resampler.resample(frame):
+                output.mux(stream.encode(ready))
+        output.mux(stream.encode())
+    return file.getvalue()
+
+
+FRAGMENTED = (("movflags", "frag_keyframe+empty_moov"), ("frag_duration", "500000"))
+MADE = {
+    "ts": lambda: muxed("mpegts", "aac"),
+    "fragmented.m4a": lambda: muxed("mp4", "aac", FRAGMENTED),
+    "faststart.m4a": lambda: muxed("ipod", "aac", (("movflags", "faststart"),)),
+}
+
+
+def file_of(name: str) -> bytes:
+    return MADE[name]() if name in MADE else encoded(name)
+
+
+# ---- a piece is missing ----
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.95])
+@pytest.mark.parametrize(
+    "name",
+    ["wav", "aiff", "au", "caf", "w64", "flac", "ogg", "opus", "mp3", "aac", "mka", "wma"]
+    + ["ts", "fragmented.m4a"],
+)
+def test_the_beginning_of_a_file_is_used(name, share):
+    content = file_of(name)
+    heard, left_out = decoded(content[: int(len(content) * share)])
+    # The last page or packet is lost.
+    assert share * LENGTH_S - 1.1 < len(heard) / HEARD_HZ < share * LENGTH_S + 0.3
+    assert likeness(heard, original(), start_s=0.3, length_s=0.3) > 0.9
+    if name not in ("caf", "ts", "fragmented.m4a"):  # which tell no length
+        assert left_out
+
+
+@pytest.mark.parametrize("name", ["wma", "aac", "flac", "ogg", "opus", "mp3", "ts"])
+def test_one_missing_byte_costs_no_more_than_the_last_packet(name):
+    content = file_of(name)
+    heard, _ = decoded(content[:-1])
+    assert len(heard) / HEARD_HZ > LENGTH_S - 0.3
+
+
+@pytest.mark.parametrize(
+    ("name", "kept_s"),
+    [
+        *[("aac", 4.6), ("m4a", 4.9), ("alac.m4a", 4.9), ("flac", 4.7), ("mp3", 4.6)],
+        *[("ts", 4.5), ("ogg", 4.0), ("opus", 3.9), ("wma", 4.4), ("fragmented.m4a", 2.3)],
+    ],
+)
+def test_a_hole_costs_what_is_in_it(name, kept_s):
+    heard, left_out = decoded(with_hole(file_of(name)))
+    assert kept_s < len(heard) / HEARD_HZ < LENGTH_S + 0.1
+    assert likeness(heard, original(), start_s=1.0, length_s=0.5) > 0.9
+    assert left_out
+
+
+@pytest.mark.parametrize("name", ["m4a", "alac.m4a"])
+def test_what_follows_a_hole_keeps_its_place(name):
+    heard, left_out = decoded(with_hole(encoded(name)))
+    assert likeness(heard, original(), start_s=4.0, length_s=0.5) > 0.9
+    assert "silence" in left_out
+
+
+def test_a_whole_file_leaves_nothing_out():
+    for name in ("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac", "wma", "mka", "ts", "caf"):
+        heard, left_out = decoded(file_of(name))
+        assert left_out == "", name
+        assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.15), name
+
+
+def test_an_mp4_without_its_table_says_what_is_missing():
+    content = encoded("m4a")
+    with pytest.raises(DecodeError, match=r"cut short: .*moov"):
+        decoded(content[: len(content) // 2])
+
+
+# ---- something stands before the sound, or behind it ----
+
+
+@pytest.mark.parametrize("junk", [b"HTTP/1.1 200 OK\r\nContent-Type: audio\r\n\r\n", bytes(5_000)])
+@pytest.mark.parametrize(
+    "name", ["wav", "aiff", "flac", "ogg", "opus", "mp3", "aac", "m4a", "wma", "mka"]
+)
+def test_junk_before_the_sound_is_passed_over(name, junk):
+    heard, _ = decoded(junk + file_of(name))
+    assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.2)
+
+
+def test_a_tag_that_says_it_is_longer_than_the_file_hides_no_sound():
+    heard, left_out = decoded(b"ID3\x03\0\0\x7f\x7f\x7f\x7f" + encoded("mp3"))
+    assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.2)
+    assert left_out
+
+
+@pytest.mark.parametrize("name", ["mp3", "ogg", "opus", "flac", "aac"])
+def test_joined_files_are_read_to_the_end(name):
+    heard, _ = decoded(2 * file_of(name))
+    assert len(heard) / HEARD_HZ == pytest.approx(2 * LENGTH_S, abs=0.3)
+    assert likeness(heard, np.tile(original(), 2), start_s=8.0, length_s=0.5) > 0.8
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_the_parts_of_a_chained_ogg_file_may_differ(subtype):
+    parts = []
+    for rate_hz, n_channels in ((48_000, 2), (24_000, 1)):
+        file = io.BytesIO()
+        x = sound(rate_hz=rate_hz, n_channels=n_channels)
+        soundfile.write(file, x, rate_hz, format="OGG", subtype=subtype)
+        parts.append(file.getvalue())
+    heard, _ = decoded(b"".join(parts))
+    assert len(heard) / HEARD_HZ == pytest.approx(2 * LENGTH_S, abs=0.3)
+
+
+def test_an_mp3_whose_header_counts_too_few_frames_is_read_to_its_end():
+    content = bytearray(encoded("mp3"))
+    at = max(content.find(b"Xing", 0, 200), content.find(b"Info", 0, 200))
+    assert at > 0
+    assert content[at + 7] & 1  # it counts frames
+    n_frames = struct.unpack_from(">I", content, at + 8)[0]
+    struct.pack_into(">I", content, at + 8, n_frames // 3)
+    heard, _ = decoded(bytes(content))
+    assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.2)
+
+
+def test_an_ogg_file_recorded_from_a_stream_is_read():
+    for name in ("ogg", "opus"):
+        content = encoded(name)
+        pages = [b"OggS" + page for page in content.split(b"OggS")[1:]]
+        n_header = 3 if name == "ogg" else 2
+        heard, _ = decoded(b"".join(pages[:n_header] + pages[-3:-1]))
+        assert len(heard) / HEARD_HZ > 0.5, name
+
+
+# ---- headers that recorders and editors write ----
+
+
+def test_a_wav_file_of_a_recorder_that_crashed_is_read():
+    content = bytearray(encoded("wav"))
+    at = content.index(b"data") + 4
+    content[at : at + 4] = bytes(4)
+    content[4:8] = bytes(4)
+    heard, _ = decoded(bytes(content))
+    np.testing.assert_allclose(heard, original(), atol=1e-3)
+
+
+def test_a_codec_tag_that_is_no_ascii_is_no_obstacle():
+    heard, _ = decoded(muxed("avi", "aac"))  # its tag is 0xFF
+    assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.3)
+
+
+def test_a_codec_that_nobody_knows_is_named_as_the_reason():
+    content = bytearray(encoded("wav"))
+    struct.pack_into("<H", content, 20, 0x674F)
+    with pytest.raises(DecodeError, match="in a way that FFmpeg does not know"):
+        decoded(bytes(content))
+
+
+def test_channels_that_cancel_each_other_are_heard():
+    mono = sound()[:, 0]
+    for channels in ((mono, -mono), (mono, -mono, np.zeros_like(mono))):
+        file = io.BytesIO()
+        soundfile.write(file, np.stack(channels, axis=1), RATE_HZ, format="WAV")
+        heard, _ = decoded(file.getvalue())
+        assert abs(likeness(heard, original(), start_s=1.0, length_s=2.0)) > 0.99
+        assert np.abs(heard).max() > 0.2
+
+
+def test_silence_stays_silent():
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros((RATE_HZ * 4, 2)), RATE_HZ, format="WAV")
+    assert np.abs(decoded(file.getvalue())[0]).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "suffix"),
+    [
+        *[("wv", "wavpack", "wv"), ("tta", "tta", "tta"), ("ac3", "ac3", "ac3")],
+        *[("mpegts", "mp2", "ts"), ("flv", "aac", "flv"), ("webm", "libopus", "weba")],
+        *[("asf", "wmav2", "wmv"), ("ipod", "aac", "m4r"), ("mpeg", "mp2", "mpg")],
+        *[("dts", "dca", "dts"), ("ogg", "libspeex", "spx")],
+    ],
+)
+def test_rarer_formats_are_read_and_listed(container, codec, suffix):
+    assert suffix in SUFFIXES
+    try:
+        content = muxed(container, codec, (("strict", "experimental"),))
+    except (ValueError, av.FFmpegError) as error:
+        pytest.skip(f"this FFmpeg makes no {suffix}: {error}")
+    heard, left_out = decoded(content)
+    assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.3)
+    assert left_out == ""
+
+
+def test_an_error_of_the_disk_is_no_damage_of_the_file():
+    class Failing(io.BytesIO):
+        def read(self, size: int = -1) -> bytes:
+            if self.tell() > len(self.getvalue()) // 2:
+                raise OSError(5, "Input/output error")
+            return super().read(size)
+
+    with pytest.raises(DecodeError, match="Input/output error") as caught:
+        list(stream_mono(Failing(encoded("aac") * 4), sample_rate_hz=HEARD_HZ)[1])
+    assert caught.value.stage == "open"
+
+
+def test_noise_of_bytes_is_still_no_sound():
+    for seed in range(12):
+        noise = np.random.default_rng(seed).bytes(150_000)
+        with pytest.raises(DecodeError):
+            decoded(noise)
+        with pytest.raises(DecodeError):
+            decoded(b"ID3\x04\0\0\0\0\0\0" + noise)

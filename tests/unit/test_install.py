@@ -1,0 +1,119 @@
+"""What a newcomer meets first: hints at what to install, and how make looks for Python."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sonic_lib import hints
+
+ROOT = Path(__file__).parents[2]
+SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
+
+
+# ---- hints ----
+
+
+def test_a_hint_names_packages_that_any_index_has(monkeypatch):
+    monkeypatch.setattr(sys, "prefix", "/home/me/music/.venv")
+    monkeypatch.setattr(sys, "executable", "/home/me/music/.venv/bin/python")
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: ["av<20,>=12", "librosa>=0.10"])
+    monkeypatch.chdir("/")
+    said = hints.install_command("av", "librosa", "unheard-of")
+    assert said == "home/me/music/.venv/bin/python -m pip install 'av<20,>=12' 'librosa>=0.10' " + (
+        "unheard-of"
+    )
+
+
+def test_a_hint_knows_how_the_program_was_installed(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: None)
+    monkeypatch.setattr(sys, "prefix", "/home/me/.local/share/pipx/venvs/sonic-signature")
+    assert hints.install_command("mlflow") == "pipx inject sonic-signature mlflow"
+    monkeypatch.setattr(sys, "prefix", "/home/me/.local/share/uv/tools/sonic-signature")
+    said = hints.install_command("mlflow", "librosa")
+    assert said == "uv tool install --upgrade sonic-signature --with mlflow --with librosa"
+
+
+def test_nobody_else_makes_such_hints():
+    for path in (ROOT / "sonic_lib").rglob("*.py"):
+        assert path.name == "hints.py" or "pip install '" not in path.read_text(encoding="utf-8")
+
+
+def test_packages_of_hints_are_those_of_setup():
+    for name in (*hints.MODELS, "mlflow", "av", "deltalake", "jinja2"):
+        assert re.search(rf'"{name}[><=]', SETUP), name
+
+
+# ---- make ----
+
+
+@pytest.fixture
+def make(tmp_path):
+    """`make env` where only some Pythons are on PATH: their names, and what they do."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copy(ROOT / "setup.py", tmp_path)
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    for name in ("make", "sh", "bash", "awk", "tail", "touch", "test", "printf"):
+        if found := shutil.which(name):
+            (bin_folder / name).symlink_to(found)
+
+    def run(**pythons: str) -> subprocess.CompletedProcess:
+        for name, script in pythons.items():
+            path = bin_folder / name.replace("_", ".")
+            path.write_text(f"#!/bin/sh\n{script}\n")
+            path.chmod(0o755)
+        return subprocess.run(
+            ["make", "env"],
+            cwd=tmp_path,
+            env={"PATH": str(bin_folder)},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_make_says_which_pythons_it_found_and_which_it_wants(make):
+    done = make(
+        python3_11="echo 'pyenv: python3.11: command not found' >&2; exit 127",
+        python3='echo "is 3.9.18" >&2; exit 1',
+    )
+    assert done.returncode != 0
+    assert "wanted Python 3.10 to 3.14" in done.stderr
+    assert "python3.11: pyenv: python3.11: command not found; python3: is 3.9.18" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+@pytest.mark.parametrize("version", ["3_10", "3_11", "3_12", "3_13", "3_14"])
+def test_make_takes_every_python_that_is_supported(make, version):
+    # It goes on to look for Java, by the Python that it took.
+    script = f'case "$2" in *check_java*) echo took {version} >&2; exit 1;; esac'
+    done = make(**{f"python{version}": script})
+    assert f"took {version}" in done.stderr
+
+
+def test_the_probe_tells_the_version_it_does_not_take():
+    probe = re.search(r"^PROBE := ((?:.*\\\n)*.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    code = re.sub(r"\\\n\s*", "", probe[1])
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    old = code.replace("<= (3, 14)", "<= (3, 9)")
+    said = subprocess.run([sys.executable, "-c", old], capture_output=True, text=True)
+    assert said.returncode == 1
+    assert said.stderr.strip() == "is " + sys.version.split()[0]
+
+
+def test_pythons_are_the_same_everywhere():
+    declared = re.findall(r"Programming Language :: Python :: (3\.\d+)", SETUP)
+    assert declared == ["3.10", "3.11", "3.12", "3.13", "3.14"]
+    assert 'python_requires=">=3.10,<3.15"' in SETUP
+    makefile = (ROOT / "Makefile").read_text()
+    assert "(3, 10) <= sys.version_info[:2] <= (3, 14)" in makefile
+    assert set(re.findall(r"python(3\.\d+)", makefile)) == set(declared)
+    assert "Python 3.10-3.14" in (ROOT / "README.md").read_text(encoding="utf-8")
