@@ -23,7 +23,6 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from sonic_lib.audio.files import relative_path
 from sonic_lib.matching.passages import common_passages
 from sonic_lib.schemas import OVERLAPS
 
@@ -41,7 +40,6 @@ COLUMNS = (
     *("group", "kind", "overlap_s", "song", "other_song", "keep", "start_s", "other_start_s"),
     *("speed", "n_votes", "p_value", "song_id", "other_song_id", "keep_song_id"),
 )
-LOSSLESS = r"^(pcm|flac|alac|wav|aiff|float|double|ulaw|alaw)"
 
 
 def pairs_by_frequency(fingerprints: DataFrame) -> DataFrame:
@@ -197,38 +195,6 @@ def kinds(overlaps: DataFrame, *, songs: DataFrame) -> DataFrame:
     return joined.withColumn("kind", kind).drop("duration_s", "other_duration_s")
 
 
-def copies_by_quality(songs: DataFrame, *, song_files: DataFrame) -> DataFrame:
-    """Say which copy to keep: song_id, song (its path) and quality, larger if better.
-
-    Without loss before with, then the bits a second, the length, and how much the tags say.
-
-    Parameters
-    ----------
-    songs, song_files : DataFrame
-        The tables.
-    """
-    indexed_first = F.struct(F.col("status") != "indexed", "path")
-    files = (
-        song_files.filter("song_id IS NOT NULL")
-        .groupBy("song_id")
-        .agg(F.min_by(F.struct("path", "root", "size_bytes"), indexed_first).alias("file"))
-        .select("song_id", "file.*")
-    )
-    tags = sum(
-        F.col(name).isNotNull().cast("int")
-        for name in ("title", "artist", "album", "genre", "release_year")
-    )
-    quality = F.struct(
-        F.lower("codec").rlike(LOSSLESS).alias("lossless"),
-        F.round(F.col("size_bytes") / F.col("duration_s"), -2).alias("bytes_per_s"),
-        F.round("duration_s").alias("length_s"),
-        tags.alias("n_tags"),
-        (-F.col("song_id")).alias("order"),
-    )
-    known = songs.join(files, "song_id", "left")
-    return known.select("song_id", relative_path().alias("song"), quality.alias("quality"))
-
-
 def spread_labels(labels: DataFrame, *, edges: DataFrame) -> DataFrame:
     """One step of label propagation: each song takes the smallest label around it.
 
@@ -264,7 +230,7 @@ def report(overlaps: DataFrame, *, labels: DataFrame, copies: DataFrame) -> Data
     labels : DataFrame with song_id, label
         Of the songs of "same recording" pairs.
     copies : DataFrame
-        From `copies_by_quality`.
+        From `index.copies.copies_by_quality`.
 
     Returns
     -------

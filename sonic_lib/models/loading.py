@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sonic_lib.errors import ModelError, SetupError
+from sonic_lib.hints import MODELS, install_command
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
@@ -71,7 +72,7 @@ def load_pipeline(spark: SparkSession, path: str) -> PipelineModel:
         except ImportError as error:
             raise SetupError(
                 f"The model in {path} needs {kind.partition('.')[0]}, which is not installed here: "
-                "pip install 'sonic-signature[models]'."
+                f"{install_command(*MODELS)}."
             ) from error
         stages.append(getattr(module, kind.rpartition(".")[2]).load(stage))
     return PipelineModel(stages)

@@ -240,12 +240,12 @@ def _write_pipeline(
 def _for_spark(spark: SparkSession, here: Path, root: str) -> str:
     """Give the URI of a folder of this machine for all machines of the cluster."""
     if _folder(root) or spark.sparkContext.master.startswith("local"):
-        return here.as_uri()
+        return f"file://{here}"  # as Spark takes it: "%20" would be three characters
     from mlflow.environment_variables import MLFLOW_DFS_TMP
 
     copy = f"{MLFLOW_DFS_TMP.get()}/{uuid.uuid4().hex}"
     filesystem, path = hadoop_path(spark, copy)
-    filesystem.copyFromLocalFile(spark._jvm.org.apache.hadoop.fs.Path(here.as_uri()), path)
+    filesystem.copyFromLocalFile(spark._jvm.org.apache.hadoop.fs.Path(f"file://{here}"), path)
     return copy
 
 

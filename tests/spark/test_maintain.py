@@ -38,7 +38,7 @@ def lake(spark, new_tables, warehouse) -> str:
 def row(song_id: int, n: int, *, bits: int = BITS) -> tuple:
     """Fingerprint n of a song: each is in another partition than the last."""
     hash_ = (n % 4 << HASH_BITS - 2) + 1000 * n + song_id
-    return hash_ >> HASH_BITS - bits, hash_, song_id, n
+    return hash_ >> HASH_BITS - bits, hash_, song_id, n, 7 * n
 
 
 @pytest.fixture
@@ -140,7 +140,9 @@ def test_a_song_that_stands_twice_is_found(add, broken):
 
 def stage(spark, lake, run_id: str, *song_ids: int):
     rows = [
-        {"song_id": i, "hashes": [r[1] for r in rows_of(i)], "frames": [r[3] for r in rows_of(i)]}
+        {"song_id": i}
+        | {"hashes": [r[1] for r in rows_of(i)], "frames": [r[3] for r in rows_of(i)]}
+        | {"descriptors": [r[4] for r in rows_of(i)]}
         for i in song_ids
     ] + [{"song_id": i, "n_fingerprints": 8} for i in song_ids]
     frame = spark.createDataFrame([tuple(r.get(n) for n in EXTRACTS.names) for r in rows], EXTRACTS)

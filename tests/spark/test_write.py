@@ -31,6 +31,7 @@ def stage(spark, lake):
             if song_id == REJECTED:
                 closing = {"stage": "decode", "error": "truncated"}
             rows.append({"hashes": [song_id, song_id + (1 << 39)], "frames": [5, 6]})
+            rows[-1]["descriptors"] = [7, -8]
             rows.append(closing)
             for row in rows[-2:]:
                 row.update(song_id=song_id, path=f"/m/{song_id}")
@@ -182,7 +183,10 @@ def test_a_run_that_was_swept_before_its_first_commit_commits_nothing(spark, lak
     write.sweep(new(spark, 1), lake, run_id="fast")
     staged = spark.createDataFrame(
         [
-            tuple({"song_id": 1, "hashes": [5], "frames": [5]}.get(n) for n in EXTRACTS.names),
+            tuple(
+                {"song_id": 1, "hashes": [5], "frames": [5], "descriptors": [5]}.get(n)
+                for n in EXTRACTS.names
+            ),
             tuple({"song_id": 1, "n_fingerprints": 1}.get(n) for n in EXTRACTS.names),
         ],
         EXTRACTS,

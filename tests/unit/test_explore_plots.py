@@ -114,7 +114,7 @@ def test_tsne_repeats_and_keeps_groups_apart(rng):
     assert ((distances.argmin(axis=1) < 15) == (np.arange(30) < 15)).all()
 
 
-def test_without_scikit_learn_the_extra_is_named(monkeypatch):
+def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
     original = builtins.__import__
 
     def fail(name, *args, **kwargs):
@@ -123,7 +123,7 @@ def test_without_scikit_learn_the_extra_is_named(monkeypatch):
         return original(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", fail)
-    with pytest.raises(SetupError, match=r"sonic-signature\[models\]"):
+    with pytest.raises(SetupError, match=r"pip install \'scikit-learn"):
         maps.load_manifold()
 
 
