@@ -23,6 +23,7 @@ from sonic_lib.matching.join import Queries, Rows, join_slice, slice_bits, withi
 from sonic_lib.matching.lines import Hits
 
 _COLUMNS = Rows._fields
+_ARROW_SCHEMES = {"s3a": "s3", "s3n": "s3"}
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,11 @@ def _open(uri: str) -> pa.NativeFile:
         uri = re.sub(r"^file:(//)?", "", uri)
     if "://" not in uri:
         return pa.memory_map(uri)
-    filesystem, path = FileSystem.from_uri(re.sub("^s3[an]:", "s3:", uri))
-    return filesystem.open_input_file(path)
+    scheme, _, place = uri.partition("://")
+    authority, _, key = place.partition("/")
+    # Only the authority is parsed as a URI: Arrow would decode a `%` in the key.
+    filesystem, root = FileSystem.from_uri(f"{_ARROW_SCHEMES.get(scheme, scheme)}://{authority}")
+    return filesystem.open_input_file(f"{root.rstrip('/')}/{key}")
 
 
 def _sorted(rows: Rows) -> Rows:
