@@ -127,12 +127,11 @@ def join_parts(parts: DataFrame, *, index: IndexFiles, parts_bits: int, max_hits
     schema = to_arrow_schema(HIT_PARTS)
 
     def join(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        windows, queries = _of_part(batches)
-        if not len(windows):
-            return
-        part = int(queries.hash[0]) >> (HASH_BITS - parts_bits)
-        for number, found, stops, hits in find_hits(
-            queries, index, part=part, parts_bits=parts_bits, max_hits=max_hits
+        windows, queries = _looked_up(batches)
+        parts_here = np.unique(queries.hash >> (HASH_BITS - parts_bits)).tolist()  # one, as a rule
+        options = {"parts_bits": parts_bits, "max_hits": max_hits}
+        for number, found, stops, hits in itertools.chain.from_iterable(
+            find_hits(queries, index, part=part, **options) for part in parts_here
         ):
             packed = np.split(pack_hits(hits), stops[:-1])
             columns = [
@@ -145,7 +144,7 @@ def join_parts(parts: DataFrame, *, index: IndexFiles, parts_bits: int, max_hits
     return parts.repartitionById(1 << parts_bits, "part").mapInArrow(join, HIT_PARTS)
 
 
-def _of_part(batches: Iterator[pa.RecordBatch]) -> tuple[NDArray[np.int64], Queries]:
+def _looked_up(batches: Iterator[pa.RecordBatch]) -> tuple[NDArray[np.int64], Queries]:
     """The ids of all windows of a task, and what they look up."""
     ids: list[int] = []
     queries: list[bytes] = []
