@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,7 +116,7 @@ def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
         )
     from sonic_lib.matching.scan import IndexFiles
 
-    files, n_rows = _partition_files(fingerprints)
+    files, n_rows = _partition_files(fingerprints, os.path.join(warehouse, "fingerprints"))
     n_fingerprints = int(songs["n_fingerprints"].to_numpy().sum())
     is_whole = n_rows == n_fingerprints
     return LocalIndex(
@@ -138,14 +139,14 @@ def _prefix_bits(fingerprints) -> int:
     return int(column.metadata.get(_PREFIX_PROPERTY, made_with))
 
 
-def _partition_files(table: DeltaTable) -> tuple[dict[int, list[str]], int]:
-    """Paths of the data files by `hash_prefix`, in order, and how many rows they have."""
+def _partition_files(table: DeltaTable, place: str) -> tuple[dict[int, list[str]], int]:
+    """Paths of the data files below `place` by `hash_prefix`, in order, and their rows."""
     import pyarrow as pa
 
     files: dict[int, list[str]] = {}
     actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
     for action in sorted(actions, key=itemgetter("path")):
-        path = os.path.join(table.table_uri.removeprefix("file://"), action["path"])
+        path = os.path.join(place, unquote(action["path"]))
         files.setdefault(int(action["partition.hash_prefix"]), []).append(path)
     return files, sum(action["num_records"] for action in actions)
 

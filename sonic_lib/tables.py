@@ -98,8 +98,9 @@ def check_params(spark: SparkSession, warehouse: str, *, params: FingerprintPara
     TableError
         If there is no table, its parameters differ, or a newer version made it.
     """
+    made_with = _property(spark, warehouse, _PARAMS_PROPERTY)
     check_layout(spark, warehouse)
-    params.check_table(_property(spark, warehouse, _PARAMS_PROPERTY), warehouse=warehouse)
+    params.check_table(made_with, warehouse=warehouse)
 
 
 def check_layout(spark: SparkSession, warehouse: str) -> None:

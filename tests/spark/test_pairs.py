@@ -107,8 +107,8 @@ def test_groups_are_connected_components(spark):
 def test_each_pair_names_its_group_and_the_copy_to_keep(spark):
     best_last = "534126"
     copies = spark.createDataFrame(
-        [(int(i), i, place) for place, i in enumerate(best_last)],
-        "song_id long, song string, quality int",
+        [(int(i), i, (30.0 if i in "56" else 60.0, place)) for place, i in enumerate(best_last)],
+        "song_id long, song string, quality struct<length_s double, place int>",
     )
     overlaps = [(2, 1, "same recording"), (3, 4, "same recording"), (1, 5, "shared passage")]
     rows = spark.createDataFrame(

@@ -86,6 +86,7 @@ def test_making_tables_again_changes_nothing(spark, made):
 def test_a_table_that_is_missing_is_made(spark, warehouse):
     place = tables.location(warehouse, SONGS)
     spark.range(3).write.format("delta").save(place)
+    spark.sql(f"ALTER TABLE delta.`{place}` SET TBLPROPERTIES ('sonic.layout' = '2')")
     tables.create(spark, warehouse, params=PARAMS, prefix_bits=2)
     assert all(tables.exists(spark, warehouse, table) for table in INDEX_TABLES)
     assert tables.read(spark, warehouse, SONGS).count() == 3
@@ -130,11 +131,16 @@ def test_a_fingerprint_table_of_others_is_refused(spark, warehouse):
 
 
 def test_rows_are_appended_by_column_name(spark, made, rows_of):
-    rows = rows_of(FINGERPRINTS, {"hash_prefix": 1, "hash": 2, "song_id": 3, "offset_frames": 4})
-    tables.append(
-        rows.select("song_id", "hash", "offset_frames", "hash_prefix"), made, FINGERPRINTS
+    rows = rows_of(
+        FINGERPRINTS,
+        {"hash_prefix": 1, "hash": 2, "song_id": 3, "offset_frames": 4, "descriptor": 5},
     )
-    assert contents(spark, made, FINGERPRINTS, *FINGERPRINTS.schema.names) == [(1, 2, 3, 4)]
+    tables.append(
+        rows.select("song_id", "hash", "offset_frames", "hash_prefix", "descriptor"),
+        made,
+        FINGERPRINTS,
+    )
+    assert contents(spark, made, FINGERPRINTS, *FINGERPRINTS.schema.names) == [(1, 2, 3, 4, 5)]
 
 
 def test_a_table_of_an_earlier_version_gains_its_new_columns(spark, warehouse, rows_of):
@@ -148,7 +154,9 @@ def test_a_table_of_an_earlier_version_gains_its_new_columns(spark, warehouse, r
 def test_rows_that_lack_a_column_are_refused_before_the_write(spark, made, rows_of):
     before = log(made, FINGERPRINTS)
     rows = rows_of(FINGERPRINTS, {"hash_prefix": 1, "song_id": 3})
-    with pytest.raises(TableError, match=r"Rows for fingerprints lack hash, offset_frames\."):
+    with pytest.raises(
+        TableError, match=r"Rows for fingerprints lack descriptor, hash, offset_frames\."
+    ):
         tables.append(rows, made, FINGERPRINTS)
     assert log(made, FINGERPRINTS) == before
 
@@ -175,7 +183,7 @@ def test_upsert_replaces_and_adds_by_key(spark, made, rows_of):
 
 def test_delete_keys_deletes_all_rows_of_the_keys(spark, made, rows_of):
     fingerprints = [
-        {"hash_prefix": h % 2, "hash": h, "song_id": song, "offset_frames": 0}
+        {"hash_prefix": h % 2, "hash": h, "song_id": song, "offset_frames": 0, "descriptor": 0}
         for h in range(4)
         for song in (1, 2, 3)
     ]

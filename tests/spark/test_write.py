@@ -71,7 +71,7 @@ def test_a_batch_becomes_fingerprints_and_songs(spark, lake, stage, state):
     assert commit(lake, "run-1", *stage("run-1", 1, 2, REJECTED))
     assert state() == ([1, 1, 2, 2], [1, 2], ["run-1"])
     fingerprints = tables.read(spark, lake, FINGERPRINTS).filter("song_id = 2").collect()
-    assert sorted(map(tuple, fingerprints)) == [(0, 2, 2, 5), (1, 2 + (1 << 39), 2, 6)]
+    assert sorted(map(tuple, fingerprints)) == [(0, 2, 2, 5, 7), (1, 2 + (1 << 39), 2, 6, -8)]
     song = tables.read(spark, lake, SONGS).filter("song_id = 2").first()
     assert (song.run_id, song.n_fingerprints, song.content_sha256) == ("run-1", 2, "2")
     assert song.indexed_at is not None
