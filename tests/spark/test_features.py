@@ -103,7 +103,7 @@ def test_files_are_settled_by_the_present_version_only(spark):
     monday = datetime(2026, 5, 4)
     known = spark.createDataFrame(
         [
-            (f"/m/{song_id}", "/m", song_id, 1, monday, "indexed", *(None,) * 3, "r", monday)
+            (f"/m/{song_id}", "/m", song_id, 1, monday, "indexed", None, None, "r", monday, None)
             for song_id in (1, 2, 3, 4, None)
         ],
         FEATURE_FILES.schema,

@@ -126,7 +126,7 @@ def test_the_table_function_makes_the_rows_of_the_table(query):
         f"SELECT f.* FROM binaryFile.`{song.path}`, LATERAL fingerprint_audio(content) AS f"
     ).drop("error")
     stored = query(
-        "SELECT hash_prefix, hash, offset_frames FROM sonic.fingerprints "
+        "SELECT hash_prefix, hash, offset_frames, descriptor FROM sonic.fingerprints "
         f"WHERE song_id = {song.song_id}"
     )
     assert sorted(made.collect()) == sorted(stored.collect())
