@@ -20,7 +20,7 @@ from tests.e2e.conftest import RATE_HZ
 
 _COLUMNS = """
 clip rank song title artist clip_start_s clip_end_s offset_s speed n_votes score p_value accepted
-pitch error
+pitch note error
 """
 COLUMNS = _COLUMNS.split()
 READERS = {
