@@ -83,8 +83,8 @@ test: jars ## Run the tests that everyone runs
 	$(PYTEST) -m 'not long'
 
 .PHONY: test-long
-test-long: jars browser ## Run the others: killed jobs, full disks, clocks, clusters, S3, users, notebooks
-	$(PYTEST) -m long
+test-long: jars browser ## Run the others: killed jobs, full disks, clusters, S3, notebooks (TESTS=files)
+	$(PYTEST) -m long $(TESTS)
 
 .PHONY: test-all
 test-all: test test-long ## Run all tests
