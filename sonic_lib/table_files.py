@@ -187,7 +187,8 @@ def _base(
 def _live_in(checkpoint: Path) -> dict[str, tuple[int | None, int | None]]:
     import pyarrow.parquet as pq
 
-    adds = pq.read_table(checkpoint, columns=["add.path", "add.size"])["add"].to_pylist()
+    # Not by read_table, which may take the fields out of their column.
+    adds = pq.ParquetFile(checkpoint).read(columns=["add.path", "add.size"])["add"].to_pylist()
     return {add["path"]: (None, add["size"]) for add in adds if add and add["path"]}
 
 
