@@ -11,7 +11,7 @@ between a clip and a song (the Hamming distance) tells how likely the hit is to 
 
 The pairs of points were chosen one after the other for balance, independence and stability, on
 true and chance hits of songs and clips that no figure of ours is measured on
-(`benchmarks/descriptor.py` does it again).
+(`benchmarks/descriptor.py` chooses in the same way).
 """
 
 from __future__ import annotations
