@@ -35,6 +35,7 @@ from sonic_lib.fingerprint import hashes as hashing
 from sonic_lib.fingerprint.descriptor import DESCRIPTOR_BITS, REACH_FRAMES
 from sonic_lib.fingerprint.landmarks import BIN, FRAME, analyse
 from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ, FingerprintParams
+from sonic_lib.fingerprint.triangles import landmark_triangles
 
 PARAMS = FingerprintParams()
 REACH_BINS = 24
@@ -123,7 +124,7 @@ def triangles_of_clip(path: Path) -> Triangles:
 
 def _triangles(samples: NDArray[np.float32], steps: NDArray) -> Triangles:
     landmarks, saliency = analyse(samples, params=PARAMS)
-    corners = hashing.landmark_triangles(landmarks, PARAMS.densities_per_s)
+    corners = landmark_triangles(landmarks, PARAMS.densities_per_s)
     hashes, frames = hashing.numbered(landmarks, corners)
     numbers = (hashing.unpack(hashes)[:, np.newaxis] + steps).reshape(-1, 5)
     known = (numbers[:, 0] >= 1) & (numbers[:, 0] <= 255)

@@ -38,10 +38,11 @@ from sonic_lib.fingerprint.descriptor import DESCRIPTOR_BITS, describe_triangles
 from sonic_lib.fingerprint.hashes import distinct, pack, unpack
 from sonic_lib.fingerprint.landmarks import FRAME, analyse
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
+from sonic_lib.fingerprint.triangles import landmark_triangles
 from sonic_lib.schemas import EXTRACTS
 
 # Fitted so that distinct hashes, and rows that a lookup meets, grow with the table as they do
-# with the number of real songs; `scale.py` prints how well.
+# with the number of real songs; `growth.py` prints how well.
 TRANSPOSED = 0.1  # share of songs
 OWN_SOUNDS = 0.22  # share of the hashes that no other song has
 OWN_STEPS = 10  # how far these are moved at most, in each of the five numbers
@@ -129,7 +130,7 @@ def described_in_reverse(files: DataFrame, *, params: FingerprintParams) -> Data
                 with open_audio(row["path"]) as file:
                     _, blocks = stream_mono(file, sample_rate_hz=SAMPLE_RATE_HZ)
                     landmarks, saliency = analyse(np.concatenate(list(blocks)), params=params)
-                triangles = hashing.landmark_triangles(landmarks, params.densities_per_s)
+                triangles = landmark_triangles(landmarks, params.densities_per_s)
                 hashes, frames = hashing.numbered(landmarks, triangles)
                 mirrored = landmarks.copy()
                 mirrored[:, FRAME] = len(saliency) - 1 - landmarks[:, FRAME]

@@ -23,13 +23,14 @@ equally large; `unpack` undoes it.
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import Delaunay, QhullError
 
 from sonic_lib.fingerprint.descriptor import describe_triangles
-from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK
+from sonic_lib.fingerprint.landmarks import BIN, FRAME
 from sonic_lib.fingerprint.params import BIN_HZ, FRAME_S, HASH_BITS, FingerprintParams
+from sonic_lib.fingerprint.triangles import landmark_triangles
 from sonic_lib.fingerprint.variants import UNCHANGED, Variant
 
 _FIELD_BITS = 8
@@ -39,16 +40,13 @@ _MIX = np.uint64(0x9E3779B97F4A7C15 & ((1 << HASH_BITS) - 1))
 _UNMIX = np.uint64(pow(int(_MIX), -1, 1 << HASH_BITS))
 
 # Quantisation steps of the five fields.
-_STEPS = np.array([2.0, 3.0, 3.0, 2.0, 2.0])  # bins, bins, bins, frames, frames
+_STEP_BINS = 2.0  # of the first field
+_STEPS = np.array([_STEP_BINS, 3.0, 3.0, 2.0, 2.0])  # bins, bins, bins, frames, frames
 _ZERO = np.array([0.0, 128.0, 128.0, 0.0, 0.0])  # frequency steps are signed
 
-# Nearness weighs 10 bins like 14 frames; the limits below are in these units.
-_UNIT_BINS, _UNIT_FRAMES = 10.0, 14.0
-MAX_SPAN_FRAMES = 63.0
-MIN_SPAN_FRAMES = 0.5
-MIN_AREA = 0.025
-MAX_EDGE = 6.0
-MAX_CIRCUMRADIUS = 4.0
+# A hash and what orders rows of equal hashes, in one key.
+_MINOR_BITS = 63 - HASH_BITS
+_KEYS_PER_BUCKET = 4
 # Landmarks closer in time than this may come in the other order in another recording.
 SIMULTANEOUS_FRAMES = 0.7
 # Lower landmarks tell no pitch: half a step of the first field is more than 2.5 % there.
@@ -107,7 +105,8 @@ def query_hashes(
     Returns
     -------
     hashes, frames
-        As from `reference_hashes`; there are about 12 hashes a triangle.
+        As from `reference_hashes`, but in the order of the triangles, and perhaps repeated; there
+        are about 12 hashes a triangle.
     detunes : np.ndarray [shape=(m,), float32]
         How far the query's first landmark lies above the one that a reference with this hash
         has, as the natural logarithm of the frequencies' ratio: tells the pitch of a match.
@@ -119,20 +118,37 @@ def query_hashes(
     descriptors = describe_triangles(
         saliency, landmarks, triangles, params=params, origin_frame=origin_frame, variant=variant
     )
-    numbers = np.floor(_numbers(landmarks, triangles))
-    single_steps = np.concatenate([np.zeros((1, 5)), np.eye(5), -np.eye(5)])
-    numbers = (numbers[:, np.newaxis, :] + single_steps).reshape(-1, 5)
-    frames = np.repeat(_anchors(landmarks, triangles), len(single_steps))
-    bins = np.repeat(landmarks[:, BIN][triangles[:, 0]], len(single_steps))
-    descriptors = np.repeat(descriptors, len(single_steps))
-    # Rescaled landmarks may leave the band that references have.
-    known = (numbers[:, 0] >= 1) & (numbers[:, 0] <= _FIELD_MAX)
-    detunes = np.log(bins[known] / (_STEPS[0] * numbers[known, 0])).astype(np.float32)
-    detunes[bins[known] < MIN_PITCH_BIN] = np.nan
-    hashes, frames, detunes, descriptors = distinct(
-        pack(numbers[known]), frames[known], detunes, descriptors[known]
+    packed, detunes, triangle = _neighbours(
+        np.floor(_numbers(landmarks, triangles)), landmarks[:, BIN][triangles[:, 0]]
     )
-    return hashes, frames, detunes, descriptors
+    return _mixed(packed), _anchors(landmarks, triangles)[triangle], detunes, descriptors[triangle]
+
+
+@numba.njit(cache=True, nogil=True)
+def _neighbours(numbers, bins):
+    """Packed numbers of each triangle and of those one step aside, detunes, and whose they are."""
+    n_each = 1 + 2 * numbers.shape[1]
+    packed = np.empty(len(numbers) * n_each, np.uint64)
+    detunes = np.empty(len(packed), np.float32)
+    triangle = np.empty(len(packed), np.intp)
+    n = 0
+    for i in range(len(numbers)):
+        for step in range(n_each):
+            aside, change = (step - 1) // 2, (1.0 if step % 2 else -1.0) if step else 0.0
+            first = numbers[i, 0] + (change if aside == 0 else 0.0)
+            # Rescaled landmarks may leave the band that references have.
+            if not 1 <= first <= _FIELD_MAX:
+                continue
+            value = np.uint64(0)
+            for k in range(numbers.shape[1]):
+                field = numbers[i, k] + (change if k == aside else 0.0)
+                value = value << np.uint64(_FIELD_BITS) | np.uint64(min(max(field, 0), _FIELD_MAX))
+            packed[n] = value
+            low = bins[i] < MIN_PITCH_BIN
+            detunes[n] = np.nan if low else np.log(bins[i] / (_STEP_BINS * first))
+            triangle[n] = i
+            n += 1
+    return packed[:n], detunes[:n], triangle[:n]
 
 
 def unpack(hashes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -167,6 +183,10 @@ def pack(numbers: NDArray[np.float64]) -> NDArray[np.int64]:
     packed = np.zeros(len(fields), np.uint64)
     for k in range(5):
         packed = packed << np.uint64(_FIELD_BITS) | fields[:, k]
+    return _mixed(packed)
+
+
+def _mixed(packed: NDArray[np.uint64]) -> NDArray[np.int64]:
     return (packed * _MIX & _MASK).astype(np.int64)
 
 
@@ -202,38 +222,6 @@ def _anchors(landmarks: NDArray, triangles: NDArray[np.intp]) -> NDArray[np.int3
     return np.rint(landmarks[triangles[:, 0], FRAME]).astype(np.int32)
 
 
-def landmark_triangles(landmarks: NDArray, densities_per_s: tuple[int, ...]) -> NDArray[np.intp]:
-    """Distinct triangles over all densities, corners in order of time; shape (n, 3)."""
-    found = []
-    for density in densities_per_s:
-        chosen = np.flatnonzero(landmarks[:, RANK] < 2 * density)
-        found.append(chosen[_triangulate(landmarks[chosen])])
-    return np.unique(np.concatenate(found), axis=0)
-
-
-def _triangulate(landmarks: NDArray) -> NDArray[np.intp]:
-    points = np.column_stack([landmarks[:, BIN] / _UNIT_BINS, landmarks[:, FRAME] / _UNIT_FRAMES])
-    try:
-        corners = Delaunay(points).simplices if len(points) > 3 else np.zeros((0, 3), np.intp)
-    except QhullError:  # all landmarks on one line
-        corners = np.zeros((0, 3), np.intp)
-    # Landmarks are ordered by frame, so ordering their indices orders them in time.
-    corners = np.sort(corners, axis=1).astype(np.intp)
-    a, b, c = points[corners[:, 0]], points[corners[:, 1]], points[corners[:, 2]]
-    edges = [np.hypot(*(p - q).T) for p, q in ((a, b), (b, c), (c, a))]
-    area = 0.5 * np.abs((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0])
-    circumradius = edges[0] * edges[1] * edges[2] / np.maximum(4 * area, 1e-9)
-    span = (c - a)[:, 1] * _UNIT_FRAMES
-    good = (
-        (span >= MIN_SPAN_FRAMES)
-        & (span <= MAX_SPAN_FRAMES)
-        & (area >= MIN_AREA)
-        & (np.max(edges, axis=0) <= MAX_EDGE)
-        & (circumradius <= MAX_CIRCUMRADIUS)
-    )
-    return corners[good]
-
-
 def _with_swaps(landmarks: NDArray, triangles: NDArray[np.intp]) -> NDArray[np.intp]:
     frames = landmarks[:, FRAME][triangles]
     first = triangles[frames[:, 1] - frames[:, 0] < SIMULTANEOUS_FRAMES][:, [1, 0, 2]]
@@ -243,8 +231,58 @@ def _with_swaps(landmarks: NDArray, triangles: NDArray[np.intp]) -> NDArray[np.i
 
 def distinct(hashes: NDArray, frames: NDArray, *others: NDArray) -> tuple[NDArray, ...]:
     """Sort by (hash, frame), and keep the first of equal pairs."""
-    order = np.lexsort((frames, hashes))
-    hashes, frames = hashes[order], frames[order]
-    new = np.ones(len(hashes), bool)
-    new[1:] = (hashes[1:] != hashes[:-1]) | (frames[1:] != frames[:-1])
-    return hashes[new], frames[new], *(other[order][new] for other in others)
+    order = distinct_order(hashes, frames)
+    return tuple(column[order] for column in (hashes, frames, *others))
+
+
+def distinct_order(hashes: NDArray, minor: NDArray) -> NDArray[np.int32]:
+    """Places of the distinct pairs (hash, minor) in ascending order; of equal ones the first.
+
+    Raises
+    ------
+    ValueError
+        If the minor numbers span 2**23 or more.
+    """
+    if not len(hashes):
+        return np.zeros(0, np.int32)
+    least = int(minor.min())
+    if int(minor.max()) - least >> _MINOR_BITS:
+        raise ValueError(f"numbers from {least} to {minor.max()}: too wide for {_MINOR_BITS} bits")
+    return _distinct_order(hashes << _MINOR_BITS | (minor.astype(np.int64) - least))
+
+
+@numba.njit(cache=True, nogil=True)
+def _distinct_order(keys):
+    """Sort by buckets: hashes are mixed, so a few keys fall into each."""
+    n = len(keys)
+    bits = 0
+    while (_KEYS_PER_BUCKET << bits) < n and bits < HASH_BITS:
+        bits += 1
+    shift = HASH_BITS + _MINOR_BITS - bits
+    starts = np.zeros((1 << bits) + 1, np.int32)
+    for i in range(n):
+        starts[(keys[i] >> shift) + 1] += 1
+    for bucket in range(1 << bits):
+        starts[bucket + 1] += starts[bucket]
+    free = starts[:-1].copy()
+    ordered = np.empty(n, np.int64)
+    order = np.empty(n, np.int32)
+    for i in range(n):
+        place = free[keys[i] >> shift]
+        free[keys[i] >> shift] += 1
+        ordered[place] = keys[i]
+        order[place] = i
+    n_kept = 0
+    for i in range(n):
+        key, place = ordered[i], order[i]
+        j = i - 1
+        first = starts[key >> shift]
+        while j >= first and ordered[j] > key:
+            ordered[j + 1], order[j + 1] = ordered[j], order[j]
+            j -= 1
+        ordered[j + 1], order[j + 1] = key, place
+    for i in range(n):
+        if i == 0 or ordered[i] != ordered[i - 1]:
+            order[n_kept] = order[i]
+            n_kept += 1
+    return order[:n_kept]

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sonic_lib.fingerprint.hashes import distinct, query_hashes, reference_hashes
+from sonic_lib.fingerprint.hashes import distinct_order, query_hashes, reference_hashes
 from sonic_lib.fingerprint.landmarks import FRAME, analyse
 from sonic_lib.fingerprint.params import (
     FRAME_S,
@@ -39,6 +39,7 @@ CORE_FRAMES = 8000  # 256 s: songs are one stretch, and none is larger than 15 M
 # 48 hops and whole cells: the last window that begins in a core reaches over its end by half
 # of its length, which leaves enough of the context for its landmarks.
 QUERY_CORE_FRAMES = 7500
+_FRAME_BITS = 16  # of a place in a window, from its middle
 
 
 def stream_hashes(
@@ -142,17 +143,17 @@ def _look_up(
         )
         for (landmarks, saliency), origin_frame in zip(grids, origins, strict=True)
     ]
-    hashes, *others = distinct(*map(np.concatenate, zip(*hashed, strict=True)))
+    hashes, *others = map(np.concatenate, zip(*hashed, strict=True))
     return hashes, np.full(len(hashes), look.variant, np.int8), *others
 
 
 def _by_hash(looked_up: Sequence[tuple[NDArray, ...]]) -> tuple[NDArray, ...]:
-    """Put the columns of several looks together, ordered by hash."""
-    if len(looked_up) == 1:
-        return looked_up[0]
-    columns = [np.concatenate(parts) for parts in zip(*looked_up, strict=True)]
-    order = np.argsort(columns[0], kind="stable")
-    return tuple(column[order] for column in columns)
+    """Put the columns of all looks together, ordered by hash, variant and frame, each once."""
+    hashes, variants, frames, *others = (
+        np.concatenate(parts) for parts in zip(*looked_up, strict=True)
+    )
+    order = distinct_order(hashes, (variants.astype(np.int64) << _FRAME_BITS) + frames)
+    return tuple(column[order] for column in (hashes, variants, frames, *others))
 
 
 def _shifts(look: Look) -> list[float]:

@@ -14,7 +14,6 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sonic_lib.fingerprint.hashes import landmark_triangles
 from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK, find_landmarks
 from sonic_lib.fingerprint.params import (
     BIN_HZ,
@@ -24,6 +23,7 @@ from sonic_lib.fingerprint.params import (
     FingerprintParams,
 )
 from sonic_lib.fingerprint.spectrogram import log_spectrogram
+from sonic_lib.fingerprint.triangles import landmark_triangles
 from sonic_lib.report.style import BLUE, GREEN, GREY, STYLE, VERMILION, headline
 
 _FRAME_CENTRE_S = 0.5 * WINDOW_SAMPLES / SAMPLE_RATE_HZ

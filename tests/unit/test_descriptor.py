@@ -12,9 +12,10 @@ from sonic_lib.fingerprint.descriptor import (
     REACH_FRAMES,
     describe_triangles,
 )
-from sonic_lib.fingerprint.hashes import landmark_triangles, query_hashes, reference_hashes
+from sonic_lib.fingerprint.hashes import query_hashes, reference_hashes
 from sonic_lib.fingerprint.landmarks import BIN, FRAME, analyse
 from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.fingerprint.triangles import landmark_triangles
 from sonic_lib.fingerprint.variants import VARIANTS, Variant, rescale
 
 PARAMS = FingerprintParams()

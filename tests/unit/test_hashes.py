@@ -14,6 +14,7 @@ from sonic_lib.fingerprint.hashes import (
     HASH_BITS,
     describe,
     distinct,
+    distinct_order,
     pack,
     query_hashes,
     reference_hashes,
@@ -144,18 +145,34 @@ def test_a_query_finds_simultaneous_landmarks_in_either_order(random_landmarks):
 
 
 def test_pairs_are_distinct_and_ascend(song):
-    landmarks = find_landmarks(song, params=PARAMS)
-    for function in (stored_of, looked_up_by):
-        hashes, frames = function(landmarks)
-        assert (hashes.dtype, frames.dtype) == (np.int64, np.int32)
-        rows = list(zip(hashes.tolist(), frames.tolist(), strict=True))
-        assert rows == sorted(set(rows))
+    hashes, frames = stored_of(find_landmarks(song, params=PARAMS))
+    assert (hashes.dtype, frames.dtype) == (np.int64, np.int32)
+    rows = list(zip(hashes.tolist(), frames.tolist(), strict=True))
+    assert rows == sorted(set(rows))
 
 
 @given(arrays(np.int64, st.tuples(st.just(2), st.integers(0, 60)), elements=st.integers(0, 5)))
 def test_distinct_sorts_and_drops_repeats(rows):
     hashes, frames = distinct(*rows)
     assert list(zip(hashes, frames, strict=True)) == sorted(set(zip(*rows, strict=True)))
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32), n=st.integers(0, 500), n_hashes=st.integers(1, 200))
+def test_of_equal_pairs_the_first_is_kept(seed, n, n_hashes):
+    rng = np.random.default_rng(seed)
+    hashes = rng.integers(0, 2**HASH_BITS, n_hashes)[rng.integers(0, n_hashes, n)]
+    frames = rng.integers(-5, 5, n)
+    order = distinct_order(hashes, frames)
+    first = {}
+    for place, pair in enumerate(zip(hashes.tolist(), frames.tolist(), strict=True)):
+        first.setdefault(pair, place)
+    assert order.tolist() == [first[pair] for pair in sorted(first)]
+
+
+def test_numbers_too_wide_for_a_key_are_refused():
+    with pytest.raises(ValueError, match="too wide"):
+        distinct_order(np.zeros(2, np.int64), np.array([-1, 2**23 - 1]))
 
 
 # ---- what hashes do not depend on ----

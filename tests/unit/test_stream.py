@@ -198,7 +198,7 @@ def test_a_faster_clip_finds_its_song_through_its_variant(recording, in_one_piec
 
 
 def test_looks_taken_together_are_those_taken_alone(recording):
-    looks = (Look(), Look(3, n_grids=1), Look(is_dense=True), Look(5, n_grids=2))
+    looks = (Look(), Look(3, n_grids=1), Look(7, is_dense=True), Look(5, n_grids=2))
     together = list(stream_windows([recording], params=PARAMS, looks=looks))
     alone = [list(stream_windows([recording], params=PARAMS, looks=[look])) for look in looks]
     assert len(together) == len(alone[0]) > 0
