@@ -80,7 +80,8 @@ def _index(
 ) -> tuple[dict[str, float], list[str]]:
     """Do what there is to do; gives counts, and remarks on the first files that went wrong."""
     warehouse = config.warehouse
-    known = tables.read(spark, warehouse, SONG_FILES)
+    # As it was: what is cached of it is computed anew after each commit to the table.
+    known = tables.read_pinned(spark, warehouse, SONG_FILES)
     songs = tables.read(spark, warehouse, SONGS)
     changed = plan.changed_files(files, known=known, retry_rejected=args.retry_rejected).persist()
     n_files = files.count()

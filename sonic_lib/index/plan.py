@@ -130,7 +130,7 @@ def moved_files(missing: DataFrame, *, digests: DataFrame) -> DataFrame:
 
 
 def renamed_songs(songs: DataFrame, *, moved: DataFrame, judged: DataFrame) -> DataFrame:
-    """Songs that had their file's name for a title, with the new name.
+    """Untagged songs that had their file's name for a title, with the new name.
 
     Parameters
     ----------
@@ -139,10 +139,13 @@ def renamed_songs(songs: DataFrame, *, moved: DataFrame, judged: DataFrame) -> D
     judged : DataFrame
         From `song_files`.
     """
+    # A tag may say what the file's name says; then it is not alone.
+    is_untagged = "coalesce(artist, album, genre, string(release_year)) IS NULL"
     before = moved.select("song_id", _file_title().alias("title")).distinct()
     now = judged.filter("status = 'indexed'").select("song_id", _file_title().alias("new_title"))
     return (
-        songs.join(before, ["song_id", "title"], "left_semi")
+        songs.filter(is_untagged)
+        .join(before, ["song_id", "title"], "left_semi")
         .join(now, "song_id")
         .filter("title <> new_title")
         .withColumn("title", F.col("new_title"))

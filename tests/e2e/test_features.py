@@ -145,7 +145,7 @@ def test_a_table_brought_in_again_replaces_its_source_alone(spark, tmp_path, lak
 def test_a_table_without_numbers_is_refused_and_changes_nothing(tmp_path, described, capsys):
     warehouse, _ = described
     csv = tmp_path / "texts.csv"
-    csv.write_text("id,name\nx,a\ny,b\n")
+    csv.write_text("artist,name\nx,a\ny,b\n")
     before = commits(warehouse)
     describe("--csv", csv, "--warehouse", warehouse, code=2)
     assert "no column holds numbers" in capsys.readouterr().err

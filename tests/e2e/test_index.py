@@ -267,7 +267,7 @@ def test_run_that_another_took_for_dead_goes_on(spark, collection, indexed, ware
 def test_empty_folder_is_no_error(tmp_path, warehouse, capsys):
     (tmp_path / "nothing here").mkdir()
     index([tmp_path / "nothing here"], warehouse)
-    assert "0 songs" in capsys.readouterr().out
+    assert "Nothing new: 0 files" in capsys.readouterr().out
 
 
 def test_other_parameters_are_refused_before_any_write(spark, music, indexed, capsys):

@@ -152,13 +152,18 @@ def test_a_renamed_file_takes_its_song_along(spark, digests, songs, known, read)
     left = old.join(moved, "path", "left_anti")
     judged = plan.song_files(found_now, songs=songs(1), known=left, read=read())
     assert found(judged, *JUDGED[:3]) == [("/m/new name.v2.mp3", 1, "indexed")]
+    tags = "title string, artist string, album string, genre string, release_year int"
     stored = spark.createDataFrame(
-        [(1, "old", "a"), (2, "other", "b")], "song_id long, title string, artist string"
+        [(1, "old", None, None, None, None), (2, "other", *[None] * 4)], f"song_id long, {tags}"
     )
     renamed = plan.renamed_songs(stored, moved=moved, judged=judged)
-    assert found(renamed, "song_id", "title", "artist") == [(1, "new name.v2", "a")]
-    tagged = stored.replace("old", "A Title", "title")
-    assert found(plan.renamed_songs(tagged, moved=moved, judged=judged), "song_id") == []
+    assert found(renamed, "song_id", "title") == [(1, "new name.v2")]
+    for tagged in (
+        stored.replace("old", "A Title", "title"),
+        stored.fillna("Someone", "artist"),
+        stored.fillna(1999, "release_year"),
+    ):
+        assert found(plan.renamed_songs(tagged, moved=moved, judged=judged), "song_id") == []
 
 
 def test_a_copy_of_a_known_song_is_a_duplicate(digests, songs, known, read):
