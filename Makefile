@@ -13,9 +13,8 @@ WORKERS ?= 2
 BENCH ?= ../shared/bench
 # Feature tables of the Spotify kind.
 DATA ?= ../shared/data
-# Where the scale benchmark keeps its tables, some 20 GB while they are made.
-WORK ?= build/scale
-ROWS ?= 300000000
+# Where the benchmark of growth keeps its tables, some 20 GB while they are made.
+WORK ?= build/growth
 
 # Probed by running them: a version manager's shim may be on PATH and still have no Python behind.
 CANDIDATES := python3.12 python3.13 python3.11 python3.14 python3.10 python3 python
@@ -167,11 +166,10 @@ bench-calibration: jars ## Measure how often unknown songs are accepted (SONGS=,
 		$(PYTHON) benchmarks/calibration.py --songs "$(SONGS)" --bench "$(BENCH)" --larger; \
 	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
 
-.PHONY: bench-scale
-bench-scale: jars ## Measure identification in 300 million rows (SONGS=, BENCH=; WORK=, ROWS=)
+.PHONY: bench-growth
+bench-growth: jars ## Measure identification in indexes up to 300 million rows (SONGS=, BENCH=; WORK=)
 	@if [ -d "$(SONGS)" ]; then \
-		$(PYTHON) benchmarks/scale.py --songs "$(SONGS)" --bench "$(BENCH)" \
-			--work "$(WORK)" --rows "$(ROWS)"; \
+		$(PYTHON) benchmarks/growth.py --songs "$(SONGS)" --bench "$(BENCH)" --work "$(WORK)"; \
 	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
 
 .PHONY: bench-duplicates

@@ -1,93 +1,351 @@
-"""How the hashes of a table grow with its songs: is a synthetic table like a real one?
+"""What becomes of recall, certainty and cost as the index grows (Linux only).
 
-Two things decide what a clip costs in a large table, and how much chance speaks against its song:
-how many distinct hashes there are, and how many rows of other songs the looked-up hashes of a
-landmark triangle meet, many of them with frequent hashes.  Distinct hashes are counted in parts of
-the songs (a song is in one part of k, by its id), which gives a curve to continue.  Rows met are
-in proportion to the rows there are, so they are given for a million rows.
+    make bench-growth SONGS=FOLDER [BENCH=FOLDER] [WORK=FOLDER]
+
+The same clips are identified in four indexes, each of which holds the one before:
+
+references  the songs that the clips were cut from, but for those of unknown songs
+real        all songs of the corpus that are not unknown
+30M, 300M   those, and synthetic songs to as many rows (`synthetic.py`)
+
+How like a real index the largest is, is measured with them (`hash_growth.py`).  Every run is the
+command that a user would give, as one process with its JVM and Python workers:
+
+top-1       share of clips, under all kinds of damage, whose best answer is the right song
+accepted    share with the right song accepted; wrong: with another song accepted
+strangers   share of clips of unknown songs with some song accepted, and the upper end of its
+            95 % interval (Wilson)
+wall, CPU   seconds, with the start of Spark; CPU a clip: without it, as one clip in the smallest
+            index takes it
+peak        most resident memory at one time, of the JVM and of Python
+shuffled    bytes that Spark wrote for shuffles; spilled: to disk, for want of memory
+pairs       rows that a clip's hashes meet in the first and, of unsure clips, in the second pass,
+            and hits that are kept of them; of some clips
+
+WORK keeps everything; what is there and was made with the same settings is used again, and
+runs are measured again only when the code of the product has changed.  The largest index takes
+some 9 bytes a row in the end, and 60 while it is made.
 """
 
 from __future__ import annotations
 
+import argparse
+import csv
+import hashlib
+import json
 import math
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
-import numpy as np
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+import hash_growth
+import large_index
+import synthetic
+from common import machine, save, sonic
+from corpus import audio_names, read_list, same_songs
+from growth_report import clips_text, hash_growth_text, indexes_text, runs_text
+from identify import link_references
+from pairs_met import pairs_met
+from usage import measured, spark_counts
 
-from sonic_lib.fingerprint.frame import hash_prefix
-from sonic_lib.fingerprint.hashes import HASH_BITS, pack, unpack
+import sonic_lib
+from sonic_lib import tables
+from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.schemas import FINGERPRINTS
+from sonic_lib.session import spark_job
 
-# Hashes are mixed: those that begin with zeros are a fair sample, and the files are sorted.
-MAX_SAMPLE_ROWS = 5_000_000
-N_PROBED = 5_000
-FREQUENT = (10, 30, 100)  # rows a million rows
+LENGTHS_S = (5, 10)
+# Clips a condition and length, and of unknown songs a length: 17 conditions make 1,000.
+CLIPS, UNKNOWN = 50, 150
+N_PAIRS_CLIPS = 40
+BUILD_BYTES_PER_ROW = 60
 
 
-def curve(fingerprints: DataFrame, *, n_rows: float, parts: tuple[int, ...]) -> list[dict]:
-    """Measure parts of the songs.
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--songs", required=True, type=Path)
+    parser.add_argument("--bench", required=True, type=Path)
+    parser.add_argument("--work", required=True, type=Path, help="what is made stays here")
+    parser.add_argument("--refs", type=Path, help="list of references (default: dev/refs.txt)")
+    parser.add_argument("--unknown", type=Path, help="list of unknown songs")
+    parser.add_argument("--millions", type=int, nargs="*", default=[30, 300], help="large indexes")
+    parser.add_argument("--clips", type=int, default=CLIPS, help="a condition and length")
+    parser.add_argument("--unknown-clips", type=int, default=UNKNOWN, help="a length")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--limit-s", type=float, default=7200, help="stop longer runs")
+    parser.add_argument("--min-free-gb", type=float, default=10, help="stop runs that spill more")
+    parser.add_argument("--name", default="growth", help="name of the results file")
+    args = parser.parse_args()
+    args.work = args.work.resolve()
+    args.work.mkdir(parents=True, exist_ok=True)
+    args.refs = args.refs or args.bench / "dev" / "refs.txt"
+    args.unknown = args.unknown or args.bench / "dev" / "unknown.txt"
+    if reason := why_not(args):
+        print(f"skipped: {reason}")
+        return
+    os.environ["SPARK_CONF_DIR"] = str(spark_conf(args.work))
+    unknown, refs = read_list(args.unknown), read_list(args.refs)
+    lists = {"references": refs, "real": known_songs(args, unknown)}
+    params = FingerprintParams().to_json()
 
-    Parameters
-    ----------
-    parts : tuple of int
-        Into how many parts to divide the songs.
+    built = {}
+    for name, songs in lists.items():
+        made_of = {"songs": songs, "params": params}
+        built[name] = once(
+            args.work, name, made_of, lambda n=name, s=songs: index_songs(args, n, s)
+        )
+    for millions in args.millions:
+        made_of = {"songs": lists["real"], "params": params, "model": synthetic.MODEL}
+        made_of |= {"rows": millions * 1_000_000, "seed": args.seed}
+        name = f"{millions}M"
+        built[name] = once(args.work, name, made_of, lambda n=name: apart(build_large, args, n))
+    like = {}
+    if args.millions:
+        like = once(args.work, "like", made_of, lambda: apart(measure_likeness, args, name, built))
+    asked = {"refs": refs, "unknown": unknown, "seed": args.seed}
+    asked |= {"clips": args.clips, "unknown_clips": args.unknown_clips}
+    once(args.work, "clips", asked, lambda: make_clips(args))
 
-    Returns
-    -------
-    list of dict
-        For each: rows and distinct (hashes), means over the parts.
-    """
-    bits = max(0, math.ceil(math.log2(n_rows / MAX_SAMPLE_ROWS)))
-    sample = fingerprints.filter(F.col("hash") < (1 << (HASH_BITS - bits)))
-    by_song = sample.groupBy("hash", "song_id").agg(F.count("*").alias("n")).persist()
-    found = []
-    for n_parts in parts:
-        part = F.pmod(F.xxhash64("song_id"), F.lit(n_parts))
-        by_hash = by_song.groupBy(part, "hash").agg(F.sum("n").alias("n"))
-        rows, distinct = by_hash.agg(F.sum("n"), F.count("*")).first()
-        found.append({"rows": rows * 2**bits / n_parts, "distinct": distinct * 2**bits / n_parts})
-    by_song.unpersist()
+    code = {"code": code_digest(), "indexes": built, "clips": asked}
+    runs = {name: measure_runs(args, name, code) for name in built}
+    figures = {"indexes": built, "like": like, "runs": runs}
+    parts = [indexes_text(built), clips_text(runs), runs_text(runs)]
+    parts += [hash_growth_text(like)] if like else []
+    save(args.name, "\n\n".join([*parts, f"machine: {machine()}"]), figures)
+
+
+def why_not(args: argparse.Namespace) -> str:
+    """Say why nothing can be measured here, if so."""
+    if not Path("/proc/self/statm").exists():
+        return "memory and CPU seconds are read from Linux's /proc"
+    if not (args.bench / "make_queries.py").exists():
+        return f"no benchmark kit in {args.bench}"
+    rows = max(args.millions, default=0) * 1e6
+    needed = rows * BUILD_BYTES_PER_ROW / 1e9 + args.min_free_gb
+    free = shutil.disk_usage(args.work).free / 1e9
+    if free < needed and not (args.work / f"{max(args.millions, default=0)}M.json").exists():
+        return f"{args.work} has {free:.0f} GB free, {rows:,.0f} rows need {needed:.0f}"
+    return ""
+
+
+def spark_conf(work: Path) -> Path:
+    """Let every Spark of this benchmark log what it reads and writes, and spill in `work`."""
+    for name in ("conf", "events", "spill"):
+        (work / name).mkdir(exist_ok=True)
+    settings = {
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": (work / "events").as_uri(),
+        "spark.eventLog.rolling.enabled": "false",
+        "spark.eventLog.compress": "false",
+        "spark.local.dir": str(work / "spill"),
+    }
+    lines = "".join(f"{key} {value}\n" for key, value in settings.items())
+    (work / "conf" / "spark-defaults.conf").write_text(lines)
+    return work / "conf"
+
+
+def once(work: Path, stage: str, settings: dict, make: Callable[[], dict | None]) -> dict:
+    """Do a stage unless it was done with these settings; return what it found."""
+    marker = work / f"{stage}.json"
+    settings = json.loads(json.dumps(settings))
+    if marker.exists():
+        done = json.loads(marker.read_text())
+        if done["settings"] == settings:
+            return done["found"]
+        marker.unlink()
+    print(f"{stage} ...", file=sys.stderr)
+    found = make() or {}
+    marker.write_text(json.dumps({"settings": settings, "found": found}, indent=1))
     return found
 
 
-def distinct_at(n_rows: float, *, real: list[dict]) -> float:
-    """Continue the curve of real songs to a larger table.
-
-    Distinct hashes follow a power of the rows whose exponent falls slowly (Heaps' law, bent), so
-    a parabola in logarithms is fitted.
-    """
-    x, y = np.log([[point["rows"], point["distinct"]] for point in real]).T
-    return float(np.exp(np.polyval(np.polyfit(x, y, 2), np.log(n_rows))))
+def apart(function: Callable, *arguments) -> dict:
+    """Run in a process of its own: a JVM stays, with all its memory, as long as its process."""
+    spawning = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=spawning) as pool:
+        return pool.submit(function, *arguments).result()
 
 
-def probes(spark: SparkSession, fingerprints: DataFrame, *, prefix_bits: int) -> DataFrame:
-    """What clips would look up for some rows: triangle, own_song, hash_prefix, hash."""
-    rows = fingerprints.select("hash", F.col("song_id").alias("own_song"))
-    drawn = rows.orderBy(F.xxhash64("hash", "song_id", "offset_frames")).limit(N_PROBED).toPandas()
-    # As `hashes.query_hashes` does for a triangle, without its grids and swaps.
-    steps = np.concatenate([np.zeros((1, 5)), np.eye(5), -np.eye(5)])
-    numbers = unpack(drawn["hash"].to_numpy())[:, np.newaxis, :] + steps
-    drawn = drawn.loc[drawn.index.repeat(len(steps))].rename_axis("triangle").reset_index()
-    looked_up = drawn.assign(hash=pack(numbers.reshape(-1, 5)))
-    return spark.createDataFrame(looked_up).withColumn("hash_prefix", hash_prefix(bits=prefix_bits))
+def code_digest() -> str:
+    """Digest of the product's code."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(sonic_lib.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
-def rows_met(fingerprints: DataFrame, *, probes: DataFrame, n_rows: float) -> dict[str, float]:
-    """Rows of other songs that the lookups of one triangle meet.
+# ---- the indexes ----
 
-    Returns
-    -------
-    dict
-        per_million (rows met in a million rows) and, for each of `FREQUENT`, the share of
-        them that have a hash more frequent than so many in a million rows.
-    """
-    met = (
-        fingerprints.join(F.broadcast(probes), ["hash_prefix", "hash"])
-        .filter("song_id != own_song")
-        .groupBy("triangle", "hash")
-        .agg((F.count("*") / n_rows * 1e6).alias("n"))
+
+def known_songs(args: argparse.Namespace, unknown: list[str]) -> list[str]:
+    """All songs of the corpus but the unknown, and other copies of them."""
+    same = same_songs(args.bench)
+    apart_from = {same.get(song, song) for song in unknown}
+    return [song for song in audio_names(args.songs) if same.get(song, song) not in apart_from]
+
+
+def index_songs(args: argparse.Namespace, name: str, songs: list[str]) -> dict:
+    for folder in (name, f"{name}-songs"):
+        shutil.rmtree(args.work / folder, ignore_errors=True)
+    listed = args.work / f"{name}.txt"
+    listed.write_text("".join(f"{song}\n" for song in songs), encoding="utf-8")
+    folder = link_references(listed, args.songs, args.work / f"{name}-songs")
+    print(sonic("index", str(folder), "--warehouse", str(args.work / name)))
+    return apart(describe, str(args.work / name))
+
+
+def describe(warehouse: str) -> dict:
+    with spark_job(app_name="describe") as spark:
+        return large_index.describe(spark, warehouse)
+
+
+def build_large(args: argparse.Namespace, name: str) -> dict:
+    real, large = (str(args.work / folder) for folder in ("real", name))
+    return large_index.build(real, large, rows=int(name[:-1]) * 1_000_000, seed=args.seed)
+
+
+def measure_likeness(args: argparse.Namespace, name: str, built: dict) -> dict:
+    """Compare the hashes of the largest index with those of real songs."""
+    n_real, n_large = built["real"]["rows"], built[name]["rows"]
+    # Parts of the table down to the size of all real songs.
+    n_halvings = round(math.log2(n_large / n_real))
+    parts = [2**k for k in range(n_halvings, 0, -2)] + [1]
+    with spark_job(app_name="growth of hashes") as spark:
+        real, table = (
+            tables.read(spark, str(args.work / folder), FINGERPRINTS) for folder in ("real", name)
+        )
+        prefix_bits = tables.prefix_bits(spark, str(args.work / "real"))
+        probes = hash_growth.probes(spark, real, prefix_bits=prefix_bits).persist()
+        return {
+            "real": hash_growth.curve(real, n_rows=n_real, parts=(8, 4, 2, 1)),
+            "table": hash_growth.curve(table, n_rows=n_large, parts=tuple(parts)),
+            "met_real": hash_growth.rows_met(real, probes=probes, n_rows=n_real),
+            "met_table": hash_growth.rows_met(table, probes=probes, n_rows=n_large),
+        }
+
+
+# ---- the clips ----
+
+
+def make_clips(args: argparse.Namespace) -> None:
+    """Cut the clips, and link them into a folder a batch."""
+    clips = args.work / "clips"
+    shutil.rmtree(clips, ignore_errors=True)
+    subprocess.run(
+        [sys.executable, args.bench / "make_queries.py", "--songs", args.songs]
+        + ["--refs", args.refs, "--unknown", args.unknown, "--noise", args.bench / "noise"]
+        + ["--rir", args.bench / "rir", "--out", clips, "--seed", str(args.seed)]
+        + ["--clips", str(args.clips), "--unknown-clips", str(args.unknown_clips)]
+        + ["--lengths", ",".join(map(str, LENGTHS_S))],
+        check=True,
     )
-    above = [F.sum(F.when(F.col("n") > limit, F.col("n"))) for limit in FREQUENT]
-    total, *frequent = met.agg(F.sum("n"), *above).first()
-    shares = {f"above_{k}": (n or 0.0) / total for k, n in zip(FREQUENT, frequent, strict=True)}
-    return {"per_million": total / N_PROBED, **shares}
+    of_length = {
+        s: [r["clip"] for r in truth(args.work) if float(r["length_s"]) == s] for s in LENGTHS_S
+    }
+    one = [name for name in of_length[LENGTHS_S[0]] if name.startswith("clean")][:1]
+    for batch, names in {"one": one, **{f"{s} s": n for s, n in of_length.items()}}.items():
+        folder = clips / "batches" / batch
+        folder.mkdir(parents=True)
+        for name in names:
+            os.symlink(clips / "queries" / name, folder / name)
+
+
+def truth(work: Path) -> list[dict]:
+    with open(work / "clips" / "truth.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+# ---- the runs ----
+
+
+def measure_runs(args: argparse.Namespace, index: str, settings: dict) -> dict[str, dict]:
+    """Identify one clip with and without Spark, and the clips of each length."""
+    runs = {"one": (), "one, Spark": ("--engine", "spark"), **{f"{s} s": () for s in LENGTHS_S}}
+    found = {
+        name: once(
+            *(args.work, f"run {index} {name}", settings),
+            lambda n=name, o=options: measure_run(args, index, n.partition(",")[0], o),
+        )
+        for name, options in runs.items()
+    }
+    clips = sorted((args.work / "clips" / "batches" / "5 s").iterdir())
+    sample = [str(path) for path in clips[:: max(1, len(clips) // N_PAIRS_CLIPS)]]
+    found["pairs"] = once(
+        args.work,
+        f"pairs {index}",
+        settings,
+        lambda: apart(pairs_met, sample, str(args.work / index)),
+    )
+    return found
+
+
+def measure_run(args: argparse.Namespace, index: str, batch: str, options: tuple) -> dict:
+    folder = args.work / "clips" / "batches" / batch
+    matches = args.work / "matches.csv"
+    matches.unlink(missing_ok=True)
+    shutil.rmtree(args.work / "events")
+    (args.work / "events").mkdir()
+    read_once(args.work / index)
+    used = measured(
+        [sys.executable, "-m", "sonic_lib.cli", "identify", str(folder), *options]
+        + ["--warehouse", str(args.work / index), "--output", str(matches)],
+        env=dict(os.environ),
+        limit_s=args.limit_s,
+        folder=args.work,
+        min_free_gb=args.min_free_gb,
+    )
+    shutil.rmtree(args.work / "spill")  # a stopped run leaves it
+    (args.work / "spill").mkdir()
+    n_clips = len(list(folder.iterdir()))
+    run = {"clips": n_clips, **used, **spark_counts(args.work / "events")}
+    if not used["stopped"]:
+        run |= judged(args, {path.name for path in folder.iterdir()}, matches)
+    return run
+
+
+def read_once(warehouse: Path) -> None:
+    """Have all files in the page cache, as far as it goes, for every run alike."""
+    for path in (warehouse / FINGERPRINTS.name).rglob("*.parquet"):
+        with open(path, "rb", buffering=0) as file:
+            while file.read(1 << 24):
+                pass
+
+
+def judged(args: argparse.Namespace, clips: set[str], matches: Path) -> dict:
+    """Count clips by condition: all, right at rank 1, right and accepted, another accepted."""
+    same = same_songs(args.bench)
+    best: dict[str, dict] = {}
+    with open(matches, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            # Of several segments the one with the best score; a synthetic song has no path.
+            if row["title"] or row["song"]:
+                held = best.setdefault(row["clip"], row)
+                if float(row["score"]) > float(held["score"]):
+                    best[row["clip"]] = row
+    counts: dict[str, Counter] = {}
+    for row in (row for row in truth(args.work) if row["clip"] in clips):
+        counted = counts.setdefault(
+            row["condition"], Counter(clips=0, top1=0, accepted=0, wrong=0, synthetic=0)
+        )
+        counted["clips"] += 1
+        answer = best.get(row["clip"])
+        if answer is None:
+            continue
+        song = answer["song"]
+        right = bool(song) and same.get(song, song) == same.get(row["song"], row["song"])
+        accepted = answer["accepted"].lower() in ("1", "true")
+        counted["top1"] += right
+        counted["accepted"] += right and accepted
+        counted["wrong"] += accepted and not right
+        counted["synthetic"] += not song
+    return {"conditions": counts}
+
+
+if __name__ == "__main__":
+    main()

@@ -69,7 +69,8 @@ def build(small: str, big: str, *, rows: int, seed: int) -> dict:
         write.commit_batch(staged, big, run_id="synthetic", folder=stage)
         tables.append(tables.read(spark, small, SONG_FILES), big, SONG_FILES)
         shutil.rmtree(stage)
-        return describe(spark, small, big)
+        check_same(spark, small, big)
+        return describe(spark, big)
 
 
 def _whole(fingerprints: DataFrame) -> DataFrame:
@@ -87,23 +88,27 @@ def _whole(fingerprints: DataFrame) -> DataFrame:
     )
 
 
-def describe(spark: SparkSession, small: str, big: str) -> dict:
-    """Sizes of both indexes; and that the big one holds the small one, and its own songs whole."""
-    found = {}
-    for name, warehouse in (("small", small), ("big", big)):
-        stored = tables.read(spark, warehouse, FINGERPRINTS)
-        songs = tables.read(spark, warehouse, SONGS)
-        counted = stored.groupBy("song_id").agg(F.count("*").alias("n"))
-        wrong = counted.join(songs, "song_id", "full").filter("NOT n <=> n_fingerprints").count()
-        assert not wrong, f"{wrong} songs of {name} lack rows, or rows their song"
-        files = stored.inputFiles()
-        found[name] = {
-            "rows": stored.count(),
-            "songs": songs.count(),
-            "audio_h": songs.agg(F.sum("duration_s")).first()[0] / 3600,
-            "bytes": tables.live_bytes(spark, warehouse, FINGERPRINTS),
-            "files": len(files),
-        }
+def describe(spark: SparkSession, warehouse: str) -> dict:
+    """Size of an index; and that it holds its songs whole."""
+    stored = tables.read(spark, warehouse, FINGERPRINTS)
+    songs = tables.read(spark, warehouse, SONGS)
+    counted = stored.groupBy("song_id").agg(F.count("*").alias("n"))
+    wrong = counted.join(songs, "song_id", "full").filter("NOT n <=> n_fingerprints").count()
+    assert not wrong, f"{wrong} songs of {warehouse} lack rows, or rows their song"
+    n_songs, n_rows, audio_s = songs.agg(
+        F.count("*"), F.sum("n_fingerprints"), F.sum("duration_s")
+    ).first()
+    return {
+        "rows": n_rows,
+        "songs": n_songs,
+        "audio_h": audio_s / 3600,
+        "bytes": tables.live_bytes(spark, warehouse, FINGERPRINTS),
+        "files": len(stored.inputFiles()),
+    }
+
+
+def check_same(spark: SparkSession, small: str, big: str) -> None:
+    """Make sure that the big index holds the small one."""
     real, whole = (tables.read(spark, warehouse, FINGERPRINTS) for warehouse in (small, big))
     ids = real.select("song_id").distinct()
     both = [rows.join(F.broadcast(ids), "song_id", "left_semi") for rows in (real, whole)]
@@ -112,4 +117,3 @@ def describe(spark: SparkSession, small: str, big: str) -> dict:
         for rows in both
     ]
     assert sums[0].first() == sums[1].first(), "the real songs of the big index are not the same"
-    return found

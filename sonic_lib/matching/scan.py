@@ -73,8 +73,29 @@ def find_hits(
     windows, stops, hits
         As from `join.join_slice`; slices without hits are left out.
     """
+    share = max(1, max_hits >> index.slice_bits)
+    for number, asked, rows in read_slices(queries, index, part=part, parts_bits=parts_bits):
+        windows, stops, hits = join_slice(
+            asked, rows, n_index_frames=index.n_frames, max_hits=share
+        )
+        if len(windows):
+            yield number, windows, stops, hits
+
+
+def read_slices(
+    queries: Queries, index: IndexFiles, *, part: int, parts_bits: int
+) -> Iterator[tuple[int, Queries, Rows]]:
+    """Read one part of the hashes, as far as something is looked up there.
+
+    Yields
+    ------
+    slice : int
+    asked : Queries
+        What is looked up in the slice.
+    rows : Rows
+        All rows of the slice.
+    """
     bits = index.slice_bits
-    share = max(1, max_hits >> bits)
     first, stop = part << (bits - parts_bits), (part + 1) << (bits - parts_bits)
     for prefix, numbers in itertools.groupby(
         range(first, stop), key=lambda number: number >> (bits - index.prefix_bits)
@@ -82,14 +103,8 @@ def find_hits(
         files = [_SortedFile(path) for path in index.files.get(prefix, ())]
         for number in numbers:
             asked = within(queries, number, bits=bits)
-            if not len(asked.hash) or not files:
-                continue
-            rows = _read_slice(files, number, bits=bits, excluded=index.excluded)
-            windows, stops, hits = join_slice(
-                asked, rows, n_index_frames=index.n_frames, max_hits=share
-            )
-            if len(windows):
-                yield number, windows, stops, hits
+            if len(asked.hash) and files:
+                yield number, asked, _read_slice(files, number, bits=bits, excluded=index.excluded)
 
 
 def _read_slice(

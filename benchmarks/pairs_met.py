@@ -1,0 +1,43 @@
+"""How many rows the hashes of clips meet, and how many hits are kept of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sonic_lib.audio.decode import open_audio, stream_mono
+from sonic_lib.config import load_config
+from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ
+from sonic_lib.fingerprint.stream import stream_windows
+from sonic_lib.fingerprint.variants import FIRST_LOOKS, SECOND_LOOKS
+from sonic_lib.fingerprint.window import window_row
+from sonic_lib.local_tables import open_index
+from sonic_lib.matching.join import gather, join_slice
+from sonic_lib.matching.limits import first_pass_hits
+from sonic_lib.matching.scan import read_slices
+
+
+def pairs_met(clips: list[str], warehouse: str) -> dict[str, float]:
+    """Count for each pass, a clip: hashes, pairs (rows with these hashes) and hits kept."""
+    config = load_config()
+    params, max_hits = config.fingerprint.params(), config.identify.max_hits_per_window
+    files = open_index(warehouse, params=params).files
+    found = {}
+    for name, looks, kept in (
+        ("first", FIRST_LOOKS, first_pass_hits(max_hits)),
+        ("second", SECOND_LOOKS, max_hits),
+    ):
+        windows = []
+        for path in clips:
+            with open_audio(path) as file:
+                _, blocks = stream_mono(file, sample_rate_hz=SAMPLE_RATE_HZ)
+                windows += map(window_row, stream_windows(blocks, params=params, looks=looks))
+        queries = gather([window["queries"] for window in windows])
+        share = max(1, kept >> files.slice_bits)
+        counts = np.zeros(2)
+        for _, asked, rows in read_slices(queries, files, part=0, parts_bits=0):
+            edges = [np.searchsorted(rows.hash, asked.hash, side) for side in ("left", "right")]
+            *_, hits = join_slice(asked, rows, n_index_frames=files.n_frames, max_hits=share)
+            counts += (edges[1] - edges[0]).sum(), len(hits.song_id)
+        found[f"{name}_hashes"] = len(queries.hash) / len(clips)
+        found[f"{name}_pairs"], found[f"{name}_hits"] = counts / len(clips)
+    return found
