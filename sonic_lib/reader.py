@@ -15,24 +15,36 @@ Examples
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from sonic_lib.audio.isolation import isolated, packed, prepare
-from sonic_lib.fingerprint.variants import FIRST_LOOKS, SECOND_LOOKS
+from sonic_lib.fingerprint.variants import FIRST_LOOKS, SECOND_LOOKS, Look
 from sonic_lib.local_tables import LocalIndex, open_index
 from sonic_lib.matching import limits
+from sonic_lib.progress import progress
 
 if TYPE_CHECKING:  # the helper process loads this module, and has no use for it
     from sonic_lib.config import Config
 
 __all__ = ["LocalIndex", "identify_clips", "open_index"]
 
+# A file, and which of its windows; None for all.
+Job: TypeAlias = tuple[str, list[int] | None]
+
 PARTS_BITS = 4  # of the hashes, which threads share
+# A helper takes a second to load what it needs: the next one is for so many files more.
+FILES_PER_HELPER = 8
+# What is looked up together: a window of 5 s takes 0.1 MB in the first pass, 3 MB in the second.
+CHUNK_BYTES = 300_000_000
+# Of a long recording: what comes before them is decoded, too.
+WINDOWS_PER_JOB = 64
 
 
 def identify_clips(
@@ -43,7 +55,7 @@ def identify_clips(
     Parameters
     ----------
     paths : sequence of str
-        Audio files. What they hold is kept in memory together: some 3 MB for 10 s of audio.
+        Audio files.
     n_listed : int >= 1
         Songs to list for each segment.
 
@@ -52,33 +64,58 @@ def identify_clips(
     list of dict
         path, duration_s, error (if the clip could not be read), and the columns of
         `schemas.SEGMENTS`, absent for a clip that shares nothing with the index.
+
+    Notes
+    -----
+    Files are decoded by helper processes, one a core, a chunk of them while the chunk before is
+    looked up; memory is bounded by two chunks of `CHUNK_BYTES`, whatever the number of clips.
     """
-    with ThreadPoolExecutor(1) as waiting:
-        extracts = waiting.submit(_extract_all, paths, config)
-        _load()
-    from sonic_lib.matching.decide import sure_score
-
-    found = extracts.result()
-    readable = {path: rows for path, (rows, end) in found.items() if not _error(end)}
+    paths = list(dict.fromkeys(paths))
     max_hits = config.identify.max_hits_per_window
-    first_hits = limits.first_pass_hits(max_hits)
-    lines = _match(readable, index, max_hits=first_hits, n_listed=n_listed)
-
-    sure = sure_score(config.identify.false_accept_rate)
-    again = {}
-    for path, rows in readable.items():
-        unsure = _unsure({row["window"] for row in rows}, lines[path], sure)
-        if unsure:
-            again[path], _ = _extract(path, config, windows=sorted(unsure), looks=SECOND_LOOKS)
-            lines[path] = [line for line in lines[path] if line["window"] not in unsure]
-    second = _match(again, index, max_hits=max_hits, n_listed=n_listed)
-    for path, more in second.items():
-        lines[path] += more
+    ends: dict[str, dict] = {}
+    lines: dict[str, list[dict]] = {path: [] for path in paths}
+    windows: dict[str, set[int]] = {}
+    with progress("clips", total=len(paths), done=lambda: len(ends)):
+        whole: list[Job] = [(path, None) for path in paths]
+        for chunk in _extracted(whole, config, looks=FIRST_LOOKS):
+            ends |= {path: end for path, _, end in chunk}
+            readable = [(path, row) for path, rows, end in chunk if not _error(end) for row in rows]
+            for path, row in readable:
+                windows.setdefault(path, set()).add(row["window"])
+            first_hits = limits.first_pass_hits(max_hits)
+            for path, line in _match(readable, index, max_hits=first_hits, n_listed=n_listed):
+                lines[path].append(line)
+    jobs = _unsure_jobs(windows, lines, config)
+    n_unsure = len({path for path, _ in jobs})
+    seen: set[str] = set()
+    with progress("unsure clips, closely", total=n_unsure, done=lambda: len(seen)):
+        for chunk in _extracted(jobs, config, looks=SECOND_LOOKS):
+            seen |= {path for path, *_ in chunk}
+            rows = [(path, row) for path, rows, _ in chunk for row in rows]
+            for path, line in _match(rows, index, max_hits=max_hits, n_listed=n_listed):
+                lines[path].append(line)
     return [
         row
-        for path, (_, end) in found.items()
-        for row in _segments(path, end, lines.get(path, []), config, n_listed)
+        for path, end in ends.items()
+        for row in _segments(path, end, lines[path], config, n_listed)
     ]
+
+
+def _unsure_jobs(
+    windows: dict[str, set[int]], lines: dict[str, list[dict]], config: Config
+) -> list[Job]:
+    """Windows that no song is sure of, some at a time; their lines are forgotten."""
+    from sonic_lib.matching.decide import sure_score
+
+    sure = sure_score(config.identify.false_accept_rate)
+    jobs: list[Job] = []
+    for path, found in windows.items():
+        unsure = _unsure(found, lines[path], sure)
+        lines[path] = [line for line in lines[path] if line["window"] not in unsure]
+        again = sorted(unsure)
+        for first in range(0, len(again), WINDOWS_PER_JOB):
+            jobs.append((path, again[first : first + WINDOWS_PER_JOB]))
+    return jobs
 
 
 def start_helper() -> None:
@@ -111,19 +148,42 @@ def _load() -> None:
     window_rows(hit, chance=1.0, n_listed=1)
 
 
-def _extract_all(paths: Sequence[str], config: Config) -> dict[str, tuple[list[dict], dict]]:
-    return {path: _extract(path, config, looks=FIRST_LOOKS) for path in dict.fromkeys(paths)}
+def _extracted(
+    jobs: Sequence[Job], config: Config, *, looks: Sequence[Look]
+) -> Iterator[list[tuple[str, list[dict], dict]]]:
+    """Decode and hash files, on all cores, and give them in chunks: path, rows, closing row."""
+    n_helpers = min(os.cpu_count() or 1, 1 + len(jobs) // FILES_PER_HELPER)
+    chunk: list[tuple[str, list[dict], dict]] = []
+    n_bytes = 0
+    waiting: deque[Future] = deque()
+    left = iter(jobs)
+    with ThreadPoolExecutor(n_helpers) as pool:
+        while True:
+            # One more than there are helpers: what is ready takes memory.
+            for path, windows in itertools.islice(left, n_helpers + 1 - len(waiting)):
+                waiting.append(pool.submit(_extract, path, config, windows=windows, looks=looks))
+            if not waiting:
+                break
+            if not chunk:
+                _load()
+            chunk.append(waiting.popleft().result())
+            n_bytes += sum(len(row["queries"]) for row in chunk[-1][1])
+            if n_bytes >= CHUNK_BYTES:
+                yield chunk
+                chunk, n_bytes = [], 0
+    if chunk:
+        yield chunk
 
 
 def _extract(
-    path: str, config: Config, *, windows: list[int] | None = None, **options
-) -> tuple[list[dict], dict]:
-    """The windows of a clip, and its closing row."""
+    path: str, config: Config, *, windows: list[int] | None, looks: Sequence[Look]
+) -> tuple[str, list[dict], dict]:
+    """Path, windows and closing row of a clip."""
     work = packed(
         clip_rows,
         params=config.fingerprint.params(),
         min_duration_s=limits.MIN_CLIP_S,
-        **options,
+        looks=looks,
     )
     *rows, end = isolated(
         work,
@@ -133,7 +193,7 @@ def _extract(
         limits=config.index.limits(),
         windows=windows,
     )
-    return rows, end
+    return path, rows, end
 
 
 def _error(end: dict) -> str | None:
@@ -147,14 +207,13 @@ def _unsure(windows: set[int], lines: list[dict], sure: float) -> set[int]:
 
 
 def _match(
-    clips: dict[str, list[dict]], index: LocalIndex, *, max_hits: int, n_listed: int
-) -> dict[str, list[dict]]:
-    """Lines of all windows, by clip."""
+    windows: Sequence[tuple[str, dict]], index: LocalIndex, *, max_hits: int, n_listed: int
+) -> Iterator[tuple[str, dict]]:
+    """Lines of windows, with the path of each."""
     from sonic_lib.matching.join import gather, pack_hits, unpack_hits
     from sonic_lib.matching.scan import find_hits
     from sonic_lib.matching.windows import chance_evidence, window_rows
 
-    windows = [(path, row) for path, rows in clips.items() for row in rows]
     queries = gather([row["queries"] for _, row in windows])
     kept: list[list[bytes]] = [[] for _ in windows]
 
@@ -163,21 +222,26 @@ def _match(
             find_hits(queries, index.files, part=part, parts_bits=PARTS_BITS, max_hits=max_hits)
         )
 
-    # Files are read, and hits counted, without Python's lock.
+    chance = chance_evidence(index.files.n_frames)
+
+    def judge(number: int) -> list[dict]:
+        if not kept[number]:
+            return []
+        hits = unpack_hits(kept[number])
+        kept[number].clear()
+        return window_rows(hits, chance=chance, n_listed=n_listed)
+
+    # Files are read, hits counted and lines searched without Python's lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for found in pool.map(join, range(1 << PARTS_BITS)):
             for _, numbers, stops, hits in found:
                 packed_hits = np.split(pack_hits(hits), stops[:-1])
                 for number, part in zip(numbers, packed_hits, strict=True):
                     kept[number].append(part.tobytes())
-    chance = chance_evidence(index.files.n_frames)
-    lines: dict[str, list[dict]] = {path: [] for path in clips}
-    for (path, window), parts in zip(windows, kept, strict=True):
-        if parts:
+        for (path, window), rows in zip(windows, pool.map(judge, range(len(windows))), strict=True):
             place = {name: window[name] for name in ("window", "start_s", "end_s")}
-            rows = window_rows(unpack_hits(parts), chance=chance, n_listed=n_listed)
-            lines[path] += [row | place for row in rows]
-    return lines
+            for row in rows:
+                yield path, row | place
 
 
 def _segments(path: str, end: dict, lines: list[dict], config: Config, n_listed: int) -> list[dict]:

@@ -2,9 +2,9 @@
 
 Decoders are C libraries that read bytes from anywhere: some file will make one of them loop for
 ever, ask for all memory, or crash. A Python worker of Spark that did this itself would take its
-task, and after some retries the job, with it. So each worker keeps one helper process: it sends
-the helper a file and receives rows; when the helper dies or takes too long, the file gets a row
-that says so and the next file a new helper.
+task, and after some retries the job, with it. So each worker keeps a helper process (one for each
+of its threads that has work): it sends the helper a file and receives rows; when the helper dies
+or takes too long, the file gets a row that says so and the next file a new helper.
 
 The helper is a fresh interpreter, not a fork: threads and connections of the worker (Arrow's, an
 S3 client's, the socket to Spark) do not survive a fork in a usable state. It starts once for a
@@ -91,7 +91,7 @@ def packed(function: Callable[..., Rows | None], **options) -> bytes:
 
 
 def prepare(work: bytes) -> None:
-    """Let the helper start and call a function, such as one that imports, and do not wait for it.
+    """Let a helper start and call a function, such as one that imports, and do not wait for it.
 
     What goes wrong is told by `isolated`, for which the helper is then tried again.
 
@@ -101,13 +101,15 @@ def prepare(work: bytes) -> None:
         A function that is called with nothing, as from `packed`; what it gives is dropped.
     """
     with suppress(OSError):
-        _Helper.get().prepare(work)
+        helper = _Helper(with_keys=False)
+        _idle.append(helper)
+        helper.prepare(work)
 
 
 def dismiss() -> None:
-    """End the helper, if there is one: it was prepared, and there is no work for it."""
-    if _Helper.current is not None:
-        _Helper.current.kill()
+    """End the helpers that have nothing to do."""
+    while _idle:
+        _idle.pop().kill()
 
 
 def isolated(
@@ -140,8 +142,7 @@ def isolated(
     n_given = 0
     for is_last_try in (False, True):
         # Heap that one file spoilt may kill the next: a file is to blame if it fails afresh.
-        is_afresh = _Helper.current is None or is_last_try
-        helper = _Helper.get(with_keys=not is_local(path))
+        helper, is_afresh = _take_helper(with_keys=not is_local(path), anew=is_last_try)
         is_done = False
         try:
             timeout_s = limits.seconds_for(_on_disk_bytes(path, size_bytes))
@@ -171,7 +172,9 @@ def isolated(
             if is_afresh:
                 raise
         finally:
-            if not is_done:  # also when whoever receives the rows wants no more of them
+            if is_done:
+                _idle.append(helper)
+            else:  # also when whoever receives the rows wants no more of them
                 helper.kill()
 
 
@@ -207,18 +210,7 @@ def _environment(*, with_keys: bool) -> dict[str, str]:
 
 
 class _Helper:
-    """The helper process of this process; there is at most one."""
-
-    current: _Helper | None = None
-
-    @classmethod
-    def get(cls, *, with_keys: bool = False) -> _Helper:
-        """Give the helper, a new one if it lacks the keys to a storage that is to be read."""
-        if cls.current is not None and with_keys and not cls.current.has_keys:
-            cls.current.kill()
-        if cls.current is None:
-            cls.current = cls(with_keys=with_keys)
-        return cls.current
+    """A helper process of this process."""
 
     def __init__(self, *, with_keys: bool) -> None:
         self.has_keys = with_keys
@@ -292,10 +284,25 @@ class _Helper:
         return f"signal {-status} ({signal.strsignal(-status)}){hint}"
 
     def kill(self) -> None:
-        type(self).current = None
         self._process.kill()
         self._process.wait()
         self._connection.close()
+
+
+_idle: list[_Helper] = []
+
+
+def _take_helper(*, with_keys: bool, anew: bool) -> tuple[_Helper, bool]:
+    """Give a helper that has the keys to a storage, if they are needed; and whether it is new."""
+    while _idle and not anew:
+        try:
+            helper = _idle.pop()
+        except IndexError:  # another thread was faster
+            break
+        if helper.has_keys or not with_keys:
+            return helper, False
+        helper.kill()
+    return _Helper(with_keys=with_keys), True
 
 
 # ---- in the helper ----

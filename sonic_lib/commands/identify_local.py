@@ -12,14 +12,13 @@ from datetime import datetime, timezone
 
 from sonic_lib.audio.folders import absolute, walk
 from sonic_lib.audio.isolation import dismiss
-from sonic_lib.commands.answers import COLUMNS, MAX_SHOWN_CLIPS, SHOWN, print_summary
-from sonic_lib.commands.output import text_lines, write_rows
+from sonic_lib.commands.answers import COLUMNS, MAX_SHOWN_CLIPS, print_summary, say_answers
+from sonic_lib.commands.output import write_rows
 from sonic_lib.config import Config
 from sonic_lib.errors import SetupError
 from sonic_lib.local_tables import append, open_table
 from sonic_lib.reader import LocalIndex, identify_clips, open_index, start_helper
 from sonic_lib.run_rows import Run, new_run, run_row
-from sonic_lib.saying import say
 
 # Spark takes about so long to start and to plan its jobs; --engine says otherwise.
 MAX_S = 30.0
@@ -87,9 +86,8 @@ def _run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None
         named = _named(matches, roots, index)
         if args.output:
             _write(named, args.output, config.warehouse)
-        elif len(clips) <= MAX_SHOWN_CLIPS:
-            shown = [[row[name] for name in SHOWN] for row in named]
-            say("\n".join(text_lines(SHOWN, shown)), answers=named)
+        if len(clips) <= MAX_SHOWN_CLIPS:
+            say_answers(named)
         this_run.counts["seconds"] = time.monotonic() - started_s
     except BaseException:
         with suppress(Exception):  # on a full disk this fails, too, and would hide the reason

@@ -10,11 +10,10 @@ from pyspark.sql import functions as F
 
 from sonic_lib import runs, tables
 from sonic_lib.audio.files import relative_path
-from sonic_lib.commands.answers import COLUMNS, MAX_SHOWN_CLIPS, SHOWN, print_summary
-from sonic_lib.commands.output import text_lines, write_output
+from sonic_lib.commands.answers import COLUMNS, MAX_SHOWN_CLIPS, print_summary, say_answers
+from sonic_lib.commands.output import write_output
 from sonic_lib.commands.search import open_index, search
 from sonic_lib.config import Config
-from sonic_lib.saying import say
 from sonic_lib.schemas import MATCHES, SONG_FILES, SONGS
 
 
@@ -50,10 +49,8 @@ def run(
         named = _named(matches, clips, warehouse)
         if args.output:
             write_output(named, args.output)
-        elif this_run.counts["clips"] <= MAX_SHOWN_CLIPS:
-            rows = named.take(10 * MAX_SHOWN_CLIPS)
-            shown = [[row[name] for name in SHOWN] for row in rows]
-            say("\n".join(text_lines(SHOWN, shown)), answers=[row.asDict() for row in rows])
+        if this_run.counts["clips"] <= MAX_SHOWN_CLIPS:
+            say_answers([row.asDict() for row in named.take(10 * MAX_SHOWN_CLIPS)])
         this_run.counts["seconds"] = time.monotonic() - started_s
     counts = this_run.counts
     print_summary(counts, run_id=this_run.run_id, warehouse=warehouse, output=args.output)

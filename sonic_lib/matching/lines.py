@@ -174,7 +174,7 @@ def _slopes(n_frames: float, max_drift: float) -> NDArray[np.floating]:
     return 1.0 + np.arange(-n, n + 1) * DRIFT_FRAMES / n_frames
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_cost):
     """Best line of each song; hits are ordered by song and variant."""
     n = len(song)

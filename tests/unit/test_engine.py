@@ -80,7 +80,7 @@ def test_a_large_index_is_for_spark_and_leaves_no_process(folder, monkeypatch):
     monkeypatch.setattr(identify_local, "open_table", lambda *_: None)
     monkeypatch.setattr(identify_local, "open_index", lambda *_, **__: large)
     assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
-    assert isolation._Helper.current is None
+    assert isolation._idle == []
     assert gc.isenabled()
 
 

@@ -1,0 +1,89 @@
+"""What `sonic identify` prints for people."""
+
+from __future__ import annotations
+
+import pytest
+
+from sonic_lib.commands.answers import COLUMNS, clock, say_answers
+
+FOUND = {
+    "clip": "a.wav",
+    "rank": 1,
+    "song": "A/song.flac",
+    "title": "Golden Winter",
+    "artist": "Slow Harbour",
+    "clip_start_s": 0.0,
+    "clip_end_s": 6.0,
+    "offset_s": 59.98,
+    "speed": 1.0004,
+    "n_votes": 300,
+    "score": 80.0,
+    "p_value": 6.74e-33,
+    "accepted": True,
+    "pitch": 1.0,
+    "note": None,
+    "error": None,
+}
+NOTHING = dict.fromkeys(COLUMNS) | {"rank": 1, "clip_start_s": 0.0, "accepted": False}
+NOTHING |= {"clip_end_s": 6.0, "p_value": 1.0}
+UNKNOWN = NOTHING | {"clip": "b.wav", "song": "x", "title": "x", "p_value": 0.314}
+
+
+def printed(capsys, *rows: dict) -> list[list[str]]:
+    """Cells of each line below the rule."""
+    say_answers(rows)
+    lines = capsys.readouterr().out.splitlines()
+    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines[2:]]
+
+
+def test_an_answer_is_a_song_and_a_place(capsys):
+    [cells] = printed(capsys, FOUND)
+    assert cells == ["a.wav", "Golden Winter - Slow Harbour", "0:59.98", "< 1e-9"]
+
+
+def test_a_speed_is_shown_where_it_is_another(capsys):
+    fast, plain = printed(capsys, FOUND | {"speed": 1.05}, FOUND | {"clip": "b.wav"})
+    assert "1.050" in fast
+    assert len(plain) == len(fast) - 1
+
+
+def test_a_song_without_tags_is_told_by_its_file(capsys):
+    [cells] = printed(capsys, FOUND | {"title": None, "artist": None})
+    assert cells[1] == "A/song.flac"
+
+
+def test_an_unknown_clip_is_unknown_and_its_nearest_song_no_answer(capsys):
+    [cells] = printed(capsys, UNKNOWN)
+    assert cells == ["b.wav", "unknown", "0.31"]
+
+
+def test_a_clip_that_shares_nothing_has_no_chance_to_show(capsys):
+    [cells] = printed(capsys, NOTHING | {"clip": "c.wav"})
+    assert cells == ["c.wav", "unknown"]
+
+
+def test_a_clip_that_cannot_be_read_says_why(capsys):
+    [cells] = printed(capsys, NOTHING | {"clip": "d.mp3", "error": "empty file"})
+    assert cells == ["d.mp3", "not read: empty file"]
+
+
+def test_what_could_not_be_used_is_said(capsys):
+    [cells] = printed(capsys, FOUND | {"note": "ends early"})
+    assert cells[1] == "Golden Winter - Slow Harbour (ends early)"
+
+
+def test_segments_say_where_they_are_and_candidates_stand_below(capsys):
+    later = FOUND | {"clip_start_s": 125.5, "clip_end_s": 3725.0, "offset_s": 0.0}
+    other = UNKNOWN | {"clip": "a.wav", "rank": 2, "title": "Other"}
+    first, second, below = printed(capsys, FOUND, later, other)
+    assert "0:00.00 - 0:06.00" in first
+    assert "2:05.50 - 1:02:05.00" in second
+    assert below == ["or Other"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.0, "0:00.00"), (59.999, "1:00.00"), (-0.001, "0:00.00"), (3600.0, "1:00:00.00")],
+)
+def test_clock(seconds, shown):
+    assert clock(seconds) == shown
