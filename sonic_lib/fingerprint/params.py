@@ -62,6 +62,10 @@ class FingerprintParams:
         densities_per_s = (*self.densities_per_s, 3 * densest // 2, 2 * densest)
         return replace(self, densities_per_s=densities_per_s)
 
+    def sparser(self) -> FingerprintParams:
+        """Leave the densest constellation out, whose triangles are more than half of all."""
+        return replace(self, densities_per_s=self.densities_per_s[:-1] or self.densities_per_s)
+
     def to_json(self) -> str:
         """Return a canonical text: equal texts mean that fingerprints can be compared."""
         return json.dumps({"algorithm": ALGORITHM, **asdict(self)}, sort_keys=True)

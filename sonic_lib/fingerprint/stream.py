@@ -22,7 +22,7 @@ from sonic_lib.fingerprint.params import (
     WINDOW_SAMPLES,
     FingerprintParams,
 )
-from sonic_lib.fingerprint.variants import FIRST_LOOKS, VARIANTS, Look, rescale
+from sonic_lib.fingerprint.variants import FIRST_LOOKS, VARIANTS, Look, rescale, sparing
 from sonic_lib.fingerprint.window import (
     MAX_SINGLE_S,
     MIN_WINDOW_S,
@@ -92,33 +92,34 @@ def stream_windows(
     blocks : iterable of np.ndarray [shape=(n,), float32]
         Consecutive mono samples at 12 kHz, in blocks of any size.
     looks : sequence of Look
-        How to look each window up.
+        How to look each window up; those of a longer recording more sparingly
+        (`variants.sparing`).
     windows : collection of int, not empty, optional
         Only these windows.
     """
     last = np.inf if windows is None else max(windows)
-    denser = params.denser()
-    # Ranks do not depend on how many landmarks are kept, so the densest serve all looks.
-    densest = denser if any(look.is_dense for look in looks) else params
+    by_detail = {-1: params.sparser(), 0: params, 1: params.denser()}
     for samples, start, core_start, core_end in _stretches(blocks, core_frames):
         is_last = core_end == np.inf
         end_s = start * FRAME_S + samples.size / SAMPLE_RATE_HZ if is_last else np.inf
         found = list(_windows_in(core_start, core_end, end_s))
         wanted = [part for part in found if windows is None or part[0] in windows]
-        shifts = {shift for look in looks for shift in _shifts(look)} if wanted else ()
+        taken = looks if end_s <= MAX_SINGLE_S else sparing(looks)
+        # Ranks do not depend on how many landmarks are kept, so the densest serve all looks.
+        densest = by_detail[max(look.detail for look in taken)]
+        shifts = {shift for look in taken for shift in _shifts(look)} if wanted else ()
         grids = {shift: _grid(samples, start, shift, densest) for shift in shifts}
         for window, start_s, stop_s in wanted:
             middle_frame = 0.5 * (start_s + stop_s) / FRAME_S
             origin_frame = middle_frame - start
             looked_up = []
-            for look in looks:
+            for look in taken:
                 parts = [
                     (_between(grids[shift][0], start_s, stop_s, middle_frame), grids[shift][1])
                     for shift in _shifts(look)
                 ]
                 origins = [origin_frame - shift for shift in _shifts(look)]
-                chosen = denser if look.is_dense else params
-                looked_up.append(_look_up(look, parts, origins, params=chosen))
+                looked_up.append(_look_up(look, parts, origins, params=by_detail[look.detail]))
             yield WindowHashes(window, start_s, stop_s, *_by_hash(looked_up))
         if found and found[-1][0] >= last:
             return

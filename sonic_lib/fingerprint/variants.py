@@ -8,6 +8,7 @@ of speed, or 6 % of tempo or pitch alone (docs/how-it-works.md), so the grid can
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,19 +50,32 @@ class Look(NamedTuple):
     n_grids : int in 1..4
         A clip's frames lie anywhere between its song's frames, so it is analysed on several
         frame grids; more find more of what is damaged.
-    is_dense : bool
-        Triangulate denser constellations than songs have, too (`FingerprintParams.denser`).
+    detail : int in -1..1
+        1: triangulate denser constellations than songs have, too (`FingerprintParams.denser`);
+        -1: leave the densest out (`FingerprintParams.sparser`).
     """
 
     variant: int = 0
     n_grids: int = 4
-    is_dense: bool = False
+    detail: int = 0
 
 
 # A single grid finds half of the evidence for a quarter of the cost: enough for a clean clip, and
 # under another speed.
 FIRST_LOOKS = (Look(n_grids=1),)
-SECOND_LOOKS = (Look(is_dense=True), *(Look(v, n_grids=1) for v in range(1, len(VARIANTS))))
+SECOND_LOOKS = (Look(detail=1), *(Look(v, n_grids=1) for v in range(1, len(VARIANTS))))
+
+
+def sparing(looks: Sequence[Look]) -> tuple[Look, ...]:
+    """Look less closely: enough for a window of a long recording, which others overlap.
+
+    Windows of 10 s hold twice the evidence of a clip of 5 s, and those in a row are judged
+    together; most of a broadcast is not in the index, and would be looked up closely everywhere.
+    """
+    return tuple(
+        look._replace(n_grids=min(look.n_grids, 2), detail=-1 if look.variant else look.detail)
+        for look in looks
+    )
 
 
 def rescale(landmarks: NDArray[np.float64], *, variant: Variant) -> NDArray[np.float64]:

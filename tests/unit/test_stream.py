@@ -22,7 +22,7 @@ from sonic_lib.fingerprint.stream import (
     stream_hashes,
     stream_windows,
 )
-from sonic_lib.fingerprint.variants import VARIANTS, Look
+from sonic_lib.fingerprint.variants import VARIANTS, Look, sparing
 
 PARAMS = FingerprintParams()
 ONE_GRID = (Look(n_grids=1),)
@@ -198,7 +198,7 @@ def test_a_faster_clip_finds_its_song_through_its_variant(recording, in_one_piec
 
 
 def test_looks_taken_together_are_those_taken_alone(recording):
-    looks = (Look(), Look(3, n_grids=1), Look(7, is_dense=True), Look(5, n_grids=2))
+    looks = (Look(), Look(3, n_grids=1), Look(7, detail=1), Look(5, n_grids=2))
     together = list(stream_windows([recording], params=PARAMS, looks=looks))
     alone = [list(stream_windows([recording], params=PARAMS, looks=[look])) for look in looks]
     assert len(together) == len(alone[0]) > 0
@@ -224,7 +224,7 @@ def test_a_dense_look_has_all_hashes_of_a_plain_one_and_meets_more_in_noise(
     noise = rng.normal(0, 2 * np.sqrt(np.mean(clip**2)), n).astype(np.float32)  # at -6 dB
     (plain,), (dense,) = (
         stream_windows([clip + noise], params=PARAMS, looks=[look])
-        for look in (Look(), Look(is_dense=True))
+        for look in (Look(), Look(detail=1))
     )
     assert set(plain.hashes) < set(dense.hashes)
     middle = first_frame + n // (2 * HOP_SAMPLES)
@@ -250,3 +250,16 @@ def test_a_clip_that_starts_anywhere_shares_hashes_with_its_song(recording, in_o
     }
     assert abs(max(votes, key=votes.get) - middle) < 1
     assert max(votes.values()) > 60
+
+
+@pytest.mark.parametrize(("n_samples", "is_long"), [(120_000, False), (300_000, True)])
+def test_windows_of_long_recordings_are_looked_up_more_sparingly(recording, n_samples, is_long):
+    looks = (Look(detail=1), Look(3, n_grids=1))
+    windows = stream_windows([recording[:n_samples]], params=PARAMS, looks=looks)
+    samples = recording[: min(n_samples, 120_000)]  # of the first window, which is whole
+    (close,) = stream_windows([samples], params=PARAMS, looks=looks)
+    (sparing_look,) = stream_windows([samples], params=PARAMS, looks=sparing(looks))
+    n = len(next(windows).hashes)
+    expected = len(sparing_look.hashes) if is_long else len(close.hashes)
+    assert n == pytest.approx(expected, rel=0.05)  # at its end a window sees what follows
+    assert len(sparing_look.hashes) < 0.7 * len(close.hashes)
