@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from sonic_lib.audio.folders import is_local
 from sonic_lib.commands.output import text_lines
-from sonic_lib.saying import say
+from sonic_lib.saying import complain, say
 
 COLUMNS = (
     *("clip", "rank", "song", "title", "artist", "clip_start_s", "clip_end_s", "offset_s"),
@@ -21,18 +23,31 @@ _WIDTH = 90
 
 
 def print_summary(
-    counts: Mapping[str, float], *, run_id: str, warehouse: str, output: str | None
+    counts: Mapping[str, float], *, run_id: str | None, warehouse: str, output: str | None
 ) -> None:
-    """Say what was found and where it stands."""
+    """Say what was found and where it stands; without a run it is not recorded."""
+    recorded = f"Run {run_id} in {warehouse}/matches" if run_id else "Not recorded"
+    places = [recorded, *([output] if output else [])]
     say(
         f"{counts['clips']:.0f} clips: {counts['identified']:.0f} identified, "
         f"{counts['clips'] - counts['identified'] - counts['rejected']:.0f} unknown, "
         f"{counts['rejected']:.0f} rejected, in {counts['seconds']:.1f} s\n"
-        f"  Run {run_id} in {warehouse}/matches" + (f", and {output}" if output else ""),
+        f"  {', and '.join(places)}",
         **counts,
         run_id=run_id,
         output=output,
     )
+
+
+def is_recorded(warehouse: str, *, no_record: bool) -> bool:
+    """Whether answers go into the tables; says so if they cannot, for want of leave to write."""
+    if no_record:
+        return False
+    tables = [os.path.join(warehouse, name) for name in ("matches", "runs")]
+    if not is_local(warehouse) or all(os.access(table, os.W_OK) for table in tables):
+        return True
+    complain(f"no leave to write in {warehouse}: the answers are not recorded there.")
+    return False
 
 
 def say_answers(rows: Sequence[Mapping]) -> None:

@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="local: in this process, without Spark; auto: so for a few clips on a small index",
     )
+    parser.add_argument("--no-record", action="store_true", help="write nothing into the warehouse")
     add_no_links(parser)
     add_watch(parser)
 
@@ -53,6 +54,8 @@ def check(args: argparse.Namespace) -> None:
     """Refuse what cannot work before Spark starts."""
     check_output(args.output)
     check_watch(args)
+    if args.watch and args.no_record:
+        raise UsageError("--no-record and --watch: expected one of them; a watch only records.")
     if args.watch and args.output:
         raise UsageError(
             "--output and --watch: expected one of them. What a watch finds is in the table: "

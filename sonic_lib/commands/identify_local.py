@@ -12,7 +12,13 @@ from datetime import datetime, timezone
 
 from sonic_lib.audio.folders import absolute, walk
 from sonic_lib.audio.isolation import dismiss
-from sonic_lib.commands.answers import COLUMNS, MAX_SHOWN_CLIPS, print_summary, say_answers
+from sonic_lib.commands.answers import (
+    COLUMNS,
+    MAX_SHOWN_CLIPS,
+    is_recorded,
+    print_summary,
+    say_answers,
+)
 from sonic_lib.commands.output import write_rows
 from sonic_lib.config import Config
 from sonic_lib.errors import SetupError
@@ -78,11 +84,13 @@ def _run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None
         dismiss()
         return None
     this_run = new_run()
+    recorded = is_recorded(config.warehouse, no_record=args.no_record)
     try:
         found = identify_clips(sorted(clips), index, config, n_listed=args.candidates)
         matches = [_match(row, this_run) for row in found]
         _count(matches, this_run)
-        append(matches, config.warehouse, "matches")
+        if recorded:
+            append(matches, config.warehouse, "matches")
         named = _named(matches, roots, index)
         if args.output:
             _write(named, args.output, config.warehouse)
@@ -91,11 +99,13 @@ def _run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None
         this_run.counts["seconds"] = time.monotonic() - started_s
     except BaseException:
         with suppress(Exception):  # on a full disk this fails, too, and would hide the reason
-            _record(this_run, config, "failed")
+            if recorded:
+                _record(this_run, config, "failed")
         raise
-    _record(this_run, config, "done")
-    counts = this_run.counts
-    print_summary(counts, run_id=this_run.run_id, warehouse=config.warehouse, output=args.output)
+    if recorded:
+        _record(this_run, config, "done")
+    counts, run_id = this_run.counts, this_run.run_id if recorded else None
+    print_summary(counts, run_id=run_id, warehouse=config.warehouse, output=args.output)
     return 1 if args.strict and counts["rejected"] else 0
 
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import nullcontext
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib import runs, tables
 from sonic_lib.audio.files import relative_path
-from sonic_lib.commands.answers import COLUMNS, MAX_SHOWN_CLIPS, print_summary, say_answers
+from sonic_lib.commands.answers import (
+    COLUMNS,
+    MAX_SHOWN_CLIPS,
+    is_recorded,
+    print_summary,
+    say_answers,
+)
 from sonic_lib.commands.output import write_output
 from sonic_lib.commands.search import open_index, search
 from sonic_lib.config import Config
+from sonic_lib.run_rows import new_run
 from sonic_lib.schemas import MATCHES, SONG_FILES, SONGS
 
 
@@ -31,7 +39,9 @@ def run(
     tables.check_params(spark, warehouse, params=config.fingerprint.params())
     index = open_index(spark, warehouse)
     clips = clips.persist()
-    with runs.recorded(spark, warehouse, job="identify", config=config) as this_run:
+    recorded = is_recorded(warehouse, no_record=args.no_record)
+    run = runs.recorded(spark, warehouse, job="identify", config=config)
+    with run if recorded else nullcontext(new_run()) as this_run:
         found = search(clips, index, config, n_listed=args.candidates)
         matches = _matches(found, this_run.run_id).persist()
         this_run.counts.update(
@@ -45,15 +55,16 @@ def run(
             .first()
             .asDict()
         )
-        tables.append(matches, warehouse, MATCHES, token=token)
+        if recorded:
+            tables.append(matches, warehouse, MATCHES, token=token)
         named = _named(matches, clips, warehouse)
         if args.output:
             write_output(named, args.output)
         if this_run.counts["clips"] <= MAX_SHOWN_CLIPS:
             say_answers([row.asDict() for row in named.take(10 * MAX_SHOWN_CLIPS)])
         this_run.counts["seconds"] = time.monotonic() - started_s
-    counts = this_run.counts
-    print_summary(counts, run_id=this_run.run_id, warehouse=warehouse, output=args.output)
+    counts, run_id = this_run.counts, this_run.run_id if recorded else None
+    print_summary(counts, run_id=run_id, warehouse=warehouse, output=args.output)
     return 1 if args.strict and counts["rejected"] else 0
 
 

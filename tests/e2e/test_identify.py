@@ -142,6 +142,40 @@ def test_without_spark_the_answers_are_the_same(spark, clips, indexed, answers, 
         assert (detail.minReaderVersion, detail.minWriterVersion) == (1, 2)
 
 
+@pytest.mark.parametrize("engine", ["local", "spark"])
+def test_without_a_record_the_tables_stay_as_they_are(
+    spark, clips, indexed, tmp_path, capsys, engine
+):
+    before = [tables.version(spark, indexed[0], table) for table in (MATCHES, RUNS)]
+    command = ["identify", str(clips[0] / "fast.wav"), "--warehouse", indexed[0], "--no-record"]
+    assert main([*command, "--engine", engine, "--output", str(tmp_path / "a.csv")]) == 0
+    assert "Not recorded" in capsys.readouterr().out
+    assert pd.read_csv(tmp_path / "a.csv")["accepted"].all()
+    assert [tables.version(spark, indexed[0], table) for table in (MATCHES, RUNS)] == before
+
+
+def test_without_leave_to_write_there_are_answers_all_the_same(
+    spark, clips, indexed, capsys, monkeypatch
+):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    before = tables.version(spark, indexed[0], MATCHES)
+    command = ["identify", str(clips[0] / "fast.wav"), "--warehouse", indexed[0]]
+    assert main([*command, "--engine", "local"]) == 0
+    printed = capsys.readouterr()
+    assert "no leave to write" in printed.err
+    assert "1 identified" in printed.out
+    assert tables.version(spark, indexed[0], MATCHES) == before
+
+
+def test_chunks_and_helpers_change_no_answer(clips, indexed, tmp_path, monkeypatch):
+    monkeypatch.setattr("sonic_lib.reader.CHUNK_BYTES", 1)
+    monkeypatch.setattr("sonic_lib.reader.FILES_PER_HELPER", 1)
+    apart = identify_locally(clips[0], indexed[0], tmp_path / "apart.csv", "--no-record")
+    monkeypatch.undo()
+    together = identify_locally(clips[0], indexed[0], tmp_path / "together.csv", "--no-record")
+    pd.testing.assert_frame_equal(apart, together)
+
+
 @pytest.mark.parametrize("suffix", ["json", "parquet"])
 def test_candidates_and_other_formats(suffix, spark, clips, indexed, answers, tmp_path):
     output = tmp_path / f"matches.{suffix}"
