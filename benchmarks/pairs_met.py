@@ -31,13 +31,13 @@ def pairs_met(clips: list[str], warehouse: str) -> dict[str, float]:
             with open_audio(path) as file:
                 _, blocks = stream_mono(file, sample_rate_hz=SAMPLE_RATE_HZ)
                 windows += map(window_row, stream_windows(blocks, params=params, looks=looks))
-        queries = gather([window["queries"] for window in windows])
+        queries = gather([x["queries"] for x in windows], bits=files.slice_bits)
         share = max(1, kept >> files.slice_bits)
         counts = np.zeros(2)
         for _, asked, rows in read_slices(queries, files, part=0, parts_bits=0):
             edges = [np.searchsorted(rows.hash, asked.hash, side) for side in ("left", "right")]
             *_, hits = join_slice(asked, rows, n_index_frames=files.n_frames, max_hits=share)
             counts += (edges[1] - edges[0]).sum(), len(hits.song_id)
-        found[f"{name}_hashes"] = len(queries.hash) / len(clips)
+        found[f"{name}_hashes"] = len(queries.queries.hash) / len(clips)
         found[f"{name}_pairs"], found[f"{name}_hits"] = counts / len(clips)
     return found

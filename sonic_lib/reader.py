@@ -210,12 +210,13 @@ def _match(
     windows: Sequence[tuple[str, dict]], index: LocalIndex, *, max_hits: int, n_listed: int
 ) -> Iterator[tuple[str, dict]]:
     """Lines of windows, with the path of each."""
-    from sonic_lib.matching.join import gather, pack_hits, unpack_hits
+    from sonic_lib.matching.join import gather
+    from sonic_lib.matching.lines import Hits
     from sonic_lib.matching.scan import find_hits
     from sonic_lib.matching.windows import chance_evidence, window_rows
 
-    queries = gather([row["queries"] for _, row in windows])
-    kept: list[list[bytes]] = [[] for _ in windows]
+    queries = gather([row["queries"] for _, row in windows], bits=index.files.slice_bits)
+    kept: list[list[Hits]] = [[] for _ in windows]
 
     def join(part: int) -> list:
         return list(
@@ -227,7 +228,7 @@ def _match(
     def judge(number: int) -> list[dict]:
         if not kept[number]:
             return []
-        hits = unpack_hits(kept[number])
+        hits = Hits(*map(np.concatenate, zip(*kept[number], strict=True)))
         kept[number].clear()
         return window_rows(hits, chance=chance, n_listed=n_listed)
 
@@ -235,9 +236,9 @@ def _match(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for found in pool.map(join, range(1 << PARTS_BITS)):
             for _, numbers, stops, hits in found:
-                packed_hits = np.split(pack_hits(hits), stops[:-1])
-                for number, part in zip(numbers, packed_hits, strict=True):
-                    kept[number].append(part.tobytes())
+                parts = [np.split(column, stops[:-1]) for column in hits]
+                for number, *part in zip(numbers, *parts, strict=True):
+                    kept[number].append(Hits(*part))
         for (path, window), rows in zip(windows, pool.map(judge, range(len(windows))), strict=True):
             place = {name: window[name] for name in ("window", "start_s", "end_s")}
             for row in rows:

@@ -44,6 +44,9 @@ SHARED_CONF = {
     "spark.sql.parquet.compression.codec": "zstd",
     # Row groups of some million fingerprints: a task holds one or two, a lookup reads few rows.
     "spark.hadoop.parquet.block.size": "16777216",
+    # Delta would sort by the partition once more before it writes, and that sort, where it spills,
+    # mixes rows of one partition: files of large indexes were no longer sorted by hash.
+    "spark.sql.maxConcurrentOutputFileWriters": "4",
     # Not INT96, which other readers take for nanoseconds, or not at all.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     # Spark 4 refuses to read windows-1252, as Excel writes CSV, without it.

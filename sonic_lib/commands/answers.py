@@ -75,8 +75,10 @@ def _cells(row: Mapping, *, is_part: bool) -> Iterator[str]:
     is_best, is_found = row["rank"] == 1, row["accepted"]
     name = " - ".join(part for part in (row["title"] or row["song"], row["artist"]) if part)
     yield row["clip"] if is_best else ""
-    stretch = f"{clock(row['clip_start_s'])} - {clock(row['clip_end_s'])}"
-    yield stretch if is_part and is_best and is_found else ""
+    if is_part and is_best and is_found:
+        yield f"{clock(row['clip_start_s'])} - {clock(row['clip_end_s'])}"
+    else:
+        yield ""
     if row["error"] is not None:
         yield f"not read: {row['error']}"
     elif not is_best:

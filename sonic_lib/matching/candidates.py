@@ -40,7 +40,7 @@ def looked_up(extracts: DataFrame, *, prefix_bits: int) -> DataFrame:
     def unpack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for row in batch.to_pylist():
-                queries = gather([row["queries"]])
+                queries = gather([row["queries"]], bits=0).queries
                 columns = queries._asdict() | {
                     "window_id": np.full(len(queries.hash), row["window_id"])
                 }

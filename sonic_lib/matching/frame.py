@@ -14,8 +14,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from sonic_lib.fingerprint.params import HASH_BITS
-from sonic_lib.matching.join import Queries, cut, gather, pack_hits, unpack_hits
+from sonic_lib.matching.join import SlicedQueries, cut, gather, pack_hits, unpack_hits
 from sonic_lib.matching.scan import IndexFiles, find_hits
 from sonic_lib.matching.segments import COLUMNS, find_segments
 from sonic_lib.matching.windows import chance_evidence, window_rows
@@ -127,11 +126,10 @@ def join_parts(parts: DataFrame, *, index: IndexFiles, parts_bits: int, max_hits
     schema = to_arrow_schema(HIT_PARTS)
 
     def join(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        windows, queries = _looked_up(batches)
-        parts_here = np.unique(queries.hash >> (HASH_BITS - parts_bits)).tolist()  # one, as a rule
+        windows, parts_here, queries = _looked_up(batches, bits=index.slice_bits)
         options = {"parts_bits": parts_bits, "max_hits": max_hits}
         for number, found, stops, hits in itertools.chain.from_iterable(
-            find_hits(queries, index, part=part, **options) for part in parts_here
+            find_hits(queries, index, part=part, **options) for part in sorted(parts_here)
         ):
             packed = np.split(pack_hits(hits), stops[:-1])
             columns = [
@@ -144,14 +142,18 @@ def join_parts(parts: DataFrame, *, index: IndexFiles, parts_bits: int, max_hits
     return parts.repartitionById(1 << parts_bits, "part").mapInArrow(join, HIT_PARTS)
 
 
-def _looked_up(batches: Iterator[pa.RecordBatch]) -> tuple[NDArray[np.int64], Queries]:
-    """The ids of all windows of a task, and what they look up."""
+def _looked_up(
+    batches: Iterator[pa.RecordBatch], *, bits: int
+) -> tuple[NDArray[np.int64], set[int], SlicedQueries]:
+    """The ids of all windows of a task, its parts (one, as a rule), and what they look up."""
+    parts: set[int] = set()
     ids: list[int] = []
     queries: list[bytes] = []
     for batch in batches:
+        parts |= set(batch["part"].to_pylist())
         ids += batch["window_id"].to_pylist()
         queries += batch["queries"].to_pylist()
-    return np.array(ids, np.int64), gather(queries)
+    return np.array(ids, np.int64), parts, gather(queries, bits=bits)
 
 
 def judge_windows(hits: DataFrame, *, n_index_frames: float, n_listed: int) -> DataFrame:

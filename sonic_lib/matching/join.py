@@ -46,7 +46,7 @@ N_CLASSES = 32 * CLASSES_PER_NAT
 
 
 class Queries(NamedTuple):
-    """What windows of clips look up, in columns, all of shape (n,), ordered by hash.
+    """What windows of clips look up, in columns, all of shape (n,), ordered by window, then hash.
 
     Attributes
     ----------
@@ -108,21 +108,62 @@ def cut(packed: bytes, *, parts_bits: int) -> list[bytes]:
     return [part.tobytes() for part in np.split(queries, np.searchsorted(queries["hash"], edges))]
 
 
-def gather(windows: Sequence[bytes]) -> Queries:
+class SlicedQueries(NamedTuple):
+    """What windows look up, slice after slice.
+
+    Attributes
+    ----------
+    queries : Queries
+        Ordered by slice, window and hash.
+    stops : np.ndarray [shape=(2**bits,)]
+        Where the queries of each slice end.
+    """
+
+    queries: Queries
+    stops: NDArray[np.intp]
+
+
+def gather(windows: Sequence[bytes], *, bits: int) -> SlicedQueries:
     """Put what several windows look up together; they are numbered as they come."""
-    queries = [np.frombuffer(window, PACKED_QUERY) for window in windows]
-    number = np.repeat(np.arange(len(queries), dtype=np.int32), [len(part) for part in queries])
-    together = np.concatenate([np.zeros(0, PACKED_QUERY), *queries])
-    order = np.argsort(together["hash"], kind="stable")
-    columns = {name: together[name][order] for name in Queries._fields if name != "window"}
-    return Queries(window=number[order], **columns)
+    together = np.concatenate(
+        [np.zeros(0, PACKED_QUERY), *(np.frombuffer(window, PACKED_QUERY) for window in windows)]
+    )
+    ends = np.cumsum([len(window) // PACKED_QUERY.itemsize for window in windows], dtype=np.intp)
+    columns = [np.ascontiguousarray(together[name]) for name in PACKED_QUERY.names or ()]
+    *ordered, stops = _by_slice(ends, 1 << bits, HASH_BITS - bits, *columns)
+    return SlicedQueries(Queries(*ordered), stops)
 
 
-def within(queries: Queries, number: int, *, bits: int) -> Queries:
+def within(sliced: SlicedQueries, number: int) -> Queries:
     """Those of one slice."""
-    edges = np.array([number, number + 1], np.int64) << (HASH_BITS - bits)
-    first, stop = np.searchsorted(queries.hash, edges)
-    return Queries._make(column[first:stop] for column in queries)
+    first = sliced.stops[number - 1] if number else 0
+    return Queries._make(column[first : sliced.stops[number]] for column in sliced.queries)
+
+
+@numba.njit(cache=True, nogil=True)
+def _by_slice(ends, n_slices, shift, hashes, variants, frames, detunes, descriptors):
+    """Order by slice what is ordered by window and hash; columns of `Queries`, and stops."""
+    n = len(hashes)
+    stops = np.zeros(n_slices, np.intp)
+    for i in range(n):
+        stops[hashes[i] >> shift] += 1
+    for k in range(1, n_slices):
+        stops[k] += stops[k - 1]
+    free = np.zeros(n_slices, np.intp)
+    free[1:] = stops[:-1]
+    hash_, window = np.empty(n, np.int64), np.empty(n, np.int32)
+    variant, frame = np.empty(n, np.int8), np.empty(n, np.int32)
+    detune, descriptor = np.empty(n, np.float32), np.empty(n, np.int32)
+    w = 0
+    for i in range(n):
+        while i >= ends[w]:
+            w += 1
+        k = hashes[i] >> shift
+        j = free[k]
+        free[k] += 1
+        hash_[j], window[j], variant[j] = hashes[i], w, variants[i]
+        frame[j], detune[j], descriptor[j] = frames[i], detunes[i], descriptors[i]
+    return hash_, window, variant, frame, detune, descriptor, stops
 
 
 def pack_hits(hits: Hits) -> NDArray[np.void]:
@@ -164,8 +205,8 @@ def join_slice(
     hits : Hits
         Ordered by window, then by hash.
     """
-    windows, window = np.unique(queries.window, return_inverse=True)
-    window = window.astype(np.int32)
+    is_next = np.diff(queries.window, prepend=-1) != 0
+    windows, window = queries.window[is_next], np.cumsum(is_next, dtype=np.int32) - np.int32(1)
     first, n_rows = _spans(queries.hash, rows.hash)
     rarity = (math.log(max(n_index_frames, 1.0)) - np.log(np.maximum(n_rows, 1))).astype(np.float32)
     pairs = (first, n_rows, window, queries.descriptor, rows.descriptor, rarity)
@@ -189,33 +230,46 @@ def join_slice(
 
 @numba.njit(cache=True, nogil=True)
 def _spans(wanted, column):
-    """Where each of some sorted values stands in a sorted column, and how often."""
+    """Where some values stand in a sorted column, and how often.
+
+    The values of a slice are evenly spread, so a value's own bits say nearly where it stands.
+    """
+    n = len(column)
     first = np.zeros(len(wanted), np.int64)
     count = np.zeros(len(wanted), np.int32)
-    low = 0
-    n = len(column)
+    if n == 0:
+        return first, count
+    least, width = column[0], column[n - 1] - column[0] + 1
+    shift = 0
+    while (width >> shift) > n:
+        shift += 1
+    starts = np.empty((width >> shift) + 2, np.int32)
+    bucket = 0
+    for i in range(n):
+        while bucket <= (column[i] - least) >> shift:
+            starts[bucket] = i
+            bucket += 1
+    starts[bucket:] = n
     for j in range(len(wanted)):
-        value = wanted[j]
-        if j and wanted[j - 1] == value:
-            first[j], count[j] = first[j - 1], count[j - 1]
+        place = wanted[j] - least
+        if not 0 <= place < width:
             continue
-        # By leaps that double: both few and many wanted values are found fast.
-        leap = 1
-        while low + leap < n and column[low + leap] < value:
-            leap *= 2
-        high = min(low + leap, n)
-        low += leap // 2
-        while low < high:
-            middle = (low + high) // 2
-            if column[middle] < value:
-                low = middle + 1
-            else:
-                high = middle
-        stop = low
-        while stop < n and column[stop] == value:
-            stop += 1
-        first[j], count[j] = low, stop - low
+        low, end = starts[place >> shift], starts[(place >> shift) + 1]
+        low = _first_at_least(column, low, end, wanted[j])
+        first[j] = low
+        count[j] = _first_at_least(column, low, end, wanted[j] + 1) - low
     return first, count
+
+
+@numba.njit(cache=True, nogil=True)
+def _first_at_least(column, low, high, value):
+    while low < high:
+        middle = (low + high) // 2
+        if column[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @intrinsic

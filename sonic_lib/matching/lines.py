@@ -34,6 +34,7 @@ DRIFT_FRAMES = 1.5  # neighbouring slopes part by this much over a window
 VARIANT_COST = 10.0
 # A window that drifts less than this plays at its song's speed, as far as can be told.
 PLAIN_DRIFT_FRAMES = 0.75
+LINE_FRAMES = 1.5  # to either side: landmarks fall on either side of a frame's edge
 MIN_SHARED = 10.0  # nats, about one hit: below, a song shares nothing beside its line
 MIN_DETUNE = 0.012  # smaller ones are within the error of a short clip
 
@@ -111,11 +112,11 @@ def find_lines(hits: Hits, *, n_songs: int, n_lined: int, n_lines: int) -> list[
         A list a song.
     """
     n_frames = 2.0 * max(int(np.abs(hits.frame).max()), 1)  # of the window, near enough
-    songs, codes = np.unique(hits.song_id, return_inverse=True)
-    order = np.lexsort((hits.variant, codes))
-    codes, hits = codes[order], Hits(*(column[order] for column in hits))
+    order, codes = _by_song(hits.song_id, hits.variant, len(VARIANTS))
+    hits = Hits(*(column[order] for column in hits))
+    songs = hits.song_id[np.diff(codes, prepend=-1) != 0]
     evidence, variants, slopes, offsets, n_votes = _best_lines(
-        codes.astype(np.int64),
+        codes,
         *(hits.variant, hits.offset_frames, hits.frame, hits.weight),
         *(len(songs), _slopes(n_frames, MAX_DRIFT), VARIANT_COST),
     )
@@ -172,6 +173,45 @@ def evened(evidence: NDArray[np.float64], beside: NDArray[np.float64]) -> NDArra
 def _slopes(n_frames: float, max_drift: float) -> NDArray[np.floating]:
     n = int(np.ceil(max_drift * n_frames / DRIFT_FRAMES))
     return 1.0 + np.arange(-n, n + 1) * DRIFT_FRAMES / n_frames
+
+
+@numba.njit(cache=True, nogil=True)
+def _by_song(song_id, variant, n_variants):
+    """Order by song and variant, hits of both as they come; and the number of each hit's song."""
+    n = len(song_id)
+    starts = np.zeros(n_variants + 1, np.int64)
+    for i in range(n):
+        starts[variant[i] + 1] += 1
+    starts = np.cumsum(starts)
+    by_variant = np.empty(n, np.int64)
+    for i in range(n):
+        by_variant[starts[variant[i]]] = i
+        starts[variant[i]] += 1
+    # Ids are digests, evenly spread: with a bucket for each hit, few songs share one.
+    shift = 63
+    while shift and (n >> (63 - shift)):
+        shift -= 1
+    starts = np.zeros((1 << (63 - shift)) + 1, np.int64)
+    for i in range(n):
+        starts[(song_id[i] >> shift) + 1] += 1
+    starts = np.cumsum(starts)
+    order = np.empty(n, np.int64)
+    free = starts.copy()
+    for i in by_variant:
+        bucket = song_id[i] >> shift
+        j = free[bucket]
+        free[bucket] += 1
+        while j > starts[bucket] and song_id[order[j - 1]] > song_id[i]:
+            order[j] = order[j - 1]
+            j -= 1
+        order[j] = i
+    codes = np.empty(n, np.int64)
+    code = -1
+    for j in range(n):
+        if j == 0 or song_id[order[j]] != song_id[order[j - 1]]:
+            code += 1
+        codes[j] = code
+    return order, codes
 
 
 @numba.njit(cache=True, nogil=True)
@@ -256,35 +296,50 @@ def _lines_of_song(hits: Hits, plain: Line, n_frames: float, n_lines: int) -> li
     return lines or [plain]
 
 
-def _residual(hits: Hits, offset: float, slope: float) -> NDArray[np.float64]:
-    return hits.offset_frames - offset - slope * hits.frame
-
-
 def _fit(
     hits: Hits, offset: float, slope: float, *, plain_slope: float, n_frames: float
 ) -> tuple[float, float, NDArray[np.bool_]]:
     """Least squares through the hits within 1.5 frames; returns slope, offset, hits on it."""
+    slope, offset = _fitted(
+        *(hits.frame, hits.offset_frames, hits.weight),
+        *(float(slope), float(offset), plain_slope, n_frames),
+    )
+    on_line = np.abs(hits.offset_frames - offset - slope * hits.frame) <= LINE_FRAMES
+    return slope, offset, on_line
+
+
+@numba.njit(cache=True, nogil=True)
+def _fitted(frame, place, weight, slope, offset, plain_slope, n_frames):
     first_slope = slope
     for _ in range(3):
-        on_line = np.abs(_residual(hits, offset, slope)) <= 1.5
-        weight = hits.weight[on_line]
-        frame, place = hits.frame[on_line], hits.offset_frames[on_line]
-        if not weight.sum():
-            break
-        middle = np.average(frame, weights=weight)
-        spread = np.average((frame - middle) ** 2, weights=weight)
-        if len(frame) >= 8 and spread > 100.0:
-            covariance = np.average((frame - middle) * place, weights=weight)
-            limit = 2 * DRIFT_FRAMES / (4 * np.sqrt(spread))
-            slope = np.clip(covariance / spread, first_slope - limit, first_slope + limit)
-        offset = np.average(place - slope * frame, weights=weight)
-    on_line = np.abs(_residual(hits, offset, slope)) <= 1.5
-    if on_line.any() and abs(slope - plain_slope) * n_frames < PLAIN_DRIFT_FRAMES:
-        slope = plain_slope
-        offset = np.average(
-            (hits.offset_frames - slope * hits.frame)[on_line], weights=hits.weight[on_line]
-        )
-    return float(slope), float(offset), on_line
+        n, total, sum_frame, sum_offset = 0, 0.0, 0.0, 0.0
+        for i in range(len(frame)):
+            if abs(place[i] - offset - slope * frame[i]) <= LINE_FRAMES:
+                n += 1
+                total += weight[i]
+                sum_frame += weight[i] * frame[i]
+                sum_offset += weight[i] * place[i]
+        if total <= 0:
+            return slope, offset
+        middle = sum_frame / total
+        spread, covariance = 0.0, 0.0
+        for i in range(len(frame)):
+            if abs(place[i] - offset - slope * frame[i]) <= LINE_FRAMES:
+                spread += weight[i] * (frame[i] - middle) ** 2
+                covariance += weight[i] * (frame[i] - middle) * place[i]
+        if n >= 8 and spread > 100.0 * total:
+            limit = 2 * DRIFT_FRAMES / (4 * np.sqrt(spread / total))
+            slope = min(max(covariance / spread, first_slope - limit), first_slope + limit)
+        offset = (sum_offset - slope * sum_frame) / total
+    if abs(slope - plain_slope) * n_frames < PLAIN_DRIFT_FRAMES:
+        total, sum_offset = 0.0, 0.0
+        for i in range(len(frame)):
+            if abs(place[i] - offset - slope * frame[i]) <= LINE_FRAMES:
+                total += weight[i]
+                sum_offset += weight[i] * (place[i] - plain_slope * frame[i])
+        if total > 0:
+            return plain_slope, sum_offset / total
+    return slope, offset
 
 
 def _measured(on_line: Hits, plain: Line, variant, slope: float, offset: float) -> Line:

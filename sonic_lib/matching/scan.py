@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pyarrow.fs import FileSystem
 
 from sonic_lib.fingerprint.params import HASH_BITS
-from sonic_lib.matching.join import Queries, Rows, join_slice, slice_bits, within
+from sonic_lib.matching.join import Queries, Rows, SlicedQueries, join_slice, slice_bits, within
 from sonic_lib.matching.lines import Hits
 
 _COLUMNS = Rows._fields
@@ -56,12 +56,14 @@ class IndexFiles:
 
 
 def find_hits(
-    queries: Queries, index: IndexFiles, *, part: int, parts_bits: int, max_hits: int
+    queries: SlicedQueries, index: IndexFiles, *, part: int, parts_bits: int, max_hits: int
 ) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.intp], Hits]]:
     """Join what windows look up in one part of the hashes, slice after slice.
 
     Parameters
     ----------
+    queries : SlicedQueries
+        In as many slices as the index has.
     part : int
         Number of the part, of 2**parts_bits; `parts_bits` is at most `index.slice_bits`.
     max_hits : int
@@ -83,7 +85,7 @@ def find_hits(
 
 
 def read_slices(
-    queries: Queries, index: IndexFiles, *, part: int, parts_bits: int
+    queries: SlicedQueries, index: IndexFiles, *, part: int, parts_bits: int
 ) -> Iterator[tuple[int, Queries, Rows]]:
     """Read one part of the hashes, as far as something is looked up there.
 
@@ -102,7 +104,7 @@ def read_slices(
     ):
         files = [_SortedFile(path) for path in index.files.get(prefix, ())]
         for number in numbers:
-            asked = within(queries, number, bits=bits)
+            asked = within(queries, number)
             if len(asked.hash) and files:
                 yield number, asked, _read_slice(files, number, bits=bits, excluded=index.excluded)
 

@@ -63,7 +63,8 @@ def test_a_clip_that_shares_nothing_has_no_chance_to_show(capsys):
 
 
 def test_a_clip_that_cannot_be_read_says_why(capsys):
-    [cells] = printed(capsys, NOTHING | {"clip": "d.mp3", "error": "empty file"})
+    unread = {"clip": "d.mp3", "error": "empty file", "clip_end_s": None}
+    [cells] = printed(capsys, NOTHING | unread)
     assert cells == ["d.mp3", "not read: empty file"]
 
 

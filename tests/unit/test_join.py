@@ -73,7 +73,7 @@ def hits_by_brute_force(rows: list[tuple], queries: list[list[tuple]]) -> list[l
 
 def found(rows: list[tuple], queries: list[list[tuple]], **options) -> list[list[tuple]]:
     windows, stops, hits = join_slice(
-        gather([packed(window) for window in queries]), table(rows), **options
+        gather([packed(window) for window in queries], bits=0).queries, table(rows), **options
     )
     columns = (hits.song_id, hits.offset_frames, hits.frame, hits.weight)
     by_window: list[list[tuple]] = [[] for _ in queries]
@@ -125,7 +125,10 @@ def test_a_near_descriptor_outweighs_a_rarer_hash():
 def test_columns_of_hits_survive_packing():
     windows = [packed([(5, -3, 7), (5, 4, 7)], variant=2), packed([(5, 1, 7)], variant=18)]
     _, stops, hits = join_slice(
-        gather(windows), table([(5, 2**62, 9, 7)]), n_index_frames=N_FRAMES, max_hits=9
+        gather(windows, bits=0).queries,
+        table([(5, 2**62, 9, 7)]),
+        n_index_frames=N_FRAMES,
+        max_hits=9,
     )
     parts = np.split(pack_hits(hits), stops[:-1])
     again = unpack_hits([part.tobytes() for part in parts])
@@ -143,11 +146,11 @@ def test_windows_are_cut_where_the_slices_are(hashes, bits):
     parts = cut(whole, parts_bits=bits)
     assert len(parts) == 2**bits
     assert b"".join(parts) == whole
-    queries = gather([whole])
+    sliced = gather([whole], bits=bits)
     for number, part in enumerate(parts):
-        inside = gather([part])
+        inside = gather([part], bits=0).queries
         assert {h >> (HASH_BITS - bits) for h in inside.hash.tolist()} <= {number}
-        for column, other in zip(inside, within(queries, number, bits=bits), strict=True):
+        for column, other in zip(inside, within(sliced, number), strict=True):
             np.testing.assert_array_equal(column, other)
 
 

@@ -59,13 +59,14 @@ def world(tmp_path, rng):
     descriptors = rng.integers(-(2**31), 2**31, 200).astype(np.int32)
     detunes = np.zeros(200, np.float32)
     window = WindowHashes(0, 0.0, 9.0, asked, *columns, detunes, descriptors)
-    return files, rows, gather([window_row(window)["queries"]])
+    return files, rows, window_row(window)["queries"]
 
 
 def hits_of(queries, files, *, excluded=(), parts_bits: int = 0, n_fingerprints: int = 920):
     index = IndexFiles(
         files, PREFIX_BITS, n_fingerprints, N_FRAMES, np.array(sorted(excluded), np.int64)
     )
+    queries = gather([queries], bits=index.slice_bits)
     found = []
     for part in range(1 << parts_bits):
         for _, windows, _, hits in find_hits(
@@ -79,6 +80,7 @@ def hits_of(queries, files, *, excluded=(), parts_bits: int = 0, n_fingerprints:
 def expected(queries, rows: Rows, *, excluded=()):
     counts = ~np.isin(rows.song_id, list(excluded))
     rows = Rows._make(column[counts] for column in rows)
+    queries = gather([queries], bits=0).queries
     _, _, hits = join_slice(queries, rows, n_index_frames=N_FRAMES, max_hits=EVERYTHING)
     return sorted(zip(*(c.tolist() for c in hits._replace(detune=hits.variant)), strict=True))
 
