@@ -60,6 +60,7 @@ def test_many_clips_are_for_spark(folder, monkeypatch):
 
 
 def test_long_clips_are_for_spark(folder, monkeypatch):
+    monkeypatch.setattr(identify_local, "SHORT_BYTES", 0)
     monkeypatch.setattr(identify_local, "S_PER_BYTE", identify_local.MAX_S / 250)
     assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
 
@@ -75,7 +76,7 @@ def test_tables_that_delta_rs_cannot_read_are_for_spark(folder, monkeypatch):
 
 
 def test_a_large_index_is_for_spark_and_leaves_no_process(folder, monkeypatch):
-    n_fingerprints = 1 + round(identify_local.MAX_S / identify_local.S_PER_ROW)
+    n_fingerprints = round(identify_local.MAX_S / identify_local.S_PER_ROW)
     large = SimpleNamespace(files=SimpleNamespace(n_fingerprints=n_fingerprints))
     monkeypatch.setattr(identify_local, "open_table", lambda *_: None)
     monkeypatch.setattr(identify_local, "open_index", lambda *_, **__: large)
