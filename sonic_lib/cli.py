@@ -7,7 +7,9 @@ some of its work without Spark has `run_without_spark`, too.
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -30,6 +32,30 @@ _SECTIONS = {
     "index": "songs and clips:\n",
     "features": "\ngenres, popularity, likeness:\n",
     "report": "\ntables and this machine:\n",
+}
+_EXAMPLES = {
+    "index": "sonic index ~/Music --prune",
+    "identify": "sonic identify ~/clips --output matches.csv",
+    "explain": "sonic explain ~/clips/one.wav --plot why.png",
+    "evaluate": "sonic evaluate --clips 20 --lengths 5 10 --output evaluation",
+    "remove": "sonic remove ~/Music/song.mp3",
+    "maintain": "sonic maintain --check",
+    "duplicates": "sonic duplicates --output copies.csv",
+    "features": "sonic features --csv songs.csv --id track_id",
+    "explore": "sonic explore --source songs --report pictures",
+    "train": "sonic train genre --source songs --report genre",
+    "retrain": "sonic retrain",
+    "models": "sonic models --rollback genre",
+    "predict": "sonic predict --confidence 0.9 --output completed.csv",
+    "recommend": 'sonic recommend "part of a title"',
+    "playlist": 'sonic playlist "a title" "another title"',
+    "report": "sonic report --output report.html",
+    "sql": 'sonic sql "SELECT title, artist FROM sonic.songs LIMIT 10"',
+    "register": "sonic register --warehouse /lake/sonic",
+    "jars": "sonic jars --s3",
+    "doctor": "sonic doctor",
+    "completion": "sonic completion bash",
+    "demo": "sonic demo",
 }
 _VERB_WIDTH = 13
 _PAGE = """\
@@ -56,8 +82,16 @@ def main(argv: list[str] | None = None) -> int:
         0 if done, 1 if it failed, 2 if it was called wrongly.
     """
     words = sys.argv[1:] if argv is None else argv
+    if words and words[0] not in VERBS and not words[0].startswith("-"):
+        near = difflib.get_close_matches(words[0], VERBS, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        complain(f"there is no verb {words[0]!r}. {hint}`sonic --help` lists them all.")
+        return 2
     # Others are loaded only to be listed: one command is not to wait for what all of them import.
     parser, _ = make_parser(words[:1] if words and words[0] in VERBS else VERBS)
+    if not words:
+        show(parser.format_help(), file=sys.stderr)
+        return 2
     args = parser.parse_args(words)
     return _run(import_module(f"sonic_lib.commands.{args.verb}"), args)
 
@@ -84,6 +118,7 @@ def make_parser(
     parsers = {verb: places.add_parser(verb) for verb in verbs}
     for verb, command in commands.items():
         parsers[verb].description = command.HELP
+        parsers[verb].epilog = f"example: {_EXAMPLES[verb]}"
         _prepare(parsers[verb], command)
     return parser, parsers
 
@@ -97,9 +132,11 @@ def run_job(verb: str, *words: str) -> None:
 
 
 def _prepare(parser: argparse.ArgumentParser, command) -> None:
-    parser.add_argument("--warehouse", metavar="URI", help="where the tables are")
-    parser.add_argument("--config", metavar="FILE", help="settings, as in conf/sonic.yaml")
-    parser.add_argument(
+    command.add_arguments(parser)
+    common = parser.add_argument_group("of every verb")
+    common.add_argument("--warehouse", metavar="URI", help="where the tables are")
+    common.add_argument("--config", metavar="FILE", help="settings, as in conf/sonic.yaml")
+    common.add_argument(
         "--set",
         action="append",
         default=[],
@@ -107,10 +144,9 @@ def _prepare(parser: argparse.ArgumentParser, command) -> None:
         metavar="KEY=VALUE",
         help="one setting, stronger than the file; may be repeated",
     )
-    told = parser.add_mutually_exclusive_group()
+    told = common.add_mutually_exclusive_group()
     told.add_argument("--quiet", action="store_true", help="print nothing but errors")
     told.add_argument("--json", action="store_true", help="print what is told as one JSON object")
-    command.add_arguments(parser)
 
 
 def _run(command, args: argparse.Namespace) -> int:
@@ -140,6 +176,9 @@ def _code(command, args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         complain("interrupted; run the same command again to go on.")
         return 130
+    except BrokenPipeError:  # whoever reads, as `head` does, wants no more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _run_with_spark(command, config, args: argparse.Namespace) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from argparse import Namespace
@@ -47,12 +49,25 @@ def exit_code(*arguments: str) -> int:
         return end.code
 
 
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_help_shows_a_call_that_is_one(verb, capsys):
+    assert exit_code(verb, "--help") == 0
+    said = capsys.readouterr().out
+    example = re.search(r"^example: sonic (.*)", said, re.MULTILINE)[1]
+    words = shlex.split(example)
+    parser, _ = cli.make_parser([verb])
+    assert parser.parse_args(words).verb == verb
+    # What is the verb's own comes before what every verb takes.
+    assert said.index("--help") < said.index("of every verb:") < said.index("  --warehouse URI ")
+
+
 @pytest.mark.usefixtures("no_spark")
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
         ([], "VERB"),
-        (["dance"], "'dance'"),
+        (["dance"], "no verb 'dance'"),
+        (["indx"], "Did you mean 'index'?"),
         (["index"], "PATH"),
         (["index", "songs", "--colour", "red"], "--colour"),
         (["index", "songs", "--warehouse", "la`ke"], "backtick"),
