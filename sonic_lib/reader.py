@@ -42,7 +42,9 @@ PARTS_BITS = 4  # of the hashes, which threads share
 # A helper takes a second to load what it needs: the next one is for so many files more.
 FILES_PER_HELPER = 8
 # What is looked up together: a window of 5 s takes 0.1 MB in the first pass, 3 MB in the second.
-CHUNK_BYTES = 300_000_000
+# Each chunk reads the table, so those for a larger table are larger.
+CHUNK_BYTES = 100_000_000
+CHUNK_BYTES_PER_ROW = 1
 # Of a long recording: what comes before them is decoded, too.
 WINDOWS_PER_JOB = 64
 
@@ -68,16 +70,17 @@ def identify_clips(
     Notes
     -----
     Files are decoded by helper processes, one a core, a chunk of them while the chunk before is
-    looked up; memory is bounded by two chunks of `CHUNK_BYTES`, whatever the number of clips.
+    looked up; memory is bounded by chunks, whatever the number of clips.
     """
     paths = list(dict.fromkeys(paths))
     max_hits = config.identify.max_hits_per_window
+    chunk_bytes = max(CHUNK_BYTES, CHUNK_BYTES_PER_ROW * index.files.n_fingerprints)
     ends: dict[str, dict] = {}
     lines: dict[str, list[dict]] = {path: [] for path in paths}
     windows: dict[str, set[int]] = {}
     with progress("clips", total=len(paths), done=lambda: len(ends)):
         whole: list[Job] = [(path, None) for path in paths]
-        for chunk in _extracted(whole, config, looks=FIRST_LOOKS):
+        for chunk in _extracted(whole, config, looks=FIRST_LOOKS, chunk_bytes=chunk_bytes):
             ends |= {path: end for path, _, end in chunk}
             readable = [(path, row) for path, rows, end in chunk if not _error(end) for row in rows]
             for path, row in readable:
@@ -89,7 +92,7 @@ def identify_clips(
     n_unsure = len({path for path, _ in jobs})
     seen: set[str] = set()
     with progress("unsure clips, closely", total=n_unsure, done=lambda: len(seen)):
-        for chunk in _extracted(jobs, config, looks=SECOND_LOOKS):
+        for chunk in _extracted(jobs, config, looks=SECOND_LOOKS, chunk_bytes=chunk_bytes):
             seen |= {path for path, *_ in chunk}
             rows = [(path, row) for path, rows, _ in chunk for row in rows]
             for path, line in _match(rows, index, max_hits=max_hits, n_listed=n_listed):
@@ -149,7 +152,7 @@ def _load() -> None:
 
 
 def _extracted(
-    jobs: Sequence[Job], config: Config, *, looks: Sequence[Look]
+    jobs: Sequence[Job], config: Config, *, looks: Sequence[Look], chunk_bytes: int
 ) -> Iterator[list[tuple[str, list[dict], dict]]]:
     """Decode and hash files, on all cores, and give them in chunks: path, rows, closing row."""
     n_helpers = min(os.cpu_count() or 1, 1 + len(jobs) // FILES_PER_HELPER)
@@ -168,7 +171,7 @@ def _extracted(
                 _load()
             chunk.append(waiting.popleft().result())
             n_bytes += sum(len(row["queries"]) for row in chunk[-1][1])
-            if n_bytes >= CHUNK_BYTES:
+            if n_bytes >= chunk_bytes:
                 yield chunk
                 chunk, n_bytes = [], 0
     if chunk:

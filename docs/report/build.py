@@ -106,21 +106,27 @@ def calibration_figures(told: dict) -> Iterator[tuple[str, Figure]]:
     yield "calibration", plots.calibration_curve(curve, title="")
 
 
-def scale_figures(told: dict) -> Iterator[tuple[str, Figure]]:
-    """Draw the time a clip by the size of the batch."""
+def growth_figures(told: dict) -> Iterator[tuple[str, Figure]]:
+    """Draw right answers by the rows of the index."""
+    rows = [index["rows"] for index in told["indexes"].values()]
     with rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.2))
         axes = figure.subplots()
-        for (name, runs), colour in zip(told["runs"].items(), (BLUE, VERMILION), strict=True):
-            clips = [run["clips"] for run in runs]
-            times = [run["wall_s"] / run["clips"] for run in runs]
-            label = f"{name}: {told['built'][name]['rows']:,} hashes"
-            axes.plot(clips, times, "o-", color=colour, label=label)
-        axes.set(xscale="log", yscale="log", xlabel="clips in a batch", ylabel="seconds a clip")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(lambda value, _: f"{value:g}")
+        for length, colour in (("5 s", BLUE), ("10 s", VERMILION)):
+            for key, style, label in (
+                ("top1", "o-", "right first"),
+                ("accepted", "o:", "accepted"),
+            ):
+                shares = [_share(runs[length]["conditions"], key) for runs in told["runs"].values()]
+                axes.plot(rows, shares, style, color=colour, label=f"{length}, {label}")
+        axes.set(xscale="log", xlabel="rows of the index", ylabel="clips, %")
         axes.legend()
-    yield "scale", figure
+    yield "growth", figure
+
+
+def _share(conditions: dict[str, dict], key: str) -> float:
+    known = [counts for name, counts in conditions.items() if name != "unknown"]
+    return 100 * sum(x[key] for x in known) / sum(x["clips"] for x in known)
 
 
 def model_figures(told: dict) -> Iterator[tuple[str, Figure]]:
@@ -136,7 +142,7 @@ def model_figures(told: dict) -> Iterator[tuple[str, Figure]]:
 FIGURES: dict[str, Callable[[dict], Iterator[tuple[str, Figure]]]] = {
     "identify": identify_figures,
     "calibration": calibration_figures,
-    "scale": scale_figures,
+    "growth": growth_figures,
     "models": model_figures,
 }
 

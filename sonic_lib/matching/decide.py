@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 N_CANDIDATES = 28  # songs whose evidence tells the scale of chance
 MAX_COPIES = 3
 MIN_SCALE = 4.0  # nats; less than half of what one shared hash says
-TAIL = 3.2
-SURE_P = 1e-6  # songs that share loops go as low as this; the second pass sees through them
+TAIL = 3.8
+SURE_P = 1e-5  # songs that share loops go as low as this; the second pass sees through them
 
 
 def score_candidates(evidence: NDArray[np.float64], *, chance: float) -> NDArray[np.float64]:

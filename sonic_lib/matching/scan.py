@@ -6,7 +6,6 @@ one partition.  Each task of a Spark job reads its own slices, and so does the e
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -128,15 +127,18 @@ class _SortedFile:
     def __init__(self, path: str) -> None:
         self._file = pq.ParquetFile(_open(path))
         self._bounds = [self._hash_bounds(k) for k in range(self._file.num_row_groups)]
-        # Slices are narrower than row groups as a rule: the next one begins in the same.
-        self._read = functools.lru_cache(maxsize=2)(self._read_group)
+        # Slices are narrower than row groups as a rule: the next one begins in the same.  (No cache
+        # of functools: a bound one is a cycle, and holds its rows until garbage is looked for.)
+        self._last: dict[int, Rows] = {}
 
     def rows(self, low: int, high: int) -> Iterator[Rows]:
         """Give the rows with a hash in low..high-1, as far as they lie together."""
         for group, (least, greatest) in enumerate(self._bounds):
             if greatest < low or least >= high:
                 continue
-            rows = self._read(group)
+            if group not in self._last:
+                self._last = dict([*self._last.items()][-1:]) | {group: self._read_group(group)}
+            rows = self._last[group]
             start, stop = np.searchsorted(rows.hash, [low, high])
             if start < stop:
                 yield Rows._make(column[start:stop] for column in rows)

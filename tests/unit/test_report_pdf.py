@@ -55,7 +55,8 @@ def test_all_results_are_in_the_report(build, said):
     """As `make report-pdf` does it: from the files that are committed."""
     assert build.build(RESULTS).startswith(b"%PDF-")
     headings = said(RESULTS, "heading")
-    for title in ("Identification", "Calibration", "Scale", "Genre and popularity", "Recommend"):
+    titles = ("Identification", "Calibration", "Growth of the index", "Genre and popularity")
+    for title in (*titles, "Recommend"):
         assert title in headings
     tables = said(RESULTS, "figure")
 
@@ -77,7 +78,7 @@ def test_what_was_not_measured_is_left_out(build, said, results):
     shutil.copy(RESULTS / "index_speed.json", results)
     headings = said(results, "heading")
     assert "Speed of indexing" in headings
-    assert "Scale" not in headings
+    assert "Growth of the index" not in headings
 
 
 def test_the_numbers_are_those_of_the_files(said, results):
