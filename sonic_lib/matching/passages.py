@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 from scipy.stats import poisson
 
 from sonic_lib.fingerprint.params import FRAME_S
-from sonic_lib.matching.lines import Hits, find_lines
+from sonic_lib.matching.lines import LINE_FRAMES, Hits, find_lines
 
 MAX_LINES = 6
 MAX_GAP_S = 5.0  # without a hit, within a passage
-LINE_FRAMES = 1.5  # to either side, as in `lines`
 MIN_PASSAGE_S = 8.0  # between first and last hit: a passage of 10 s has none at its very ends
 MIN_VOTES = 12
 # Copies have 2 to 150; songs of one composer on the same instruments reach some 0.6 in places.
