@@ -23,7 +23,7 @@ PROBE := import sys; \
 	import venv, ensurepip
 MINOR := import sys; print("%d.%d" % sys.version_info[:2])
 CHECK_JAVA := import sys; sys.tracebacklimit = 0; \
-	from sonic_lib.session import check_java; check_java()
+	from sonic_lib.spark.session import check_java; check_java()
 ZIP := import pathlib, zipfile; \
 	SUFFIXES = (".py", ".sql", ".html", ".css", ".js"); \
 	library = sorted(p for p in pathlib.Path("sonic_lib").rglob("*") if p.suffix in SUFFIXES); \
@@ -60,7 +60,7 @@ $(STAMP): setup.py
 
 .PHONY: jars
 jars: env ## Fetch Delta's jars into the user's cache folder
-	@$(PYTHON) -m sonic_lib.jars >/dev/null
+	@$(PYTHON) -m sonic_lib.spark.jars >/dev/null
 
 # For the tests of the report; they say that they are skipped where it cannot be had.
 .PHONY: browser

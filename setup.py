@@ -35,7 +35,7 @@ setup(
     package_data={"sonic_lib": ["**/*.sql", "**/*.yaml", "report/page.*", "py.typed"]},
     install_requires=[
         # Delta is built for one Spark: the two move together, and with them COORDINATES in
-        # sonic_lib/jars.py. importlib_metadata is delta-spark's own bound, said early.
+        # sonic_lib/spark/jars.py. importlib_metadata is delta-spark's own bound, said early.
         "pyspark==4.2.0",
         "delta-spark==4.4.0",
         "importlib_metadata<=8.7.1",
@@ -82,7 +82,7 @@ setup(
             "ipykernel>=6.29,<8",
         ],
     },
-    entry_points={"console_scripts": ["sonic=sonic_lib.cli:main"]},
+    entry_points={"console_scripts": ["sonic=sonic_lib.cli.main:main"]},
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Developers",

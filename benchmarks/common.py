@@ -39,7 +39,7 @@ def machine() -> dict:
 
 def sonic(*arguments: str) -> str:
     """Run a command of the product as a user would; return what it printed."""
-    command = [sys.executable, "-m", "sonic_lib.cli", *arguments]
+    command = [sys.executable, "-m", "sonic_lib.cli.main", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout
 

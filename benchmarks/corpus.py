@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from sonic_lib.audio.files import SUFFIXES
+from sonic_lib.audio.listing import SUFFIXES
 
 
 def read_list(path: Path) -> list[str]:

@@ -22,7 +22,7 @@ import numpy as np
 from common import machine, save, sonic
 
 from sonic_lib.audio.decode import open_audio, stream_mono
-from sonic_lib.audio.files import SUFFIXES
+from sonic_lib.audio.listing import SUFFIXES
 from sonic_lib.features.descriptors import (
     EXCERPT_S,
     N_EXCERPTS,

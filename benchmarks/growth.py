@@ -55,10 +55,10 @@ from pairs_met import pairs_met
 from usage import measured, spark_counts
 
 import sonic_lib
-from sonic_lib import tables
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import FINGERPRINTS
-from sonic_lib.session import spark_job
+from sonic_lib.spark.session import spark_job
+from sonic_lib.storage import tables
 
 LENGTHS_S = (5, 10)
 # Clips a condition and length, and of unknown songs a length: 17 conditions make 1,000.
@@ -297,7 +297,7 @@ def measure_run(args: argparse.Namespace, index: str, batch: str, options: tuple
     (args.work / "events").mkdir()
     read_once(args.work / index)
     used = measured(
-        [sys.executable, "-m", "sonic_lib.cli", "identify", str(folder), *options]
+        [sys.executable, "-m", "sonic_lib.cli.main", "identify", str(folder), *options]
         + ["--warehouse", str(args.work / index), "--output", str(matches)],
         env=dict(os.environ),
         limit_s=args.limit_s,

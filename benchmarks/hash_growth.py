@@ -15,8 +15,8 @@ import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib.fingerprint.frame import hash_prefix
 from sonic_lib.fingerprint.hashes import HASH_BITS, pack, unpack
+from sonic_lib.fingerprint.spark import hash_prefix
 
 # Hashes are mixed: those that begin with zeros are a fair sample, and the files are sorted.
 MAX_SAMPLE_ROWS = 5_000_000

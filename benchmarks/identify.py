@@ -20,9 +20,9 @@ from pathlib import Path
 import soundfile
 from common import machine, save, sonic
 
-from sonic_lib import tables
 from sonic_lib.schemas import FINGERPRINTS
-from sonic_lib.session import spark_job
+from sonic_lib.spark.session import spark_job
+from sonic_lib.storage import tables
 
 
 def main() -> None:

@@ -30,8 +30,8 @@ import soxr
 from common import machine, save, sonic
 
 from sonic_lib.audio.decode import open_audio, stream_mono
-from sonic_lib.audio.files import SUFFIXES
-from sonic_lib.audio.isolation import Limits, isolated, packed
+from sonic_lib.audio.listing import SUFFIXES
+from sonic_lib.audio.sandbox import Limits, isolated, packed
 from sonic_lib.fingerprint.extract import song_rows
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.stream import stream_hashes

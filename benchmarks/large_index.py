@@ -9,11 +9,11 @@ import synthetic
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib import tables
 from sonic_lib.fingerprint.params import FingerprintParams
-from sonic_lib.index import write
+from sonic_lib.index import commit
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
-from sonic_lib.session import spark_job
+from sonic_lib.spark.session import spark_job
+from sonic_lib.storage import tables
 
 N_SONGS_PER_TASK = 100
 
@@ -65,8 +65,8 @@ def build(small: str, big: str, *, rows: int, seed: int) -> dict:
             .unionByName(_whole(tables.read(spark, small, FINGERPRINTS)), allowMissingColumns=True)
             .unionByName(songs.drop("run_id", "indexed_at"), allowMissingColumns=True)
         )
-        staged = write.stage(extracts, stage)
-        write.commit_batch(staged, big, run_id="synthetic", folder=stage)
+        staged = commit.stage(extracts, stage)
+        commit.commit_batch(staged, big, run_id="synthetic", folder=stage)
         tables.append(tables.read(spark, small, SONG_FILES), big, SONG_FILES)
         shutil.rmtree(stage)
         check_same(spark, small, big)

@@ -34,12 +34,14 @@ from sklearn.model_selection import GroupKFold, KFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import TargetEncoder
 
-from sonic_lib.models import conformal, intervals, metrics, training
+from sonic_lib.models import metrics, training
 from sonic_lib.models.columns import Columns, Described, choose_columns
+from sonic_lib.models.conformal import intervals
+from sonic_lib.models.conformal import sets as conformal
 from sonic_lib.models.estimators import BOOSTED, FOREST
 from sonic_lib.models.preprocess import count_shapes
 from sonic_lib.models.splits import is_held_out
-from sonic_lib.session import spark_job
+from sonic_lib.spark.session import spark_job
 
 SEED = 42
 N_FOLDS = 5

@@ -24,7 +24,7 @@ from statistics import median
 from common import machine, save, sonic
 from usage import measured
 
-from sonic_lib.audio.demo import write_demo
+from sonic_lib.synth.collection import write_demo
 
 LIMIT_S = 600
 
@@ -63,7 +63,7 @@ def chosen_clips(folder: Path) -> list[tuple[str, Path]]:
 def timed(clip: Path, warehouse: str, *, engine: str, times: int) -> dict:
     """Identify a clip some times; wall seconds of each, and what one more uses."""
     words = ["identify", str(clip), "--warehouse", warehouse, "--engine", engine]
-    command = [sys.executable, "-m", "sonic_lib.cli", *words]
+    command = [sys.executable, "-m", "sonic_lib.cli.main", *words]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     wall_s = []
     for _ in range(times):

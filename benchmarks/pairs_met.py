@@ -7,13 +7,13 @@ import numpy as np
 from sonic_lib.audio.decode import open_audio, stream_mono
 from sonic_lib.config import load_config
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ
+from sonic_lib.fingerprint.query import window_row
 from sonic_lib.fingerprint.stream import stream_windows
 from sonic_lib.fingerprint.variants import FIRST_LOOKS, SECOND_LOOKS
-from sonic_lib.fingerprint.window import window_row
-from sonic_lib.local_tables import open_index
+from sonic_lib.matching.budget import first_pass_hits
 from sonic_lib.matching.join import gather, join_slice
-from sonic_lib.matching.limits import first_pass_hits
 from sonic_lib.matching.scan import read_slices
+from sonic_lib.storage.delta_rs import open_index
 
 
 def pairs_met(clips: list[str], warehouse: str) -> dict[str, float]:

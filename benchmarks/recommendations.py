@@ -26,9 +26,13 @@ from common import machine, save
 from pyspark.sql import functions as F
 from sklearn.neighbors import NearestNeighbors
 
-from sonic_lib.commands.train_recommendations import Vectors, fit_centroids
-from sonic_lib.models.recommend import clustered_neighbours, exact_neighbours, shared_values
-from sonic_lib.session import spark_job
+from sonic_lib.cli.commands.train_recommendations import Vectors, fit_centroids
+from sonic_lib.models.similarity.recommend import (
+    clustered_neighbours,
+    exact_neighbours,
+    shared_values,
+)
+from sonic_lib.spark.session import spark_job
 
 NUMBERS = [
     *("danceability", "energy", "key", "loudness", "mode", "speechiness", "acousticness"),

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import sonic_lib
-from sonic_lib import cli
+from sonic_lib.cli import main as cli
 
 project = "Sonic Signature"
 author = "the Sonic Signature developers"
@@ -33,7 +33,7 @@ def write_commands() -> None:
         "Exit codes: 0 done, 1 failed (with --strict: or rejected something), 2 called wrongly.",
     ]
     for verb in cli.VERBS:
-        command = import_module(f"sonic_lib.commands.{verb}")
+        command = import_module(f"sonic_lib.cli.commands.{verb}")
         parser = argparse.ArgumentParser(prog=f"sonic {verb}", description=command.HELP)
         cli._prepare(parser, command)
         parts.append(f"## sonic {verb}\n\n```text\n{parser.format_help().rstrip()}\n```")

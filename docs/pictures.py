@@ -16,14 +16,14 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sonic_lib.audio.damage import add_noise, cut
-from sonic_lib.audio.synth import synth_song
+from sonic_lib.audio.degradations import add_noise, cut
 from sonic_lib.fingerprint.hashes import query_hashes, reference_hashes
 from sonic_lib.fingerprint.landmarks import analyse
 from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ, FingerprintParams
-from sonic_lib.report.conformal_plots import set_sizes
-from sonic_lib.report.plots import constellation, explanation
-from sonic_lib.report.style import BLUE, GREY, STYLE
+from sonic_lib.report.figures.conformal import set_sizes
+from sonic_lib.report.figures.identification import constellation, explanation
+from sonic_lib.report.figures.style import BLUE, GREY, STYLE
+from sonic_lib.synth.composer import synth_song
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "benchmarks" / "results"

@@ -5,6 +5,6 @@ spark-submit --jars "$(sonic jars)" --py-files dist/sonic_lib.zip jobs/explore_f
 
 from __future__ import annotations
 
-from sonic_lib.cli import run_job
+from sonic_lib.cli.main import run_job
 
 run_job("explore")

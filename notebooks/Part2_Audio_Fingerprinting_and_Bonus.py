@@ -31,18 +31,18 @@ import pandas as pd
 import soundfile
 from IPython.display import Audio, Image, display
 
-from sonic_lib import tables
-from sonic_lib.audio.damage import add_noise, change_speed, cut, telephone
 from sonic_lib.audio.decode import open_audio, stream_mono
-from sonic_lib.audio.demo import write_demo
-from sonic_lib.cli import main
+from sonic_lib.audio.degradations import add_noise, change_speed, cut, telephone
+from sonic_lib.cli.main import main
 from sonic_lib.fingerprint.hashes import describe, query_hashes, reference_hashes
 from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK, analyse, find_landmarks
 from sonic_lib.fingerprint.params import BIN_HZ, FRAME_S, SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.spectrogram import log_spectrogram, saliency
-from sonic_lib.report.plots import constellation
+from sonic_lib.report.figures.identification import constellation
 from sonic_lib.schemas import FINGERPRINTS, MATCHES
-from sonic_lib.session import spark_session
+from sonic_lib.spark.session import spark_session
+from sonic_lib.storage import tables
+from sonic_lib.synth.collection import write_demo
 
 params = FingerprintParams()
 music = Path(os.environ.get("SONIC_DATA", "")).absolute() / "music"

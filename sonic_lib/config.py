@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from sonic_lib.audio.isolation import Limits
+from sonic_lib.audio.sandbox import Limits
 from sonic_lib.errors import ConfigError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.hints import install_command

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sonic_lib.saying import is_silent
+from sonic_lib.console import is_silent
 
 _REFRESH_S = 0.5
 _WIDTH = 30

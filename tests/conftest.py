@@ -66,7 +66,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def _spark_session() -> Iterator[SparkSession]:
     """One session for the run: made on first use, so that unit tests never start a JVM."""
-    from sonic_lib.session import spark_job
+    from sonic_lib.spark.session import spark_job
 
     conf = {
         # Tiny frames: each shuffle partition is a task, each task costs more than its data.

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from sonic_lib.report.findings import Findings, ModelRecord
+from sonic_lib.report.data import Findings, ModelRecord
 
 HOSTILE = (
     "<script>window.hacked = 1</script>",

@@ -17,8 +17,9 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 import sonic_lib
-from sonic_lib.report import conformal_plots, plots
-from sonic_lib.report.style import BLUE, STYLE, VERMILION
+from sonic_lib.report.figures import conformal as conformal_plots
+from sonic_lib.report.figures import identification as plots
+from sonic_lib.report.figures.style import BLUE, STYLE, VERMILION
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / "benchmarks" / "results"

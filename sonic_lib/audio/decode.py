@@ -21,7 +21,7 @@ from typing import BinaryIO
 import numpy as np
 import soxr
 
-from sonic_lib.audio.backends import AudioInfo, Blocks, error_reason, open_decoder
+from sonic_lib.audio.decoders import AudioInfo, Blocks, error_reason, open_decoder
 from sonic_lib.errors import DecodeError
 
 __all__ = ["AudioInfo", "content_sha256", "open_audio", "stream_mono"]

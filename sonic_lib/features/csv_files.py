@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
-from sonic_lib.storage import hadoop_path
+from sonic_lib.spark.filesystem import hadoop_path
 
 _HEAD_BYTES = 65_536
 _GZIP = b"\x1f\x8b"

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from sonic_lib.features.families import DESCRIPTORS, FAMILIES
-from sonic_lib.features.loading import load_librosa
+from sonic_lib.features.catalog import DESCRIPTORS, FAMILIES
+from sonic_lib.features.librosa_import import load_librosa
 
 SAMPLE_RATE_HZ = 22_050
 # What 6 x 10 s miss of a song is a small part of what songs differ by: benchmarks/features.py.

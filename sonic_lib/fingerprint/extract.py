@@ -14,9 +14,9 @@ from sonic_lib.audio.decode import open_audio, stream_mono
 from sonic_lib.audio.tags import read_tags
 from sonic_lib.errors import DecodeError
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
+from sonic_lib.fingerprint.query import window_row
 from sonic_lib.fingerprint.stream import stream_hashes, stream_windows
 from sonic_lib.fingerprint.variants import Look
-from sonic_lib.fingerprint.window import window_row
 
 SILENCE_DBFS = -60.0  # a recording whose loudest sample is below holds nothing to find
 

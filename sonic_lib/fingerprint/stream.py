@@ -22,14 +22,14 @@ from sonic_lib.fingerprint.params import (
     WINDOW_SAMPLES,
     FingerprintParams,
 )
-from sonic_lib.fingerprint.variants import FIRST_LOOKS, VARIANTS, Look, rescale, sparing
-from sonic_lib.fingerprint.window import (
+from sonic_lib.fingerprint.query import (
     MAX_SINGLE_S,
     MIN_WINDOW_S,
     WINDOW_HOP_S,
     WINDOW_S,
     WindowHashes,
 )
+from sonic_lib.fingerprint.variants import FIRST_LOOKS, VARIANTS, Look, rescale, sparing
 
 # The sum of all reaches: smoothing 5, mean 51, deviation 39, maximum 3, rank 32, triangle
 # 63, the circle that must be empty for it to be one 112, rounded up to cells.  A descriptor

@@ -8,9 +8,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.audio.band import band_rows
-from sonic_lib.audio.files import relative_path
-from sonic_lib.audio.isolation import Limits, isolated, packed
-from sonic_lib.fingerprint.frame import row_by_row
+from sonic_lib.audio.listing import relative_path
+from sonic_lib.audio.sandbox import Limits, isolated, packed
+from sonic_lib.fingerprint.spark import row_by_row
 from sonic_lib.schemas import BANDS
 
 LOSSLESS = r"^(pcm|flac|alac|wav|tta|ape|float|double|ulaw|alaw)"

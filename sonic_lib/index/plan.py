@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from sonic_lib.audio.digest import MAX_FILE_BYTES
-from sonic_lib.audio.files import has_audio_suffix
+from sonic_lib.audio.listing import has_audio_suffix
 from sonic_lib.audio.tags import MAX_CHARACTERS
 
 # Of 40 TB each has 2 GB; a driver plans so many within seconds.

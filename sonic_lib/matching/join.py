@@ -35,8 +35,8 @@ from numpy.typing import NDArray
 
 from sonic_lib.fingerprint.descriptor import LOG_LIKELIHOOD_RATIO
 from sonic_lib.fingerprint.params import HASH_BITS
-from sonic_lib.fingerprint.window import PACKED_QUERY
-from sonic_lib.matching.lines import Hits
+from sonic_lib.fingerprint.query import PACKED_QUERY
+from sonic_lib.matching.alignment import Hits
 
 ROWS_PER_SLICE = 1 << 20  # at most, about; 24 MB
 MIN_SLICE_BITS = 4

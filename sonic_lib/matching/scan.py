@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pyarrow.fs import FileSystem
 
 from sonic_lib.fingerprint.params import HASH_BITS
+from sonic_lib.matching.alignment import Hits
 from sonic_lib.matching.join import Queries, Rows, SlicedQueries, join_slice, slice_bits, within
-from sonic_lib.matching.lines import Hits
 
 _COLUMNS = Rows._fields
 _ARROW_SCHEMES = {"s3a": "s3", "s3n": "s3"}

@@ -19,8 +19,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from sonic_lib.fingerprint.window import MAX_SINGLE_S, WINDOW_HOP_S
-from sonic_lib.matching.decide import TAIL, p_values
+from sonic_lib.fingerprint.query import MAX_SINGLE_S, WINDOW_HOP_S
+from sonic_lib.matching.scoring import TAIL, p_values
 
 MAX_OFFSET_ERROR_S = 0.35  # between what neighbouring windows say of the song's place
 MAX_GAP = 1  # windows of a segment that may miss its song

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 _CLASSES = {
     "sonic_lib.models.estimators.Difficulty": "sonic_lib.models.estimators",
     "sonic_lib.models.estimators.Probabilities": "sonic_lib.models.estimators",
-    "sonic_lib.models.local_encoding.LocalEncoderModel": "sonic_lib.models.local_encoding",
+    "sonic_lib.models.encoding.kernel_target.LocalEncoderModel": "sonic_lib.models.encoding.kernel_target",
     "sonic_lib.models.preprocess.Assembler": "sonic_lib.models.preprocess",
     "sonic_lib.models.preprocess.PreparationModel": "sonic_lib.models.preprocess",
-    "sonic_lib.models.target_encoding.TargetEncoderModel": "sonic_lib.models.target_encoding",
+    "sonic_lib.models.encoding.target.TargetEncoderModel": "sonic_lib.models.encoding.target",
     "org.apache.spark.ml.classification.RandomForestClassificationModel": (
         "pyspark.ml.classification"
     ),

@@ -15,9 +15,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.models.columns import CLASSIFICATION, Columns
-from sonic_lib.models.local_encoding import LocalEncoder
+from sonic_lib.models.encoding.kernel_target import LocalEncoder
+from sonic_lib.models.encoding.target import TargetEncoder
 from sonic_lib.models.stages import FEATURES, StoredModel, column
-from sonic_lib.models.target_encoding import TargetEncoder
 
 _PREPARED, _ENCODED, _LOCAL = "_prepared", "_encoded", "_local"
 _DATE = r"^(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?(?:[T ].*)?$"

@@ -16,11 +16,11 @@ from pyspark.sql import DataFrame
 from scipy.spatial import cKDTree
 
 from sonic_lib.audio.decode import open_audio, stream_mono
-from sonic_lib.audio.isolation import Limits, isolated, packed
+from sonic_lib.audio.sandbox import Limits, isolated, packed
 from sonic_lib.errors import DecodeError
-from sonic_lib.fingerprint.frame import row_by_row
 from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK, find_landmarks
 from sonic_lib.fingerprint.params import BIN_HZ, FRAME_S, SAMPLE_RATE_HZ, FingerprintParams
+from sonic_lib.fingerprint.spark import row_by_row
 from sonic_lib.schemas import EXCERPTS
 
 LENGTH_S = 10.0

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sonic_lib.models import maps
-from sonic_lib.report import explore_plots as plots
+from sonic_lib.models.exploration import projections
+from sonic_lib.report.figures import exploration as plots
 
 
 class Exploration(NamedTuple):
@@ -46,12 +46,12 @@ class Exploration(NamedTuple):
     n_songs: int
     columns: pd.DataFrame
     summary: pd.DataFrame
-    bins: dict[str, maps.Bins]
+    bins: dict[str, projections.Bins]
     counts: pd.DataFrame
     varied: list[str]
     correlations: np.ndarray
     rank_correlations: np.ndarray
-    components: maps.Components
+    components: projections.Components
     color: str | None
     top: pd.DataFrame | None
     n_values: int
@@ -91,7 +91,7 @@ def tables_of(found: Exploration) -> Iterator[tuple[str, pd.DataFrame]]:
     yield "summary", found.summary
     if found.top is not None:
         yield "top_values", found.top
-    bins = pd.DataFrame.from_dict(found.bins, orient="index", columns=maps.Bins._fields)
+    bins = pd.DataFrame.from_dict(found.bins, orient="index", columns=projections.Bins._fields)
     low = bins.loc[found.counts["name"], "low"].to_numpy()
     width = bins.loc[found.counts["name"], "width"].to_numpy()
     low = low + width * found.counts["bin"]

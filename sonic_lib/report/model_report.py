@@ -9,9 +9,11 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from sonic_lib.models import conformal, metrics
+from sonic_lib.models import metrics
 from sonic_lib.models.columns import CLASSIFICATION
-from sonic_lib.report import conformal_plots, model_plots
+from sonic_lib.models.conformal import sets as conformal
+from sonic_lib.report.figures import conformal as conformal_plots
+from sonic_lib.report.figures import models as model_plots
 
 _N_BINS = 50
 _SHOWN_CONFIDENCE = 0.9

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from sonic_lib.audio.files import relative_path
+from sonic_lib.audio.listing import relative_path
 
 MAX_DIGITS = 20  # of a p-value: beyond, all are equally sure
 _MAX_SEGMENTS = 12

@@ -18,12 +18,12 @@ import pytest
 import soundfile
 from pyspark.sql import SparkSession
 
-from sonic_lib import tables
-from sonic_lib.audio.demo import demo_songs, write_song
 from sonic_lib.config import FingerprintConfig
-from sonic_lib.index import check
-from sonic_lib.jars import delta_jars
+from sonic_lib.index import invariants
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS, Table
+from sonic_lib.spark.jars import delta_jars
+from sonic_lib.storage import tables
+from sonic_lib.synth.collection import demo_songs, write_song
 
 ROOT = Path(__file__).parents[2]
 SPARK_HOME = Path(pyspark.__file__).parent
@@ -189,7 +189,7 @@ def assert_songs_are_whole(spark: SparkSession, warehouse: str) -> None:
 
     All of it may stand twice for a moment, while two jobs bring it.
     """
-    counts = check.song_counts(
+    counts = invariants.song_counts(
         tables.read(spark, warehouse, FINGERPRINTS), songs=tables.read(spark, warehouse, SONGS)
     )
     parts = counts.filter("n_found % nullif(n_said, 0) != 0").collect()

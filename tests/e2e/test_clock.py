@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sonic_lib.cli import main
+from sonic_lib.cli.main import main
 from tests.e2e.conftest import assert_songs_are_whole, contents, readers
 from tests.e2e.test_rounds import n_commits, start
 from tests.rounds import tell

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib.cli import main
+from sonic_lib.cli.main import main
 from tests.e2e.conftest import ROOT, SPARK_HOME, contents, submit_environment
 
 DEPLOY = "org.apache.spark.deploy"

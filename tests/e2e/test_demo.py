@@ -14,7 +14,7 @@ def test_the_tour_finds_its_clips_and_draws_its_plots(tmp_path):
     environment = submit_environment() | {"PYTHONPATH": str(ROOT)}
     del environment["SPARK_CONF_DIR"]
     tour = subprocess.run(
-        [sys.executable, "-m", "sonic_lib.cli", "demo", "--songs", "24", "--clips", "12"],
+        [sys.executable, "-m", "sonic_lib.cli.main", "demo", "--songs", "24", "--clips", "12"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from sonic_lib.cli import main
+from sonic_lib.cli.main import main
 from tests.e2e.conftest import assert_songs_are_whole, contents, readers
 
 IS_LONG = os.environ.get("SONIC_LONG_TESTS", "") not in ("", "0")

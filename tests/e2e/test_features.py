@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib import tables
-from sonic_lib.cli import main
+from sonic_lib.cli.main import main
 from sonic_lib.schemas import FEATURE_FILES, FEATURE_REJECTS, FEATURES, RUNS
+from sonic_lib.storage import tables
 
 TABLE = "id,tempo,name\nx,120,a\ny,90,b\n,1,c\n"
 

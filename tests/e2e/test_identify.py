@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sonic_lib import tables
-from sonic_lib.audio.damage import add_noise, change_speed, cut
-from sonic_lib.cli import main
+from sonic_lib.audio.degradations import add_noise, change_speed, cut
+from sonic_lib.cli.main import main
 from sonic_lib.schemas import MATCHES, RUNS
+from sonic_lib.storage import tables
 from tests.e2e.conftest import RATE_HZ
 
 _COLUMNS = """
@@ -168,9 +168,9 @@ def test_without_leave_to_write_there_are_answers_all_the_same(
 
 
 def test_chunks_and_helpers_change_no_answer(clips, indexed, tmp_path, monkeypatch):
-    monkeypatch.setattr("sonic_lib.reader.CHUNK_BYTES", 1)
-    monkeypatch.setattr("sonic_lib.reader.CHUNK_BYTES_PER_ROW", 0)
-    monkeypatch.setattr("sonic_lib.reader.FILES_PER_HELPER", 1)
+    monkeypatch.setattr("sonic_lib.workflows.local_identification.CHUNK_BYTES", 1)
+    monkeypatch.setattr("sonic_lib.workflows.local_identification.CHUNK_BYTES_PER_ROW", 0)
+    monkeypatch.setattr("sonic_lib.workflows.local_identification.FILES_PER_HELPER", 1)
     apart = identify_locally(clips[0], indexed[0], tmp_path / "apart.csv", "--no-record")
     monkeypatch.undo()
     together = identify_locally(clips[0], indexed[0], tmp_path / "together.csv", "--no-record")

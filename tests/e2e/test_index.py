@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib import tables
 from sonic_lib.audio.tags import read_tags
-from sonic_lib.cli import main
-from sonic_lib.index import write
+from sonic_lib.cli.main import main
+from sonic_lib.index import commit
 from sonic_lib.schemas import (
     FEATURE_FILES,
     FEATURES,
@@ -23,6 +22,7 @@ from sonic_lib.schemas import (
     SONGS,
     Table,
 )
+from sonic_lib.storage import tables
 from tests.e2e.conftest import contents, versions
 
 
@@ -250,16 +250,16 @@ def test_batches_give_the_same_index(spark, music, tmp_path):
 
 
 def test_run_that_another_took_for_dead_goes_on(spark, collection, indexed, warehouse, monkeypatch):
-    stage = write.stage
+    stage = commit.stage
 
     def stage_and_be_swept(extracts, folder):
         staged = stage(extracts, folder)
         monkeypatch.undo()
-        write.sweep(write.closing_rows(staged), warehouse, run_id="another")
+        commit.sweep(commit.closing_rows(staged), warehouse, run_id="another")
         assert not Path(folder).exists()
         return staged
 
-    monkeypatch.setattr(write, "stage", stage_and_be_swept)
+    monkeypatch.setattr(commit, "stage", stage_and_be_swept)
     index([collection.folder], warehouse)
     assert contents(spark, warehouse) == contents(spark, indexed[0])
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib.cli import main
+from sonic_lib.cli.main import main
 from tests.e2e.conftest import ROOT, contents, submit_environment
 
 IS_LONG = os.environ.get("SONIC_LONG_TESTS", "") not in ("", "0")
@@ -41,7 +41,15 @@ def kill_index(folder: Path, warehouse: str, *, when: Callable[[str], bool]) -> 
 
     Returns whether it was still at work.
     """
-    command = [sys.executable, "-m", "sonic_lib.cli", "index", folder, "--warehouse", warehouse]
+    command = [
+        sys.executable,
+        "-m",
+        "sonic_lib.cli.main",
+        "index",
+        folder,
+        "--warehouse",
+        warehouse,
+    ]
     environment = submit_environment()
     del environment["SPARK_CONF_DIR"]
     job = subprocess.Popen(

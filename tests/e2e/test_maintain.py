@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from sonic_lib import tables
-from sonic_lib.cli import main
+from sonic_lib.cli.main import main
 from sonic_lib.schemas import FINGERPRINTS, RUNS
+from sonic_lib.storage import tables
 from tests.e2e.conftest import contents
 
 RATE_HZ = 22_050

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sonic_lib import tables
-from sonic_lib.cli import main
-from sonic_lib.models import registry
+from sonic_lib.cli.main import main
+from sonic_lib.models.registry import directory as registry
 from sonic_lib.schemas import PREDICTIONS, RUNS
+from sonic_lib.storage import tables
 
 STYLES = ("bebop", "drum & bass", 'so-called "fusion"')
 QUICK = ("--folds", "2")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib import tables, views
-from sonic_lib.jars import delta_jars
+from sonic_lib.spark.jars import delta_jars
+from sonic_lib.sql import views
+from sonic_lib.storage import tables
 from tests.e2e.conftest import ROOT, SPARK_HOME, submit_environment, versions
 
 
@@ -23,7 +24,7 @@ def sonic(tmp_path):
         environment = submit_environment() | {"PYTHONPATH": str(ROOT)}
         del environment["SPARK_CONF_DIR"]
         del environment["JAVA_TOOL_OPTIONS"]  # Java would say that it saw them
-        command = [sys.executable, "-m", "sonic_lib.cli", *arguments]
+        command = [sys.executable, "-m", "sonic_lib.cli.main", *arguments]
         return subprocess.run(
             command, env=environment, cwd=tmp_path, capture_output=True, text=True
         )
@@ -88,7 +89,7 @@ def test_registered_tables_and_views_are_known_to_spark_sql(
     assert before | known < register()
 
     song = collection.folder / collection.copy
-    script = f"{sys.executable} -m sonic_lib.sql_transform audio"
+    script = f"{sys.executable} -m sonic_lib.sql.transform_script audio"
     counts = [f"SELECT '{view}', count(*) FROM {view}" for view in sorted(known)]
     statements = f"""
     SELECT 'join', count(DISTINCT song_id) FROM sonic.fingerprints JOIN sonic.songs USING (song_id);

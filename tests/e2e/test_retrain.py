@@ -10,10 +10,11 @@ import sys
 import numpy as np
 import pytest
 
-from sonic_lib import tables
-from sonic_lib.cli import main
-from sonic_lib.models import mlflow_registry, registry
+from sonic_lib.cli.main import main
+from sonic_lib.models.registry import directory as registry
+from sonic_lib.models.registry import mlflow as mlflow_registry
 from sonic_lib.schemas import PREDICTIONS
+from sonic_lib.storage import tables
 from tests.e2e.conftest import ROOT, submit_environment
 
 QUICK = ("--model", "forest", "--folds", "2")

@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-from sonic_lib.cli import main
-from sonic_lib.models import registry
+from sonic_lib.cli.main import main
+from sonic_lib.models.registry import directory as registry
 from tests.e2e.conftest import (
     ROOT,
     assert_songs_are_whole,
@@ -64,7 +64,7 @@ def start(words: list[str], lake: str) -> subprocess.Popen:
     environment = submit_environment()
     del environment["SPARK_CONF_DIR"]
     return subprocess.Popen(
-        [sys.executable, "-m", "sonic_lib.cli", *words, "--warehouse", lake],
+        [sys.executable, "-m", "sonic_lib.cli.main", *words, "--warehouse", lake],
         env=environment,
         cwd=ROOT,
         start_new_session=True,

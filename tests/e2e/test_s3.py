@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sonic_lib.errors import SetupError
-from sonic_lib.jars import delta_jars, s3_jars
+from sonic_lib.spark.jars import delta_jars, s3_jars
 from tests.e2e.conftest import INTERPRETED, QUICK_JAVA, ROOT, SPARK_HOME
 from tests.faults.hostile import encoded
 

@@ -29,7 +29,7 @@ def type_in(tmp_path):
         binaries.mkdir()
         here.mkdir()
         sonic = binaries / "sonic"
-        sonic.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sonic_lib.cli "$@"\n')
+        sonic.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sonic_lib.cli.main "$@"\n')
         sonic.chmod(0o755)
         environment = submit_environment() | {
             # Behind ours, the programs that this environment brings: jupyter.

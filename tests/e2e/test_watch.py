@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from sonic_lib import tables
-from sonic_lib.cli import main
-from sonic_lib.commands.watch import check_watch
+from sonic_lib.cli.main import main
 from sonic_lib.errors import UsageError
 from sonic_lib.schemas import MATCHES, SONGS
+from sonic_lib.storage import tables
+from sonic_lib.workflows.streaming import check_watch
 from tests.e2e.conftest import RATE_HZ, ROOT, submit_environment
 
 TIMEOUT_S = 300
@@ -88,7 +88,7 @@ def test_a_service_goes_on_where_it_was_killed(spark, collection, indexed, tmp_p
     del environment["SPARK_CONF_DIR"]
     words = ["identify", str(clips), "--watch", "1", "--warehouse", warehouse]
     service = subprocess.Popen(
-        [sys.executable, "-m", "sonic_lib.cli", *words],
+        [sys.executable, "-m", "sonic_lib.cli.main", *words],
         env=environment,
         cwd=ROOT,
         start_new_session=True,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib import tables
 from sonic_lib.schemas import RUNS
+from sonic_lib.storage import tables
 from tests.faults.writers import write_by_spark
 
 pytest.importorskip("deltalake")

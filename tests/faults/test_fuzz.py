@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sonic_lib.audio.isolation import Limits, isolated, packed
+from sonic_lib.audio.sandbox import Limits, isolated, packed
 from sonic_lib.fingerprint.extract import song_rows
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import EXTRACTS

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from pyspark.sql import functions as F
 
-from sonic_lib import tables
-from sonic_lib.cli import main
+from sonic_lib.cli.main import main
 from sonic_lib.fingerprint.extract import song_rows
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import FINGERPRINTS, MATCHES, SONG_FILES, SONGS
+from sonic_lib.storage import tables
 from tests.faults.hostile import encoded, write_hostile
 
 TRAP = Path(__file__).parent / "trap"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib.audio.isolation import TIMEOUT_S_PER_MB, Limits, dismiss, isolated, packed, prepare
+from sonic_lib.audio.sandbox import TIMEOUT_S_PER_MB, Limits, dismiss, isolated, packed, prepare
 from tests.faults import decoders
 
 LIMITS = Limits(timeout_s=30.0, memory_mb=256)

@@ -6,7 +6,7 @@ import sys
 from datetime import datetime, timezone
 
 from sonic_lib.config import Config
-from sonic_lib.run_rows import Run, run_row
+from sonic_lib.storage.run_rows import Run, run_row
 
 
 def row(run_id: str) -> dict:
@@ -17,7 +17,7 @@ def row(run_id: str) -> dict:
 
 def write_by_delta_rs(warehouse: str, run_ids: list[str]) -> None:
     """Commit a row for each id."""
-    from sonic_lib.local_tables import append
+    from sonic_lib.storage.delta_rs import append
 
     for run_id in run_ids:
         append([row(run_id) | {"counts": []}], warehouse, "runs")
@@ -25,8 +25,8 @@ def write_by_delta_rs(warehouse: str, run_ids: list[str]) -> None:
 
 def write_by_spark(spark, warehouse: str, run_ids: list[str]) -> None:
     """Commit a row for each id."""
-    from sonic_lib import tables
     from sonic_lib.schemas import RUNS
+    from sonic_lib.storage import tables
 
     for run_id in run_ids:
         values = row(run_id)
@@ -39,7 +39,7 @@ def main(engine: str, warehouse: str, *run_ids: str) -> None:
     if engine == "delta-rs":
         write_by_delta_rs(warehouse, list(run_ids))
     else:
-        from sonic_lib.session import spark_job
+        from sonic_lib.spark.session import spark_job
 
         conf = {"spark.driver.memory": "1g", "spark.sql.shuffle.partitions": "1"}
         with spark_job(app_name="writer", master="local[1]", conf=conf) as spark:

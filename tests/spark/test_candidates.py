@@ -13,12 +13,12 @@ import pytest
 
 from sonic_lib.fingerprint.descriptor import LOG_LIKELIHOOD_RATIO
 from sonic_lib.fingerprint.params import FRAME_S, HASH_BITS
-from sonic_lib.fingerprint.window import WindowHashes, window_row
-from sonic_lib.matching.candidates import find_all_hits, looked_up
-from sonic_lib.matching.frame import cut_windows, join_parts, match_windows, segments
+from sonic_lib.fingerprint.query import WindowHashes, window_row
+from sonic_lib.matching.all_hits import find_all_hits, looked_up
+from sonic_lib.matching.budget import MAX_ROWS_PER_HASH, affordable_frequency
 from sonic_lib.matching.join import unpack_hits
-from sonic_lib.matching.limits import MAX_ROWS_PER_HASH, affordable_frequency
 from sonic_lib.matching.scan import IndexFiles
+from sonic_lib.matching.spark import cut_windows, join_parts, match_windows, segments
 from sonic_lib.schemas import CLIP_EXTRACTS, HIT_PARTS, LINES, QUERY_PARTS, SEGMENTS
 
 PREFIX_BITS = 2
@@ -162,7 +162,7 @@ def test_hits_of_all_parts_are_those_of_brute_force(frames, seed, parts_bits):
 
 
 def window_paths(extracts) -> dict[int, str]:
-    from sonic_lib.matching.frame import window_id
+    from sonic_lib.matching.spark import window_id
 
     windows = extracts.filter("window IS NOT NULL")
     return {row.window_id: row.path for row in windows.select("path", window_id()).collect()}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 
-from sonic_lib.commands.output import write_output
-from sonic_lib.commands.predict import completed
+from sonic_lib.cli.commands.predict import completed
+from sonic_lib.cli.writers import write_output
 from sonic_lib.schemas import FEATURES, PREDICTIONS
 
 

@@ -11,8 +11,8 @@ from scipy.stats import binom
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from sonic_lib.errors import UsageError
-from sonic_lib.models import intervals as ranges
-from sonic_lib.models.conformal import (
+from sonic_lib.models.conformal import intervals as ranges
+from sonic_lib.models.conformal.sets import (
     METHODS,
     RAPS_FREE_RANKS,
     RAPS_PENALTY,

@@ -10,14 +10,15 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from sonic_lib import tables
-from sonic_lib.commands import explore as command
+from sonic_lib.cli.commands import explore as command
 from sonic_lib.config import Config
 from sonic_lib.errors import ModelError, UsageError
-from sonic_lib.models import explore, maps
-from sonic_lib.models.maps import Bins
+from sonic_lib.models.exploration import aggregates as explore
+from sonic_lib.models.exploration import projections
+from sonic_lib.models.exploration.projections import Bins
 from sonic_lib.report.exploration import figures_of, tables_of, text_of
 from sonic_lib.schemas import FEATURES
+from sonic_lib.storage import tables
 
 ODD_NAME = "tempo (b.p.m.) `x`"
 
@@ -122,10 +123,12 @@ def test_correlations_are_those_of_pandas(frame, values):
         explore.moments, columns=names, centres=values.mean(), scales=values.std()
     ).toPandas()
     expected = values.corr().to_numpy()
-    np.testing.assert_allclose(maps.correlation_matrix(moments), expected, atol=1e-12)
+    np.testing.assert_allclose(projections.correlation_matrix(moments), expected, atol=1e-12)
     # Centres and scales only save digits.
     rough = frame.transform(explore.moments, columns=names, centres=[1] * 3, scales=[7] * 3)
-    np.testing.assert_allclose(maps.correlation_matrix(rough.toPandas()), expected, atol=1e-9)
+    np.testing.assert_allclose(
+        projections.correlation_matrix(rough.toPandas()), expected, atol=1e-9
+    )
 
 
 def test_moments_of_no_rows_are_zero(frame):

@@ -11,8 +11,9 @@ import soundfile
 from pyspark.sql import functions as F
 
 from sonic_lib.errors import TableError, UsageError
-from sonic_lib.features import frame, table
-from sonic_lib.features.families import DESCRIPTORS, FEATURE_VERSION
+from sonic_lib.features import csv_import
+from sonic_lib.features import spark as features_frame
+from sonic_lib.features.catalog import DESCRIPTORS, FEATURE_VERSION
 from sonic_lib.schemas import FEATURE_FILES, FEATURE_REJECTS, FEATURES
 
 STAMPS = {"run_id", "computed_at", "rejected_at"}
@@ -32,7 +33,7 @@ def features(spark):
 
 
 def test_wide_gives_names_columns(features):
-    found = features.transform(frame.wide, numbers=["Key", "tempo"], texts=["genre"])
+    found = features.transform(features_frame.wide, numbers=["Key", "tempo"], texts=["genre"])
     assert found.dtypes[3:] == [("Key", "double"), ("tempo", "double"), ("genre", "string")]
     assert sorted(map(tuple, found.collect())) == [
         ("t", 1, "a", 2.0, 1.5, "x"),
@@ -42,7 +43,7 @@ def test_wide_gives_names_columns(features):
 
 
 def test_wide_of_an_unknown_name_is_null(features):
-    found = features.transform(frame.wide, numbers=["loudness"], texts=[])
+    found = features.transform(features_frame.wide, numbers=["loudness"], texts=[])
     assert [row.loudness for row in found.collect()] == [None] * 3
 
 
@@ -52,7 +53,7 @@ def test_wide_of_an_unknown_name_is_null(features):
 )
 def test_wide_refuses_two_columns_of_one_name(features, numbers, texts):
     with pytest.raises(TableError, match="two columns"):
-        features.transform(frame.wide, numbers=numbers, texts=texts)
+        features.transform(features_frame.wide, numbers=numbers, texts=texts)
 
 
 def test_labels_are_found_by_the_ends_of_paths(spark, features):
@@ -67,19 +68,21 @@ def test_labels_are_found_by_the_ends_of_paths(spark, features):
     ]
     labels = spark.createDataFrame(labels, FEATURES.schema)
     of_t = features.filter("source = 't'").withColumn("source_key", paths)
-    found = of_t.transform(frame.with_labels, labels=labels).orderBy("song_id").collect()
+    found = of_t.transform(features_frame.with_labels, labels=labels).orderBy("song_id").collect()
     assert [row.numbers for row in found] == [
         {"tempo": 1.5, "Key": 2.0, "fame": 1.0},
         {"tempo": 9.0, "fame": 2.0},
     ]
     assert [row.texts for row in found] == [{"genre": "x", "tempo": "slow"}, {"genre": "z"}]
 
-    nothing = features.transform(frame.with_labels, labels=labels).filter("source = 'u'").first()
+    nothing = (
+        features.transform(features_frame.with_labels, labels=labels).filter("source = 'u'").first()
+    )
     assert (nothing.numbers, nothing.texts) == ({}, {"genre": "y"})
 
 
 def test_profile_counts_names_by_kind(features):
-    found = features.transform(frame.profile)
+    found = features.transform(features_frame.profile)
     assert sorted(map(tuple, found.collect())) == [
         ("Key", "number", 1, 1),
         ("genre", "text", 2, 2),
@@ -108,7 +111,7 @@ def test_files_are_settled_by_the_present_version_only(spark):
         ],
         FEATURE_FILES.schema,
     )
-    settled = known.transform(frame.settled_files, features=features)
+    settled = known.transform(features_frame.settled_files, features=features)
     assert sorted(row.path for row in settled.collect()) == ["/m/1", "/m/None"]
 
 
@@ -119,7 +122,9 @@ def test_songs_are_described_and_bad_files_say_why(spark, tmp_path):
     files = [(str(good), 1, 0), (str(bad), 2, 0)]
     songs = spark.createDataFrame(files, "path string, song_id long, size_bytes long")
     n_done = spark.sparkContext.accumulator(0)
-    described = songs.coalesce(1).transform(frame.describe_songs, min_duration_s=1.0, n_done=n_done)
+    described = songs.coalesce(1).transform(
+        features_frame.describe_songs, min_duration_s=1.0, n_done=n_done
+    )
     rows = {row.song_id: row for row in described.collect()}
 
     assert (rows[2].stage, rows[2].numbers) == ("decode", None)
@@ -127,7 +132,7 @@ def test_songs_are_described_and_bad_files_say_why(spark, tmp_path):
     assert rows[1].numbers["duration_s"] == 2.0
     assert n_done.value == 2
 
-    stored = described.transform(frame.feature_rows)
+    stored = described.transform(features_frame.feature_rows)
     assert set(stored.columns) == set(FEATURES.schema.names) - STAMPS
     (row,) = stored.collect()
     assert (row.source, row.song_id, row.source_key) == ("audio", 1, str(good))
@@ -144,20 +149,20 @@ def read(spark, tmp_path):
 
     def write_and_read(text: str, name: str = "a [b] {c}*.csv"):
         (tmp_path / name).write_text(text, encoding="utf-8")
-        return table.read_rows(spark, str(tmp_path / name)).persist()
+        return csv_import.read_rows(spark, str(tmp_path / name)).persist()
 
     return write_and_read
 
 
 def bring_in(rows, given=None):
     """Usable rows by key, and rejected ones with reasons."""
-    columns = table.named_columns(rows)
-    counts = rows.transform(table.count_cells, columns=columns).first().asDict()
-    kinds = table.choose_kinds(columns, counts)
-    id_column = table.choose_id(columns, counts, given=given)
-    judged = rows.transform(table.judge_rows, kinds=kinds, id_column=id_column)
-    usable = judged.transform(table.usable_rows, source="s", kinds=kinds, id_column=id_column)
-    rejected = judged.transform(table.rejected_rows, source="s", columns=columns)
+    columns = csv_import.named_columns(rows)
+    counts = rows.transform(csv_import.count_cells, columns=columns).first().asDict()
+    kinds = csv_import.choose_kinds(columns, counts)
+    id_column = csv_import.choose_id(columns, counts, given=given)
+    judged = rows.transform(csv_import.judge_rows, kinds=kinds, id_column=id_column)
+    usable = judged.transform(csv_import.usable_rows, source="s", kinds=kinds, id_column=id_column)
+    rejected = judged.transform(csv_import.rejected_rows, source="s", columns=columns)
     assert set(usable.columns) == set(FEATURES.schema.names) - STAMPS
     assert set(rejected.columns) == set(FEATURE_REJECTS.schema.names) - STAMPS
     return (
@@ -264,7 +269,7 @@ def test_a_quote_that_is_not_closed_is_found(read):
 def test_a_folder_of_files_is_one_table(spark, tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.csv").write_text(f"id,tempo\n{name},1\n")
-    assert set(bring_in(table.read_rows(spark, str(tmp_path)).persist())[0]) == {"a", "b"}
+    assert set(bring_in(csv_import.read_rows(spark, str(tmp_path)).persist())[0]) == {"a", "b"}
 
 
 @pytest.mark.parametrize(
@@ -278,7 +283,9 @@ def test_what_is_no_table_is_refused(read, text, message):
 
 def test_song_key_stays_within_63_bits(spark):
     keys = spark.range(1000).select(F.col("id").cast("string").alias("key"))
-    low, high = keys.select(table.song_key("key").alias("k")).agg(F.min("k"), F.max("k")).first()
+    low, high = (
+        keys.select(csv_import.song_key("key").alias("k")).agg(F.min("k"), F.max("k")).first()
+    )
     assert 0 <= low < 2**56 < 2**62 < high < 2**63
 
 
@@ -287,16 +294,16 @@ def test_song_key_stays_within_63_bits(spark):
 
 def read_twice(spark, path):
     """As the command does it."""
-    rows = table.read_rows(spark, str(path))
-    better = table.second_reading(rows.transform(table.find_flaws).first().asDict())
-    return table.read_rows(spark, str(path), **better) if better else rows, better
+    rows = csv_import.read_rows(spark, str(path))
+    better = csv_import.second_reading(rows.transform(csv_import.find_flaws).first().asDict())
+    return csv_import.read_rows(spark, str(path), **better) if better else rows, better
 
 
 def test_columns_of_a_folder_are_told_by_their_names(spark, tmp_path):
     (tmp_path / "a.csv").write_text("id,tempo,energy\nx,120,0.5\n")
     (tmp_path / "b.csv").write_text("energy,id,tempo\n0.25,y,90\n")
     (tmp_path / "c [1].csv").write_text("id,tempo,energy\nz,1,0\n")
-    usable, rejected = bring_in(table.read_rows(spark, str(tmp_path)).persist())
+    usable, rejected = bring_in(csv_import.read_rows(spark, str(tmp_path)).persist())
     assert rejected == []
     assert {key: row.numbers for key, row in usable.items()} == {
         "x": {"tempo": 120.0, "energy": 0.5},
@@ -305,7 +312,7 @@ def test_columns_of_a_folder_are_told_by_their_names(spark, tmp_path):
     }
     (tmp_path / "d.csv").write_text("id,tempo,mood\nw,1,2\n")
     with pytest.raises(UsageError, match=r"d\.csv has the columns id, tempo, mood"):
-        table.read_rows(spark, str(tmp_path))
+        csv_import.read_rows(spark, str(tmp_path))
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "utf-8", "utf-8-sig"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import functions as F
 
-from sonic_lib.audio.files import given_name, has_audio_suffix, list_audio, relative_path
+from sonic_lib.audio.listing import given_name, has_audio_suffix, list_audio, relative_path
 from sonic_lib.errors import UsageError
 from sonic_lib.schemas import FILES
 

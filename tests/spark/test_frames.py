@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import soundfile
 
-from sonic_lib.audio.files import list_audio
+from sonic_lib.audio.listing import list_audio
 from sonic_lib.fingerprint.extract import clip_rows, song_rows
-from sonic_lib.fingerprint.frame import (
+from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.fingerprint.spark import (
     digest_files,
     fingerprint_clips,
     fingerprint_files,
     hash_prefix,
     hash_rows,
 )
-from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.fingerprint.variants import Look
-from sonic_lib.matching.frame import thin_windows
+from sonic_lib.matching.spark import thin_windows
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS, FINGERPRINTS
 
 PARAMS = FingerprintParams()

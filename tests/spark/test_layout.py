@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from sonic_lib import tables
-from sonic_lib.audio.demo import SAMPLE_RATE_HZ, demo_songs, write_song
-from sonic_lib.cli import main
+from sonic_lib.cli.main import main
 from sonic_lib.schemas import FINGERPRINTS, SONGS
+from sonic_lib.storage import tables
+from sonic_lib.synth.collection import SAMPLE_RATE_HZ, demo_songs, write_song
 
 DATA = Path(__file__).parents[1] / "data"
 

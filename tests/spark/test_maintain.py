@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from pyspark.sql import functions as F
 
-from sonic_lib import conflicts, tables, upkeep
-from sonic_lib.cli import main
+from sonic_lib.cli.main import main
 from sonic_lib.errors import TableError, UsageError
 from sonic_lib.fingerprint.params import FingerprintParams
-from sonic_lib.index import maintain, write
+from sonic_lib.index import commit
 from sonic_lib.schemas import EXTRACTS, FINGERPRINTS, SONG_FILES, SONGS
+from sonic_lib.storage import history, retry, tables
+from sonic_lib.workflows import maintenance
 
 BITS, HASH_BITS = 2, 40
 
@@ -70,7 +71,7 @@ def add(put):
 @pytest.fixture
 def broken(spark, lake):
     def find(grace_hours: float = 0.0) -> dict[str, int]:
-        found = maintain.findings(spark, lake, grace_hours=grace_hours)
+        found = maintenance.findings(spark, lake, grace_hours=grace_hours)
         return {r.invariant: r.n_broken for r in found if r.n_broken}
 
     return find
@@ -112,7 +113,7 @@ def test_each_thing_that_is_broken_is_found(spark, lake, put, broken):
         songs={1: 8, 2: 8, 4: 9, 6: 8},
         files=[1, 2, 4, 5, 6],
     )
-    found = maintain.findings(spark, lake, grace_hours=0.0)
+    found = maintenance.findings(spark, lake, grace_hours=0.0)
     assert {r.invariant: r.n_broken for r in found if r.n_broken} == {
         "every fingerprint's song exists": 4,
         "songs have the fingerprints they say": 2,
@@ -146,25 +147,25 @@ def stage(spark, lake, run_id: str, *song_ids: int):
         for i in song_ids
     ] + [{"song_id": i, "n_fingerprints": 8} for i in song_ids]
     frame = spark.createDataFrame([tuple(r.get(n) for n in EXTRACTS.names) for r in rows], EXTRACTS)
-    folder = write.stage_folder(lake, run_id, 0)
-    return write.stage(frame, folder), folder
+    folder = commit.stage_folder(lake, run_id, 0)
+    return commit.stage(frame, folder), folder
 
 
 def test_a_sweep_takes_what_dead_runs_left_and_that_alone(spark, lake, put, stored, broken):
     put(rows_of(1, 2, 3), songs={1: 8}, files=[1, 3])
     _, folder = stage(spark, lake, "dead", 1, 2)
-    swept = maintain.sweep(spark, lake, grace_hours=1.0)
+    swept = maintenance.sweep(spark, lake, grace_hours=1.0)
     assert swept == {
         "stages": 0, "orphan_songs": 0, "orphan_fingerprints": 0, "lost_files": 1
     }  # fmt: skip
-    swept = maintain.sweep(spark, lake, grace_hours=0.0)
+    swept = maintenance.sweep(spark, lake, grace_hours=0.0)
     assert (swept["stages"], swept["lost_files"]) == (1, 0)
     assert stored() == rows_of(1)
     assert stored(SONG_FILES, "path") == [("/m/1",)]
     assert not Path(folder).exists()
     assert broken() == {}
     before = tables.version(spark, lake, FINGERPRINTS)
-    assert set(maintain.sweep(spark, lake, grace_hours=0.0).values()) == {0}
+    assert set(maintenance.sweep(spark, lake, grace_hours=0.0).values()) == {0}
     assert tables.version(spark, lake, FINGERPRINTS) == before
 
 
@@ -176,13 +177,13 @@ def test_a_run_between_its_commits_is_spared_and_one_taken_for_dead_cannot_go_on
 
     def sweep_before(*arguments, **options):
         monkeypatch.undo()
-        maintain.sweep(spark, lake, grace_hours=grace_hours)
+        maintenance.sweep(spark, lake, grace_hours=grace_hours)
         insert(*arguments, **options)
 
     for song_id, grace_hours in ((1, 1.0), (2, 0.0)):
         monkeypatch.setattr(tables, "insert", sweep_before)
         staged, folder = stage(spark, lake, f"run-{song_id}", song_id)
-        committed = write.commit_batch(staged, lake, run_id=f"run-{song_id}", folder=folder)
+        committed = commit.commit_batch(staged, lake, run_id=f"run-{song_id}", folder=folder)
         assert committed == bool(grace_hours)
         assert stored() == rows_of(1)
         assert stored(SONGS, "song_id") == [(1,)]
@@ -196,7 +197,7 @@ def test_compacting_leaves_one_sorted_file_a_partition_and_the_same_rows(spark, 
     for i in (3, 1, 2):
         add(i)
     before = stored()
-    done = maintain.compact(spark, lake)
+    done = maintenance.compact(spark, lake)
     assert (done["partitions"], done["files_after"]) == (4, 4)
     assert done["files_before"] >= 12
     assert stored() == before
@@ -204,21 +205,21 @@ def test_compacting_leaves_one_sorted_file_a_partition_and_the_same_rows(spark, 
         rows = spark.read.parquet(file).select("hash", "song_id", "offset_frames").collect()
         assert rows == sorted(rows)
     version = tables.version(spark, lake, FINGERPRINTS)
-    assert maintain.compact(spark, lake)["partitions"] == 0
+    assert maintenance.compact(spark, lake)["partitions"] == 0
     assert tables.version(spark, lake, FINGERPRINTS) == version
 
 
 def test_an_unsorted_file_is_written_again(spark, lake, put, broken):
     put([row(8, 5), row(8, 1)])
     assert "files are sorted" in broken()
-    assert maintain.compact(spark, lake)["partitions"] == 1
+    assert maintenance.compact(spark, lake)["partitions"] == 1
     assert "files are sorted" not in broken()
 
 
 def test_rows_that_stand_twice_are_made_single(spark, lake, put, stored):
     put(rows_of(1, 2))
     put([row(1, 0), row(2, 4), row(2, 5)])
-    maintain.drop_doubled(spark, lake)
+    maintenance.drop_doubled(spark, lake)
     assert stored() == rows_of(1, 2)
 
 
@@ -228,7 +229,7 @@ def disturb(spark, lake, add):
 
     def change() -> None:
         add(10)
-        write.delete_songs(spark.createDataFrame([(1,)], "song_id long"), lake)
+        commit.delete_songs(spark.createDataFrame([(1,)], "song_id long"), lake)
         tables.delete_keys(
             spark.createDataFrame([(1,)], "song_id long"), lake, SONG_FILES, key="song_id"
         )
@@ -242,7 +243,7 @@ def test_what_others_commit_between_reading_and_writing_is_kept(
 ):
     add(1, 2)
     add(3)
-    retrying = conflicts.retrying
+    retrying = retry.retrying
 
     def disturbed(commit, *, what):
         if what == "fingerprints":
@@ -252,9 +253,9 @@ def test_what_others_commit_between_reading_and_writing_is_kept(
 
     monkeypatch.setattr(tables, "retrying", disturbed)
     if change == "compact":
-        maintain.compact(spark, lake)
+        maintenance.compact(spark, lake)
     else:
-        maintain.repartition(spark, lake, prefix_bits=6)
+        maintenance.repartition(spark, lake, prefix_bits=6)
     bits = tables.prefix_bits(spark, lake)
     assert bits == (BITS if change == "compact" else 6)
     assert stored() == rows_of(2, 3, 10, bits=bits)
@@ -265,7 +266,7 @@ def test_jobs_at_the_same_time_all_end_well(spark, lake, add, stored, disturb):
     add(1, 2)
     add(3)
     with ThreadPoolExecutor(2) as pool:
-        jobs = [pool.submit(maintain.compact, spark, lake), pool.submit(disturb)]
+        jobs = [pool.submit(maintenance.compact, spark, lake), pool.submit(disturb)]
     assert [job.exception() for job in jobs] == [None, None]
     assert stored() == rows_of(2, 3, 10)
 
@@ -275,9 +276,9 @@ def test_jobs_at_the_same_time_all_end_well(spark, lake, add, stored, disturb):
 
 def test_another_prefix_moves_all_rows_in_one_commit(spark, lake, add, stored, broken):
     add(1, 2, 3)
-    index = maintain.pinned(spark, lake)
+    index = maintenance.pinned(spark, lake)
     version = tables.version(spark, lake, FINGERPRINTS)
-    assert maintain.repartition(spark, lake, prefix_bits=6)
+    assert maintenance.repartition(spark, lake, prefix_bits=6)
     assert tables.version(spark, lake, FINGERPRINTS) == version + 1
     assert tables.prefix_bits(spark, lake) == 6
     assert tables.prefix_bits(spark, lake, version=version) == BITS
@@ -285,7 +286,7 @@ def test_another_prefix_moves_all_rows_in_one_commit(spark, lake, add, stored, b
     # Whoever read before goes on with what was, prefix and rows alike.
     assert index.prefix_bits == BITS
     assert sorted(map(tuple, index.fingerprints.collect())) == rows_of(1, 2, 3)
-    assert not maintain.repartition(spark, lake, prefix_bits=6)
+    assert not maintenance.repartition(spark, lake, prefix_bits=6)
     assert broken() == {}
     schema = tables.read(spark, lake, FINGERPRINTS).schema
     assert [f.metadata["comment"] for f in schema] == [
@@ -299,11 +300,11 @@ def test_another_prefix_moves_all_rows_in_one_commit(spark, lake, add, stored, b
 def test_an_earlier_state_comes_back_whole(spark, lake, add, stored, broken):
     add(1, 2)
     then = now()
-    write.delete_songs(spark.createDataFrame([(1,)], "song_id long"), lake)
+    commit.delete_songs(spark.createDataFrame([(1,)], "song_id long"), lake)
     add(3)
-    maintain.repartition(spark, lake, prefix_bits=4)
+    maintenance.repartition(spark, lake, prefix_bits=4)
     for _ in range(2):
-        maintain.restore(spark, lake, timestamp=then)
+        maintenance.restore(spark, lake, timestamp=then)
         assert stored() == rows_of(1, 2)
         assert stored(SONGS, "song_id") == [(1,), (2,)]
         assert stored(SONG_FILES, "path") == [("/m/1",), ("/m/2",)]
@@ -314,10 +315,10 @@ def test_an_earlier_state_comes_back_whole(spark, lake, add, stored, broken):
 def test_while_a_state_comes_back_readers_see_whole_songs(spark, lake, add, stored, monkeypatch):
     add(1, 2)
     then = now()
-    write.delete_songs(spark.createDataFrame([(1,)], "song_id long"), lake)
+    commit.delete_songs(spark.createDataFrame([(1,)], "song_id long"), lake)
     add(3)
     seen = []
-    restore = upkeep.restore
+    restore = history.restore
 
     def restore_and_look(*arguments, **options):
         restore(*arguments, **options)
@@ -325,8 +326,8 @@ def test_while_a_state_comes_back_readers_see_whole_songs(spark, lake, add, stor
         full = {song for _, _, song, *_ in stored()}
         seen.append((found, full))
 
-    monkeypatch.setattr(upkeep, "restore", restore_and_look)
-    maintain.restore(spark, lake, timestamp=then)
+    monkeypatch.setattr(history, "restore", restore_and_look)
+    maintenance.restore(spark, lake, timestamp=then)
     assert seen == [({2}, {1, 2}), ({1, 2}, {1, 2}), ({1, 2}, {1, 2})]
 
 
@@ -334,25 +335,25 @@ def test_a_time_before_the_index_is_refused_and_changes_nothing(spark, lake, add
     add(1)
     for when in ("2001-01-01", "yesterday"):
         with pytest.raises(TableError, match="its log begins at"):
-            maintain.restore(spark, lake, timestamp=when)
+            maintenance.restore(spark, lake, timestamp=when)
     assert stored() == rows_of(1)
 
 
 def test_a_purge_deletes_what_was_removed_for_good(spark, lake, add, stored):
     add(1, 2)
     then = now()
-    write.delete_songs(spark.createDataFrame([(1,)], "song_id long"), lake)
+    commit.delete_songs(spark.createDataFrame([(1,)], "song_id long"), lake)
     held = list(Path(lake, "fingerprints").rglob("*.parquet"))
-    maintain.purge(spark, lake, retention_hours=168.0, grace_hours=0.0)
+    maintenance.purge(spark, lake, retention_hours=168.0, grace_hours=0.0)
     assert list(Path(lake, "fingerprints").rglob("*.parquet")) == held
     add(3)
-    maintain.purge(spark, lake, retention_hours=0.0, grace_hours=0.0)
+    maintenance.purge(spark, lake, retention_hours=0.0, grace_hours=0.0)
     left = list(Path(lake, "fingerprints").rglob("*.parquet"))
     songs = {r.song_id for r in spark.read.parquet(*map(str, left)).select("song_id").collect()}
     assert songs == {2, 3}
     assert stored() == rows_of(2, 3)
     with pytest.raises(TableError, match=r"cannot go back to version.*purged"):
-        maintain.restore(spark, lake, timestamp=then)
+        maintenance.restore(spark, lake, timestamp=then)
     assert stored() == rows_of(2, 3)
     assert stored(SONGS, "song_id") == [(2,), (3,)]
 
@@ -360,8 +361,8 @@ def test_a_purge_deletes_what_was_removed_for_good(spark, lake, add, stored):
 def test_a_purge_under_a_running_job_is_refused(spark, lake):
     stage(spark, lake, "running", 1)
     with pytest.raises(UsageError, match="--grace-hours 0"):
-        maintain.purge(spark, lake, retention_hours=1.0, grace_hours=24.0)
-    maintain.purge(spark, lake, retention_hours=168.0, grace_hours=24.0)
+        maintenance.purge(spark, lake, retention_hours=1.0, grace_hours=24.0)
+    maintenance.purge(spark, lake, retention_hours=168.0, grace_hours=24.0)
 
 
 # ---- clocks that jump ----
@@ -388,25 +389,25 @@ def test_what_a_wrong_clock_dated_is_swept_like_any_other(spark, lake, put, hour
     """Also what is of the future: it would be young for years."""
     put(rows_of(1, 2), songs={1: 8}, files=[1])
     stage(spark, lake, "dead", 3)
-    assert maintain.sweep(spark, lake, grace_hours=24.0)["stages"] == 0
+    assert maintenance.sweep(spark, lake, grace_hours=24.0)["stages"] == 0
     copy = dated(lake, hours=hours)
-    found = maintain.findings(spark, copy, grace_hours=24.0)
+    found = maintenance.findings(spark, copy, grace_hours=24.0)
     assert {r.invariant for r in found if r.n_broken} == {"every fingerprint's song exists"}
-    swept = maintain.sweep(spark, copy, grace_hours=24.0)
+    swept = maintenance.sweep(spark, copy, grace_hours=24.0)
     assert (swept["stages"], swept["orphan_songs"]) == (1, 1)
     assert sorted(map(tuple, tables.read(spark, copy, FINGERPRINTS).collect())) == rows_of(1)
-    assert not write.stage_folders(spark, copy)
+    assert not commit.stage_folders(spark, copy)
 
 
 def test_a_run_that_a_jump_makes_look_dead_commits_nothing_and_can_stage_again(spark, lake, stored):
     staged, folder = stage(spark, lake, "alive", 1)
     for path in [*Path(folder).iterdir(), Path(folder)]:
         os.utime(path, (0, 0))
-    maintain.sweep(spark, lake, grace_hours=24.0)
-    assert not write.commit_batch(staged, lake, run_id="alive", folder=folder)
+    maintenance.sweep(spark, lake, grace_hours=24.0)
+    assert not commit.commit_batch(staged, lake, run_id="alive", folder=folder)
     assert stored() == []
     staged, folder = stage(spark, lake, "again", 1)
-    assert write.commit_batch(staged, lake, run_id="again", folder=folder)
+    assert commit.commit_batch(staged, lake, run_id="again", folder=folder)
     assert stored() == rows_of(1)
 
 

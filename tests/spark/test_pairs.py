@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sonic_lib.commands.duplicates import group_labels
-from sonic_lib.matching import pairs
-from sonic_lib.matching.limits import affordable_frequency
+from sonic_lib.cli.commands.duplicates import group_labels
+from sonic_lib.matching import duplicates
+from sonic_lib.matching.budget import affordable_frequency
 from sonic_lib.schemas import FINGERPRINTS, OVERLAPS
 
 FRAMES_PER_S = 31.25
@@ -56,19 +56,19 @@ def ids(frame) -> set[tuple[int, int]]:
 
 
 def test_candidates_share_rare_hashes_in_one_place(fingerprints):
-    found = ids(fingerprints.transform(pairs.candidate_pairs, max_rows_per_hash=100))
+    found = ids(fingerprints.transform(duplicates.candidate_pairs, max_rows_per_hash=100))
     of_original = {(ORIGINAL, other) for other in (COPY, FASTER, SAMPLER)}
     assert of_original <= found
     assert not any(STRANGER in pair for pair in found)
-    assert fingerprints.transform(pairs.candidate_pairs, max_rows_per_hash=1).isEmpty()
+    assert fingerprints.transform(duplicates.candidate_pairs, max_rows_per_hash=1).isEmpty()
 
 
 def test_pairs_are_compared_and_told_apart(spark, fingerprints, songs):
     given = [(ORIGINAL, other) for other in (COPY, FASTER, STRANGER, SAMPLER)]
     found = (
         spark.createDataFrame(given, "song_id long, other_song_id long")
-        .transform(pairs.compare_pairs, fingerprints=fingerprints, n_index_frames=1e4)
-        .transform(pairs.kinds, songs=songs)
+        .transform(duplicates.compare_pairs, fingerprints=fingerprints, n_index_frames=1e4)
+        .transform(duplicates.kinds, songs=songs)
     )
     assert set(OVERLAPS.names) < set(found.columns)
     by_other = {row.other_song_id: row for row in found.collect()}
@@ -89,7 +89,7 @@ def test_pairs_are_compared_and_told_apart(spark, fingerprints, songs):
 def test_the_self_join_is_measured_before_it_is_made(spark):
     rows = [(0, h, i, 0, 0) for h, n in ((1, 1), (2, 2), (3, 4), (4, 3)) for i in range(n)]
     fingerprints = spark.createDataFrame(rows, FINGERPRINTS.schema)
-    measured = fingerprints.transform(pairs.pairs_by_frequency).collect()
+    measured = fingerprints.transform(duplicates.pairs_by_frequency).collect()
     n_hits = {row.max_rows: row.n_hits for row in measured}
     assert n_hits == {1: 0.0, 2: 1.0, 4: 9.0}  # 4 rows make 6 pairs, 3 rows 3
     assert affordable_frequency(n_hits, max_hits=5) == 2
@@ -119,8 +119,8 @@ def test_each_pair_names_its_group_and_the_copy_to_keep(spark):
     labels = spark.createDataFrame(
         [(1, 1), (2, 1), (6, 1), (3, 3), (4, 3)], "song_id long, label long"
     )
-    found = rows.transform(pairs.report, labels=labels, copies=copies)
-    assert found.columns == list(pairs.COLUMNS)
+    found = rows.transform(duplicates.report, labels=labels, copies=copies)
+    assert found.columns == list(duplicates.COLUMNS)
     assert [(r.group, r.song, r.other_song, r.keep) for r in found.collect()] == [
         (1, "2", "1", "2"),
         (3, "3", "4", "4"),

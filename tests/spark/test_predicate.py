@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sonic_lib.commands.predicate import condition
 from sonic_lib.errors import UsageError
+from sonic_lib.sql.predicate import condition
 
 ROWS = [(1, "A", 1990), (2, "B", 2001), (3, None, 2020)]
 

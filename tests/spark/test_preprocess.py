@@ -9,7 +9,7 @@ from pyspark.ml.functions import vector_to_array
 
 from sonic_lib.models import preprocess
 from sonic_lib.models.columns import Columns
-from sonic_lib.models.target_encoding import TargetEncoder
+from sonic_lib.models.encoding.target import TargetEncoder
 
 PRIOR_WEIGHT = 3.0
 PARTS = ("year", "month", "day", "weekday", "precision", "time")

@@ -7,11 +7,10 @@ import pytest
 from pyspark.sql import functions as F
 from sklearn.neighbors import NearestNeighbors
 
-from sonic_lib import tables
-from sonic_lib.cli import main
-from sonic_lib.commands.train_recommendations import Vectors, fit_centroids, song_vectors
+from sonic_lib.cli.commands.train_recommendations import Vectors, fit_centroids, song_vectors
+from sonic_lib.cli.main import main
 from sonic_lib.errors import ModelError, UsageError
-from sonic_lib.models.recommend import (
+from sonic_lib.models.similarity.recommend import (
     clustered_neighbours,
     exact_neighbours,
     same_recording,
@@ -19,6 +18,7 @@ from sonic_lib.models.recommend import (
     standardised,
 )
 from sonic_lib.schemas import FEATURES, RECOMMENDATIONS
+from sonic_lib.storage import tables
 
 K = 5
 

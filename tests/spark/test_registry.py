@@ -14,11 +14,11 @@ from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.regression import RandomForestRegressor
 
 from sonic_lib.errors import ConfigError, ModelError, SetupError
-from sonic_lib.models import mlflow_registry
-from sonic_lib.models import registry as directory_registry
 from sonic_lib.models.columns import Columns
-from sonic_lib.models.compare import classifier_differences, regression_differences
 from sonic_lib.models.preprocess import Assembler
+from sonic_lib.models.registry import directory as directory_registry
+from sonic_lib.models.registry import mlflow as mlflow_registry
+from sonic_lib.models.significance import classifier_differences, regression_differences
 
 
 @pytest.fixture(scope="module")

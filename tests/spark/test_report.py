@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from sonic_lib import tables
-from sonic_lib.commands import report
+from sonic_lib.cli.commands import report
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.fingerprint.params import FingerprintParams
-from sonic_lib.models import registry
+from sonic_lib.models.registry import directory as registry
 from sonic_lib.report import summary
 from sonic_lib.schemas import FEATURES, MATCHES, PREDICTIONS, RUNS, SONG_FILES, SONGS
+from sonic_lib.storage import tables
 from tests.reports import HOSTILE, card
 
 AT = datetime(2026, 1, 2, 3, 4, 5)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pyspark
 import pytest
 
-from sonic_lib import session
 from sonic_lib.errors import SetupError
-from sonic_lib.jars import delta_jars
+from sonic_lib.spark import session
+from sonic_lib.spark.jars import delta_jars
 
 ROOT = Path(__file__).parents[2]
 SPARK_HOME = Path(pyspark.__file__).parent

@@ -9,12 +9,13 @@ import pytest
 import soundfile
 from pyspark.errors import PySparkException
 
-from sonic_lib import tables, views
-from sonic_lib.audio.synth import synth_song
-from sonic_lib.cli import main
-from sonic_lib.commands.sql import split_statements
+from sonic_lib.cli.commands.sql import split_statements
+from sonic_lib.cli.main import main
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ
 from sonic_lib.schemas import FEATURES, PREDICTIONS, RECOMMENDATIONS, RUNS
+from sonic_lib.sql import views
+from sonic_lib.storage import tables
+from sonic_lib.synth.composer import synth_song
 
 COOKBOOK = dict(views.statements("cookbook"))
 VIEWS = dict(views.statements("views"))

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib import runs, tables
 from sonic_lib.config import Config
 from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import FINGERPRINTS, INDEX_TABLES, MATCHES, RUNS, SONG_FILES, SONGS
+from sonic_lib.storage import runs, tables
 
 PARAMS = FingerprintParams()
 OTHER_PARAMS = FingerprintParams(densities_per_s=(10,))

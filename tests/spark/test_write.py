@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib import tables
 from sonic_lib.fingerprint.params import FingerprintParams
-from sonic_lib.index import maintain, write
+from sonic_lib.index import commit
 from sonic_lib.schemas import EXTRACTS, FINGERPRINTS, SONGS
+from sonic_lib.storage import tables
+from sonic_lib.workflows import maintenance
 
 REJECTED = 9
 
@@ -38,8 +39,8 @@ def stage(spark, lake):
         frame = spark.createDataFrame(
             [tuple(r.get(n) for n in EXTRACTS.names) for r in rows], EXTRACTS
         )
-        folder = write.stage_folder(lake, run_id, batch)
-        return write.stage(frame, folder), folder
+        folder = commit.stage_folder(lake, run_id, batch)
+        return commit.stage(frame, folder), folder
 
     return make
 
@@ -59,8 +60,8 @@ def state(spark, lake):
     return read
 
 
-def commit(lake, run_id, staged, folder) -> bool:
-    return write.commit_batch(staged, lake, run_id=run_id, folder=folder)
+def commit_one(lake, run_id, staged, folder) -> bool:
+    return commit.commit_batch(staged, lake, run_id=run_id, folder=folder)
 
 
 def new(spark, *song_ids):
@@ -68,7 +69,7 @@ def new(spark, *song_ids):
 
 
 def test_a_batch_becomes_fingerprints_and_songs(spark, lake, stage, state):
-    assert commit(lake, "run-1", *stage("run-1", 1, 2, REJECTED))
+    assert commit_one(lake, "run-1", *stage("run-1", 1, 2, REJECTED))
     assert state() == ([1, 1, 2, 2], [1, 2], ["run-1"])
     fingerprints = tables.read(spark, lake, FINGERPRINTS).filter("song_id = 2").collect()
     assert sorted(map(tuple, fingerprints)) == [(0, 2, 2, 5, 7), (1, 2 + (1 << 39), 2, 6, -8)]
@@ -78,25 +79,25 @@ def test_a_batch_becomes_fingerprints_and_songs(spark, lake, stage, state):
 
 
 def test_a_batch_of_rejects_writes_nothing(lake, stage, state):
-    commit(lake, "run-1", *stage("run-1", REJECTED))
+    commit_one(lake, "run-1", *stage("run-1", REJECTED))
     assert state() == ([], [], ["run-1"])
     assert len(list(Path(lake, "fingerprints", "_delta_log").glob("*.json"))) == 1
 
 
 def test_a_sweep_undoes_what_a_dead_run_left_of_these_songs(spark, lake, stage, state, monkeypatch):
-    commit(lake, "done", *stage("done", 1))
+    commit_one(lake, "done", *stage("done", 1))
     staged, folder = stage("dead", 2, 3)
     monkeypatch.setattr(tables, "insert", _die)
     with pytest.raises(KeyboardInterrupt):
-        commit(lake, "dead", staged, folder)
+        commit_one(lake, "dead", staged, folder)
     monkeypatch.undo()
     assert state() == ([1, 1, 2, 2, 3, 3], [1], ["dead", "done"])
 
-    write.sweep(new(spark, 7), lake, run_id="run-2")  # not its songs
+    commit.sweep(new(spark, 7), lake, run_id="run-2")  # not its songs
     assert state() == ([1, 1, 2, 2, 3, 3], [1], ["dead", "done"])
-    write.sweep(new(spark, 3, 7), lake, run_id="run-2")
+    commit.sweep(new(spark, 3, 7), lake, run_id="run-2")
     assert state() == ([1, 1], [1], ["done"])
-    commit(lake, "run-2", *stage("run-2", 3))
+    commit_one(lake, "run-2", *stage("run-2", 3))
     assert state() == ([1, 1, 3, 3], [1, 3], ["done", "run-2"])
 
 
@@ -105,8 +106,8 @@ def _die(*_, **__):
 
 
 def test_a_sweep_keeps_songs_that_were_committed(spark, lake, stage, state):
-    commit(lake, "run-1", *stage("run-1", 1, 2))
-    write.sweep(new(spark, 1), lake, run_id="run-2")
+    commit_one(lake, "run-1", *stage("run-1", 1, 2))
+    commit.sweep(new(spark, 1), lake, run_id="run-2")
     assert state()[:2] == ([1, 1, 2, 2], [1, 2])
 
 
@@ -114,7 +115,7 @@ def test_a_sweep_leaves_its_own_and_unfinished_stages(spark, lake, stage, state)
     stage("own", 1)
     _, folder = stage("decoding", 1)
     Path(folder, "_SUCCESS").unlink()
-    write.sweep(new(spark, 1), lake, run_id="own")
+    commit.sweep(new(spark, 1), lake, run_id="own")
     assert state() == ([], [], ["decoding", "own"])
 
 
@@ -127,10 +128,10 @@ def test_a_run_whose_stage_was_swept_does_not_commit_its_songs(
     def append_while_another_run_sweeps(*arguments, **options):
         appended(*arguments, **options)
         monkeypatch.undo()
-        write.sweep(new(spark, 1), lake, run_id="fast")
+        commit.sweep(new(spark, 1), lake, run_id="fast")
 
     monkeypatch.setattr(tables, "append", append_while_another_run_sweeps)
-    assert not commit(lake, "slow", staged, folder)
+    assert not commit_one(lake, "slow", staged, folder)
     assert state() == ([], [], [])
 
 
@@ -138,11 +139,11 @@ def test_a_run_waits_for_the_end_of_a_sweep_and_ends_that_of_a_dead_one(
     spark, lake, stage, state, monkeypatch
 ):
     staged, folder = stage("slow", 1)
-    write.fence_stage(spark, lake, folder)  # the other run died there
-    monkeypatch.setattr(write, "MAX_SWEEP_S", 1.5)
-    assert not commit(lake, "slow", staged, folder)
+    commit.fence_stage(spark, lake, folder)  # the other run died there
+    monkeypatch.setattr(commit, "MAX_SWEEP_S", 1.5)
+    assert not commit_one(lake, "slow", staged, folder)
     assert state() == ([], [], [])
-    assert commit(lake, "slow", *stage("slow", 1, batch=1))
+    assert commit_one(lake, "slow", *stage("slow", 1, batch=1))
     assert state() == ([1, 1], [1], ["slow"])
 
 
@@ -151,15 +152,15 @@ def test_a_run_that_commits_while_its_stage_is_fenced_commits_all_or_nothing(
 ):
     staged, folder = stage("slow", 1)
     fence = tables.fence
-    monkeypatch.setattr(write, "MAX_SWEEP_S", 1.5)
+    monkeypatch.setattr(commit, "MAX_SWEEP_S", 1.5)
 
     def fence_while_the_run_commits(*arguments, **options):
         monkeypatch.setattr(tables, "fence", fence)
         fence(*arguments, **options)
-        assert not commit(lake, "slow", staged, folder)
+        assert not commit_one(lake, "slow", staged, folder)
 
     monkeypatch.setattr(tables, "fence", fence_while_the_run_commits)
-    write.undo_stage(spark, lake, folder)
+    commit.undo_stage(spark, lake, folder)
     assert state() == ([], [], [])
 
 
@@ -171,16 +172,16 @@ def test_a_song_that_is_removed_at_once_is_no_sign_of_a_sweep(
 
     def insert_before_a_removal(*arguments, **options):
         insert(*arguments, **options)
-        write.delete_songs(new(spark, 1), lake)
+        commit.delete_songs(new(spark, 1), lake)
 
     monkeypatch.setattr(tables, "insert", insert_before_a_removal)
-    assert commit(lake, "run-1", staged, folder)
+    assert commit_one(lake, "run-1", staged, folder)
     assert state() == ([2, 2], [2], ["run-1"])
 
 
 def test_a_run_that_was_swept_before_its_first_commit_commits_nothing(spark, lake, stage, state):
     staged, folder = stage("slow", 1)
-    write.sweep(new(spark, 1), lake, run_id="fast")
+    commit.sweep(new(spark, 1), lake, run_id="fast")
     staged = spark.createDataFrame(
         [
             tuple(
@@ -191,7 +192,7 @@ def test_a_run_that_was_swept_before_its_first_commit_commits_nothing(spark, lak
         ],
         EXTRACTS,
     )
-    assert not commit(lake, "slow", staged, folder)
+    assert not commit_one(lake, "slow", staged, folder)
     assert state() == ([], [], [])
 
 
@@ -199,8 +200,8 @@ def test_of_two_live_runs_with_the_same_song_one_set_of_fingerprints_stays(
     spark, lake, stage, state
 ):
     first, second = stage("first", 1, 2), stage("second", 2, 3)
-    commit(lake, "first", *first)
-    commit(lake, "second", *second)
+    commit_one(lake, "first", *first)
+    commit_one(lake, "second", *second)
     assert state()[:2] == ([1, 1, 2, 2, 3, 3], [1, 2, 3])
     owner = tables.read(spark, lake, SONGS).filter("song_id = 2").first()
     assert owner.run_id == "first"
@@ -215,24 +216,24 @@ def test_a_prefix_that_changes_under_a_run_is_that_of_its_rows(
     def read_and_then_change(*arguments, **options):
         bits = read(*arguments, **options)
         monkeypatch.undo()
-        assert maintain.repartition(spark, lake, prefix_bits=3)
+        assert maintenance.repartition(spark, lake, prefix_bits=3)
         return bits
 
     monkeypatch.setattr(tables, "prefix_bits", read_and_then_change)
-    commit(lake, "slow", staged, folder)
+    commit_one(lake, "slow", staged, folder)
     assert state()[:2] == ([1, 1, 2, 2], [1, 2])
     stored = tables.read(spark, lake, FINGERPRINTS)
     assert sorted(r.hash_prefix for r in stored.collect()) == [0, 0, 4, 4]
 
 
 def test_deleting_songs_takes_both_tables(spark, lake, stage, state):
-    commit(lake, "run-1", *stage("run-1", 1, 2))
-    write.delete_songs(new(spark, 2, 5), lake)
+    commit_one(lake, "run-1", *stage("run-1", 1, 2))
+    commit.delete_songs(new(spark, 2, 5), lake)
     assert state()[:2] == ([1, 1], [1])
 
 
 def test_each_prefix_is_one_sorted_file(spark, lake, stage):
-    commit(lake, "run-1", *stage("run-1", *range(1, 9)))
+    commit_one(lake, "run-1", *stage("run-1", *range(1, 9)))
     for prefix in (0, 1):
         (file,) = Path(lake, "fingerprints", f"hash_prefix={prefix}").glob("*.parquet")
         rows = spark.read.parquet(str(file)).select("hash", "song_id", "offset_frames").collect()

@@ -8,9 +8,9 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from sonic_lib.audio.styles import STYLES
-from sonic_lib.audio.synth import synth_song
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
+from sonic_lib.synth.composer import synth_song
+from sonic_lib.synth.styles import STYLES
 
 
 @lru_cache

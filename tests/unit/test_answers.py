@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sonic_lib.commands.answers import COLUMNS, clock, say_answers
+from sonic_lib.cli.commands.answers import COLUMNS, clock, say_answers
 
 FOUND = {
     "clip": "a.wav",

@@ -14,7 +14,7 @@ import pytest
 from pyspark.errors import AnalysisException
 
 import sonic_lib
-from sonic_lib import cli
+from sonic_lib.cli import main as cli
 from sonic_lib.errors import SetupError, TableError
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ def no_spark(monkeypatch):
         raise AssertionError("Spark was started")
         yield
 
-    monkeypatch.setattr("sonic_lib.session.spark_job", start)
+    monkeypatch.setattr("sonic_lib.spark.session.spark_job", start)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def fake_spark(monkeypatch):
     def start(**_):
         yield "spark"
 
-    monkeypatch.setattr("sonic_lib.session.spark_job", start)
+    monkeypatch.setattr("sonic_lib.spark.session.spark_job", start)
 
 
 def exit_code(*arguments: str) -> int:
@@ -132,7 +132,7 @@ def test_failures_are_one_paragraph_and_an_exit_code(monkeypatch, capsys, error,
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("sonic_lib.commands.register.run", fail)
+    monkeypatch.setattr("sonic_lib.cli.commands.register.run", fail)
     assert cli.main(["register"]) == code
     assert capsys.readouterr().err == said
 
@@ -142,7 +142,7 @@ def test_a_bug_is_not_hidden(monkeypatch):
     def fail(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("sonic_lib.commands.register.run", fail)
+    monkeypatch.setattr("sonic_lib.cli.commands.register.run", fail)
     with pytest.raises(ZeroDivisionError):
         cli.main(["register"])
 
@@ -156,7 +156,7 @@ def given(monkeypatch, fake_spark):
         seen.config, seen.args = config, args
         return 0
 
-    monkeypatch.setattr("sonic_lib.commands.index.run", run)
+    monkeypatch.setattr("sonic_lib.cli.commands.index.run", run)
     return seen
 
 

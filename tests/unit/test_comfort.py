@@ -11,8 +11,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from sonic_lib import cli, saying
-from sonic_lib.commands import doctor
+from sonic_lib import console
+from sonic_lib.cli import main as cli
+from sonic_lib.cli.commands import doctor
 from sonic_lib.errors import SetupError
 
 
@@ -69,12 +70,12 @@ def test_quiet_leaves_errors_and_the_exit_code(tmp_path, capfd, monkeypatch):
     said = capfd.readouterr()
     assert said.out == ""
     assert "nonsense" in said.err
-    assert not saying.is_silent()
+    assert not console.is_silent()
 
 
 def test_what_libraries_write_themselves_is_no_part_of_the_object(capfd):
-    with saying.only_facts(as_json=True):
-        saying.say("seen by people", n=np.int64(3), share=float("nan"), by_name={1: (0.5, None)})
+    with console.only_facts(as_json=True):
+        console.say("seen by people", n=np.int64(3), share=float("nan"), by_name={1: (0.5, None)})
         os.write(1, b"from C++\n")
     out, err = capfd.readouterr()
     assert json.loads(out) == {"n": 3, "share": None, "by_name": {"1": [0.5, None]}}
@@ -105,10 +106,10 @@ def test_what_is_needed_and_missing_is_bad_and_the_exit_code(tmp_path, monkeypat
         raise SetupError("Java 3 is too old: install another")
 
     command = ["doctor", "--warehouse", str(tmp_path)]
-    monkeypatch.setattr("sonic_lib.session.check_java", no_java)
+    monkeypatch.setattr("sonic_lib.spark.session.check_java", no_java)
     assert cli.main(command) == 1
     assert "bad   java       Java 3 is too old: install another\n" in capsys.readouterr().out
-    monkeypatch.setattr("sonic_lib.session.check_java", lambda: None)
+    monkeypatch.setattr("sonic_lib.spark.session.check_java", lambda: None)
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "librosa" else "1.0")
     assert cli.main(command) == 0
     said = capsys.readouterr().out
@@ -146,7 +147,7 @@ def test_the_doctor_fetches_no_jars(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def script() -> str:
-    from sonic_lib.commands.completion import script
+    from sonic_lib.cli.commands.completion import script
 
     return script(cli.make_parser(cli.VERBS)[1])
 

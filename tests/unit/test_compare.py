@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sonic_lib.models.compare import classifier_p_value, regression_p_value
+from sonic_lib.models.significance import classifier_p_value, regression_p_value
 
 
 @given(st.integers(0, 60), st.integers(0, 60))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from delta.exceptions import ConcurrentAppendException, MetadataChangedException
 
-from sonic_lib import conflicts
 from sonic_lib.errors import TableError
+from sonic_lib.storage import retry
 
 
 class Commit:
@@ -24,14 +24,14 @@ class Commit:
 @pytest.fixture
 def pauses_s(monkeypatch) -> list[float]:
     slept = []
-    monkeypatch.setattr(conflicts.time, "sleep", slept.append)
+    monkeypatch.setattr(retry.time, "sleep", slept.append)
     return slept
 
 
 @pytest.mark.parametrize("error", [ConcurrentAppendException("x"), MetadataChangedException("x")])
 def test_a_commit_is_done_again_until_it_succeeds(pauses_s, error):
     commit = Commit(3, error)
-    conflicts.retrying(commit, what="songs")
+    retry.retrying(commit, what="songs")
     assert commit.n_calls == 4
     assert len(pauses_s) == 3
     assert all(0 <= pause_s <= 10 for pause_s in pauses_s)
@@ -40,12 +40,12 @@ def test_a_commit_is_done_again_until_it_succeeds(pauses_s, error):
 def test_a_commit_that_never_succeeds_ends_with_what_to_do(pauses_s):
     commit = Commit(1000, ConcurrentAppendException("x"))
     with pytest.raises(TableError, match=r"table songs 12 times.*run the same command again"):
-        conflicts.retrying(commit, what="songs")
+        retry.retrying(commit, what="songs")
     assert commit.n_calls == 12
 
 
 def test_other_errors_are_passed_on_at_once(pauses_s):
     commit = Commit(1, ValueError("x"))
     with pytest.raises(ValueError, match="x"):
-        conflicts.retrying(commit, what="songs")
+        retry.retrying(commit, what="songs")
     assert pauses_s == []

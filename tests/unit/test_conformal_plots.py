@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sonic_lib.report.conformal_plots import coverages, genre_coverages, set_sizes
+from sonic_lib.report.figures.conformal import coverages, genre_coverages, set_sizes
 
 TOLD = pd.DataFrame(
     {

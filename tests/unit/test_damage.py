@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sonic_lib.audio.damage import (
+from sonic_lib.audio.degradations import (
     change_pitch,
     change_speed,
     change_tempo,

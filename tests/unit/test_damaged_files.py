@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from sonic_lib.audio.decode import stream_mono
-from sonic_lib.audio.folders import SUFFIXES
+from sonic_lib.audio.local_files import SUFFIXES
 from sonic_lib.errors import DecodeError
 from tests.faults.hostile import RATE_HZ, encoded, sound
 

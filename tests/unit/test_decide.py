@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonic_lib.matching.decide import (
+from sonic_lib.matching.scoring import (
     MAX_COPIES,
     N_CANDIDATES,
     p_values,

@@ -7,7 +7,7 @@ import argparse
 import pandas as pd
 import pytest
 
-from sonic_lib.commands.demo import _summary_lines, _synthesise, check, compare
+from sonic_lib.cli.commands.demo import _summary_lines, _synthesise, check, compare
 from sonic_lib.errors import UsageError
 
 

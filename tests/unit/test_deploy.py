@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import sonic_lib
-from sonic_lib import cli
+from sonic_lib.cli import main as cli
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "conf" / "deploy"
@@ -23,7 +23,7 @@ DEPLOY = ROOT / "conf" / "deploy"
 def check_words(verb: str, words: list[str]) -> None:
     """Fail, by the end of the process, if a command does not take the words."""
     parser = argparse.ArgumentParser(prog=verb)
-    cli._prepare(parser, import_module(f"sonic_lib.commands.{verb}"))
+    cli._prepare(parser, import_module(f"sonic_lib.cli.commands.{verb}"))
     parser.parse_args(words)
 
 

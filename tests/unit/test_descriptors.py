@@ -12,9 +12,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonic_lib.audio.synth import synth_song
 from sonic_lib.errors import DecodeError, SetupError
 from sonic_lib.features import extract
+from sonic_lib.features.catalog import DESCRIPTORS, FAMILIES
 from sonic_lib.features.descriptors import (
     EXCERPT_S,
     N_EXCERPTS,
@@ -23,8 +23,8 @@ from sonic_lib.features.descriptors import (
     pick_excerpts,
 )
 from sonic_lib.features.extract import describe_row
-from sonic_lib.features.families import DESCRIPTORS, FAMILIES
-from sonic_lib.features.loading import load_librosa
+from sonic_lib.features.librosa_import import load_librosa
+from sonic_lib.synth.composer import synth_song
 
 librosa = load_librosa()
 

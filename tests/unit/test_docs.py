@@ -7,7 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from sonic_lib import views
+from sonic_lib.sql import views
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sonic_lib.audio import isolation
-from sonic_lib.commands import identify, identify_local
+from sonic_lib.audio import sandbox
+from sonic_lib.cli.commands import identify, identify_local
 from sonic_lib.config import Config
 from sonic_lib.errors import SetupError, TableError, UsageError
 
@@ -81,7 +81,7 @@ def test_a_large_index_is_for_spark_and_leaves_no_process(folder, monkeypatch):
     monkeypatch.setattr(identify_local, "open_table", lambda *_: None)
     monkeypatch.setattr(identify_local, "open_index", lambda *_, **__: large)
     assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
-    assert isolation._idle == []
+    assert sandbox._idle == []
     assert gc.isenabled()
 
 
@@ -98,7 +98,7 @@ def test_the_local_engine_reads_no_object_store(folder):
 
 def test_the_local_engine_loads_no_spark():
     code = (
-        "import sys, sonic_lib.cli, sonic_lib.commands.identify_local, sonic_lib.reader as r; "
+        "import sys, sonic_lib.cli.main, sonic_lib.cli.commands.identify_local, sonic_lib.workflows.local_identification as r; "
         "r._load(); sys.exit('pyspark' in sys.modules or 'scipy.spatial' in sys.modules)"
     )
     root = Path(__file__).parents[2]

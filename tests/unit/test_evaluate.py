@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ
-from sonic_lib.matching.evaluate import (
+from sonic_lib.matching.evaluation import (
     ASKED,
     CONDITIONS,
     calibration,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from sonic_lib.audio.damage import change_speed
-from sonic_lib.audio.synth import synth_song
+from sonic_lib.audio.degradations import change_speed
 from sonic_lib.report.excerpts import HEARD_RATE_HZ, excerpt, shared
+from sonic_lib.synth.composer import synth_song
 
 RATE_HZ = HEARD_RATE_HZ
 START_S = 7.0

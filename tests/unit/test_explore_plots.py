@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 
 from sonic_lib.errors import SetupError
-from sonic_lib.models import maps
-from sonic_lib.models.maps import Bins
-from sonic_lib.report import explore_plots as plots
+from sonic_lib.models.exploration import projections
+from sonic_lib.models.exploration.projections import Bins
+from sonic_lib.report.figures import exploration as plots
 
 
 def moments_of(values: np.ndarray) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def title_of(figure) -> str:
 
 @given(st.lists(st.integers(-5000, 5000), min_size=1, max_size=60))
 def test_bins_of_whole_numbers_hold_equally_many_of_them(values):
-    low, width, n = maps.choose_bins(summary_of(np.array(values, float)), n_bins=40)["x"]
+    low, width, n = projections.choose_bins(summary_of(np.array(values, float)), n_bins=40)["x"]
     assert width == round(width) >= 1
     assert low % 1 == 0.5
     assert 1 <= n <= 40
@@ -64,7 +64,7 @@ def test_bins_of_whole_numbers_hold_equally_many_of_them(values):
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60))
 def test_bins_have_a_width_and_cover_the_middle(values):
     summary = summary_of(np.array(values)).assign(is_whole=False)
-    low, width, n = maps.choose_bins(summary, n_bins=7)["x"]
+    low, width, n = projections.choose_bins(summary, n_bins=7)["x"]
     assert width > 0
     assert low <= summary["q005"][0]
     rounding = 1e-9 * np.abs(values).max()
@@ -73,18 +73,18 @@ def test_bins_have_a_width_and_cover_the_middle(values):
 
 def test_an_outlier_does_not_stretch_the_bins(rng):
     values = np.append(rng.uniform(0, 1, 999), 1e6)
-    assert maps.choose_bins(summary_of(values))["x"].width < 0.05
+    assert projections.choose_bins(summary_of(values))["x"].width < 0.05
 
 
 def test_a_column_without_values_has_no_bins():
-    assert maps.choose_bins(summary_of(np.ones(3)).assign(n=0)) == {}
+    assert projections.choose_bins(summary_of(np.ones(3)).assign(n=0)) == {}
 
 
 def test_correlations_are_over_the_rows_that_have_both(rng):
     values = rng.normal(size=(50, 4)) @ rng.normal(size=(4, 4))
     values[rng.random(values.shape) < 0.2] = np.nan
     values = np.column_stack([values, np.full(50, 0.1)])
-    found = maps.correlation_matrix(moments_of(values))
+    found = projections.correlation_matrix(moments_of(values))
     expected = pd.DataFrame(values).corr().to_numpy()
     np.testing.assert_allclose(found[:4, :4], expected[:4, :4], atol=1e-12)
     assert np.isnan(found[4]).all()  # of a constant nothing can be said
@@ -93,7 +93,7 @@ def test_correlations_are_over_the_rows_that_have_both(rng):
 def test_components_are_those_of_a_singular_value_decomposition(rng):
     values = rng.normal(size=(80, 5)) @ rng.normal(size=(5, 5))
     values = (values - values.mean(axis=0)) / values.std(axis=0)
-    found = maps.principal_components(moments_of(values))
+    found = projections.principal_components(moments_of(values))
     _, singular, axes = np.linalg.svd(values)
     np.testing.assert_allclose(found.explained, singular**2 / (singular**2).sum())
     np.testing.assert_allclose(np.abs(found.axes.T @ axes.T), np.eye(5), atol=1e-9)
@@ -102,14 +102,16 @@ def test_components_are_those_of_a_singular_value_decomposition(rng):
 
 def test_what_is_missing_is_taken_for_the_mean():
     values = np.array([[1.0, np.nan], [3.0, np.inf]])
-    standard = maps.standardise(values, means=np.array([1.0, 5.0]), stds=np.array([2.0, 1.0]))
+    standard = projections.standardise(
+        values, means=np.array([1.0, 5.0]), stds=np.array([2.0, 1.0])
+    )
     assert standard.tolist() == [[0, 0], [1, 0]]
 
 
 def test_tsne_repeats_and_keeps_groups_apart(rng):
     values = rng.normal(size=(30, 60)) + 20 * (np.arange(30) < 15)[:, None]
-    points = maps.tsne(values, seed=3)
-    np.testing.assert_array_equal(points, maps.tsne(values, seed=3))
+    points = projections.tsne(values, seed=3)
+    np.testing.assert_array_equal(points, projections.tsne(values, seed=3))
     distances = np.linalg.norm(points[:, None] - points[None], axis=2) + 1e9 * np.eye(30)
     assert ((distances.argmin(axis=1) < 15) == (np.arange(30) < 15)).all()
 
@@ -124,7 +126,7 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", fail)
     with pytest.raises(SetupError, match=r"pip install \'scikit-learn"):
-        maps.load_manifold()
+        projections.load_manifold()
 
 
 # ---- figures ----

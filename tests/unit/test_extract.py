@@ -11,9 +11,9 @@ import soundfile
 
 from sonic_lib.audio.digest import digest_row
 from sonic_lib.fingerprint.extract import clip_rows, song_rows
+from sonic_lib.fingerprint.query import window_row
 from sonic_lib.fingerprint.stream import stream_hashes, stream_windows
 from sonic_lib.fingerprint.variants import Look
-from sonic_lib.fingerprint.window import window_row
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS
 
 RATE_HZ = 12_000

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
+from sonic_lib.cli.failures import explain, explained, reason
 from sonic_lib.errors import SonicError, TableError
-from sonic_lib.failures import explain, explained, reason
 
 
 def full() -> OSError:

@@ -6,9 +6,9 @@ import argparse
 
 import pytest
 
-from sonic_lib.commands import features
+from sonic_lib.cli.commands import features
 from sonic_lib.errors import SetupError, UsageError
-from sonic_lib.features.table import choose_id, choose_kinds
+from sonic_lib.features.csv_import import choose_id, choose_kinds
 
 
 @pytest.mark.parametrize(

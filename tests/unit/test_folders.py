@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sonic_lib.audio.folders import walk
+from sonic_lib.audio.local_files import walk
 
 
 def names(folder: Path, **options: bool) -> list[str]:

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sonic_lib.audio.styles import STYLES
 from sonic_lib.fingerprint import spectrogram
 from sonic_lib.fingerprint.hashes import (
     HASH_BITS,
@@ -24,6 +23,7 @@ from sonic_lib.fingerprint.landmarks import BIN, FRAME, find_landmarks
 from sonic_lib.fingerprint.params import HOP_SAMPLES, FingerprintParams
 from sonic_lib.fingerprint.spectrogram import CELL
 from sonic_lib.fingerprint.stream import CONTEXT_FRAMES
+from sonic_lib.synth.styles import STYLES
 
 PARAMS = FingerprintParams()
 ROWS_OF_FIVE = st.tuples(st.integers(0, 50), st.just(5))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib import jars
 from sonic_lib.errors import SetupError
+from sonic_lib.spark import jars
 
 DELTA = f"{jars.ARTIFACT}-{jars.VERSION}.jar"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sonic_lib.fingerprint.descriptor import LOG_LIKELIHOOD_RATIO
 from sonic_lib.fingerprint.params import HASH_BITS
-from sonic_lib.fingerprint.window import WindowHashes, window_row
+from sonic_lib.fingerprint.query import WindowHashes, window_row
 from sonic_lib.matching.join import (
     CLASSES_PER_NAT,
     MIN_SLICE_BITS,

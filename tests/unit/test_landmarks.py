@@ -8,7 +8,7 @@ import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonic_lib.features.loading import load_librosa
+from sonic_lib.features.librosa_import import load_librosa
 from sonic_lib.fingerprint import landmarks as lm
 from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK, STRENGTH, find_landmarks
 from sonic_lib.fingerprint.params import (

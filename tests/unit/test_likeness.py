@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sonic_lib.models.likeness import local_shares, ranks, relevance
+from sonic_lib.models.encoding.kernel import local_shares, ranks, relevance
 
 PRIOR = np.array([0.5, 0.3, 0.2])
 

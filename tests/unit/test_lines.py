@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sonic_lib.fingerprint.params import FRAME_S, FRAMES_PER_S
 from sonic_lib.fingerprint.variants import PITCHES, SPEEDS, VARIANTS
-from sonic_lib.matching.lines import (
+from sonic_lib.matching.alignment import (
     MIN_SHARED,
     VARIANT_COST,
     Hits,

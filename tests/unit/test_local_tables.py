@@ -11,7 +11,7 @@ from deltalake import DeltaTable, Field, Schema, write_deltalake
 from deltalake.schema import PrimitiveType
 
 from sonic_lib.errors import SetupError, TableError
-from sonic_lib.local_tables import _prefix_bits, append, open_table
+from sonic_lib.storage.delta_rs import _prefix_bits, append, open_table
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib import locks
 from sonic_lib.errors import SonicError
-from sonic_lib.locks import writing
+from sonic_lib.storage import locks
+from sonic_lib.storage.locks import writing
 
 HOLDER = """
 import sys, time

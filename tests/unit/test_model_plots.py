@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sonic_lib.report.model_plots import (
+from sonic_lib.report.figures.models import (
     class_bars,
     confusion_heatmap,
     importance_bars,

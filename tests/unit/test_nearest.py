@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonic_lib.models.nearest import diverse, empty_lists, offer, unit_rows
+from sonic_lib.models.similarity.topk import diverse, empty_lists, offer, unit_rows
 
 
 def lists_of(vectors, groups, k, *, order, cuts=()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sonic_lib.models.neighbours import genre_p_values
+from sonic_lib.models.conformal.knn_baseline import genre_p_values
 
 
 def strangeness(points, labels, place, k):

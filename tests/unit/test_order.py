@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonic_lib.index.order import count_descents
+from sonic_lib.index.sort_order import count_descents
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import Row
 from pyspark.sql.types import StructType
 
-from sonic_lib.commands.output import check_output, text_table, write_output, write_rows
+from sonic_lib.cli.writers import check_output, text_table, write_output, write_rows
 from sonic_lib.errors import UsageError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sonic_lib.fingerprint.params import FRAMES_PER_S
-from sonic_lib.matching.passages import common_passages
+from sonic_lib.matching.overlap import common_passages
 
 
 def chance(rng, n: int, length_s: float) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sonic_lib.audio.isolation import _on_disk_bytes
+from sonic_lib.audio.sandbox import _on_disk_bytes
 from sonic_lib.index.plan import n_batches, n_tasks
 
 

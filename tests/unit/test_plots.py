@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 
 from sonic_lib.fingerprint.landmarks import FRAME, find_landmarks
 from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ, FingerprintParams
-from sonic_lib.report.plots import (
+from sonic_lib.report.figures.identification import (
     calibration_curve,
     constellation,
     explanation,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sonic_lib.commands.predict import missing_columns
+from sonic_lib.cli.commands.predict import missing_columns
 from sonic_lib.errors import ModelError
 from sonic_lib.models.columns import Described, choose_columns
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sonic_lib.report.page import render
-from sonic_lib.report.sections import sections_of
+from sonic_lib.report.sections.overview import sections_of
 from tests import browser
 from tests.reports import HOSTILE, findings
 

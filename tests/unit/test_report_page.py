@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from sonic_lib.errors import SetupError
 from sonic_lib.report import page
-from sonic_lib.report.findings import Findings, ModelRecord
-from sonic_lib.report.identification import constellation
+from sonic_lib.report.data import Findings, ModelRecord
 from sonic_lib.report.page import Column, Section, Table, clock, render, shown, sort_key
-from sonic_lib.report.sections import nothing_yet, sections_of
+from sonic_lib.report.sections.identification import constellation
+from sonic_lib.report.sections.overview import nothing_yet, sections_of
 from tests.reports import HOSTILE, findings
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sonic_lib.saying import complain, say, show
+from sonic_lib.console import complain, say, show
 
 
 @pytest.mark.parametrize("speak", [show, say, complain])

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sonic_lib.fingerprint.params import HASH_BITS
-from sonic_lib.fingerprint.window import WindowHashes, window_row
+from sonic_lib.fingerprint.query import WindowHashes, window_row
 from sonic_lib.matching.join import gather, join_slice
 from sonic_lib.matching.scan import IndexFiles, Rows, find_hits
 

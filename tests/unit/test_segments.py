@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sonic_lib.matching.decide import TAIL, p_values
+from sonic_lib.matching.scoring import TAIL, p_values
 from sonic_lib.matching.segments import COLUMNS, find_segments
 
 NAMES = (

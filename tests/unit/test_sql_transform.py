@@ -7,9 +7,10 @@ import io
 import numpy as np
 import soundfile
 
-from sonic_lib import sql_functions, sql_transform
-from sonic_lib.audio.synth import synth_song
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
+from sonic_lib.sql import functions as sql_functions
+from sonic_lib.sql import transform_script
+from sonic_lib.synth.composer import synth_song
 
 PARAMS = FingerprintParams()
 
@@ -29,7 +30,7 @@ def test_a_row_is_a_line_with_the_key_of_its_file(monkeypatch, capsys):
         monkeypatch.setattr(
             "sys.argv", ["sql_transform", what, "--set", "fingerprint.prefix_bits=5"]
         )
-        sql_transform.main()
+        transform_script.main()
         told = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
         expected = list(rows(given["a song.wav"], params=PARAMS, prefix_bits=5))
         *found, letter = told

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib.commands.sql import split_statements
-from sonic_lib.views import statements
+from sonic_lib.cli.commands.sql import split_statements
+from sonic_lib.sql.views import statements
 
 
 @pytest.mark.parametrize(

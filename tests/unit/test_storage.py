@@ -7,7 +7,7 @@ from argparse import Namespace
 import pytest
 
 from sonic_lib.errors import UsageError
-from sonic_lib.storage import literal, s3_conf, uses_s3, without_secrets
+from sonic_lib.spark.filesystem import literal, s3_conf, uses_s3, without_secrets
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonic_lib.audio.styles import STYLES
-from sonic_lib.audio.synth import synth_song
 from sonic_lib.fingerprint.hashes import reference_hashes
 from sonic_lib.fingerprint.landmarks import analyse
 from sonic_lib.fingerprint.params import HOP_SAMPLES, FingerprintParams
@@ -23,6 +21,8 @@ from sonic_lib.fingerprint.stream import (
     stream_windows,
 )
 from sonic_lib.fingerprint.variants import VARIANTS, Look, sparing
+from sonic_lib.synth.composer import synth_song
+from sonic_lib.synth.styles import STYLES
 
 PARAMS = FingerprintParams()
 ONE_GRID = (Look(n_grids=1),)

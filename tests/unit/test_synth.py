@@ -11,11 +11,17 @@ import pytest
 import soundfile
 from scipy.signal import correlate, stft
 
-from sonic_lib.audio.damage import add_noise, cut, low_bitrate
 from sonic_lib.audio.decode import stream_mono
-from sonic_lib.audio.demo import SAMPLE_RATE_HZ, _plan_clips, demo_songs, write_demo, write_song
-from sonic_lib.audio.styles import STYLES
-from sonic_lib.audio.synth import synth_song
+from sonic_lib.audio.degradations import add_noise, cut, low_bitrate
+from sonic_lib.synth.collection import (
+    SAMPLE_RATE_HZ,
+    _plan_clips,
+    demo_songs,
+    write_demo,
+    write_song,
+)
+from sonic_lib.synth.composer import synth_song
+from sonic_lib.synth.styles import STYLES
 
 RATE_HZ = 22_050
 

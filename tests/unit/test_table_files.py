@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib.table_files import DAMAGED, _has_sums, find_damage, move_aside
+from sonic_lib.storage.table_files import DAMAGED, _has_sums, find_damage, move_aside
 
 pa = pytest.importorskip("pyarrow")
 deltalake = pytest.importorskip("deltalake")

@@ -10,8 +10,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonic_lib.audio.demo import demo_songs, write_song
 from sonic_lib.audio.tags import Tags, _clean, _year, read_tags
+from sonic_lib.synth.collection import demo_songs, write_song
 
 TITLE = "Ünïcode 音楽 😀 #1 [50%] \"'"
 

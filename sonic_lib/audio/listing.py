@@ -1,0 +1,144 @@
+"""Audio files below folders, as a frame.
+
+Local folders are walked by the executors themselves: Spark's own listing would hold every
+file on the driver, hide names that begin with `_` or `.` and read `[` and `{` as patterns.
+Other filesystems are listed by Spark's `binaryFile` source, without reading any content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import BooleanType, StringType, StructField, StructType
+
+from sonic_lib.audio.local_files import SUFFIXES, absolute, below, entries, is_local, scan, storable
+from sonic_lib.errors import UsageError
+from sonic_lib.schemas import FILES
+
+_ENTRIES = StructType(
+    [*FILES, StructField("is_folder", BooleanType()), StructField("real", StringType())]
+)
+_ROWS_PER_BATCH = 1_000
+
+
+def list_audio(spark: SparkSession, paths: list[str], *, follow_links: bool = True) -> DataFrame:
+    """Find the audio files below some folders, recursively.
+
+    Parameters
+    ----------
+    paths : list of str
+        Folders and files: local paths or URIs of any Hadoop filesystem.
+    follow_links : bool
+        Whether links below local folders count, to folders and to files.
+
+    Returns
+    -------
+    DataFrame [schemas.FILES]
+        One row a file.  Its `root` is the folder given; for files given one by one it is
+        the deepest folder that holds all of them.
+
+    Raises
+    ------
+    UsageError
+        If a local path does not exist.
+    """
+    if not paths:
+        raise UsageError("No folder was given; expected at least one folder or audio file.")
+    local = [path for path in paths if is_local(path)]
+    remote = [path for path in paths if not is_local(path)]
+    found = [_list_local(spark, local, follow_links=follow_links)] if local else []
+    found += [_list_remote(spark, uri) for uri in remote]
+    files = found[0]
+    for more in found[1:]:
+        files = files.unionByName(more)
+    # Folders given may lie one in the other; the outer one names the file.  What several tasks met,
+    # by links, is one file: by its own name if that was met.
+    name = F.min(F.struct(F.col("path") != F.col("real"), "path", "root"))
+    return (
+        files.groupBy("real")
+        .agg(
+            name.alias("name"),
+            F.first("size_bytes").alias("size_bytes"),
+            F.first("modified_at").alias("modified_at"),
+        )
+        .select("name.path", "name.root", "size_bytes", "modified_at")
+    )
+
+
+def given_name(path: str) -> str:
+    """The full name of a folder or file given, as `list_audio` writes it."""
+    return storable(absolute(path)) if is_local(path) else path.rstrip("/")
+
+
+def relative_path(path: str = "path", root: str = "root") -> Column:
+    """Column: `path` relative to `root`."""
+    return F.expr(f"substring({path}, length(rtrim('/', {root})) + 2)")
+
+
+def has_audio_suffix(path: str = "path") -> Column:
+    """Column: whether the name of a file says that it may hold sound."""
+    return F.lower(F.element_at(F.split(path, r"\."), -1)).isin(*sorted(SUFFIXES))
+
+
+def _list_local(spark: SparkSession, paths: list[str], *, follow_links: bool) -> DataFrame:
+    given = [tuple(entry.values()) for entry in entries(paths)]
+    start = spark.createDataFrame(given, _ENTRIES)
+    # One level first, so that the folders below share out over the executors.
+    level = start.mapInArrow(partial(_scan_level, follow_links=follow_links), _ENTRIES)
+    n_tasks = 4 * spark.sparkContext.defaultParallelism
+    folders = level.filter("is_folder").repartition(n_tasks, "path")
+    walked = folders.mapInArrow(partial(_walk, follow_links=follow_links), _ENTRIES)
+    return level.filter("not is_folder").unionByName(walked).drop("is_folder")
+
+
+def _list_remote(spark: SparkSession, uri: str) -> DataFrame:
+    listed = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(uri)
+    return listed.filter(has_audio_suffix()).select(
+        "path",
+        F.lit(uri.rstrip("/")).alias("root"),
+        F.col("length").alias("size_bytes"),
+        F.col("modificationTime").alias("modified_at"),
+        F.col("path").alias("real"),
+    )
+
+
+def _scan_level(
+    batches: Iterable[pa.RecordBatch], *, follow_links: bool
+) -> Iterator[pa.RecordBatch]:
+    yield from _in_batches(
+        entry
+        for row in _rows(batches)
+        for entry in (
+            scan(row["path"], row["root"], follow_links=follow_links) if row["is_folder"] else [row]
+        )
+    )
+
+
+def _walk(batches: Iterable[pa.RecordBatch], *, follow_links: bool) -> Iterator[pa.RecordBatch]:
+    yield from _in_batches(
+        entry
+        for row in _rows(batches)
+        for entry in below(row["path"], row["root"], follow_links=follow_links)
+    )
+
+
+def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[dict]:
+    for batch in batches:
+        yield from batch.to_pylist()
+
+
+def _in_batches(rows: Iterable[dict]) -> Iterator[pa.RecordBatch]:
+    schema = to_arrow_schema(_ENTRIES, timezone="UTC")
+    held = []
+    for row in rows:
+        held.append(row)
+        if len(held) == _ROWS_PER_BATCH:
+            yield pa.RecordBatch.from_pylist(held, schema=schema)
+            held = []
+    if held:
+        yield pa.RecordBatch.from_pylist(held, schema=schema)

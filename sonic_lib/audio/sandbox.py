@@ -1,0 +1,372 @@
+"""Work on audio files in a process of its own, which a broken file may hang or kill.
+
+Decoders are C libraries that read bytes from anywhere: some file will make one of them loop for
+ever, ask for all memory, or crash. A Python worker of Spark that did this itself would take its
+task, and after some retries the job, with it. So each worker keeps a helper process (one for each
+of its threads that has work): it sends the helper a file and receives rows; when the helper dies
+or takes too long, the file gets a row that says so and the next file a new helper.
+
+The helper is a fresh interpreter, not a fork: threads and connections of the worker (Arrow's, an
+S3 client's, the socket to Spark) do not survive a fork in a usable state. It starts once for a
+worker, and only the helper loads the decoders, so that the start costs no more than before.
+
+This isolates from hangs, crashes and hunger. It is no sandbox: a file that takes a decoder over
+runs as the same user. It finds no more of the worker's variables than it needs, and is believed
+rows only.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any
+
+from sonic_lib.audio.local_files import is_local
+
+TIMEOUT_S_PER_MB = 10.0  # an audio book of 16 kbit/s may then be read at 50 times its speed
+_START_TIMEOUT_S = 300.0  # imports from a slow network disk
+_ORPHAN_GRACE_S = 60.0
+_BOOTSTRAP = (
+    "import sys; from multiprocessing.connection import Connection; "
+    "connection = Connection(int(sys.argv[1])); sys.path[:] = connection.recv(); "
+    "from sonic_lib.audio.sandbox import serve; serve(connection)"
+)
+
+# Beginnings of names: what Python, its libraries and the decoders look at; and what opens storages.
+_VARIABLES = (
+    *("PATH", "HOME", "LANG", "LC_", "TZ", "TMPDIR", "LD_", "DYLD_", "PYTHON", "VIRTUAL_ENV"),
+    *("SONIC_", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "NUMEXPR_", "XDG_", "COVERAGE"),
+)
+_KEYS = (
+    *("AWS_", "GOOGLE_", "AZURE_", "HADOOP_", "ARROW_", "JAVA_", "CLASSPATH", "KRB5"),
+    *("http_", "https_", "no_", "HTTP_", "HTTPS_", "NO_", "SSL_", "REQUESTS_", "CURL_"),
+)
+_ARRAYS = ("_reconstruct", "_frombuffer", "ndarray", "dtype", "scalar")
+
+Rows = Iterable[dict]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one file may take.
+
+    Attributes
+    ----------
+    timeout_s : float
+        Time of a small file; `TIMEOUT_S_PER_MB` is added for its size.
+    memory_mb : int
+        Memory beyond that of the idle helper (Linux; elsewhere there is no such limit).
+    """
+
+    timeout_s: float = 300.0
+    memory_mb: int = 1024
+
+    def seconds_for(self, size_bytes: int) -> float:
+        """Give the time limit of a file of this size."""
+        return self.timeout_s + TIMEOUT_S_PER_MB * size_bytes / 1e6
+
+
+def packed(function: Callable[..., Rows | None], **options) -> bytes:
+    """Pack a function with options for `isolated`, so that only the helper imports its module.
+
+    Parameters
+    ----------
+    function : callable
+        A function of a module, from one argument and options to rows.
+    """
+    return pickle.dumps(partial(function, **options))
+
+
+def prepare(work: bytes) -> None:
+    """Let a helper start and call a function, such as one that imports, and do not wait for it.
+
+    What goes wrong is told by `isolated`, for which the helper is then tried again.
+
+    Parameters
+    ----------
+    work : bytes
+        A function that is called with nothing, as from `packed`; what it gives is dropped.
+    """
+    with suppress(OSError):
+        helper = _Helper(with_keys=False)
+        _idle.append(helper)
+        helper.prepare(work)
+
+
+def dismiss() -> None:
+    """End the helpers that have nothing to do."""
+    while _idle:
+        _idle.pop().kill()
+
+
+def isolated(
+    work: bytes, argument: object, *, path: str, size_bytes: int, limits: Limits, **options
+) -> Iterator[dict]:
+    """Call a function in the helper process.
+
+    Parameters
+    ----------
+    work : bytes
+        The function, as from `packed`.
+    argument : object
+        What it is called with, beside the options.
+    path, size_bytes
+        The file that it will read.
+    limits : Limits
+        What the file may take. Time that the receiver spends between rows does not count.
+
+    Yields
+    ------
+    dict
+        The rows of the function. Where it did not end, the last row has path, stage
+        (``"decode"``) and error instead.
+
+    Raises
+    ------
+    RuntimeError
+        If the helper cannot start or load the function: no file is to blame.
+    """
+    n_given = 0
+    for is_last_try in (False, True):
+        # Heap that one file spoilt may kill the next: a file is to blame if it fails afresh.
+        helper, is_afresh = _take_helper(with_keys=not is_local(path), anew=is_last_try)
+        is_done = False
+        try:
+            timeout_s = limits.seconds_for(_on_disk_bytes(path, size_bytes))
+            rows = helper.rows(work, argument, options, limits, timeout_s)
+            for i, row in enumerate(rows):
+                if i >= n_given:  # else the first try gave it
+                    n_given += 1
+                    yield row
+            is_done = True
+            return
+        except _FileFailed as failure:
+            is_done = True
+            yield {"path": path, "stage": "decode", "error": str(failure)}
+            return
+        except TimeoutError as timeout:
+            yield {"path": path, "stage": "decode", "error": str(timeout)}
+            return
+        except pickle.UnpicklingError as refused:
+            yield {"path": path, "stage": "decode", "error": f"its decoder gave no rows: {refused}"}
+            return
+        except EOFError:
+            if is_afresh:
+                error = f"its decoder crashed: {helper.ending()}"
+                yield {"path": path, "stage": "decode", "error": error}
+                return
+        except _NotStarted:
+            if is_afresh:
+                raise
+        finally:
+            if is_done:
+                _idle.append(helper)
+            else:  # also when whoever receives the rows wants no more of them
+                helper.kill()
+
+
+def _on_disk_bytes(path: str, size_bytes: int) -> int:
+    """Bytes of a file that are there to be read: holes are as many as anybody says."""
+    try:
+        return min(size_bytes, os.stat(path).st_blocks * 512)
+    except (OSError, ValueError):  # no file of this machine, or one that is gone
+        return size_bytes
+
+
+class _FileFailed(Exception):
+    """Raised when the function raised."""
+
+
+class _NotStarted(RuntimeError):
+    """Raised when the helper did not come as far as the file."""
+
+
+class _Rows(pickle.Unpickler):
+    """Reads rows and nothing else: who sends them may be a decoder that a file has taken over."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module.partition(".")[0] == "numpy" and name in _ARRAYS) or module == "datetime":
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is none")
+
+
+def _environment(*, with_keys: bool) -> dict[str, str]:
+    """Give what the helper needs of this process's variables, which may hold secrets."""
+    allowed = (*_VARIABLES, *(_KEYS if with_keys else ()))
+    return {name: value for name, value in os.environ.items() if name.startswith(allowed)}
+
+
+class _Helper:
+    """A helper process of this process."""
+
+    def __init__(self, *, with_keys: bool) -> None:
+        self.has_keys = with_keys
+        self._connection, theirs = Pipe()
+        command = [sys.executable, "-c", _BOOTSTRAP, str(theirs.fileno())]
+        self._process = subprocess.Popen(
+            command,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=2,
+            env=_environment(with_keys=with_keys),
+        )
+        theirs.close()
+        # A helper that is dead by now is noticed, and said, when it is asked for rows.
+        with suppress(OSError):
+            self._connection.send(sys.path)
+
+    def prepare(self, work: bytes) -> None:
+        self._connection.send(work)
+
+    def rows(
+        self, work: bytes, argument: object, options: dict, limits: Limits, timeout_s: float
+    ) -> Iterator[dict]:
+        try:
+            self._connection.send((work, argument, options, limits.memory_mb, timeout_s))
+            kind, value = self._receive(_START_TIMEOUT_S)[0]
+        except (EOFError, OSError) as error:  # a TimeoutError is an OSError, too
+            raise _NotStarted(
+                f"The helper that decodes audio could not start: {self.ending()}. Its own words "
+                "stand in the executor's stderr; check that sonic_lib and what it needs are "
+                "installed where the executors run."
+            ) from error
+        if kind == "unloadable":
+            raise _NotStarted(f"The helper that decodes audio could not load its work: {value}")
+        left_s = timeout_s
+        while True:
+            try:
+                (kind, value), waited_s = self._receive(left_s)
+            except TimeoutError:
+                raise TimeoutError(
+                    f"not done after {timeout_s:.0f} s, the limit for its size "
+                    "(index.file_timeout_s)"
+                ) from None
+            except ConnectionError as error:
+                raise EOFError from error
+            left_s -= waited_s
+            if kind == "row":
+                yield value
+            elif kind == "failed":
+                raise _FileFailed(value)
+            else:
+                return
+
+    def _receive(self, timeout_s: float) -> tuple[tuple[str, Any], float]:
+        """Give a message, and how long it was waited for (s)."""
+        started_s = time.monotonic()
+        if not self._connection.poll(max(0.0, timeout_s)):
+            raise TimeoutError
+        message = _Rows(io.BytesIO(self._connection.recv_bytes())).load()
+        return message, time.monotonic() - started_s
+
+    def ending(self) -> str:
+        """Say how the process ended, which it has or is about to."""
+        try:
+            status = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "it does not answer"
+        if status >= 0:
+            return f"exit status {status}"
+        hint = ", perhaps for want of memory" if -status == signal.SIGKILL else ""
+        return f"signal {-status} ({signal.strsignal(-status)}){hint}"
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+
+
+_idle: list[_Helper] = []
+
+
+def _take_helper(*, with_keys: bool, anew: bool) -> tuple[_Helper, bool]:
+    """Give a helper that has the keys to a storage, if they are needed; and whether it is new."""
+    while _idle and not anew:
+        try:
+            helper = _idle.pop()
+        except IndexError:  # another thread was faster
+            break
+        if helper.has_keys or not with_keys:
+            return helper, False
+        helper.kill()
+    return _Helper(with_keys=with_keys), True
+
+
+# ---- in the helper ----
+
+
+def serve(connection: Connection) -> None:
+    """Work for the process at the other end until it goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one at the other end
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    loaded: dict[bytes, Callable[..., Rows]] = {}
+    while True:
+        try:
+            message = connection.recv()
+            if isinstance(message, bytes):
+                _limit_memory(None)  # of the file before: a module half imported stays so
+                with suppress(Exception):  # the next message asks for the same, and is told
+                    pickle.loads(message)()
+                gc.freeze()  # modules stay: there is no garbage in them to look for
+                continue
+            work, argument, options, memory_mb, timeout_s = message
+            if work not in loaded:
+                _limit_memory(None)
+                try:
+                    loaded = {work: pickle.loads(work)}
+                except Exception as error:
+                    connection.send(("unloadable", f"{type(error).__name__}: {error}"))
+                    continue
+            _limit_memory(memory_mb)
+            connection.send(("started", None))
+            _answer(connection, partial(loaded[work], argument, **options), timeout_s)
+        except (EOFError, ConnectionError):
+            gc.freeze()  # as above; else Python looks for it in all modules at its end
+            return
+
+
+def _answer(connection: Connection, call: Callable[[], Rows], timeout_s: float) -> None:
+    # The one at the other end keeps the time. Should it die meanwhile, this ends the helper even
+    # inside a C library: nobody handles the signal. While a row waits to be received, no time runs.
+    alarm_s = int(timeout_s + _ORPHAN_GRACE_S)
+    signal.alarm(alarm_s)
+    try:
+        for row in call():
+            signal.alarm(0)
+            connection.send(("row", row))
+            signal.alarm(alarm_s)
+    except ConnectionError:
+        raise
+    except Exception as error:
+        connection.send(("failed", f"{type(error).__name__}: {error}"))
+    else:
+        connection.send(("end", None))
+    finally:
+        signal.alarm(0)
+
+
+def _limit_memory(memory_mb: int | None) -> None:
+    """Limit what this process may map beyond what it has mapped by now; None lifts the limit."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:  # no Linux
+        return
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    soft = hard
+    if memory_mb is not None:
+        soft = pages * os.sysconf("SC_PAGE_SIZE") + memory_mb * 2**20
+        soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

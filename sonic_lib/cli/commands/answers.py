@@ -1,0 +1,113 @@
+"""What `sonic identify` gives out, whichever engine found it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from sonic_lib.audio.local_files import is_local
+from sonic_lib.cli.writers import text_lines
+from sonic_lib.console import complain, say
+
+COLUMNS = (
+    *("clip", "rank", "song", "title", "artist", "clip_start_s", "clip_end_s", "offset_s"),
+    *("speed", "n_votes", "score", "p_value", "accepted", "pitch", "note", "error"),
+)
+# On the terminal, if there are no more clips than a person looks through.
+MAX_SHOWN_CLIPS = 20
+_HEADS = ("clip", "from - to", "song", "at", "speed", "chance")
+_ALWAYS = (0, 2)
+_PLAIN_SPEED = 0.0015  # a speed that differs less from 1 is not shown
+_WIDTH = 90
+
+
+def print_summary(
+    counts: Mapping[str, float], *, run_id: str | None, warehouse: str, output: str | None
+) -> None:
+    """Say what was found and where it stands; without a run it is not recorded."""
+    recorded = f"Run {run_id} in {warehouse}/matches" if run_id else "Not recorded"
+    places = [recorded, *([output] if output else [])]
+    say(
+        f"{counts['clips']:.0f} clips: {counts['identified']:.0f} identified, "
+        f"{counts['clips'] - counts['identified'] - counts['rejected']:.0f} unknown, "
+        f"{counts['rejected']:.0f} rejected, in {counts['seconds']:.1f} s\n"
+        f"  {', and '.join(places)}",
+        **counts,
+        run_id=run_id,
+        output=output,
+    )
+
+
+def is_recorded(warehouse: str, *, no_record: bool) -> bool:
+    """Whether answers go into the tables; says so if they cannot, for want of leave to write."""
+    if no_record:
+        return False
+    tables = [os.path.join(warehouse, name) for name in ("matches", "runs")]
+    if not is_local(warehouse) or all(os.access(table, os.W_OK) for table in tables):
+        return True
+    complain(f"no leave to write in {warehouse}: the answers are not recorded there.")
+    return False
+
+
+def say_answers(rows: Sequence[Mapping]) -> None:
+    """Print answers as a person reads them.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        The columns of `matches.csv`, in its order.
+    """
+    n_segments = Counter(row["clip"] for row in rows if row["rank"] == 1)
+    cells = [
+        list(_cells(row, is_part=bool(row["clip_start_s"]) or n_segments[row["clip"]] > 1))
+        for row in rows
+    ]
+    # What no row has would be an empty column.
+    used = [k for k in range(len(_HEADS)) if k in _ALWAYS or any(line[k] for line in cells)]
+    lines = text_lines(
+        [_HEADS[k] for k in used], [[line[k] for k in used] for line in cells], max_width=_WIDTH
+    )
+    say("\n".join(lines), answers=[dict(row) for row in rows])
+
+
+def _cells(row: Mapping, *, is_part: bool) -> Iterator[str]:
+    is_best, is_found = row["rank"] == 1, row["accepted"]
+    name = " - ".join(part for part in (row["title"] or row["song"], row["artist"]) if part)
+    yield row["clip"] if is_best else ""
+    if is_part and is_best and is_found:
+        yield f"{clock(row['clip_start_s'])} - {clock(row['clip_end_s'])}"
+    else:
+        yield ""
+    if row["error"] is not None:
+        yield f"not read: {row['error']}"
+    elif not is_best:
+        yield f"or {name}"
+    else:
+        yield (name if is_found else "unknown") + (f" ({row['note']})" if row["note"] else "")
+    if not is_found:
+        yield from ("", "", _chance(row["p_value"]) if name and is_best else "")
+        return
+    yield clock(row["offset_s"])
+    yield f"{row['speed']:.3f}" if abs(row["speed"] - 1) > _PLAIN_SPEED else ""
+    yield _chance(row["p_value"])
+
+
+def clock(seconds: float) -> str:
+    """Say a place in a recording as a player shows it.
+
+    Examples
+    --------
+    >>> clock(59.98), clock(-0.25), clock(3725.5)
+    ('0:59.98', '-0:00.25', '1:02:05.50')
+    """
+    hundredths = round(abs(seconds) * 100)
+    minutes, rest = divmod(hundredths, 6000)
+    hours, minutes = divmod(minutes, 60)
+    sign = "-" if seconds < 0 and hundredths else ""
+    place = f"{hours}:{minutes:02}" if hours else f"{minutes}"
+    return f"{sign}{place}:{rest / 100:05.2f}"
+
+
+def _chance(p_value: float) -> str:
+    return "< 1e-9" if p_value < 1e-9 else f"{p_value:.2g}"  # smaller says no more to a person

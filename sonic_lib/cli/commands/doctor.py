@@ -1,0 +1,168 @@
+"""`sonic doctor`: what this machine has of what is needed, without starting Spark."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import sonic_lib
+from sonic_lib.audio.local_files import absolute, is_local
+from sonic_lib.config import Config
+from sonic_lib.console import say
+from sonic_lib.errors import SonicError
+from sonic_lib.hints import MODELS, install_command
+
+HELP = "check Java, jars, memory, decoders and the warehouse"
+NEEDS_SPARK = False
+
+_NEEDED = (
+    *("pyspark", "delta-spark", "pyarrow", "pandas", "numpy", "scipy", "numba"),
+    *("soundfile", "soxr", "av", "deltalake", "jinja2"),
+)
+# What each extra is for, and the packages that it brings.
+_EXTRAS = {
+    "models": (MODELS, "describes audio and trains models"),
+    "mlflow": (("mlflow",), "keeps models in MLflow"),
+}
+_MIN_MEMORY_GB = 4.0  # what Spark and two Python workers take for a laptop's corpus
+_MIN_DISK_GB = 2.0
+
+
+class Finding(NamedTuple):
+    """One line of the report.
+
+    Attributes
+    ----------
+    what : str
+    state : str
+        ``"ok"``, ``"note"`` (something optional is missing or little) or ``"bad"``.
+    told : str
+        What was found and, unless it is well, what to do.
+    """
+
+    what: str
+    state: str
+    told: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of this command."""
+
+
+def run(config: Config, args: argparse.Namespace) -> int:
+    """Print what was found; 1 if something that is needed is missing."""
+    findings = list(examine(args.warehouse or config.warehouse))
+    lines = [f"{state:<5} {what:<10} {told}" for what, state, told in findings]
+    say("\n".join(lines), findings=[finding._asdict() for finding in findings])
+    return int(any(finding.state == "bad" for finding in findings))
+
+
+def examine(warehouse: str) -> Iterator[Finding]:
+    """Look at everything, the most basic first."""
+    running = f"{sonic_lib.__version__} in Python {platform.python_version()} ({sys.prefix})"
+    yield Finding("sonic", "ok", running)
+    yield _try("java", _java)
+    yield _packages()
+    yield _try("jars", _jars)
+    yield _memory()
+    yield _disk(warehouse)
+    yield _try("decoders", _decoders)
+    for extra, (packages, purpose) in _EXTRAS.items():
+        if missing := [name for name in packages if not _version(name)]:
+            told = f"without {', '.join(missing)}; {install_command(*missing)} {purpose}"
+            yield Finding(extra, "note", told)
+        else:
+            there = ", ".join(f"{name} {_version(name)}" for name in packages)
+            yield Finding(extra, "ok", f"{there}: {purpose}")
+    yield _warehouse(warehouse)
+
+
+def _try(what: str, look: Callable[[], tuple[str, str]]) -> Finding:
+    try:
+        return Finding(what, *look())
+    except (SonicError, ImportError, OSError) as error:
+        return Finding(what, "bad", str(error))
+
+
+def _java() -> tuple[str, str]:
+    from sonic_lib.spark.session import check_java
+
+    check_java()
+    home = os.environ.get("JAVA_HOME")
+    return "ok", f"JAVA_HOME={home}" if home else str(shutil.which("java"))
+
+
+def _packages() -> Finding:
+    found = {name: _version(name) for name in _NEEDED}
+    missing = [name for name, installed in found.items() if not installed]
+    if missing:
+        return Finding("packages", "bad", install_command(*missing))
+    return Finding("packages", "ok", ", ".join(f"{name} {v}" for name, v in found.items()))
+
+
+def _jars() -> tuple[str, str]:
+    from sonic_lib.spark.jars import COORDINATES, cached_delta_jars
+
+    jars = cached_delta_jars()
+    if jars:
+        return "ok", f"{len(jars)} in {Path(jars[0]).parent}"
+    return "note", f"{COORDINATES} will be fetched at the first start (now: sonic jars)"
+
+
+def _memory() -> Finding:
+    gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    told = f"{gb:.1f} GB, {os.cpu_count()} cores"
+    if gb < _MIN_MEMORY_GB:
+        return Finding("memory", "note", f"{told}; {_MIN_MEMORY_GB:g} GB or more are better")
+    return Finding("memory", "ok", told)
+
+
+def _disk(warehouse: str) -> Finding:
+    place = Path(absolute(warehouse) if is_local(warehouse) else os.getcwd())
+    while not place.exists():
+        place = place.parent
+    gb = shutil.disk_usage(place).free / 1e9
+    told = f"{gb:.1f} GB free in {place}"
+    if not os.access(place, os.W_OK):
+        return Finding("disk", "bad", f"{place} cannot be written; give another --warehouse")
+    if gb < _MIN_DISK_GB:
+        return Finding("disk", "note", f"{told}; 1,000 hours of music take about 2 GB")
+    return Finding("disk", "ok", told)
+
+
+def _decoders() -> tuple[str, str]:
+    """Decode a moment of every format: that a package can be imported does not say it works."""
+    from sonic_lib.audio.samples import FORMATS, try_format
+
+    problems = {name: try_format(name) for name in FORMATS}
+    failed = [f"{name}: {problem}" for name, problem in problems.items() if problem]
+    read = [name for name, problem in problems.items() if not problem]
+    told = f"{', '.join(read) or 'no format'} decoded"
+    if not failed:
+        return "ok", told
+    return "bad" if "WAV" in failed[0] else "note", f"{told}; {'; '.join(failed)}"
+
+
+def _warehouse(warehouse: str) -> Finding:
+    if not is_local(warehouse):
+        return Finding("warehouse", "note", f"{warehouse} is not looked into without Spark")
+    place = Path(absolute(warehouse))
+    tables = sorted(log.parent.name for log in place.glob("*/_delta_log"))
+    if not tables:
+        told = f"{place} holds no tables yet; `sonic index FOLDER` makes them"
+        return Finding("warehouse", "note", told)
+    return Finding("warehouse", "ok", f"{place}: {', '.join(tables)}")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,116 @@
+"""`sonic identify`: which songs are in a folder of clips, and where.
+
+Clips of this machine are looked up in a local index without Spark as long as that takes minutes at
+most; the tables and answers are the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from sonic_lib.audio.local_files import is_local
+from sonic_lib.cli.writers import SUFFIXES, check_output
+from sonic_lib.config import Config
+from sonic_lib.console import say
+from sonic_lib.errors import UsageError
+from sonic_lib.matching.scoring import N_CANDIDATES
+from sonic_lib.workflows.streaming import add_no_links, add_watch, check_watch, watch
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+HELP = "identify a folder of clips"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of this command."""
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="folder or audio file")
+    parser.add_argument("--output", metavar="FILE", help=f"also write {SUFFIXES}")
+    parser.add_argument(
+        "--candidates",
+        type=int,
+        default=1,
+        choices=range(1, N_CANDIDATES + 1),
+        metavar="N",
+        help="list the N best songs of each segment (default 1)",
+    )
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if a clip is rejected")
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "spark", "local"),
+        default="auto",
+        help="local: without Spark; auto: so where that takes minutes at most",
+    )
+    parser.add_argument("--no-record", action="store_true", help="write nothing into the warehouse")
+    add_no_links(parser)
+    add_watch(parser)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what cannot work before Spark starts."""
+    check_output(args.output)
+    check_watch(args)
+    if args.watch and args.no_record:
+        raise UsageError("--no-record and --watch: expected one of them; a watch only records.")
+    if args.watch and args.output:
+        raise UsageError(
+            "--output and --watch: expected one of them. What a watch finds is in the table: "
+            'sonic sql "SELECT * FROM sonic.matches" --output FILE'
+        )
+
+
+def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
+    """Identify the clips in this process, if that was asked for or is the quicker way.
+
+    Returns
+    -------
+    int, optional
+        The exit code; None if it is work for Spark.
+    """
+    check(args)
+    warehouse = args.warehouse or config.warehouse
+    everything_is_here = all(is_local(place) for place in [warehouse, *args.paths])
+    if args.engine == "local" and (args.watch or not everything_is_here):
+        raise UsageError(
+            "--engine local reads files of this machine once; use --engine spark for others and "
+            "to watch."
+        )
+    if args.engine == "spark" or args.watch or not everything_is_here:
+        return None
+    if args.engine == "auto" and (_spark_is_running() or not find_spec("deltalake")):
+        return None
+    from sonic_lib.cli.commands import identify_local
+
+    return identify_local.run(config, args, warehouse)
+
+
+def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
+    """Identify all clips of the folders in one batch, or the new ones as they come."""
+    from sonic_lib.audio.listing import list_audio
+    from sonic_lib.cli.commands import identify_spark
+
+    if not args.watch:
+        return identify_spark.run(
+            spark, config, args, list_audio(spark, args.paths, follow_links=not args.no_links)
+        )
+
+    def take(session: SparkSession, clips: DataFrame, batch: str) -> None:
+        identify_spark.run(session, config, args, clips, token=batch)
+
+    n = watch(
+        spark, args.paths, warehouse=config.warehouse, verb="identify", when=args.watch, take=take
+    )
+    say(f"{n} batches of new clips in {', '.join(args.paths)}", batches=n)
+    return 0
+
+
+def _spark_is_running() -> bool:
+    """Whether this is a spark-submit job, or a process that has a session."""
+    pyspark = sys.modules.get("pyspark")
+    return "PYSPARK_GATEWAY_PORT" in os.environ or (
+        pyspark is not None and pyspark.SparkContext._active_spark_context is not None
+    )

@@ -1,0 +1,257 @@
+"""`sonic identify` without Spark: a few clips, an index on this machine's disk."""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import gc
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+
+from sonic_lib.audio.local_files import absolute, walk
+from sonic_lib.audio.sandbox import dismiss
+from sonic_lib.cli.commands.answers import (
+    COLUMNS,
+    MAX_SHOWN_CLIPS,
+    is_recorded,
+    print_summary,
+    say_answers,
+)
+from sonic_lib.cli.writers import write_rows
+from sonic_lib.config import Config
+from sonic_lib.errors import SetupError
+from sonic_lib.storage.delta_rs import append, open_table
+from sonic_lib.storage.run_rows import Run, new_run, run_row
+from sonic_lib.workflows.local_identification import (
+    LocalIndex,
+    identify_clips,
+    open_index,
+    start_helper,
+)
+
+# Of longer work Spark's spilling, retries and stages are worth its half minute to start and plan;
+# --engine says otherwise.
+MAX_S = 300.0
+# What this engine takes, on the two cores of the benchmarks: a clip of up to 10 s, of which a third
+# are unsure; coded audio beyond, most of it unknown; a row of the table, read once; and for a clip.
+S_PER_CLIP = 0.1
+SHORT_BYTES = 500_000
+S_PER_BYTE = 0.5e-6
+S_PER_ROW = 2.5e-8
+S_PER_CLIP_ROW = 1.5e-10
+CLIPS_PER_READ = 250
+
+
+def run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None:
+    """Identify the clips of the folders.
+
+    Returns
+    -------
+    int, optional
+        The exit code; None if the engine was left open and it is too much, or a table is not
+        for delta-rs.
+    """
+    with _garbage_kept():
+        return _run(config, args, warehouse)
+
+
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Look for no garbage, now and at Python's end: that would take a fifth of the time.
+
+    What is loaded stays, and what clips leave behind is little.
+    """
+    atexit.register(gc.freeze)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None:
+    is_open = args.engine == "auto"
+    started_s = time.monotonic()
+    config = config.model_copy(update={"warehouse": absolute(warehouse)})
+    clips = _clips(args.paths, stop_early=is_open, follow_links=not args.no_links)
+    if clips is None:
+        return None
+    roots = {path: root for path, (root, _) in clips.items()}
+    try:
+        for name in ("songs", "fingerprints", "song_files", "matches", "runs"):
+            open_table(config.warehouse, name)
+        start_helper()
+        index = open_index(config.warehouse, params=config.fingerprint.params())
+    except SetupError:
+        if is_open:
+            return None
+        raise
+    n_bytes = sum(size_bytes for _, size_bytes in clips.values())
+    if is_open and estimated_s(len(clips), n_bytes, index.files.n_fingerprints) > MAX_S:
+        dismiss()
+        return None
+    this_run = new_run()
+    recorded = is_recorded(config.warehouse, no_record=args.no_record)
+    try:
+        found = identify_clips(sorted(clips), index, config, n_listed=args.candidates)
+        matches = [_match(row, this_run) for row in found]
+        _count(matches, this_run)
+        if recorded:
+            append(matches, config.warehouse, "matches")
+        named = _named(matches, roots, index)
+        if args.output:
+            _write(named, args.output, config.warehouse)
+        if len(clips) <= MAX_SHOWN_CLIPS:
+            say_answers(named)
+        this_run.counts["seconds"] = time.monotonic() - started_s
+    except BaseException:
+        with suppress(Exception):  # on a full disk this fails, too, and would hide the reason
+            if recorded:
+                _record(this_run, config, "failed")
+        raise
+    if recorded:
+        _record(this_run, config, "done")
+    counts, run_id = this_run.counts, this_run.run_id if recorded else None
+    print_summary(counts, run_id=run_id, warehouse=config.warehouse, output=args.output)
+    return 1 if args.strict and counts["rejected"] else 0
+
+
+def estimated_s(n_clips: int, n_bytes: int, n_fingerprints: int) -> float:
+    """Foretell how long this engine takes, in seconds.
+
+    Parameters
+    ----------
+    n_clips, n_bytes : int
+        Clips, and the size of their files together.
+    n_fingerprints : int
+        Rows of the index.
+
+    Examples
+    --------
+    >>> estimated_s(1, 100_000, 300_000_000) < MAX_S
+    True
+    >>> estimated_s(10_000, 1_000_000_000, 1_000_000) < MAX_S
+    False
+    """
+    long_bytes = max(0, n_bytes - SHORT_BYTES * n_clips)
+    n_reads = 2 + n_clips / CLIPS_PER_READ
+    return (
+        (S_PER_CLIP + S_PER_CLIP_ROW * n_fingerprints) * n_clips
+        + S_PER_BYTE * long_bytes
+        + S_PER_ROW * n_fingerprints * n_reads
+    )
+
+
+def _clips(
+    paths: list[str], *, stop_early: bool, follow_links: bool = True
+) -> dict[str, tuple[str, int]] | None:
+    """Root and size of each clip, by path; None as soon as they are too many."""
+    clips: dict[str, tuple[str, int]] = {}
+    n_bytes = 0
+    for file in walk(paths, follow_links=follow_links):
+        root, size_bytes = file["root"], file["size_bytes"]
+        n_bytes += 0 if file["path"] in clips else size_bytes
+        clips[file["path"]] = min((root, size_bytes), clips.get(file["path"], (root, size_bytes)))
+        if stop_early and estimated_s(len(clips), n_bytes, 0) > MAX_S:
+            return None
+    return clips
+
+
+def _match(row: dict, this_run: Run) -> dict:
+    """A row of `matches`: every clip has one, also if nothing was found or read."""
+    nothing = {
+        "clip_start_s": 0.0,
+        "clip_end_s": row["duration_s"],
+        "rank": 1,
+        "song_id": None,
+        "offset_s": None,
+        "speed": None,
+        "n_votes": 0,
+        "score": 0.0,
+        "p_value": 1.0,
+        "accepted": False,
+        "pitch": None,
+    }
+    return {
+        "run_id": this_run.run_id,
+        "run_date": datetime.now(timezone.utc).date(),
+        "clip_path": row["path"],
+        **{name: row.get(name, value) for name, value in nothing.items()},
+        "error": row["error"],
+        "note": row["note"],
+    }
+
+
+def _count(matches: list[dict], this_run: Run) -> None:
+    best = [row for row in matches if row["rank"] == 1]
+    this_run.counts |= {
+        "clips": len({row["clip_path"] for row in best}),
+        "identified": len({row["clip_path"] for row in best if row["accepted"]}),
+        "segments": sum(row["accepted"] for row in best),
+        "rejected": sum(row["error"] is not None for row in best),
+    }
+
+
+def _named(matches: list[dict], clips: dict[str, str], index: LocalIndex) -> list[dict]:
+    """Paths relative to the folders given, titles and artists in place of ids."""
+    import pyarrow.compute as pc
+
+    ids = list({row["song_id"] for row in matches} - {None})
+    songs = index.songs.filter(pc.is_in(index.songs["song_id"], value_set=_ids(ids)))
+    titles = {song["song_id"]: song for song in songs.to_pylist()}
+    names = _file_names(ids, index.warehouse)
+    rows = [
+        {
+            **row,
+            "clip": _relative(row["clip_path"], clips[row["clip_path"]]),
+            "song": names.get(row["song_id"]),
+            "title": titles.get(row["song_id"], {}).get("title"),
+            "artist": titles.get(row["song_id"], {}).get("artist"),
+        }
+        for row in matches
+    ]
+    rows.sort(key=lambda row: (row["clip"].encode(), row["clip_start_s"], row["rank"]))
+    return [{name: row[name] for name in COLUMNS} for row in rows]
+
+
+def _file_names(song_ids: list[int], warehouse: str) -> dict[int, str]:
+    """The file of each song; of copies the first that was indexed."""
+    import pyarrow.compute as pc
+
+    files = open_table(warehouse, "song_files").to_pyarrow_dataset()
+    rows = files.to_table(
+        columns=["path", "root", "song_id", "status"],
+        filter=pc.field("song_id").isin(_ids(song_ids)),
+    ).to_pylist()
+    best: dict[int, tuple[bool, str]] = {}
+    for row in rows:
+        name = (row["status"] == "duplicate", _relative(row["path"], row["root"]))
+        best[row["song_id"]] = min(name, best.get(row["song_id"], name))
+    return {song_id: name for song_id, (_, name) in best.items()}
+
+
+def _ids(song_ids: list[int]):
+    import pyarrow as pa
+
+    return pa.array(song_ids, pa.int64())
+
+
+def _relative(path: str, root: str) -> str:
+    return path[len(root.rstrip("/")) + 1 :]
+
+
+def _write(named: list[dict], output: str, warehouse: str) -> None:
+    import pyarrow as pa
+
+    stored = pa.schema(open_table(warehouse, "matches").schema().to_arrow())
+    texts = ("clip", "song", "title", "artist")
+    kinds = {name: pa.string() if name in texts else stored.field(name).type for name in COLUMNS}
+    write_rows(named, output, schema=pa.schema(kinds))
+
+
+def _record(this_run: Run, config: Config, status: str) -> None:
+    """Write the run in one row at its end: it takes seconds."""
+    row = run_row(this_run, job="identify", config=config, status=status)
+    append([row | {"counts": list(row["counts"].items())}], config.warehouse, "runs")

@@ -1,0 +1,112 @@
+"""`sonic identify` on Spark: folders of any size in one batch."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from contextlib import nullcontext
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.audio.listing import relative_path
+from sonic_lib.cli.commands.answers import (
+    COLUMNS,
+    MAX_SHOWN_CLIPS,
+    is_recorded,
+    print_summary,
+    say_answers,
+)
+from sonic_lib.cli.writers import write_output
+from sonic_lib.config import Config
+from sonic_lib.schemas import MATCHES, SONG_FILES, SONGS
+from sonic_lib.storage import runs, tables
+from sonic_lib.storage.run_rows import new_run
+from sonic_lib.workflows.identification import open_index, search
+
+
+def run(
+    spark: SparkSession,
+    config: Config,
+    args: argparse.Namespace,
+    clips: DataFrame,
+    *,
+    token: str | None = None,
+) -> int:
+    """Identify clips in one batch; what was written under the same token is not written again."""
+    started_s = time.monotonic()
+    warehouse = config.warehouse
+    tables.check_params(spark, warehouse, params=config.fingerprint.params())
+    index = open_index(spark, warehouse)
+    clips = clips.persist()
+    recorded = is_recorded(warehouse, no_record=args.no_record)
+    run = runs.recorded(spark, warehouse, job="identify", config=config)
+    with run if recorded else nullcontext(new_run()) as this_run:
+        found = search(clips, index, config, n_listed=args.candidates)
+        matches = _matches(found, this_run.run_id).persist()
+        this_run.counts.update(
+            matches.filter("rank = 1")
+            .agg(
+                F.count_distinct("clip_path").alias("clips"),
+                F.count_distinct(F.when(F.col("accepted"), F.col("clip_path"))).alias("identified"),
+                F.count_if("accepted").alias("segments"),
+                F.count("error").alias("rejected"),
+            )
+            .first()
+            .asDict()
+        )
+        if recorded:
+            tables.append(matches, warehouse, MATCHES, token=token)
+        named = _named(matches, clips, warehouse)
+        if args.output:
+            write_output(named, args.output)
+        if this_run.counts["clips"] <= MAX_SHOWN_CLIPS:
+            say_answers([row.asDict() for row in named.take(10 * MAX_SHOWN_CLIPS)])
+        this_run.counts["seconds"] = time.monotonic() - started_s
+    counts, run_id = this_run.counts, this_run.run_id if recorded else None
+    print_summary(counts, run_id=run_id, warehouse=warehouse, output=args.output)
+    return 1 if args.strict and counts["rejected"] else 0
+
+
+def _matches(found: DataFrame, run_id: str) -> DataFrame:
+    """Every clip has at least one row: its segments, or that there are none, or why."""
+    return found.select(
+        F.lit(run_id).alias("run_id"),
+        F.current_date().alias("run_date"),
+        F.col("path").alias("clip_path"),
+        F.coalesce("clip_start_s", F.lit(0.0)).alias("clip_start_s"),
+        F.coalesce("clip_end_s", "duration_s").alias("clip_end_s"),
+        F.coalesce("rank", F.lit(1)).alias("rank"),
+        "song_id",
+        "offset_s",
+        "speed",
+        F.coalesce("n_votes", F.lit(0)).alias("n_votes"),
+        F.coalesce("score", F.lit(0.0)).alias("score"),
+        F.coalesce("p_value", F.lit(1.0)).alias("p_value"),
+        F.coalesce("accepted", F.lit(False)).alias("accepted"),
+        "pitch",
+        "error",
+        "note",
+    )
+
+
+def _named(matches: DataFrame, clips: DataFrame, warehouse: str) -> DataFrame:
+    """Paths relative to the folders given, titles and artists in place of ids."""
+    spark = matches.sparkSession
+    songs = tables.read(spark, warehouse, SONGS).select("song_id", "title", "artist")
+    is_copy = (F.col("status") == "duplicate").alias("is_copy")
+    files = (
+        tables.read(spark, warehouse, SONG_FILES)
+        .filter("song_id IS NOT NULL")
+        .groupBy("song_id")
+        .agg(F.min(F.struct(is_copy, relative_path().alias("song"))).alias("name"))
+        .select("song_id", "name.song")
+    )
+    clip_names = clips.select(F.col("path").alias("clip_path"), relative_path().alias("clip"))
+    return (
+        matches.join(clip_names, "clip_path")
+        .join(songs, "song_id", "left")
+        .join(files, "song_id", "left")
+        .select(*COLUMNS)
+        .orderBy("clip", "clip_start_s", "rank")
+    )

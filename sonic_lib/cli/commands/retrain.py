@@ -1,0 +1,183 @@
+"""`sonic retrain`: challengers from a snapshot; the better one serves, beyond noise."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from pyspark.ml import PipelineModel
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.cli.commands import train_recommendations
+from sonic_lib.cli.commands.train import LIMITS, RECOMMENDATIONS, report_lines
+from sonic_lib.config import Config
+from sonic_lib.console import say, show
+from sonic_lib.errors import ModelError, UsageError
+from sonic_lib.models import metrics, significance, training
+from sonic_lib.models.columns import CLASSIFICATION, Columns
+from sonic_lib.models.estimators import BOOSTED, KINDS, check_kind
+from sonic_lib.models.registry import directory as registry
+from sonic_lib.models.training import Recipe
+from sonic_lib.storage import runs
+from sonic_lib.workflows.sources import registry_of
+from sonic_lib.workflows.training import Learned, Lesson, figures, learn, lesson
+
+HELP = "train challengers on a snapshot and promote those that are better beyond noise"
+MAX_P = 0.05
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of this command."""
+    names = (*registry.NAMES, RECOMMENDATIONS)
+    parser.add_argument(
+        "names", nargs="*", metavar="MODEL", help=f"some of {', '.join(names)} (default: all)"
+    )
+    parser.add_argument("--source", metavar="NAME", help="which features, if there are several")
+    parser.add_argument("--model", choices=KINDS, default=BOOSTED, help=f"default {BOOSTED}")
+    parser.add_argument("--folds", type=int, default=5, metavar="N", help="default 5")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="compare, but keep nothing and promote nothing"
+    )
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what cannot work before Spark starts."""
+    known = (*registry.NAMES, RECOMMENDATIONS)
+    if unknown := sorted(set(args.names) - set(known)):
+        raise UsageError(f"MODEL {', '.join(unknown)}: expected some of {', '.join(known)}.")
+    if args.folds < 2:
+        raise UsageError(f"--folds {args.folds}: expected 2 or more.")
+    check_kind(args.model)
+
+
+def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
+    """Retrain one model after the other; one that has nothing to learn from is passed over."""
+    asked = args.names or [*registry.NAMES, RECOMMENDATIONS]
+    for name in asked:
+        if name == RECOMMENDATIONS:
+            if not args.dry_run:
+                wanted = argparse.Namespace(
+                    source=args.source, columns=None, count=10, clusters=None
+                )
+                train_recommendations.run(spark, config, wanted)
+            continue
+        try:
+            _retrain(spark, config, args, name)
+        except UsageError as error:
+            if args.names:
+                raise
+            say(f"Model {name}: passed over. {error}", **{name: {"passed_over": str(error)}})
+    return 0
+
+
+def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name: str) -> None:
+    started_s = time.monotonic()
+    kept, root = registry_of(config)
+    has_champion = kept.aliases(spark, root, name).get("champion") is not None
+    model, card = kept.load(spark, root, name) if has_champion else (None, {})
+    # What a person chose for the champion holds for its challengers.
+    chosen = card.get("columns", {})
+    conformal = card.get("conformal", {})
+    with (
+        runs.recorded(spark, config.warehouse, job=f"retrain {name}", config=config) as this_run,
+        lesson(
+            spark,
+            config.warehouse,
+            name=name,
+            source=args.source or card.get("snapshot", {}).get("source"),
+            labels=card.get("snapshot", {}).get("labels"),
+            target=chosen.get("target"),
+            group=chosen.get("group"),
+            drop=[c for c, why in chosen.get("dropped", {}).items() if why == "not wanted"],
+            kind=args.model,
+            seed=args.seed,
+            class_weights=card.get("class_weights", False),
+        ) as given,
+    ):
+        learned = learn(
+            given,
+            n_folds=args.folds,
+            method=conformal.get("method", "lac") if given.recipe.classes else "lac",
+            mondrian=conformal.get("mondrian", False),
+            limits=LIMITS.get(given.recipe.columns.target),
+        )
+        p_value, told = 0.0, "there was no champion"
+        if model is not None:
+            p_value, told = compared(model, card, given=given, learned=learned)
+        is_better = p_value < MAX_P
+        this_run.counts.update(learned.card["metrics"])
+        this_run.counts.update(
+            p_value=p_value,
+            promoted=float(is_better and not args.dry_run),
+            seconds=time.monotonic() - started_s,
+        )
+        version = "(not kept)"
+        if not args.dry_run:
+            version = kept.save(spark, root, name, model=learned.model, card=learned.card)
+            appoint = kept.promote if is_better else kept.challenge
+            appoint(spark, root, name, version, why=f"retrained: {told}")
+        training.release(learned.model)
+    show("\n".join(report_lines(learned)))
+    say(
+        f"  champion  {told}\n"
+        f"  {'promoted ' if is_better else 'not better'} {version}; "
+        f"{time.monotonic() - started_s:.0f} s",
+        **{name: {"version": version, **this_run.counts}},
+    )
+
+
+def compared(
+    champion: PipelineModel, card: dict, *, given: Lesson, learned: Learned
+) -> tuple[float, str]:
+    """Let the champion answer for the same held-out rows; give p and what it comes from."""
+    columns = Columns.from_card(card["columns"])
+    if columns.target != given.recipe.columns.target or columns.task != given.recipe.columns.task:
+        raise ModelError(
+            f"The champion {card['version']} of {given.name} learned {columns.target}, the "
+            f"challenger {given.recipe.columns.target}; they cannot be compared. Train it with the "
+            f"other --target, or promote it: `sonic models --promote {given.name} VERSION`."
+        )
+    recipe = Recipe(columns, tuple(card["classes"]), card["kind"], card["seed"])
+    missing = set(columns.needed[0] + columns.needed[1]) - set(given.rows.columns)
+    if missing:
+        return 0.0, f"{card['version']} needs {', '.join(sorted(missing))}, which are gone"
+    rows = training.labelled(given.held_out_rows, columns=columns, classes=recipe.classes)
+    before = training.scored(rows, model=champion, recipe=recipe).persist()
+    try:
+        old = figures(before, recipe=recipe)
+        if card["task"] == CLASSIFICATION:
+            others = _right(learned.held_out)
+            row = (
+                _right(before)
+                .transform(significance.classifier_differences, challenger=others)
+                .first()
+            )
+            p_value = significance.classifier_p_value(
+                n_only_champion=row.n_only_champion, n_only_challenger=row.n_only_challenger
+            )
+            said = f"F1-micro {old['f1_micro']:.3f}, McNemar's p {p_value:.3g}"
+        else:
+            others = _error(learned.held_out)
+            row = (
+                _error(before)
+                .transform(significance.regression_differences, challenger=others)
+                .first()
+            )
+            p_value = significance.regression_p_value(
+                n=row.n, mean_gain=row.mean_gain, deviation=row.deviation
+            )
+            said = f"R2 {old['r2']:.3f}, paired t-test's p {p_value:.3g}"
+    finally:
+        before.unpersist()
+        training.release(champion)
+    return p_value, f"{card['version']} on the same {row.n} held-out songs: {said}"
+
+
+def _right(scored: DataFrame) -> DataFrame:
+    return scored.select("song_id", (metrics.predicted() == F.col("label")).alias("is_right"))
+
+
+def _error(scored: DataFrame) -> DataFrame:
+    return scored.select("song_id", (F.col("prediction") - F.col("target")).alias("error"))

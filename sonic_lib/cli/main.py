@@ -1,0 +1,220 @@
+"""The command line: `sonic VERB …`, and the same verbs as spark-submit jobs.
+
+A verb is a module of `sonic_lib.cli.commands` with HELP, `add_arguments` and `run`; one that can do
+some of its work without Spark has `run_without_spark`, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from importlib import import_module
+
+import sonic_lib
+from sonic_lib.cli.failures import explained, reason
+from sonic_lib.config import load_config
+from sonic_lib.console import complain, is_silent, only_facts, show
+from sonic_lib.errors import SonicError
+
+VERBS = (
+    *("index", "identify", "explain", "evaluate", "remove", "maintain", "duplicates"),
+    *("features", "explore", "train", "retrain", "models", "predict", "recommend", "playlist"),
+    *("report", "sql", "register", "jars", "doctor", "completion", "demo"),
+)
+
+# Headings, each before the verb that begins its part of the list.
+_SECTIONS = {
+    "index": "songs and clips:\n",
+    "features": "\ngenres, popularity, likeness:\n",
+    "report": "\ntables and this machine:\n",
+}
+_EXAMPLES = {
+    "index": "sonic index ~/Music --prune",
+    "identify": "sonic identify ~/clips --output matches.csv",
+    "explain": "sonic explain ~/clips/one.wav --plot why.png",
+    "evaluate": "sonic evaluate --clips 20 --lengths 5 10 --output evaluation",
+    "remove": "sonic remove ~/Music/song.mp3",
+    "maintain": "sonic maintain --check",
+    "duplicates": "sonic duplicates --output copies.csv",
+    "features": "sonic features --csv songs.csv --id track_id",
+    "explore": "sonic explore --source songs --report pictures",
+    "train": "sonic train genre --source songs --report genre",
+    "retrain": "sonic retrain",
+    "models": "sonic models --rollback genre",
+    "predict": "sonic predict --confidence 0.9 --output completed.csv",
+    "recommend": 'sonic recommend "part of a title"',
+    "playlist": 'sonic playlist "a title" "another title"',
+    "report": "sonic report --output report.html",
+    "sql": 'sonic sql "SELECT title, artist FROM sonic.songs LIMIT 10"',
+    "register": "sonic register --warehouse /lake/sonic",
+    "jars": "sonic jars --s3",
+    "doctor": "sonic doctor",
+    "completion": "sonic completion bash",
+    "demo": "sonic demo",
+}
+_VERB_WIDTH = 13
+_PAGE = """\
+Identify music at any scale on Apache Spark and Delta tables.
+
+{verbs}
+
+for example:
+  sonic index ~/Music
+  sonic identify ~/clips --output matches.csv
+  sonic sql "SELECT title, artist FROM sonic.latest_matches WHERE accepted"
+
+`sonic VERB --help` tells the options of one. --warehouse (where the tables are), --config and
+--set key=value (conf/sonic.yaml lists the settings) go with each. Every verb is a spark-submit
+job, too: jobs/. It ends with 0 if done, 1 if it failed, 2 if it was called wrongly."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    Returns
+    -------
+    int
+        0 if done, 1 if it failed, 2 if it was called wrongly.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0] not in VERBS and not words[0].startswith("-"):
+        near = difflib.get_close_matches(words[0], VERBS, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        complain(f"there is no verb {words[0]!r}. {hint}`sonic --help` lists them all.")
+        return 2
+    # Others are loaded only to be listed: one command is not to wait for what all of them import.
+    parser, _ = make_parser(words[:1] if words and words[0] in VERBS else VERBS)
+    if not words:
+        show(parser.format_help(), file=sys.stderr)
+        return 2
+    args = parser.parse_args(words)
+    return _run(import_module(f"sonic_lib.cli.commands.{args.verb}"), args)
+
+
+def make_parser(
+    verbs: Sequence[str],
+) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Make the parser of the command line, and those of some verbs."""
+    commands = {verb: import_module(f"sonic_lib.cli.commands.{verb}") for verb in verbs}
+    listed = "\n".join(
+        f"{_SECTIONS.get(verb, '')}  {verb:<{_VERB_WIDTH}}{command.HELP}"
+        for verb, command in commands.items()
+    )
+    parser = argparse.ArgumentParser(
+        prog="sonic",
+        usage="sonic VERB [OPTION …] …",
+        description=_PAGE.format(verbs=listed),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=sonic_lib.__version__)
+    places = parser.add_subparsers(
+        dest="verb", required=True, metavar="VERB", prog="sonic", help=argparse.SUPPRESS
+    )
+    parsers = {verb: places.add_parser(verb) for verb in verbs}
+    for verb, command in commands.items():
+        parsers[verb].description = command.HELP
+        parsers[verb].epilog = f"example: {_EXAMPLES[verb]}"
+        _prepare(parsers[verb], command)
+    return parser, parsers
+
+
+def run_job(verb: str, *words: str) -> None:
+    """Run one command, its first words given, as a spark-submit script; ends the process."""
+    command = import_module(f"sonic_lib.cli.commands.{verb}")
+    parser = argparse.ArgumentParser(description=command.HELP)
+    _prepare(parser, command)
+    sys.exit(_run(command, parser.parse_args([*words, *sys.argv[1:]])))
+
+
+def _prepare(parser: argparse.ArgumentParser, command) -> None:
+    command.add_arguments(parser)
+    common = parser.add_argument_group("of every verb")
+    common.add_argument("--warehouse", metavar="URI", help="where the tables are")
+    common.add_argument("--config", metavar="FILE", help="settings, as in conf/sonic.yaml")
+    common.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="one setting, stronger than the file; may be repeated",
+    )
+    told = common.add_mutually_exclusive_group()
+    told.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    told.add_argument("--json", action="store_true", help="print what is told as one JSON object")
+
+
+def _run(command, args: argparse.Namespace) -> int:
+    if not (args.quiet or args.json):
+        return _code(command, args)
+    with only_facts(as_json=args.json) as facts:
+        facts["command"] = _verb(command)
+        code = _code(command, args)
+        facts["exit_code"] = code
+    return code
+
+
+def _code(command, args: argparse.Namespace) -> int:
+    try:
+        config = load_config(args.config, args.overrides)
+        if not getattr(command, "NEEDS_SPARK", True):
+            return command.run(config, args)
+        if hasattr(command, "run_without_spark"):
+            with explained(args.warehouse or config.warehouse):
+                code = command.run_without_spark(config, args)
+            if code is not None:
+                return code
+        return _run_with_spark(command, config, args)
+    except SonicError as error:
+        complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        complain("interrupted; run the same command again to go on.")
+        return 130
+    except BrokenPipeError:  # whoever reads, as `head` does, wants no more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run_with_spark(command, config, args: argparse.Namespace) -> int:
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PySparkException
+
+    from sonic_lib.spark import filesystem
+    from sonic_lib.spark.session import spark_job
+    from sonic_lib.storage import tables
+
+    config = config.model_copy(
+        update={"warehouse": tables.resolve(args.warehouse or config.warehouse)}
+    )
+    if hasattr(command, "check"):
+        command.check(args)
+    # It prints errors as JSON that are shown as sentences below.
+    logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)
+    started_s = time.monotonic()
+    app_name = f"sonic {_verb(command)}"
+    with spark_job(
+        app_name=app_name,
+        is_python_work=getattr(command, "IS_PYTHON_WORK", False),
+        with_s3=filesystem.uses_s3(config.warehouse, args),
+    ) as spark:
+        if sys.stderr.isatty() and not is_silent():
+            show(f"Spark started in {time.monotonic() - started_s:.1f} s", file=sys.stderr)
+        try:
+            with explained(config.warehouse):
+                return command.run(spark, config, args)
+        except (PySparkException, Py4JJavaError) as error:
+            raise SonicError(reason(error)) from error
+
+
+def _verb(command) -> str:
+    return command.__name__.rpartition(".")[2]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

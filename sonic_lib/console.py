@@ -1,0 +1,96 @@
+"""What a command says: text for people, or one JSON object for programs (`--json`)."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TextIO
+
+from sonic_lib.spark.filesystem import without_secrets
+
+# Names of files, columns and songs are other people's: what moves a terminal's cursor, rings its
+# bell or turns its writing around is shown as an escape. Lines and tabs are ours.
+_UNSEEN = (
+    *(code for code in range(0xA0) if code < 0x20 or code >= 0x7F),
+    *(0x061C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+)
+_ESCAPES = {
+    code: chr(code).encode("unicode_escape").decode() for code in _UNSEEN if chr(code) not in "\n\t"
+}
+
+_facts: dict[str, object] = {}
+_silent = False
+
+
+def show(text: str = "", *, file: TextIO | None = None) -> None:
+    """Print a text for people; the one place of the commands that prints."""
+    shown = without_secrets(text).translate(_ESCAPES)
+    print(shown.encode("utf-8", "backslashreplace").decode(), file=file or sys.stdout)
+
+
+def say(text: str, **facts: object) -> None:
+    """Print a text, and keep what it tells for those who asked for JSON.
+
+    Parameters
+    ----------
+    text : str
+    **facts
+        The same by name: numbers, texts, and lists and dicts of them.
+    """
+    show(text)
+    _facts.update(facts)
+
+
+def complain(text: str) -> None:
+    """Say what went wrong, where people look for it."""
+    show(f"sonic: {text}", file=sys.stderr)
+    _facts["error"] = without_secrets(text)
+
+
+def is_silent() -> bool:
+    """Whether nothing is to be shown on the way: no text, no progress."""
+    return _silent
+
+
+@contextmanager
+def only_facts(*, as_json: bool) -> Iterator[dict[str, object]]:
+    """Swallow all text inside the `with` block; afterwards print the facts, or nothing.
+
+    Yields
+    ------
+    dict
+        What will be printed; more can be put into it.
+    """
+    global _silent
+    _facts.clear()
+    _silent = True
+    out = os.dup(1)
+    sys.stdout.flush()
+    # Libraries in C++ and Java write to the descriptor itself.
+    os.dup2(2, 1)
+    try:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+            yield _facts
+    finally:
+        _silent = False
+        os.dup2(out, 1)
+        os.close(out)
+        if as_json:
+            print(json.dumps(_plain(_facts), ensure_ascii=False))
+
+
+def _plain(value: object) -> object:
+    """Give a value as JSON has it: no number that is none, nothing of numpy's."""
+    if isinstance(value, dict):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

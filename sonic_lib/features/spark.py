@@ -1,0 +1,214 @@
+"""Files to feature rows, and feature rows to frames that models read: DataFrame -> DataFrame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pyspark.accumulators import Accumulator
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from sonic_lib.audio.sandbox import Limits, isolated, packed
+from sonic_lib.errors import TableError
+from sonic_lib.features.catalog import FEATURE_VERSION
+from sonic_lib.features.extract import describe_rows
+from sonic_lib.fingerprint.spark import DEFAULT_LIMITS, row_by_row
+from sonic_lib.schemas import EXTRACTS, FEATURES
+
+KEYS = ("source", "song_id", "source_key")
+AUDIO = "audio"  # the source of what is described from files
+
+# One row a file: numbers, texts and perhaps a note, or else stage and error.
+DESCRIPTIONS = StructType(
+    [
+        *[f for f in EXTRACTS if f.name in ("path", "song_id", "stage", "error", "note")],
+        *[f for f in FEATURES.schema if f.name in ("numbers", "texts")],
+    ]
+)
+
+
+def settled_files(known: DataFrame, *, features: DataFrame) -> DataFrame:
+    """Files that need no second look: rejected, or described by the present version.
+
+    Parameters
+    ----------
+    known : DataFrame [schemas.FEATURE_FILES]
+    features : DataFrame [schemas.FEATURES]
+    """
+    stored = features.transform(described_songs)
+    rejected = known.filter("song_id IS NULL")
+    return known.join(stored, "song_id", "left_semi").unionByName(rejected)
+
+
+def described_songs(features: DataFrame) -> DataFrame:
+    """Songs that the present version described from audio: song_id."""
+    is_present = (F.col("source") == AUDIO) & (F.col("feature_version") == FEATURE_VERSION)
+    return features.filter(is_present).select("song_id")
+
+
+def describe_songs(
+    songs: DataFrame,
+    *,
+    min_duration_s: float,
+    limits: Limits = DEFAULT_LIMITS,
+    n_done: Accumulator | None = None,
+) -> DataFrame:
+    """Decode and describe every song.
+
+    Parameters
+    ----------
+    songs : DataFrame with path, size_bytes, song_id
+    min_duration_s : float
+        Shorter files are rejected.
+    limits : Limits
+        What a file may take.
+    n_done : Accumulator, optional
+        Counts finished files, for a progress bar.
+
+    Returns
+    -------
+    DataFrame [DESCRIPTIONS]
+    """
+    work = packed(describe_rows, min_duration_s=min_duration_s)
+
+    def rows(song: dict) -> Iterator[dict]:
+        path, size_bytes = song["path"], song["size_bytes"]
+        for row in isolated(work, path, path=path, size_bytes=size_bytes, limits=limits):
+            yield song | row
+        if n_done is not None:
+            n_done.add(1)
+
+    songs = songs.select("path", "size_bytes", "song_id")
+    return songs.mapInArrow(row_by_row(rows, DESCRIPTIONS), DESCRIPTIONS)
+
+
+def feature_rows(descriptions: DataFrame) -> DataFrame:
+    """Rows of the songs that could be described.
+
+    Parameters
+    ----------
+    descriptions : DataFrame [DESCRIPTIONS]
+
+    Returns
+    -------
+    DataFrame
+        The columns of schemas.FEATURES without run_id and computed_at.
+    """
+    return descriptions.filter("error IS NULL").select(
+        F.lit(AUDIO).alias("source"),
+        "song_id",
+        F.col("path").alias("source_key"),
+        "numbers",
+        "texts",
+        F.lit(FEATURE_VERSION).alias("feature_version"),
+    )
+
+
+def with_labels(features: DataFrame, *, labels: DataFrame) -> DataFrame:
+    """Add what a table of labels says of songs, by their paths.
+
+    Parameters
+    ----------
+    features, labels : DataFrame [schemas.FEATURES]
+        The key of a label is a path of a song or its last parts, down to the name of the file; of
+        several that fit the longest counts. Where both have a name, the label's value counts.
+
+    Returns
+    -------
+    DataFrame
+        The features, as many as before.
+    """
+    parts = F.split("source_key", "/")
+    ends = F.transform(
+        F.sequence(F.lit(1), F.size(parts)),
+        lambda n: F.array_join(F.slice(parts, -n, n), "/"),
+    )
+    said = labels.select(F.col("source_key").alias("end"), F.struct("numbers", "texts").alias("on"))
+    best = (
+        features.select("song_id", F.explode(ends).alias("end"))
+        .join(said, "end")
+        .groupBy("song_id")
+        .agg(F.max_by("on", F.length("end")).alias("_said"))
+    )
+
+    def joined(kind: str) -> Column:
+        own, more = (
+            F.coalesce(F.col(given), F.create_map().cast(FEATURES.schema[kind].dataType))
+            for given in (kind, f"_said.{kind}")
+        )
+        others = F.map_filter(own, lambda name, _: ~F.map_contains_key(more, name))
+        return F.map_concat(others, more)
+
+    return (
+        features.join(best, "song_id", "left")
+        .withColumns({kind: joined(kind) for kind in ("numbers", "texts")})
+        .select(*features.columns)
+    )
+
+
+def wide(features: DataFrame, *, numbers: Sequence[str], texts: Sequence[str]) -> DataFrame:
+    """Give each named descriptor a column.
+
+    Parameters
+    ----------
+    features : DataFrame [schemas.FEATURES]
+    numbers, texts : sequence of str
+        Names in the maps; a row that lacks one has null there.
+
+    Returns
+    -------
+    DataFrame
+        source, song_id, source_key, then `numbers` as double and `texts` as string.
+
+    Raises
+    ------
+    TableError
+        If a name is given twice or is a key's; Spark does not tell upper case from lower.
+    """
+    names = [*KEYS, *numbers, *texts]
+    lower = [name.lower() for name in names]
+    if repeated := sorted({name for name in names if lower.count(name.lower()) > 1}):
+        raise TableError(
+            f"A wide frame would have two columns of the name {', '.join(repeated)}; expected "
+            f"each name once among numbers and texts, and none of {', '.join(KEYS)}."
+        )
+    return features.select(
+        *KEYS,
+        *(F.try_element_at("numbers", F.lit(name)).alias(name) for name in numbers),
+        *(F.try_element_at("texts", F.lit(name)).alias(name) for name in texts),
+    )
+
+
+def profile(features: DataFrame) -> DataFrame:
+    """Say which descriptors there are.
+
+    Parameters
+    ----------
+    features : DataFrame [schemas.FEATURES]
+
+    Returns
+    -------
+    DataFrame
+        One row a name and kind: name, kind (number or text), n (rows with a value), n_distinct
+        (different values, right within some 5 %).
+    """
+
+    def entries(kind: str):
+        def entry(pair):
+            # One type for all values, so that one pass serves both maps.
+            value = F.when(pair["value"].isNotNull(), F.xxhash64(pair["value"]))
+            return F.struct(
+                pair["key"].alias("name"), F.lit(kind).alias("kind"), value.alias("value")
+            )
+
+        pairs = F.transform(F.map_entries(f"{kind}s"), entry)
+        return F.coalesce(
+            pairs, F.array().cast("array<struct<name:string,kind:string,value:bigint>>")
+        )
+
+    return (
+        features.select(F.inline(F.concat(entries("number"), entries("text"))))
+        .groupBy("name", "kind")
+        .agg(F.count("value").alias("n"), F.approx_count_distinct("value").alias("n_distinct"))
+    )

@@ -1,0 +1,177 @@
+"""Frames of files to frames of digests and fingerprints: DataFrame -> DataFrame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import pyarrow as pa
+from pyspark.accumulators import Accumulator
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import StructType
+
+from sonic_lib.audio.digest import digest_row
+from sonic_lib.audio.sandbox import Limits, isolated, packed
+from sonic_lib.fingerprint.extract import clip_rows, song_rows
+from sonic_lib.fingerprint.params import HASH_BITS, FingerprintParams
+from sonic_lib.fingerprint.variants import FIRST_LOOKS, Look
+from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS
+
+DEFAULT_LIMITS = Limits()
+# Arrays of extracts, and what their elements are called in a row for each hash.
+_HASH_COLUMNS = {
+    "hashes": "hash",
+    "frames": "offset_frames",
+    "descriptors": "descriptor",
+    "detunes": "detune",
+}
+
+
+def digest_files(files: DataFrame) -> DataFrame:
+    """Read every file once, for the digest of its bytes.
+
+    Parameters
+    ----------
+    files : DataFrame [schemas.FILES]
+
+    Returns
+    -------
+    DataFrame [schemas.DIGESTS]
+    """
+    return files.mapInArrow(row_by_row(lambda row: [digest_row(row)], DIGESTS), DIGESTS)
+
+
+def fingerprint_files(
+    files: DataFrame,
+    *,
+    params: FingerprintParams,
+    min_duration_s: float = 0.0,
+    limits: Limits = DEFAULT_LIMITS,
+    n_done: Accumulator | None = None,
+) -> DataFrame:
+    """Decode and fingerprint every song.
+
+    Parameters
+    ----------
+    files : DataFrame with path, size_bytes, song_id, content_sha256
+        The last two are passed on.
+    min_duration_s
+        As in `extract.song_rows`.
+    limits : Limits
+        What a file may take.
+    n_done : Accumulator, optional
+        Counts finished files, for a progress bar.
+
+    Returns
+    -------
+    DataFrame [schemas.EXTRACTS]
+        Hashes stretch by stretch, and one closing row a file.
+    """
+    work = packed(song_rows, params=params, min_duration_s=min_duration_s)
+
+    def rows(file: dict) -> Iterator[dict]:
+        path, size_bytes = file["path"], file["size_bytes"]
+        for row in isolated(work, path, path=path, size_bytes=size_bytes, limits=limits):
+            yield file | row
+        if n_done is not None:
+            n_done.add(1)
+
+    files = files.select("path", "size_bytes", "song_id", "content_sha256")
+    return files.mapInArrow(row_by_row(rows, EXTRACTS), EXTRACTS)
+
+
+def fingerprint_clips(
+    clips: DataFrame,
+    *,
+    params: FingerprintParams,
+    min_duration_s: float = 0.0,
+    looks: Sequence[Look] = FIRST_LOOKS,
+    limits: Limits = DEFAULT_LIMITS,
+    n_done: Accumulator | None = None,
+) -> DataFrame:
+    """Decode every clip and give what to look up for it.
+
+    Parameters
+    ----------
+    clips : DataFrame with path, size_bytes, and windows if not all are wanted (array of int)
+    min_duration_s, looks
+        As in `extract.clip_rows`.
+    limits : Limits
+        What a file may take.
+    n_done : Accumulator, optional
+        Counts finished clips, for a progress bar.
+
+    Returns
+    -------
+    DataFrame [schemas.CLIP_EXTRACTS]
+        Hashes by window and variant, and one closing row a clip.
+    """
+    work = packed(
+        clip_rows,
+        params=params,
+        min_duration_s=min_duration_s,
+        looks=looks,
+    )
+
+    def rows(clip: dict) -> Iterator[dict]:
+        yield from isolated(
+            work,
+            clip["path"],
+            path=clip["path"],
+            size_bytes=clip["size_bytes"],
+            limits=limits,
+            windows=clip.get("windows"),
+        )
+        if n_done is not None:
+            n_done.add(1)
+
+    columns = [name for name in ("path", "size_bytes", "windows") if name in clips.columns]
+    apply = row_by_row(rows, CLIP_EXTRACTS)
+    return clips.select(*columns).mapInArrow(apply, CLIP_EXTRACTS)
+
+
+def hash_prefix(hashes: str = "hash", *, bits: int) -> Column:
+    """Column: the first `bits` of a hash."""
+    return F.shiftright(hashes, HASH_BITS - bits).cast("int")
+
+
+def hash_rows(extracts: DataFrame, *, prefix_bits: int) -> DataFrame:
+    """Unfold arrays to one row a hash.
+
+    Parameters
+    ----------
+    extracts : DataFrame with the arrays hashes, frames, descriptors and perhaps detunes
+
+    Returns
+    -------
+    DataFrame
+        The other columns of `extracts`, then hash_prefix, hash, offset_frames, descriptor and
+        perhaps detune.
+    """
+    arrays = {name: column for name, column in _HASH_COLUMNS.items() if name in extracts.columns}
+    others = [name for name in extracts.columns if name not in arrays]
+    rows = extracts.select(*others, F.inline(F.arrays_zip(*arrays)))
+    return rows.select(
+        *others,
+        hash_prefix("hashes", bits=prefix_bits).alias("hash_prefix"),
+        *(F.col(name).alias(column) for name, column in arrays.items()),
+    )
+
+
+def row_by_row(
+    function: Callable[[dict], Iterable[dict]], schema: StructType
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Apply a function from one row to rows, one Arrow batch a row, so that none grows large."""
+    arrow_schema = to_arrow_schema(schema, timezone="UTC")
+
+    def apply(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for row in batch.to_pylist():
+                for out in function(row):
+                    yield pa.RecordBatch.from_arrays(
+                        [pa.array([out.get(f.name)], f.type) for f in arrow_schema],
+                        schema=arrow_schema,
+                    )
+
+    return apply

@@ -1,0 +1,232 @@
+"""How songs get into the tables so that nothing is ever lost or written twice.
+
+An audio file is decoded once.  The result is staged as Parquet below the warehouse, and then
+committed: fingerprints first, the songs last, since a fingerprint counts only when its song
+is in `songs`.  A run that dies between the two leaves fingerprints without a song, and its
+stage, which names them: the next run that meets one of these songs deletes them first.
+
+A run cannot know whether another one died or is slow.  So both its commits bear the name of its
+stage, and who sweeps a stage uses that name up in both tables first: what the slow run commits
+later changes nothing, and it decodes again what is not in by then.  Of two live runs that met the
+same new songs, the second to commit finds that the songs are another run's, and puts one set of
+their fingerprints in place of the two.
+"""
+
+from __future__ import annotations
+
+import time
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import AnalysisException, PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.fingerprint.hashes import HASH_BITS
+from sonic_lib.fingerprint.spark import hash_rows
+from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
+from sonic_lib.spark.filesystem import exists, hadoop_path, literal
+from sonic_lib.storage import tables
+
+_STAGING = "_staging"
+# A task sorts and writes one file; this many rows are some 100 MB of Parquet.
+ROWS_PER_FILE = 20_000_000
+MAX_SWEEP_S = 1800.0  # a sweep takes two small commits and one delete
+
+
+def run_folder(warehouse: str, run_id: str) -> str:
+    """Where a run stages its batches."""
+    return f"{warehouse}/{_STAGING}/{run_id}"
+
+
+def stage_folder(warehouse: str, run_id: str, batch: int) -> str:
+    """Where a batch of a run is staged."""
+    return f"{run_folder(warehouse, run_id)}/{batch}"
+
+
+def stage(extracts: DataFrame, folder: str) -> DataFrame:
+    """Write extracts to a stage and read them back."""
+    extracts.write.parquet(folder)
+    return extracts.sparkSession.read.parquet(literal(folder))
+
+
+def closing_rows(staged: DataFrame) -> DataFrame:
+    """One row a file, without its hashes."""
+    return staged.filter("hashes IS NULL").drop("hashes", "frames", "descriptors")
+
+
+def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str) -> bool:
+    """Add the fingerprints and then the songs of a staged batch.
+
+    Returns
+    -------
+    bool
+        False if another run swept the stage: then nothing of it is in the tables.
+    """
+    spark = staged.sparkSession
+    try:
+        if _commit(staged, warehouse, run_id=run_id, token=_token(folder)):
+            return True
+    except (PySparkException, Py4JJavaError):
+        if exists(spark, folder):
+            raise
+    # What the other run takes for orphans it deletes by song: what is committed again before it
+    # has done so would go, too.  The folder is the last that goes, unless the other run died.
+    deadline_s = time.monotonic() + MAX_SWEEP_S
+    while exists(spark, folder):
+        if time.monotonic() > deadline_s:
+            undo_stage(spark, warehouse, folder)
+        else:
+            time.sleep(1.0)
+    return False
+
+
+def _commit(staged: DataFrame, warehouse: str, *, run_id: str, token: str) -> bool:
+    """Commit a stage; False if its token was used up by another."""
+    spark = staged.sparkSession
+    accepted = closing_rows(staged).filter("error IS NULL").drop("stage", "error", "path")
+    n_rows = accepted.agg(F.sum("n_fingerprints")).first()[0]
+    if not n_rows:
+        return True
+    prefix_bits = tables.prefix_bits(spark, warehouse)
+    hashes = _staged_rows(staged, accepted, prefix_bits=prefix_bits)
+    hashes = hashes.transform(in_few_sorted_files, prefix_bits=prefix_bits, n_rows=n_rows)
+    tables.append(hashes, warehouse, FINGERPRINTS, token=token)
+    if tables.prefix_bits(spark, warehouse) != prefix_bits:  # changed by `maintain` meanwhile
+        _put_once(staged, accepted, warehouse)
+    songs = accepted.withColumns({"run_id": F.lit(run_id), "indexed_at": F.current_timestamp()})
+    tables.insert(songs, warehouse, SONGS, key="song_id", token=token)
+
+    stored = tables.read(spark, warehouse, SONGS).select("song_id", F.col("run_id").alias("owner"))
+    is_own = F.col("owner") == run_id
+    owned = accepted.select("song_id").join(stored, "song_id", "left")
+    n_own, n_foreign, n_missing = owned.agg(
+        F.count_if(is_own), F.count_if(~is_own), F.count_if(F.isnull("owner"))
+    ).first()
+    if n_missing and not n_own:  # beside own songs, a missing one was removed since
+        return False
+    if n_foreign:
+        _put_once(staged, owned.filter(~is_own), warehouse)
+    return True
+
+
+def sweep(new_songs: DataFrame, warehouse: str, *, run_id: str) -> None:
+    """Undo the uncommitted part of runs that died with any of these songs in their hands."""
+    spark = new_songs.sparkSession
+    for folder in stage_folders(spark, warehouse):
+        if folder.startswith(run_folder(warehouse, run_id) + "/"):
+            continue
+        ids = _staged_ids(spark, folder)
+        if ids is not None and not ids.join(new_songs, "song_id", "left_semi").isEmpty():
+            undo_stage(spark, warehouse, folder)
+
+
+def undo_stage(spark: SparkSession, warehouse: str, folder: str) -> None:
+    """End a stage for good: its run can commit no more, and what it left uncommitted goes."""
+    fence_stage(spark, warehouse, folder)
+    ids = _staged_ids(spark, folder)
+    if ids is not None:
+        committed = tables.read(spark, warehouse, SONGS).select("song_id")
+        orphans = ids.join(committed, "song_id", "left_anti")
+        tables.delete_keys(orphans, warehouse, FINGERPRINTS, key="song_id")
+    remove_folder(spark, folder)
+
+
+def fence_stage(spark: SparkSession, warehouse: str, folder: str) -> None:
+    """Take from a stage's run the right to commit what it has not committed yet.
+
+    The songs first: else a run whose fingerprints come too late could still add its songs.
+    """
+    for table in (SONGS, FINGERPRINTS):
+        tables.fence(spark, warehouse, table, token=_token(folder))
+
+
+def stage_folders(spark: SparkSession, warehouse: str) -> list[str]:
+    """The stages of all runs that are at work or died: one a batch."""
+    staging = f"{warehouse}/{_STAGING}"
+    return [
+        f"{staging}/{run}/{batch}"
+        for run in _children(spark, staging)
+        for batch in _children(spark, f"{staging}/{run}")
+    ]
+
+
+def last_change_s(spark: SparkSession, folder: str) -> float:
+    """When anything below a stage was last written, in seconds since 1970."""
+    filesystem, path = hadoop_path(spark, folder)
+    if not filesystem.exists(path):
+        return 0.0
+    newest_ms = filesystem.getFileStatus(path).getModificationTime()
+    files = filesystem.listFiles(path, True)
+    while files.hasNext():
+        newest_ms = max(newest_ms, files.next().getModificationTime())
+    return newest_ms / 1000
+
+
+def delete_songs(song_ids: DataFrame, warehouse: str) -> None:
+    """Delete songs, fingerprints first: a run that dies between finds the song again."""
+    for table in (FINGERPRINTS, SONGS):
+        tables.delete_keys(song_ids, warehouse, table, key="song_id")
+
+
+def record_files(rows: DataFrame, gone: DataFrame | None, warehouse: str, *, run_id: str) -> None:
+    """Bring `song_files` up to date; written last, so that an unfinished file is read again."""
+    stamped = rows.withColumns({"run_id": F.lit(run_id), "seen_at": F.current_timestamp()})
+    tables.upsert(stamped, warehouse, SONG_FILES, key="path")
+    if gone is not None:
+        tables.delete_keys(gone, warehouse, SONG_FILES, key="path")
+
+
+def remove_folder(spark: SparkSession, folder: str) -> None:
+    """Delete a folder of a stage."""
+    filesystem, path = hadoop_path(spark, folder)
+    filesystem.delete(path, True)
+
+
+def _token(folder: str) -> str:
+    """The name of a stage's commits: the run and the batch, however the warehouse is written."""
+    return "/".join(folder.split("/")[-2:])
+
+
+def _staged_rows(staged: DataFrame, songs: DataFrame, *, prefix_bits: int) -> DataFrame:
+    """The fingerprints of some songs of a stage, as the table has them."""
+    return (
+        staged.filter("hashes IS NOT NULL")
+        .select("song_id", "hashes", "frames", "descriptors")
+        .join(songs.select("song_id"), "song_id", "left_semi")
+        .transform(hash_rows, prefix_bits=prefix_bits)
+    )
+
+
+def _put_once(staged: DataFrame, songs: DataFrame, warehouse: str) -> None:
+    """Put a stage's fingerprints of some songs in place of all that the table has of them."""
+    prefix_bits = tables.prefix_bits(staged.sparkSession, warehouse)
+    rows = _staged_rows(staged, songs, prefix_bits=prefix_bits)
+    tables.replace_keys(songs, rows, warehouse, FINGERPRINTS, key="song_id")
+
+
+def in_few_sorted_files(hashes: DataFrame, *, prefix_bits: int, n_rows: float) -> DataFrame:
+    """Give each writing task one range of hashes inside one prefix."""
+    range_bits = prefix_bits
+    while n_rows / 2**range_bits > ROWS_PER_FILE:
+        range_bits += 1
+    task = F.shiftright("hash", HASH_BITS - range_bits).cast("int")
+    return hashes.repartitionById(2**range_bits, task).sortWithinPartitions(
+        "hash_prefix", "hash", "song_id", "offset_frames"
+    )
+
+
+def _staged_ids(spark: SparkSession, folder: str) -> DataFrame | None:
+    """Songs of a stage; None when it died before its decoding was done."""
+    if not exists(spark, f"{folder}/_SUCCESS"):
+        return None
+    try:
+        return closing_rows(spark.read.parquet(literal(folder))).select("song_id")
+    except AnalysisException:  # swept by somebody else in the meantime
+        return None
+
+
+def _children(spark: SparkSession, folder: str) -> list[str]:
+    filesystem, path = hadoop_path(spark, folder)
+    if not filesystem.exists(path):
+        return []
+    return [s.getPath().getName() for s in filesystem.listStatus(path) if s.isDirectory()]

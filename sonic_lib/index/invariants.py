@@ -1,0 +1,147 @@
+"""What must hold of an index, as DataFrame -> DataFrame: findings, of which there are few.
+
+The fingerprints are scanned four times and shuffled twice: by song, to count them, and as whole
+rows, to find those that stand twice.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from sonic_lib.fingerprint.spark import hash_prefix
+from sonic_lib.index.sort_order import SORT_KEYS, file_runs
+from sonic_lib.schemas import FILE_RUNS
+
+
+def data_files(fingerprints: DataFrame) -> DataFrame:
+    """One row a file of the table: file, hash_prefix, n_rows and is_sorted.
+
+    Parameters
+    ----------
+    fingerprints : DataFrame
+        The table itself, with its hidden column _metadata.
+    """
+    rows = fingerprints.select(
+        F.col("_metadata.file_path").alias("file"),
+        F.col("_metadata.file_block_start").alias("split_bytes"),
+        "hash_prefix",
+        *SORT_KEYS,
+    )
+    order = Window.partitionBy("file").orderBy("split_bytes", "place")
+    before = F.lag("last").over(order)
+    return (
+        rows.mapInArrow(file_runs, FILE_RUNS)
+        .withColumn("descends", F.coalesce(before > F.col("first"), F.lit(False)))
+        .groupBy("file", "hash_prefix")
+        .agg(
+            F.sum("n_rows").alias("n_rows"),
+            ((F.sum("n_descents") == 0) & ~F.bool_or("descends")).alias("is_sorted"),
+        )
+    )
+
+
+def song_counts(fingerprints: DataFrame, *, songs: DataFrame) -> DataFrame:
+    """Songs of either table: song_id, n_said, n_found and written_at.
+
+    Returns
+    -------
+    DataFrame
+        n_said is null where the song does not stand in `songs`; written_at is when the newest
+        file that holds some of its fingerprints was written.
+    """
+    found = fingerprints.groupBy("song_id").agg(
+        F.count("*").alias("n_found"),
+        F.max("_metadata.file_modification_time").alias("written_at"),
+    )
+    said = songs.select("song_id", F.coalesce("n_fingerprints", F.lit(0)).alias("n_said"))
+    return said.join(found, "song_id", "full").fillna(0, ["n_found"])
+
+
+def orphans(counts: DataFrame, *, at_work: tuple[datetime, datetime]) -> DataFrame:
+    """Songs of `song_counts` that have fingerprints and do not stand in `songs`.
+
+    Parameters
+    ----------
+    at_work : tuple of two datetimes
+        Those whose newest file was written from the first to the second are left out: a job may
+        be at work on them.
+    """
+    may_come = F.col("written_at").between(*map(F.lit, at_work))
+    return counts.filter(F.col("n_said").isNull() & ~may_come)
+
+
+def doubled_rows(fingerprints: DataFrame) -> DataFrame:
+    """Fingerprints that stand more than once: hash_prefix, hash, song_id, offset_frames."""
+    rows = fingerprints.groupBy("hash_prefix", *SORT_KEYS).count()
+    return rows.filter("count > 1").drop("count")
+
+
+def findings(
+    fingerprints: DataFrame,
+    *,
+    songs: DataFrame,
+    song_files: DataFrame,
+    counts: DataFrame,
+    files: DataFrame,
+    prefix_bits: int,
+    at_work: tuple[datetime, datetime],
+) -> DataFrame:
+    """Say what is broken.
+
+    Parameters
+    ----------
+    counts, files : DataFrame
+        From `song_counts` and `data_files`.
+    prefix_bits : int
+        The table's.
+    at_work : tuple of two datetimes
+        As in `orphans`.
+
+    Returns
+    -------
+    DataFrame
+        invariant, n_broken and an example; a row an invariant.
+    """
+    wrong_prefix = F.col("hash_prefix") != hash_prefix(bits=prefix_bits)
+    twice = F.col("count") > 1
+    checks = {
+        "every fingerprint's song exists": (
+            counts.transform(orphans, at_work=at_work),
+            F.format_string("song %d has %d fingerprints and no row", "song_id", "n_found"),
+        ),
+        "songs have the fingerprints they say": (
+            counts.filter("n_said <> n_found"),
+            F.format_string("song %d says %d and has %d", "song_id", "n_said", "n_found"),
+        ),
+        "no fingerprint stands twice": (
+            fingerprints.transform(doubled_rows),
+            F.format_string("hash %d of song %d at frame %d", *SORT_KEYS),
+        ),
+        "the prefix is that of the hash": (
+            fingerprints.filter(wrong_prefix),
+            F.format_string("hash %d is below prefix %d", "hash", "hash_prefix"),
+        ),
+        "files are sorted": (files.filter("not is_sorted"), F.col("file")),
+        "no song stands twice": (
+            songs.groupBy("song_id").count().filter(twice),
+            F.format_string("song %d stands %d times", "song_id", "count"),
+        ),
+        "no file stands twice": (song_files.groupBy("path").count().filter(twice), F.col("path")),
+        "every file's song exists": (
+            song_files.filter("song_id IS NOT NULL").join(songs, "song_id", "left_anti"),
+            F.col("path"),
+        ),
+    }
+    rows = [
+        broken.agg(F.count("*").alias("n_broken"), F.min(example).alias("example")).select(
+            F.lit(name).alias("invariant"), "n_broken", "example"
+        )
+        for name, (broken, example) in checks.items()
+    ]
+    found = rows[0]
+    for row in rows[1:]:
+        found = found.unionByName(row)
+    return found

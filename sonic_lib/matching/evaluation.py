@@ -1,0 +1,242 @@
+"""How well a user's own songs are found when their clips are damaged.
+
+A case is a clip that never is a file: an executor cuts it out of its song, damages it and
+fingerprints it.  Cases of songs that are left out of the index play the unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pyspark.accumulators import Accumulator
+from pyspark.sql import DataFrame
+from scipy.stats import binomtest
+
+from sonic_lib.audio import degradations
+from sonic_lib.audio.decode import open_audio, stream_mono
+from sonic_lib.audio.sandbox import Limits, isolated, packed
+from sonic_lib.errors import DecodeError
+from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
+from sonic_lib.fingerprint.query import window_row
+from sonic_lib.fingerprint.spark import DEFAULT_LIMITS, row_by_row
+from sonic_lib.fingerprint.stream import stream_windows
+from sonic_lib.fingerprint.variants import Look
+from sonic_lib.schemas import CLIP_EXTRACTS
+
+_RATE = {"sample_rate_hz": SAMPLE_RATE_HZ}
+
+
+def _noise(snr_db: float) -> Callable:
+    return lambda x, rng: degradations.add_noise(x, snr_db=snr_db, rng=rng, **_RATE)
+
+
+def _either(rng: np.random.Generator, share: float) -> float:
+    """A factor above or below 1, with equal chances."""
+    return (1 + share) ** rng.choice([-1, 1])
+
+
+def _pitched(x: NDArray, rng: np.random.Generator, *, semitones: int) -> NDArray:
+    return degradations.change_pitch(x, factor=_either(rng, 2 ** (semitones / 12) - 1), **_RATE)
+
+
+# Each takes the samples of a passage at 12 kHz and a generator.
+CONDITIONS: dict[str, Callable[[NDArray, np.random.Generator], NDArray]] = {
+    "clean": lambda x, rng: x,
+    "noise 5 dB": _noise(5),
+    "noise 0 dB": _noise(0),
+    "noise -5 dB": _noise(-5),
+    "room 0.4 s": lambda x, rng: degradations.reverberate(x, decay_s=0.4, rng=rng, **_RATE),
+    "hall 1.5 s": lambda x, rng: degradations.reverberate(x, decay_s=1.5, rng=rng, **_RATE),
+    "telephone": lambda x, rng: degradations.telephone(x, rng=rng, **_RATE),
+    "vorbis 24k": lambda x, rng: degradations.low_bitrate(x, **_RATE),
+    "tilt 6 dB": lambda x, rng: degradations.tilt(
+        x, db_per_octave=6 * rng.choice([-1, 1]), **_RATE
+    ),
+    "speed 2 %": lambda x, rng: degradations.change_speed(x, factor=_either(rng, 0.02)),
+    "speed 5 %": lambda x, rng: degradations.change_speed(x, factor=_either(rng, 0.05)),
+    "speed 10 %": lambda x, rng: degradations.change_speed(x, factor=_either(rng, 0.10)),
+    "speed 20 %": lambda x, rng: degradations.change_speed(x, factor=_either(rng, 0.20)),
+    "tempo 5 %": lambda x, rng: degradations.change_tempo(x, factor=_either(rng, 0.05), **_RATE),
+    "tempo 10 %": lambda x, rng: degradations.change_tempo(x, factor=_either(rng, 0.10), **_RATE),
+    "tempo 20 %": lambda x, rng: degradations.change_tempo(x, factor=_either(rng, 0.20), **_RATE),
+    "1 semitone": lambda x, rng: _pitched(x, rng, semitones=1),
+    "2 semitones": lambda x, rng: _pitched(x, rng, semitones=2),
+}
+# Room for the fastest condition to leave enough of the passage.
+_SPARE = 1.25
+ASKED = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
+MAX_OFFSET_ERROR_S = 0.1
+
+
+def plan_cases(
+    songs: pd.DataFrame, *, n_clips: int, lengths_s: list[float], seed: int
+) -> pd.DataFrame:
+    """Draw the cases.
+
+    Parameters
+    ----------
+    songs : pandas.DataFrame
+        song_id, song_path, duration_s and is_known, of the songs to draw from.
+    n_clips : int
+        Clips of known songs for each condition and length, and of unknown songs.
+    lengths_s : list of float
+        Clip lengths.
+    seed : int
+        Of all that is drawn.
+
+    Returns
+    -------
+    pandas.DataFrame
+        path (the case's name), song_id, song_path, start_s, length_s, condition, seed,
+        is_known.  Songs that are too short for a length have no case of it.
+    """
+    rng = np.random.default_rng(seed)
+    cases = []
+    for is_known, group in songs.groupby("is_known"):
+        for condition in CONDITIONS:
+            for length_s in lengths_s:
+                long_enough = group[group["duration_s"] > _SPARE * length_s]
+                if long_enough.empty:
+                    continue
+                drawn = long_enough.sample(n_clips, replace=True, random_state=rng)
+                latest_s = drawn["duration_s"] - _SPARE * length_s
+                cases.append(
+                    drawn[["song_id", "song_path"]].assign(
+                        start_s=rng.uniform(0, latest_s),
+                        length_s=length_s,
+                        condition=condition,
+                        seed=rng.integers(0, 2**31, n_clips),
+                        is_known=bool(is_known),
+                    )
+                )
+    drawn = pd.concat(cases, ignore_index=True)
+    kind = drawn["is_known"].map({True: "", False: "unknown, "})
+    number = drawn.index.astype(str)
+    return drawn.assign(path=kind + drawn["condition"] + " #" + number, size_bytes=0)
+
+
+def case_samples(case: dict) -> NDArray[np.float32]:
+    """Cut a case out of its song and damage it."""
+    wanted_s = case["start_s"] + _SPARE * case["length_s"]
+    held: list[NDArray] = []
+    with open_audio(case["song_path"]) as file:
+        _, blocks = stream_mono(file, sample_rate_hz=SAMPLE_RATE_HZ)
+        for block in blocks:
+            held.append(block)
+            if sum(map(len, held)) >= wanted_s * SAMPLE_RATE_HZ:
+                break
+    song = np.concatenate(held)
+    passage = degradations.cut(
+        song, start_s=case["start_s"], length_s=_SPARE * case["length_s"], **_RATE
+    )
+    damaged = CONDITIONS[case["condition"]](passage, np.random.default_rng(case["seed"]))
+    return damaged[: round(case["length_s"] * SAMPLE_RATE_HZ)]
+
+
+def case_rows(case: dict, *, params: FingerprintParams, looks: Sequence[Look]) -> Iterator[dict]:
+    """Give what to look up for a case, and a closing row; as `extract.clip_rows` for a file."""
+    closing = {"path": case["path"], "duration_s": case["length_s"]}
+    try:
+        found = stream_windows(
+            [case_samples(case)],
+            params=params,
+            looks=looks,
+            windows=case.get("windows"),
+        )
+        for window in found:
+            yield {"path": case["path"]} | window_row(window)
+    except (DecodeError, OSError) as error:
+        closing |= {"stage": "decode", "error": str(error)}
+    yield closing
+
+
+def fingerprint_cases(
+    cases: DataFrame,
+    *,
+    params: FingerprintParams,
+    looks: Sequence[Look],
+    min_duration_s: float = 0.0,
+    limits: Limits = DEFAULT_LIMITS,
+    n_done: Accumulator | None = None,
+) -> DataFrame:
+    """Give what to look up for cases; as `fingerprint.frame.fingerprint_clips` does for files.
+
+    Parameters
+    ----------
+    cases : DataFrame
+        Rows of `plan_cases`, and windows if not all are wanted.
+    limits : Limits
+        What a case may take.
+
+    Returns
+    -------
+    DataFrame [schemas.CLIP_EXTRACTS]
+    """
+    work = packed(case_rows, params=params, looks=looks)
+
+    def rows(case: dict) -> Iterator[dict]:
+        yield from isolated(work, case, path=case["path"], size_bytes=0, limits=limits)
+        if n_done is not None:
+            n_done.add(1)
+
+    return cases.mapInArrow(row_by_row(rows, CLIP_EXTRACTS), CLIP_EXTRACTS)
+
+
+def judge_answers(answers: pd.DataFrame) -> pd.DataFrame:
+    """Say of every answer whether it is right.
+
+    Parameters
+    ----------
+    answers : pandas.DataFrame
+        Cases joined with their best answers: song_id (asked), found_id, start_s, offset_s,
+        accepted, is_known.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same with is_right and is_placed (right, and within 0.1 s).
+    """
+    is_right = answers["is_known"] & (answers["found_id"] == answers["song_id"])
+    error_s = (answers["offset_s"] - answers["start_s"]).abs()
+    is_placed = is_right & (error_s <= MAX_OFFSET_ERROR_S)
+    return answers.assign(is_right=is_right, is_placed=is_placed)
+
+
+def robustness(judged: pd.DataFrame) -> pd.DataFrame:
+    """Shares in %, of known songs, by condition and length.
+
+    Returns
+    -------
+    pandas.DataFrame
+        condition, length_s, n, top1, placed (and right), accepted (and right).
+    """
+    known = judged[judged["is_known"]]
+    accepted = known.assign(found=known["is_right"] & known["accepted"])
+    table = accepted.groupby(["condition", "length_s"], sort=False).agg(
+        n=("is_right", "size"),
+        top1=("is_right", "mean"),
+        placed=("is_placed", "mean"),
+        accepted=("found", "mean"),
+    )
+    table[["top1", "placed", "accepted"]] *= 100
+    return table.reset_index()
+
+
+def calibration(judged: pd.DataFrame) -> pd.DataFrame:
+    """Compare false-accept rates asked for with those observed on unknown songs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        asked, observed, low, high (the 95 % Wilson interval), n; rates in 0..1.
+    """
+    p_values = judged.loc[~judged["is_known"], "p_value"].to_numpy()
+    rows = []
+    for asked in ASKED:
+        test = binomtest(int((p_values <= asked).sum()), max(len(p_values), 1))
+        interval = test.proportion_ci(method="wilson")
+        rows.append((asked, test.statistic, interval.low, interval.high, len(p_values)))
+    return pd.DataFrame(rows, columns=["asked", "observed", "low", "high", "n"])

@@ -1,0 +1,45 @@
+"""The songs and lines of one window, scored: pure numpy, for Spark and for readers without it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sonic_lib.matching.alignment import Hits, find_lines
+from sonic_lib.matching.scoring import N_CANDIDATES, score_candidates
+
+# Songs whose lines are looked at closely, and lines of each: enough for two songs that overlap
+# or one song twice, and for songs that repeat themselves.
+N_LINED, N_LINES = 3, 4
+
+
+def chance_evidence(n_index_frames: float) -> float:
+    """Two votes for one offset: what chance gives any clip in an index of some size (nats)."""
+    return 2 * math.log(max(n_index_frames, 2.0))
+
+
+def window_rows(hits: Hits, *, chance: float, n_listed: int) -> list[dict]:
+    """Group the hits of one window by song and line, and score the songs.
+
+    Parameters
+    ----------
+    chance : float, nats
+        From `chance_evidence`.
+    n_listed : int
+        How many songs to give, at least.
+
+    Returns
+    -------
+    list of dict
+        Rows of `schemas.LINES`, without window_id.
+    """
+    songs = find_lines(hits, n_songs=N_CANDIDATES, n_lined=max(N_LINED, n_listed), n_lines=N_LINES)
+    evidence = np.array([lines[0].evidence for lines in songs])
+    scores = score_candidates(evidence, chance=chance)
+    return [
+        {"rank": rank, "line": number, "score": float(score)} | line._asdict()
+        for rank, (lines, score) in enumerate(zip(songs, scores, strict=True), start=1)
+        for number, line in enumerate(lines)
+        if rank <= max(N_LINED, n_listed)
+    ]

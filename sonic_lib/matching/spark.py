@@ -1,0 +1,225 @@
+"""What clips look up, to matches: the whole of identification as DataFrame -> DataFrame."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from operator import itemgetter
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from sonic_lib.matching.join import SlicedQueries, cut, gather, pack_hits, unpack_hits
+from sonic_lib.matching.ranking import chance_evidence, window_rows
+from sonic_lib.matching.scan import IndexFiles, find_hits
+from sonic_lib.matching.segments import COLUMNS, find_segments
+from sonic_lib.schemas import HIT_PARTS, LINES, QUERY_PARTS, SEGMENTS
+
+
+def window_id() -> Column:
+    """Column: a number for a window of a clip, far narrower than the clip's path."""
+    return F.xxhash64("path", "window").alias("window_id")
+
+
+def thin_windows(windows: DataFrame) -> DataFrame:
+    """Leave out every other window; those that overlapped it by half still cover the clip.
+
+    Parameters
+    ----------
+    windows : DataFrame with path, window
+        All windows of every clip.
+    """
+    last = F.max("window").over(Window.partitionBy("path"))
+    return (
+        windows.withColumn("last", last)
+        .filter((F.col("window") % 2 == 0) | (F.col("window") == F.col("last")))
+        .drop("last")
+    )
+
+
+def match_windows(
+    extracts: DataFrame,
+    *,
+    index: IndexFiles,
+    parts_bits: int,
+    max_hits: int,
+    n_listed: int,
+) -> DataFrame:
+    """Find the songs and lines of every window.
+
+    Parameters
+    ----------
+    extracts : DataFrame [schemas.CLIP_EXTRACTS]
+    index : IndexFiles
+    parts_bits : int
+        The hashes are joined in 2**parts_bits tasks, each of which reads its part of the table.
+    max_hits : int
+        How many hits a window may keep; the heaviest.
+    n_listed : int
+        How many songs of a window to give, at least.
+
+    Returns
+    -------
+    DataFrame [schemas.LINES]
+        Windows that share nothing with the index have no row.
+
+    Notes
+    -----
+    Two shuffles: what each window looks up, to the tasks that read the table, and the hits that
+    it keeps, to the tasks that find lines in them.  Both are packed, a row for each window and
+    part, so that Spark moves bytes and not hashes.
+    """
+    return (
+        extracts.transform(cut_windows, parts_bits=parts_bits)
+        .transform(join_parts, index=index, parts_bits=parts_bits, max_hits=max_hits)
+        .transform(judge_windows, n_index_frames=index.n_frames, n_listed=n_listed)
+    )
+
+
+def cut_windows(extracts: DataFrame, *, parts_bits: int) -> DataFrame:
+    """Cut what each window looks up into parts, by hash.
+
+    Parameters
+    ----------
+    extracts : DataFrame [schemas.CLIP_EXTRACTS]
+
+    Returns
+    -------
+    DataFrame [schemas.QUERY_PARTS]
+    """
+    schema = to_arrow_schema(QUERY_PARTS)
+
+    def cut_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for row in batch.to_pylist():
+                parts = cut(row["queries"], parts_bits=parts_bits)
+                numbers = [number for number, part in enumerate(parts) if part]
+                columns = [
+                    pa.array(numbers, pa.int32()),
+                    pa.array([row["window_id"]] * len(numbers), pa.int64()),
+                    pa.array([parts[number] for number in numbers], pa.binary()),
+                ]
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    windows = extracts.filter("queries IS NOT NULL").select(window_id(), "queries")
+    return windows.mapInArrow(cut_all, QUERY_PARTS)
+
+
+def join_parts(parts: DataFrame, *, index: IndexFiles, parts_bits: int, max_hits: int) -> DataFrame:
+    """Join what windows look up with the table, a part of the hashes in each task.
+
+    Parameters
+    ----------
+    parts : DataFrame [schemas.QUERY_PARTS]
+    index, parts_bits, max_hits
+        As in `match_windows`.
+
+    Returns
+    -------
+    DataFrame [schemas.HIT_PARTS]
+    """
+    schema = to_arrow_schema(HIT_PARTS)
+
+    def join(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        windows, parts_here, queries = _looked_up(batches, bits=index.slice_bits)
+        options = {"parts_bits": parts_bits, "max_hits": max_hits}
+        for number, found, stops, hits in itertools.chain.from_iterable(
+            find_hits(queries, index, part=part, **options) for part in sorted(parts_here)
+        ):
+            packed = np.split(pack_hits(hits), stops[:-1])
+            columns = [
+                pa.array(windows[found]),
+                pa.array([number] * len(found), pa.int32()),
+                pa.array([hits_of.tobytes() for hits_of in packed], pa.binary()),
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    return parts.repartitionById(1 << parts_bits, "part").mapInArrow(join, HIT_PARTS)
+
+
+def _looked_up(
+    batches: Iterator[pa.RecordBatch], *, bits: int
+) -> tuple[NDArray[np.int64], set[int], SlicedQueries]:
+    """The ids of all windows of a task, its parts (one, as a rule), and what they look up."""
+    parts: set[int] = set()
+    ids: list[int] = []
+    queries: list[bytes] = []
+    for batch in batches:
+        parts |= set(batch["part"].to_pylist())
+        ids += batch["window_id"].to_pylist()
+        queries += batch["queries"].to_pylist()
+    return np.array(ids, np.int64), parts, gather(queries, bits=bits)
+
+
+def judge_windows(hits: DataFrame, *, n_index_frames: float, n_listed: int) -> DataFrame:
+    """Group the hits of every window by song and line, and score the songs.
+
+    Parameters
+    ----------
+    hits : DataFrame [schemas.HIT_PARTS]
+    n_index_frames : float
+        Frames of all songs of the index together.
+    n_listed : int
+        As in `match_windows`.
+
+    Returns
+    -------
+    DataFrame [schemas.LINES]
+
+    Notes
+    -----
+    A window's hits come to Python together, window after window: a few megabytes at a time,
+    whatever the number of clips and songs.
+    """
+    chance = chance_evidence(n_index_frames)
+    schema = to_arrow_schema(LINES)
+
+    def judge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for window, parts in itertools.groupby(_parts(batches), key=itemgetter(0)):
+            found = unpack_hits([packed for _, packed in parts])
+            rows = window_rows(found, chance=chance, n_listed=n_listed)
+            rows = [{"window_id": window} | row for row in rows]
+            yield pa.RecordBatch.from_pylist(rows, schema=schema)
+
+    # In the order of slices: sums of weights depend, in their last digit, on their order.
+    in_order = hits.repartition("window_id").sortWithinPartitions("window_id", "slice")
+    return in_order.mapInArrow(judge, LINES)
+
+
+def _parts(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, bytes]]:
+    for batch in batches:
+        yield from zip(batch["window_id"].to_pylist(), batch["hits"].to_pylist(), strict=True)
+
+
+def segments(
+    lines: DataFrame, *, windows: DataFrame, false_accept_rate: float, n_listed: int
+) -> DataFrame:
+    """Join the windows of every clip to segments.
+
+    Parameters
+    ----------
+    lines : DataFrame [schemas.LINES]
+    windows : DataFrame with window_id, path, duration_s (of the clip), window, start_s, end_s
+    false_accept_rate, n_listed
+        As in `segments.find_segments`.
+
+    Returns
+    -------
+    DataFrame [schemas.SEGMENTS]
+    """
+
+    def find(clip: pd.DataFrame) -> pd.DataFrame:
+        found = find_segments(
+            clip,
+            duration_s=clip["duration_s"].iloc[0],
+            false_accept_rate=false_accept_rate,
+            n_listed=n_listed,
+        )
+        return found.assign(path=clip["path"].iloc[0])[["path", *COLUMNS]]
+
+    return lines.join(windows, "window_id").groupBy("path").applyInPandas(find, SEGMENTS)

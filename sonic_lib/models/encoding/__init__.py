@@ -1,0 +1,1 @@
+"""Leak-free encodings of categories and texts."""

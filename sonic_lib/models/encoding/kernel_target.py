@@ -1,0 +1,180 @@
+"""Target encoding by likeness: of songs of the same category, those that sound alike count most.
+
+As in `target_encoding`, a training row sees other folds only. `likeness` has the arithmetic.
+
+A category of more than 2,000 songs is split in parts by hash, and a song is compared with those
+of its own part: cost and memory stay in proportion to the songs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.ml import Estimator
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from sonic_lib.models.encoding.kernel import local_shares, ranks, relevance
+from sonic_lib.models.encoding.target import category_items, target_prior
+from sonic_lib.models.stages import KEY, LABEL, StoredModel, column, fold_or_none
+
+_MAX_PART_SONGS = 2_000
+_GROUP_SONGS = 20_000  # what a task looks at together, so that Python is not called for each date
+_RELEVANCE_SONGS = 20_000  # enough for some weights, and few for one machine
+_GRID = [step / 100 for step in range(101)]
+_ITEM = ("name", "item")
+_NO_FOLD = -1
+
+
+class LocalEncoder(Estimator):
+    """Keep the training rows, by category.
+
+    Parameters
+    ----------
+    encoded, numbers : sequence of str
+        Texts; numbers by which songs are alike.
+    n_classes : int
+    output : str
+        Name of the array that the model adds.
+    """
+
+    def __init__(
+        self, encoded: Sequence[str], numbers: Sequence[str], *, n_classes: int, output: str
+    ) -> None:
+        super().__init__()
+        self.settings: dict = {
+            "encoded": list(encoded),
+            "numbers": list(numbers),
+            "n_classes": n_classes,
+            "output": output,
+        }
+
+    def _fit(self, frame: DataFrame) -> LocalEncoderModel:
+        grids = [
+            F.percentile_approx(column(name), _GRID, 10_000) for name in self.settings["numbers"]
+        ]
+        n_rows, *grids = frame.agg(F.count("*"), *grids).first()
+        settings = self.settings | {
+            "grids": [grid or [0.0] for grid in grids],
+            "n_groups": 1 + n_rows * len(self.settings["encoded"]) // _GROUP_SONGS,
+            "prior": target_prior(frame, n_classes=self.settings["n_classes"]),
+        }
+        songs = Window.partitionBy(*_ITEM)
+        n_parts = F.ceil(F.count("*").over(songs) / _MAX_PART_SONGS).cast("int")
+        references = (
+            _entries(frame, settings, F.col(LABEL).cast("int").alias("label"))
+            .withColumn("n_parts", n_parts)
+            .withColumn("part", _part())
+            .drop(KEY)
+            .persist()
+        )
+        # Whole categories, the same ones and in the same order on any cluster.
+        order = (F.xxhash64(*_ITEM, "part"), "numbers", "label")
+        sample = references.orderBy(*order).limit(_RELEVANCE_SONGS)
+        settings["weights"] = _sample_relevance(sample.toArrow(), settings["grids"]).tolist()
+        return LocalEncoderModel(settings, references)
+
+
+class LocalEncoderModel(StoredModel):
+    """Adds an array of double: for each column the shares of the classes and the weight seen."""
+
+    statistics: DataFrame  # always there
+
+    def _transform(self, frame: DataFrame) -> DataFrame:
+        given = self.settings
+        sizes = self.statistics.groupBy(*_ITEM).agg(F.max("n_parts").alias("n_parts"))
+        rows = (
+            _entries(frame, given)
+            .join(sizes, list(_ITEM))
+            .withColumn("part", _part())
+            .withColumn("group", _group(given["n_groups"]))
+        )
+        references = self.statistics.drop("n_parts").withColumn("group", _group(given["n_groups"]))
+        grids = [np.array(grid) for grid in given["grids"]]
+        scales = np.sqrt(given["weights"])
+        prior = np.array(given["prior"])
+        said_schema = pa.schema(
+            {KEY: pa.int64(), "name": pa.string(), "said": pa.list_(pa.float32())}
+        )
+
+        def encode(rows: pa.Table, references: pa.Table) -> pa.Table:
+            if not len(rows):
+                return said_schema.empty_table()
+            codes, reference_codes = _codes(rows, references)
+            shares, weights = local_shares(
+                codes=codes,
+                folds=rows["fold"].to_numpy(),
+                places=ranks(_matrix(rows, len(grids)), grids=grids) * scales,
+                reference_codes=reference_codes,
+                reference_folds=references["fold"].to_numpy(),
+                reference_places=ranks(_matrix(references, len(grids)), grids=grids) * scales,
+                labels=references["label"].to_numpy(),
+                prior=prior,
+            )
+            said = np.column_stack([shares, weights]).astype(np.float32)
+            offsets = np.arange(0, said.size + 1, said.shape[1], dtype=np.int32)
+            arrays = pa.ListArray.from_arrays(offsets, said.ravel())
+            return pa.table([rows[KEY], rows["name"], arrays], schema=said_schema)
+
+        said = (
+            rows.groupBy("group")
+            .cogroup(references.groupBy("group"))
+            .applyInArrow(encode, f"{KEY} long, name string, said array<float>")
+            .groupBy(KEY)
+            .agg(F.map_from_entries(F.collect_list(F.struct("name", "said"))).alias("_said"))
+        )
+        unknown = F.array(*map(F.lit, [*given["prior"], 0.0])).cast("array<float>")
+        found = [
+            F.coalesce(F.try_element_at("_said", F.lit(name)), unknown) for name in given["encoded"]
+        ]
+        output = F.concat(*found).cast("array<double>")
+        return frame.join(said, KEY, "left").withColumn(given["output"], output).drop("_said")
+
+    def entry_names(self, classes: Sequence[str]) -> list[str]:
+        """Name the entries, by the names of the classes."""
+        encoded = self.settings["encoded"]
+        return [f"{name}, alike: {part}" for name in encoded for part in (*classes, "weight")]
+
+
+def _sample_relevance(sample: pa.Table, grids: list[list[float]]) -> NDArray[np.float64]:
+    codes, _ = _codes(sample, sample.slice(0, 0))
+    places = ranks(_matrix(sample, len(grids)), grids=[np.array(grid) for grid in grids])
+    return relevance(codes=codes, labels=sample["label"].to_numpy(), places=places)
+
+
+def _entries(frame: DataFrame, settings: dict, *extra: Column) -> DataFrame:
+    numbers = F.array(*(column(name).cast("double") for name in settings["numbers"]))
+    return frame.select(
+        KEY,
+        F.coalesce(fold_or_none(frame), F.lit(_NO_FOLD)).alias("fold"),
+        F.transform(numbers, lambda x: F.coalesce(x, F.lit(float("nan")))).alias("numbers"),
+        *extra,
+        F.inline(category_items(settings["encoded"], [])),
+    )
+
+
+def _part() -> Column:
+    return F.pmod(F.xxhash64(KEY), F.col("n_parts")).cast("int")
+
+
+def _group(n_groups: int) -> Column:
+    return F.pmod(F.xxhash64(*_ITEM, "part"), F.lit(n_groups)).cast("int")
+
+
+def _matrix(table: pa.Table, n_columns: int) -> NDArray[np.float64]:
+    flat = table["numbers"].combine_chunks().flatten()
+    return flat.to_numpy(zero_copy_only=False).reshape(-1, n_columns)
+
+
+def _codes(rows: pa.Table, references: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Number the categories of both, alike."""
+    keys = [
+        list(zip(*(table[name].to_pylist() for name in (*_ITEM, "part")), strict=True))
+        for table in (rows, references)
+    ]
+    numbered = {key: code for code, key in enumerate(dict.fromkeys([*keys[0], *keys[1]]))}
+    first, second = (np.array([numbered[key] for key in side], np.int64) for side in keys)
+    return first, second

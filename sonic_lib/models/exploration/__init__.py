@@ -1,0 +1,1 @@
+"""Aggregates and projections of a feature table."""

@@ -1,0 +1,268 @@
+"""What a wide frame holds: small frames of counts and moments for figures, without actions.
+
+Conventions
+-----------
+``columns`` are names of numeric columns, which may hold any character. Null, NaN and infinity
+are missing values. Every result is small, whatever the number of rows: p columns give at most
+p x p rows. What one pass needs from an earlier one (bins, centres, grids) is passed in, made by
+the numpy of `models.maps`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from sonic_lib.models.exploration.projections import Bins
+
+# Share of rows below each; the outer two bound what a histogram shows in single bars.
+_QUANTILES = {
+    "min": 0.0,
+    "q005": 0.005,
+    "q25": 0.25,
+    "median": 0.5,
+    "q75": 0.75,
+    "q995": 0.995,
+    "max": 1.0,
+}
+_LIST_LITERAL = r"""^\s*\[\s*(?:['"].*['"])?\s*\]\s*$"""
+_LIST_ITEM = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_MOMENTS = ("n", "sum_first", "sum_squares_first", "sum_products")
+
+
+def sample(frame: DataFrame, *, key: str, n: int, seed: int) -> DataFrame:
+    """Draw rows by the hash of their key: the same on any cluster and in any order.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    key : str
+        Column that tells rows apart.
+    n : int >= 0
+        How many rows, or all if there are fewer; small enough for one machine.
+    seed : int
+        Another one draws other rows.
+    """
+    return frame.orderBy(F.xxhash64(F.lit(seed), _column(key)), _column(key)).limit(n)
+
+
+def items(column: str) -> Column:
+    """Column: the items of a text as an array.
+
+    Lists written as in Python or JSON, such as ``['bebop', "drum'n'bass"]``, give what stands in
+    them; any other text is one item, and a missing one none.
+    """
+    text = F.trim(_column(column).cast("string"))
+    quoted = F.regexp_extract_all(text, F.lit(_LIST_ITEM), F.lit(0))
+    listed = F.transform(quoted, lambda item: F.regexp_replace(item, "^.|.$", ""))
+    given = F.when(text.rlike(_LIST_LITERAL), listed).otherwise(F.array(text))
+    return F.filter(F.coalesce(given, F.array()), lambda item: item != "")
+
+
+def value_counts(frame: DataFrame, *, column: str) -> DataFrame:
+    """Count each value of a column; the items of lists one by one.
+
+    Returns
+    -------
+    DataFrame
+        value (string), n (rows that hold it); missing values are not counted.
+    """
+    values = frame.select(F.explode(F.array_distinct(items(column))).alias("value"))
+    return values.groupBy("value").agg(F.count("*").alias("n"))
+
+
+def top_values(frame: DataFrame, *, column: str, n: int) -> DataFrame:
+    """Find the commonest values of a column, the commonest first and equals by name.
+
+    Returns
+    -------
+    DataFrame
+        As of `value_counts`, at most `n` rows.
+    """
+    return value_counts(frame, column=column).orderBy(F.desc("n"), "value").limit(n)
+
+
+def summary(frame: DataFrame, *, columns: Sequence[str]) -> DataFrame:
+    """Describe each numeric column, all in one pass.
+
+    Returns
+    -------
+    DataFrame
+        One row a column: name, n (values), n_missing, mean, std (of a sample), is_whole (all
+        values are whole numbers), and approximate quantiles min, q005 (0.5 %), q25, median,
+        q75, q995, max, whose ranks are right within 0.01 %.
+    """
+    shares = F.array(*map(F.lit, _QUANTILES.values()))
+    described = (
+        _long(frame, columns)
+        .groupBy("name")
+        .agg(
+            F.count("value").alias("n"),
+            F.count_if(F.col("value").isNull()).alias("n_missing"),
+            F.mean("value").alias("mean"),
+            F.stddev("value").alias("std"),
+            F.bool_and(F.col("value") % 1 == 0).alias("is_whole"),
+            F.percentile_approx("value", shares, 10_000).alias("quantiles"),
+        )
+    )
+    quantiles = (F.get("quantiles", F.lit(i)).alias(name) for i, name in enumerate(_QUANTILES))
+    return described.select("*", *quantiles).drop("quantiles")
+
+
+def histograms(frame: DataFrame, *, bins: Mapping[str, Bins]) -> DataFrame:
+    """Count the values of each column by bin, all in one pass.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    bins : mapping of str to Bins
+        From `maps.choose_bins`. The outer bins also hold what lies beyond them.
+
+    Returns
+    -------
+    DataFrame
+        name, bin (int, from 0), n; a bin without values has no row.
+    """
+    cells = []
+    for name, (low, width, n_bins) in bins.items():
+        place = (_finite(name) - low) / width
+        inside = F.least(F.greatest(place, F.lit(0.0)), F.lit(n_bins - 1.0))
+        # Of a missing value and 0, Spark's greatest is 0.
+        cells.append((name, F.when(place.isNotNull(), F.floor(inside).cast("int"))))
+    return (
+        frame.select(F.inline(_pairs(cells)))
+        .withColumnRenamed("value", "bin")
+        .filter("bin IS NOT NULL")
+        .groupBy("name", "bin")
+        .agg(F.count("*").alias("n"))
+    )
+
+
+def moments(
+    frame: DataFrame, *, columns: Sequence[str], centres: Sequence[float], scales: Sequence[float]
+) -> DataFrame:
+    """Sum what correlations and components are made of, in one pass of matrix products.
+
+    Each task multiplies its rows in numpy and sends p x p sums, so that a hundred columns cost
+    little more than ten.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    columns : sequence of str [length p]
+    centres, scales : sequence of float [length p]
+        About the mean and the standard deviation of each column (scales > 0): subtracted and
+        divided out first, so that sums lose no digits.
+
+    Returns
+    -------
+    DataFrame
+        p x p rows: first, second (places in `columns`), and over the rows that have both:
+        n, sum_first, sum_squares_first, sum_products.
+    """
+    centre, scale = np.asarray(centres, float), np.asarray(scales, float)
+    n_columns = len(columns)
+    first, second = np.indices((n_columns, n_columns)).reshape(2, -1)
+
+    def sums(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        total = np.zeros((len(_MOMENTS), n_columns, n_columns))
+        for batch in batches:
+            values = (_matrix(batch) - centre) / scale
+            known = (~np.isnan(values)).astype(float)
+            values = np.nan_to_num(values, copy=False)
+            total += [known.T @ known, values.T @ known, values.T**2 @ known, values.T @ values]
+        parts = dict(zip(_MOMENTS, total.reshape(len(_MOMENTS), -1), strict=True))
+        yield pa.RecordBatch.from_pydict(
+            {"first": first.astype(np.int32), "second": second.astype(np.int32)} | parts
+        )
+
+    schema = "first int, second int, " + ", ".join(f"{name} double" for name in _MOMENTS)
+    return (
+        frame.select(*(_finite(name).alias(f"c{i}") for i, name in enumerate(columns)))
+        .mapInArrow(sums, schema)
+        .groupBy("first", "second")
+        .agg(*(F.sum(name).alias(name) for name in _MOMENTS))
+    )
+
+
+def rank_grids(frame: DataFrame, *, columns: Sequence[str], n_points: int = 1000) -> DataFrame:
+    """Find evenly spaced quantiles of each column, against which values can be ranked.
+
+    Returns
+    -------
+    DataFrame
+        name, grid (array of `n_points` doubles, ascending; fewer where values are few).
+    """
+    shares = F.array(*(F.lit((i + 0.5) / n_points) for i in range(n_points)))
+    grid = F.percentile_approx("value", shares, 10 * n_points)
+    return _long(frame, columns).groupBy("name").agg(grid.alias("grid"))
+
+
+def ranks(frame: DataFrame, *, grids: Mapping[str, Sequence[float]]) -> DataFrame:
+    """Replace values by their ranks, so that `moments` of them give Spearman's correlations.
+
+    Exact ranks would sort every column over all machines; ranks on a grid of n quantiles are
+    right within 1 / n and cost one pass. Equal values get the middle of their ranks.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    grids : mapping of str to sequence of float
+        Quantiles by column, from `rank_grids`.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `grids` in their order: rank as double, 0 to 1.
+    """
+    names = list(grids)
+    arrays = [np.asarray(grids[name], float) for name in names]
+
+    def rank(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            ranked = [
+                pa.array(_mid_ranks(column, grid), from_pandas=True)
+                for column, grid in zip(_matrix(batch).T, arrays, strict=True)
+            ]
+            yield pa.RecordBatch.from_arrays(ranked, [f"c{i}" for i in range(len(names))])
+
+    numbered = frame.select(*(_finite(name).alias(f"c{i}") for i, name in enumerate(names)))
+    schema = ", ".join(f"c{i} double" for i in range(len(names)))
+    return numbered.mapInArrow(rank, schema).toDF(*names)
+
+
+def _mid_ranks(values: NDArray, grid: NDArray) -> NDArray[np.float64]:
+    below, up_to = (np.searchsorted(grid, values, side) for side in ("left", "right"))
+    return np.where(np.isnan(values), np.nan, 0.5 * (below + up_to) / max(1, len(grid)))
+
+
+def _matrix(batch: pa.RecordBatch) -> NDArray[np.float64]:
+    """Columns of doubles side by side, null as NaN."""
+    columns = (column.to_numpy(zero_copy_only=False) for column in batch.columns)
+    return np.column_stack([column.astype(float) for column in columns])
+
+
+def _long(frame: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """One row a value: name, value. One aggregate by name then serves any number of columns."""
+    return frame.select(F.inline(_pairs([(name, _finite(name)) for name in columns])))
+
+
+def _pairs(cells: Sequence[tuple[str, Column]]) -> Column:
+    return F.array(
+        *(F.struct(F.lit(name).alias("name"), value.alias("value")) for name, value in cells)
+    )
+
+
+def _finite(name: str) -> Column:
+    value = _column(name).cast("double")
+    # NaN is greater than infinity in Spark.
+    return F.when(F.abs(value) < float("inf"), value)
+
+
+def _column(name: str) -> Column:
+    return F.col("`" + name.replace("`", "``") + "`")

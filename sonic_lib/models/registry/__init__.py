@@ -1,0 +1,1 @@
+"""Versions of models and their aliases, in a directory or in MLflow."""

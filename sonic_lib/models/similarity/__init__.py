@@ -1,0 +1,1 @@
+"""Songs like a song: exact and clustered neighbours, recommendations."""

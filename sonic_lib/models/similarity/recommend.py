@@ -1,0 +1,220 @@
+"""Songs like a song: frames of features to lists of neighbours, DataFrame -> DataFrame.
+
+Every song is a vector of standardised features; alike is what has a large cosine.  The exact
+lists come from all products: each task holds a share of the songs as queries, all songs stream
+past it, and only the best k of each query are kept, so memory grows with neither n nor n^2.
+For large catalogues each song is compared with the songs of its nearest clusters only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import ArrayType, IntegerType, StructField, StructType
+
+from sonic_lib.models.similarity.topk import empty_lists, offer, unit_rows
+from sonic_lib.schemas import RECOMMENDATIONS
+
+_NEIGHBOURS = StructType(
+    [f for f in RECOMMENDATIONS.schema if f.name not in ("source", "model_version")]
+)
+
+
+def standardised(
+    frame: DataFrame,
+    *,
+    means: dict[str, float],
+    deviations: dict[str, float],
+    recording: Column | None = None,
+) -> DataFrame:
+    """Give every song its vector.
+
+    Parameters
+    ----------
+    frame : DataFrame with song_id and the columns that `means` and `deviations` name
+    means, deviations : dict of str to float
+        A missing value becomes the mean; deviations are above 0.
+    recording : Column, optional
+        Equal for songs that are the same recording; null if that is not known of one.
+
+    Returns
+    -------
+    DataFrame
+        song_id, recording (bigint), vector (array of double, in the order of `means`).
+    """
+    values = [
+        F.coalesce((F.col(f"`{name}`") - means[name]) / deviations[name], F.lit(0.0))
+        for name in means
+    ]
+    group = F.col("song_id") if recording is None else F.coalesce(recording, F.col("song_id"))
+    return frame.select(
+        "song_id", group.cast("long").alias("recording"), F.array(*values).alias("vector")
+    )
+
+
+def same_recording(title: str, artist: str) -> Column:
+    """Column: a number that is equal where title and artist are; null where one is missing."""
+    names = [F.trim(F.lower(F.col(f"`{name}`"))) for name in (title, artist)]
+    return F.when(names[0].isNotNull() & names[1].isNotNull(), F.xxhash64(*names))
+
+
+def exact_neighbours(vectors: DataFrame, *, k: int, n_tasks: int) -> DataFrame:
+    """Find the k most alike of every song by comparing it with every other.
+
+    Parameters
+    ----------
+    vectors : DataFrame
+        From `standardised`.
+    n_tasks : int
+        Into how many shares the queries are cut; each is sent all songs once.
+
+    Returns
+    -------
+    DataFrame
+        song_id, rank, recommended_song_id, similarity.
+    """
+    share = F.pmod(F.xxhash64("song_id"), F.lit(n_tasks)).cast("int")
+    everywhere = F.explode(F.sequence(F.lit(0), F.lit(n_tasks - 1)))
+    return _compared(
+        vectors.withColumn("task", share),
+        vectors.withColumn("task", everywhere),
+        k=k,
+        n_tasks=n_tasks,
+    ).drop("recording")
+
+
+def clustered_neighbours(
+    vectors: DataFrame, *, centroids: NDArray[np.float64], k: int, n_probed: int
+) -> DataFrame:
+    """Find the most alike of every song among those of its nearest clusters.
+
+    Parameters
+    ----------
+    vectors : DataFrame
+        From `standardised`.
+    centroids : np.ndarray [shape=(c, d)]
+        A cluster is the songs for which its centroid has the largest cosine.
+    n_probed : int
+        Clusters to look into for each song.
+
+    Returns
+    -------
+    DataFrame
+        As from `exact_neighbours`; some neighbours may be missed.
+    """
+    assigned = vectors.transform(_nearest_clusters, centroids=centroids, n=n_probed)
+    queries = assigned.withColumn("task", F.explode("clusters")).drop("clusters")
+    references = assigned.withColumn("task", F.element_at("clusters", 1)).drop("clusters")
+    found = _compared(queries, references, k=k, n_tasks=len(centroids))
+    best_first = [F.desc("similarity"), "recommended_song_id"]
+    once = F.row_number().over(Window.partitionBy("song_id", "recording").orderBy(*best_first))
+    rank = F.row_number().over(Window.partitionBy("song_id").orderBy(*best_first))
+    return (
+        found.withColumn("once", once)
+        .filter("once = 1")
+        .withColumn("rank", rank)
+        .filter(F.col("rank") <= k)
+        .select(*_NEIGHBOURS.names)
+    )
+
+
+def shared_values(neighbours: DataFrame, *, songs: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """Say which share of neighbours has the same value in a column, such as genre or artist.
+
+    Parameters
+    ----------
+    neighbours : DataFrame with song_id, recommended_song_id
+    songs : DataFrame with song_id and `columns`
+
+    Returns
+    -------
+    DataFrame
+        One row, a column each; pairs in which a value is missing do not count.
+    """
+    theirs = songs.select(
+        F.col("song_id").alias("recommended_song_id"),
+        *(F.col(f"`{name}`").alias(f"their_{name}") for name in columns),
+    )
+    ours = songs.select("song_id", *(F.col(f"`{name}`") for name in columns))
+    pairs = neighbours.join(ours, "song_id").join(theirs, "recommended_song_id")
+    return pairs.agg(
+        *(
+            F.avg((F.col(name) == F.col(f"their_{name}")).cast("int")).alias(name)
+            for name in columns
+        )
+    )
+
+
+def _compared(queries: DataFrame, references: DataFrame, *, k: int, n_tasks: int) -> DataFrame:
+    """Compare the queries of every task with the references of the same task."""
+    schema = StructType(
+        [*_NEIGHBOURS, StructField("recording", queries.schema["recording"].dataType)]
+    )
+    arrow_schema = to_arrow_schema(schema)
+
+    def compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        held, lists = [], None
+        for batch in batches:
+            is_reference = batch["is_reference"].to_numpy(zero_copy_only=False)
+            n_queries = int(np.searchsorted(is_reference, True))  # queries come first
+            if n_queries:
+                held.append(_arrays(batch.slice(0, n_queries)))
+            if n_queries == batch.num_rows or not held:
+                continue
+            if lists is None:
+                ids, recordings, vectors = (
+                    np.concatenate(parts) for parts in zip(*held, strict=True)
+                )
+                lists = empty_lists(len(ids), k)
+            new_ids, new_recordings, new_vectors = _arrays(batch.slice(n_queries))
+            columns = np.ascontiguousarray(new_vectors.T)
+            offer(lists, vectors, recordings, columns, new_ids, new_recordings)
+        if lists is None:
+            return
+        place = lists.similarities > -1.5
+        rows = {
+            "song_id": np.repeat(ids, k)[place.ravel()],
+            "rank": np.tile(np.arange(1, k + 1, dtype=np.int32), len(ids))[place.ravel()],
+            "recommended_song_id": lists.ids[place],
+            "similarity": np.clip(lists.similarities[place], -1.0, 1.0),
+            "recording": lists.groups[place],
+        }
+        yield pa.RecordBatch.from_arrays(
+            [pa.array(rows[f.name], f.type) for f in arrow_schema], schema=arrow_schema
+        )
+
+    rows = queries.withColumn("is_reference", F.lit(False)).unionByName(
+        references.withColumn("is_reference", F.lit(True))
+    )
+    return (
+        rows.repartitionById(n_tasks, "task")
+        .sortWithinPartitions("is_reference")
+        .mapInArrow(compare, schema)
+    )
+
+
+def _arrays(batch: pa.RecordBatch) -> tuple[NDArray, NDArray, NDArray]:
+    vectors = batch["vector"].flatten().to_numpy().reshape(batch.num_rows, -1)
+    return batch["song_id"].to_numpy(), batch["recording"].to_numpy(), unit_rows(vectors)
+
+
+def _nearest_clusters(vectors: DataFrame, *, centroids: NDArray[np.float64], n: int) -> DataFrame:
+    """Add `clusters`, the numbers of the n nearest ones, the nearest first."""
+    schema = StructType([*vectors.schema, StructField("clusters", ArrayType(IntegerType()))])
+    arrow_type = to_arrow_schema(schema).field("clusters").type
+    directions = unit_rows(centroids)
+
+    def assign(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            closeness = _arrays(batch)[2] @ directions.T
+            nearest = np.argsort(-closeness, axis=1, kind="stable")[:, :n]
+            clusters = pa.array(list(nearest.astype(np.int32)), arrow_type)
+            yield batch.append_column("clusters", clusters)
+
+    return vectors.mapInArrow(assign, schema)

@@ -1,0 +1,88 @@
+"""Figures of conformal prediction: sizes of sets and coverage against what was asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from scipy import stats
+
+from sonic_lib.report.figures.style import BLUE, GREY, STYLE, VERMILION, short
+
+_MAX_GENRES = 40
+
+
+def set_sizes(told: pd.DataFrame, *, n_genres: int, title: str) -> Figure:
+    """Draw how sets grow with the confidence asked for.
+
+    Parameters
+    ----------
+    told : DataFrame
+        confidence (0 to 1) and mean_size, share_single (0 to 1), one row a confidence.
+    n_genres : int
+        A set cannot be larger.
+    """
+    told = told.sort_values("confidence")
+    with rc_context(STYLE):
+        figure = Figure()
+        axes = figure.subplots()
+        axes.plot(100 * told["confidence"], told["mean_size"], color=BLUE)
+        axes.set(xlabel="Confidence asked for (%)", ylabel="Genres in a set, on the average")
+        axes.set(ylim=(0, 1.05 * n_genres))
+        axes.axhline(n_genres, color=GREY, linewidth=0.8, linestyle=":")
+        right = axes.twinx()
+        right.plot(100 * told["confidence"], 100 * told["share_single"], color=VERMILION)
+        right.set(ylabel="Sets of one genre (%)", ylim=(0, 105))
+        right.yaxis.label.set_color(VERMILION)
+        axes.yaxis.label.set_color(BLUE)
+        axes.set_title(title)
+        return figure
+
+
+def coverages(told: pd.DataFrame, *, title: str) -> Figure:
+    """Draw how often the truth was covered against how often it should be.
+
+    Parameters
+    ----------
+    told : DataFrame
+        confidence (0 to 1), n and n_covered, one row a confidence.  The band is where 95 of 100
+        such samples lie, were the coverage exactly what was asked for.
+    """
+    told = told.sort_values("confidence")
+    asked = told["confidence"].to_numpy()
+    low, high = (stats.binom.ppf(q, told["n"], asked) / told["n"] for q in (0.025, 0.975))
+    with rc_context(STYLE):
+        figure = Figure()
+        axes = figure.subplots()
+        axes.fill_between(100 * asked, 100 * low, 100 * high, color=GREY, alpha=0.25, linewidth=0)
+        axes.plot(100 * asked, 100 * asked, color=GREY, linewidth=0.8)
+        axes.plot(100 * asked, 100 * told["n_covered"] / told["n"], "o-", color=BLUE, markersize=3)
+        axes.set(xlabel="Confidence asked for (%)", ylabel="Sets that hold the truth (%)")
+        axes.set_title(title)
+        return figure
+
+
+def genre_coverages(told: pd.DataFrame, *, confidence: float, title: str) -> Figure:
+    """Draw the coverage of each genre, the rarest of up to 40 last.
+
+    Parameters
+    ----------
+    told : DataFrame
+        genre, n, n_covered, mean_size.
+    """
+    told = told.sort_values("n", ascending=False).head(_MAX_GENRES).iloc[::-1]
+    share = told["n_covered"] / told["n"]
+    low, high = (stats.binom.ppf(q, told["n"], confidence) / told["n"] for q in (0.025, 0.975))
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8.0, 1.2 + 0.22 * len(told)))
+        axes = figure.subplots()
+        places = np.arange(len(told))
+        axes.hlines(places, 100 * low, 100 * high, color=GREY, alpha=0.35, linewidth=6)
+        axes.plot(100 * share, places, "o", color=BLUE, markersize=4)
+        axes.axvline(100 * confidence, color=GREY, linewidth=0.8)
+        names = [f"{short(genre)} ({n})" for genre, n in zip(told["genre"], told["n"], strict=True)]
+        axes.set_yticks(places, names, fontsize=8)
+        axes.set(xlabel="Sets that hold the truth (%)", ylim=(-0.7, len(told) - 0.3))
+        axes.set_title(title)
+        return figure

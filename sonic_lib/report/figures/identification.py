@@ -1,0 +1,273 @@
+"""Arrays to matplotlib figures, without I/O and without pyplot's state.
+
+Saved as they are, figures are 1200 pixels wide. Their colours are those of Okabe and Ito, which
+people with any colour vision tell apart.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK, find_landmarks
+from sonic_lib.fingerprint.params import (
+    BIN_HZ,
+    FRAME_S,
+    SAMPLE_RATE_HZ,
+    WINDOW_SAMPLES,
+    FingerprintParams,
+)
+from sonic_lib.fingerprint.spectrogram import log_spectrogram
+from sonic_lib.fingerprint.triangles import landmark_triangles
+from sonic_lib.report.figures.style import BLUE, GREEN, GREY, STYLE, VERMILION, headline
+
+_FRAME_CENTRE_S = 0.5 * WINDOW_SAMPLES / SAMPLE_RATE_HZ
+_MAX_PANELS = 4
+_OFFSET_STEP_S = 2 * FRAME_S
+_LEVEL_COLOURS = (VERMILION, BLUE, GREEN)
+
+
+def constellation(
+    samples: NDArray[np.float32],
+    *,
+    params: FingerprintParams,
+    start_s: float,
+    length_s: float,
+    title: str,
+) -> Figure:
+    """Draw the landmarks of a passage, and the triangles of the sparsest level.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n,), float32]
+        Mono samples at 12 kHz of the whole song, so that its landmarks rank as in the index.
+    params : FingerprintParams
+        What a fingerprint is.
+    start_s, length_s : float
+        The passage, in seconds.
+
+    Returns
+    -------
+    Figure
+        The spectrogram (s, kHz) with the landmarks over it.
+    """
+    levels = log_spectrogram(samples, params=params)
+    landmarks = find_landmarks(samples, params=params)
+    points = np.column_stack([_frame_s(landmarks[:, FRAME]), landmarks[:, BIN] * BIN_HZ / 1e3])
+    inside = (points[:, 0] >= start_s) & (points[:, 0] <= start_s + length_s)
+    triangles = landmark_triangles(landmarks, params.densities_per_s[:1])
+    triangles = triangles[inside[triangles].all(axis=1)]
+
+    with rc_context(STYLE):
+        figure = Figure()
+        axes = figure.subplots()
+        _draw_levels(axes, levels, params)
+        mesh = PolyCollection(
+            points[triangles], facecolor="none", edgecolor=VERMILION, linewidth=0.8, alpha=0.6
+        )
+        mesh.set_label(f"triangles of the {params.densities_per_s[0]}")
+        n_stronger = 0
+        for i, density in enumerate(params.densities_per_s):
+            rank = landmarks[:, RANK]
+            chosen = inside & (rank >= n_stronger) & (rank < 2 * density)
+            axes.scatter(
+                *points[chosen].T,
+                s=36 / 2**i,
+                color=_LEVEL_COLOURS[i % len(_LEVEL_COLOURS)],
+                edgecolor="white",
+                linewidth=0.6,
+                zorder=3,
+                label=f"{'strongest ' if i == 0 else ''}{density} a second",
+            )
+            n_stronger = 2 * density
+        axes.add_collection(mesh, autolim=False)
+        axes.set_xlim(start_s, start_s + length_s)
+        axes.set_ylim(params.min_hz / 1e3, params.max_hz / 1e3)
+        axes.set_xlabel("time in the song (s)")
+        axes.set_ylabel("frequency (kHz)")
+        headline(figure, title)
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4, handletextpad=0.4)
+    return figure
+
+
+def offset_histogram(
+    right: tuple[NDArray, NDArray],
+    wrong: tuple[NDArray, NDArray],
+    *,
+    right_name: str,
+    wrong_name: str,
+    title: str,
+) -> Figure:
+    """Draw the votes of one clip for two songs by offset, one above the other.
+
+    Parameters
+    ----------
+    right, wrong : (np.ndarray [shape=(n,), s], np.ndarray [shape=(n,)])
+        Offsets and their votes, for the song in the clip and for the best of the others;
+        offsets without votes are left out.
+    right_name, wrong_name : str
+        The two songs.
+
+    Returns
+    -------
+    Figure
+        Two histograms on the same scales.
+    """
+    with rc_context(STYLE):
+        figure = Figure()
+        rows = figure.subplots(2, 1, sharex=True, sharey=True)
+        _draw_votes(rows[0], *right, colour=BLUE, name=right_name)
+        _draw_votes(rows[1], *wrong, colour=VERMILION, name=wrong_name)
+        rows[0].set_ylim(0, 1.12 * max(n.max(initial=1) for _, n in (right, wrong)))
+        rows[1].set_xlabel("offset: place in the song where the clip would start (s)")
+        figure.supylabel("votes: hashes that agree", fontsize=11)
+        headline(figure, title)
+    return figure
+
+
+def explanation(hits: pd.DataFrame, answers: pd.DataFrame, *, title: str) -> Figure:
+    """Draw the hits behind a clip's answers.
+
+    Parameters
+    ----------
+    hits : pandas.DataFrame
+        song_id, clip_s, song_s and weight.
+    answers : pandas.DataFrame
+        Segments (rank 1) and runners-up: rank, song_id, title, clip_start_s, clip_end_s,
+        offset_s, speed.
+
+    Returns
+    -------
+    Figure
+        A panel a song: each hit by its places in clip and song, and the drift line; at the
+        right margin, how many hits lie at each offset when the drift is taken out.
+    """
+    panels = answers.drop_duplicates("song_id").head(_MAX_PANELS)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8.0, 0.6 + 2.4 * len(panels)))
+        rows = figure.subplots(len(panels), 2, squeeze=False, width_ratios=(3, 2))
+        for (places, offsets), (_, song) in zip(rows, panels.iterrows(), strict=True):
+            colour = BLUE if song["rank"] == 1 else VERMILION
+            own = hits[hits["song_id"] == song.song_id]
+            places.scatter(own["clip_s"], own["song_s"], s=6, color=colour, alpha=0.4, linewidth=0)
+            for _, line in answers[answers["song_id"] == song.song_id].iterrows():
+                ends_s = np.array([line.clip_start_s, line.clip_end_s])
+                song_s = line.offset_s + line.speed * (ends_s - ends_s[0])
+                places.plot(ends_s, song_s, color=GREY, linewidth=1)
+            name = "answer" if song["rank"] == 1 else "runner-up"
+            places.set_title(f"{name}: {song.title}", loc="left", color=colour)
+            places.set_ylabel("song (s)")
+            offset_s = own["song_s"] - song.speed * (own["clip_s"] - song.clip_start_s)
+            place, votes = np.unique(np.rint(offset_s / _OFFSET_STEP_S), return_counts=True)
+            _draw_votes(offsets, place * _OFFSET_STEP_S, votes, colour=colour, name="")
+            offsets.set_ylabel("hashes")
+        rows[-1][0].set_xlabel("clip (s)")
+        rows[-1][1].set_xlabel("offset, drift taken out (s)")
+        headline(figure, title)
+    return figure
+
+
+def robustness_bars(table: pd.DataFrame, *, title: str) -> Figure:
+    """Draw what share of damaged clips is found, by condition.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `matching.evaluate.robustness`.
+
+    Returns
+    -------
+    Figure
+        A row a condition and a colour a length: a pale bar for right, a full one for right
+        and accepted.
+    """
+    conditions = list(dict.fromkeys(table["condition"]))[::-1]
+    lengths_s = sorted(table["length_s"].unique())
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8.0, 1.0 + 0.32 * len(conditions)))
+        axes = figure.subplots()
+        height = 0.8 / len(lengths_s)
+        for i, length_s in enumerate(lengths_s):
+            rows = table[table["length_s"] == length_s].set_index("condition")
+            rows = rows.reindex(conditions).fillna(0.0)
+            place = np.arange(len(conditions)) + 0.4 - (i + 0.5) * height
+            colour = _LEVEL_COLOURS[i % len(_LEVEL_COLOURS)]
+            axes.barh(place, rows["top1"], height, color=colour, alpha=0.35)
+            axes.barh(place, rows["accepted"], height, color=colour, label=f"{length_s:g} s")
+        axes.set_yticks(np.arange(len(conditions)), conditions)
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("clips (%): pale = right song first, full = also accepted")
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(lengths_s))
+        headline(figure, title)
+    return figure
+
+
+def calibration_curve(curve: pd.DataFrame, *, title: str) -> Figure:
+    """Draw the false-accept rate asked for against the observed one.
+
+    Parameters
+    ----------
+    curve : pandas.DataFrame
+        From `matching.evaluate.calibration`.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 4.8))
+        axes = figure.subplots()
+        axes.plot(curve["asked"], curve["asked"], color=GREY, linewidth=1, label="as asked")
+        axes.fill_between(curve["asked"], curve["low"], curve["high"], color=BLUE, alpha=0.2)
+        label = f"observed, {curve['n'].iloc[0]} clips; 95 % interval"
+        axes.plot(curve["asked"], curve["observed"], "o-", color=BLUE, label=label)
+        axes.set_xscale("log")
+        axes.set_yscale("symlog", linthresh=float(curve["asked"].min()))
+        axes.set_ylim(0, None)
+        for axis in (axes.xaxis, axes.yaxis):  # the usual one writes powers in TeX
+            axis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
+        axes.set_xlabel("false-accept rate asked for")
+        axes.set_ylabel("share of unknown clips accepted")
+        axes.legend(loc="upper left")
+        headline(figure, title)
+    return figure
+
+
+def _frame_s(frames: NDArray) -> NDArray[np.float64]:
+    """Time of the middle of a frame's window, where a short sound shows."""
+    return frames * FRAME_S + _FRAME_CENTRE_S
+
+
+def _draw_levels(axes: Axes, levels: NDArray, params: FingerprintParams) -> None:
+    # Pale, so that what is drawn over it stands out.
+    low, high = np.percentile(levels, [25, 100])
+    time_s = _frame_s(np.array([-0.5, len(levels) - 0.5]))
+    band_khz = (np.array([params.first_bin, params.last_bin]) - 0.5) * BIN_HZ / 1e3
+    axes.imshow(
+        levels.T,
+        origin="lower",
+        aspect="auto",
+        extent=(*time_s, *band_khz),
+        cmap="gray_r",
+        vmin=low,
+        vmax=high + 0.3 * (high - low),
+    )
+
+
+def _draw_votes(axes: Axes, offsets_s: NDArray, votes: NDArray, *, colour: str, name: str) -> None:
+    axes.vlines(offsets_s, 0, votes, color=colour, linewidth=1.5)
+    axes.set_title(name, loc="left", color=colour)
+    if not len(votes):
+        return
+    peak = np.argmax(votes)
+    has_room_right = offsets_s[peak] <= 0.5 * (offsets_s.min() + offsets_s.max())
+    axes.plot(offsets_s[peak], votes[peak], "o", color=colour, markersize=6)
+    axes.annotate(
+        f"{votes[peak]:.0f} at {offsets_s[peak]:.2f} s",
+        (offsets_s[peak], votes[peak]),
+        xytext=(8 if has_room_right else -8, 3),
+        textcoords="offset points",
+        horizontalalignment="left" if has_room_right else "right",
+        color=GREY,
+    )

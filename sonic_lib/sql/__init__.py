@@ -1,0 +1,1 @@
+"""Functions, views and scripts for SQL users."""

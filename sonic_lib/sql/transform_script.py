@@ -1,0 +1,61 @@
+"""Audio in SQL where no Python functions run, as in spark-sql: a script for TRANSFORM.
+
+It is told a key and the bytes of a file in hexadecimal digits, and gives the key with each row that
+``fingerprint_audio`` (or, after ``clip``, ``fingerprint_clip``) gives::
+
+    SELECT TRANSFORM(path, hex(content)) USING 'python3 -m sonic_lib.sql.transform_script audio'
+        AS (path STRING, hash_prefix INT, hash BIGINT, offset_frames INT, descriptor INT,
+        error STRING)
+    FROM binaryFile.`/music`
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Iterator
+
+from sonic_lib.config import load_config
+from sonic_lib.sql.functions import audio_rows, clip_rows
+
+_ROWS = {"audio": audio_rows, "clip": clip_rows}
+_NULL = "\\N"
+
+
+def main() -> None:
+    """Answer each line of the standard input."""
+    parser = argparse.ArgumentParser(prog="python3 -m sonic_lib.sql.transform_script")
+    parser.add_argument("what", choices=tuple(_ROWS), help="as songs are stored, or clips asked")
+    parser.add_argument("--config", metavar="FILE", help="settings, as in conf/sonic.yaml")
+    parser.add_argument("--set", action="append", dest="overrides", metavar="KEY=VALUE")
+    args = parser.parse_args()
+    config = load_config(args.config, args.overrides).fingerprint
+
+    def rows(content: bytes) -> Iterator[tuple]:
+        return _ROWS[args.what](content, params=config.params(), prefix_bits=config.prefix_bits)
+
+    sys.stdout.writelines(f"{line}\n" for line in answers(sys.stdin, rows))
+
+
+def answers(lines: Iterable[str], rows: Callable[[bytes], Iterable[tuple]]) -> Iterator[str]:
+    """Rows as TRANSFORM reads them, for lines as it writes them: columns between tabs.
+
+    Parameters
+    ----------
+    lines : iterable of str
+        Key and content.
+    rows : callable
+        From the content, decoded, to rows.
+    """
+    for line in lines:
+        key, _, content = line.rstrip("\n").partition("\t")
+        for row in rows(bytes.fromhex(content)):
+            yield "\t".join([key, *map(_text, row)])
+
+
+def _text(value: object) -> str:
+    return _NULL if value is None else " ".join(str(value).split())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Delta tables, their history, locks and runs."""

@@ -1,0 +1,198 @@
+"""Delta tables of a warehouse on this machine's disk, read and written without Spark, by delta-rs.
+
+What `tables` is for jobs on Spark.  Imports are late: reading a table takes less time than
+loading what reads it, and a clip is fingerprinted meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonic_lib.errors import SetupError, TableError
+from sonic_lib.fingerprint.params import FRAMES_PER_S, FingerprintParams
+from sonic_lib.hints import install_command
+from sonic_lib.storage.locks import writing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+    from sonic_lib.matching.scan import IndexFiles
+
+_PARAMS_PROPERTY = "sonic.fingerprint.params"
+_PREFIX_PROPERTY = "sonic.fingerprint.prefix_bits"
+# What our tables are made with; later ones may hold deletion vectors or renamed columns.
+_PROTOCOL = (1, 2)
+
+
+@dataclass(frozen=True)
+class LocalIndex:
+    """An index that is read without Spark.
+
+    Attributes
+    ----------
+    warehouse : str
+        The folder of the tables.
+    songs : pyarrow.Table
+        song_id, title, artist, duration_s, n_fingerprints.
+    files : IndexFiles
+        The fingerprints as they were when the index was opened.
+    """
+
+    warehouse: str
+    songs: pa.Table
+    files: IndexFiles
+
+
+def open_table(warehouse: str, name: str) -> DeltaTable:
+    """Open one table of a local warehouse, by its name in docs/tables.md.
+
+    Raises
+    ------
+    SetupError
+        If delta-rs is not installed or cannot read what the table uses.
+    TableError
+        If there is no such table.
+    """
+    try:
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError, TableNotFoundError
+    except ImportError as error:
+        raise SetupError(
+            f"Reading tables without Spark needs delta-rs: {install_command('deltalake')}, or use "
+            "--engine spark."
+        ) from error
+    try:
+        table = DeltaTable(os.path.join(warehouse, name))
+        protocol = table.protocol()
+        versions = (protocol.min_reader_version, protocol.min_writer_version)
+        if versions > _PROTOCOL:
+            raise DeltaError(f"its protocol is {versions}, expected at most {_PROTOCOL}")
+        return table
+    except TableNotFoundError as error:
+        raise TableError(
+            f"There is no table {name} in {warehouse}. Give the --warehouse that was filled "
+            "before, or fill one with `sonic index FOLDER`."
+        ) from error
+    except DeltaError as error:
+        raise SetupError(
+            f"The table {name} in {warehouse} cannot be read without Spark ({error}); use "
+            "--engine spark."
+        ) from error
+
+
+def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
+    """Open an index; fingerprints are read when clips are looked up.
+
+    Parameters
+    ----------
+    warehouse : str
+        A local folder.
+    params : FingerprintParams
+        How clips will be fingerprinted.
+
+    Raises
+    ------
+    SetupError, TableError
+        As `open_table`; also if the index is empty or was made with other parameters.
+    """
+    columns = ["song_id", "title", "artist", "duration_s", "n_fingerprints"]
+    # The songs first: none is there without its fingerprints.
+    songs = open_table(warehouse, "songs").to_pyarrow_table(columns=columns)
+    fingerprints = open_table(warehouse, "fingerprints")
+    properties = fingerprints.metadata().configuration
+    params.check_table(properties.get(_PARAMS_PROPERTY), warehouse=warehouse)
+    if not songs.num_rows:
+        raise TableError(
+            f"The index in {warehouse} holds no song; fill it with `sonic index FOLDER` first."
+        )
+    from sonic_lib.matching.scan import IndexFiles
+
+    files, n_rows = _partition_files(fingerprints, os.path.join(warehouse, "fingerprints"))
+    n_fingerprints = int(songs["n_fingerprints"].to_numpy().sum())
+    is_whole = n_rows == n_fingerprints
+    return LocalIndex(
+        warehouse,
+        songs,
+        IndexFiles(
+            files,
+            _prefix_bits(fingerprints),
+            n_fingerprints,
+            float(songs["duration_s"].to_numpy().sum()) * FRAMES_PER_S,
+            np.zeros(0, np.int64) if is_whole else _orphans(fingerprints, songs),
+        ),
+    )
+
+
+def _prefix_bits(fingerprints) -> int:
+    """As `tables.prefix_bits`: a table that was rewritten says so in the column's metadata."""
+    made_with = fingerprints.metadata().configuration[_PREFIX_PROPERTY]
+    [column] = [field for field in fingerprints.schema().fields if field.name == "hash_prefix"]
+    return int(column.metadata.get(_PREFIX_PROPERTY, made_with))
+
+
+def _partition_files(table: DeltaTable, place: str) -> tuple[dict[int, list[str]], int]:
+    """Paths of the data files below `place` by `hash_prefix`, in order, and their rows."""
+    import pyarrow as pa
+
+    files: dict[int, list[str]] = {}
+    actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    for action in sorted(actions, key=itemgetter("path")):
+        path = os.path.join(place, unquote(action["path"]))
+        files.setdefault(int(action["partition.hash_prefix"]), []).append(path)
+    return files, sum(action["num_records"] for action in actions)
+
+
+def _orphans(fingerprints: DeltaTable, songs: pa.Table) -> NDArray[np.int64]:
+    """Songs that have fingerprints and are not in `songs`, ascending; as `tables.orphans`."""
+    import pyarrow.compute as pc
+
+    ids = [
+        pc.unique(fragment.to_table(columns=["song_id"])["song_id"]).to_numpy()
+        for fragment in fingerprints.to_pyarrow_dataset().get_fragments()
+    ]
+    return np.setdiff1d(np.concatenate(ids), songs["song_id"].to_numpy())
+
+
+def append(rows: Sequence[dict], warehouse: str, name: str) -> None:
+    """Add rows in one commit that Spark reads like its own.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        By column; a column that is not given is null.
+
+    Raises
+    ------
+    TableError
+        If the table lacks a column, or the rows cannot be written.
+    """
+    import pyarrow as pa
+    from deltalake import write_deltalake
+    from deltalake.exceptions import DeltaError
+
+    table = open_table(warehouse, name)
+    schema = pa.schema(table.schema().to_arrow())
+    missing = {column for row in rows for column in row} - set(schema.names)
+    if missing:
+        raise TableError(
+            f"The table {name} in {warehouse} is of an earlier version, without "
+            f"{', '.join(sorted(missing))}. One run with --engine spark brings it up to date."
+        )
+    try:
+        with writing(warehouse, name):
+            table.update_incremental()  # others may have written while this one waited
+            write_deltalake(table, pa.Table.from_pylist(list(rows), schema=schema), mode="append")
+    except DeltaError as error:
+        raise TableError(
+            f"Rows for {name} in {warehouse} cannot be written: {error}. Try again, or use "
+            "--engine spark."
+        ) from error

@@ -1,0 +1,118 @@
+"""What is done to tables over their life: other partitions, earlier versions, purging."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.errors import TableError
+from sonic_lib.schemas import FINGERPRINTS, Table
+from sonic_lib.spark.filesystem import exists
+from sonic_lib.spark.session import setting
+from sonic_lib.storage import tables
+from sonic_lib.storage.tables import PREFIX_PROPERTY, location
+
+
+def change_prefix(rows: DataFrame, warehouse: str, *, prefix_bits: int) -> None:
+    """Put fingerprints with another prefix in place of all, in one commit.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        The table's own, read without a version and not cached, with the new hash_prefix.
+    """
+    said = {"hash_prefix": {PREFIX_PROPERTY: prefix_bits}}
+    moved = rows.select(
+        *(
+            F.col(field.name)
+            .cast(field.dataType)
+            .alias(field.name, metadata=field.metadata | said.get(field.name, {}))
+            for field in FINGERPRINTS.schema
+        )
+    )
+    writer = moved.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
+    writer = writer.partitionBy(*FINGERPRINTS.partitioned_by)
+    place = location(warehouse, FINGERPRINTS)
+    tables.commit(rows.sparkSession, warehouse, FINGERPRINTS, lambda: writer.save(place))
+
+
+def version_at(spark: SparkSession, warehouse: str, table: Table, *, timestamp: str) -> int:
+    """Return the number of the commit that was the latest at a time.
+
+    Raises
+    ------
+    TableError
+        If the table's log does not reach back to it.
+    """
+    history = DeltaTable.forPath(spark, location(warehouse, table)).history()
+    then = F.lit(timestamp).try_cast("timestamp")
+    first, found = history.agg(
+        F.min("timestamp"), F.max(F.when(F.col("timestamp") <= then, F.col("version")))
+    ).first()
+    if found is None:
+        raise TableError(
+            f"The table {table.name} in {warehouse} is not known as of {timestamp!r}; its log "
+            f"begins at {first} UTC. Give a later time, as in '2026-01-31 18:00:00' (UTC)."
+        )
+    return found
+
+
+def check_files(spark: SparkSession, warehouse: str, table: Table, *, version: int) -> None:
+    """Make sure that a table can still become what it was at a version.
+
+    Raises
+    ------
+    TableError
+        If files of that version were purged.
+    """
+    then = tables.read(spark, warehouse, table, version=version).inputFiles()
+    gone = set(then).difference(tables.read(spark, warehouse, table).inputFiles())
+    purged = [file for file in sorted(gone) if not exists(spark, unquote(file))]
+    if purged:
+        raise TableError(
+            f"The table {table.name} in {warehouse} cannot go back to version {version}: "
+            f"{len(purged)} of its files were purged, {purged[0]} among them. Give a later time."
+        )
+
+
+def restore(spark: SparkSession, warehouse: str, table: Table, *, version: int) -> None:
+    """Make a table what it was at a version; the versions since stay in its log."""
+    place = location(warehouse, table)
+    tables.commit(
+        spark,
+        warehouse,
+        table,
+        lambda: DeltaTable.forPath(spark, place).restoreToVersion(version),
+    )
+
+
+def drop_lost_files(
+    spark: SparkSession, warehouse: str, table: Table, *, where: str | None = None
+) -> None:
+    """Commit a table, or its rows under a condition on partitions, without files that are gone."""
+    with setting(spark, {"spark.sql.files.ignoreMissingFiles": "true"}):
+        rows = tables.read(spark, warehouse, table)
+        if where is not None:
+            tables.replace(rows.filter(where), warehouse, table, where=where)
+            return
+        writer = rows.write.format("delta").mode("overwrite")
+        place = location(warehouse, table)
+        tables.commit(spark, warehouse, table, lambda: writer.save(place))
+
+
+def vacuum(spark: SparkSession, warehouse: str, table: Table, *, retention_hours: float) -> None:
+    """Delete the files of versions that ended longer ago than this."""
+    settings = {
+        "spark.databricks.delta.retentionDurationCheck.enabled": "false",
+        # Delta lists files in as many tasks as this says: 10,000 if nobody does.
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(
+            4 * spark.sparkContext.defaultParallelism
+        ),
+    }
+    with setting(spark, settings):
+        old = DeltaTable.forPath(spark, location(warehouse, table))
+        # It commits, too: that it began, and that it ended.
+        tables.commit(spark, warehouse, table, lambda: old.vacuum(retention_hours))

@@ -1,0 +1,295 @@
+"""Whether the files of a local warehouse are what their tables' logs say, without Spark.
+
+An engine that meets a broken file says so in its own words, or in none.  Here each damage is
+found by reading the log as Delta's protocol has it: the newest checkpoint, the entries since, the
+data files that they leave.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from sonic_lib.storage.locks import writing
+
+LOG = "_delta_log"
+DAMAGED = "_damaged"
+_ENTRY = re.compile(r"(\d{20})\.json")
+_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\..*parquet")
+_FROM_BACKUP = "Put the file back from a backup"
+# Tables of which nothing else says what they held before.
+_INDEX = ("songs", "song_files", "fingerprints")
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One broken file.
+
+    Attributes
+    ----------
+    table : str
+    version : int or None
+        The commit that it belongs to; None where it belongs to none.
+    file : str
+        Its path.
+    what : str
+        What is wrong with it.
+    way_out : str
+        What to do.
+    aside : tuple of str
+        Files that `move_aside` moves.
+    is_data : bool
+        Whether rows are gone, which a commit without them mends.
+    """
+
+    table: str
+    version: int | None
+    file: str
+    what: str
+    way_out: str
+    aside: tuple[str, ...] = ()
+    is_data: bool = False
+
+    @property
+    def can_be_mended(self) -> bool:
+        """Whether `sonic maintain` can go on from what is left."""
+        return bool(self.aside) or self.is_data
+
+    def __str__(self) -> str:
+        version = "" if self.version is None else f", version {self.version}"
+        return f"{self.table}{version}: {self.file} {self.what}. {self.way_out}."
+
+
+def find_damage(warehouse: str, names: Iterable[str]) -> list[Damage]:
+    """Look at the files of tables; those that are not there are left out.
+
+    Parameters
+    ----------
+    warehouse : str
+        A local folder.
+    names : iterable of str
+        Tables.
+    """
+    return [
+        damage
+        for name in names
+        if (Path(warehouse) / name).is_dir()
+        for damage in _of_table(Path(warehouse) / name)
+    ]
+
+
+def move_aside(warehouse: str, found: Iterable[Damage]) -> None:
+    """Move what cannot be read of tables below `_damaged` in the warehouse; nothing is deleted."""
+    for damage in found:
+        folder = Path(warehouse, DAMAGED, damage.table)
+        for file in damage.aside:
+            with writing(warehouse, damage.table):
+                folder.mkdir(parents=True, exist_ok=True)
+                if os.path.lexists(file):
+                    os.replace(file, folder / f"{Path(file).name}.{time.time_ns()}")
+
+
+def _of_table(place: Path) -> Iterator[Damage]:
+    log = place / LOG
+    name = place.name
+    anew = (
+        "move the warehouse away and index the folders again"
+        if name in _INDEX
+        else "move the folder of the table away; it is made anew"
+    )
+    entries = _by_version(log, _ENTRY)
+    checkpoints = _by_version(log, _CHECKPOINT)
+    if not entries and not checkpoints:
+        if any(place.rglob("*.parquet")):
+            what = "is gone or empty: nothing says which of the table's files count"
+            yield Damage(name, None, str(log), what, f"{_FROM_BACKUP}, or {anew}")
+        return
+    last = max([*entries, *checkpoints])
+    base, live, damages = _base(name, log, entries, checkpoints, anew)
+    yield from damages
+    if base is None:
+        return
+    is_readable = True
+    for version in range(base + 1, last + 1):
+        file = entries.get(version)
+        if file is None:
+            missing = str(log / f"{version:020}.json")
+            what = "is gone, and no checkpoint stands in for it"
+            yield Damage(name, version, missing, what, f"{_FROM_BACKUP}, or {anew}")
+            is_readable = False
+            continue
+        actions, wrong = _actions(file)
+        if wrong:
+            yield _broken_entry(name, version, file, wrong, anew, is_last=version == last)
+            is_readable = False
+            continue
+        yield from _checksum(name, version, file)
+        for action in actions:
+            if "add" in action:
+                live[action["add"]["path"]] = (version, action["add"].get("size"))
+            elif "remove" in action:
+                live.pop(action["remove"]["path"], None)
+    if is_readable:
+        yield from _data(place, live)
+
+
+def _base(
+    name: str, log: Path, entries: dict[int, Path], checkpoints: dict[int, Path], anew: str
+) -> tuple[int | None, dict, list[Damage]]:
+    """Give the version that replay begins after, its live files, and broken checkpoints."""
+    damages = []
+    pointer = log / "_last_checkpoint"
+    if pointer.exists():
+        try:
+            named = json.loads(pointer.read_text())["version"]
+            is_there = named in checkpoints
+        except (ValueError, KeyError, TypeError, OSError):
+            is_there = False
+        if not is_there:
+            way = "`sonic maintain` moves it away: Delta then looks for the newest by itself"
+            what = "is broken, or names a checkpoint that is gone"
+            damages.append(Damage(name, None, str(pointer), what, way, _with_checksum(pointer)))
+    for version in sorted(checkpoints, reverse=True):
+        try:
+            return version, _live_in(checkpoints[version]), damages
+        except (OSError, ValueError) as error:  # Arrow's errors are ValueErrors
+            file = checkpoints[version]
+            is_spare = all(v in entries for v in range(version + 1))
+            way = "`sonic maintain` moves it away: the log's entries say the same"
+            damages.append(
+                Damage(
+                    name,
+                    version,
+                    str(file),
+                    f"cannot be read ({_first_line(error)})",
+                    way if is_spare else f"{_FROM_BACKUP}, or {anew}",
+                    _with_checksum(file, pointer) if is_spare else (),
+                )
+            )
+            if not is_spare:
+                return None, {}, damages
+    if 0 not in entries:
+        first = log / f"{0:020}.json"
+        what = "is gone: the table's columns stood in it"
+        damages.append(Damage(name, 0, str(first), what, f"{_FROM_BACKUP}, or {anew}"))
+        return None, {}, damages
+    return -1, {}, damages
+
+
+def _live_in(checkpoint: Path) -> dict[str, tuple[int | None, int | None]]:
+    import pyarrow.parquet as pq
+
+    # Not by read_table, which may take the fields out of their column.
+    adds = pq.ParquetFile(checkpoint).read(columns=["add.path", "add.size"])["add"].to_pylist()
+    return {add["path"]: (None, add["size"]) for add in adds if add and add["path"]}
+
+
+def _actions(file: Path) -> tuple[list[dict], str | None]:
+    """Give the actions of an entry, or what is wrong with it."""
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        return [], f"cannot be read ({error.strerror})"
+    if not text.strip():
+        return [], "is empty"
+    actions = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            action = json.loads(line)
+        except ValueError:
+            return [], f"is broken at line {number}: it is cut off, or no JSON"
+        if not isinstance(action, dict):
+            return [], f"is broken at line {number}: it is no action of Delta"
+        actions.append(action)
+    return actions, None
+
+
+def _broken_entry(
+    name: str, version: int, file: Path, wrong: str, anew: str, *, is_last: bool
+) -> Damage:
+    if is_last:
+        way = (
+            f"{_FROM_BACKUP}; else `sonic maintain` moves it away and the table is that of version "
+            f"{version - 1}: run again what wrote last"
+        )
+        if version > 0:
+            aside = _with_checksum(file, file.with_suffix(".crc"))
+            return Damage(name, version, str(file), wrong, way, aside)
+    way = f"{_FROM_BACKUP} (later versions build on it), or {anew}"
+    return Damage(name, version, str(file), wrong, way)
+
+
+def _checksum(name: str, version: int, file: Path) -> Iterator[Damage]:
+    """Compare an entry with the sums that Hadoop keeps beside it, where it does."""
+    sums = file.with_name(f".{file.name}.crc")
+    if not sums.exists() or _has_sums(file.read_bytes(), sums.read_bytes()):
+        return
+    way = (
+        "`sonic maintain` moves the sums away, and Spark reads the entry as delta-rs does; look "
+        "with `sonic maintain --check` what is missing, and index again"
+    )
+    what = "is not that of its entry: another commit's, or the entry was changed"
+    yield Damage(name, version, str(sums), what, way, (str(sums),))
+
+
+def _has_sums(content: bytes, sums: bytes) -> bool:
+    if sums[:4] != b"crc\0" or len(sums) < 8:
+        return False
+    size = struct.unpack(">i", sums[4:8])[0]
+    if size <= 0:
+        return False
+    parts = (content[i : i + size] for i in range(0, len(content), size))
+    return sums[8:] == b"".join(struct.pack(">I", zlib.crc32(part)) for part in parts)
+
+
+def _data(place: Path, live: dict) -> Iterator[Damage]:
+    way = (
+        f"{_FROM_BACKUP}, or go back before it with `sonic maintain --restore-to TIME`; else "
+        "`sonic maintain` commits the table without it, and `sonic index` reads the songs again"
+    )
+    for path, (version, size_bytes) in live.items():
+        file = place / unquote(path)
+        wrong = _wrong_data(file, size_bytes)
+        if wrong:
+            aside = _with_checksum(file)
+            yield Damage(place.name, version, str(file), wrong, way, aside, is_data=True)
+
+
+def _wrong_data(file: Path, size_bytes: int | None) -> str | None:
+    try:
+        n_bytes = file.stat().st_size
+        if size_bytes is not None and n_bytes != size_bytes:
+            return f"has {n_bytes} bytes, where the log says {size_bytes}"
+        with file.open("rb") as opened:
+            head = opened.read(4)
+            opened.seek(-4, os.SEEK_END)
+            is_whole = head == opened.read(4) == b"PAR1"
+        return None if is_whole else "is no Parquet file any more"
+    except FileNotFoundError:
+        return "is gone"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+def _by_version(log: Path, pattern: re.Pattern) -> dict[int, Path]:
+    names = os.listdir(log) if log.is_dir() else []
+    found = ((pattern.fullmatch(name), name) for name in names)
+    return {int(match[1]): log / name for match, name in found if match}
+
+
+def _with_checksum(*files: Path) -> tuple[str, ...]:
+    """Files that are there, and Hadoop's sums of them."""
+    both = (part for file in files for part in (file, file.with_name(f".{file.name}.crc")))
+    return tuple(str(part) for part in both if os.path.lexists(part))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".")

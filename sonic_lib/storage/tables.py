@@ -1,0 +1,437 @@
+"""The only place that reads and writes Delta tables.
+
+A warehouse is a folder with one Delta table in each subfolder, so the tables can be used
+without any catalogue; `register` makes them known to one by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+from delta.tables import DeltaMergeBuilder, DeltaTable
+from numpy.typing import NDArray
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.errors import TableError, UsageError
+from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.schemas import (
+    DATABASE,
+    FINGERPRINTS,
+    INDEX_TABLES,
+    MODEL_TABLES,
+    SONGS,
+    TABLES,
+    Table,
+)
+from sonic_lib.spark.filesystem import hadoop_path
+from sonic_lib.spark.session import setting
+from sonic_lib.storage.locks import writing_by_spark
+from sonic_lib.storage.retry import retrying
+
+_PARAMS_PROPERTY = "sonic.fingerprint.params"
+PREFIX_PROPERTY = "sonic.fingerprint.prefix_bits"
+_LAYOUT_PROPERTY = "sonic.layout"
+# Raised by a change after which older code would misread the tables; a table that carries no
+# number was made before there was one, in layout 1.
+LAYOUT = 2  # fingerprints have descriptors
+_TXN_APP, _TXN_VERSION = "txnAppId", "txnVersion"
+
+
+def resolve(uri: str) -> str:
+    """Make a local path absolute; leave URIs alone.
+
+    Raises
+    ------
+    UsageError
+        If Delta could not address the warehouse.
+    """
+    if "`" in uri:
+        raise UsageError(
+            f"The warehouse {uri!r} has a backtick in its name, by which Delta cannot address "
+            "tables. Choose another name."
+        )
+    return uri if "://" in uri or uri.startswith("file:") else str(Path(uri).expanduser().resolve())
+
+
+def location(warehouse: str, table: Table) -> str:
+    """Where a table is."""
+    return f"{warehouse.rstrip('/')}/{table.name}"
+
+
+def exists(spark: SparkSession, warehouse: str, table: Table) -> bool:
+    """Whether the table has been made."""
+    return DeltaTable.isDeltaTable(spark, location(warehouse, table))
+
+
+def create(
+    spark: SparkSession, warehouse: str, *, params: FingerprintParams, prefix_bits: int
+) -> None:
+    """Make the tables of an index that are not there yet.
+
+    Raises
+    ------
+    TableError
+        If the fingerprints that are there were made with other parameters.
+    """
+    properties = {_PARAMS_PROPERTY: params.to_json(), PREFIX_PROPERTY: str(prefix_bits)}
+    for table in INDEX_TABLES:
+        _create(spark, warehouse, table, properties if table is FINGERPRINTS else {})
+    check_params(spark, warehouse, params=params)
+
+
+def create_for_models(spark: SparkSession, warehouse: str) -> None:
+    """Make the tables of features and models that are not there yet."""
+    for table in MODEL_TABLES:
+        _create(spark, warehouse, table, {})
+
+
+def check_params(spark: SparkSession, warehouse: str, *, params: FingerprintParams) -> None:
+    """Refuse a fingerprint table that was made with other parameters.
+
+    Raises
+    ------
+    TableError
+        If there is no table, its parameters differ, or a newer version made it.
+    """
+    made_with = _property(spark, warehouse, _PARAMS_PROPERTY)
+    check_layout(spark, warehouse)
+    params.check_table(made_with, warehouse=warehouse)
+
+
+def check_layout(spark: SparkSession, warehouse: str) -> None:
+    """Refuse tables that another version made, if this one would misread them.
+
+    Raises
+    ------
+    TableError
+        If the layout of songs or fingerprints is not the one that this code knows.
+    """
+    for table in (SONGS, FINGERPRINTS):
+        if not exists(spark, warehouse, table):
+            continue
+        layout = int(_properties(spark, warehouse, table).get(_LAYOUT_PROPERTY, "1"))
+        if layout > LAYOUT:
+            raise TableError(
+                f"The table {table.name} in {warehouse} has layout {layout}; this version of "
+                f"Sonic Signature knows layouts up to {LAYOUT}. Install a newer version "
+                "(pip install --upgrade sonic-signature); nothing was read or changed."
+            )
+        if layout < LAYOUT:
+            raise TableError(
+                f"The table {table.name} in {warehouse} has layout {layout}, of an earlier "
+                f"version; this one makes and reads layout {LAYOUT}. Index the songs once more, "
+                "into another warehouse (sonic index FOLDER --warehouse NEW); nothing was changed."
+            )
+
+
+def prefix_bits(spark: SparkSession, warehouse: str, *, version: int | None = None) -> int:
+    """How many bits of a hash are its prefix in this warehouse, now or at a version.
+
+    The property says with how many the table was made; a table that was rewritten says in the
+    column's metadata with how many, since those change in the very commit that moves the rows.
+    """
+    made_with = _property(spark, warehouse, PREFIX_PROPERTY)
+    stored = read(spark, warehouse, FINGERPRINTS, version=version)
+    return int(stored.schema["hash_prefix"].metadata.get(PREFIX_PROPERTY, made_with))
+
+
+def read(
+    spark: SparkSession, warehouse: str, table: Table, *, version: int | None = None
+) -> DataFrame:
+    """Read a table, as it is or as it was at a version.
+
+    Raises
+    ------
+    TableError
+        If it does not exist.
+    """
+    if not exists(spark, warehouse, table):
+        command = "sonic index FOLDER" if table in INDEX_TABLES else "sonic features FOLDER"
+        raise TableError(
+            f"There is no table {table.name} in {warehouse}. Give the --warehouse that was "
+            f"filled before, or fill one with `{command}`."
+        )
+    reader = spark.read.format("delta")
+    if version is not None:
+        reader = reader.option("versionAsOf", version)
+    return reader.load(location(warehouse, table))
+
+
+def version(spark: SparkSession, warehouse: str, table: Table) -> int:
+    """Return the number of the table's latest commit."""
+    history = _delta(spark, warehouse, table).history(1)
+    return history.select("version").first()[0]
+
+
+def read_pinned(spark: SparkSession, warehouse: str, table: Table) -> DataFrame:
+    """Read a table as it is now, whatever is committed to it later."""
+    read(spark, warehouse, table)
+    return read(spark, warehouse, table, version=version(spark, warehouse, table))
+
+
+def partition_files(stored: DataFrame, *, column: str) -> dict[int, list[str]]:
+    """Find the data files of a table, as it was read, by the value of the column that parts it.
+
+    Returns
+    -------
+    dict of int to list of str
+        Paths, or URIs if they are not of this machine, in order.
+    """
+    files: dict[int, list[str]] = {}
+    for uri in sorted(stored.inputFiles()):
+        path = unquote(uri)
+        value = int(path.rpartition(f"/{column}=")[2].partition("/")[0])
+        files.setdefault(value, []).append(path)
+    return files
+
+
+def orphans(fingerprints: DataFrame, songs: DataFrame, *, n_expected: int) -> NDArray[np.int64]:
+    """Find songs that have fingerprints and are not in `songs`, ascending.
+
+    There are some while another run adds or removes songs, and after it died.  The table's log
+    tells how many rows there are; only if these are not the expected ones, they are looked at.
+    """
+    if fingerprints.count() == n_expected:
+        return np.zeros(0, np.int64)
+    ids = fingerprints.select("song_id").distinct().join(songs, "song_id", "left_anti")
+    return np.sort(ids.toPandas()["song_id"].to_numpy(np.int64))
+
+
+def commit(spark: SparkSession, warehouse: str, table: Table, change: Callable[[], object]) -> None:
+    """Change a table; all commits of Spark pass here.
+
+    Parameters
+    ----------
+    change : callable
+        As in `retrying`.  It writes under the table's lock, where the warehouse needs one.
+    """
+
+    def locked() -> None:
+        with writing_by_spark(spark, warehouse, table.name):
+            change()
+
+    retrying(locked, what=table.name)
+
+
+def append(rows: DataFrame, warehouse: str, table: Table, *, token: str | None = None) -> None:
+    """Add rows; a table that an earlier version made gains the columns it lacks.
+
+    Parameters
+    ----------
+    token : str, optional
+        A name for this commit: of all commits to the table with the same token only the first
+        is done, the others change nothing.
+    """
+    writer = _fit(rows, table).write.format("delta").mode("append").option("mergeSchema", "true")
+    if token is not None:
+        writer = writer.option(_TXN_APP, token).option(_TXN_VERSION, 1)
+    commit(rows.sparkSession, warehouse, table, lambda: writer.save(location(warehouse, table)))
+
+
+def fence(spark: SparkSession, warehouse: str, table: Table, *, token: str) -> None:
+    """Use a token up: whoever still wants to commit by it comes too late."""
+    append(spark.createDataFrame([], table.schema), warehouse, table, token=token)
+
+
+def replace(
+    rows: DataFrame, warehouse: str, table: Table, *, where: str, same_rows: bool = False
+) -> None:
+    """Put rows in place of those that meet a condition, in one commit.
+
+    Parameters
+    ----------
+    where : str
+        SQL condition on partition columns; all new rows meet it, else Delta refuses them.
+    same_rows : bool
+        They are the table's own rows, in other files.  Then a job that adds rows meanwhile is
+        not disturbed, and its rows stay.  Read them without a version and do not cache them:
+        Delta reads them within the commit, from the very files that it replaces.
+    """
+    options = {"replaceWhere": where, "dataChange": str(not same_rows).lower()}
+    writer = _fit(rows, table).write.format("delta").mode("overwrite").options(**options)
+    commit(rows.sparkSession, warehouse, table, lambda: writer.save(location(warehouse, table)))
+
+
+def upsert(rows: DataFrame, warehouse: str, table: Table, *, key: str) -> None:
+    """Add rows; a row whose key is there already is replaced.
+
+    A table that an earlier version made gains the columns it lacks.
+    """
+    _merge(
+        _fit(rows, table),
+        warehouse,
+        table,
+        f"old.{key} = new.{key}",
+        lambda merge: merge.withSchemaEvolution().whenMatchedUpdateAll().whenNotMatchedInsertAll(),
+    )
+
+
+def insert(rows: DataFrame, warehouse: str, table: Table, *, key: str, token: str) -> None:
+    """Add rows whose key is not there; the token is that of `append`."""
+    with _token(rows.sparkSession, token):
+        _merge(
+            _fit(rows, table),
+            warehouse,
+            table,
+            f"old.{key} = new.{key}",
+            lambda merge: merge.whenNotMatchedInsertAll(),
+        )
+
+
+def delete_keys(keys: DataFrame, warehouse: str, table: Table, *, key: str) -> None:
+    """Delete the rows whose key is among the given ones."""
+    gone = keys.select(key).distinct()
+    condition = f"old.{key} = new.{key}"
+    _merge(gone, warehouse, table, condition, lambda merge: merge.whenMatchedDelete())
+
+
+def replace_keys(
+    keys: DataFrame, rows: DataFrame, warehouse: str, table: Table, *, key: str
+) -> None:
+    """Delete the rows whose key is among the given ones and add others, in one commit."""
+    gone = keys.select(F.col(key).alias("gone")).distinct()
+    source = gone.unionByName(_fit(rows, table), allowMissingColumns=True)
+    values = {name: f"new.{name}" for name in table.schema.names}
+    _merge(
+        source,
+        warehouse,
+        table,
+        f"old.{key} = new.gone",
+        lambda merge: merge.whenMatchedDelete().whenNotMatchedInsert("new.gone IS NULL", values),
+    )
+
+
+def optimize(spark: SparkSession, warehouse: str, table: Table) -> None:
+    """Compact small files, in any order of rows."""
+    commit(
+        spark,
+        warehouse,
+        table,
+        lambda: _delta(spark, warehouse, table).optimize().executeCompaction(),
+    )
+
+
+def live_bytes(spark: SparkSession, warehouse: str, table: Table) -> int:
+    """Bytes of the table's current files, without older versions."""
+    detail = _delta(spark, warehouse, table).detail()
+    return detail.select("sizeInBytes").first()[0]
+
+
+def register(spark: SparkSession, warehouse: str) -> list[str]:
+    """Make the tables known to the session's catalogue as sonic.<name>; repeatable.
+
+    Returns
+    -------
+    list of str
+        The names of the tables that exist.
+    """
+    spark.sql(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
+    names = []
+    for table in TABLES:
+        if exists(spark, warehouse, table):
+            name = f"{DATABASE}.{table.name}"
+            place = location(warehouse, table)
+            if spark.catalog.tableExists(name) and _location_of(spark, name) != place:
+                spark.sql(f"DROP TABLE {name}")  # external: the data stay
+            quoted = place.replace("\\", "\\\\").replace("'", "\\'")
+            spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{quoted}'")
+            names.append(name)
+    return names
+
+
+def _create(spark: SparkSession, warehouse: str, table: Table, properties: dict[str, str]) -> None:
+    if exists(spark, warehouse, table):
+        return
+    builder = (
+        DeltaTable.createIfNotExists(spark)
+        .location(location(warehouse, table))
+        .comment(table.comment)
+        .partitionedBy(*table.partitioned_by)
+    )
+    for field in table.schema:
+        builder = builder.addColumn(field.name, field.dataType, comment=field.metadata["comment"])
+    for name, value in {_LAYOUT_PROPERTY: str(LAYOUT), **properties}.items():
+        builder = builder.property(name, value)
+
+    def make() -> None:
+        _remove_empty_log(spark, location(warehouse, table))
+        builder.execute()
+
+    commit(spark, warehouse, table, make)
+
+
+def _remove_empty_log(spark: SparkSession, place: str) -> None:
+    """Remove what a run that was killed while it made the table left; Delta refuses to go on."""
+    filesystem, log = hadoop_path(spark, f"{place}/_delta_log")
+    if filesystem.exists(log) and not any(
+        entry.getPath().getName().endswith(".json") for entry in filesystem.listStatus(log)
+    ):
+        filesystem.delete(log, True)
+
+
+def _merge(
+    rows: DataFrame,
+    warehouse: str,
+    table: Table,
+    condition: str,
+    clauses: Callable[[DeltaMergeBuilder], DeltaMergeBuilder],
+) -> None:
+    """Merge rows named new into the table's, named old."""
+
+    def merge() -> None:
+        old = _delta(rows.sparkSession, warehouse, table).alias("old")
+        clauses(old.merge(rows.alias("new"), condition)).execute()
+
+    commit(rows.sparkSession, warehouse, table, merge)
+
+
+def _token(spark: SparkSession, token: str) -> AbstractContextManager:
+    """A merge takes from the session what `append` gives as options."""
+    names = {_TXN_APP: token, _TXN_VERSION: "1"}
+    return setting(spark, {f"spark.databricks.delta.write.{n}": v for n, v in names.items()})
+
+
+def _delta(spark: SparkSession, warehouse: str, table: Table) -> DeltaTable:
+    return DeltaTable.forPath(spark, location(warehouse, table))
+
+
+def _properties(spark: SparkSession, warehouse: str, table: Table) -> dict[str, str]:
+    # Not detail(): that sums up the table's files first, 3 s of a Spark that has just started.
+    place = location(warehouse, table).replace("`", "``")
+    return {
+        row.key: row.value for row in spark.sql(f"SHOW TBLPROPERTIES delta.`{place}`").collect()
+    }
+
+
+def _location_of(spark: SparkSession, name: str) -> str:
+    place = spark.sql(f"DESCRIBE DETAIL {name}").select("location").first()[0]
+    return place.removeprefix("file:")
+
+
+def _property(spark: SparkSession, warehouse: str, name: str) -> str:
+    if not exists(spark, warehouse, FINGERPRINTS):
+        raise TableError(
+            f"There are no fingerprints in {warehouse}. Give the --warehouse that was indexed "
+            "into, or make one with `sonic index FOLDER`."
+        )
+    properties = _properties(spark, warehouse, FINGERPRINTS)
+    if name not in properties:
+        raise TableError(
+            f"The table fingerprints in {warehouse} lacks the property {name}: it was not made "
+            "by Sonic Signature. Index into another warehouse."
+        )
+    return properties[name]
+
+
+def _fit(rows: DataFrame, table: Table) -> DataFrame:
+    """Order and cast the columns as declared; a missing one is an error here, not a null."""
+    missing = set(table.schema.names) - set(rows.columns)
+    if missing:
+        raise TableError(f"Rows for {table.name} lack {', '.join(sorted(missing))}.")
+    columns: list[Column] = [F.col(f.name).cast(f.dataType).alias(f.name) for f in table.schema]
+    return rows.select(*columns)

@@ -1,0 +1,1 @@
+"""A seeded synthesiser of songs, for the demo and for tests."""

@@ -1,0 +1,1 @@
+"""What each job does, without a command line: no argparse, no printing."""

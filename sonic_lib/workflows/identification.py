@@ -1,0 +1,219 @@
+"""Clips against the index: the two passes that identify, evaluate and explain share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.config import Config
+from sonic_lib.errors import TableError
+from sonic_lib.fingerprint.params import FRAMES_PER_S
+from sonic_lib.fingerprint.spark import fingerprint_clips
+from sonic_lib.fingerprint.variants import FIRST_LOOKS, SECOND_LOOKS, Look
+from sonic_lib.matching.budget import MIN_CLIP_S, first_pass_hits
+from sonic_lib.matching.scan import IndexFiles
+from sonic_lib.matching.scoring import sure_score
+from sonic_lib.matching.spark import match_windows, segments, thin_windows, window_id
+from sonic_lib.progress import progress
+from sonic_lib.schemas import FINGERPRINTS, SONGS
+from sonic_lib.storage import tables
+
+CLIPS_PER_TASK = 40  # what is looked up for an unsure clip of 10 s takes 5 MB
+WINDOWS_PER_TASK = 240  # of a long recording, 20 minutes: a task decodes what comes before, too
+PARTS_PER_CORE = 4  # of the hashes, so that cores end their work at about the same time
+BYTES_PER_PART = 64_000_000  # of what windows look up
+
+
+@dataclass(frozen=True)
+class Index:
+    """The tables that clips are looked up in, and what must be known of them.
+
+    Attributes
+    ----------
+    fingerprints, songs : DataFrame
+    files : IndexFiles
+    """
+
+    fingerprints: DataFrame
+    songs: DataFrame
+    files: IndexFiles
+
+
+def open_index(spark: SparkSession, warehouse: str) -> Index:
+    """Read the index.
+
+    Raises
+    ------
+    TableError
+        If it holds no song.
+    """
+    # One version of each for the whole run, the songs first: what is indexed, removed or moved
+    # meanwhile changes nothing, and no song is there without its fingerprints.
+    songs = tables.read_pinned(spark, warehouse, SONGS)
+    version = tables.version(spark, warehouse, FINGERPRINTS)
+    index_s, n_fingerprints = songs.agg(F.sum("duration_s"), F.sum("n_fingerprints")).first()
+    if not index_s:
+        raise TableError(
+            f"The index in {warehouse} holds no song; fill it with `sonic index FOLDER` first."
+        )
+    fingerprints = tables.read(spark, warehouse, FINGERPRINTS, version=version)
+    files = IndexFiles(
+        tables.partition_files(fingerprints, column="hash_prefix"),
+        tables.prefix_bits(spark, warehouse, version=version),
+        n_fingerprints,
+        index_s * FRAMES_PER_S,
+        tables.orphans(fingerprints, songs, n_expected=n_fingerprints),
+    )
+    return Index(fingerprints, songs, files)
+
+
+def search(
+    clips: DataFrame,
+    index: Index,
+    config: Config,
+    *,
+    n_listed: int,
+    fingerprint: Callable[..., DataFrame] = fingerprint_clips,
+) -> DataFrame:
+    """Identify clips, in two passes.
+
+    The first looks every window up as it is; the second looks those that are not sure up with
+    denser landmarks, and at other speeds, tempos and pitches.
+
+    Parameters
+    ----------
+    clips : DataFrame with path, size_bytes
+    n_listed : int
+        Songs to list for each segment.
+    fingerprint : callable
+        Makes extracts of clips; with the options of `fingerprint_clips`.
+
+    Returns
+    -------
+    DataFrame
+        path, duration_s, error (if the clip could not be read), note (what of it could not be
+        used), and the columns of
+        `schemas.SEGMENTS`, which are null for a clip that shares nothing with the index.
+    """
+    extracts = extract_clips(
+        clips,
+        config,
+        what="clips",
+        looks=FIRST_LOOKS,
+        fingerprint=fingerprint,
+    )
+    closing = extracts.filter("window IS NULL").select(
+        "path", "duration_s", F.coalesce("error", "stage").alias("error"), "note"
+    )
+    windows = extracts.filter("window IS NOT NULL").select(
+        "path", "window", "start_s", "end_s", window_id()
+    )
+    max_hits = config.identify.max_hits_per_window
+    lines = match(extracts, index, max_hits=first_pass_hits(max_hits), n_listed=n_listed).persist()
+
+    is_sure = F.col("score") >= sure_score(config.identify.false_accept_rate)
+    unsure = (
+        windows.transform(thin_windows)
+        .join(lines.filter(is_sure), "window_id", "left_anti")
+        .persist()
+    )
+    if not unsure.isEmpty():
+        again = unsure.groupBy(
+            "path", F.floor(F.col("window") / WINDOWS_PER_TASK).alias("part")
+        ).agg(F.collect_list("window").alias("windows"))
+        second_extracts = extract_clips(
+            again.join(clips, "path"),
+            config,
+            what="unsure clips, closely and at other speeds",
+            looks=SECOND_LOOKS,
+            fingerprint=fingerprint,
+        )
+        second = match(second_extracts, index, max_hits=max_hits, n_listed=n_listed)
+        lines = lines.join(unsure, "window_id", "left_anti").unionByName(second)
+
+    found = lines.transform(
+        segments,
+        windows=windows.join(closing.filter("error IS NULL").drop("error", "note"), "path"),
+        false_accept_rate=config.identify.false_accept_rate,
+        n_listed=n_listed,
+    )
+    return closing.join(found, "path", "left")
+
+
+def match(extracts: DataFrame, index: Index, *, max_hits: int, n_listed: int) -> DataFrame:
+    """Look up what clips hold, in as many parts of the hashes as keep all cores at work.
+
+    Parameters
+    ----------
+    extracts : DataFrame [schemas.CLIP_EXTRACTS]
+    max_hits : int
+        How many hits a window may keep; the heaviest.
+
+    Returns
+    -------
+    DataFrame [schemas.LINES]
+    """
+    n_bytes = extracts.agg(F.coalesce(F.sum(F.length("queries")), F.lit(0))).first()[0]
+    n_cores = extracts.sparkSession.sparkContext.defaultParallelism
+    n_parts = max(PARTS_PER_CORE * n_cores, n_bytes / BYTES_PER_PART)
+    return match_windows(
+        extracts,
+        index=index.files,
+        parts_bits=min(math.ceil(math.log2(n_parts)), index.files.slice_bits),
+        max_hits=max_hits,
+        n_listed=n_listed,
+    )
+
+
+def extract_clips(
+    clips: DataFrame,
+    config: Config,
+    *,
+    what: str,
+    looks: Sequence[Look],
+    fingerprint: Callable[..., DataFrame] = fingerprint_clips,
+) -> DataFrame:
+    """Fingerprint clips, with a progress bar.
+
+    Parameters
+    ----------
+    clips : DataFrame with path, size_bytes and perhaps windows
+    what : str
+        What the progress bar counts.
+    looks
+        As in `fingerprint.frame.fingerprint_clips`.
+    fingerprint
+        As in `search`.
+
+    Returns
+    -------
+    DataFrame [schemas.CLIP_EXTRACTS]
+        Persisted, since what follows reads it twice.
+    """
+    context = clips.sparkSession.sparkContext
+    n_clips, n_bytes = clips.agg(F.count("*"), F.coalesce(F.sum("size_bytes"), F.lit(0))).first()
+    n_tasks = max(
+        4 * context.defaultParallelism,
+        int(n_bytes / (config.index.task_mb * 1e6)),
+        n_clips // CLIPS_PER_TASK,
+    )
+    n_done = context.accumulator(0)
+    extracts = (
+        clips.repartition(n_tasks, *[c for c in ("path", "part") if c in clips.columns])
+        .transform(
+            fingerprint,
+            params=config.fingerprint.params(),
+            min_duration_s=MIN_CLIP_S,
+            looks=looks,
+            limits=config.index.limits(),
+            n_done=n_done,
+        )
+        .persist()
+    )
+    with progress(what, total=n_clips, done=lambda: n_done.value):
+        extracts.count()
+    return extracts

@@ -1,0 +1,293 @@
+"""The care of an index: sweep, compact, repartition, restore and purge.
+
+All of it may be done while other jobs index, identify and remove: every change is one commit that
+Delta either takes or refuses because another job's came between, and then it is done again.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
+
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.errors import UsageError
+from sonic_lib.fingerprint.spark import hash_prefix
+from sonic_lib.index import commit, invariants
+from sonic_lib.schemas import FINGERPRINTS, MATCHES, RUNS, SONG_FILES, SONGS, TABLES
+from sonic_lib.storage import history, tables
+from sonic_lib.storage.table_files import Damage, move_aside
+
+# A partition is rewritten when it has this many times the files that its rows need.
+_TOO_MANY = 1.25
+# A commit that fails is done again from the start: so many rows take some minutes of a cluster.
+_ROWS_PER_COMMIT = 2_000_000_000
+
+
+class Pinned(NamedTuple):
+    """The tables of an index at one moment at which no commit was under way."""
+
+    songs: DataFrame
+    song_files: DataFrame
+    fingerprints: DataFrame
+    prefix_bits: int
+
+
+def pinned(spark: SparkSession, warehouse: str) -> Pinned:
+    """Read the index at one moment."""
+
+    def versions() -> list[int]:
+        names = (SONGS, SONG_FILES, FINGERPRINTS)
+        return [tables.version(spark, warehouse, table) for table in names]
+
+    now = versions()
+    for _ in range(5):
+        before, now = now, versions()
+        if now == before:
+            break
+    songs, song_files, fingerprints = (
+        tables.read(spark, warehouse, table, version=version)
+        for table, version in zip((SONGS, SONG_FILES, FINGERPRINTS), now, strict=True)
+    )
+    bits = tables.prefix_bits(spark, warehouse, version=now[2])
+    return Pinned(songs, song_files, fingerprints, bits)
+
+
+def findings(spark: SparkSession, warehouse: str, *, grace_hours: float) -> list[Row]:
+    """Check every invariant: a row each, with the number of what breaks it and an example."""
+    index = pinned(spark, warehouse)
+    return (
+        index.fingerprints.transform(
+            invariants.findings,
+            songs=index.songs,
+            song_files=index.song_files,
+            counts=invariants.song_counts(index.fingerprints, songs=index.songs),
+            files=invariants.data_files(index.fingerprints),
+            prefix_bits=index.prefix_bits,
+            at_work=_around_now(grace_hours),
+        )
+        .orderBy("invariant")
+        .collect()
+    )
+
+
+def sweep(spark: SparkSession, warehouse: str, *, grace_hours: float) -> dict[str, int]:
+    """Remove what runs that died left: their stages, and fingerprints whose song never came.
+
+    Parameters
+    ----------
+    grace_hours : float
+        A run that wrote something less long ago may be at work.  A slower one is taken for
+        dead: it can commit no more of this, and begins anew if it was alive.
+
+    Returns
+    -------
+    dict
+        Counts by name.
+    """
+    stages = old_stages(spark, warehouse, hours=grace_hours)
+    for folder in stages:
+        commit.undo_stage(spark, warehouse, folder)
+    # Whoever could still commit songs of old files has just lost the right to.
+    fingerprints = tables.read(spark, warehouse, FINGERPRINTS)
+    left = (
+        invariants.song_counts(fingerprints, songs=tables.read(spark, warehouse, SONGS))
+        .transform(invariants.orphans, at_work=_around_now(grace_hours))
+        .localCheckpoint()
+    )
+    n_songs, n_rows = left.agg(F.count("*"), F.coalesce(F.sum("n_found"), F.lit(0))).first()
+    if n_songs:
+        tables.delete_keys(left, warehouse, FINGERPRINTS, key="song_id")
+    lost = lost_files(spark, warehouse)
+    n_lost = lost.count()
+    if n_lost:
+        tables.delete_keys(lost, warehouse, SONG_FILES, key="path")
+    return {
+        "stages": len(stages),
+        "orphan_songs": n_songs,
+        "orphan_fingerprints": n_rows,
+        "lost_files": n_lost,
+    }
+
+
+def mend(spark: SparkSession, warehouse: str, found: list[Damage]) -> int:
+    """Make tables readable again without the files that are broken.
+
+    Parameters
+    ----------
+    found : list of Damage
+        All of them can be mended.
+
+    Returns
+    -------
+    int
+        Songs that were dropped, since a part of their fingerprints is lost: their files are read
+        again by the next index run.
+    """
+    move_aside(warehouse, found)
+    lost = [damage for damage in found if damage.is_data]
+    by_name = {table.name: table for table in TABLES}
+    for name in sorted({damage.table for damage in lost}):
+        where = None
+        if name == FINGERPRINTS.name:
+            files = [damage.file for damage in lost if damage.table == name]
+            where = _is_in(sorted({int(prefix) for file in files for prefix in _prefixes(file)}))
+        history.drop_lost_files(spark, warehouse, by_name[name], where=where)
+    if not any(damage.table == FINGERPRINTS.name for damage in found):
+        return 0
+    songs = tables.read(spark, warehouse, SONGS)
+    parts = (
+        invariants.song_counts(tables.read(spark, warehouse, FINGERPRINTS), songs=songs)
+        .filter("n_found < n_said")
+        .select("song_id")
+        .localCheckpoint()
+    )
+    commit.delete_songs(parts, warehouse)
+    return parts.count()
+
+
+def _prefixes(file: str) -> list[str]:
+    return re.findall(r"/hash_prefix=(\d+)/", file)
+
+
+def lost_files(spark: SparkSession, warehouse: str) -> DataFrame:
+    """Files that count as read though their song is gone: the next index run is to read them."""
+    files = tables.read(spark, warehouse, SONG_FILES).filter("song_id IS NOT NULL")
+    return files.join(tables.read(spark, warehouse, SONGS), "song_id", "left_anti").select("path")
+
+
+def drop_doubled(spark: SparkSession, warehouse: str) -> None:
+    """Write the partitions with rows that stand twice again, each row once."""
+    fingerprints = tables.read(spark, warehouse, FINGERPRINTS)
+    doubled = fingerprints.transform(invariants.doubled_rows).select("hash_prefix").distinct()
+    prefixes = [row.hash_prefix for row in doubled.collect()]  # at most 4096
+    if prefixes:
+        where = _is_in(prefixes)
+        rows = tables.read(spark, warehouse, FINGERPRINTS).filter(where).distinct()
+        tables.replace(rows, warehouse, FINGERPRINTS, where=where)
+
+
+def compact(spark: SparkSession, warehouse: str) -> dict[str, int]:
+    """Write partitions with many small or unsorted files again, and the other tables' files."""
+    for table in (SONGS, SONG_FILES, MATCHES, RUNS):
+        if tables.exists(spark, warehouse, table):
+            tables.optimize(spark, warehouse, table)
+    fingerprints = tables.read(spark, warehouse, FINGERPRINTS)
+    partitions = (
+        invariants.data_files(fingerprints)
+        .groupBy("hash_prefix")
+        .agg(
+            F.count("*").alias("n_files"),
+            F.sum("n_rows").alias("n_rows"),
+            F.count_if(~F.col("is_sorted")).alias("n_unsorted"),
+        )
+        .collect()  # at most 4096
+    )
+    bits = tables.prefix_bits(spark, warehouse)
+    largest = max((p.n_rows for p in partitions), default=0)
+    n_needed = 2 ** max(0, math.ceil(math.log2(max(largest, 1) / commit.ROWS_PER_FILE)))
+    untidy = [p for p in partitions if p.n_unsorted or p.n_files > _TOO_MANY * n_needed]
+    for group in _groups(untidy):
+        where = _is_in([p.hash_prefix for p in group])
+        rows = tables.read(spark, warehouse, FINGERPRINTS).filter(where)
+        tidy = rows.transform(
+            commit.in_few_sorted_files, prefix_bits=bits, n_rows=largest * 2.0**bits
+        )
+        tables.replace(tidy, warehouse, FINGERPRINTS, where=where, same_rows=True)
+    return {
+        "partitions": len(untidy),
+        "files_before": sum(p.n_files for p in partitions),
+        "files_after": invariants.data_files(tables.read(spark, warehouse, FINGERPRINTS)).count(),
+    }
+
+
+def repartition(spark: SparkSession, warehouse: str, *, prefix_bits: int) -> bool:
+    """Rewrite all fingerprints for another size of the prefix; False if it is so already."""
+    if tables.prefix_bits(spark, warehouse) == prefix_bits:
+        return False
+    fingerprints = tables.read(spark, warehouse, FINGERPRINTS)
+    rows = fingerprints.withColumn("hash_prefix", hash_prefix(bits=prefix_bits)).transform(
+        commit.in_few_sorted_files, prefix_bits=prefix_bits, n_rows=fingerprints.count()
+    )
+    history.change_prefix(rows, warehouse, prefix_bits=prefix_bits)
+    return True
+
+
+def restore(spark: SparkSession, warehouse: str, *, timestamp: str) -> None:
+    """Make songs, files and fingerprints what they were at a time (UTC).
+
+    Readers see whole songs alone: those that stand in both states, until the last commit.  What
+    died in between is finished by the same call again.
+    """
+    order = (FINGERPRINTS, SONGS, SONG_FILES)
+    then = {t: history.version_at(spark, warehouse, t, timestamp=timestamp) for t in order}
+    for table in order:
+        history.check_files(spark, warehouse, table, version=then[table])
+    kept = tables.read(spark, warehouse, SONGS, version=then[SONGS])
+    dropped = tables.read(spark, warehouse, SONGS).join(kept, "song_id", "left_anti")
+    tables.delete_keys(dropped, warehouse, SONGS, key="song_id")
+    history.restore(spark, warehouse, FINGERPRINTS, version=then[FINGERPRINTS])
+    # A run at work may have added fingerprints that are gone now: it must not add their songs.
+    for folder in commit.stage_folders(spark, warehouse):
+        commit.fence_stage(spark, warehouse, folder)
+    for table in (SONGS, SONG_FILES):
+        history.restore(spark, warehouse, table, version=then[table])
+    # At that time a run may have been between its two commits.
+    sweep(spark, warehouse, grace_hours=0.0)
+
+
+def purge(
+    spark: SparkSession, warehouse: str, *, retention_hours: float, grace_hours: float
+) -> None:
+    """Delete the files of versions that ended longer ago than this.
+
+    Raises
+    ------
+    UsageError
+        If a run may be at work and the files that it is writing could be taken for old ones.
+    """
+    stages = set(commit.stage_folders(spark, warehouse))
+    young = stages - set(old_stages(spark, warehouse, hours=grace_hours))
+    if young and retention_hours < grace_hours:
+        raise UsageError(
+            f"An index run may be at work (its stage {min(young)} was written less than "
+            f"{grace_hours:g} hours ago), and --retention-hours {retention_hours:g} could delete "
+            f"files under it. Wait for it, give at least {grace_hours:g}, or, if you know that "
+            "none runs, --grace-hours 0."
+        )
+    for table in TABLES:
+        if tables.exists(spark, warehouse, table):
+            history.vacuum(spark, warehouse, table, retention_hours=retention_hours)
+
+
+def old_stages(spark: SparkSession, warehouse: str, *, hours: float) -> list[str]:
+    """Stages below which nothing was written for some hours."""
+    first, last = (moment.timestamp() for moment in _around_now(hours))
+    folders = commit.stage_folders(spark, warehouse)
+    return [f for f in folders if not first <= commit.last_change_s(spark, f) <= last]
+
+
+def _around_now(hours: float) -> tuple[datetime, datetime]:
+    """When jobs at work have written; a file of the far future is of a clock that was wrong."""
+    now = datetime.now(timezone.utc)
+    return now - timedelta(hours=hours), now + timedelta(hours=hours)
+
+
+def _is_in(prefixes: list[int]) -> str:
+    return f"hash_prefix IN ({', '.join(map(str, prefixes))})"
+
+
+def _groups(partitions: list[Row]) -> Iterator[list[Row]]:
+    """Partitions that are rewritten in one commit."""
+    group: list[Row] = []
+    for partition in partitions:
+        if group and sum(p.n_rows for p in group) + partition.n_rows > _ROWS_PER_COMMIT:
+            yield group
+            group = []
+        group.append(partition)
+    if group:
+        yield group

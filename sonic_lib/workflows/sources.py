@@ -1,0 +1,66 @@
+"""What the commands of models work on: a source of features, some columns, a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.config import Config
+from sonic_lib.errors import UsageError
+from sonic_lib.models.registry import directory as registry
+from sonic_lib.models.registry import mlflow as mlflow_registry
+from sonic_lib.schemas import FEATURES
+from sonic_lib.storage import tables
+
+
+def read_source(
+    spark: SparkSession, warehouse: str, asked: str | None, *, version: int | None = None
+) -> tuple[str, DataFrame]:
+    """Give the name and the features of the source asked for, or of the only one there is.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name, or several to choose from.
+    """
+    features = tables.read(spark, warehouse, FEATURES, version=version)
+    # Sources are partitions: as few as the tables that people brought in.
+    names = sorted(row.source for row in features.select("source").distinct().collect())
+    if asked in names or (asked is None and len(names) == 1):
+        name = asked or names[0]
+        return name, features.filter(F.col("source") == name)
+    given = f"--source {asked!r} is not in the table features" if asked else "No --source is given"
+    raise UsageError(
+        f"{given}; expected one of: {', '.join(names) or 'none is there yet'}. "
+        "`sonic features` brings more in."
+    )
+
+
+def chosen_numbers(known: Sequence[str], asked: Iterable[str] | None) -> list[str]:
+    """Give the columns asked for, or all.
+
+    Raises
+    ------
+    UsageError
+        If one is not known.
+    """
+    if unknown := sorted(set(asked or []) - set(known)):
+        raise UsageError(
+            f"--columns {' '.join(unknown)}: not among the numbers of this source, which are "
+            f"{', '.join(known)}."
+        )
+    return list(dict.fromkeys(asked)) if asked else list(known)
+
+
+def registry_of(config: Config) -> tuple[ModuleType, str]:
+    """Give what keeps the models, one of two modules of the same functions, and where."""
+    kept = {"directory": registry, "mlflow": mlflow_registry}[config.models.registry]
+    return kept, kept.root(config.warehouse)
+
+
+def sql_text(text: str) -> str:
+    """Quote a text for SQL."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,237 @@
+"""What `train` and `retrain` share: from features to a calibrated model and its card."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pandas as pd
+from pyspark.ml import PipelineModel
+from pyspark.sql import DataFrame, SparkSession
+
+import sonic_lib
+from sonic_lib.features.spark import profile, wide, with_labels
+from sonic_lib.models import metrics, training
+from sonic_lib.models.columns import CLASSIFICATION, Described, choose_columns
+from sonic_lib.models.conformal import intervals
+from sonic_lib.models.conformal import sets as conformal
+from sonic_lib.models.preprocess import count_shapes
+from sonic_lib.models.splits import is_held_out
+from sonic_lib.models.training import Recipe
+from sonic_lib.schemas import FEATURES
+from sonic_lib.storage import tables
+from sonic_lib.workflows.sources import read_source
+
+# The same rows are kept from every version, so that any two can be compared on them.
+HELD_OUT_SHARE, HELD_OUT_SEED = 0.2, 20_221
+CONFIDENCES = tuple(round(c / 100, 2) for c in range(50, 100))
+SHOWN_CONFIDENCES = (0.8, 0.9, 0.95, 0.99)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Rows to learn from, and all that decides what is made of them."""
+
+    name: str
+    source: str
+    labels: str | None
+    version: int
+    recipe: Recipe
+    rows: DataFrame
+
+    @property
+    def training_rows(self) -> DataFrame:
+        """Rows that models may see."""
+        return self.rows.filter(~self._is_held_out())
+
+    @property
+    def held_out_rows(self) -> DataFrame:
+        """Rows that no model has seen."""
+        return self.rows.filter(self._is_held_out())
+
+    def _is_held_out(self):
+        return is_held_out(
+            share=HELD_OUT_SHARE, seed=HELD_OUT_SEED, group=self.recipe.columns.group
+        )
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A fitted model, its card, and what it said of the rows that were held out."""
+
+    model: PipelineModel
+    card: dict
+    coverage: pd.DataFrame
+    held_out: DataFrame
+
+
+@contextmanager
+def lesson(
+    spark: SparkSession,
+    warehouse: str,
+    *,
+    name: str,
+    source: str | None,
+    labels: str | None = None,
+    target: str | None = None,
+    group: str | None = None,
+    drop: Collection[str] = (),
+    kind: str,
+    seed: int,
+    class_weights: bool = False,
+) -> Iterator[Lesson]:
+    """Snapshot a source and choose what is learned from it.
+
+    Yields
+    ------
+    Lesson
+        Its rows are cached while the block runs.
+
+    Raises
+    ------
+    UsageError, ModelError
+        As `columns.choose_columns`.
+    """
+    version = tables.version(spark, warehouse, FEATURES)
+    source, features = read_source(spark, warehouse, source, version=version)
+    if labels is not None:
+        _, said = read_source(spark, warehouse, labels, version=version)
+        features = features.transform(with_labels, labels=said)
+    columns = choose_columns(
+        _described(features), model=name, target=target, group=group, drop=drop
+    )
+    numbers, texts = columns.trained_on
+    frame = wide(features, numbers=numbers, texts=texts).persist()
+    classes: tuple[str, ...] = ()
+    if columns.task == CLASSIFICATION:
+        counts = training.class_counts(frame, target=columns.target).collect()  # a row a class
+        classes = tuple(sorted(row.label for row in counts))
+    recipe = Recipe(columns, classes, kind, seed, class_weights)
+    rows = training.labelled(frame, columns=columns, classes=classes).persist()
+    try:
+        yield Lesson(name, source, labels, version, recipe, rows)
+    finally:
+        rows.unpersist()
+        frame.unpersist()
+
+
+def learn(
+    given: Lesson,
+    *,
+    n_folds: int,
+    method: str = "lac",
+    mondrian: bool = False,
+    limits: tuple[float, float] | None = None,
+) -> Learned:
+    """Cross-validate, calibrate on the rows so scored, fit on all of them, judge on the held out.
+
+    Parameters
+    ----------
+    given : Lesson
+    n_folds : int
+    method, mondrian
+        As in `conformal`: how sets of genres are made.
+    limits : (float, float), optional
+        Between which the number that is learned lies.
+    """
+    recipe = given.recipe
+    scored = training.cross_validate(given.training_rows, recipe=recipe, n_folds=n_folds)
+    calibrated = _calibrated(scored, recipe=recipe, method=method, mondrian=mondrian)
+    if limits is not None:
+        calibrated["limits"] = list(limits)
+    model = training.fit(given.training_rows, recipe=recipe)
+    held_out = training.scored(given.held_out_rows, model=model, recipe=recipe).persist()
+    card = {
+        "task": recipe.columns.task,
+        "columns": recipe.columns.to_card(),
+        "classes": list(recipe.classes),
+        "kind": recipe.kind,
+        "seed": recipe.seed,
+        "class_weights": recipe.class_weights,
+        "metrics": figures(held_out, recipe=recipe)
+        | {f"cv_{k}": v for k, v in figures(scored, recipe=recipe).items()},
+        "conformal": calibrated,
+        "importances": training.feature_importances(model, recipe=recipe)[:50],
+        "snapshot": {
+            "source": given.source,
+            "labels": given.labels,
+            "features_version": given.version,
+        },
+        "code_version": sonic_lib.__version__,
+    }
+    covered = coverage(held_out, card=card)
+    # Reports are drawn from the cards, when the held-out rows are long gone.
+    card["coverage"] = covered.to_dict("records")
+    if recipe.classes:
+        counts = held_out.transform(metrics.confusion).toPandas()
+        card["confusion"] = counts[["label", "predicted", "n"]].to_numpy().tolist()
+    return Learned(model, card, covered, held_out)
+
+
+def figures(scored: DataFrame, *, recipe: Recipe) -> dict[str, float]:
+    """Judge answers whose truth is known: a row a pair of classes comes here, or one row."""
+    if recipe.classes:
+        counts = scored.transform(metrics.confusion).toPandas()
+        told = metrics.class_metrics(counts, classes=recipe.classes)
+    else:
+        told = scored.transform(metrics.regression_metrics).first().asDict()
+    # The last digits depend on the order in which Spark sums.
+    return {name: round(float(value or 0.0), 9) for name, value in told.items()}
+
+
+def coverage(
+    held_out: DataFrame, *, card: dict, confidences: Collection[float] = SHOWN_CONFIDENCES
+) -> pd.DataFrame:
+    """Say how sets or intervals did on held-out rows: a row a confidence."""
+    conformed = card["conformal"]
+    levels = [(c, threshold) for c, threshold in conformed["thresholds"] if c in confidences]
+    if card["task"] == CLASSIFICATION:
+        n_genres = len(card["classes"])
+        return held_out.transform(
+            conformal.coverage_curve,
+            method=conformed["method"],
+            levels=[(c, conformal.limits_of(t, n_genres=n_genres)) for c, t in levels],
+        ).toPandas()
+    limits = tuple(conformed["limits"]) if conformed.get("limits") else None
+    told = []
+    for confidence, threshold in levels:
+        ranges = held_out.transform(intervals.intervals, threshold=threshold, limits=limits)
+        row = ranges.transform(intervals.coverage).first()
+        told.append({"confidence": confidence, **row.asDict()})
+    return pd.DataFrame(told)
+
+
+def _described(features: DataFrame) -> list[Described]:
+    """Profile of the columns: a row a name, whatever the number of songs."""
+    found = sorted(profile(features).collect(), key=lambda row: row.name)
+    texts = [row.name for row in found if row.kind == "text"]
+    shapes = {}
+    if texts:
+        counts = wide(features, numbers=[], texts=texts).transform(count_shapes, columns=texts)
+        told = counts.first()
+        shapes = {name: (told[f"dates_{i}"], told[f"lists_{i}"]) for i, name in enumerate(texts)}
+    return [
+        Described(row.name, row.kind, row.n, row.n_distinct, *shapes.get(row.name, ()))
+        for row in found
+    ]
+
+
+def _calibrated(scored: DataFrame, *, recipe: Recipe, method: str, mondrian: bool) -> dict:
+    if not recipe.classes:
+        scores = scored.transform(intervals.error_scores)
+        rows = scores.transform(conformal.thresholds, confidences=CONFIDENCES).collect()
+        return {"method": "normalised", "thresholds": [[r.confidence, r.threshold] for r in rows]}
+    scores = scored.transform(conformal.calibration_scores, method=method)
+    if not mondrian:
+        rows = scores.transform(conformal.thresholds, confidences=CONFIDENCES).collect()
+        found = [[r.confidence, r.threshold] for r in rows]
+    else:
+        rows = scores.transform(
+            conformal.thresholds, confidences=CONFIDENCES, by=["label"]
+        ).collect()
+        by_confidence: dict[float, dict[int, float | None]] = {}
+        for r in rows:
+            by_confidence.setdefault(r.confidence, {})[r.label] = r.threshold
+        found = [[c, by_confidence[c]] for c in sorted(by_confidence)]
+    return {"method": method, "mondrian": mondrian, "thresholds": found}
