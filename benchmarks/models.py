@@ -35,7 +35,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import TargetEncoder
 
 from sonic_lib.models import metrics, training
-from sonic_lib.models.columns import Columns, Described, choose_columns
+from sonic_lib.models.columns import Columns, ColumnProfile, choose_columns
 from sonic_lib.models.conformal import intervals
 from sonic_lib.models.conformal import sets as conformal
 from sonic_lib.models.estimators import BOOSTED, FOREST
@@ -122,7 +122,7 @@ def as_frame(
     frame = spark.createDataFrame(given).persist()
     shapes = frame.transform(count_shapes, columns=texts).first()
     described = [
-        Described(
+        ColumnProfile(
             column,
             "text" if column in texts else "number",
             int(rows[column].notna().sum()),

@@ -9,7 +9,7 @@ from sonic_lib.config import load_config
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ
 from sonic_lib.fingerprint.query import window_row
 from sonic_lib.fingerprint.stream import stream_windows
-from sonic_lib.fingerprint.variants import FIRST_LOOKS, SECOND_LOOKS
+from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS
 from sonic_lib.matching.budget import first_pass_hits
 from sonic_lib.matching.join import gather, join_slice
 from sonic_lib.matching.scan import read_slices
@@ -22,15 +22,15 @@ def pairs_met(clips: list[str], warehouse: str) -> dict[str, float]:
     params, max_hits = config.fingerprint.params(), config.identify.max_hits_per_window
     files = open_index(warehouse, params=params).files
     found = {}
-    for name, looks, kept in (
-        ("first", FIRST_LOOKS, first_pass_hits(max_hits)),
-        ("second", SECOND_LOOKS, max_hits),
+    for name, probes, kept in (
+        ("first", FIRST_PASS, first_pass_hits(max_hits)),
+        ("second", SECOND_PASS, max_hits),
     ):
         windows = []
         for path in clips:
             with open_audio(path) as file:
                 _, blocks = stream_mono(file, sample_rate_hz=SAMPLE_RATE_HZ)
-                windows += map(window_row, stream_windows(blocks, params=params, looks=looks))
+                windows += map(window_row, stream_windows(blocks, params=params, probes=probes))
         queries = gather([x["queries"] for x in windows], bits=files.slice_bits)
         share = max(1, kept >> files.slice_bits)
         counts = np.zeros(2)

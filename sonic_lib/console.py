@@ -45,7 +45,7 @@ def say(text: str, **facts: object) -> None:
     _facts.update(facts)
 
 
-def complain(text: str) -> None:
+def report_error(text: str) -> None:
     """Say what went wrong, where people look for it."""
     show(f"sonic: {text}", file=sys.stderr)
     _facts["error"] = without_secrets(text)
@@ -57,7 +57,7 @@ def is_silent() -> bool:
 
 
 @contextmanager
-def only_facts(*, as_json: bool) -> Iterator[dict[str, object]]:
+def capture_output(*, as_json: bool) -> Iterator[dict[str, object]]:
     """Swallow all text inside the `with` block; afterwards print the facts, or nothing.
 
     Yields

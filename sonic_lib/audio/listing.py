@@ -70,7 +70,7 @@ def list_audio(spark: SparkSession, paths: list[str], *, follow_links: bool = Tr
     )
 
 
-def given_name(path: str) -> str:
+def canonical_path(path: str) -> str:
     """The full name of a folder or file given, as `list_audio` writes it."""
     return storable(absolute(path)) if is_local(path) else path.rstrip("/")
 

@@ -18,7 +18,7 @@ from importlib import import_module
 import sonic_lib
 from sonic_lib.cli.failures import explained, reason
 from sonic_lib.config import load_config
-from sonic_lib.console import complain, is_silent, only_facts, show
+from sonic_lib.console import report_error, is_silent, capture_output, show
 from sonic_lib.errors import SonicError
 
 VERBS = (
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     if words and words[0] not in VERBS and not words[0].startswith("-"):
         near = difflib.get_close_matches(words[0], VERBS, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
-        complain(f"there is no verb {words[0]!r}. {hint}`sonic --help` lists them all.")
+        report_error(f"there is no verb {words[0]!r}. {hint}`sonic --help` lists them all.")
         return 2
     # Others are loaded only to be listed: one command is not to wait for what all of them import.
     parser, _ = make_parser(words[:1] if words and words[0] in VERBS else VERBS)
@@ -152,7 +152,7 @@ def _prepare(parser: argparse.ArgumentParser, command) -> None:
 def _run(command, args: argparse.Namespace) -> int:
     if not (args.quiet or args.json):
         return _code(command, args)
-    with only_facts(as_json=args.json) as facts:
+    with capture_output(as_json=args.json) as facts:
         facts["command"] = _verb(command)
         code = _code(command, args)
         facts["exit_code"] = code
@@ -171,10 +171,10 @@ def _code(command, args: argparse.Namespace) -> int:
                 return code
         return _run_with_spark(command, config, args)
     except SonicError as error:
-        complain(str(error))
+        report_error(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        complain("interrupted; run the same command again to go on.")
+        report_error("interrupted; run the same command again to go on.")
         return 130
     except BrokenPipeError:  # whoever reads, as `head` does, wants no more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

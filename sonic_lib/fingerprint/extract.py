@@ -16,7 +16,7 @@ from sonic_lib.errors import DecodeError
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.query import window_row
 from sonic_lib.fingerprint.stream import stream_hashes, stream_windows
-from sonic_lib.fingerprint.variants import Look
+from sonic_lib.fingerprint.variants import Probe
 
 SILENCE_DBFS = -60.0  # a recording whose loudest sample is below holds nothing to find
 
@@ -50,7 +50,7 @@ def clip_rows(
     *,
     params: FingerprintParams,
     min_duration_s: float,
-    looks: Sequence[Look],
+    probes: Sequence[Probe],
     windows: Collection[int] | None = None,
 ) -> Iterator[dict]:
     """Give what to look up for a clip.
@@ -71,7 +71,7 @@ def clip_rows(
     """
 
     def rows(blocks: Iterable[NDArray[np.float32]]) -> Iterator[dict]:
-        for window in stream_windows(blocks, params=params, looks=looks, windows=windows):
+        for window in stream_windows(blocks, params=params, probes=probes, windows=windows):
             yield window_row(window)
 
     yield from _rows(path, rows, min_duration_s=min_duration_s)

@@ -15,7 +15,7 @@ from sonic_lib.audio.digest import digest_row
 from sonic_lib.audio.sandbox import Limits, isolated, packed
 from sonic_lib.fingerprint.extract import clip_rows, song_rows
 from sonic_lib.fingerprint.params import HASH_BITS, FingerprintParams
-from sonic_lib.fingerprint.variants import FIRST_LOOKS, Look
+from sonic_lib.fingerprint.variants import FIRST_PASS, Probe
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS
 
 DEFAULT_LIMITS = Limits()
@@ -86,7 +86,7 @@ def fingerprint_clips(
     *,
     params: FingerprintParams,
     min_duration_s: float = 0.0,
-    looks: Sequence[Look] = FIRST_LOOKS,
+    probes: Sequence[Probe] = FIRST_PASS,
     limits: Limits = DEFAULT_LIMITS,
     n_done: Accumulator | None = None,
 ) -> DataFrame:
@@ -111,7 +111,7 @@ def fingerprint_clips(
         clip_rows,
         params=params,
         min_duration_s=min_duration_s,
-        looks=looks,
+        probes=probes,
     )
 
     def rows(clip: dict) -> Iterator[dict]:

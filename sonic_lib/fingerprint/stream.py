@@ -29,7 +29,7 @@ from sonic_lib.fingerprint.query import (
     WINDOW_S,
     WindowHashes,
 )
-from sonic_lib.fingerprint.variants import FIRST_LOOKS, VARIANTS, Look, rescale, sparing
+from sonic_lib.fingerprint.variants import FIRST_PASS, VARIANTS, Probe, rescale, sparing
 
 # The sum of all reaches: smoothing 5, mean 51, deviation 39, maximum 3, rank 32, triangle
 # 63, the circle that must be empty for it to be one 112, rounded up to cells.  A descriptor
@@ -77,7 +77,7 @@ def stream_windows(
     blocks: Iterable[NDArray[np.float32]],
     *,
     params: FingerprintParams,
-    looks: Sequence[Look] = FIRST_LOOKS,
+    probes: Sequence[Probe] = FIRST_PASS,
     windows: Collection[int] | None = None,
     core_frames: int = QUERY_CORE_FRAMES,
 ) -> Iterator[WindowHashes]:
@@ -104,36 +104,36 @@ def stream_windows(
         end_s = start * FRAME_S + samples.size / SAMPLE_RATE_HZ if is_last else np.inf
         found = list(_windows_in(core_start, core_end, end_s))
         wanted = [part for part in found if windows is None or part[0] in windows]
-        taken = looks if end_s <= MAX_SINGLE_S else sparing(looks)
+        taken = probes if end_s <= MAX_SINGLE_S else sparing(probes)
         # Ranks do not depend on how many landmarks are kept, so the densest serve all looks.
-        densest = by_detail[max(look.detail for look in taken)]
-        shifts = {shift for look in taken for shift in _shifts(look)} if wanted else ()
+        densest = by_detail[max(probe.detail for probe in taken)]
+        shifts = {shift for probe in taken for shift in _shifts(probe)} if wanted else ()
         grids = {shift: _grid(samples, start, shift, densest) for shift in shifts}
         for window, start_s, stop_s in wanted:
             middle_frame = 0.5 * (start_s + stop_s) / FRAME_S
             origin_frame = middle_frame - start
             looked_up = []
-            for look in taken:
+            for probe in taken:
                 parts = [
                     (_between(grids[shift][0], start_s, stop_s, middle_frame), grids[shift][1])
-                    for shift in _shifts(look)
+                    for shift in _shifts(probe)
                 ]
-                origins = [origin_frame - shift for shift in _shifts(look)]
-                looked_up.append(_look_up(look, parts, origins, params=by_detail[look.detail]))
+                origins = [origin_frame - shift for shift in _shifts(probe)]
+                looked_up.append(_look_up(probe, parts, origins, params=by_detail[probe.detail]))
             yield WindowHashes(window, start_s, stop_s, *_by_hash(looked_up))
         if found and found[-1][0] >= last:
             return
 
 
 def _look_up(
-    look: Look,
+    probe: Probe,
     grids: Sequence[tuple[NDArray, NDArray]],
     origins: Sequence[float],
     *,
     params: FingerprintParams,
 ) -> tuple[NDArray, ...]:
     """Hashes, variants, frames, detunes and descriptors of one look at a window."""
-    variant = VARIANTS[look.variant]
+    variant = VARIANTS[probe.variant]
     hashed = [
         query_hashes(
             rescale(landmarks, variant=variant),
@@ -145,7 +145,7 @@ def _look_up(
         for (landmarks, saliency), origin_frame in zip(grids, origins, strict=True)
     ]
     hashes, *others = map(np.concatenate, zip(*hashed, strict=True))
-    return hashes, np.full(len(hashes), look.variant, np.int8), *others
+    return hashes, np.full(len(hashes), probe.variant, np.int8), *others
 
 
 def _by_hash(looked_up: Sequence[tuple[NDArray, ...]]) -> tuple[NDArray, ...]:
@@ -157,9 +157,9 @@ def _by_hash(looked_up: Sequence[tuple[NDArray, ...]]) -> tuple[NDArray, ...]:
     return tuple(column[order] for column in (hashes, variants, frames, *others))
 
 
-def _shifts(look: Look) -> list[float]:
+def _shifts(probe: Probe) -> list[float]:
     """Where the frame grids of a look begin, in frames."""
-    return [k / look.n_grids for k in range(look.n_grids)]
+    return [k / probe.n_grids for k in range(probe.n_grids)]
 
 
 def _grid(

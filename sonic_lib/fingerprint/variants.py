@@ -40,7 +40,7 @@ PITCHES = tuple(Variant(1.0, _SEMITONE**k) for k in (-2, -1, 1, 2))
 VARIANTS = (UNCHANGED, *SPEEDS, *TEMPOS, *PITCHES)
 
 
-class Look(NamedTuple):
+class Probe(NamedTuple):
     """One way to look a window of a clip up.
 
     Attributes
@@ -62,19 +62,19 @@ class Look(NamedTuple):
 
 # A single grid finds half of the evidence for a quarter of the cost: enough for a clean clip, and
 # under another speed.
-FIRST_LOOKS = (Look(n_grids=1),)
-SECOND_LOOKS = (Look(detail=1), *(Look(v, n_grids=1) for v in range(1, len(VARIANTS))))
+FIRST_PASS = (Probe(n_grids=1),)
+SECOND_PASS = (Probe(detail=1), *(Probe(v, n_grids=1) for v in range(1, len(VARIANTS))))
 
 
-def sparing(looks: Sequence[Look]) -> tuple[Look, ...]:
+def sparing(probes: Sequence[Probe]) -> tuple[Probe, ...]:
     """Look less closely: enough for a window of a long recording, which others overlap.
 
     Windows of 10 s hold twice the evidence of a clip of 5 s, and those in a row are judged
     together; most of a broadcast is not in the index, and would be looked up closely everywhere.
     """
     return tuple(
-        look._replace(n_grids=min(look.n_grids, 2), detail=-1 if look.variant else look.detail)
-        for look in looks
+        probe._replace(n_grids=min(probe.n_grids, 2), detail=-1 if probe.variant else probe.detail)
+        for probe in probes
     )
 
 

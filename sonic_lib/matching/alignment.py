@@ -12,7 +12,7 @@ edge.
 
 Every song is searched over the same slopes and variants, and what the wrong ones reach tells
 what chance gives (`decide`).  Chance gives more to long songs and to those made of what is in
-every song, and a query in noise is made of little else: `evened` takes that out.
+every song, and a query in noise is made of little else: `correct_for_background` takes that out.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Hits(NamedTuple):
     weight: NDArray
 
 
-class Line(NamedTuple):
+class Alignment(NamedTuple):
     """A song, and how the window lies on it.
 
     Attributes
@@ -94,7 +94,9 @@ class Line(NamedTuple):
     n_votes: int
 
 
-def find_lines(hits: Hits, *, n_songs: int, n_lined: int, n_lines: int) -> list[list[Line]]:
+def find_alignments(
+    hits: Hits, *, n_songs: int, n_lined: int, n_lines: int
+) -> list[list[Alignment]]:
     """Find the best songs of a window and the best lines of the best of them.
 
     Parameters
@@ -120,14 +122,14 @@ def find_lines(hits: Hits, *, n_songs: int, n_lined: int, n_lines: int) -> list[
         *(hits.variant, hits.offset_frames, hits.frame, hits.weight),
         *(len(songs), _slopes(n_frames, MAX_DRIFT), VARIANT_COST),
     )
-    evidence = evened(evidence, np.bincount(codes, weights=hits.weight) - evidence)
+    evidence = correct_for_background(evidence, np.bincount(codes, weights=hits.weight) - evidence)
     best = np.lexsort((songs, -evidence))[:n_songs]
     found = []
     for place, song in enumerate(best):
         first, last = np.searchsorted(codes, [song, song + 1])
         on_song = Hits(*(column[first:last] for column in hits))
         on_song = Hits(*(c[on_song.variant == variants[song]] for c in on_song))
-        plain = Line(
+        plain = Alignment(
             int(songs[song]),
             float(evidence[song]),
             float(offsets[song] * FRAME_S),
@@ -141,7 +143,9 @@ def find_lines(hits: Hits, *, n_songs: int, n_lined: int, n_lines: int) -> list[
     return found
 
 
-def evened(evidence: NDArray[np.float64], beside: NDArray[np.float64]) -> NDArray[np.float64]:
+def correct_for_background(
+    evidence: NDArray[np.float64], off_line_weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Take from songs that share much with the window what that gives them by chance.
 
     The best of many lines grows with the logarithm of what a song shares with the window all
@@ -162,7 +166,7 @@ def evened(evidence: NDArray[np.float64], beside: NDArray[np.float64]) -> NDArra
     """
     if len(evidence) < N_CANDIDATES:
         return evidence
-    shared = np.log(np.maximum(beside, MIN_SHARED))
+    shared = np.log(np.maximum(off_line_weight, MIN_SHARED))
     others = np.argsort(-evidence)[MAX_COPIES:]
     spread = shared[others] - shared[others].mean()
     slope = spread @ evidence[others] / max(spread @ spread, 1e-9)
@@ -262,7 +266,7 @@ def _best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_c
     return evidence, best_variant, best_slope, best_offset, n_votes
 
 
-def _lines_of_song(hits: Hits, plain: Line, n_frames: float, n_lines: int) -> list[Line]:
+def _lines_of_song(hits: Hits, plain: Alignment, n_frames: float, n_lines: int) -> list[Alignment]:
     """The best lines of one song under one variant: slope, extent and pitch measured."""
     variant = VARIANTS[hits.variant[0]] if len(hits.variant) else UNCHANGED
     _, _, slope, offset, _ = (
@@ -273,7 +277,7 @@ def _lines_of_song(hits: Hits, plain: Line, n_frames: float, n_lines: int) -> li
             *(1, _slopes(n_frames, MAX_WIDE_DRIFT), 0.0),
         )
     )
-    lines: list[Line] = []
+    lines: list[Alignment] = []
     left = hits
     for _ in range(n_lines):
         slope, offset, on_line = _fit(
@@ -342,7 +346,7 @@ def _fitted(frame, place, weight, slope, offset, plain_slope, n_frames):
     return slope, offset
 
 
-def _measured(on_line: Hits, plain: Line, variant, slope: float, offset: float) -> Line:
+def _measured(on_line: Hits, plain: Alignment, variant, slope: float, offset: float) -> Alignment:
     speed = slope * variant.tempo
     times_s = on_line.frame * (FRAME_S / variant.tempo)
     tells = ~np.isnan(on_line.detune)

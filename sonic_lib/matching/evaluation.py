@@ -23,7 +23,7 @@ from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.query import window_row
 from sonic_lib.fingerprint.spark import DEFAULT_LIMITS, row_by_row
 from sonic_lib.fingerprint.stream import stream_windows
-from sonic_lib.fingerprint.variants import Look
+from sonic_lib.fingerprint.variants import Probe
 from sonic_lib.schemas import CLIP_EXTRACTS
 
 _RATE = {"sample_rate_hz": SAMPLE_RATE_HZ}
@@ -136,14 +136,14 @@ def case_samples(case: dict) -> NDArray[np.float32]:
     return damaged[: round(case["length_s"] * SAMPLE_RATE_HZ)]
 
 
-def case_rows(case: dict, *, params: FingerprintParams, looks: Sequence[Look]) -> Iterator[dict]:
+def case_rows(case: dict, *, params: FingerprintParams, probes: Sequence[Probe]) -> Iterator[dict]:
     """Give what to look up for a case, and a closing row; as `extract.clip_rows` for a file."""
     closing = {"path": case["path"], "duration_s": case["length_s"]}
     try:
         found = stream_windows(
             [case_samples(case)],
             params=params,
-            looks=looks,
+            probes=probes,
             windows=case.get("windows"),
         )
         for window in found:
@@ -157,7 +157,7 @@ def fingerprint_cases(
     cases: DataFrame,
     *,
     params: FingerprintParams,
-    looks: Sequence[Look],
+    probes: Sequence[Probe],
     min_duration_s: float = 0.0,
     limits: Limits = DEFAULT_LIMITS,
     n_done: Accumulator | None = None,
@@ -175,7 +175,7 @@ def fingerprint_cases(
     -------
     DataFrame [schemas.CLIP_EXTRACTS]
     """
-    work = packed(case_rows, params=params, looks=looks)
+    work = packed(case_rows, params=params, probes=probes)
 
     def rows(case: dict) -> Iterator[dict]:
         yield from isolated(work, case, path=case["path"], size_bytes=0, limits=limits)

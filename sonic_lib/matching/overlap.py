@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.stats import poisson
 
 from sonic_lib.fingerprint.params import FRAME_S
-from sonic_lib.matching.alignment import LINE_FRAMES, Hits, find_lines
+from sonic_lib.matching.alignment import LINE_FRAMES, Hits, find_alignments
 
 MAX_LINES = 6
 MAX_GAP_S = 5.0  # without a hit, within a passage
@@ -90,7 +90,7 @@ def common_passages(
     )
     n_places = float(np.ptp(frames) + np.ptp(other_frames) + 1)
     found = []
-    for line in find_lines(hits, n_songs=1, n_lined=1, n_lines=MAX_LINES)[0]:
+    for line in find_alignments(hits, n_songs=1, n_lined=1, n_lines=MAX_LINES)[0]:
         if abs(np.log(line.speed)) > MAX_SPEED:
             continue
         expected = line.offset_s / FRAME_S + line.speed * hits.frame

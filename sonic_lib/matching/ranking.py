@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from sonic_lib.matching.alignment import Hits, find_lines
+from sonic_lib.matching.alignment import Hits, find_alignments
 from sonic_lib.matching.scoring import N_CANDIDATES, score_candidates
 
 # Songs whose lines are looked at closely, and lines of each: enough for two songs that overlap
@@ -34,7 +34,9 @@ def window_rows(hits: Hits, *, chance: float, n_listed: int) -> list[dict]:
     list of dict
         Rows of `schemas.LINES`, without window_id.
     """
-    songs = find_lines(hits, n_songs=N_CANDIDATES, n_lined=max(N_LINED, n_listed), n_lines=N_LINES)
+    songs = find_alignments(
+        hits, n_songs=N_CANDIDATES, n_lined=max(N_LINED, n_listed), n_lines=N_LINES
+    )
     evidence = np.array([lines[0].evidence for lines in songs])
     scores = score_candidates(evidence, chance=chance)
     return [

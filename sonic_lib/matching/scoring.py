@@ -62,6 +62,6 @@ def p_values(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.exp(-np.asarray(scores) / TAIL)
 
 
-def sure_score(false_accept_rate: float) -> float:
+def second_pass_threshold(false_accept_rate: float) -> float:
     """Score from which on a clip needs no second pass."""
     return -TAIL * np.log(min(SURE_P, 0.1 * false_accept_rate))

@@ -40,7 +40,7 @@ def find_segments(
     ----------
     lines : pandas.DataFrame
         One row a window, song and line: window, start_s, end_s (of the window), rank (of the
-        song in the window), line (its number), score, and the attributes of `lines.Line`.
+        song in the window), line (its number), score, and the attributes of `lines.Alignment`.
     duration_s : float
         Length of the clip.
     false_accept_rate : float in 0..1

@@ -26,7 +26,7 @@ def window_id() -> Column:
     return F.xxhash64("path", "window").alias("window_id")
 
 
-def thin_windows(windows: DataFrame) -> DataFrame:
+def drop_overlapping_windows(windows: DataFrame) -> DataFrame:
     """Leave out every other window; those that overlapped it by half still cover the clip.
 
     Parameters
@@ -77,7 +77,7 @@ def match_windows(
     return (
         extracts.transform(cut_windows, parts_bits=parts_bits)
         .transform(join_parts, index=index, parts_bits=parts_bits, max_hits=max_hits)
-        .transform(judge_windows, n_index_frames=index.n_frames, n_listed=n_listed)
+        .transform(rank_windows, n_index_frames=index.n_frames, n_listed=n_listed)
     )
 
 
@@ -156,7 +156,7 @@ def _looked_up(
     return np.array(ids, np.int64), parts, gather(queries, bits=bits)
 
 
-def judge_windows(hits: DataFrame, *, n_index_frames: float, n_listed: int) -> DataFrame:
+def rank_windows(hits: DataFrame, *, n_index_frames: float, n_listed: int) -> DataFrame:
     """Group the hits of every window by song and line, and score the songs.
 
     Parameters

@@ -2,7 +2,7 @@
 
 Conventions
 -----------
-A profile is a list of `Described`, one for each descriptor of a source: what was counted by
+A profile is a list of `ColumnProfile`, one for each descriptor of a source: what was counted by
 `features.frame.profile` and `preprocess.count_shapes`. Names are compared without regard to case.
 """
 
@@ -28,7 +28,7 @@ _OUTPUTS = ("probabilities", "prediction", "difficulty")
 
 
 @dataclass(frozen=True)
-class Described:
+class ColumnProfile:
     """What is known of a descriptor: of `n` values, `n_dates` and `n_lists` look so."""
 
     name: str
@@ -105,7 +105,7 @@ class Columns:
 
 
 def choose_columns(
-    profile: Sequence[Described],
+    profile: Sequence[ColumnProfile],
     *,
     model: str,
     target: str | None = None,
@@ -174,13 +174,13 @@ def choose_columns(
     )
 
 
-def _find(profile: Sequence[Described], name: str) -> Described | None:
+def _find(profile: Sequence[ColumnProfile], name: str) -> ColumnProfile | None:
     exact = [entry for entry in profile if entry.name == name]
     alike = [entry for entry in profile if entry.name.lower() == name.lower()]
     return next(iter(exact + alike), None)
 
 
-def _no_target(profile: Sequence[Described], model: str, target: str | None) -> str:
+def _no_target(profile: Sequence[ColumnProfile], model: str, target: str | None) -> str:
     kind = "number" if TASKS[model] == REGRESSION else "text"
     fitting = [entry.name for entry in profile if entry.kind == kind]
     asked = f"--target {target}" if target else f"the column {model}"
@@ -190,7 +190,9 @@ def _no_target(profile: Sequence[Described], model: str, target: str | None) -> 
     )
 
 
-def _check_target(found: Described, task: str, profile: Sequence[Described], model: str) -> None:
+def _check_target(
+    found: ColumnProfile, task: str, profile: Sequence[ColumnProfile], model: str
+) -> None:
     if task == REGRESSION and found.kind != "number":
         raise UsageError(
             f"--target {found.name} holds texts, but {model} is learned as a number. "
@@ -204,7 +206,7 @@ def _check_target(found: Described, task: str, profile: Sequence[Described], mod
         )
 
 
-def _why_not(entry: Described, target: Described, task: str) -> str | None:
+def _why_not(entry: ColumnProfile, target: ColumnProfile, task: str) -> str | None:
     """Why a column cannot be used, if it cannot."""
     tokens = _tokens(entry.name)
     if entry.n == 0 or entry.n_distinct <= 1:
@@ -221,7 +223,7 @@ def _why_not(entry: Described, target: Described, task: str) -> str | None:
     return f"says the target {target.name}" if says_target else None
 
 
-def _roles(entry: Described) -> list[str]:
+def _roles(entry: ColumnProfile) -> list[str]:
     if entry.kind == "number":
         return ["numbers"]
     is_date = "date" in entry.name.lower() and entry.n_dates >= _MIN_SHAPED_SHARE * entry.n

@@ -13,11 +13,11 @@ from sonic_lib.config import Config
 from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FRAMES_PER_S
 from sonic_lib.fingerprint.spark import fingerprint_clips
-from sonic_lib.fingerprint.variants import FIRST_LOOKS, SECOND_LOOKS, Look
+from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS, Probe
 from sonic_lib.matching.budget import MIN_CLIP_S, first_pass_hits
 from sonic_lib.matching.scan import IndexFiles
-from sonic_lib.matching.scoring import sure_score
-from sonic_lib.matching.spark import match_windows, segments, thin_windows, window_id
+from sonic_lib.matching.scoring import second_pass_threshold
+from sonic_lib.matching.spark import match_windows, segments, drop_overlapping_windows, window_id
 from sonic_lib.progress import progress
 from sonic_lib.schemas import FINGERPRINTS, SONGS
 from sonic_lib.storage import tables
@@ -103,7 +103,7 @@ def search(
         clips,
         config,
         what="clips",
-        looks=FIRST_LOOKS,
+        probes=FIRST_PASS,
         fingerprint=fingerprint,
     )
     closing = extracts.filter("window IS NULL").select(
@@ -115,9 +115,9 @@ def search(
     max_hits = config.identify.max_hits_per_window
     lines = match(extracts, index, max_hits=first_pass_hits(max_hits), n_listed=n_listed).persist()
 
-    is_sure = F.col("score") >= sure_score(config.identify.false_accept_rate)
+    is_sure = F.col("score") >= second_pass_threshold(config.identify.false_accept_rate)
     unsure = (
-        windows.transform(thin_windows)
+        windows.transform(drop_overlapping_windows)
         .join(lines.filter(is_sure), "window_id", "left_anti")
         .persist()
     )
@@ -129,7 +129,7 @@ def search(
             again.join(clips, "path"),
             config,
             what="unsure clips, closely and at other speeds",
-            looks=SECOND_LOOKS,
+            probes=SECOND_PASS,
             fingerprint=fingerprint,
         )
         second = match(second_extracts, index, max_hits=max_hits, n_listed=n_listed)
@@ -174,7 +174,7 @@ def extract_clips(
     config: Config,
     *,
     what: str,
-    looks: Sequence[Look],
+    probes: Sequence[Probe],
     fingerprint: Callable[..., DataFrame] = fingerprint_clips,
 ) -> DataFrame:
     """Fingerprint clips, with a progress bar.
@@ -208,7 +208,7 @@ def extract_clips(
             fingerprint,
             params=config.fingerprint.params(),
             min_duration_s=MIN_CLIP_S,
-            looks=looks,
+            probes=probes,
             limits=config.index.limits(),
             n_done=n_done,
         )

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from sonic_lib.audio.sandbox import isolated, packed, prepare
-from sonic_lib.fingerprint.variants import FIRST_LOOKS, SECOND_LOOKS, Look
+from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS, Probe
 from sonic_lib.matching import budget
 from sonic_lib.progress import progress
 from sonic_lib.storage.delta_rs import LocalIndex, open_index
@@ -80,7 +80,7 @@ def identify_clips(
     windows: dict[str, set[int]] = {}
     with progress("clips", total=len(paths), done=lambda: len(ends)):
         whole: list[Job] = [(path, None) for path in paths]
-        for chunk in _extracted(whole, config, looks=FIRST_LOOKS, chunk_bytes=chunk_bytes):
+        for chunk in _extracted(whole, config, probes=FIRST_PASS, chunk_bytes=chunk_bytes):
             ends |= {path: end for path, _, end in chunk}
             readable = [(path, row) for path, rows, end in chunk if not _error(end) for row in rows]
             for path, row in readable:
@@ -92,7 +92,7 @@ def identify_clips(
     n_unsure = len({path for path, _ in jobs})
     seen: set[str] = set()
     with progress("unsure clips, closely", total=n_unsure, done=lambda: len(seen)):
-        for chunk in _extracted(jobs, config, looks=SECOND_LOOKS, chunk_bytes=chunk_bytes):
+        for chunk in _extracted(jobs, config, probes=SECOND_PASS, chunk_bytes=chunk_bytes):
             seen |= {path for path, *_ in chunk}
             rows = [(path, row) for path, rows, _ in chunk for row in rows]
             for path, line in _match(rows, index, max_hits=max_hits, n_listed=n_listed):
@@ -108,9 +108,9 @@ def _unsure_jobs(
     windows: dict[str, set[int]], lines: dict[str, list[dict]], config: Config
 ) -> list[Job]:
     """Windows that no song is sure of, some at a time; their lines are forgotten."""
-    from sonic_lib.matching.scoring import sure_score
+    from sonic_lib.matching.scoring import second_pass_threshold
 
-    sure = sure_score(config.identify.false_accept_rate)
+    sure = second_pass_threshold(config.identify.false_accept_rate)
     jobs: list[Job] = []
     for path, found in windows.items():
         unsure = _unsure(found, lines[path], sure)
@@ -152,7 +152,7 @@ def _load() -> None:
 
 
 def _extracted(
-    jobs: Sequence[Job], config: Config, *, looks: Sequence[Look], chunk_bytes: int
+    jobs: Sequence[Job], config: Config, *, probes: Sequence[Probe], chunk_bytes: int
 ) -> Iterator[list[tuple[str, list[dict], dict]]]:
     """Decode and hash files, on all cores, and give them in chunks: path, rows, closing row."""
     n_helpers = min(os.cpu_count() or 1, 1 + len(jobs) // FILES_PER_HELPER)
@@ -164,7 +164,7 @@ def _extracted(
         while True:
             # One more than there are helpers: what is ready takes memory.
             for path, windows in itertools.islice(left, n_helpers + 1 - len(waiting)):
-                waiting.append(pool.submit(_extract, path, config, windows=windows, looks=looks))
+                waiting.append(pool.submit(_extract, path, config, windows=windows, probes=probes))
             if not waiting:
                 break
             if not chunk:
@@ -179,14 +179,14 @@ def _extracted(
 
 
 def _extract(
-    path: str, config: Config, *, windows: list[int] | None, looks: Sequence[Look]
+    path: str, config: Config, *, windows: list[int] | None, probes: Sequence[Probe]
 ) -> tuple[str, list[dict], dict]:
     """Path, windows and closing row of a clip."""
     work = packed(
         clip_rows,
         params=config.fingerprint.params(),
         min_duration_s=budget.MIN_CLIP_S,
-        looks=looks,
+        probes=probes,
     )
     *rows, end = isolated(
         work,

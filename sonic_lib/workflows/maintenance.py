@@ -160,7 +160,7 @@ def lost_files(spark: SparkSession, warehouse: str) -> DataFrame:
     return files.join(tables.read(spark, warehouse, SONGS), "song_id", "left_anti").select("path")
 
 
-def drop_doubled(spark: SparkSession, warehouse: str) -> None:
+def deduplicate(spark: SparkSession, warehouse: str) -> None:
     """Write the partitions with rows that stand twice again, each row once."""
     fingerprints = tables.read(spark, warehouse, FINGERPRINTS)
     doubled = fingerprints.transform(invariants.doubled_rows).select("hash_prefix").distinct()

@@ -90,9 +90,9 @@ def watch(
     from pyspark.errors import StreamingQueryException
     from pyspark.sql import functions as F
 
-    from sonic_lib.audio.listing import given_name, list_audio
+    from sonic_lib.audio.listing import canonical_path, list_audio
 
-    roots = sorted(set(map(given_name, paths)))
+    roots = sorted(set(map(canonical_path, paths)))
     name = f"{verb}-{hashlib.sha256(chr(0).join(roots).encode()).hexdigest()[:16]}"
     n_taken = 0
 

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 import sonic_lib
 from sonic_lib.features.spark import profile, wide, with_labels
 from sonic_lib.models import metrics, training
-from sonic_lib.models.columns import CLASSIFICATION, Described, choose_columns
+from sonic_lib.models.columns import CLASSIFICATION, ColumnProfile, choose_columns
 from sonic_lib.models.conformal import intervals
 from sonic_lib.models.conformal import sets as conformal
 from sonic_lib.models.preprocess import count_shapes
@@ -30,7 +30,7 @@ SHOWN_CONFIDENCES = (0.8, 0.9, 0.95, 0.99)
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSet:
     """Rows to learn from, and all that decides what is made of them."""
 
     name: str
@@ -57,7 +57,7 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Learned:
+class TrainedModel:
     """A fitted model, its card, and what it said of the rows that were held out."""
 
     model: PipelineModel
@@ -67,7 +67,7 @@ class Learned:
 
 
 @contextmanager
-def lesson(
+def training_set(
     spark: SparkSession,
     warehouse: str,
     *,
@@ -80,7 +80,7 @@ def lesson(
     kind: str,
     seed: int,
     class_weights: bool = False,
-) -> Iterator[Lesson]:
+) -> Iterator[TrainingSet]:
     """Snapshot a source and choose what is learned from it.
 
     Yields
@@ -110,20 +110,20 @@ def lesson(
     recipe = Recipe(columns, classes, kind, seed, class_weights)
     rows = training.labelled(frame, columns=columns, classes=classes).persist()
     try:
-        yield Lesson(name, source, labels, version, recipe, rows)
+        yield TrainingSet(name, source, labels, version, recipe, rows)
     finally:
         rows.unpersist()
         frame.unpersist()
 
 
-def learn(
-    given: Lesson,
+def train_and_evaluate(
+    given: TrainingSet,
     *,
     n_folds: int,
     method: str = "lac",
     mondrian: bool = False,
     limits: tuple[float, float] | None = None,
-) -> Learned:
+) -> TrainedModel:
     """Cross-validate, calibrate on the rows so scored, fit on all of them, judge on the held out.
 
     Parameters
@@ -166,7 +166,7 @@ def learn(
     if recipe.classes:
         counts = held_out.transform(metrics.confusion).toPandas()
         card["confusion"] = counts[["label", "predicted", "n"]].to_numpy().tolist()
-    return Learned(model, card, covered, held_out)
+    return TrainedModel(model, card, covered, held_out)
 
 
 def figures(scored: DataFrame, *, recipe: Recipe) -> dict[str, float]:
@@ -202,7 +202,7 @@ def coverage(
     return pd.DataFrame(told)
 
 
-def _described(features: DataFrame) -> list[Described]:
+def _described(features: DataFrame) -> list[ColumnProfile]:
     """Profile of the columns: a row a name, whatever the number of songs."""
     found = sorted(profile(features).collect(), key=lambda row: row.name)
     texts = [row.name for row in found if row.kind == "text"]
@@ -212,7 +212,7 @@ def _described(features: DataFrame) -> list[Described]:
         told = counts.first()
         shapes = {name: (told[f"dates_{i}"], told[f"lists_{i}"]) for i, name in enumerate(texts)}
     return [
-        Described(row.name, row.kind, row.n, row.n_distinct, *shapes.get(row.name, ()))
+        ColumnProfile(row.name, row.kind, row.n, row.n_distinct, *shapes.get(row.name, ()))
         for row in found
     ]
 

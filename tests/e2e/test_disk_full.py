@@ -43,11 +43,11 @@ class Disk(NamedTuple):
         """The most that was used within the block."""
         most, is_over = [self.used()], threading.Event()
 
-        def look() -> None:
+        def probe() -> None:
             while not is_over.wait(0.002):
                 most[0] = max(most[0], self.used())
 
-        thread = threading.Thread(target=look)
+        thread = threading.Thread(target=probe)
         thread.start()
         try:
             yield most

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import functions as F
 
-from sonic_lib.audio.listing import given_name, has_audio_suffix, list_audio, relative_path
+from sonic_lib.audio.listing import canonical_path, has_audio_suffix, list_audio, relative_path
 from sonic_lib.errors import UsageError
 from sonic_lib.schemas import FILES
 
@@ -73,7 +73,7 @@ def test_all_spellings_of_a_folder_are_one(spark, music):
     spellings = [str(music), f"{music}/", f"{music}//", f"{music}/./../{music.name}"]
     files = list_audio(spark, spellings).select("root", relative_path()).collect()
     assert sorted(files) == sorted((str(music), name) for name in STRANGE)
-    assert {given_name(spelling) for spelling in spellings} == {str(music)}
+    assert {canonical_path(spelling) for spelling in spellings} == {str(music)}
 
 
 def test_file_uris_are_local_paths(spark, tmp_path):

@@ -18,8 +18,8 @@ from sonic_lib.fingerprint.spark import (
     hash_prefix,
     hash_rows,
 )
-from sonic_lib.fingerprint.variants import Look
-from sonic_lib.matching.spark import thin_windows
+from sonic_lib.fingerprint.variants import Probe
+from sonic_lib.matching.spark import drop_overlapping_windows
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS, FINGERPRINTS
 
 PARAMS = FingerprintParams()
@@ -82,7 +82,7 @@ def test_extracts_of_songs_are_those_of_each_file_alone(spark, folder):
 
 def test_extracts_of_clips_are_those_of_each_file_alone(spark, folder):
     n_done = spark.sparkContext.accumulator(0)
-    options = {"params": PARAMS, "min_duration_s": 3.0, "looks": (Look(0, 2), Look(5, 2))}
+    options = {"params": PARAMS, "min_duration_s": 3.0, "probes": (Probe(0, 2), Probe(5, 2))}
     extracts = list_audio(spark, [str(folder)]).transform(
         fingerprint_clips, n_done=n_done, **options
     )
@@ -96,7 +96,7 @@ def test_only_the_windows_that_are_wanted_are_hashed(spark, tmp_path, rng):
         [(str(tmp_path / "long.wav"), 0, [1, 4])],
         "path string, size_bytes long, windows array<int>",
     )
-    rows = clips.transform(fingerprint_clips, params=PARAMS, looks=(Look(n_grids=1),)).collect()
+    rows = clips.transform(fingerprint_clips, params=PARAMS, probes=(Probe(n_grids=1),)).collect()
     assert [row.window for row in rows] == [1, 4, None]
 
 
@@ -148,6 +148,8 @@ def test_thinned_windows_still_cover_every_clip(spark):
         "path string, window int",
     )
     kept = {}
-    for path, window in windows.transform(thin_windows).orderBy("path", "window").collect():
+    for path, window in (
+        windows.transform(drop_overlapping_windows).orderBy("path", "window").collect()
+    ):
         kept.setdefault(path, []).append(window)
     assert kept == {"one": [0], "two": [0, 1], "six": [0, 2, 4, 5], "seven": [0, 2, 4, 6]}

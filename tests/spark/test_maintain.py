@@ -219,7 +219,7 @@ def test_an_unsorted_file_is_written_again(spark, lake, put, broken):
 def test_rows_that_stand_twice_are_made_single(spark, lake, put, stored):
     put(rows_of(1, 2))
     put([row(1, 0), row(2, 4), row(2, 5)])
-    maintenance.drop_doubled(spark, lake)
+    maintenance.deduplicate(spark, lake)
     assert stored() == rows_of(1, 2)
 
 

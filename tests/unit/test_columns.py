@@ -7,15 +7,15 @@ import json
 import pytest
 
 from sonic_lib.errors import ModelError, UsageError
-from sonic_lib.models.columns import Columns, Described, choose_columns
+from sonic_lib.models.columns import Columns, ColumnProfile, choose_columns
 
 
 def number(name, n=1000, n_distinct=900):
-    return Described(name, "number", n, n_distinct)
+    return ColumnProfile(name, "number", n, n_distinct)
 
 
 def text(name, n=1000, n_distinct=500, **shapes):
-    return Described(name, "text", n, n_distinct, **shapes)
+    return ColumnProfile(name, "text", n, n_distinct, **shapes)
 
 
 TRAIN = [
@@ -113,9 +113,9 @@ def test_texts_of_few_values_are_categories():
 
 
 def test_a_date_needs_both_its_name_and_its_looks():
-    looks = text("released", n_distinct=300, n_dates=1000)
+    probes = text("released", n_distinct=300, n_dates=1000)
     name = text("date_note", n_distinct=300, n_dates=800)
-    columns = choose_columns([*TRAIN, looks, name], model="genre")
+    columns = choose_columns([*TRAIN, probes, name], model="genre")
     assert columns.dates == ("release_date",)
     assert set(columns.encoded) == {"release_date", "released", "date_note"}
 

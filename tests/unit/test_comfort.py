@@ -74,7 +74,7 @@ def test_quiet_leaves_errors_and_the_exit_code(tmp_path, capfd, monkeypatch):
 
 
 def test_what_libraries_write_themselves_is_no_part_of_the_object(capfd):
-    with console.only_facts(as_json=True):
+    with console.capture_output(as_json=True):
         console.say("seen by people", n=np.int64(3), share=float("nan"), by_name={1: (0.5, None)})
         os.write(1, b"from C++\n")
     out, err = capfd.readouterr()

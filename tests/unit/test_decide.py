@@ -12,7 +12,7 @@ from sonic_lib.matching.scoring import (
     N_CANDIDATES,
     p_values,
     score_candidates,
-    sure_score,
+    second_pass_threshold,
 )
 
 
@@ -94,6 +94,6 @@ def test_chance_is_accepted_hardly_more_often_than_asked(rng, n_songs, rate):
 
 @pytest.mark.parametrize("rate", [0.1, 0.01, 1e-7])
 def test_who_needs_no_second_pass_is_surer_than_asked(rate):
-    p = p_values(np.array([sure_score(rate)]))[0]
+    p = p_values(np.array([second_pass_threshold(rate)]))[0]
     assert p <= 0.1 * rate * (1 + 1e-9)
     assert p <= 1e-5 * (1 + 1e-9)

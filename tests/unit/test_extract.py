@@ -13,7 +13,7 @@ from sonic_lib.audio.digest import digest_row
 from sonic_lib.fingerprint.extract import clip_rows, song_rows
 from sonic_lib.fingerprint.query import window_row
 from sonic_lib.fingerprint.stream import stream_hashes, stream_windows
-from sonic_lib.fingerprint.variants import Look
+from sonic_lib.fingerprint.variants import Probe
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS
 
 RATE_HZ = 12_000
@@ -68,11 +68,11 @@ def test_rows_hold_the_hashes_of_the_file(extract, wav, make_song, params):
 
 def test_rows_of_a_clip_hold_its_windows(wav, make_song, params):
     path = str(wav(make_song()))
-    looks = (Look(0, n_grids=2), Look(3, n_grids=2))
-    *rows, closing = clip_rows(path, params=params, min_duration_s=1, looks=looks, windows=[0, 2])
+    probes = (Probe(0, n_grids=2), Probe(3, n_grids=2))
+    *rows, closing = clip_rows(path, params=params, min_duration_s=1, probes=probes, windows=[0, 2])
     expected = [
         window
-        for window in stream_windows([make_song()], params=params, looks=looks)
+        for window in stream_windows([make_song()], params=params, probes=probes)
         if window.window != 1
     ]
     assert [row["window"] for row in rows] == [0, 2]

@@ -15,8 +15,8 @@ from sonic_lib.matching.alignment import (
     Hits,
     _best_lines,
     _slopes,
-    evened,
-    find_lines,
+    correct_for_background,
+    find_alignments,
 )
 
 
@@ -49,7 +49,7 @@ def by_chance(rng, *, songs=range(20, 60), n=40, variant=0):
 
 
 def search(hits, **options):
-    return find_lines(hits, **({"n_songs": 5, "n_lined": 2, "n_lines": 3} | options))
+    return find_alignments(hits, **({"n_songs": 5, "n_lined": 2, "n_lines": 3} | options))
 
 
 def by_brute_force(hits: Hits, slopes) -> dict[int, float]:
@@ -163,11 +163,13 @@ def test_songs_come_by_evidence_and_no_more_than_asked(rng):
     st.lists(st.tuples(st.floats(1, 1e4), st.floats(0, 1e5)), min_size=1, max_size=80).map(np.array)
 )
 def test_evening_raises_no_song_and_changes_none_that_shares_little(songs):
-    evidence, beside = songs.T
-    found = evened(evidence, beside)
+    evidence, off_line_weight = songs.T
+    found = correct_for_background(evidence, off_line_weight)
     assert (found <= evidence).all()
     assert (found >= np.minimum(evidence, 1.0)).all()
-    little = np.maximum(beside, MIN_SHARED) <= np.median(np.maximum(beside, MIN_SHARED))
+    little = np.maximum(off_line_weight, MIN_SHARED) <= np.median(
+        np.maximum(off_line_weight, MIN_SHARED)
+    )
     np.testing.assert_array_equal(found[little], evidence[little])
     if len(songs) < 28:
         np.testing.assert_array_equal(found, evidence)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonic_lib.models.similarity.topk import diverse, empty_lists, offer, unit_rows
+from sonic_lib.models.similarity.topk import diverse, empty_lists, update_topk, unit_rows
 
 
 def lists_of(vectors, groups, k, *, order, cuts=()):
@@ -16,7 +16,7 @@ def lists_of(vectors, groups, k, *, order, cuts=()):
     ids = np.arange(len(vectors)) * 10
     for part in np.split(order, sorted(cuts)):
         columns = np.ascontiguousarray(vectors[part].T)
-        offer(lists, vectors, groups, columns, ids[part], groups[part])
+        update_topk(lists, vectors, groups, columns, ids[part], groups[part])
     return lists
 
 

@@ -6,15 +6,15 @@ import pytest
 
 from sonic_lib.cli.commands.predict import missing_columns
 from sonic_lib.errors import ModelError
-from sonic_lib.models.columns import Described, choose_columns
+from sonic_lib.models.columns import ColumnProfile, choose_columns
 
 
 @pytest.fixture
 def card() -> dict:
     described = [
-        Described("genre", "text", 90, 3),
-        Described("tempo", "number", 90, 80),
-        Described("key", "text", 90, 12),
+        ColumnProfile("genre", "text", 90, 3),
+        ColumnProfile("tempo", "number", 90, 80),
+        ColumnProfile("key", "text", 90, 12),
     ]
     columns = choose_columns(described, model="genre")
     return {"name": "genre", "version": "v1", "columns": columns.to_card()}

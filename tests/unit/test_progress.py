@@ -41,5 +41,5 @@ def test_a_terminal_shows_how_far_it_is_and_how_long_it_takes(shown):
 
 def test_a_file_and_those_who_asked_for_quiet_see_nothing(shown):
     assert shown(io.StringIO()) == ""
-    with console.only_facts(as_json=False):
+    with console.capture_output(as_json=False):
         assert shown(Terminal()) == ""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sonic_lib.console import complain, say, show
+from sonic_lib.console import report_error, say, show
 
 
-@pytest.mark.parametrize("speak", [show, say, complain])
+@pytest.mark.parametrize("speak", [show, say, report_error])
 def test_control_characters_are_shown_and_do_nothing(capsys, speak):
     speak("a\tname\nwith \x1b]0;title\x07 \x1b[2J \x9b31m \r and \u202egnp.exe, 夜明け é")
     told = "".join(capsys.readouterr())

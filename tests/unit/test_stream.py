@@ -20,12 +20,12 @@ from sonic_lib.fingerprint.stream import (
     stream_hashes,
     stream_windows,
 )
-from sonic_lib.fingerprint.variants import VARIANTS, Look, sparing
+from sonic_lib.fingerprint.variants import VARIANTS, Probe, sparing
 from sonic_lib.synth.composer import synth_song
 from sonic_lib.synth.styles import STYLES
 
 PARAMS = FingerprintParams()
-ONE_GRID = (Look(n_grids=1),)
+ONE_GRID = (Probe(n_grids=1),)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_windows_cover_the_recording(recording, duration_s, core_hops):
     samples = recording[: round(duration_s * 12_000)]
     core_frames = core_hops * 625 // 4
     windows = list(
-        stream_windows([samples], params=PARAMS, looks=ONE_GRID, core_frames=core_frames)
+        stream_windows([samples], params=PARAMS, probes=ONE_GRID, core_frames=core_frames)
     )
     assert [w.window for w in windows] == list(range(len(windows)))
     assert windows[0].start_s == 0
@@ -142,8 +142,8 @@ def test_windows_cover_the_recording(recording, duration_s, core_hops):
 
 def test_windows_do_not_depend_on_stretches(recording):
     long = np.tile(recording, 3)
-    whole = list(stream_windows([long], params=PARAMS, looks=ONE_GRID))
-    cut = list(stream_windows([long], params=PARAMS, looks=ONE_GRID, core_frames=2500))
+    whole = list(stream_windows([long], params=PARAMS, probes=ONE_GRID))
+    cut = list(stream_windows([long], params=PARAMS, probes=ONE_GRID, core_frames=2500))
     assert len(whole) == len(cut) == 29
     for one, other in zip(whole[:-1], cut, strict=False):
         for column, same in zip(one[3:], other[3:], strict=True):
@@ -159,9 +159,9 @@ def test_wanted_windows_are_those_of_the_whole_and_the_rest_is_not_read(recordin
             n_read += 1
             yield np.take(recording, range(first, first + 12_000), mode="wrap")
 
-    whole = list(stream_windows(blocks(), params=PARAMS, looks=ONE_GRID, core_frames=2500))
+    whole = list(stream_windows(blocks(), params=PARAMS, probes=ONE_GRID, core_frames=2500))
     n_blocks, n_read = n_read, 0
-    options = {"params": PARAMS, "looks": ONE_GRID, "core_frames": 2500}
+    options = {"params": PARAMS, "probes": ONE_GRID, "core_frames": 2500}
     wanted = list(stream_windows(blocks(), windows=[17, 2], **options))
     assert [w.window for w in wanted] == [2, 17]
     for window in wanted:
@@ -180,9 +180,9 @@ def test_a_faster_clip_finds_its_song_through_its_variant(recording, in_one_piec
     blocks = [clip.astype(np.float32)]
     variant = VARIANTS.index((speed, speed))
     votes = []
-    for look in (Look(0), Look(variant)):
-        (window,) = stream_windows(blocks, params=PARAMS, looks=[look])
-        assert set(window.variants) == {look.variant}
+    for probe in (Probe(0), Probe(variant)):
+        (window,) = stream_windows(blocks, params=PARAMS, probes=[probe])
+        assert set(window.variants) == {probe.variant}
         middle = (start + speed * 0.5 * n) / HOP_SAMPLES
         near = range(int(middle) - 3, int(middle) + 5)
         pairs = list(zip(window.hashes.tolist(), window.frames.tolist(), strict=True))
@@ -198,9 +198,9 @@ def test_a_faster_clip_finds_its_song_through_its_variant(recording, in_one_piec
 
 
 def test_looks_taken_together_are_those_taken_alone(recording):
-    looks = (Look(), Look(3, n_grids=1), Look(7, detail=1), Look(5, n_grids=2))
-    together = list(stream_windows([recording], params=PARAMS, looks=looks))
-    alone = [list(stream_windows([recording], params=PARAMS, looks=[look])) for look in looks]
+    probes = (Probe(), Probe(3, n_grids=1), Probe(7, detail=1), Probe(5, n_grids=2))
+    together = list(stream_windows([recording], params=PARAMS, probes=probes))
+    alone = [list(stream_windows([recording], params=PARAMS, probes=[probe])) for probe in probes]
     assert len(together) == len(alone[0]) > 0
     for window, *parts in zip(together, *alone, strict=True):
         assert np.all(np.diff(window.hashes) >= 0)
@@ -223,8 +223,8 @@ def test_a_dense_look_has_all_hashes_of_a_plain_one_and_meets_more_in_noise(
     clip = recording[first_frame * HOP_SAMPLES :][:n]
     noise = rng.normal(0, 2 * np.sqrt(np.mean(clip**2)), n).astype(np.float32)  # at -6 dB
     (plain,), (dense,) = (
-        stream_windows([clip + noise], params=PARAMS, looks=[look])
-        for look in (Look(), Look(detail=1))
+        stream_windows([clip + noise], params=PARAMS, probes=[probe])
+        for probe in (Probe(), Probe(detail=1))
     )
     assert set(plain.hashes) < set(dense.hashes)
     middle = first_frame + n // (2 * HOP_SAMPLES)
@@ -240,7 +240,7 @@ def test_a_clip_that_starts_anywhere_shares_hashes_with_its_song(recording, in_o
     stored = places_of(in_one_piece)
     start = 3 * 108_000 + 60_000 + 4_000 + 151  # between the frames of the song
     clip = recording[start : start + 60_000]
-    (window,) = stream_windows([clip], params=PARAMS, looks=[Look()])
+    (window,) = stream_windows([clip], params=PARAMS, probes=[Probe()])
     middle = (start + 30_000) / HOP_SAMPLES
     votes = {
         delta: sum(
@@ -254,11 +254,11 @@ def test_a_clip_that_starts_anywhere_shares_hashes_with_its_song(recording, in_o
 
 @pytest.mark.parametrize(("n_samples", "is_long"), [(120_000, False), (300_000, True)])
 def test_windows_of_long_recordings_are_looked_up_more_sparingly(recording, n_samples, is_long):
-    looks = (Look(detail=1), Look(3, n_grids=1))
-    windows = stream_windows([recording[:n_samples]], params=PARAMS, looks=looks)
+    probes = (Probe(detail=1), Probe(3, n_grids=1))
+    windows = stream_windows([recording[:n_samples]], params=PARAMS, probes=probes)
     samples = recording[: min(n_samples, 120_000)]  # of the first window, which is whole
-    (close,) = stream_windows([samples], params=PARAMS, looks=looks)
-    (sparing_look,) = stream_windows([samples], params=PARAMS, looks=sparing(looks))
+    (close,) = stream_windows([samples], params=PARAMS, probes=probes)
+    (sparing_look,) = stream_windows([samples], params=PARAMS, probes=sparing(probes))
     n = len(next(windows).hashes)
     expected = len(sparing_look.hashes) if is_long else len(close.hashes)
     assert n == pytest.approx(expected, rel=0.05)  # at its end a window sees what follows

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sonic_lib.audio.local_files import is_local
 from sonic_lib.cli.writers import text_lines
-from sonic_lib.console import complain, say
+from sonic_lib.console import report_error, say
 
 COLUMNS = (
     *("clip", "rank", "song", "title", "artist", "clip_start_s", "clip_end_s", "offset_s"),
@@ -46,7 +46,7 @@ def is_recorded(warehouse: str, *, no_record: bool) -> bool:
     tables = [os.path.join(warehouse, name) for name in ("matches", "runs")]
     if not is_local(warehouse) or all(os.access(table, os.W_OK) for table in tables):
         return True
-    complain(f"no leave to write in {warehouse}: the answers are not recorded there.")
+    report_error(f"no leave to write in {warehouse}: the answers are not recorded there.")
     return False
 
 

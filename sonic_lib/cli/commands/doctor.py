@@ -84,9 +84,9 @@ def examine(warehouse: str) -> Iterator[Finding]:
     yield _warehouse(warehouse)
 
 
-def _try(what: str, look: Callable[[], tuple[str, str]]) -> Finding:
+def _try(what: str, probe: Callable[[], tuple[str, str]]) -> Finding:
     try:
-        return Finding(what, *look())
+        return Finding(what, *probe())
     except (SonicError, ImportError, OSError) as error:
         return Finding(what, "bad", str(error))
 

@@ -17,9 +17,9 @@ from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
 from sonic_lib.fingerprint.hashes import describe
 from sonic_lib.fingerprint.params import FRAME_S
-from sonic_lib.fingerprint.variants import FIRST_LOOKS, SECOND_LOOKS, VARIANTS
+from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS, VARIANTS
 from sonic_lib.matching.all_hits import find_all_hits, looked_up
-from sonic_lib.matching.scoring import sure_score
+from sonic_lib.matching.scoring import second_pass_threshold
 from sonic_lib.matching.spark import window_id
 from sonic_lib.report.figures.identification import explanation
 from sonic_lib.storage import tables
@@ -97,9 +97,9 @@ def explained(clips: DataFrame, index: Index, config: Config) -> Explanation:
     answers = answers[answers["song_id"].notna()].astype({"song_id": np.int64})
     hits = pd.DataFrame()
     if error is None and len(answers):
-        is_sure = answers["score"] >= sure_score(config.identify.false_accept_rate)
-        looks = FIRST_LOOKS if is_sure[answers["rank"] == 1].all() else SECOND_LOOKS
-        extracts = extract_clips(clips, config, what="clips", looks=looks)
+        is_sure = answers["score"] >= second_pass_threshold(config.identify.false_accept_rate)
+        probes = FIRST_PASS if is_sure[answers["rank"] == 1].all() else SECOND_PASS
+        extracts = extract_clips(clips, config, what="clips", probes=probes)
         songs = clips.sparkSession.createDataFrame(answers[["song_id"]].drop_duplicates())
         windows = extracts.filter("window IS NOT NULL").select(window_id(), "start_s", "end_s")
         hits = (

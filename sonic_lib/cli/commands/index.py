@@ -9,7 +9,7 @@ import time
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib.audio.listing import given_name, list_audio
+from sonic_lib.audio.listing import canonical_path, list_audio
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.errors import TableError, UsageError
@@ -90,7 +90,7 @@ def _index(
     ).first()
     counts = {"files": n_files, "unchanged": n_files - n_changed}
     gone = None
-    roots = [given_name(path) for path in args.paths]
+    roots = [canonical_path(path) for path in args.paths]
     if args.prune:
         _check_present(known, files, roots)
         gone = plan.pruned_files(known, files=files, roots=roots).persist()

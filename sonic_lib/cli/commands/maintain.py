@@ -99,7 +99,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
             show(f"prefix     {args.prefix_bits} bits{'' if done else ', as before'}")
         found = maintenance.findings(spark, warehouse, **grace)
         if any(row.n_broken for row in found if row.invariant == "no fingerprint stands twice"):
-            maintenance.drop_doubled(spark, warehouse)
+            maintenance.deduplicate(spark, warehouse)
         counts.update(maintenance.compact(spark, warehouse))
         show(
             f"compacted  {counts['partitions']} partitions: {counts['files_before']} files of "

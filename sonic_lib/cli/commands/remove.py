@@ -7,7 +7,7 @@ import argparse
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib.audio.listing import given_name, relative_path
+from sonic_lib.audio.listing import canonical_path, relative_path
 from sonic_lib.config import Config
 from sonic_lib.console import say
 from sonic_lib.errors import UsageError
@@ -102,7 +102,7 @@ def _chosen(files: DataFrame, songs: DataFrame, given: list[str]) -> DataFrame:
     """Songs by what the user wrote: given, song_id."""
     spark = files.sparkSession
     wanted = spark.createDataFrame(
-        [(text, given_name(text)) for text in given], "given string, name string"
+        [(text, canonical_path(text)) for text in given], "given string, name string"
     )
     names = (
         files.select("song_id", F.explode(F.array("path", relative_path())).alias("name"))

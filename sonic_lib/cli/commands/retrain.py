@@ -21,7 +21,13 @@ from sonic_lib.models.registry import directory as registry
 from sonic_lib.models.training import Recipe
 from sonic_lib.storage import runs
 from sonic_lib.workflows.sources import registry_of
-from sonic_lib.workflows.training import Learned, Lesson, figures, learn, lesson
+from sonic_lib.workflows.training import (
+    TrainedModel,
+    TrainingSet,
+    figures,
+    train_and_evaluate,
+    training_set,
+)
 
 HELP = "train challengers on a snapshot and promote those that are better beyond noise"
 MAX_P = 0.05
@@ -82,7 +88,7 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
     conformal = card.get("conformal", {})
     with (
         runs.recorded(spark, config.warehouse, job=f"retrain {name}", config=config) as this_run,
-        lesson(
+        training_set(
             spark,
             config.warehouse,
             name=name,
@@ -96,7 +102,7 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
             class_weights=card.get("class_weights", False),
         ) as given,
     ):
-        learned = learn(
+        trained = train_and_evaluate(
             given,
             n_folds=args.folds,
             method=conformal.get("method", "lac") if given.recipe.classes else "lac",
@@ -105,9 +111,9 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
         )
         p_value, told = 0.0, "there was no champion"
         if model is not None:
-            p_value, told = compared(model, card, given=given, learned=learned)
+            p_value, told = compared(model, card, given=given, trained=trained)
         is_better = p_value < MAX_P
-        this_run.counts.update(learned.card["metrics"])
+        this_run.counts.update(trained.card["metrics"])
         this_run.counts.update(
             p_value=p_value,
             promoted=float(is_better and not args.dry_run),
@@ -115,11 +121,11 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
         )
         version = "(not kept)"
         if not args.dry_run:
-            version = kept.save(spark, root, name, model=learned.model, card=learned.card)
+            version = kept.save(spark, root, name, model=trained.model, card=trained.card)
             appoint = kept.promote if is_better else kept.challenge
             appoint(spark, root, name, version, why=f"retrained: {told}")
-        training.release(learned.model)
-    show("\n".join(report_lines(learned)))
+        training.release(trained.model)
+    show("\n".join(report_lines(trained)))
     say(
         f"  champion  {told}\n"
         f"  {'promoted ' if is_better else 'not better'} {version}; "
@@ -129,7 +135,7 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
 
 
 def compared(
-    champion: PipelineModel, card: dict, *, given: Lesson, learned: Learned
+    champion: PipelineModel, card: dict, *, given: TrainingSet, trained: TrainedModel
 ) -> tuple[float, str]:
     """Let the champion answer for the same held-out rows; give p and what it comes from."""
     columns = Columns.from_card(card["columns"])
@@ -148,7 +154,7 @@ def compared(
     try:
         old = figures(before, recipe=recipe)
         if card["task"] == CLASSIFICATION:
-            others = _right(learned.held_out)
+            others = _right(trained.held_out)
             row = (
                 _right(before)
                 .transform(significance.classifier_differences, challenger=others)
@@ -159,7 +165,7 @@ def compared(
             )
             said = f"F1-micro {old['f1_micro']:.3f}, McNemar's p {p_value:.3g}"
         else:
-            others = _error(learned.held_out)
+            others = _error(trained.held_out)
             row = (
                 _error(before)
                 .transform(significance.regression_differences, challenger=others)

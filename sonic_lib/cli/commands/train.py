@@ -21,7 +21,7 @@ from sonic_lib.models.training import release
 from sonic_lib.report import model_report
 from sonic_lib.storage import runs, tables
 from sonic_lib.workflows.sources import registry_of
-from sonic_lib.workflows.training import Learned, learn, lesson
+from sonic_lib.workflows.training import TrainedModel, train_and_evaluate, training_set
 
 HELP = "train a model of genre or popularity, or find the songs most like each other"
 RECOMMENDATIONS = "recommendations"
@@ -38,22 +38,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=", ".join((*registry.NAMES, RECOMMENDATIONS)),
     )
     parser.add_argument("--source", metavar="NAME", help="which features, if there are several")
-    learned = parser.add_argument_group(" and ".join(registry.NAMES))
-    learned.add_argument("--csv", metavar="FILE", help="bring this feature table in first")
-    learned.add_argument(
+    trained = parser.add_argument_group(" and ".join(registry.NAMES))
+    trained.add_argument("--csv", metavar="FILE", help="bring this feature table in first")
+    trained.add_argument(
         "--labels",
         metavar="NAME",
         help="a source whose keys are paths of the songs; its columns are added to them",
     )
-    learned.add_argument("--target", metavar="COLUMN", help="what to learn (default: MODEL)")
-    learned.add_argument(
+    trained.add_argument("--target", metavar="COLUMN", help="what to learn (default: MODEL)")
+    trained.add_argument(
         "--group", metavar="COLUMN", help="rows with one value stay on one side of all splits"
     )
-    learned.add_argument(
+    trained.add_argument(
         "--drop", action="append", default=[], metavar="COLUMN", help="leave out; may be repeated"
     )
-    add_choices(learned)
-    learned.add_argument(
+    add_choices(trained)
+    trained.add_argument(
         "--report", metavar="FOLDER", help="write tables and figures of the held-out rows there"
     )
     train_recommendations.add_arguments(parser.add_argument_group(RECOMMENDATIONS))
@@ -109,7 +109,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     kept, root = registry_of(config)
     with (
         runs.recorded(spark, config.warehouse, job=f"train {name}", config=config) as this_run,
-        lesson(
+        training_set(
             spark,
             config.warehouse,
             name=name,
@@ -123,21 +123,21 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
             class_weights=args.class_weights,
         ) as given,
     ):
-        learned = learn(
+        trained = train_and_evaluate(
             given,
             n_folds=args.folds,
             method=args.method,
             mondrian=args.mondrian,
             limits=LIMITS.get(given.recipe.columns.target),
         )
-        version = kept.save(spark, root, name, model=learned.model, card=learned.card)
+        version = kept.save(spark, root, name, model=trained.model, card=trained.card)
         is_first = not kept.aliases(spark, root, name).get("champion")
         appoint = kept.promote if is_first else kept.challenge
         appoint(spark, root, name, version, why="trained")
-        this_run.counts.update(learned.card["metrics"])
+        this_run.counts.update(trained.card["metrics"])
         this_run.counts["seconds"] = time.monotonic() - started_s
         role = "champion" if is_first else "challenger"
-        show("\n".join(report_lines(learned)))
+        show("\n".join(report_lines(trained)))
         say(
             f"  kept      {version}, the {role}; {time.monotonic() - started_s:.0f} s",
             **{name: {"version": version, "role": role, **this_run.counts}},
@@ -145,15 +145,15 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         if not is_first:
             show(f"  Make it serve: sonic models --promote {name} {version}")
         if args.report:
-            model_report.write(learned.held_out, learned.card, Path(args.report))
+            model_report.write(trained.held_out, trained.card, Path(args.report))
             show(f"  report    {args.report}")
-        release(learned.model)
+        release(trained.model)
     return 0
 
 
-def report_lines(learned: Learned) -> list[str]:
+def report_lines(trained: TrainedModel) -> list[str]:
     """Say what was learned and how well, in a few lines."""
-    card, told = learned.card, learned.card["metrics"]
+    card, told = trained.card, trained.card["metrics"]
     columns = card["columns"]
     used = [
         f"{len(columns[role])} {role}"
@@ -175,7 +175,7 @@ def report_lines(learned: Learned) -> list[str]:
                 f"{told[f'{prefix}f1_macro']:.3f}, log-loss {told[f'{prefix}log_loss']:.3f} "
                 f"({told[f'{prefix}n']:.0f} songs, {len(card['classes'])} genres)"
             )
-        for row in learned.coverage.itertuples():
+        for row in trained.coverage.itertuples():
             lines.append(
                 f"  sets      {row.confidence:.0%}: {row.n_covered / row.n:.1%} hold the truth, "
                 f"{row.mean_size:.2f} genres on the average, {row.share_single:.0%} of one, "
@@ -187,7 +187,7 @@ def report_lines(learned: Learned) -> list[str]:
                 f"  {rows:9} R2 {told[f'{prefix}r2']:.3f}, RMSE {told[f'{prefix}rmse']:.2f}, "
                 f"MAE {told[f'{prefix}mae']:.2f} ({told[f'{prefix}n']:.0f} songs)"
             )
-        for row in learned.coverage.itertuples():
+        for row in trained.coverage.itertuples():
             lines.append(
                 f"  intervals {row.confidence:.0%}: {row.n_covered / row.n:.1%} hold the truth, "
                 f"{row.mean_width:.1f} wide on the average"

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import ArrayType, IntegerType, StructField, StructType
 
-from sonic_lib.models.similarity.topk import empty_lists, offer, unit_rows
+from sonic_lib.models.similarity.topk import empty_lists, update_topk, unit_rows
 from sonic_lib.schemas import RECOMMENDATIONS
 
 _NEIGHBOURS = StructType(
@@ -174,7 +174,7 @@ def _compared(queries: DataFrame, references: DataFrame, *, k: int, n_tasks: int
                 lists = empty_lists(len(ids), k)
             new_ids, new_recordings, new_vectors = _arrays(batch.slice(n_queries))
             columns = np.ascontiguousarray(new_vectors.T)
-            offer(lists, vectors, recordings, columns, new_ids, new_recordings)
+            update_topk(lists, vectors, recordings, columns, new_ids, new_recordings)
         if lists is None:
             return
         place = lists.similarities > -1.5

@@ -46,7 +46,7 @@ def unit_rows(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
-def offer(
+def update_topk(
     lists: TopK,
     queries: NDArray[np.float64],
     query_groups: NDArray[np.int64],
