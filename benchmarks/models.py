@@ -35,7 +35,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import TargetEncoder
 
 from sonic_lib.models import metrics, training
-from sonic_lib.models.columns import Columns, ColumnProfile, choose_columns
+from sonic_lib.models.columns import ColumnProfile, Columns, choose_columns
 from sonic_lib.models.conformal import intervals
 from sonic_lib.models.conformal import sets as conformal
 from sonic_lib.models.estimators import BOOSTED, FOREST

@@ -21,9 +21,8 @@ from pydantic import (
 )
 
 from sonic_lib.audio.sandbox import Limits
-from sonic_lib.errors import ConfigError
+from sonic_lib.errors import ConfigError, install_command
 from sonic_lib.fingerprint.params import FingerprintParams
-from sonic_lib.hints import install_command
 
 
 class _Section(BaseModel):

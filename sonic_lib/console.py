@@ -1,4 +1,4 @@
-"""What a command says: text for people, or one JSON object for programs (`--json`)."""
+"""What a command shows: text for people, one JSON object for programs (`--json`), progress."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TextIO
 
@@ -21,6 +23,9 @@ _UNSEEN = (
 _ESCAPES = {
     code: chr(code).encode("unicode_escape").decode() for code in _UNSEEN if chr(code) not in "\n\t"
 }
+
+_REFRESH_S = 0.5
+_WIDTH = 30
 
 _facts: dict[str, object] = {}
 _silent = False
@@ -81,6 +86,48 @@ def capture_output(*, as_json: bool) -> Iterator[dict[str, object]]:
         os.close(out)
         if as_json:
             print(json.dumps(_plain(_facts), ensure_ascii=False))
+
+
+@contextmanager
+def progress(label: str, *, total: int, done: Callable[[], int]) -> Iterator[None]:
+    """Show how far the work inside the `with` block has come; quiet when not on a terminal.
+
+    Parameters
+    ----------
+    label : str
+        What is counted.
+    total : int
+        How many there are.
+    done : callable
+        How many are finished, asked twice a second.
+    """
+    if is_silent() or not sys.stderr.isatty() or total == 0:
+        yield
+        return
+    finished = threading.Event()
+    started_s = time.monotonic()
+
+    def draw(n: int) -> None:
+        n = min(n, total)
+        elapsed_s = time.monotonic() - started_s
+        left = f"{elapsed_s / n * (total - n):.0f} s left" if 0 < n < total else ""
+        bar = ("=" * (_WIDTH * n // total)).ljust(_WIDTH)
+        sys.stderr.write(f"\r{label} [{bar}] {n}/{total} {left:<12}")
+        sys.stderr.flush()
+
+    def watch() -> None:
+        while not finished.wait(_REFRESH_S):
+            draw(done())
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        thread.join()
+        draw(done())
+        sys.stderr.write("\n")
 
 
 def _plain(value: object) -> object:

@@ -14,8 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, error_reason
-from sonic_lib.errors import DecodeError
-from sonic_lib.hints import install_command
+from sonic_lib.errors import DecodeError, install_command
 
 # Containers whose header holds a duration; FFmpeg guesses that of the others from the bit rate.
 _MEASURED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "caf", "flac"}

@@ -8,8 +8,7 @@ import numpy as np
 import soundfile
 
 from sonic_lib.audio.decode import stream_mono
-from sonic_lib.errors import DecodeError
-from sonic_lib.hints import install_command
+from sonic_lib.errors import DecodeError, install_command
 
 RATE_HZ = 44_100
 DURATION_S = 0.5

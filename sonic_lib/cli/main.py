@@ -18,7 +18,7 @@ from importlib import import_module
 import sonic_lib
 from sonic_lib.cli.failures import explained, reason
 from sonic_lib.config import load_config
-from sonic_lib.console import report_error, is_silent, capture_output, show
+from sonic_lib.console import capture_output, is_silent, report_error, show
 from sonic_lib.errors import SonicError
 
 VERBS = (

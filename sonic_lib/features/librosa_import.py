@@ -16,8 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
-from sonic_lib.errors import SetupError
-from sonic_lib.hints import MODELS, install_command
+from sonic_lib.errors import MODELS, SetupError, install_command
 
 
 def load_librosa() -> ModuleType:

@@ -16,8 +16,7 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from sonic_lib.errors import SetupError
-from sonic_lib.hints import XGBOOST, install_command
+from sonic_lib.errors import XGBOOST, SetupError, install_command
 from sonic_lib.models.stages import FEATURES, LABEL, WEIGHT, StoredModel
 
 FOREST, BOOSTED = "forest", "boosted"

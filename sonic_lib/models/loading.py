@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sonic_lib.errors import ModelError, SetupError
-from sonic_lib.hints import MODELS, install_command
+from sonic_lib.errors import MODELS, ModelError, SetupError, install_command
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel

@@ -21,8 +21,7 @@ from typing import Any, NamedTuple
 import matplotlib.figure
 import pandas as pd
 
-from sonic_lib.errors import SetupError
-from sonic_lib.hints import install_command
+from sonic_lib.errors import SetupError, install_command
 
 _DPI = 130
 

@@ -16,9 +16,8 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from sonic_lib.errors import SetupError, TableError
+from sonic_lib.errors import SetupError, TableError, install_command
 from sonic_lib.fingerprint.params import FRAMES_PER_S, FingerprintParams
-from sonic_lib.hints import install_command
 from sonic_lib.storage.locks import writing
 
 if TYPE_CHECKING:

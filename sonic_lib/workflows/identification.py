@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib.config import Config
+from sonic_lib.console import progress
 from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FRAMES_PER_S
 from sonic_lib.fingerprint.spark import fingerprint_clips
@@ -17,8 +18,7 @@ from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS, Probe
 from sonic_lib.matching.budget import MIN_CLIP_S, first_pass_hits
 from sonic_lib.matching.scan import IndexFiles
 from sonic_lib.matching.scoring import second_pass_threshold
-from sonic_lib.matching.spark import match_windows, segments, drop_overlapping_windows, window_id
-from sonic_lib.progress import progress
+from sonic_lib.matching.spark import drop_overlapping_windows, match_windows, segments, window_id
 from sonic_lib.schemas import FINGERPRINTS, SONGS
 from sonic_lib.storage import tables
 

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from sonic_lib.audio.sandbox import isolated, packed, prepare
+from sonic_lib.console import progress
 from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS, Probe
 from sonic_lib.matching import budget
-from sonic_lib.progress import progress
 from sonic_lib.storage.delta_rs import LocalIndex, open_index
 
 if TYPE_CHECKING:  # the helper process loads this module, and has no use for it

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sonic_lib.errors import ModelError, UsageError
-from sonic_lib.models.columns import Columns, ColumnProfile, choose_columns
+from sonic_lib.models.columns import ColumnProfile, Columns, choose_columns
 
 
 def number(name, n=1000, n_distinct=900):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib import hints
+from sonic_lib import errors
 
 ROOT = Path(__file__).parents[2]
 SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
@@ -24,7 +24,7 @@ def test_a_hint_names_packages_that_any_index_has(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/home/me/music/.venv/bin/python")
     monkeypatch.setattr("importlib.metadata.requires", lambda _: ["av<20,>=12", "librosa>=0.10"])
     monkeypatch.chdir("/")
-    said = hints.install_command("av", "librosa", "unheard-of")
+    said = errors.install_command("av", "librosa", "unheard-of")
     assert said == "home/me/music/.venv/bin/python -m pip install 'av<20,>=12' 'librosa>=0.10' " + (
         "unheard-of"
     )
@@ -33,19 +33,19 @@ def test_a_hint_names_packages_that_any_index_has(monkeypatch):
 def test_a_hint_knows_how_the_program_was_installed(monkeypatch):
     monkeypatch.setattr("importlib.metadata.requires", lambda _: None)
     monkeypatch.setattr(sys, "prefix", "/home/me/.local/share/pipx/venvs/sonic-signature")
-    assert hints.install_command("mlflow") == "pipx inject sonic-signature mlflow"
+    assert errors.install_command("mlflow") == "pipx inject sonic-signature mlflow"
     monkeypatch.setattr(sys, "prefix", "/home/me/.local/share/uv/tools/sonic-signature")
-    said = hints.install_command("mlflow", "librosa")
+    said = errors.install_command("mlflow", "librosa")
     assert said == "uv tool install --upgrade sonic-signature --with mlflow --with librosa"
 
 
 def test_nobody_else_makes_such_hints():
     for path in (ROOT / "sonic_lib").rglob("*.py"):
-        assert path.name == "hints.py" or "pip install '" not in path.read_text(encoding="utf-8")
+        assert path.name == "errors.py" or "pip install '" not in path.read_text(encoding="utf-8")
 
 
 def test_packages_of_hints_are_those_of_setup():
-    for name in (*hints.MODELS, "mlflow", "av", "deltalake", "jinja2"):
+    for name in (*errors.MODELS, "mlflow", "av", "deltalake", "jinja2"):
         assert re.search(rf'"{name}[><=]', SETUP), name
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonic_lib.models.similarity.topk import diverse, empty_lists, update_topk, unit_rows
+from sonic_lib.models.similarity.topk import diverse, empty_lists, unit_rows, update_topk
 
 
 def lists_of(vectors, groups, k, *, order, cuts=()):

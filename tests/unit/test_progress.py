@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from sonic_lib import console, progress
+from sonic_lib import console
 
 
 class Terminal(io.StringIO):
@@ -18,16 +18,16 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def shown(monkeypatch):
     """Count up to 4 in front of a screen; give what is on it in the end."""
-    monkeypatch.setattr(progress, "_REFRESH_S", 0.01)
+    monkeypatch.setattr(console, "_REFRESH_S", 0.01)
 
     def watch(screen: io.StringIO) -> str:
         monkeypatch.setattr("sys.stderr", screen)
         asked = iter([1, 2, 3])
-        with progress.progress("songs", total=4, done=lambda: next(asked, 4)):
+        with console.progress("songs", total=4, done=lambda: next(asked, 4)):
             for _ in range(500):
                 if "3/4" in screen.getvalue() or not screen.isatty():
                     break
-                progress.time.sleep(0.01)
+                console.time.sleep(0.01)
         return screen.getvalue()
 
     return watch

@@ -23,13 +23,11 @@ from sonic_lib.audio.listing import list_audio
 from sonic_lib.cli.commands import features, identify, index, playlist, predict, report, sql, train
 from sonic_lib.cli.commands.explain import explained
 from sonic_lib.config import Config
-from sonic_lib.console import say, show
-from sonic_lib.errors import UsageError
+from sonic_lib.console import progress, say, show
+from sonic_lib.errors import MODELS, UsageError, install_command
 from sonic_lib.features.spark import AUDIO
 from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ
-from sonic_lib.hints import MODELS, install_command
 from sonic_lib.models.estimators import FOREST
-from sonic_lib.progress import progress
 from sonic_lib.report.figures.identification import constellation, offset_histogram
 from sonic_lib.storage import tables
 from sonic_lib.synth.collection import write_demo

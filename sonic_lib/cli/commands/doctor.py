@@ -16,8 +16,7 @@ import sonic_lib
 from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.config import Config
 from sonic_lib.console import say
-from sonic_lib.errors import SonicError
-from sonic_lib.hints import MODELS, install_command
+from sonic_lib.errors import MODELS, SonicError, install_command
 
 HELP = "check Java, jars, memory, decoders and the warehouse"
 NEEDS_SPARK = False

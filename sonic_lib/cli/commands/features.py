@@ -16,8 +16,8 @@ from pyspark.sql import functions as F
 
 from sonic_lib.audio.listing import list_audio
 from sonic_lib.config import Config
-from sonic_lib.console import say
-from sonic_lib.errors import SetupError, UsageError
+from sonic_lib.console import progress, say
+from sonic_lib.errors import MODELS, SetupError, UsageError, install_command
 from sonic_lib.features import csv_import
 from sonic_lib.features.spark import (
     AUDIO,
@@ -27,9 +27,7 @@ from sonic_lib.features.spark import (
     settled_files,
 )
 from sonic_lib.fingerprint.spark import digest_files
-from sonic_lib.hints import MODELS, install_command
 from sonic_lib.index import commit, plan
-from sonic_lib.progress import progress
 from sonic_lib.schemas import FEATURE_FILES, FEATURE_REJECTS, FEATURES
 from sonic_lib.storage import runs, tables
 from sonic_lib.workflows.streaming import add_no_links

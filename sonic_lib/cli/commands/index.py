@@ -11,11 +11,10 @@ from pyspark.sql import functions as F
 
 from sonic_lib.audio.listing import canonical_path, list_audio
 from sonic_lib.config import Config
-from sonic_lib.console import say, show
+from sonic_lib.console import progress, say, show
 from sonic_lib.errors import TableError, UsageError
 from sonic_lib.fingerprint.spark import digest_files, fingerprint_files
 from sonic_lib.index import commit, plan
-from sonic_lib.progress import progress
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
 from sonic_lib.storage import runs, tables
 from sonic_lib.workflows.streaming import add_no_links, add_watch, check_watch, watch

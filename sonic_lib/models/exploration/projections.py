@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sonic_lib.errors import SetupError
-from sonic_lib.hints import install_command
+from sonic_lib.errors import SetupError, install_command
 
 _MAX_TSNE_COLUMNS = 50
 

@@ -24,8 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sonic_lib
-from sonic_lib.errors import ConfigError, ModelError, SetupError
-from sonic_lib.hints import install_command
+from sonic_lib.errors import ConfigError, ModelError, SetupError, install_command
 from sonic_lib.models.loading import load_pipeline
 from sonic_lib.models.registry.directory import last_two_champions, no_champion, no_version
 from sonic_lib.spark.filesystem import hadoop_path

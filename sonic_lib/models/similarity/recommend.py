@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import ArrayType, IntegerType, StructField, StructType
 
-from sonic_lib.models.similarity.topk import empty_lists, update_topk, unit_rows
+from sonic_lib.models.similarity.topk import empty_lists, unit_rows, update_topk
 from sonic_lib.schemas import RECOMMENDATIONS
 
 _NEIGHBOURS = StructType(
