@@ -31,7 +31,6 @@ import pandas as pd
 from IPython.display import Image, display
 from made_up import spotify_like
 
-from sonic_lib.cli.commands.explore import explored
 from sonic_lib.cli.main import main
 from sonic_lib.models.conformal.knn_baseline import genre_p_values
 from sonic_lib.models.similarity.recommend import shared_values
@@ -39,6 +38,7 @@ from sonic_lib.report.exploration import figures_of, text_of
 from sonic_lib.schemas import PREDICTIONS, RECOMMENDATIONS
 from sonic_lib.spark.session import spark_session
 from sonic_lib.storage import tables
+from sonic_lib.workflows.exploration import explored
 from sonic_lib.workflows.sources import read_source
 
 data = Path(os.environ.get("SONIC_DATA", "")).absolute()

@@ -56,6 +56,12 @@ def report_error(text: str) -> None:
     _facts["error"] = without_secrets(text)
 
 
+def remark(text: str) -> None:
+    """Say on the way, beside the results, what somebody who waits should know."""
+    if not is_silent():
+        show(f"sonic: {text}", file=sys.stderr)
+
+
 def is_silent() -> bool:
     """Whether nothing is to be shown on the way: no text, no progress."""
     return _silent

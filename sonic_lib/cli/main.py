@@ -201,7 +201,7 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     with spark_job(
         app_name=app_name,
         is_python_work=getattr(command, "IS_PYTHON_WORK", False),
-        with_s3=filesystem.uses_s3(config.warehouse, args),
+        with_s3=filesystem.uses_s3(config.warehouse, vars(args)),
     ) as spark:
         if sys.stderr.isatty() and not is_silent():
             show(f"Spark started in {time.monotonic() - started_s:.1f} s", file=sys.stderr)

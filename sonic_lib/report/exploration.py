@@ -1,6 +1,6 @@
 """What was found in a source of features, and how it is told: figures, tables and lines of text.
 
-No Spark and no I/O; `commands.explore` fills and writes it, notebooks show it.
+No Spark and no I/O; `workflows.exploration` fills it, a command writes it, notebooks show it.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ AWS's usual chain: environment, web identity, ``~/.aws``, container, instance.
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -44,7 +43,7 @@ def exists(spark: SparkSession, uri: str) -> bool:
     return filesystem.exists(path)
 
 
-def uses_s3(warehouse: str, args: argparse.Namespace) -> bool:
+def uses_s3(warehouse: str, arguments: Mapping[str, object]) -> bool:
     """Whether the warehouse or an argument is in S3.
 
     Raises
@@ -52,7 +51,7 @@ def uses_s3(warehouse: str, args: argparse.Namespace) -> bool:
     UsageError
         If an argument holds credentials: they would stand in logs and in the table `runs`.
     """
-    texts = [warehouse, *_texts(vars(args))]
+    texts = [warehouse, *_texts(arguments)]
     if any(_CREDENTIALS.search(text) for text in texts):
         raise UsageError(
             "A URI holds a user name and a password, which would end in logs and tables. Give it "

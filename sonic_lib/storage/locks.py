@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonic_lib.audio.local_files import absolute, is_local
-from sonic_lib.console import is_silent, show
+from sonic_lib.console import remark
 from sonic_lib.errors import SonicError
 from sonic_lib.spark.filesystem import hadoop_path
 
@@ -140,8 +139,8 @@ def _wait(attempt: Callable[[], object | None], file: str):
 
 
 def _tell(text: str) -> None:
-    if text not in _told and not is_silent():
-        show(f"sonic: {text}", file=sys.stderr)
+    if text not in _told:
+        remark(text)
     _told.add(text)
 
 

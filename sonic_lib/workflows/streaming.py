@@ -10,12 +10,11 @@ has changed.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sonic_lib.errors import SonicError, UsageError
+from sonic_lib.errors import SonicError
 from sonic_lib.spark.filesystem import literal
 
 if TYPE_CHECKING:  # commands that may do without Spark declare --watch, too
@@ -27,31 +26,6 @@ _FILES_PER_BATCH = 10_000
 # Spark passes over files a week older than the newest it has seen, unless it is told otherwise.
 # Music is copied with the dates that it had, and one file of the future must not hide the rest.
 _ANY_AGE = "36500d"
-
-
-def add_watch(parser: argparse.ArgumentParser) -> None:
-    """Declare --watch."""
-    parser.add_argument(
-        "--watch",
-        metavar="WHEN",
-        help=f"take what is new since the last time: {ONCE} (for schedulers), or every so many "
-        "seconds until it is stopped",
-    )
-
-
-def add_no_links(parser: argparse.ArgumentParser) -> None:
-    """Declare --no-links."""
-    parser.add_argument(
-        "--no-links", action="store_true", help="pass over links, to folders and to files"
-    )
-
-
-def check_watch(args: argparse.Namespace) -> None:
-    """Refuse what cannot be watched, before Spark starts."""
-    if args.watch in (None, ONCE):
-        return
-    if not (args.watch.isdigit() and int(args.watch)):
-        raise UsageError(f"--watch {args.watch!r}: expected {ONCE!r}, or seconds such as 60.")
 
 
 def watch(

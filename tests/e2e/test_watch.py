@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from sonic_lib.cli.commands.watch_options import check_watch
 from sonic_lib.cli.main import main
 from sonic_lib.errors import UsageError
 from sonic_lib.schemas import MATCHES, SONGS
 from sonic_lib.storage import tables
-from sonic_lib.workflows.streaming import check_watch
 from tests.e2e.conftest import RATE_HZ, ROOT, submit_environment
 
 TIMEOUT_S = 300

@@ -19,6 +19,7 @@ from sonic_lib.models.exploration.projections import Bins
 from sonic_lib.report.exploration import figures_of, tables_of, text_of
 from sonic_lib.schemas import FEATURES
 from sonic_lib.storage import tables
+from sonic_lib.workflows import exploration
 
 ODD_NAME = "tempo (b.p.m.) `x`"
 
@@ -138,7 +139,7 @@ def test_moments_of_no_rows_are_zero(frame):
 
 
 def test_correlations_of_ranks_are_those_of_scipy(frame, values):
-    found = command._rank_correlations(frame, list(values))
+    found = exploration._rank_correlations(frame, list(values))
     # scipy ranks each pair of columns anew, by the rows that have both.
     expected = [[spearmanr(values[[a, b]].dropna()).statistic for b in values] for a in values]
     expected = [[pair if np.ndim(pair) == 0 else 1.0 for pair in row] for row in expected]
@@ -171,7 +172,7 @@ def features(spark, rng):
 
 
 def test_an_exploration_holds_what_its_figures_need(features):
-    found = command.explored(features, n_sample=30)
+    found = exploration.explored(features, n_sample=30)
     assert found.varied == ["loudness_db", "popularity", "tempo_bpm"]
     assert [(row.value, row.n) for row in found.top.itertuples()] == [
         ("folk", 20),
@@ -200,19 +201,19 @@ def test_an_exploration_holds_what_its_figures_need(features):
     text = "\n".join(text_of(found))
     assert "4 columns; 1 constant" in text
     assert "tempo_bpm 4" in text
-    again = command.explored(features.repartition(3), n_sample=30)
+    again = exploration.explored(features.repartition(3), n_sample=30)
     pd.testing.assert_frame_equal(dict(tables_of(again))["maps"], dict(tables_of(found))["maps"])
 
 
 def test_unknown_names_and_too_few_songs_are_refused(features):
     with pytest.raises(UsageError, match=r"--color 'mood'.*genre"):
-        command.explored(features, color="mood")
+        exploration.explored(features, color="mood")
     with pytest.raises(UsageError, match=r"--columns genre.*loudness_db"):
-        command.explored(features, columns=["genre", "tempo_bpm"])
+        exploration.explored(features, columns=["genre", "tempo_bpm"])
     with pytest.raises(ModelError, match="3 songs"):
-        command.explored(features.limit(3))
+        exploration.explored(features.limit(3))
     with pytest.raises(ModelError, match="1 numeric columns that vary"):
-        command.explored(features, columns=["constant", "tempo_bpm"])
+        exploration.explored(features, columns=["constant", "tempo_bpm"])
 
 
 def test_the_report_of_chosen_columns_is_written_coloured_by_a_number(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sonic_lib.cli.commands.duplicates import group_labels
 from sonic_lib.matching import duplicates
 from sonic_lib.matching.budget import affordable_frequency
 from sonic_lib.schemas import FINGERPRINTS, OVERLAPS
+from sonic_lib.workflows.duplicates import group_labels
 
 FRAMES_PER_S = 31.25
 ORIGINAL, COPY, FASTER, STRANGER, SAMPLER = 10, 11, 12, 13, 14

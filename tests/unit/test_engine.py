@@ -98,7 +98,8 @@ def test_the_local_engine_reads_no_object_store(folder):
 
 def test_the_local_engine_loads_no_spark():
     code = (
-        "import sys, sonic_lib.cli.main, sonic_lib.cli.commands.identify_local, sonic_lib.workflows.local_identification as r; "
+        "import sys, sonic_lib.cli.main, sonic_lib.cli.commands.identify_local; "
+        "import sonic_lib.workflows.local_identification as r; "
         "r._load(); sys.exit('pyspark' in sys.modules or 'scipy.spatial' in sys.modules)"
     )
     root = Path(__file__).parents[2]

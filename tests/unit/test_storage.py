@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-
 import pytest
 
 from sonic_lib.errors import UsageError
@@ -22,7 +20,7 @@ from sonic_lib.spark.filesystem import literal, s3_conf, uses_s3, without_secret
     ],
 )
 def test_s3_is_found_wherever_it_is_named(warehouse, given, expected):
-    assert uses_s3(warehouse, Namespace(**given)) is expected
+    assert uses_s3(warehouse, given) is expected
 
 
 @pytest.mark.parametrize(
@@ -36,13 +34,13 @@ def test_s3_is_found_wherever_it_is_named(warehouse, given, expected):
 def test_credentials_in_a_uri_are_refused_and_not_repeated(uri):
     for warehouse, paths in ((uri, []), ("lake", ["music", uri])):
         with pytest.raises(UsageError, match="credentials come from the environment") as caught:
-            uses_s3(warehouse, Namespace(paths=paths))
+            uses_s3(warehouse, {"paths": paths})
         assert "sesame" not in str(caught.value)
 
 
 def test_an_account_in_a_uri_is_no_password():
-    assert not uses_s3("abfss://container@account.dfs.core.windows.net/lake:1@2", Namespace())
-    assert not uses_s3("hdfs://host:8020/lake@2", Namespace())
+    assert not uses_s3("abfss://container@account.dfs.core.windows.net/lake:1@2", {})
+    assert not uses_s3("hdfs://host:8020/lake@2", {})
 
 
 def test_settings_hold_no_credentials():

@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib.audio.listing import list_audio
+from sonic_lib.cli.commands.watch_options import add_no_links
 from sonic_lib.config import Config
 from sonic_lib.console import progress, say
 from sonic_lib.errors import MODELS, SetupError, UsageError, install_command
@@ -30,7 +31,6 @@ from sonic_lib.fingerprint.spark import digest_files
 from sonic_lib.index import commit, plan
 from sonic_lib.schemas import FEATURE_FILES, FEATURE_REJECTS, FEATURES
 from sonic_lib.storage import runs, tables
-from sonic_lib.workflows.streaming import add_no_links
 
 HELP = "describe songs for the models, from their audio or from a CSV file"
 

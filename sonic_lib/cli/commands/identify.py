@@ -13,12 +13,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sonic_lib.audio.local_files import is_local
+from sonic_lib.cli.commands.watch_options import add_no_links, add_watch, check_watch
 from sonic_lib.cli.writers import SUFFIXES, check_output
 from sonic_lib.config import Config
 from sonic_lib.console import say
 from sonic_lib.errors import UsageError
 from sonic_lib.matching.scoring import N_CANDIDATES
-from sonic_lib.workflows.streaming import add_no_links, add_watch, check_watch, watch
+from sonic_lib.workflows.streaming import watch
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

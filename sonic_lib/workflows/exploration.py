@@ -1,0 +1,149 @@
+"""What a source of features holds: Spark aggregates, and one sample comes to the driver."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import DataFrame
+
+from sonic_lib.errors import ModelError, UsageError
+from sonic_lib.features.spark import profile, wide
+from sonic_lib.models.exploration import aggregates as explore
+from sonic_lib.models.exploration import projections
+from sonic_lib.report.exploration import Exploration
+from sonic_lib.workflows.sources import chosen_numbers
+
+_N_LISTED = 1000
+_GENRE_NAMES = ("genre", "genres", "folder")
+_MIN_SONGS = 10
+
+
+def explored(
+    features: DataFrame,
+    *,
+    color: str | None = None,
+    columns: list[str] | None = None,
+    n_sample: int = 3000,
+    seed: int = 1,
+) -> Exploration:
+    """Look at the features of one source; Spark aggregates, and one sample comes here.
+
+    Parameters
+    ----------
+    features : DataFrame [schemas.FEATURES]
+    color : str, optional
+        Text or number that the maps show; by default genre, genres or folder.
+    columns : list of str, optional
+        Numbers to look at; all by default.
+    n_sample : int
+        Songs on the maps.
+    seed : int
+        Of the sample and of t-SNE.
+
+    Raises
+    ------
+    UsageError
+        If a name is not among the descriptors.
+    ModelError
+        If there are fewer than ten songs or than two columns that vary.
+    """
+    n_songs = features.count()
+    described = profile(features).toPandas().sort_values(["kind", "name"], ignore_index=True)
+    described["n_missing"] = n_songs - described["n"]
+    numbers = chosen_numbers(described.loc[described["kind"] == "number", "name"].tolist(), columns)
+    color, is_text = _color(described, color)
+    if n_songs < _MIN_SONGS or len(numbers) < 2:
+        raise ModelError(_too_little(n_songs, len(numbers)))
+    shown = [color] if color else []
+    read = list(dict.fromkeys([*numbers, *(shown if not is_text else [])]))
+    frame = wide(features, numbers=read, texts=shown if is_text else []).persist()
+    try:
+        summary = frame.transform(explore.summary, columns=numbers).toPandas()
+        summary = summary.set_index("name").loc[numbers].reset_index()
+        varied = summary[summary["max"] > summary["min"]]
+        names = varied["name"].tolist()
+        if len(names) < 2:
+            raise ModelError(_too_little(n_songs, len(names)))
+        bins = projections.choose_bins(summary)
+        products = frame.transform(
+            explore.moments, columns=names, centres=varied["mean"], scales=varied["std"]
+        ).toPandas()
+        components = projections.principal_components(products)
+        drawn = frame.transform(explore.sample, key="song_id", n=n_sample, seed=seed)
+        top, n_values = None, 0
+        if color and is_text:
+            drawn = drawn.withColumn(color, explore.items(color))
+            top, n_values = _top(frame, color)
+        return Exploration(
+            n_songs=n_songs,
+            columns=described,
+            summary=summary,
+            bins=bins,
+            counts=frame.transform(explore.histograms, bins=bins).toPandas(),
+            varied=names,
+            correlations=projections.correlation_matrix(products),
+            rank_correlations=_rank_correlations(frame, names),
+            components=components,
+            color=color,
+            top=top,
+            n_values=n_values,
+            sample=_mapped(drawn.toPandas(), varied, components, color, seed=seed),
+        )
+    finally:
+        frame.unpersist()
+
+
+def _color(described: pd.DataFrame, asked: str | None) -> tuple[str | None, bool]:
+    """What the maps show, and whether it is a text."""
+    kinds = dict(zip(described["name"], described["kind"], strict=True))
+    if asked is not None and asked not in kinds:
+        raise UsageError(f"--color {asked!r}: this source has {', '.join(kinds)}.")
+    if asked is None:
+        asked = next((name for name in _GENRE_NAMES if kinds.get(name) == "text"), None)
+    return asked, kinds.get(asked) == "text"
+
+
+def _too_little(n_songs: int, n_columns: int) -> str:
+    return (
+        f"{n_songs} songs with {n_columns} numeric columns that vary are too little to explore; "
+        f"expected {_MIN_SONGS} songs and 2 columns. `sonic features` brings more in."
+    )
+
+
+def _top(frame: DataFrame, column: str) -> tuple[pd.DataFrame, int]:
+    top = frame.transform(explore.top_values, column=column, n=_N_LISTED).toPandas()
+    return top, frame.transform(explore.value_counts, column=column).count()
+
+
+def _rank_correlations(frame: DataFrame, names: list[str]) -> np.ndarray:
+    rows = frame.transform(explore.rank_grids, columns=names).toPandas()
+    grids = dict(zip(rows["name"], rows["grid"], strict=True))
+    ranks = frame.transform(explore.ranks, grids={name: grids[name] for name in names})
+    centres, scales = [0.5] * len(names), [12**-0.5] * len(names)  # those of even ranks
+    moments = ranks.transform(explore.moments, columns=names, centres=centres, scales=scales)
+    return projections.correlation_matrix(moments.toPandas())
+
+
+def _mapped(
+    drawn: pd.DataFrame,
+    varied: pd.DataFrame,
+    components: projections.Components,
+    color: str | None,
+    *,
+    seed: int,
+) -> pd.DataFrame:
+    """Place the drawn songs on both maps."""
+    drawn = drawn.sort_values("song_id", ignore_index=True)
+    values = projections.standardise(
+        drawn[varied["name"]].to_numpy(float),
+        means=varied["mean"].to_numpy(float),
+        stds=varied["std"].to_numpy(float),
+    )
+    # The last digits depend on the order in which Spark summed; t-SNE would blow them up.
+    values = values.round(6)
+    points = np.hstack([values @ components.axes[:, :2], projections.tsne(values, seed=seed)])
+    placed = pd.DataFrame(points, columns=["pc_1", "pc_2", "tsne_1", "tsne_2"])
+    placed.insert(0, "source_key", drawn["source_key"])
+    if color:
+        placed.insert(1, "color", drawn[color])
+    return placed

@@ -1,0 +1,240 @@
+"""Bring an index up to date with folders: what is new or changed goes in, nothing twice."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import NamedTuple
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.audio.listing import canonical_path, list_audio
+from sonic_lib.config import Config
+from sonic_lib.console import progress
+from sonic_lib.errors import TableError, UsageError
+from sonic_lib.fingerprint.spark import digest_files, fingerprint_files
+from sonic_lib.index import commit, plan
+from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
+from sonic_lib.storage import runs, tables
+
+_MAX_TRIES = 5  # of a batch that other runs, which met the same songs, took for a dead run's
+_N_REMARKS = 5  # song_files has all
+_COUNTED = (
+    *("new", "changed", "duplicate", "rejected", "partial", "replaced"),
+    *("songs", "audio_s", "hashes"),
+)
+
+
+class IndexRun(NamedTuple):
+    """What a run of `index_songs` did.
+
+    Attributes
+    ----------
+    counts : dict of str to float
+        Files, songs, seconds and hashes by name, as the table `runs` keeps them.
+    remarks : list of str
+        Why the first files were rejected, or used in part.
+    table_bytes : int
+        Size of the table of fingerprints now.
+    """
+
+    counts: dict[str, float]
+    remarks: list[str]
+    table_bytes: int
+
+
+def index_songs(
+    spark: SparkSession,
+    config: Config,
+    paths: list[str],
+    *,
+    prune: bool = False,
+    retry_rejected: bool = False,
+    follow_links: bool = True,
+) -> IndexRun:
+    """Fingerprint the songs of folders that are new or changed into the index.
+
+    Parameters
+    ----------
+    paths : list of str
+        Folders or audio files.
+    prune : bool
+        Drop songs whose files are gone from the folders.
+    retry_rejected : bool
+        Read again what was rejected before.
+    follow_links : bool
+
+    Raises
+    ------
+    UsageError
+        If a path does not exist, or pruning would drop a folder's every song.
+    TableError
+        If the tables were made with other parameters.
+    """
+    started_s = time.monotonic()
+    warehouse = config.warehouse
+    files = list_audio(spark, paths, follow_links=follow_links)
+    tables.create(
+        spark,
+        warehouse,
+        params=config.fingerprint.params(),
+        prefix_bits=config.fingerprint.prefix_bits,
+    )
+    with runs.recorded(spark, warehouse, job="index", config=config) as this_run:
+        counts, remarks = _index(
+            spark,
+            config,
+            files.persist(),
+            roots=[canonical_path(path) for path in paths],
+            prune=prune,
+            retry_rejected=retry_rejected,
+            run_id=this_run.run_id,
+        )
+        counts["seconds"] = time.monotonic() - started_s
+        this_run.counts.update(counts)
+    return IndexRun(counts, remarks, tables.live_bytes(spark, warehouse, FINGERPRINTS))
+
+
+def _index(
+    spark: SparkSession,
+    config: Config,
+    files: DataFrame,
+    *,
+    roots: list[str],
+    prune: bool,
+    retry_rejected: bool,
+    run_id: str,
+) -> tuple[dict[str, float], list[str]]:
+    """Do what there is to do; gives counts, and remarks on the first files that went wrong."""
+    warehouse = config.warehouse
+    # As it was: what is cached of it is computed anew after each commit to the table.
+    known = tables.read_pinned(spark, warehouse, SONG_FILES)
+    songs = tables.read(spark, warehouse, SONGS)
+    changed = plan.changed_files(files, known=known, retry_rejected=retry_rejected).persist()
+    n_files = files.count()
+    n_changed, n_new, n_bytes = changed.agg(
+        F.count("*"), F.count_if("is_new"), plan.work_bytes()
+    ).first()
+    counts = {"files": n_files, "unchanged": n_files - n_changed}
+    gone = None
+    if prune:
+        _check_present(known, files, roots)
+        gone = plan.pruned_files(known, files=files, roots=roots).persist()
+        counts["pruned"] = gone.count()
+    if not n_changed and not counts.get("pruned"):
+        return counts | dict.fromkeys(_COUNTED, 0), []
+
+    n_slots = spark.sparkContext.defaultParallelism
+    n_tasks = plan.n_tasks(n_changed, n_bytes, n_slots=n_slots, task_mb=config.index.task_mb)
+    digests = changed.repartition(n_tasks, "path").transform(digest_files).persist()
+    new = plan.new_songs(digests, songs=songs).persist()
+    closings = _fingerprint_batches(spark, config, new, run_id)
+
+    stored = tables.read(spark, warehouse, SONGS)
+    missing = plan.pruned_files(known, files=files, roots=roots)
+    moved = plan.moved_files(missing, digests=digests).persist()
+    still_known = known.join(moved, "path", "left_anti")
+    judged = plan.song_files(digests, songs=stored, known=still_known, read=closings).persist()
+    touched = changed.filter("not is_new").select("path")
+    lost = touched if gone is None else touched.unionByName(gone.select("path"))
+    abandoned = plan.abandoned_songs(known, gone=lost, digests=digests).persist()
+    counts["replaced"] = abandoned.count()
+    by_status = {row.status: row["count"] for row in judged.groupBy("status").count().collect()}
+    done = closings.filter("error IS NULL").agg(
+        F.count("*").alias("songs"),
+        F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("audio_s"),
+        F.coalesce(F.sum("n_fingerprints"), F.lit(0)).alias("hashes"),
+    )
+    if counts["replaced"]:
+        commit.delete_songs(abandoned, warehouse)
+    counts |= done.first().asDict() | {
+        "new": n_new,
+        "changed": n_changed - n_new,
+        "duplicate": by_status.get("duplicate", 0),
+        "rejected": by_status.get("rejected", 0),
+        "partial": judged.filter("status <> 'rejected' AND note IS NOT NULL").count(),
+    }
+    remarks = _remarks(judged)
+    # Delta plans whatever is cached of a table anew after each commit to it.
+    for cached in (changed, digests, new, abandoned):
+        cached.unpersist()
+    if not moved.isEmpty():
+        renamed = plan.renamed_songs(stored, moved=moved, judged=judged)
+        tables.upsert(renamed, warehouse, SONGS, key="song_id")
+        paths = moved.select("path")
+        gone = paths if gone is None else gone.select("path").unionByName(paths)
+    commit.record_files(judged, gone, warehouse, run_id=run_id)
+    commit.remove_folder(spark, commit.run_folder(warehouse, run_id))
+    return counts, remarks
+
+
+def _remarks(judged: DataFrame) -> list[str]:
+    """Say what is wrong with the first files that were rejected, or used in part."""
+    told = F.coalesce("error", "note").alias("told")
+    is_rejected = (F.col("status") == "rejected").alias("is_rejected")
+    rows = (
+        judged.select("path", is_rejected, told)
+        .filter("told IS NOT NULL")
+        .orderBy(F.desc("is_rejected"), "path")
+        .take(_N_REMARKS)
+    )
+    return [
+        f"{'rejected' if row.is_rejected else 'in part '}  {row.path}: {row.told}" for row in rows
+    ]
+
+
+def _check_present(known: DataFrame, files: DataFrame, roots: list[str]) -> None:
+    """Refuse to prune a folder that has lost all its songs: a disk that is not mounted looks so."""
+    present = files.agg(*(F.max(plan.is_below([root])) for root in roots)).first()
+    empty = [root for root, is_present in zip(roots, present, strict=True) if not is_present]
+    if empty and not plan.pruned_files(known, files=files, roots=empty).isEmpty():
+        raise UsageError(
+            f"--prune would drop every song of {', '.join(map(repr, empty))}: no audio file is "
+            "there now. Mount the disk or correct the path; where the songs are gone for good, "
+            "name the folder above, or take them out by `sonic remove`."
+        )
+
+
+def _fingerprint_batches(
+    spark: SparkSession, config: Config, new: DataFrame, run_id: str
+) -> DataFrame:
+    """Decode, stage and commit all new songs; return the closing rows of their files."""
+    warehouse = config.warehouse
+    commit.sweep(new, warehouse, run_id=run_id)
+    n_new, n_bytes = new.agg(F.count("*"), plan.work_bytes()).first()
+    n_batches = plan.n_batches(n_new, n_bytes, batch_gb=config.index.batch_gb)
+    n_tasks = plan.n_tasks(
+        n_new // n_batches + 1,
+        n_bytes / n_batches,
+        n_slots=spark.sparkContext.defaultParallelism,
+        task_mb=config.index.task_mb,
+    )
+    n_done = spark.sparkContext.accumulator(0)
+    folders = (commit.stage_folder(warehouse, run_id, number) for number in itertools.count())
+    closings = None
+    with progress("songs", total=n_new, done=lambda: n_done.value):
+        for batch in range(n_batches):
+            chosen = new.filter(F.pmod("song_id", F.lit(n_batches)) == batch)
+            for _ in range(_MAX_TRIES):
+                folder = next(folders)
+                extracts = chosen.repartition(n_tasks, "song_id").transform(
+                    fingerprint_files,
+                    params=config.fingerprint.params(),
+                    min_duration_s=config.index.min_duration_s,
+                    limits=config.index.limits(),
+                    n_done=n_done,
+                )
+                staged = commit.stage(extracts, folder)
+                if commit.commit_batch(staged, warehouse, run_id=run_id, folder=folder):
+                    break
+                songs = tables.read(spark, warehouse, SONGS)
+                chosen = chosen.join(songs.select("song_id"), "song_id", "left_anti")
+            else:
+                raise TableError(
+                    f"Other runs took this one for dead {_MAX_TRIES} times, since they met the "
+                    "same songs. Nothing is lost: run it again when they are done."
+                )
+            rows = commit.closing_rows(staged)
+            closings = rows if closings is None else closings.unionByName(rows)
+    return closings

@@ -1,0 +1,117 @@
+"""The library is a house of floors: what is above knows what is below, and nothing the other way.
+
+A lower floor that imports a higher one, also late inside a function, cannot be understood, tested
+or moved without it.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import sonic_lib
+
+LIBRARY = Path(sonic_lib.__file__).parent
+# From the ground up; rooms of one line do not know each other.
+FLOORS = (
+    ("errors", "schemas"),
+    ("spark",),
+    ("console",),
+    ("audio",),
+    ("fingerprint", "synth"),
+    ("config",),
+    ("matching",),
+    ("features", "sql", "storage"),
+    ("index", "models"),
+    ("report",),
+    ("workflows",),
+    ("warehouse",),
+    ("cli",),
+)
+LOOSE = {"__init__", "config", "console", "errors", "schemas", "warehouse"}
+
+
+def imports(path: Path) -> set[str]:
+    """Rooms of the library that a file imports from, at its top or late."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("sonic_lib.")}
+    return found - {"__version__"}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(LIBRARY).with_suffix("").parts[0]
+
+
+def files() -> list[Path]:
+    return [path for path in LIBRARY.rglob("*.py") if path.name != "__init__.py"]
+
+
+def test_no_import_runs_upward_or_sideways():
+    height = {name: i for i, floor in enumerate(FLOORS) for name in floor}
+    wrong = [
+        f"{path.relative_to(LIBRARY)} imports {other}"
+        for path in files()
+        for other in sorted(imports(path) - {room(path)})
+        if height[other] >= height[room(path)]
+    ]
+    assert wrong == []
+
+
+def test_few_modules_lie_loose():
+    assert {path.stem for path in LIBRARY.glob("*.py")} <= LOOSE
+
+
+def test_what_acts_neither_parses_nor_prints():
+    """Workflows are called from Python, too; kernels from anywhere."""
+    wrong = [
+        str(path.relative_to(LIBRARY))
+        for path in files()
+        if room(path) not in {"cli", "console"}
+        and ("import argparse" in path.read_text(encoding="utf-8") or _prints(path))
+    ]
+    # These are programs of their own: `python -m`, or a script that SQL runs.
+    assert set(wrong) <= {"spark/jars.py", "sql/transform_script.py"}
+
+
+def _prints(path: Path) -> bool:
+    calls = [
+        n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)
+    ]
+    called = {n.func.id for n in calls if isinstance(n.func, ast.Name)}
+    return bool(called & {"print", "show", "say"})
+
+
+def test_no_module_is_in_a_circle():
+    known = {_module(path): path for path in files()}
+    graph = {name: _modules(path) & known.keys() for name, path in known.items()}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, f"circle: {' -> '.join([*trail, name])}"
+        if name not in done:
+            for other in sorted(graph[name]):
+                visit(other, (*trail, name))
+            done.add(name)
+
+    for name in sorted(graph):
+        visit(name, ())
+
+
+def _module(path: Path) -> str:
+    return "sonic_lib." + ".".join(path.relative_to(LIBRARY).with_suffix("").parts)
+
+
+def _modules(path: Path) -> set[str]:
+    """All that a file might import, as dotted names."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    found = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return {node.module for node in found} | {
+        f"{node.module}.{alias.name}" for node in found for alias in node.names
+    }
