@@ -1,0 +1,266 @@
+"""Descriptors of songs, from their audio or from a table that others made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial, reduce
+from typing import NamedTuple
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.audio.listing import list_audio
+from sonic_lib.config import Config
+from sonic_lib.console import progress
+from sonic_lib.errors import UsageError
+from sonic_lib.features import csv_import
+from sonic_lib.features.spark import describe_songs, described_songs, feature_rows, settled_files
+from sonic_lib.fingerprint.spark import digest_files
+from sonic_lib.index import commit, plan
+from sonic_lib.schemas import FEATURE_FILES, FEATURE_REJECTS, FEATURES
+from sonic_lib.storage import runs, tables
+
+
+class TableImport(NamedTuple):
+    """What `import_table` brought in.
+
+    Attributes
+    ----------
+    counts : dict of str to float
+        rows, rejected, seconds.
+    id_column : str or None
+        The key of its rows; none if the whole row is.
+    numbers, texts : list of str
+        Columns by what they hold.
+    remarks : list of str
+        How the file had to be read, if not as UTF-8 with closed quotes.
+    """
+
+    counts: dict[str, float]
+    id_column: str | None
+    numbers: list[str]
+    texts: list[str]
+    remarks: list[str]
+
+
+def describe_audio(
+    spark: SparkSession,
+    config: Config,
+    paths: list[str],
+    *,
+    retry_rejected: bool = False,
+    follow_links: bool = True,
+) -> dict[str, float]:
+    """Describe the songs of folders that are new or changed.
+
+    Parameters
+    ----------
+    paths : list of str
+        Folders or audio files.
+    retry_rejected : bool
+        Read again what was rejected before.
+    follow_links : bool
+
+    Returns
+    -------
+    dict of str to float
+        files, read, songs, audio_s, duplicate, rejected, dropped, seconds.
+    """
+    started_s = time.monotonic()
+    files = list_audio(spark, paths, follow_links=follow_links)
+    tables.create_for_models(spark, config.warehouse)
+    with runs.recorded(spark, config.warehouse, job="features", config=config) as this_run:
+        counts = _describe(
+            spark, config, files.persist(), retry_rejected=retry_rejected, run_id=this_run.run_id
+        )
+        counts["seconds"] = time.monotonic() - started_s
+        this_run.counts.update(counts)
+    return counts
+
+
+def import_table(
+    spark: SparkSession, config: Config, csv: str, *, source: str, id_column: str | None = None
+) -> TableImport:
+    """Bring in a feature table in place of what its source had.
+
+    It is read a second time if it turns out to be written in another way.
+
+    Parameters
+    ----------
+    csv : str
+        A file, or a folder of files with the same columns.
+    source : str
+        Name of the source that it becomes.
+    id_column : str, optional
+        The key; by default id or track_id, else the whole row.
+
+    Raises
+    ------
+    UsageError
+        If the table cannot be read, or nothing can be learned from it.
+    """
+    started_s = time.monotonic()
+    rows = csv_import.read_rows(spark, csv)
+    tables.create_for_models(spark, config.warehouse)
+    with runs.recorded(spark, config.warehouse, job="features", config=config) as this_run:
+        bring_in = partial(
+            _bring_in,
+            warehouse=config.warehouse,
+            csv=csv,
+            source=source,
+            id_column=id_column,
+            run_id=this_run.run_id,
+        )
+        with _held(rows):
+            flaws = rows.transform(csv_import.find_flaws).first().asDict()
+            better = csv_import.second_reading(flaws)
+            if not better:
+                done = bring_in(rows)
+        if better:
+            with _held(rows := csv_import.read_rows(spark, csv, **better)):
+                done = bring_in(rows)
+        done.counts["seconds"] = time.monotonic() - started_s
+        this_run.counts.update(done.counts)
+    remarks = []
+    if "encoding" in better:
+        remarks.append(f"read as {better['encoding']}: it is no UTF-8")
+    if "by_lines" in better:
+        remarks.append("read line by line: a quote in it is not closed")
+    return done._replace(remarks=remarks)
+
+
+def _describe(
+    spark: SparkSession, config: Config, files: DataFrame, *, retry_rejected: bool, run_id: str
+) -> dict[str, float]:
+    warehouse = config.warehouse
+    known = tables.read(spark, warehouse, FEATURE_FILES)
+    features = tables.read(spark, warehouse, FEATURES)
+    settled = known.transform(settled_files, features=features)
+    changed = plan.changed_files(files, known=settled, retry_rejected=retry_rejected).persist()
+    n_changed, n_bytes = changed.agg(F.count("*"), plan.work_bytes()).first()
+    counts = {"files": files.count(), "read": n_changed}
+    if not n_changed:
+        return counts | dict.fromkeys(("songs", "audio_s", "duplicate", "rejected", "dropped"), 0)
+
+    # Staged as files: Spark computes a cached frame anew when a table below it is written.
+    folder = commit.run_folder(warehouse, run_id)
+    n_slots = spark.sparkContext.defaultParallelism
+    n_tasks = plan.n_tasks(n_changed, n_bytes, n_slots=n_slots, task_mb=config.index.task_mb)
+    digests = changed.repartition(n_tasks, "path").transform(digest_files)
+    digests = commit.stage(digests, f"{folder}/digests")
+    described = _describe_batches(spark, config, digests, run_id)
+
+    stored = tables.read(spark, warehouse, FEATURES).transform(described_songs)
+    judged = plan.song_files(digests, songs=stored, known=known, read=described).persist()
+    abandoned = plan.abandoned_songs(known, gone=digests, digests=digests).persist()
+    counts["dropped"] = abandoned.count()
+    by_status = {row.status: row["count"] for row in judged.groupBy("status").count().collect()}
+    done = described.filter("error IS NULL").agg(
+        F.count("*").alias("songs"),
+        F.coalesce(F.sum(F.col("numbers")["duration_s"]), F.lit(0.0)).alias("audio_s"),
+    )
+    counts |= done.first().asDict() | {
+        "duplicate": by_status.get("duplicate", 0),
+        "rejected": by_status.get("rejected", 0),
+    }
+    if counts["dropped"]:
+        tables.delete_keys(abandoned, warehouse, FEATURES, key="song_id")
+    # Last, so that the files of a run that was killed are looked at again.
+    stamped = judged.withColumns({"run_id": F.lit(run_id), "seen_at": F.current_timestamp()})
+    tables.upsert(stamped, warehouse, FEATURE_FILES, key="path")
+    commit.remove_folder(spark, folder)
+    return counts
+
+
+def _describe_batches(
+    spark: SparkSession, config: Config, digests: DataFrame, run_id: str
+) -> DataFrame:
+    """Describe and commit all new songs; return what became of each."""
+    stored = tables.read(spark, config.warehouse, FEATURES).transform(described_songs)
+    new = plan.new_songs(digests, songs=stored)
+    n_new, n_bytes = new.agg(F.count("*"), plan.work_bytes()).first()
+    n_batches = plan.n_batches(n_new, n_bytes, batch_gb=config.index.batch_gb)
+    n_tasks = plan.n_tasks(
+        n_new // n_batches + 1,
+        n_bytes / n_batches,
+        n_slots=spark.sparkContext.defaultParallelism,
+        task_mb=config.index.task_mb,
+    )
+    n_done = spark.sparkContext.accumulator(0)
+    batches = []
+    with progress("songs", total=n_new, done=lambda: n_done.value):
+        for batch in range(n_batches):
+            chosen = new.filter(F.pmod("song_id", F.lit(n_batches)) == batch)
+            described = chosen.repartition(n_tasks, "song_id").transform(
+                describe_songs,
+                min_duration_s=config.index.min_duration_s,
+                limits=config.index.limits(),
+                n_done=n_done,
+            )
+            described = commit.stage(
+                described, commit.stage_folder(config.warehouse, run_id, batch)
+            )
+            rows = _stamped(described.transform(feature_rows), run_id, "computed_at")
+            tables.upsert(rows, config.warehouse, FEATURES, key="song_id")
+            batches.append(described)
+    return reduce(DataFrame.unionByName, batches)
+
+
+def _bring_in(
+    rows: DataFrame, *, warehouse: str, csv: str, source: str, id_column: str | None, run_id: str
+) -> TableImport:
+    columns = csv_import.named_columns(rows)
+    cells = rows.transform(csv_import.count_cells, columns=columns).first().asDict()
+    kinds = csv_import.choose_kinds(columns, cells)
+    id_column = csv_import.choose_id(columns, cells, given=id_column)
+    names: dict[str, list[str]] = {kind: [] for kind in ("number", "text")}
+    for name in columns:
+        if name != id_column:
+            names[kinds[name]].append(name)
+    # Labels may be texts alone; they are told by their key.
+    if not names["number"] and not (id_column and names["text"]):
+        raise UsageError(
+            f"--csv {csv!r}: no column holds numbers, so nothing can be learned from it. "
+            f"Expected cells such as 0.5, with a point; the columns are {', '.join(columns)}. "
+            "A table of labels needs --id, the column with the paths of the songs."
+        )
+    judged = rows.transform(csv_import.judge_rows, kinds=kinds, id_column=id_column)
+    with _held(judged):
+        counts = _replace_source(judged, warehouse, run_id, source, kinds, id_column)
+    return TableImport(counts, id_column, names["number"], names["text"], [])
+
+
+def _replace_source(
+    judged: DataFrame,
+    warehouse: str,
+    run_id: str,
+    source: str,
+    kinds: dict[str, str],
+    id_column: str | None,
+) -> dict[str, float]:
+    """Write the rejects and then the rows of a table, each in place of what its source had."""
+    rejected = judged.transform(csv_import.rejected_rows, source=source, columns=list(kinds))
+    usable = judged.transform(
+        csv_import.usable_rows, source=source, kinds=kinds, id_column=id_column
+    )
+    where = f"source = '{source}'"
+    rejected = _stamped(rejected, run_id, "rejected_at")
+    tables.replace(rejected, warehouse, FEATURE_REJECTS, where=where)
+    tables.replace(_stamped(usable, run_id, "computed_at"), warehouse, FEATURES, where=where)
+    return {"rows": judged.count(), "rejected": rejected.count()}
+
+
+@contextmanager
+def _held(frame: DataFrame) -> Iterator[None]:
+    """Keep a frame while it is in use: left behind, it would answer for a file changed since."""
+    frame.persist()
+    try:
+        yield
+    finally:
+        frame.unpersist()
+
+
+def _stamped(rows: DataFrame, run_id: str, when: str) -> DataFrame:
+    return rows.withColumns({"run_id": F.lit(run_id), when: F.current_timestamp()})
