@@ -1,266 +1,281 @@
-"""The index without Spark: a few clips against a warehouse on this machine's disk.
-
-delta-rs finds the files of the same Delta tables, and the same kernels read them and make the
-same hashes, hits, lines, scores and segments, so the answers are those of the Spark job.  What
-Spark does with shuffles is done here in memory: right for some hundred clips, whatever the index.
-
-Examples
---------
->>> from sonic_lib.config import load_config
->>> from sonic_lib.workflows.local_identification import identify_clips, open_index
->>> config = load_config()
->>> index = open_index("sonic-warehouse", params=config.fingerprint.params())  # doctest: +SKIP
->>> identify_clips(["clip.wav"], index, config)  # doctest: +SKIP
-"""
+"""Folders of clips against an index on this machine's disk, without Spark."""
 
 from __future__ import annotations
 
-import itertools
-import os
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeAlias
+import atexit
+import gc
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
 
-import numpy as np
+from sonic_lib.audio.local_files import walk
+from sonic_lib.audio.sandbox import dismiss
+from sonic_lib.config import Config
+from sonic_lib.errors import SetupError
+from sonic_lib.storage.delta_rs import append, open_table
+from sonic_lib.storage.run_rows import Run, new_run, run_row
+from sonic_lib.workflows.answers import COLUMNS, Answers
+from sonic_lib.workflows.local_engine import (
+    LocalIndex,
+    identify_clips,
+    open_index,
+    start_helper,
+)
 
-from sonic_lib.audio.sandbox import isolated, packed, prepare
-from sonic_lib.console import progress
-from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS, Probe
-from sonic_lib.matching import budget
-from sonic_lib.storage.delta_rs import LocalIndex, open_index
-
-if TYPE_CHECKING:  # the helper process loads this module, and has no use for it
-    from sonic_lib.config import Config
-
-__all__ = ["LocalIndex", "identify_clips", "open_index"]
-
-# A file, and which of its windows; None for all.
-Job: TypeAlias = tuple[str, list[int] | None]
-
-PARTS_BITS = 4  # of the hashes, which threads share
-# A helper takes a second to load what it needs: the next one is for so many files more.
-FILES_PER_HELPER = 8
-# What is looked up together: a window of 5 s takes 0.1 MB in the first pass, 3 MB in the second.
-# Each chunk reads the table, so those for a larger table are larger.
-CHUNK_BYTES = 100_000_000
-CHUNK_BYTES_PER_ROW = 1
-# Of a long recording: what comes before them is decoded, too.
-WINDOWS_PER_JOB = 64
+# Of longer work Spark's spilling, retries and stages are worth its half minute to start and plan;
+# --engine says otherwise.
+MAX_S = 300.0
+# What this engine takes, on the two cores of the benchmarks: a clip of up to 10 s, of which a third
+# are unsure; coded audio beyond, most of it unknown; a row of the table, read once; and for a clip.
+S_PER_CLIP = 0.1
+SHORT_BYTES = 500_000
+S_PER_BYTE = 0.5e-6
+S_PER_ROW = 2.5e-8
+S_PER_CLIP_ROW = 1.5e-10
+CLIPS_PER_READ = 250
 
 
-def identify_clips(
-    paths: Sequence[str], index: LocalIndex, config: Config, *, n_listed: int = 1
-) -> list[dict]:
-    """Identify clips in two passes, as `commands.search.search` does on Spark.
+def identify_folders(
+    config: Config,
+    paths: list[str],
+    *,
+    n_listed: int = 1,
+    record: bool = True,
+    follow_links: bool = True,
+    only_if_quick: bool = False,
+) -> Answers | None:
+    """Identify the clips of folders.
 
     Parameters
     ----------
-    paths : sequence of str
-        Audio files.
+    paths : list of str
+        Folders or audio files of this machine.
     n_listed : int >= 1
         Songs to list for each segment.
+    record : bool
+        Whether answers go into the tables `matches` and `runs`.
+    only_if_quick : bool
+        Leave to Spark what takes longer than `MAX_S`, or tables that delta-rs cannot read.
 
     Returns
     -------
-    list of dict
-        path, duration_s, error (if the clip could not be read), and the columns of
-        `schemas.SEGMENTS`, absent for a clip that shares nothing with the index.
+    Answers, optional
+        None if it is work for Spark.
 
-    Notes
-    -----
-    Files are decoded by helper processes, one a core, a chunk of them while the chunk before is
-    looked up; memory is bounded by chunks, whatever the number of clips.
+    Raises
+    ------
+    TableError
+        If there is no index, or it holds no song.
+    SetupError
+        If delta-rs is missing or cannot read a table.
     """
-    paths = list(dict.fromkeys(paths))
-    max_hits = config.identify.max_hits_per_window
-    chunk_bytes = max(CHUNK_BYTES, CHUNK_BYTES_PER_ROW * index.files.n_fingerprints)
-    ends: dict[str, dict] = {}
-    lines: dict[str, list[dict]] = {path: [] for path in paths}
-    windows: dict[str, set[int]] = {}
-    with progress("clips", total=len(paths), done=lambda: len(ends)):
-        whole: list[Job] = [(path, None) for path in paths]
-        for chunk in _extracted(whole, config, probes=FIRST_PASS, chunk_bytes=chunk_bytes):
-            ends |= {path: end for path, _, end in chunk}
-            readable = [(path, row) for path, rows, end in chunk if not _error(end) for row in rows]
-            for path, row in readable:
-                windows.setdefault(path, set()).add(row["window"])
-            first_hits = budget.first_pass_hits(max_hits)
-            for path, line in _match(readable, index, max_hits=first_hits, n_listed=n_listed):
-                lines[path].append(line)
-    jobs = _unsure_jobs(windows, lines, config)
-    n_unsure = len({path for path, _ in jobs})
-    seen: set[str] = set()
-    with progress("unsure clips, closely", total=n_unsure, done=lambda: len(seen)):
-        for chunk in _extracted(jobs, config, probes=SECOND_PASS, chunk_bytes=chunk_bytes):
-            seen |= {path for path, *_ in chunk}
-            rows = [(path, row) for path, rows, _ in chunk for row in rows]
-            for path, line in _match(rows, index, max_hits=max_hits, n_listed=n_listed):
-                lines[path].append(line)
-    return [
-        row
-        for path, end in ends.items()
-        for row in _segments(path, end, lines[path], config, n_listed)
-    ]
-
-
-def _unsure_jobs(
-    windows: dict[str, set[int]], lines: dict[str, list[dict]], config: Config
-) -> list[Job]:
-    """Windows that no song is sure of, some at a time; their lines are forgotten."""
-    from sonic_lib.matching.scoring import second_pass_threshold
-
-    sure = second_pass_threshold(config.identify.false_accept_rate)
-    jobs: list[Job] = []
-    for path, found in windows.items():
-        unsure = _unsure(found, lines[path], sure)
-        lines[path] = [line for line in lines[path] if line["window"] not in unsure]
-        again = sorted(unsure)
-        for first in range(0, len(again), WINDOWS_PER_JOB):
-            jobs.append((path, again[first : first + WINDOWS_PER_JOB]))
-    return jobs
-
-
-def start_helper() -> None:
-    """Let the process that fingerprints clips load what it needs while an index is opened."""
-    prepare(packed(_load_in_helper))
-
-
-def _load_in_helper() -> None:
-    from sonic_lib.fingerprint import extract  # noqa: F401
-
-
-def clip_rows(path: str, **options) -> Iterator[dict]:
-    """Call `extract.clip_rows`, of which only the helper process loads the module."""
-    from sonic_lib.fingerprint import extract
-
-    return extract.clip_rows(path, **options)
-
-
-def _load() -> None:
-    """Load what is needed once the clips are fingerprinted, which another process does."""
-    import pandas  # noqa: F401
-
-    from sonic_lib.matching import scan, segments  # noqa: F401
-    from sonic_lib.matching.alignment import Hits
-    from sonic_lib.matching.ranking import window_rows
-
-    # Compiled kernels come from their cache at the first call.
-    kinds = (np.int64, np.int8, np.int32, np.int32, np.float32, np.float32)
-    hit = Hits(*(np.ones(1, kind) for kind in kinds))._replace(variant=np.zeros(1, np.int8))
-    window_rows(hit, chance=1.0, n_listed=1)
-
-
-def _extracted(
-    jobs: Sequence[Job], config: Config, *, probes: Sequence[Probe], chunk_bytes: int
-) -> Iterator[list[tuple[str, list[dict], dict]]]:
-    """Decode and hash files, on all cores, and give them in chunks: path, rows, closing row."""
-    n_helpers = min(os.cpu_count() or 1, 1 + len(jobs) // FILES_PER_HELPER)
-    chunk: list[tuple[str, list[dict], dict]] = []
-    n_bytes = 0
-    waiting: deque[Future] = deque()
-    left = iter(jobs)
-    with ThreadPoolExecutor(n_helpers) as pool:
-        while True:
-            # One more than there are helpers: what is ready takes memory.
-            for path, windows in itertools.islice(left, n_helpers + 1 - len(waiting)):
-                waiting.append(pool.submit(_extract, path, config, windows=windows, probes=probes))
-            if not waiting:
-                break
-            if not chunk:
-                _load()
-            chunk.append(waiting.popleft().result())
-            n_bytes += sum(len(row["queries"]) for row in chunk[-1][1])
-            if n_bytes >= chunk_bytes:
-                yield chunk
-                chunk, n_bytes = [], 0
-    if chunk:
-        yield chunk
-
-
-def _extract(
-    path: str, config: Config, *, windows: list[int] | None, probes: Sequence[Probe]
-) -> tuple[str, list[dict], dict]:
-    """Path, windows and closing row of a clip."""
-    work = packed(
-        clip_rows,
-        params=config.fingerprint.params(),
-        min_duration_s=budget.MIN_CLIP_S,
-        probes=probes,
-    )
-    *rows, end = isolated(
-        work,
-        path,
-        path=path,
-        size_bytes=os.path.getsize(path) if os.path.exists(path) else 0,
-        limits=config.index.limits(),
-        windows=windows,
-    )
-    return path, rows, end
-
-
-def _error(end: dict) -> str | None:
-    return end.get("error") or end.get("stage")
-
-
-def _unsure(windows: set[int], lines: list[dict], sure: float) -> set[int]:
-    """Every other window, and the last, that no song is sure of."""
-    is_sure = {line["window"] for line in lines if line["score"] >= sure}
-    return {w for w in windows if w % 2 == 0 or w == max(windows)} - is_sure
-
-
-def _match(
-    windows: Sequence[tuple[str, dict]], index: LocalIndex, *, max_hits: int, n_listed: int
-) -> Iterator[tuple[str, dict]]:
-    """Lines of windows, with the path of each."""
-    from sonic_lib.matching.alignment import Hits
-    from sonic_lib.matching.join import gather
-    from sonic_lib.matching.ranking import chance_evidence, window_rows
-    from sonic_lib.matching.scan import find_hits
-
-    queries = gather([row["queries"] for _, row in windows], bits=index.files.slice_bits)
-    kept: list[list[Hits]] = [[] for _ in windows]
-
-    def join(part: int) -> list:
-        return list(
-            find_hits(queries, index.files, part=part, parts_bits=PARTS_BITS, max_hits=max_hits)
+    with _garbage_kept():
+        return _identify(
+            config,
+            paths,
+            n_listed=n_listed,
+            record=record,
+            follow_links=follow_links,
+            only_if_quick=only_if_quick,
         )
 
-    chance = chance_evidence(index.files.n_frames)
 
-    def judge(number: int) -> list[dict]:
-        if not kept[number]:
-            return []
-        hits = Hits(*map(np.concatenate, zip(*kept[number], strict=True)))
-        kept[number].clear()
-        return window_rows(hits, chance=chance, n_listed=n_listed)
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Look for no garbage, now and at Python's end: that would take a fifth of the time.
 
-    # Files are read, hits counted and lines searched without Python's lock.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for found in pool.map(join, range(1 << PARTS_BITS)):
-            for _, numbers, stops, hits in found:
-                parts = [np.split(column, stops[:-1]) for column in hits]
-                for number, *part in zip(numbers, *parts, strict=True):
-                    kept[number].append(Hits(*part))
-        for (path, window), rows in zip(windows, pool.map(judge, range(len(windows))), strict=True):
-            place = {name: window[name] for name in ("window", "start_s", "end_s")}
-            for row in rows:
-                yield path, row | place
+    What is loaded stays, and what clips leave behind is little.
+    """
+    atexit.register(gc.freeze)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
-def _segments(path: str, end: dict, lines: list[dict], config: Config, n_listed: int) -> list[dict]:
-    import pandas as pd
+def _identify(
+    config: Config,
+    paths: list[str],
+    *,
+    n_listed: int,
+    record: bool,
+    follow_links: bool,
+    only_if_quick: bool,
+) -> Answers | None:
+    started_s = time.monotonic()
+    clips = _clips(paths, stop_early=only_if_quick, follow_links=follow_links)
+    if clips is None:
+        return None
+    roots = {path: root for path, (root, _) in clips.items()}
+    try:
+        for name in ("songs", "fingerprints", "song_files", "matches", "runs"):
+            open_table(config.warehouse, name)
+        start_helper()
+        index = open_index(config.warehouse, params=config.fingerprint.params())
+    except SetupError:
+        if only_if_quick:
+            return None
+        raise
+    n_bytes = sum(size_bytes for _, size_bytes in clips.values())
+    if only_if_quick and estimated_s(len(clips), n_bytes, index.files.n_fingerprints) > MAX_S:
+        dismiss()
+        return None
+    this_run = new_run()
+    try:
+        found = identify_clips(sorted(clips), index, config, n_listed=n_listed)
+        matches = [_match(row, this_run) for row in found]
+        _count(matches, this_run)
+        if record:
+            append(matches, config.warehouse, "matches")
+        named = _named(matches, roots, index)
+        this_run.counts["seconds"] = time.monotonic() - started_s
+    except BaseException:
+        with suppress(Exception):  # on a full disk this fails, too, and would hide the reason
+            if record:
+                _record(this_run, config, "failed")
+        raise
+    if record:
+        _record(this_run, config, "done")
+    return Answers(named, this_run.counts, this_run.run_id if record else None)
 
-    from sonic_lib.matching.segments import find_segments
 
-    closing = {"path": path, "duration_s": end.get("duration_s"), "error": _error(end)}
-    closing["note"] = end.get("note")
-    if not lines:
-        return [closing]
-    found = find_segments(
-        pd.DataFrame(lines),
-        duration_s=end["duration_s"],
-        false_accept_rate=config.identify.false_accept_rate,
-        n_listed=n_listed,
+def estimated_s(n_clips: int, n_bytes: int, n_fingerprints: int) -> float:
+    """Foretell how long this engine takes, in seconds.
+
+    Parameters
+    ----------
+    n_clips, n_bytes : int
+        Clips, and the size of their files together.
+    n_fingerprints : int
+        Rows of the index.
+
+    Examples
+    --------
+    >>> estimated_s(1, 100_000, 300_000_000) < MAX_S
+    True
+    >>> estimated_s(10_000, 1_000_000_000, 1_000_000) < MAX_S
+    False
+    """
+    long_bytes = max(0, n_bytes - SHORT_BYTES * n_clips)
+    n_reads = 2 + n_clips / CLIPS_PER_READ
+    return (
+        (S_PER_CLIP + S_PER_CLIP_ROW * n_fingerprints) * n_clips
+        + S_PER_BYTE * long_bytes
+        + S_PER_ROW * n_fingerprints * n_reads
     )
-    return [closing | row for row in found.to_dict("records")]
+
+
+def _clips(
+    paths: list[str], *, stop_early: bool, follow_links: bool = True
+) -> dict[str, tuple[str, int]] | None:
+    """Root and size of each clip, by path; None as soon as they are too many."""
+    clips: dict[str, tuple[str, int]] = {}
+    n_bytes = 0
+    for file in walk(paths, follow_links=follow_links):
+        root, size_bytes = file["root"], file["size_bytes"]
+        n_bytes += 0 if file["path"] in clips else size_bytes
+        clips[file["path"]] = min((root, size_bytes), clips.get(file["path"], (root, size_bytes)))
+        if stop_early and estimated_s(len(clips), n_bytes, 0) > MAX_S:
+            return None
+    return clips
+
+
+def _match(row: dict, this_run: Run) -> dict:
+    """A row of `matches`: every clip has one, also if nothing was found or read."""
+    nothing = {
+        "clip_start_s": 0.0,
+        "clip_end_s": row["duration_s"],
+        "rank": 1,
+        "song_id": None,
+        "offset_s": None,
+        "speed": None,
+        "n_votes": 0,
+        "score": 0.0,
+        "p_value": 1.0,
+        "accepted": False,
+        "pitch": None,
+    }
+    return {
+        "run_id": this_run.run_id,
+        "run_date": datetime.now(timezone.utc).date(),
+        "clip_path": row["path"],
+        **{name: row.get(name, value) for name, value in nothing.items()},
+        "error": row["error"],
+        "note": row["note"],
+    }
+
+
+def _count(matches: list[dict], this_run: Run) -> None:
+    best = [row for row in matches if row["rank"] == 1]
+    this_run.counts |= {
+        "clips": len({row["clip_path"] for row in best}),
+        "identified": len({row["clip_path"] for row in best if row["accepted"]}),
+        "segments": sum(row["accepted"] for row in best),
+        "rejected": sum(row["error"] is not None for row in best),
+    }
+
+
+def _named(matches: list[dict], clips: dict[str, str], index: LocalIndex) -> list[dict]:
+    """Paths relative to the folders given, titles and artists in place of ids."""
+    import pyarrow.compute as pc
+
+    ids = list({row["song_id"] for row in matches} - {None})
+    songs = index.songs.filter(pc.is_in(index.songs["song_id"], value_set=_ids(ids)))
+    titles = {song["song_id"]: song for song in songs.to_pylist()}
+    names = _file_names(ids, index.warehouse)
+    rows = [
+        {
+            **row,
+            "clip": _relative(row["clip_path"], clips[row["clip_path"]]),
+            "song": names.get(row["song_id"]),
+            "title": titles.get(row["song_id"], {}).get("title"),
+            "artist": titles.get(row["song_id"], {}).get("artist"),
+        }
+        for row in matches
+    ]
+    rows.sort(key=lambda row: (row["clip"].encode(), row["clip_start_s"], row["rank"]))
+    return [{name: row[name] for name in COLUMNS} for row in rows]
+
+
+def _file_names(song_ids: list[int], warehouse: str) -> dict[int, str]:
+    """The file of each song; of copies the first that was indexed."""
+    import pyarrow.compute as pc
+
+    files = open_table(warehouse, "song_files").to_pyarrow_dataset()
+    rows = files.to_table(
+        columns=["path", "root", "song_id", "status"],
+        filter=pc.field("song_id").isin(_ids(song_ids)),
+    ).to_pylist()
+    best: dict[int, tuple[bool, str]] = {}
+    for row in rows:
+        name = (row["status"] == "duplicate", _relative(row["path"], row["root"]))
+        best[row["song_id"]] = min(name, best.get(row["song_id"], name))
+    return {song_id: name for song_id, (_, name) in best.items()}
+
+
+def _ids(song_ids: list[int]):
+    import pyarrow as pa
+
+    return pa.array(song_ids, pa.int64())
+
+
+def _relative(path: str, root: str) -> str:
+    return path[len(root.rstrip("/")) + 1 :]
+
+
+def answer_schema(warehouse: str):
+    """Give the Arrow types of `COLUMNS`, as the table `matches` has them."""
+    import pyarrow as pa
+
+    stored = pa.schema(open_table(warehouse, "matches").schema().to_arrow())
+    texts = ("clip", "song", "title", "artist")
+    kinds = {name: pa.string() if name in texts else stored.field(name).type for name in COLUMNS}
+    return pa.schema(kinds)
+
+
+def _record(this_run: Run, config: Config, status: str) -> None:
+    """Write the run in one row at its end: it takes seconds."""
+    row = run_row(this_run, job="identify", config=config, status=status)
+    append([row | {"counts": list(row["counts"].items())}], config.warehouse, "runs")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sonic_lib.cli.commands.answers import COLUMNS, clock, say_answers
+from sonic_lib.cli.answers import clock, say_answers
+from sonic_lib.workflows.answers import COLUMNS
 
 FOUND = {
     "clip": "a.wav",

@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import pytest
 
 from sonic_lib.audio import sandbox
-from sonic_lib.cli.commands import identify, identify_local
+from sonic_lib.cli.commands import identify
 from sonic_lib.config import Config
 from sonic_lib.errors import SetupError, TableError, UsageError
+from sonic_lib.workflows import local_identification
 
 
 @pytest.fixture
@@ -55,13 +56,13 @@ def test_spark_is_taken_where_it_runs(folder, monkeypatch):
 
 
 def test_many_clips_are_for_spark(folder, monkeypatch):
-    monkeypatch.setattr(identify_local, "MAX_S", 2.5 * identify_local.S_PER_CLIP)
+    monkeypatch.setattr(local_identification, "MAX_S", 2.5 * local_identification.S_PER_CLIP)
     assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
 
 
 def test_long_clips_are_for_spark(folder, monkeypatch):
-    monkeypatch.setattr(identify_local, "SHORT_BYTES", 0)
-    monkeypatch.setattr(identify_local, "S_PER_BYTE", identify_local.MAX_S / 250)
+    monkeypatch.setattr(local_identification, "SHORT_BYTES", 0)
+    monkeypatch.setattr(local_identification, "S_PER_BYTE", local_identification.MAX_S / 250)
     assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
 
 
@@ -69,17 +70,17 @@ def test_tables_that_delta_rs_cannot_read_are_for_spark(folder, monkeypatch):
     def refuse(*_, **__):
         raise SetupError("too new")
 
-    monkeypatch.setattr(identify_local, "open_table", refuse)
+    monkeypatch.setattr(local_identification, "open_table", refuse)
     assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
     with pytest.raises(SetupError, match="too new"):
         run(str(folder / "clips"), "--warehouse", str(folder), "--engine", "local")
 
 
 def test_a_large_index_is_for_spark_and_leaves_no_process(folder, monkeypatch):
-    n_fingerprints = round(identify_local.MAX_S / identify_local.S_PER_ROW)
+    n_fingerprints = round(local_identification.MAX_S / local_identification.S_PER_ROW)
     large = SimpleNamespace(files=SimpleNamespace(n_fingerprints=n_fingerprints))
-    monkeypatch.setattr(identify_local, "open_table", lambda *_: None)
-    monkeypatch.setattr(identify_local, "open_index", lambda *_, **__: large)
+    monkeypatch.setattr(local_identification, "open_table", lambda *_: None)
+    monkeypatch.setattr(local_identification, "open_index", lambda *_, **__: large)
     assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
     assert sandbox._idle == []
     assert gc.isenabled()
@@ -98,8 +99,8 @@ def test_the_local_engine_reads_no_object_store(folder):
 
 def test_the_local_engine_loads_no_spark():
     code = (
-        "import sys, sonic_lib.cli.main, sonic_lib.cli.commands.identify_local; "
-        "import sonic_lib.workflows.local_identification as r; "
+        "import sys, sonic_lib.cli.main, sonic_lib.cli.commands.identify; "
+        "import sonic_lib.workflows.local_identification, sonic_lib.workflows.local_engine as r; "
         "r._load(); sys.exit('pyspark' in sys.modules or 'scipy.spatial' in sys.modules)"
     )
     root = Path(__file__).parents[2]

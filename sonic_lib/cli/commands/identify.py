@@ -10,15 +10,17 @@ import argparse
 import os
 import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from sonic_lib.audio.local_files import is_local
+from sonic_lib.audio.local_files import absolute, is_local
+from sonic_lib.cli.answers import MAX_SHOWN_CLIPS, say_answers, say_summary
 from sonic_lib.cli.commands.watch_options import add_no_links, add_watch, check_watch
-from sonic_lib.cli.writers import SUFFIXES, check_output
+from sonic_lib.cli.writers import SUFFIXES, check_output, write_output, write_rows
 from sonic_lib.config import Config
-from sonic_lib.console import say
+from sonic_lib.console import report_error, say
 from sonic_lib.errors import UsageError
 from sonic_lib.matching.scoring import N_CANDIDATES
+from sonic_lib.workflows.answers import Answers, can_record
 from sonic_lib.workflows.streaming import watch
 
 if TYPE_CHECKING:
@@ -84,29 +86,79 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
         return None
     if args.engine == "auto" and (_spark_is_running() or not find_spec("deltalake")):
         return None
-    from sonic_lib.cli.commands import identify_local
+    from sonic_lib.workflows import local_identification
 
-    return identify_local.run(config, args, warehouse)
+    config = config.model_copy(update={"warehouse": absolute(warehouse)})
+    answers = local_identification.identify_folders(
+        config,
+        args.paths,
+        n_listed=args.candidates,
+        record=not args.no_record and can_record(config.warehouse),
+        follow_links=not args.no_links,
+        only_if_quick=args.engine == "auto",
+    )
+    if answers is None:
+        return None
+    if args.output:
+        schema = local_identification.answer_schema(config.warehouse)
+        write_rows(answers.rows, args.output, schema=schema)
+    return _say(answers, answers.rows, config, args)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Identify all clips of the folders in one batch, or the new ones as they come."""
     from sonic_lib.audio.listing import list_audio
-    from sonic_lib.cli.commands import identify_spark
 
     if not args.watch:
-        return identify_spark.run(
-            spark, config, args, list_audio(spark, args.paths, follow_links=not args.no_links)
-        )
+        clips = list_audio(spark, args.paths, follow_links=not args.no_links)
+        return _identify(spark, config, args, clips)
 
     def take(session: SparkSession, clips: DataFrame, batch: str) -> None:
-        identify_spark.run(session, config, args, clips, token=batch)
+        _identify(session, config, args, clips, token=batch)
 
     n = watch(
         spark, args.paths, warehouse=config.warehouse, verb="identify", when=args.watch, take=take
     )
     say(f"{n} batches of new clips in {', '.join(args.paths)}", batches=n)
     return 0
+
+
+def _identify(
+    spark: SparkSession,
+    config: Config,
+    args: argparse.Namespace,
+    clips: DataFrame,
+    *,
+    token: str | None = None,
+) -> int:
+    from sonic_lib.workflows.batch_identification import identify_batch
+
+    answers = identify_batch(
+        spark,
+        config,
+        clips,
+        n_listed=args.candidates,
+        record=not args.no_record and can_record(config.warehouse),
+        token=token,
+    )
+    named = cast("DataFrame", answers.rows)
+    if args.output:
+        write_output(named, args.output)
+    shown = []
+    if answers.counts["clips"] <= MAX_SHOWN_CLIPS:
+        shown = [row.asDict() for row in named.take(10 * MAX_SHOWN_CLIPS)]
+    return _say(answers, shown, config, args)
+
+
+def _say(answers: Answers, shown: list[dict], config: Config, args: argparse.Namespace) -> int:
+    if answers.run_id is None and not args.no_record:
+        report_error(
+            f"no leave to write in {config.warehouse}: the answers are not recorded there."
+        )
+    if answers.counts["clips"] <= MAX_SHOWN_CLIPS:
+        say_answers(shown)
+    say_summary(answers, warehouse=config.warehouse, output=args.output)
+    return 1 if args.strict and answers.counts["rejected"] else 0
 
 
 def _spark_is_running() -> bool:

@@ -1,8 +1,7 @@
-"""`sonic identify` on Spark: folders of any size in one batch."""
+"""Folders of clips against the index, in one batch of Spark: recorded, and with names."""
 
 from __future__ import annotations
 
-import argparse
 import time
 from contextlib import nullcontext
 
@@ -10,39 +9,49 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib.audio.listing import relative_path
-from sonic_lib.cli.commands.answers import (
-    COLUMNS,
-    MAX_SHOWN_CLIPS,
-    is_recorded,
-    print_summary,
-    say_answers,
-)
-from sonic_lib.cli.writers import write_output
 from sonic_lib.config import Config
 from sonic_lib.schemas import MATCHES, SONG_FILES, SONGS
 from sonic_lib.storage import runs, tables
 from sonic_lib.storage.run_rows import new_run
+from sonic_lib.workflows.answers import COLUMNS, Answers
 from sonic_lib.workflows.identification import open_index, search
 
 
-def run(
+def identify_batch(
     spark: SparkSession,
     config: Config,
-    args: argparse.Namespace,
     clips: DataFrame,
     *,
+    n_listed: int = 1,
+    record: bool = True,
     token: str | None = None,
-) -> int:
-    """Identify clips in one batch; what was written under the same token is not written again."""
+) -> Answers:
+    """Identify clips in one batch.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        From `audio.listing.list_audio`.
+    n_listed : int >= 1
+        Songs to list for each segment.
+    record : bool
+        Whether answers go into the tables `matches` and `runs`.
+    token : str, optional
+        What was written under the same token is not written again.
+
+    Raises
+    ------
+    TableError
+        If there is no index, it holds no song, or was made with other parameters.
+    """
     started_s = time.monotonic()
     warehouse = config.warehouse
     tables.check_params(spark, warehouse, params=config.fingerprint.params())
     index = open_index(spark, warehouse)
     clips = clips.persist()
-    recorded = is_recorded(warehouse, no_record=args.no_record)
     run = runs.recorded(spark, warehouse, job="identify", config=config)
-    with run if recorded else nullcontext(new_run()) as this_run:
-        found = search(clips, index, config, n_listed=args.candidates)
+    with run if record else nullcontext(new_run()) as this_run:
+        found = search(clips, index, config, n_listed=n_listed)
         matches = _matches(found, this_run.run_id).persist()
         this_run.counts.update(
             matches.filter("rank = 1")
@@ -55,17 +64,11 @@ def run(
             .first()
             .asDict()
         )
-        if recorded:
+        if record:
             tables.append(matches, warehouse, MATCHES, token=token)
-        named = _named(matches, clips, warehouse)
-        if args.output:
-            write_output(named, args.output)
-        if this_run.counts["clips"] <= MAX_SHOWN_CLIPS:
-            say_answers([row.asDict() for row in named.take(10 * MAX_SHOWN_CLIPS)])
         this_run.counts["seconds"] = time.monotonic() - started_s
-    counts, run_id = this_run.counts, this_run.run_id if recorded else None
-    print_summary(counts, run_id=run_id, warehouse=warehouse, output=args.output)
-    return 1 if args.strict and counts["rejected"] else 0
+    named = _named(matches, clips, warehouse)
+    return Answers(named, this_run.counts, this_run.run_id if record else None)
 
 
 def _matches(found: DataFrame, run_id: str) -> DataFrame:

@@ -1,19 +1,14 @@
-"""What `sonic identify` gives out, whichever engine found it."""
+"""How `sonic identify` prints answers."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from sonic_lib.audio.local_files import is_local
 from sonic_lib.cli.writers import text_lines
-from sonic_lib.console import report_error, say
+from sonic_lib.console import say
+from sonic_lib.workflows.answers import Answers
 
-COLUMNS = (
-    *("clip", "rank", "song", "title", "artist", "clip_start_s", "clip_end_s", "offset_s"),
-    *("speed", "n_votes", "score", "p_value", "accepted", "pitch", "note", "error"),
-)
 # On the terminal, if there are no more clips than a person looks through.
 MAX_SHOWN_CLIPS = 20
 _HEADS = ("clip", "from - to", "song", "at", "speed", "chance")
@@ -22,10 +17,9 @@ _PLAIN_SPEED = 0.0015  # a speed that differs less from 1 is not shown
 _WIDTH = 90
 
 
-def print_summary(
-    counts: Mapping[str, float], *, run_id: str | None, warehouse: str, output: str | None
-) -> None:
-    """Say what was found and where it stands; without a run it is not recorded."""
+def say_summary(answers: Answers, *, warehouse: str, output: str | None) -> None:
+    """Say what was found and where it stands."""
+    counts, run_id = answers.counts, answers.run_id
     recorded = f"Run {run_id} in {warehouse}/matches" if run_id else "Not recorded"
     places = [recorded, *([output] if output else [])]
     say(
@@ -37,17 +31,6 @@ def print_summary(
         run_id=run_id,
         output=output,
     )
-
-
-def is_recorded(warehouse: str, *, no_record: bool) -> bool:
-    """Whether answers go into the tables; says so if they cannot, for want of leave to write."""
-    if no_record:
-        return False
-    tables = [os.path.join(warehouse, name) for name in ("matches", "runs")]
-    if not is_local(warehouse) or all(os.access(table, os.W_OK) for table in tables):
-        return True
-    report_error(f"no leave to write in {warehouse}: the answers are not recorded there.")
-    return False
 
 
 def say_answers(rows: Sequence[Mapping]) -> None:

@@ -1,0 +1,42 @@
+"""What an identification gives out, whichever engine found it; loads no Spark."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from sonic_lib.audio.local_files import is_local
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+COLUMNS = (
+    *("clip", "rank", "song", "title", "artist", "clip_start_s", "clip_end_s", "offset_s"),
+    *("speed", "n_votes", "score", "p_value", "accepted", "pitch", "note", "error"),
+)
+
+
+class Answers(NamedTuple):
+    """Answers of one run.
+
+    Attributes
+    ----------
+    rows : DataFrame or list of dict
+        `COLUMNS`, in the order of clips, places and ranks; a frame if Spark found them.
+    counts : dict of str to float
+        clips, identified, segments, rejected, seconds.
+    run_id : str or None
+        Under which they stand in `matches`; None if they were not recorded.
+    """
+
+    rows: DataFrame | list[dict]
+    counts: dict[str, float]
+    run_id: str | None
+
+
+def can_record(warehouse: str) -> bool:
+    """Whether answers may be written into the tables, as far as can be seen beforehand."""
+    tables = [os.path.join(warehouse, name) for name in ("matches", "runs")]
+    return not is_local(warehouse) or all(
+        os.access(table, os.W_OK) for table in tables if os.path.exists(table)
+    )
