@@ -68,6 +68,17 @@ def is_silent() -> bool:
 
 
 @contextmanager
+def quiet() -> Iterator[None]:
+    """Show no progress and no remarks inside the `with` block."""
+    global _silent
+    before, _silent = _silent, True
+    try:
+        yield
+    finally:
+        _silent = before
+
+
+@contextmanager
 def capture_output(*, as_json: bool) -> Iterator[dict[str, object]]:
     """Swallow all text inside the `with` block; afterwards print the facts, or nothing.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sonic_lib.audio.local_files import is_local
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pyspark.sql import DataFrame
 
 COLUMNS = (
@@ -32,6 +33,14 @@ class Answers(NamedTuple):
     rows: DataFrame | list[dict]
     counts: dict[str, float]
     run_id: str | None
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Bring the rows into this process."""
+        import pandas as pd
+
+        if isinstance(self.rows, list):
+            return pd.DataFrame(self.rows, columns=list(COLUMNS))
+        return self.rows.toPandas()
 
 
 def can_record(warehouse: str) -> bool:

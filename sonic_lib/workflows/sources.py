@@ -1,4 +1,4 @@
-"""What the commands of models work on: a source of features, some columns, a registry."""
+"""What workflows read and write besides an index: sources of features, models, SQL names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.models.registry import directory as registry
 from sonic_lib.models.registry import mlflow as mlflow_registry
-from sonic_lib.schemas import FEATURES
+from sonic_lib.schemas import FEATURES, FINGERPRINTS
+from sonic_lib.sql import functions as sql_functions
+from sonic_lib.sql import views
 from sonic_lib.storage import tables
 
 
@@ -36,6 +38,19 @@ def read_source(
     raise UsageError(
         f"{given}; expected one of: {', '.join(names) or 'none is there yet'}. "
         "`sonic features` brings more in."
+    )
+
+
+def register(spark: SparkSession, config: Config) -> None:
+    """Make tables, views and table functions known to SQL, in the database ``sonic``."""
+    views.create(spark, tables.register(spark, config.warehouse))
+    has_index = tables.exists(spark, config.warehouse, FINGERPRINTS)
+    sql_functions.register(
+        spark,
+        params=config.fingerprint.params(),
+        prefix_bits=tables.prefix_bits(spark, config.warehouse)
+        if has_index
+        else config.fingerprint.prefix_bits,
     )
 
 

@@ -17,10 +17,7 @@ from sonic_lib.cli.writers import SUFFIXES, check_output, text_lines, write_outp
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
-from sonic_lib.schemas import FINGERPRINTS
-from sonic_lib.sql import functions as sql_functions
-from sonic_lib.sql import views
-from sonic_lib.storage import tables
+from sonic_lib.workflows.sources import register
 
 HELP = "run SQL over the tables and views; without a statement, a shell"
 _SHOWN_ROWS = 100
@@ -46,15 +43,7 @@ def check(args: argparse.Namespace) -> None:
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Run the statements given and show the rows of each, or ask for statements."""
-    views.create(spark, tables.register(spark, config.warehouse))
-    has_index = tables.exists(spark, config.warehouse, FINGERPRINTS)
-    sql_functions.register(
-        spark,
-        params=config.fingerprint.params(),
-        prefix_bits=tables.prefix_bits(spark, config.warehouse)
-        if has_index
-        else config.fingerprint.prefix_bits,
-    )
+    register(spark, config)
     if not (args.statement or args.file):
         _converse(spark)
         return 0
