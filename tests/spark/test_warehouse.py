@@ -1,0 +1,82 @@
+"""The door for Python: the examples of its methods run as they are shown, in their order."""
+
+from __future__ import annotations
+
+import doctest
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+import sonic_lib
+from sonic_lib import warehouse
+from sonic_lib.errors import ConfigError, TableError
+from sonic_lib.synth.collection import demo_songs, write_song
+
+RATE_HZ = 22_050
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """Three songs in ~/Music, clips of one of them and of another, and a feature table."""
+    *songs, unheard = (replace(song, duration_s=15.0) for song in demo_songs(4, seed=5))
+    heard = [write_song(song, tmp_path / "Music") for song in songs]
+    (tmp_path / "clips").mkdir()
+    write = lambda name, x: soundfile.write(tmp_path / "clips" / name, x, RATE_HZ)  # noqa: E731
+    write("verse.wav", heard[0][4 * RATE_HZ : 10 * RATE_HZ])
+    write("unheard.wav", write_song(unheard, tmp_path / "elsewhere")[: 6 * RATE_HZ])
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame(rng.normal(size=(40, 2)), columns=["loudness", "tempo"])
+    table.insert(0, "id", [f"song {i}" for i in range(40)])
+    table["genre"] = np.where(table["tempo"] > 0, "fast", "slow")
+    table.to_csv(tmp_path / "songs.csv", index=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_examples(spark, home):
+    lake = sonic_lib.open_warehouse("lake")
+    found = doctest.DocTestFinder(exclude_empty=False).find(
+        warehouse, "warehouse", globs={"sonic_lib": sonic_lib}
+    )
+    examples = sorted((test for test in found if test.examples), key=lambda test: test.lineno or 0)
+    assert len(examples) > 8
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    for test in examples:
+        test.globs |= {"lake": lake, "open_warehouse": sonic_lib.open_warehouse}
+        result = runner.run(test)
+        assert result.failed == 0, test.name
+
+
+def test_every_method_shows_an_example():
+    methods = [
+        member
+        for name, member in vars(warehouse.Warehouse).items()
+        if callable(member) and not name.startswith("_")
+    ]
+    assert [method.__name__ for method in methods if "Examples" not in (method.__doc__ or "")] == []
+
+
+def test_both_engines_answer_alike(spark, home):
+    lake = sonic_lib.open_warehouse("lake")
+    lake.index("Music")
+    answers = [
+        lake.identify("clips", engine=engine, record=False).to_pandas()
+        for engine in ("local", "spark")
+    ]
+    pd.testing.assert_frame_equal(*answers, check_dtype=False, check_exact=False, rtol=1e-6)
+    assert lake.sql("SELECT * FROM sonic.matches").count() == 0
+
+
+def test_nothing_is_made_before_it_is_needed(home):
+    lake = sonic_lib.open_warehouse("~/lake")
+    assert lake.path == str(home / "lake")
+    assert not (home / "lake").exists()
+    with pytest.raises(TableError, match="sonic index"):
+        lake.identify("clips", engine="local")
+    with pytest.raises(ConfigError, match="no_such"):
+        sonic_lib.open_warehouse("lake", settings={"index.no_such": 1})
