@@ -158,8 +158,8 @@ class Warehouse:
         Examples
         --------
         >>> found = lake.identify("clips").to_pandas()
-        >>> found[["clip", "title", "accepted"]].values.tolist()
-        [['unheard.wav', None, False], ['verse.wav', 'Paper Train', True]]
+        >>> found.loc[found["accepted"], ["clip", "title"]].values.tolist()
+        [['verse.wav', 'Golden Winter']]
         """
         with self._quiet():
             if engine == "local" or (engine == "auto" and self._may_do_without_spark(paths)):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -184,15 +185,16 @@ def extract_clips(
     clips : DataFrame with path, size_bytes and perhaps windows
     what : str
         What the progress bar counts.
-    looks
-        As in `fingerprint.frame.fingerprint_clips`.
+    probes
+        As in `fingerprint.spark.fingerprint_clips`.
     fingerprint
         As in `search`.
 
     Returns
     -------
     DataFrame [schemas.CLIP_EXTRACTS]
-        Persisted, since what follows reads it twice.
+        Kept on disk, since what follows reads it twice: of long recordings it is gigabytes, which
+        would fill the heap.
     """
     context = clips.sparkSession.sparkContext
     n_clips, n_bytes = clips.agg(F.count("*"), F.coalesce(F.sum("size_bytes"), F.lit(0))).first()
@@ -212,7 +214,7 @@ def extract_clips(
             limits=config.index.limits(),
             n_done=n_done,
         )
-        .persist()
+        .persist(StorageLevel.DISK_ONLY)
     )
     with progress(what, total=n_clips, done=lambda: n_done.value):
         extracts.count()
