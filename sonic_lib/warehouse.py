@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sonic_lib import console
+from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.config import Config, load_config
 
 if TYPE_CHECKING:  # Spark is loaded when it is first needed: a few clips do without
@@ -283,7 +284,7 @@ class Warehouse:
 
         with self._quiet():
             return import_table(
-                self.spark, self.config, os.fspath(csv), source=source, id_column=id_column
+                self.spark, self.config, _absolute(csv), source=source, id_column=id_column
             )
 
     def features(self, source: str | None = None) -> DataFrame:
@@ -356,8 +357,6 @@ class Warehouse:
     def _may_do_without_spark(self, paths: Sequence[str | os.PathLike]) -> bool:
         from importlib.util import find_spec
 
-        from sonic_lib.audio.local_files import is_local
-
         return (
             self._spark is None
             and "spark" not in self.__dict__
@@ -407,16 +406,19 @@ def open_warehouse(
     >>> open_warehouse("lake", settings={"index.task_mb": 32}).config.index.task_mb
     32
     """
-    from sonic_lib.audio.local_files import absolute, is_local
-
     overrides = [f"{name}={value}" for name, value in (settings or {}).items()]
     loaded = load_config(os.fspath(config) if config else None, overrides)
-    place = os.fspath(path) if path is not None else loaded.warehouse
-    place = absolute(os.path.expanduser(place)) if is_local(place) else place
+    place = _absolute(path if path is not None else loaded.warehouse)
     return Warehouse(
         loaded.model_copy(update={"warehouse": place}), spark, show_progress=show_progress
     )
 
 
 def _texts(paths: Sequence[str | os.PathLike]) -> list[str]:
-    return [os.path.expanduser(os.fspath(path)) for path in paths]
+    return [_absolute(path) for path in paths]
+
+
+def _absolute(path: str | os.PathLike) -> str:
+    """Name a place as Java finds it, whose working folder is that of its start."""
+    place = os.fspath(path)
+    return absolute(place) if is_local(place) else place
