@@ -25,7 +25,7 @@ settings.load_profile("untimed")
 def pytest_configure(config: pytest.Config) -> None:
     """Name the marks: `pytest -m "not cluster"` is for machines with few cores."""
     config.addinivalue_line("markers", "cluster: starts a standalone Spark cluster")
-    config.addinivalue_line("markers", "long: left to `make test-long`; LONG says which they are")
+    config.addinivalue_line("markers", "long: left to `make test-long`; LONG has files of them")
     # The main module of a process of pytest-xdist has no file, by which pyspark.sql.connect takes
     # it for a doctest of its own, and exits where it lacks packages that we do not need.
     sys.modules["__main__"].__dict__.setdefault("__file__", __file__)
@@ -36,6 +36,8 @@ LONG = {
     **dict.fromkeys(("test_kill.py", "test_rounds.py"), "jobs that are killed, again and again"),
     **dict.fromkeys(("test_disk_full.py", "test_clock.py"), "full disks, clocks that jump"),
     **dict.fromkeys(("test_cluster.py", "test_processes.py"), "clusters, jobs beside each other"),
+    **dict.fromkeys(("test_start.py", "test_submit.py"), "Sparks of their own, one after another"),
+    "test_file_order.py": "a Spark that has to spill",
     "test_s3.py": "an S3 server",
     "test_users.py": "three people's first day",
     **dict.fromkeys(("test_notebooks.py", "test_demo.py"), "notebooks and the tour"),

@@ -39,10 +39,10 @@ def commits(warehouse: str) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def described(collection, submit, tmp_path_factory) -> tuple[str, str]:
+def described(collection, run_job, tmp_path_factory) -> tuple[str, str]:
     """A warehouse that the job filled from the collection, and what it printed."""
     warehouse = str(tmp_path_factory.mktemp("lake") / "ware house")
-    done = submit("extract_features.py", collection.folder, "--warehouse", warehouse)
+    done = run_job("extract_features.py", collection.folder, "--warehouse", warehouse)
     assert done.returncode == 0, done.stderr
     return warehouse, done.stdout
 
