@@ -172,6 +172,7 @@ def run_job(_spark_session) -> Here:
 # two minutes; from then on nothing would be compiled any more.
 QUICK_JAVA = (
     "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC "
+    "-XX:MetaspaceSize=300m -Xmn400m "
     "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
 )
 INTERPRETED = (

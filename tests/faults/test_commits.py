@@ -57,7 +57,6 @@ def stored(spark, warehouse: str) -> dict[str, int]:
     return Counter(found)
 
 
-@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD holds a rename on Linux only")
 def test_a_commit_that_is_held_before_its_rename_replaces_nothing(spark, lake, tmp_path):
     compiler = shutil.which("cc") or shutil.which("gcc")
