@@ -55,6 +55,7 @@ LONG = {
 # shorter one beside them shows the same of one case.
 LONG_TESTS = {
     "spark/test_maintain.py": (
+        "test_another_prefix_moves_all_rows_in_one_commit",
         "test_a_run_between_its_commits_is_spared_and_one_taken_for_dead_cannot_go_on",
         "test_rows_that_stand_twice_are_made_single",
         "test_what_others_commit_between_reading_and_writing_is_kept",
@@ -70,6 +71,7 @@ LONG_TESTS = {
         "test_a_song_that_is_removed_at_once_is_no_sign_of_a_sweep",
         "test_a_prefix_that_changes_under_a_run_is_that_of_its_rows",
     ),
+    "spark/test_report.py": ("test_an_index_and_a_run_have_a_page_with_players",),
     "spark/test_layout.py": ("test_the_frozen_layout_reads_identifies_indexes_and_is_maintained",),
     "spark/test_registry.py": (
         "test_a_death_in_between_leaves_the_champion_of_mlflow",
@@ -87,6 +89,8 @@ LONG_TESTS = {
         "test_another_version_describes_every_song_anew",
     ),
     "e2e/test_index.py": (
+        "test_a_renamed_file_takes_its_song_along",
+        "test_file_that_breaks_loses_its_song",
         "test_two_folders_after_each_other_or_at_once",
         "test_batches_give_the_same_index",
         "test_run_that_another_took_for_dead_goes_on",
@@ -98,6 +102,7 @@ LONG_TESTS = {
         "test_evaluate_reports_what_is_found_and_what_chance_does",
     ),
     "e2e/test_models.py": (
+        "test_retraining_one_snapshot_gives_the_same_figures_and_no_new_champion",
         "test_a_champion_by_hand_and_back",
         "test_a_number_is_learned_with_boosted_trees_and_has_intervals",
     ),

@@ -32,7 +32,7 @@ def index(folders: list[Path], warehouse: str, *options: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def place(collection, tmp_path_factory, _spark_session) -> Path:
+def place(collection, new_tables, tmp_path_factory) -> Path:
     """Two folders with two songs each, as `music` and as `kept`; indexes of one and of both."""
     place = tmp_path_factory.mktemp("place")
     for i, path in enumerate(list(collection.samples)[:4]):
@@ -40,8 +40,8 @@ def place(collection, tmp_path_factory, _spark_session) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(collection.folder / path, folder)
     shutil.copytree(place / "kept", place / "music")
-    index([place / "music" / "A"], str(place / "of A"))
-    index([place / "music"], str(place / "of both"))
+    for name, folder in (("of A", "music/A"), ("of both", "music")):
+        index([place / folder], shutil.copytree(new_tables, place / name).as_posix())
     return place
 
 
