@@ -74,7 +74,7 @@ job, too: jobs/. It ends with 0 if done, 1 if it failed, 2 if it was called wron
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command.
+    """Run one command; on the Spark session of this process, if it has one, which goes on.
 
     Returns
     -------

@@ -1,14 +1,16 @@
-"""A small messy music collection, and the two ways to run a command."""
+"""A small messy music collection, and the two ways to run a job: here, or by spark-submit."""
 
 from __future__ import annotations
 
+import io
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -142,11 +144,35 @@ def submit(library_zip) -> Submit:
     return Submit(library_zip)
 
 
+class Here:
+    """Runs a job's own script in this process, on the Spark that runs here and stays."""
+
+    def __call__(self, job: str, *arguments: object) -> subprocess.CompletedProcess:
+        """Run a job to its end; the result is that of `Submit`."""
+        words = [str(ROOT / "jobs" / job), *map(str, arguments)]
+        said, complained = io.StringIO(), io.StringIO()
+        code = None
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", words)
+            try:
+                with redirect_stdout(said), redirect_stderr(complained):
+                    runpy.run_path(words[0], run_name="__main__")
+            except SystemExit as ended:
+                code = ended.code
+        return subprocess.CompletedProcess(words, code, said.getvalue(), complained.getvalue())
+
+
+@pytest.fixture(scope="session")
+def run_job(_spark_session) -> Here:
+    return Here()
+
+
 # Runs are short: neither Java nor Spark gets back what it compiles, and jars of checked sums need
 # no verifier. The first compiler alone would get 48 MB for what it made, which Spark fills within
 # two minutes; from then on nothing would be compiled any more.
 QUICK_JAVA = (
     "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC "
+    "-XX:MetaspaceSize=300m -Xmn400m "
     "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
 )
 INTERPRETED = (
@@ -167,21 +193,22 @@ def submit_environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def indexed(collection, submit, tmp_path_factory) -> tuple[str, str]:
-    """A warehouse that holds the collection, and what the job printed."""
-    warehouse = str(tmp_path_factory.mktemp("lake") / "ware house")
-    done = submit("index_songs.py", collection.folder, "--warehouse", warehouse)
-    assert done.returncode == 0, done.stderr
-    return warehouse, done.stdout
-
-
-@pytest.fixture(scope="session")
 def new_tables(tmp_path_factory, _spark_session) -> str:
     """A warehouse of tables without rows; to copy it takes less time than to make one."""
     warehouse = str(tmp_path_factory.mktemp("new"))
     params = FingerprintConfig().params()
     tables.create(_spark_session, warehouse, params=params, prefix_bits=4)
     return warehouse
+
+
+@pytest.fixture(scope="session")
+def indexed(collection, run_job, new_tables, tmp_path_factory) -> tuple[str, str]:
+    """A warehouse that holds the collection, and what the job printed."""
+    place = tmp_path_factory.mktemp("lake") / "ware house"
+    warehouse = shutil.copytree(new_tables, place).as_posix()
+    done = run_job("index_songs.py", collection.folder, "--warehouse", warehouse)
+    assert done.returncode == 0, done.stderr
+    return warehouse, done.stdout
 
 
 def assert_songs_are_whole(spark: SparkSession, warehouse: str) -> None:

@@ -63,9 +63,9 @@ def clips(collection, tmp_path_factory) -> tuple[Path, dict[str, tuple[str, floa
 
 
 @pytest.fixture(scope="module")
-def answers(clips, indexed, submit, tmp_path_factory) -> list[dict[str, str]]:
+def answers(clips, indexed, run_job, tmp_path_factory) -> list[dict[str, str]]:
     output = tmp_path_factory.mktemp("out") / "matches.csv"
-    done = submit("identify_clips.py", clips[0], "--warehouse", indexed[0], "--output", output)
+    done = run_job("identify_clips.py", clips[0], "--warehouse", indexed[0], "--output", output)
     assert done.returncode == 0, done.stderr
     with output.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)

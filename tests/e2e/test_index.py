@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from sonic_lib.audio.tags import read_tags
@@ -26,19 +27,35 @@ from sonic_lib.storage import tables
 from tests.e2e.conftest import contents, versions
 
 
-@pytest.fixture
-def music(collection, tmp_path) -> Path:
-    """Two folders with two songs each, to be changed by a test."""
-    chosen = list(collection.samples)[:4]
-    for i, path in enumerate(chosen):
-        place = tmp_path / "music" / "AB"[i // 2] / Path(path).name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(collection.folder / path, place)
-    return tmp_path / "music"
-
-
 def index(folders: list[Path], warehouse: str, *options: str) -> None:
     assert main(["index", *map(str, folders), "--warehouse", warehouse, *options]) == 0
+
+
+@pytest.fixture(scope="module")
+def place(collection, new_tables, tmp_path_factory) -> Path:
+    """Two folders with two songs each, as `music` and as `kept`; indexes of A and of both."""
+    place = tmp_path_factory.mktemp("place")
+    for i, path in enumerate(list(collection.samples)[:4]):
+        folder = place / "kept" / "AB"[i // 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(collection.folder / path, folder)
+    for folder, name in (("A", "of A"), ("B", "of both")):
+        shutil.copytree(place / "kept" / folder, place / "music" / folder)
+        index([place / "music"], shutil.copytree(new_tables, place / name).as_posix())
+    return place
+
+
+@pytest.fixture
+def music(place) -> Path:
+    """The two folders, to be changed by a test."""
+    shutil.rmtree(place / "music")
+    return shutil.copytree(place / "kept", place / "music")
+
+
+@pytest.fixture
+def lake(place, tmp_path) -> str:
+    """A copy of the index of both folders, to be changed by a test."""
+    return shutil.copytree(place / "of both", tmp_path / "lake").as_posix()
 
 
 def test_every_good_song_is_stored_once(spark, collection, indexed):
@@ -122,16 +139,15 @@ def test_strict_says_that_files_were_rejected(collection, warehouse, capsys):
     assert "All of them: sonic sql" in said
 
 
-def test_a_renamed_file_takes_its_song_along(spark, music, warehouse):
-    index([music], warehouse)
+def test_a_renamed_file_takes_its_song_along(spark, music, lake):
     old = next(path for path in sorted(music.rglob("*")) if path.is_file())
     new = old.with_name("another name" + old.suffix)
     old.rename(new)
-    index([music], warehouse)
-    files = {row.path: row for row in tables.read(spark, warehouse, SONG_FILES).collect()}
+    index([music], lake)
+    files = {row.path: row for row in tables.read(spark, lake, SONG_FILES).collect()}
     assert str(old) not in files
     assert files[str(new)].status == "indexed"
-    songs = {row.song_id: row for row in tables.read(spark, warehouse, SONGS).collect()}
+    songs = {row.song_id: row for row in tables.read(spark, lake, SONGS).collect()}
     with new.open("rb") as file:  # its tags have the first say
         assert songs[files[str(new)].song_id].title == read_tags(file, name=str(new)).title
 
@@ -144,38 +160,32 @@ def test_two_folders_after_each_other_or_at_once(spark, music, tmp_path):
     assert contents(spark, apart) == contents(spark, together)
 
 
-def test_changed_file_replaces_its_song(spark, collection, music, tmp_path):
-    warehouse, fresh = str(tmp_path / "changed"), str(tmp_path / "fresh")
-    index([music], warehouse)
+def test_changed_file_replaces_its_song(spark, collection, music, lake, tmp_path):
+    fresh = str(tmp_path / "fresh")
     old = sorted((music / "A").iterdir())[0]
     other = list(collection.samples)[4]
     shutil.copy(collection.folder / other, old)
     os.utime(old, (1e9, 1e9))
-    index([music], warehouse)
+    index([music], lake)
     index([music], fresh)
-    assert contents(spark, warehouse) == contents(spark, fresh)
+    assert contents(spark, lake) == contents(spark, fresh)
 
 
-def test_file_that_breaks_loses_its_song(spark, music, tmp_path):
-    warehouse = str(tmp_path / "lake")
-    index([music], warehouse)
+def test_file_that_breaks_loses_its_song(spark, music, lake):
     broken = sorted((music / "A").iterdir())[0]
     broken.write_bytes(b"no music any more")
-    index([music], warehouse)
-    assert tables.read(spark, warehouse, SONGS).count() == 3
-    (row,) = tables.read(spark, warehouse, SONG_FILES).filter("status = 'rejected'").collect()
+    index([music], lake)
+    assert tables.read(spark, lake, SONGS).count() == 3
+    (row,) = tables.read(spark, lake, SONG_FILES).filter("status = 'rejected'").collect()
     assert row.path == str(broken)
 
 
-def test_prune_drops_what_is_gone_and_only_that(spark, music, tmp_path):
-    warehouse, fresh = str(tmp_path / "pruned"), str(tmp_path / "fresh")
-    index([music], warehouse)
+def test_prune_drops_what_is_gone_and_only_that(spark, place, music, lake):
     shutil.rmtree(music / "B")
-    index([music], warehouse)
-    assert tables.read(spark, warehouse, SONGS).count() == 4
-    index([music], warehouse, "--prune")
-    index([music], fresh)
-    assert contents(spark, warehouse) == contents(spark, fresh)
+    index([music], lake)
+    assert tables.read(spark, lake, SONGS).count() == 4
+    index([music], lake, "--prune")
+    assert contents(spark, lake) == contents(spark, str(place / "of A"))
 
 
 def test_prune_of_a_folder_that_seems_not_mounted_drops_nothing(
@@ -197,22 +207,17 @@ def test_prune_of_a_folder_that_seems_not_mounted_drops_nothing(
         shutil.move(away, collection.folder)
 
 
-def test_remove_by_id_and_by_path(spark, music, tmp_path):
-    warehouse, fresh = str(tmp_path / "removed"), str(tmp_path / "fresh")
-    index([music], warehouse)
+def test_remove_by_id_and_by_path(spark, place, music, lake):
     by_path, by_id = sorted((music / "B").iterdir())
-    files = tables.read(spark, warehouse, SONG_FILES)
+    files = tables.read(spark, lake, SONG_FILES)
     song_id = files.filter(files.path == str(by_id)).first().song_id
-    assert main(["remove", str(song_id), str(by_path), "--warehouse", warehouse]) == 0
-    index([music / "A"], fresh)
-    kept = contents(spark, warehouse)
-    assert kept["fingerprints"] == contents(spark, fresh)["fingerprints"]
+    assert main(["remove", str(song_id), str(by_path), "--warehouse", lake]) == 0
+    kept = contents(spark, lake)
+    assert kept["fingerprints"] == contents(spark, str(place / "of A"))["fingerprints"]
     assert len(kept["songs"]) == len(kept["song_files"]) == 2
 
 
-def test_what_is_known_of_a_removed_song_goes_with_it(spark, music, tmp_path):
-    lake = str(tmp_path / "lake")
-    index([music], lake)
+def test_what_is_known_of_a_removed_song_goes_with_it(spark, lake):
     tables.create_for_models(spark, lake)
     gone, kept, *_ = (row.song_id for row in tables.read(spark, lake, SONGS).collect())
 
@@ -241,15 +246,14 @@ def test_remove_of_an_unknown_song_removes_nothing(indexed, spark, capsys):
     assert versions(warehouse) == before
 
 
-def test_batches_give_the_same_index(spark, music, tmp_path):
-    whole, batches = str(tmp_path / "whole"), str(tmp_path / "batches")
-    index([music], whole)
+def test_batches_give_the_same_index(spark, place, music, tmp_path):
+    batches = str(tmp_path / "batches")
     index([music], batches, "--set", "index.batch_gb=0.0005")
     assert len(list(Path(batches, "fingerprints/_delta_log").glob("*.json"))) > 2
-    assert contents(spark, whole) == contents(spark, batches)
+    assert contents(spark, batches) == contents(spark, str(place / "of both"))
 
 
-def test_run_that_another_took_for_dead_goes_on(spark, collection, indexed, warehouse, monkeypatch):
+def test_run_that_another_took_for_dead_goes_on(spark, place, music, warehouse, monkeypatch):
     stage = commit.stage
 
     def stage_and_be_swept(extracts, folder):
@@ -260,8 +264,8 @@ def test_run_that_another_took_for_dead_goes_on(spark, collection, indexed, ware
         return staged
 
     monkeypatch.setattr(commit, "stage", stage_and_be_swept)
-    index([collection.folder], warehouse)
-    assert contents(spark, warehouse) == contents(spark, indexed[0])
+    index([music], warehouse)
+    assert contents(spark, warehouse) == contents(spark, str(place / "of both"))
 
 
 def test_empty_folder_is_no_error(tmp_path, warehouse, capsys):
@@ -287,3 +291,26 @@ def test_runs_tell_what_happened(spark, indexed):
     assert (first.job, first.status) == ("index", "done")
     assert first.counts["new"] > first.counts["songs"] > 0
     assert '"densities_per_s"' in first.config
+
+
+def test_spark_submit_leaves_the_same_tables_and_answers(
+    submit, run_job, spark, place, music, tmp_path
+):
+    """The one run in this tier that is a program of its own; test_submit.py has more."""
+    lakes = {run: str(tmp_path / name) for run, name in ((submit, "there"), (run_job, "here"))}
+    done = submit("index_songs.py", music, "--warehouse", lakes[submit])
+    assert done.returncode == 0, done.stderr
+    assert "added   4 songs" in done.stdout
+    assert contents(spark, lakes[submit]) == contents(spark, str(place / "of both"))
+
+    shutil.copytree(place / "of both", lakes[run_job])
+    answers = []
+    for run, lake in lakes.items():
+        output = f"{lake}.csv"
+        words = [music / "B", "--warehouse", lake, "--output", output, "--engine", "spark"]
+        done = run("identify_clips.py", *words)
+        assert done.returncode == 0, done.stderr
+        answers.append(pd.read_csv(output))
+    assert len(answers[0]) == 2
+    assert answers[0]["accepted"].all()
+    pd.testing.assert_frame_equal(*answers, rtol=1e-5)

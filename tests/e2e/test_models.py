@@ -52,16 +52,19 @@ def cards(spark, warehouse: str, name: str = "genre") -> list[dict]:
     return registry.versions(spark, registry.root(warehouse), name)
 
 
-@pytest.fixture(scope="module")
-def trained(submit, tmp_path_factory) -> tuple[str, str, Path]:
+def train(run_job, folder: Path) -> tuple[str, str, Path]:
     """A warehouse with a champion that a job trained, what it printed, and its report."""
-    folder = tmp_path_factory.mktemp("models")
     table = write_table(folder / "my songs.csv", n=420)
     warehouse, report = str(folder / "ware house"), folder / "report"
     words = ["--csv", table, "--target", "style", "--drop", "hotness", "--report", report]
-    done = submit("train_genre.py", *words, *QUICK, "--warehouse", warehouse)
+    done = run_job("train_genre.py", *words, *QUICK, "--warehouse", warehouse)
     assert done.returncode == 0, done.stderr
     return warehouse, done.stdout, report
+
+
+@pytest.fixture(scope="module")
+def trained(run_job, tmp_path_factory) -> tuple[str, str, Path]:
+    return train(run_job, tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture

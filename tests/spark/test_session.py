@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import os
 import re
 import socket
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import pyspark
@@ -17,33 +14,6 @@ from sonic_lib.spark.jars import delta_jars
 
 ROOT = Path(__file__).parents[2]
 SPARK_HOME = Path(pyspark.__file__).parent
-
-# Scripts for a process of their own, as a session is one a process.
-WRITE_AND_READ = """
-import os, sys
-from sonic_lib.session import spark_job
-with spark_job(app_name="from outside") as spark:
-    spark.sql(f"CREATE TABLE t USING delta LOCATION '{sys.argv[1]}' AS SELECT id FROM range(7)")
-    threads = spark.range(1).rdd.map(lambda _: os.environ["OMP_NUM_THREADS"]).first()
-    print(spark.table("t").count(), threads, spark.conf.get("spark.master"))
-"""
-WITHOUT_DELTA = """
-from pyspark.sql import SparkSession
-from sonic_lib.errors import SetupError
-from sonic_lib.session import spark_session
-SparkSession.builder.master("local[1]").getOrCreate()
-try:
-    spark_session(app_name="too late")
-except SetupError as error:
-    print(error)
-"""
-
-
-def run(command, folder, **env):
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable, **env}
-    return subprocess.run(
-        command, cwd=folder, env=environ, capture_output=True, text=True, check=True
-    )
 
 
 def settings(path):
@@ -83,13 +53,6 @@ def test_no_jar_comes_twice():
     assert names(delta_jars()).isdisjoint(names((SPARK_HOME / "jars").glob("*.jar")))
 
 
-def test_embedded_spark_is_quiet_and_tidy(tmp_path):
-    done = run([sys.executable, "-c", WRITE_AND_READ, str(tmp_path / "table")], tmp_path)
-    assert done.stdout == "7 1 local[*]\n"
-    assert done.stderr == ""
-    assert os.listdir(tmp_path) == ["table"]
-
-
 def test_jobs_whose_work_is_pythons_compile_java_lightly():
     def options(**how):
         return session._embedded_conf(with_s3=False, **how)["spark.driver.extraJavaOptions"]
@@ -97,31 +60,6 @@ def test_jobs_whose_work_is_pythons_compile_java_lightly():
     assert options(is_python_work=True).split()[0].startswith("-Dlog4j2.")
     assert "-XX:TieredStopAtLevel=1" in options(is_python_work=True)
     assert "-XX:" not in options(is_python_work=False)
-
-
-def submit(folder, conf):
-    (folder / "job.py").write_text(WRITE_AND_READ)
-    command = [str(SPARK_HOME / "bin" / "spark-submit"), "--master", "local[1]"]
-    command += ["--conf", "spark.databricks.delta.snapshotPartitions=2"]
-    command += ["--jars", ",".join(delta_jars()), "job.py", str(folder / "table")]
-    return run(command, folder, SPARK_CONF_DIR=str(conf))
-
-
-def test_submitted_session_keeps_its_master_and_gains_delta(tmp_path):
-    assert submit(tmp_path, conf=tmp_path).stdout == "7 1 local[1]\n"
-
-
-def test_conf_folder_serves_spark_submit_and_keeps_it_quiet(tmp_path):
-    done = submit(tmp_path, conf=ROOT / "conf")
-    assert done.stdout == "7 1 local[1]\n"
-    # Java's own remarks come before any setting of Spark's is read.
-    assert [line for line in done.stderr.splitlines() if not line.startswith("WARNING: ")] == []
-
-
-def test_session_without_delta_is_told_how_to_start_with_it(tmp_path):
-    message = run([sys.executable, "-c", WITHOUT_DELTA], tmp_path).stdout
-    assert "--packages io.delta:delta-spark_" in message
-    assert "--conf spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension" in message
 
 
 def test_session_without_s3_is_told_how_to_start_with_it(spark):

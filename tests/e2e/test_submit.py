@@ -1,0 +1,23 @@
+"""Jobs by the real spark-submit, whose plans are compiled: as those that ran in this process."""
+
+from __future__ import annotations
+
+from tests.e2e import test_features as features
+from tests.e2e import test_models as models
+
+
+def test_features(submit, run_job, collection, spark, tmp_path):
+    done = {}
+    for run in (submit, run_job):
+        lake = str(tmp_path / type(run).__name__)
+        done[lake] = run("extract_features.py", collection.folder, "--warehouse", lake)
+        assert done[lake].returncode == 0, done[lake].stderr
+    there, here = done
+    described = (there, done[there].stdout)
+    features.test_every_good_song_is_described_once(spark, collection, described)
+    assert features.stored(spark, there) == features.stored(spark, here)
+
+
+def test_train(submit, spark, tmp_path):
+    trained = models.train(submit, tmp_path)
+    models.test_first_model_is_the_champion_and_tells_how_good_it_is(spark, trained)
