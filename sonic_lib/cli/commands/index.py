@@ -100,7 +100,8 @@ def _index(
 
     n_slots = spark.sparkContext.defaultParallelism
     n_tasks = plan.n_tasks(n_changed, n_bytes, n_slots=n_slots, task_mb=config.index.task_mb)
-    digests = changed.repartition(n_tasks, "path").transform(digest_files).persist()
+    read = changed.repartition(n_tasks, "path").transform(digest_files).persist()
+    digests = read.transform(plan.told_apart, songs=songs).persist()
     new = plan.new_songs(digests, songs=songs).persist()
     closings = _fingerprint_batches(spark, config, new, run_id)
 
@@ -130,7 +131,7 @@ def _index(
     }
     remarks = _remarks(judged)
     # Delta plans whatever is cached of a table anew after each commit to it.
-    for cached in (changed, digests, new, abandoned):
+    for cached in (changed, read, digests, new, abandoned):
         cached.unpersist()
     if not moved.isEmpty():
         renamed = plan.renamed_songs(stored, moved=moved, judged=judged)
