@@ -222,7 +222,13 @@ def robustness(judged: pd.DataFrame) -> pd.DataFrame:
         accepted=("found", "mean"),
     )
     table[["top1", "placed", "accepted"]] *= 100
-    return table.reset_index()
+    # As they are declared, speed 2 % before 10 %; answers come by the names of their cases.
+    places = {name: place for place, name in enumerate(CONDITIONS)}
+    return table.reset_index().sort_values(
+        ["condition", "length_s"],
+        key=lambda column: column.map(places) if column.name == "condition" else column,
+        ignore_index=True,
+    )
 
 
 def calibration(judged: pd.DataFrame) -> pd.DataFrame:

@@ -88,3 +88,16 @@ def test_segments_say_where_they_are_and_candidates_stand_below(capsys):
 )
 def test_clock(seconds, shown):
     assert clock(seconds) == shown
+
+
+def test_a_tie_is_said_to_be_one(capsys):
+    second = FOUND | {"rank": 2, "title": "Silver Autumn", "artist": None, "score": 79.0}
+    third = FOUND | {"rank": 3, "title": "Bronze", "score": 30.0}
+    [cells] = printed(capsys, FOUND, second, third)
+    assert cells[1] == "Golden Winter - Slow Harbour, or as well Silver Autumn"
+
+
+def test_what_is_not_accepted_ties_with_nothing(capsys):
+    second = UNKNOWN | {"rank": 2, "score": 0.0}
+    [cells] = printed(capsys, UNKNOWN | {"score": 0.0}, second)
+    assert cells == ["b.wav", "unknown", "0.31"]

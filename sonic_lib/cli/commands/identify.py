@@ -81,7 +81,7 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
         )
     if args.engine == "spark" or args.watch or not everything_is_here:
         return None
-    if args.engine == "auto" and (_spark_is_running() or not find_spec("deltalake")):
+    if args.engine == "auto" and (spark_is_running() or not find_spec("deltalake")):
         return None
     from sonic_lib.cli.commands import identify_local
 
@@ -108,7 +108,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     return 0
 
 
-def _spark_is_running() -> bool:
+def spark_is_running() -> bool:
     """Whether this is a spark-submit job, or a process that has a session."""
     pyspark = sys.modules.get("pyspark")
     return "PYSPARK_GATEWAY_PORT" in os.environ or (

@@ -16,6 +16,7 @@ from sonic_lib.cli.commands.answers import (
     COLUMNS,
     MAX_SHOWN_CLIPS,
     is_recorded,
+    n_asked,
     print_summary,
     say_answers,
 )
@@ -95,16 +96,18 @@ def _run(config: Config, args: argparse.Namespace, warehouse: str) -> int | None
     this_run = new_run()
     recorded = is_recorded(config.warehouse, no_record=args.no_record)
     try:
-        found = identify_clips(sorted(clips), index, config, n_listed=args.candidates)
-        matches = [_match(row, this_run) for row in found]
+        found = identify_clips(sorted(clips), index, config, n_listed=n_asked(args.candidates))
+        all_matches = [_match(row, this_run) for row in found]
+        matches = [row for row in all_matches if row["rank"] <= args.candidates]
         _count(matches, this_run)
         if recorded:
             append(matches, config.warehouse, "matches")
-        named = _named(matches, roots, index)
+        named = _named(all_matches, roots, index)
         if args.output:
-            _write(named, args.output, config.warehouse)
+            listed = [row for row in named if row["rank"] <= args.candidates]
+            _write(listed, args.output, config.warehouse)
         if len(clips) <= MAX_SHOWN_CLIPS:
-            say_answers(named)
+            say_answers(named, n_listed=args.candidates)
         this_run.counts["seconds"] = time.monotonic() - started_s
     except BaseException:
         with suppress(Exception):  # on a full disk this fails, too, and would hide the reason

@@ -14,6 +14,7 @@ from sonic_lib.cli.commands.answers import (
     COLUMNS,
     MAX_SHOWN_CLIPS,
     is_recorded,
+    n_asked,
     print_summary,
     say_answers,
 )
@@ -42,7 +43,7 @@ def run(
     recorded = is_recorded(warehouse, no_record=args.no_record)
     run = runs.recorded(spark, warehouse, job="identify", config=config)
     with run if recorded else nullcontext(new_run()) as this_run:
-        found = search(clips, index, config, n_listed=args.candidates)
+        found = search(clips, index, config, n_listed=n_asked(args.candidates))
         matches = _matches(found, this_run.run_id).persist()
         this_run.counts.update(
             matches.filter("rank = 1")
@@ -55,13 +56,16 @@ def run(
             .first()
             .asDict()
         )
+        is_listed = F.col("rank") <= args.candidates
         if recorded:
-            tables.append(matches, warehouse, MATCHES, token=token)
+            tables.append(matches.filter(is_listed), warehouse, MATCHES, token=token)
         named = _named(matches, clips, warehouse)
         if args.output:
-            write_output(named, args.output)
+            write_output(named.filter(is_listed), args.output)
         if this_run.counts["clips"] <= MAX_SHOWN_CLIPS:
-            say_answers([row.asDict() for row in named.take(10 * MAX_SHOWN_CLIPS)])
+            say_answers(
+                [row.asDict() for row in named.take(10 * MAX_SHOWN_CLIPS)], n_listed=args.candidates
+            )
         this_run.counts["seconds"] = time.monotonic() - started_s
     counts, run_id = this_run.counts, this_run.run_id if recorded else None
     print_summary(counts, run_id=run_id, warehouse=warehouse, output=args.output)
