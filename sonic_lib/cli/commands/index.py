@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
+from collections import Counter
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib.audio.listing import canonical_path, list_audio
+from sonic_lib.audio.listing import endings_counter, canonical_path, list_audio
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.errors import TableError, UsageError
@@ -60,7 +61,8 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 def _update(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     started_s = time.monotonic()
     warehouse = config.warehouse
-    files = list_audio(spark, args.paths, follow_links=not args.no_links)
+    passed_over = endings_counter(spark)
+    files = list_audio(spark, args.paths, follow_links=not args.no_links, passed_over=passed_over)
     tables.create(
         spark,
         warehouse,
@@ -69,10 +71,28 @@ def _update(spark: SparkSession, config: Config, args: argparse.Namespace) -> in
     )
     with runs.recorded(spark, warehouse, job="index", config=config) as this_run:
         counts, remarks = _index(spark, config, args, files.persist(), this_run.run_id)
+        counts["passed_over"] = passed_over.value.total()
         counts["seconds"] = time.monotonic() - started_s
         this_run.counts.update(counts)
     _report(counts, remarks, tables.live_bytes(spark, warehouse, FINGERPRINTS), warehouse)
+    if passed_over.value:
+        say(passed_over_text(passed_over.value), endings_passed_over=dict(passed_over.value))
     return 1 if args.strict and counts["rejected"] else 0
+
+
+def passed_over_text(endings: Counter[str]) -> str:
+    """Say how many files were passed over by their ending, and which endings they have.
+
+    Examples
+    --------
+    >>> passed_over_text(Counter({".jpg": 8, "": 1}))
+    '  beside  9 files passed over by their ending: 8 .jpg, 1 without one'
+    """
+    most = endings.most_common(_N_ENDINGS)
+    named = [f"{n} {ending or 'without one'}" for ending, n in most]
+    if n_more := endings.total() - sum(n for _, n in most):
+        named.append(f"{n_more} others")
+    return f"  beside  {endings.total()} files passed over by their ending: {', '.join(named)}"
 
 
 def _index(
@@ -174,6 +194,7 @@ _COUNTED = (
     *("new", "changed", "duplicate", "rejected", "partial", "replaced"),
     *("songs", "audio_s", "hashes"),
 )
+_N_ENDINGS = 6  # of those passed over
 _N_REMARKS = 5  # on the terminal; song_files has all
 
 
