@@ -232,7 +232,8 @@ def _chunk(file: BinaryIO, place: int, size: int, kind: _Kind) -> tuple[bytes, i
 
 def _mp4_starts(file: BinaryIO, size: int) -> Iterator[int]:
     """Where further MP4 files begin; fragments of one file share its table, and are read as one."""
-    place, names = 0, set()
+    place = 0
+    names: set[bytes] = set()
     for _ in range(_MAX_CHUNKS):
         header = _read(file, place, 16)
         if len(header) < 8:

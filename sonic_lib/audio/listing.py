@@ -139,12 +139,13 @@ def _scan_level(
     batches: Iterable[pa.RecordBatch], *, follow_links: bool, passed_over: Accumulator | None
 ) -> Iterator[pa.RecordBatch]:
     counter: Counter[str] = Counter()
-    options = {"follow_links": follow_links, "passed_over": counter}
-    yield from _in_batches(
-        entry
-        for row in _rows(batches)
-        for entry in (scan(row["path"], row["root"], **options) if row["is_folder"] else [row])
-    )
+
+    def level(row: dict) -> Iterable[dict]:
+        if not row["is_folder"]:
+            return [row]
+        return scan(row["path"], row["root"], follow_links=follow_links, passed_over=counter)
+
+    yield from _in_batches(entry for row in _rows(batches) for entry in level(row))
     if passed_over is not None:
         passed_over.add(counter)
 
