@@ -102,7 +102,7 @@ def _ties(rows: Sequence[Mapping]) -> dict[tuple[str, float], list[str]]:
         first = best.get(place)
         if row["rank"] == 1 or first is None or not first["accepted"]:
             continue
-        if row["score"] >= _TIE * first["score"]:
+        if (row["score"] or 0.0) >= _TIE * (first["score"] or 0.0) > 0:
             ties.setdefault(place, []).append(_name(row))
     return ties
 
