@@ -22,6 +22,7 @@ import numpy as np
 import soxr
 
 from sonic_lib.audio.decoders import AudioInfo, Blocks, error_reason, open_decoder
+from sonic_lib.audio.info import check_channels
 from sonic_lib.errors import DecodeError
 
 __all__ = ["AudioInfo", "content_sha256", "open_audio", "stream_mono"]
@@ -34,7 +35,6 @@ _REMOTE_BUFFER_BYTES = 1 << 20  # decoders ask for some kB at a time; each would
 _HASH_BYTES = 1 << 20
 
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 768_000
-_MAX_CHANNELS = 64
 # What lacks of the announced duration by more is said: encoders round it, and pad the ends.
 _MAX_MISSING_S, _MAX_MISSING_SHARE = 0.1, 0.002
 # Channels whose mean has less of their power cancel each other, as in a cable with a wire turned.
@@ -161,8 +161,7 @@ def stream_mono(
     info, blocks = open_decoder(file)
     if not _MIN_RATE_HZ <= info.sample_rate_hz <= _MAX_RATE_HZ:
         raise DecodeError("decode", f"a sample rate of {info.sample_rate_hz} Hz makes no sense")
-    if not 1 <= info.n_channels <= _MAX_CHANNELS:
-        raise DecodeError("decode", f"{info.n_channels} channels are more than {_MAX_CHANNELS}")
+    check_channels(info.n_channels)
     mono = _checked_mono(blocks, info)
     resampled = _resample(mono, from_hz=info.sample_rate_hz, to_hz=sample_rate_hz)
     return info, _regroup(resampled, block_frames=max(1, round(block_s * sample_rate_hz)))

@@ -13,14 +13,17 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
 import soundfile
 
+from sonic_lib.audio.containers import sound_parts
 from sonic_lib.audio.ffmpeg import open_ffmpeg
 from sonic_lib.audio.info import AudioInfo, Blocks, error_reason
 from sonic_lib.audio.libsndfile import open_libsndfile
 from sonic_lib.audio.part import Part
+from sonic_lib.audio.rest import rest_of
 from sonic_lib.errors import DecodeError
 
 __all__ = ["AudioInfo", "Blocks", "error_reason", "open_decoder"]
@@ -67,8 +70,14 @@ def open_decoder(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
     """
     if file.seek(0, os.SEEK_END) == 0:
         raise DecodeError("decode", "the file is empty (0 bytes)")
+    parts, left_out = sound_parts(file)
     try:
-        return _open(file)
+        info, blocks = _open(parts[0])
+        if len(parts) > 1:
+            info = replace(info, duration_s=None)
+            blocks = _joined(blocks, parts[1:], info)
+        info.left_out.extend(left_out)
+        return info, blocks
     except DecodeError as refusal:
         for start in _later_starts(file):
             try:
@@ -78,6 +87,12 @@ def open_decoder(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
             info.left_out.append(f"{start} bytes before the sound")
             return info, blocks
         raise refusal
+
+
+def _joined(first: Blocks, others: list[BinaryIO], info: AudioInfo) -> Blocks:
+    yield from first
+    for number, part in enumerate(others, start=2):
+        yield from rest_of(part, info, what=f"file {number} of {len(others) + 1} joined ones")
 
 
 def _open(file: BinaryIO) -> tuple[AudioInfo, Blocks]:

@@ -13,11 +13,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, error_reason
+from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, check_channels, error_reason
 from sonic_lib.errors import DecodeError, install_command
 
 # Containers whose header holds a duration; FFmpeg guesses that of the others from the bit rate.
-_MEASURED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "caf", "flac"}
+_MEASURED = {
+    *("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "flac", "flv"),
+    *("tta", "wv", "ape", "dsf", "mpc", "mpc8"),
+}
 
 # Sample entries of MP4 whose content is encrypted: of iTunes, and of ISO 14496-12.
 _PROTECTED = {"drms", "enca"}
@@ -84,11 +87,14 @@ def open_ffmpeg(
         raise DecodeError("decode", "its sound is coded in a way that FFmpeg does not know")
     if _codec_tag(stream) in _PROTECTED:
         raise DecodeError("decode", "copy-protected (DRM): only its shop's player can read it")
+    if stream.codec_context.channels:  # 0 where only a frame says how many there are
+        check_channels(stream.codec_context.channels)
     losses = _Losses()
     frames = _frames(container, stream, source, losses)
     first = next(frames, None)
     if first is None:
-        raise DecodeError("decode", "the audio stream holds nothing that can be decoded")
+        said = f"nothing in its audio stream can be decoded (libsndfile: {refusal.rstrip('.')})"
+        raise DecodeError("decode", said)
 
     duration_s = None
     if container.format.name in _MEASURED:

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sonic_lib.errors import DecodeError
+
 Blocks = Iterator[np.ndarray]
 
 # A stereo block of this many frames (256 KiB) stays in the processor's cache on its way to mono.
 BLOCK_FRAMES = 32_768
+_MAX_CHANNELS = 64
 
 
 @dataclass(frozen=True)
@@ -42,3 +45,15 @@ class AudioInfo:
 def error_reason(error: Exception) -> str:
     """Say what went wrong without the names of objects and paths that str(error) may hold."""
     return str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
+
+
+def check_channels(n_channels: int) -> None:
+    """Refuse what is no recording.
+
+    Raises
+    ------
+    DecodeError
+        If there are no channels, or more than 64.
+    """
+    if not 1 <= n_channels <= _MAX_CHANNELS:
+        raise DecodeError("decode", f"{n_channels} channels; expected 1 to {_MAX_CHANNELS}")

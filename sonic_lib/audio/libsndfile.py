@@ -11,9 +11,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
-from sonic_lib.audio.ffmpeg import open_ffmpeg
+from sonic_lib.audio.containers import MAX_TAG_BYTES, PLACEHOLDER_BYTES
 from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, error_reason
 from sonic_lib.audio.part import Part
+from sonic_lib.audio.rest import rest_of
 from sonic_lib.audio.stderr import quiet_stderr
 from sonic_lib.errors import DecodeError
 
@@ -21,16 +22,14 @@ from sonic_lib.errors import DecodeError
 _SHORT_CONTAINER = re.compile(
     r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
 )
-# Writers that stream put a size near 2 or 4 GiB in the header: it announces nothing.
-_PLACEHOLDER_BYTES = 0x7FFF_0000
+_SKIPPED = re.compile(r"^Ogg : Skipped (\d+) bytes looking for the next page", re.MULTILINE)
 
 # An MP3 of unknown length has ended if what stops it comes after this share of its bytes.
 _OPEN_END_SHARE = 0.9
 
 # Formats of packets, of which libsndfile reads the first of several joined files alone, and an
-# MP3 as far as its header says; what is left beyond this is more than tags at the end.
+# MP3 as far as its header says.
 _JOINABLE = {"MP3", "OGG", "FLAC"}
-_MAX_UNREAD_BYTES = 2_048
 
 _OGG_PAGE = re.compile(rb"OggS\0(.)", re.DOTALL)
 _BEGINS_STREAM = 2  # a flag of a page
@@ -69,11 +68,7 @@ def open_libsndfile(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
             if longer_sound.frames != n_frames:
                 sound, source, is_announced = longer_sound, longer_source, False
 
-    log = sound.extra_info
-    left_out = []
-    if "Last page lacks an end-of-stream bit" in log and "Junk after the last page" in log:
-        left_out.append("the end: the file stops in the middle of an Ogg page")
-    if (sizes := _SHORT_CONTAINER.search(log)) and int(sizes[1]) < _PLACEHOLDER_BYTES:
+    if (sizes := _SHORT_CONTAINER.search(sound.extra_info)) and int(sizes[1]) < PLACEHOLDER_BYTES:
         n_frames *= int(sizes[1]) / max(int(sizes[2]), 1)
 
     codec = sound.format if sound.format in ("MP3", "FLAC") else sound.subtype
@@ -82,7 +77,6 @@ def open_libsndfile(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
         n_channels=sound.channels,
         codec=codec.lower(),
         duration_s=n_frames / sound.samplerate if is_announced and sound.samplerate else None,
-        left_out=left_out,
     )
     has_open_end = sound.format == "MP3" and not is_announced
     return info, _blocks(file, sound, source, info, has_open_end=has_open_end)
@@ -133,14 +127,16 @@ def _blocks(
             n_frames += len(block)
             yield block
         is_chain = sound.format == "OGG"
-    if problem is None and not (is_joinable and source.n_unread_bytes > _MAX_UNREAD_BYTES):
+        if skipped := _SKIPPED.findall(sound.extra_info):
+            info.left_out.append(f"damaged Ogg pages, {max(map(int, skipped))} bytes or more")
+    if problem is None and not (is_joinable and source.n_unread_bytes > MAX_TAG_BYTES):
         return
     links = _later_links(file) if is_chain else []
     if links and problem is None:
         for start, end in zip(links, [*links[1:], None], strict=True):
-            yield from _rest(io.BufferedReader(Part(file, start, end)), info, 0, None)
+            yield from rest_of(io.BufferedReader(Part(file, start, end)), info)
     else:
-        yield from _rest(file, info, n_frames, problem)
+        yield from rest_of(file, info, n_frames=n_frames, problem=problem)
 
 
 def _later_links(file: BinaryIO) -> list[int]:
@@ -158,28 +154,6 @@ def _later_links(file: BinaryIO) -> list[int]:
         held = piece[-5:]  # too short to be a page that was met
         n_before += len(piece) - len(held)
     return starts
-
-
-def _rest(file: BinaryIO, info: AudioInfo, n_frames: int, problem: str | None) -> Blocks:
-    """Let FFmpeg read what comes after the first frames, if it can."""
-    damage = f"what is broken after {n_frames / info.sample_rate_hz:.1f} s ({problem})"
-    try:
-        found, blocks = open_ffmpeg(file, refusal=problem or "it is read to its end", like=info)
-        n_given, n_passed = n_frames, 0
-        for block in blocks:
-            new = block[max(0, n_given - n_passed) :]
-            n_passed += len(block)
-            n_frames += len(new)
-            if len(new):
-                yield new
-    except DecodeError as error:
-        if error.stage == "open" or (problem and not n_frames):
-            raise
-        if problem:
-            info.left_out.append(damage)
-        return
-    if found.left_out or problem:
-        info.left_out.append("; ".join(found.left_out) or damage)
 
 
 class _ForwardSoundFile(soundfile.SoundFile):

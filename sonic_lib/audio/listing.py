@@ -7,10 +7,12 @@ Other filesystems are listed by Spark's `binaryFile` source, without reading any
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 
 import pyarrow as pa
+from pyspark.accumulators import Accumulator, AccumulatorParam
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
@@ -26,7 +28,29 @@ _ENTRIES = StructType(
 _ROWS_PER_BATCH = 1_000
 
 
-def list_audio(spark: SparkSession, paths: list[str], *, follow_links: bool = True) -> DataFrame:
+class _Counters(AccumulatorParam):
+    """How counters of several tasks add up."""
+
+    def zero(self, value: Counter[str]) -> Counter[str]:
+        return Counter()
+
+    def addInPlace(self, value1: Counter[str], value2: Counter[str]) -> Counter[str]:
+        value1.update(value2)
+        return value1
+
+
+def endings_counter(spark: SparkSession) -> Accumulator:
+    """Count, for `list_audio`, the endings of files that it passes over."""
+    return spark.sparkContext.accumulator(Counter(), _Counters())
+
+
+def list_audio(
+    spark: SparkSession,
+    paths: list[str],
+    *,
+    follow_links: bool = True,
+    passed_over: Accumulator | None = None,
+) -> DataFrame:
     """Find the audio files below some folders, recursively.
 
     Parameters
@@ -35,6 +59,9 @@ def list_audio(spark: SparkSession, paths: list[str], *, follow_links: bool = Tr
         Folders and files: local paths or URIs of any Hadoop filesystem.
     follow_links : bool
         Whether links below local folders count, to folders and to files.
+    passed_over : Accumulator, optional
+        From `endings_counter`; takes what local folders hold beside audio files, each time that
+        the frame is computed.
 
     Returns
     -------
@@ -51,7 +78,8 @@ def list_audio(spark: SparkSession, paths: list[str], *, follow_links: bool = Tr
         raise UsageError("No folder was given; expected at least one folder or audio file.")
     local = [path for path in paths if is_local(path)]
     remote = [path for path in paths if not is_local(path)]
-    found = [_list_local(spark, local, follow_links=follow_links)] if local else []
+    options = {"follow_links": follow_links, "passed_over": passed_over}
+    found = [_list_local(spark, local, **options)] if local else []
     found += [_list_remote(spark, uri) for uri in remote]
     files = found[0]
     for more in found[1:]:
@@ -85,14 +113,14 @@ def has_audio_suffix(path: str = "path") -> Column:
     return F.lower(F.element_at(F.split(path, r"\."), -1)).isin(*sorted(SUFFIXES))
 
 
-def _list_local(spark: SparkSession, paths: list[str], *, follow_links: bool) -> DataFrame:
+def _list_local(spark: SparkSession, paths: list[str], **options) -> DataFrame:
     given = [tuple(entry.values()) for entry in entries(paths)]
     start = spark.createDataFrame(given, _ENTRIES)
     # One level first, so that the folders below share out over the executors.
-    level = start.mapInArrow(partial(_scan_level, follow_links=follow_links), _ENTRIES)
+    level = start.mapInArrow(partial(_scan_level, **options), _ENTRIES)
     n_tasks = 4 * spark.sparkContext.defaultParallelism
     folders = level.filter("is_folder").repartition(n_tasks, "path")
-    walked = folders.mapInArrow(partial(_walk, follow_links=follow_links), _ENTRIES)
+    walked = folders.mapInArrow(partial(_walk, **options), _ENTRIES)
     return level.filter("not is_folder").unionByName(walked).drop("is_folder")
 
 
@@ -108,23 +136,31 @@ def _list_remote(spark: SparkSession, uri: str) -> DataFrame:
 
 
 def _scan_level(
-    batches: Iterable[pa.RecordBatch], *, follow_links: bool
+    batches: Iterable[pa.RecordBatch], *, follow_links: bool, passed_over: Accumulator | None
 ) -> Iterator[pa.RecordBatch]:
+    counter: Counter[str] = Counter()
+
+    def level(row: dict) -> Iterable[dict]:
+        if not row["is_folder"]:
+            return [row]
+        return scan(row["path"], row["root"], follow_links=follow_links, passed_over=counter)
+
+    yield from _in_batches(entry for row in _rows(batches) for entry in level(row))
+    if passed_over is not None:
+        passed_over.add(counter)
+
+
+def _walk(
+    batches: Iterable[pa.RecordBatch], *, follow_links: bool, passed_over: Accumulator | None
+) -> Iterator[pa.RecordBatch]:
+    counter: Counter[str] = Counter()
     yield from _in_batches(
         entry
         for row in _rows(batches)
-        for entry in (
-            scan(row["path"], row["root"], follow_links=follow_links) if row["is_folder"] else [row]
-        )
+        for entry in below(row["path"], row["root"], follow_links=follow_links, passed_over=counter)
     )
-
-
-def _walk(batches: Iterable[pa.RecordBatch], *, follow_links: bool) -> Iterator[pa.RecordBatch]:
-    yield from _in_batches(
-        entry
-        for row in _rows(batches)
-        for entry in below(row["path"], row["root"], follow_links=follow_links)
-    )
+    if passed_over is not None:
+        passed_over.add(counter)
 
 
 def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[dict]:

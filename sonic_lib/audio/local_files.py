@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -70,7 +71,9 @@ def walk(paths: list[str], *, follow_links: bool = True) -> Iterator[dict]:
             yield entry
 
 
-def below(folder: str, root: str, *, follow_links: bool = True) -> Iterator[dict]:
+def below(
+    folder: str, root: str, *, follow_links: bool = True, passed_over: Counter[str] | None = None
+) -> Iterator[dict]:
     """Files in a folder and the folders in it, each folder once, by device and inode.
 
     Parameters
@@ -81,6 +84,8 @@ def below(folder: str, root: str, *, follow_links: bool = True) -> Iterator[dict
         Whether links count, to folders and to files.  Those to folders are followed last, so that
         a file comes by its own name where it has one here.  A link to what the root itself lies
         in, or into /proc, /sys or /dev, is given as if it were a file: opening it says why not.
+    passed_over : Counter, optional
+        Takes the endings of files that are not given.
     """
     seen: set[tuple[int, int]] = set()
     folders = [(folder, os.path.realpath(folder))]
@@ -93,7 +98,9 @@ def below(folder: str, root: str, *, follow_links: bool = True) -> Iterator[dict
         if identity is not None:
             seen.add(identity)
         inner = []
-        for entry in scan(place, root, real_folder=real, follow_links=follow_links):
+        for entry in scan(
+            place, root, real_folder=real, follow_links=follow_links, passed_over=passed_over
+        ):
             if not entry["is_folder"]:
                 yield entry
             elif entry["real"] == os.path.join(real, os.path.basename(entry["path"])):
@@ -104,13 +111,18 @@ def below(folder: str, root: str, *, follow_links: bool = True) -> Iterator[dict
 
 
 def scan(
-    folder: str, root: str, *, real_folder: str | None = None, follow_links: bool = True
+    folder: str,
+    root: str,
+    *,
+    real_folder: str | None = None,
+    follow_links: bool = True,
+    passed_over: Counter[str] | None = None,
 ) -> Iterator[dict]:
     """Folders and audio files directly in a folder, in the order of their names.
 
     Parameters
     ----------
-    root, follow_links
+    root, follow_links, passed_over
         As in `below`.
     real_folder : str, optional
         The name of the folder without links, where that is known.
@@ -138,6 +150,14 @@ def scan(
                 yield row | {"is_folder": False}
         elif Path(name).suffix[1:].lower() in SUFFIXES or len(os.fsencode(path)) > _MAX_PATH:
             yield _entry(path, root, real, is_folder=False)
+        elif passed_over is not None:
+            passed_over[_ending(name)] += 1
+
+
+def _ending(name: str) -> str:
+    """The ending of a file's name, if it is one that a person would call so."""
+    ending = Path(name).suffix.lower()
+    return ending if re.fullmatch(r"\.[a-z0-9_-]{1,8}", ending) else ""
 
 
 def _is_folder(entry: os.DirEntry) -> bool:

@@ -18,10 +18,20 @@ class Part(io.RawIOBase):
         Its first byte that counts.
     end : int, optional
         The byte behind the last; the end of the file by default.
+    patch : tuple of int and bytes, optional
+        What to read in place of some bytes, and where, counted from `start`.
     """
 
-    def __init__(self, file: BinaryIO, start: int, end: int | None = None) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        start: int,
+        end: int | None = None,
+        *,
+        patch: tuple[int, bytes] | None = None,
+    ) -> None:
         self._file: Any = file
+        self._patch = patch
         self._start = start
         self._size = (file.seek(0, os.SEEK_END) if end is None else end) - start
         self._position = 0
@@ -38,7 +48,15 @@ class Part(io.RawIOBase):
         """Read into a buffer; gives the number of bytes."""
         left = max(0, self._size - self._position)
         self._file.seek(self._start + self._position)
-        n_read = self._file.readinto(memoryview(buffer)[:left])
+        view = memoryview(buffer)[:left]
+        n_read = self._file.readinto(view)
+        if self._patch is not None:
+            place, written = self._patch
+            first = max(place, self._position)
+            last = min(place + len(written), self._position + n_read)
+            if first < last:
+                here = first - self._position
+                view[here : here + last - first] = written[first - place : last - place]
         self._position += n_read
         return n_read
 

@@ -15,6 +15,8 @@ _HEADS = ("clip", "from - to", "song", "at", "speed", "chance")
 _ALWAYS = (0, 2)
 _PLAIN_SPEED = 0.0015  # a speed that differs less from 1 is not shown
 _WIDTH = 90
+# Of the score: what copies of a recording, or songs with one intro, differ by is chance.
+_TIE = 0.95
 
 
 def say_summary(answers: Answers, *, warehouse: str, output: str | None) -> None:
@@ -33,17 +35,27 @@ def say_summary(answers: Answers, *, warehouse: str, output: str | None) -> None
     )
 
 
-def say_answers(rows: Sequence[Mapping]) -> None:
+def say_answers(rows: Sequence[Mapping], *, n_listed: int = 1) -> None:
     """Print answers as a person reads them.
 
     Parameters
     ----------
     rows : sequence of mapping
-        The columns of `matches.csv`, in its order.
+        The columns of `matches.csv`, in its order: `Answers.met`.
+    n_listed : int
+        How many of them to print; others are named only where they tie with the best.
     """
+    ties = _ties(rows)
+    rows = [row for row in rows if row["rank"] <= n_listed]
     n_segments = Counter(row["clip"] for row in rows if row["rank"] == 1)
     cells = [
-        list(_cells(row, is_part=bool(row["clip_start_s"]) or n_segments[row["clip"]] > 1))
+        list(
+            _cells(
+                row,
+                is_part=bool(row["clip_start_s"]) or n_segments[row["clip"]] > 1,
+                equals=ties.get((row["clip"], row["clip_start_s"]), []),
+            )
+        )
         for row in rows
     ]
     # What no row has would be an empty column.
@@ -51,12 +63,36 @@ def say_answers(rows: Sequence[Mapping]) -> None:
     lines = text_lines(
         [_HEADS[k] for k in used], [[line[k] for k in used] for line in cells], max_width=_WIDTH
     )
-    say("\n".join(lines), answers=[dict(row) for row in rows])
+    say(
+        "\n".join(lines),
+        answers=[dict(row) for row in rows],
+        ties=[{"clip": clip, "songs": songs} for (clip, _), songs in ties.items()],
+    )
 
 
-def _cells(row: Mapping, *, is_part: bool) -> Iterator[str]:
+def _ties(rows: Sequence[Mapping]) -> dict[tuple[str, float], list[str]]:
+    """Names of the songs that match as well as the best one, by clip and segment."""
+    best = {(row["clip"], row["clip_start_s"]): row for row in rows if row["rank"] == 1}
+    ties: dict[tuple[str, float], list[str]] = {}
+    for row in rows:
+        place = (row["clip"], row["clip_start_s"])
+        first = best.get(place)
+        if row["rank"] == 1 or first is None or not first["accepted"]:
+            continue
+        if (row["score"] or 0.0) >= _TIE * (first["score"] or 0.0) > 0:
+            ties.setdefault(place, []).append(_name(row))
+    return ties
+
+
+def _name(row: Mapping) -> str:
+    return " - ".join(part for part in (row["title"] or row["song"], row["artist"]) if part)
+
+
+def _cells(row: Mapping, *, is_part: bool, equals: Sequence[str]) -> Iterator[str]:
     is_best, is_found = row["rank"] == 1, row["accepted"]
-    name = " - ".join(part for part in (row["title"] or row["song"], row["artist"]) if part)
+    name = _name(row)
+    if is_best and equals:
+        name = f"{name}, or as well {' or '.join(equals)}"
     yield row["clip"] if is_best else ""
     if is_part and is_best and is_found:
         yield f"{clock(row['clip_start_s'])} - {clock(row['clip_end_s'])}"

@@ -22,7 +22,7 @@ from sonic_lib.console import capture_output, is_silent, report_error, show
 from sonic_lib.errors import SonicError
 
 VERBS = (
-    *("index", "identify", "explain", "evaluate", "remove", "maintain", "duplicates"),
+    *("index", "songs", "identify", "explain", "evaluate", "remove", "maintain", "duplicates"),
     *("features", "explore", "train", "retrain", "models", "predict", "recommend", "playlist"),
     *("report", "sql", "register", "jars", "doctor", "completion", "demo"),
 )
@@ -35,6 +35,7 @@ _SECTIONS = {
 }
 _EXAMPLES = {
     "index": "sonic index ~/Music --prune",
+    "songs": 'sonic songs "part of a title"',
     "identify": "sonic identify ~/clips --output matches.csv",
     "explain": "sonic explain ~/clips/one.wav --plot why.png",
     "evaluate": "sonic evaluate --clips 20 --lengths 5 10 --output evaluation",

@@ -56,6 +56,44 @@ def changed_files(files: DataFrame, *, known: DataFrame, retry_rejected: bool) -
     )
 
 
+def told_apart(digests: DataFrame, *, songs: DataFrame) -> DataFrame:
+    """Refuse files that share the 63 bits of a song_id with other bytes, which chance never makes.
+
+    Parameters
+    ----------
+    digests : DataFrame
+        Cached: it is read twice.
+    songs : DataFrame with song_id, content_sha256
+        Songs of the index; of files that are new the one with the smallest digest is kept.
+
+    Returns
+    -------
+    DataFrame [schemas.DIGESTS]
+        Those files have an error, and no song_id.
+    """
+    owners = (
+        songs.select("song_id", F.col("content_sha256").alias("owner"))
+        .join(digests.select("song_id"), "song_id", "left_semi")
+        .dropDuplicates(["song_id"])
+    )
+    first = F.min("content_sha256").over(Window.partitionBy("song_id"))
+    is_other = F.col("content_sha256") != F.coalesce("owner", first)
+    reason = F.concat(
+        F.lit("its bytes differ from those of song "),
+        F.col("song_id").cast("string"),
+        F.lit(", with which it shares 63 bits of its digest: one of the two was made so. "),
+        F.lit("Save it anew, with another tag, if it is to be indexed"),
+    )
+    marked = digests.join(owners, "song_id", "left").withColumn(
+        "is_other", F.coalesce(is_other, F.lit(False))
+    )
+    said = {
+        "error": F.when(F.col("is_other"), reason).otherwise(F.col("error")),
+        "song_id": F.when(~F.col("is_other"), F.col("song_id")),
+    }
+    return marked.withColumns(said).select(*digests.columns)
+
+
 def new_songs(digests: DataFrame, *, songs: DataFrame) -> DataFrame:
     """One file for each content that is not in the index yet."""
     return (

@@ -199,7 +199,8 @@ def judge_answers(answers: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         The same with is_right and is_placed (right, and within 0.1 s).
     """
-    is_right = answers["is_known"] & (answers["found_id"] == answers["song_id"])
+    is_same = (answers["found_id"] == answers["song_id"]).fillna(False).astype(bool)
+    is_right = answers["is_known"] & is_same
     error_s = (answers["offset_s"] - answers["start_s"]).abs()
     is_placed = is_right & (error_s <= MAX_OFFSET_ERROR_S)
     return answers.assign(is_right=is_right, is_placed=is_placed)
@@ -222,7 +223,13 @@ def robustness(judged: pd.DataFrame) -> pd.DataFrame:
         accepted=("found", "mean"),
     )
     table[["top1", "placed", "accepted"]] *= 100
-    return table.reset_index()
+    # As they are declared, speed 2 % before 10 %; answers come by the names of their cases.
+    places = {name: place for place, name in enumerate(CONDITIONS)}
+    return table.reset_index().sort_values(
+        ["condition", "length_s"],
+        key=lambda column: column.map(places) if column.name == "condition" else column,
+        ignore_index=True,
+    )
 
 
 def calibration(judged: pd.DataFrame) -> pd.DataFrame:

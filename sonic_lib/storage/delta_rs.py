@@ -88,6 +88,40 @@ def open_table(warehouse: str, name: str) -> DeltaTable:
         ) from error
 
 
+def n_rows(warehouse: str, name: str) -> int:
+    """Count the rows of a table by what its log says of its files.
+
+    Raises
+    ------
+    SetupError, TableError
+        As `open_table`.
+    """
+    import pyarrow as pa
+
+    actions = pa.table(open_table(warehouse, name).get_add_actions(flatten=True))
+    return sum(actions["num_records"].to_pylist()) if actions.num_rows else 0
+
+
+def list_songs(warehouse: str) -> pa.Table:
+    """All songs with their names: song_id, title, artist, album, duration_s, and path.
+
+    The path is the first by name of the files that hold the song, as in the view catalogue.
+
+    Raises
+    ------
+    SetupError, TableError
+        As `open_table`.
+    """
+    import pyarrow as pa
+
+    columns = ["song_id", "title", "artist", "album", "duration_s"]
+    songs = open_table(warehouse, "songs").to_pyarrow_table(columns=columns)
+    files = open_table(warehouse, "song_files").to_pyarrow_table(columns=["song_id", "path"])
+    first = files.group_by("song_id").aggregate([("path", "min")])
+    paths = pa.table({"song_id": first["song_id"], "path": first["path_min"]})
+    return songs.join(paths, "song_id")
+
+
 def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
     """Open an index; fingerprints are read when clips are looked up.
 

@@ -333,11 +333,13 @@ def register(spark: SparkSession, warehouse: str) -> list[str]:
     spark.sql(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
     names = []
     for table in TABLES:
-        if exists(spark, warehouse, table):
-            name = f"{DATABASE}.{table.name}"
-            place = location(warehouse, table)
-            if spark.catalog.tableExists(name) and _location_of(spark, name) != place:
-                spark.sql(f"DROP TABLE {name}")  # external: the data stay
+        name = f"{DATABASE}.{table.name}"
+        place, is_there = location(warehouse, table), exists(spark, warehouse, table)
+        # Another warehouse's, of a command before in this session; external: the data stay.
+        is_known = spark.catalog.tableExists(name)
+        if is_known and not (is_there and _location_of(spark, name) == place):
+            spark.sql(f"DROP TABLE {name}")
+        if is_there:
             quoted = place.replace("\\", "\\\\").replace("'", "\\'")
             spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{quoted}'")
             names.append(name)

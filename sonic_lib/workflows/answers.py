@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from sonic_lib.audio.local_files import is_local
+from sonic_lib.matching.scoring import MAX_COPIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +25,8 @@ class Answers(NamedTuple):
     ----------
     rows : DataFrame or list of dict
         `COLUMNS`, in the order of clips, places and ranks; a frame if Spark found them.
+    met : DataFrame or list of dict
+        The same, and below the songs that were asked for others that were met: they may tie.
     counts : dict of str to float
         clips, identified, segments, rejected, seconds.
     run_id : str or None
@@ -31,6 +34,7 @@ class Answers(NamedTuple):
     """
 
     rows: DataFrame | list[dict]
+    met: DataFrame | list[dict]
     counts: dict[str, float]
     run_id: str | None
 
@@ -41,6 +45,11 @@ class Answers(NamedTuple):
         if isinstance(self.rows, list):
             return pd.DataFrame(self.rows, columns=list(COLUMNS))
         return self.rows.toPandas()
+
+
+def n_asked(n_listed: int) -> int:
+    """Say how many songs to ask for, so that songs that tie with the best are met."""
+    return max(n_listed, MAX_COPIES)
 
 
 def can_record(warehouse: str) -> bool:

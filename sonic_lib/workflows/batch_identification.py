@@ -13,7 +13,7 @@ from sonic_lib.config import Config
 from sonic_lib.schemas import MATCHES, SONG_FILES, SONGS
 from sonic_lib.storage import runs, tables
 from sonic_lib.storage.run_rows import new_run
-from sonic_lib.workflows.answers import COLUMNS, Answers
+from sonic_lib.workflows.answers import COLUMNS, Answers, n_asked
 from sonic_lib.workflows.identification import open_index, search
 
 
@@ -51,7 +51,7 @@ def identify_batch(
     clips = clips.persist()
     run = runs.recorded(spark, warehouse, job="identify", config=config)
     with run if record else nullcontext(new_run()) as this_run:
-        found = search(clips, index, config, n_listed=n_listed)
+        found = search(clips, index, config, n_listed=n_asked(n_listed))
         matches = _matches(found, this_run.run_id).persist()
         this_run.counts.update(
             matches.filter("rank = 1")
@@ -64,11 +64,13 @@ def identify_batch(
             .first()
             .asDict()
         )
+        is_listed = F.col("rank") <= n_listed
         if record:
-            tables.append(matches, warehouse, MATCHES, token=token)
+            tables.append(matches.filter(is_listed), warehouse, MATCHES, token=token)
         this_run.counts["seconds"] = time.monotonic() - started_s
     named = _named(matches, clips, warehouse)
-    return Answers(named, this_run.counts, this_run.run_id if record else None)
+    run_id = this_run.run_id if record else None
+    return Answers(named.filter(is_listed), named, this_run.counts, run_id)
 
 
 def _matches(found: DataFrame, run_id: str) -> DataFrame:

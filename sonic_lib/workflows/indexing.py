@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib.audio.listing import canonical_path, list_audio
+from sonic_lib.audio.listing import canonical_path, endings_counter, list_audio
 from sonic_lib.config import Config
 from sonic_lib.console import progress
 from sonic_lib.errors import TableError, UsageError
@@ -37,11 +38,14 @@ class IndexRun(NamedTuple):
         Why the first files were rejected, or used in part.
     table_bytes : int
         Size of the table of fingerprints now.
+    passed_over : Counter of str
+        Files that were passed over, by their ending.
     """
 
     counts: dict[str, float]
     remarks: list[str]
     table_bytes: int
+    passed_over: Counter[str]
 
 
 def index_songs(
@@ -74,7 +78,8 @@ def index_songs(
     """
     started_s = time.monotonic()
     warehouse = config.warehouse
-    files = list_audio(spark, paths, follow_links=follow_links)
+    passed_over = endings_counter(spark)
+    files = list_audio(spark, paths, follow_links=follow_links, passed_over=passed_over)
     tables.create(
         spark,
         warehouse,
@@ -91,9 +96,11 @@ def index_songs(
             retry_rejected=retry_rejected,
             run_id=this_run.run_id,
         )
+        counts["passed_over"] = passed_over.value.total()
         counts["seconds"] = time.monotonic() - started_s
         this_run.counts.update(counts)
-    return IndexRun(counts, remarks, tables.live_bytes(spark, warehouse, FINGERPRINTS))
+    table_bytes = tables.live_bytes(spark, warehouse, FINGERPRINTS)
+    return IndexRun(counts, remarks, table_bytes, passed_over.value)
 
 
 def _index(
@@ -127,7 +134,8 @@ def _index(
 
     n_slots = spark.sparkContext.defaultParallelism
     n_tasks = plan.n_tasks(n_changed, n_bytes, n_slots=n_slots, task_mb=config.index.task_mb)
-    digests = changed.repartition(n_tasks, "path").transform(digest_files).persist()
+    read = changed.repartition(n_tasks, "path").transform(digest_files).persist()
+    digests = read.transform(plan.told_apart, songs=songs).persist()
     new = plan.new_songs(digests, songs=songs).persist()
     closings = _fingerprint_batches(spark, config, new, run_id)
 
@@ -157,7 +165,7 @@ def _index(
     }
     remarks = _remarks(judged)
     # Delta plans whatever is cached of a table anew after each commit to it.
-    for cached in (changed, digests, new, abandoned):
+    for cached in (changed, read, digests, new, abandoned):
         cached.unpersist()
     if not moved.isEmpty():
         renamed = plan.renamed_songs(stored, moved=moved, judged=judged)

@@ -15,7 +15,7 @@ from sonic_lib.config import Config
 from sonic_lib.errors import SetupError
 from sonic_lib.storage.delta_rs import append, open_table
 from sonic_lib.storage.run_rows import Run, new_run, run_row
-from sonic_lib.workflows.answers import COLUMNS, Answers
+from sonic_lib.workflows.answers import COLUMNS, Answers, n_asked
 from sonic_lib.workflows.local_engine import (
     LocalIndex,
     identify_clips,
@@ -124,12 +124,13 @@ def _identify(
         return None
     this_run = new_run()
     try:
-        found = identify_clips(sorted(clips), index, config, n_listed=n_listed)
-        matches = [_match(row, this_run) for row in found]
+        found = identify_clips(sorted(clips), index, config, n_listed=n_asked(n_listed))
+        met = [_match(row, this_run) for row in found]
+        matches = [row for row in met if row["rank"] <= n_listed]
         _count(matches, this_run)
         if record:
             append(matches, config.warehouse, "matches")
-        named = _named(matches, roots, index)
+        named = _named(met, roots, index)
         this_run.counts["seconds"] = time.monotonic() - started_s
     except BaseException:
         with suppress(Exception):  # on a full disk this fails, too, and would hide the reason
@@ -138,7 +139,8 @@ def _identify(
         raise
     if record:
         _record(this_run, config, "done")
-    return Answers(named, this_run.counts, this_run.run_id if record else None)
+    listed = [row for row in named if row["rank"] <= n_listed]
+    return Answers(listed, named, this_run.counts, this_run.run_id if record else None)
 
 
 def estimated_s(n_clips: int, n_bytes: int, n_fingerprints: int) -> float:

@@ -41,7 +41,7 @@ def lost(given, read, place: str = "") -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("name", ["index", "retrain"])
+@pytest.mark.parametrize("name", ["index", "identify", "retrain"])
 def test_the_operators_api_knows_every_field(name):
     given = yaml.safe_load((DEPLOY / "kubernetes" / f"{name}.yaml").read_text())
     read = KINDS[given["kind"]].from_dict(given)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sonic_lib.cli.main import main
+from sonic_lib.index import commit
 from sonic_lib.schemas import RUNS, SONGS
 from sonic_lib.storage import tables
 from tests.e2e.conftest import assert_songs_are_whole, contents
@@ -55,10 +56,10 @@ def test_index_that_dies_at_each_commit_goes_on(
     (music / "letter.mp3").write_text("no sound " * 500)
     # Where the run stands then, and how many songs there are: each gets further than the last.
     for moment, (module, name, when), n_songs in (
-        ("staged", (write, "stage", "after"), 0),
+        ("staged", (commit, "stage", "after"), 0),
         ("fingerprints written", (tables, "insert", "before"), 0),
         ("songs written", (tables, "insert", "after"), 2),
-        ("no file written", (write, "record_files", "before"), 2),
+        ("no file written", (commit, "record_files", "before"), 2),
     ):
         die(module, name, when)
         assert index(music, lake) == INTERRUPTED, moment

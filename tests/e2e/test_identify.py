@@ -13,9 +13,14 @@ import pytest
 import soundfile
 
 from sonic_lib.audio.degradations import add_noise, change_speed, cut
+from sonic_lib.audio.listing import list_audio
+from sonic_lib.cli.commands.explain import explained
 from sonic_lib.cli.main import main
+from sonic_lib.config import load_config
 from sonic_lib.schemas import MATCHES, RUNS
 from sonic_lib.storage import tables
+from sonic_lib.workflows import identification
+from sonic_lib.workflows import local_identification as reader
 from tests.e2e.conftest import RATE_HZ
 
 _COLUMNS = """
@@ -225,6 +230,22 @@ def test_explain_shows_what_the_answer_rests_on(spark, clips, indexed, tmp_path,
     assert "runner-up" in said
     assert " Hz " in said
     assert plot.stat().st_size > 10_000
+
+
+def test_explain_without_spark_rests_on_the_same_hits(spark, clips, indexed):
+    clip = str(clips[0] / "fast.wav")
+    config = load_config().model_copy(update={"warehouse": indexed[0]})
+    on_spark = explained(
+        list_audio(spark, [clip]).persist(), identification.open_index(spark, indexed[0]), config
+    )
+    index = reader.open_index(indexed[0], params=config.fingerprint.params())
+    local = reader.explain_clip(clip, index, config)
+    assert local.answers["song_id"].tolist() == on_spark.answers["song_id"].tolist()
+    columns = ["song_id", "hash", "clip_s", "song_s", "weight"]
+    hits = [found.hits[columns].sort_values(columns[:4]) for found in (local, on_spark)]
+    assert len(hits[0]) > 20
+    np.testing.assert_array_equal(*(part[columns[:2]].to_numpy(np.int64) for part in hits))
+    np.testing.assert_allclose(*(part[columns[2:]].to_numpy(float) for part in hits), rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 from pyspark.sql import functions as F
 
-from sonic_lib.audio.listing import canonical_path, has_audio_suffix, list_audio, relative_path
+from sonic_lib.audio.listing import (
+    canonical_path,
+    endings_counter,
+    has_audio_suffix,
+    list_audio,
+    relative_path,
+)
+from sonic_lib.cli.commands.index import passed_over_text
 from sonic_lib.errors import UsageError
 from sonic_lib.schemas import FILES
 
@@ -107,6 +114,16 @@ def test_size_and_time_are_those_of_the_file(spark, music):
 def test_other_files_are_passed_over(spark, music):
     make(music, "cover.jpg", "list.m3u", "mp3", "notes.mp3.txt", "song.mp", ".mp3", "a.mp3")
     assert names(spark, music) == {"a.mp3"}
+
+
+def test_what_is_passed_over_is_counted_once_by_all_tasks(spark, tmp_path):
+    make(tmp_path, "a.wav", "a/b/cover.jpg", "a/c/d/cover.JPG", "list.m3u", "a/README")
+    passed_over = endings_counter(spark)
+    files = list_audio(spark, [str(tmp_path)], passed_over=passed_over).persist()
+    assert files.count() == 1
+    assert passed_over.value == {".jpg": 2, ".m3u": 1, "": 1}
+    text = passed_over_text(passed_over.value)
+    assert text.endswith("4 files passed over by their ending: 2 .jpg, 1 .m3u, 1 without one")
 
 
 def test_a_file_given_directly_is_taken_whatever_its_suffix(spark, music):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 
+from sonic_lib.cli.commands.evaluate import songs_met_again
 from sonic_lib.matching import duplicates
 from sonic_lib.matching.budget import affordable_frequency
 from sonic_lib.schemas import FINGERPRINTS, OVERLAPS
@@ -84,6 +88,22 @@ def test_pairs_are_compared_and_told_apart(spark, fingerprints, songs):
     assert passage.overlap_s == pytest.approx(12, abs=1.5)
     assert (passage.start_s, passage.other_start_s) == pytest.approx((20, 35), abs=1)
     assert all(row.p_value < 1e-9 for row in by_other.values())
+
+
+def test_left_out_songs_that_the_index_holds_in_a_copy_are_told(fingerprints):
+    """Ids are given as they come: beside nulls."""
+    answers = [
+        (ORIGINAL, COPY, 1e-12, False),
+        (STRANGER, SAMPLER, 0.01, False),  # an error, and no copy
+        (FASTER, ORIGINAL, 0.9, False),  # not taken for it at any rate asked
+        (SAMPLER, ORIGINAL, 1e-12, True),  # known: nothing was left out
+        (STRANGER, None, 1.0, False),
+    ]
+    judged = pd.DataFrame(answers, columns=["song_id", "found_id", "p_value", "is_known"])
+    judged["found_id"] = judged["found_id"].astype("Int64")
+    index = SimpleNamespace(fingerprints=fingerprints, files=SimpleNamespace(n_frames=1e4))
+    assert songs_met_again(judged, index) == [ORIGINAL]
+    assert songs_met_again(judged[judged["is_known"]], index) == []
 
 
 def test_the_self_join_is_measured_before_it_is_made(spark):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
+from pyspark.sql import functions as F
 
 from sonic_lib.index import plan
 from sonic_lib.schemas import DIGESTS, FILES, SONG_FILES, SONGS
@@ -109,6 +110,40 @@ def test_each_new_content_is_decoded_once(digests, songs):
     assert found(new, "song_id", "content_sha256", "path", "size_bytes") == [
         (1, "aa", "/m/a", 7),
         (2, "bb", "/m/c", 1),
+    ]
+
+
+# ---- told_apart ----
+
+
+def test_files_made_to_share_a_song_id_are_not_taken_for_one_another(digests, songs, known, read):
+    stored = songs(3, 4).withColumn("content_sha256", F.lit("c0"))
+    files = digests(
+        {"path": "/m/kept", "song_id": 1, "content_sha256": "aa"},
+        {"path": "/m/copy", "song_id": 1, "content_sha256": "aa"},
+        {"path": "/m/made", "song_id": 1, "content_sha256": "ab"},
+        {"path": "/m/other than stored", "song_id": 3, "content_sha256": "bb"},
+        {"path": "/m/stored", "song_id": 4, "content_sha256": "c0"},
+        {"path": "/m/unreadable", "error": "no permission"},
+    ).transform(plan.told_apart, songs=stored)
+    assert found(files.filter("song_id IS NOT NULL"), "path", "song_id") == [
+        ("/m/copy", 1),
+        ("/m/kept", 1),
+        ("/m/stored", 4),
+    ]
+    errors = dict(found(files.filter("error IS NOT NULL"), "path", "error"))
+    assert "63 bits" in errors["/m/made"]
+    assert "song 3" in errors["/m/other than stored"]
+    assert errors["/m/unreadable"] == "no permission"
+    assert found(plan.new_songs(files, songs=stored), "song_id", "path") == [(1, "/m/copy")]
+    judged = plan.song_files(files, songs=songs(1, 3, 4), known=known(), read=read())
+    assert found(judged, "path", "status") == [
+        ("/m/copy", "indexed"),
+        ("/m/kept", "duplicate"),
+        ("/m/made", "rejected"),
+        ("/m/other than stored", "rejected"),
+        ("/m/stored", "indexed"),
+        ("/m/unreadable", "rejected"),
     ]
 
 

@@ -30,9 +30,9 @@ NOTHING |= {"clip_end_s": 6.0, "p_value": 1.0}
 UNKNOWN = NOTHING | {"clip": "b.wav", "song": "x", "title": "x", "p_value": 0.314}
 
 
-def printed(capsys, *rows: dict) -> list[list[str]]:
+def printed(capsys, *rows: dict, n_listed: int = 1) -> list[list[str]]:
     """Cells of each line below the rule."""
-    say_answers(rows)
+    say_answers(rows, n_listed=n_listed)
     lines = capsys.readouterr().out.splitlines()
     return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines[2:]]
 
@@ -77,7 +77,7 @@ def test_what_could_not_be_used_is_said(capsys):
 def test_segments_say_where_they_are_and_candidates_stand_below(capsys):
     later = FOUND | {"clip_start_s": 125.5, "clip_end_s": 3725.0, "offset_s": 0.0}
     other = UNKNOWN | {"clip": "a.wav", "rank": 2, "title": "Other"}
-    first, second, below = printed(capsys, FOUND, later, other)
+    first, second, below = printed(capsys, FOUND, later, other, n_listed=2)
     assert "0:00.00 - 0:06.00" in first
     assert "2:05.50 - 1:02:05.00" in second
     assert below == ["or Other"]
@@ -89,3 +89,16 @@ def test_segments_say_where_they_are_and_candidates_stand_below(capsys):
 )
 def test_clock(seconds, shown):
     assert clock(seconds) == shown
+
+
+def test_a_tie_is_said_to_be_one(capsys):
+    second = FOUND | {"rank": 2, "title": "Silver Autumn", "artist": None, "score": 79.0}
+    third = FOUND | {"rank": 3, "title": "Bronze", "score": 30.0}
+    [cells] = printed(capsys, FOUND, second, third)
+    assert cells[1] == "Golden Winter - Slow Harbour, or as well Silver Autumn"
+
+
+def test_what_is_not_accepted_ties_with_nothing(capsys):
+    second = UNKNOWN | {"rank": 2, "score": 0.0}
+    [cells] = printed(capsys, UNKNOWN | {"score": 0.0}, second)
+    assert cells == ["b.wav", "unknown", "0.31"]

@@ -56,7 +56,7 @@ def test_schedules_call_commands_as_they_are(file, n):
         check_words(verb, words)
 
 
-@pytest.mark.parametrize("name", ["index", "retrain"])
+@pytest.mark.parametrize("name", ["index", "identify", "retrain"])
 def test_applications_of_the_spark_operator_run_our_jobs_on_our_spark(name):
     application = yaml.safe_load((DEPLOY / "kubernetes" / f"{name}.yaml").read_text())["spec"]
     application = application.get("template", application)

@@ -29,7 +29,7 @@ def folder(tmp_path) -> Path:
 @pytest.fixture(autouse=True)
 def _no_session(monkeypatch):
     """As if no other test of this process had started Spark."""
-    monkeypatch.setattr(identify, "_spark_is_running", lambda: False)
+    monkeypatch.setattr(identify, "spark_is_running", lambda: False)
 
 
 def run(*words: str) -> int | None:
@@ -51,7 +51,7 @@ def test_spark_is_left_what_is_asked_of_it_or_elsewhere(folder, words):
 
 
 def test_spark_is_taken_where_it_runs(folder, monkeypatch):
-    monkeypatch.setattr(identify, "_spark_is_running", lambda: True)
+    monkeypatch.setattr(identify, "spark_is_running", lambda: True)
     assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
 
 

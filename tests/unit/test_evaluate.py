@@ -84,3 +84,13 @@ def test_shares_are_of_the_right_clips():
     assert (curve["low"] <= curve["observed"]).all()
     assert (curve["high"] >= curve["observed"]).all()
     assert (curve["n"] == 4).all()
+
+
+def test_conditions_come_as_they_grow():
+    names = ["speed 10 %", "tempo 20 %", "speed 2 %", "speed 5 %"]
+    judged = pd.DataFrame({"condition": names * 2}).assign(
+        is_known=True, is_right=True, is_placed=True, accepted=True, length_s=[5.0] * 4 + [10.0] * 4
+    )
+    table = robustness(judged)
+    assert list(dict.fromkeys(table["condition"])) == [names[2], names[3], names[0], names[1]]
+    assert table["length_s"].tolist() == [5.0, 10.0] * 4

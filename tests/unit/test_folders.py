@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from sonic_lib.audio.local_files import walk
+from sonic_lib.audio.local_files import below, walk
 
 
 def names(folder: Path, **options: bool) -> list[str]:
@@ -105,3 +106,13 @@ def test_a_date_of_a_broken_clock_is_one_that_every_reader_knows(tmp_path, year)
     [entry] = walk([str(tmp_path)])
     stored = pd.Timestamp(entry["modified_at"]).as_unit("ns")
     assert stored.year == pytest.approx(min(year, 2262), abs=1)
+
+
+def test_what_is_passed_over_is_counted_by_its_ending(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("song.wav", "cover.JPG", "a/inlay.jpg", "a/list.cue", "README", "odd.\u202etxt"):
+        (tmp_path / name).write_bytes(b"x")
+    passed_over = Counter()
+    found = list(below(str(tmp_path), str(tmp_path), passed_over=passed_over))
+    assert [entry["path"] for entry in found] == [str(tmp_path / "song.wav")]
+    assert passed_over == {".jpg": 2, ".cue": 1, "": 2}

@@ -139,3 +139,5 @@ def test_calibration_shows_zero_although_rates_are_logarithmic():
     assert observed.get_ydata().tolist() == [0.08, 0.0]
     assert figure.axes[0].get_ylim()[0] == 0
     assert png_size(figure)[0] > 500
+    legend, axes = figure.axes[0].get_legend(), figure.axes[0]
+    assert not legend.get_window_extent().overlaps(axes.get_window_extent().shrunk(0.99, 0.99))

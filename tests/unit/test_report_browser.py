@@ -155,3 +155,44 @@ def test_names_cannot_turn_the_text_beside_them(tab):
 
 def test_long_names_do_not_widen_the_page(tab):
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.parametrize("width", [1700, 1500, 1300, 800, 400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_column_is_cut_at_any_width(tab, width, scheme):
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    tab.send("Emulation.setEmulatedMedia", features=[feature])
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    tab.send("Emulation.setDeviceMetricsOverride", **size)
+    cut = tab.evaluate(
+        """[...document.querySelectorAll(".scroll")]
+            .filter(part => part.scrollWidth > part.clientWidth)
+            .map(part => part.querySelector("table").id)"""
+    )
+    players = tab.evaluate(
+        """[...document.querySelectorAll("#answers audio")]
+            .map(player => player.getBoundingClientRect().right)"""
+    )
+    is_within = tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    tab.send("Emulation.clearDeviceMetricsOverride")
+    tab.send("Emulation.setEmulatedMedia", features=[])
+    assert cut == []
+    assert players
+    assert max(players) <= width
+    assert is_within
+
+
+def test_a_card_says_what_its_values_are(tab):
+    size = {"width": 800, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    tab.send("Emulation.setDeviceMetricsOverride", **size)
+    labels = tab.evaluate(
+        """[...document.querySelectorAll("#answers tbody tr")[0].cells]
+            .map(cell => cell.dataset.label)"""
+    )
+    shown = tab.evaluate(
+        'getComputedStyle(document.querySelector("#answers td"), "::before").content'
+    )
+    tab.send("Emulation.clearDeviceMetricsOverride")
+    assert labels[0] == "Clip"
+    assert labels[-1] == "Listen"
+    assert shown == '"Clip"'

@@ -15,7 +15,9 @@ from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
 from sonic_lib.fingerprint.params import FRAMES_PER_S
+from sonic_lib.matching.duplicates import compare_pairs
 from sonic_lib.matching.evaluation import (
+    ASKED,
     calibration,
     fingerprint_cases,
     judge_answers,
@@ -25,8 +27,10 @@ from sonic_lib.matching.evaluation import (
 from sonic_lib.report.figures.identification import calibration_curve, robustness_bars
 from sonic_lib.schemas import SONG_FILES
 from sonic_lib.storage import runs, tables
+from sonic_lib.workflows.duplicates import MAX_P
 from sonic_lib.workflows.identification import Index, open_index, search
 
+_NONE = -1  # no song has this id
 HELP = "damage clips of the indexed songs and say how well they are found"
 
 
@@ -83,6 +87,8 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
             frame, _without(index, unknown), config, n_listed=1, fingerprint=fingerprint_cases
         )
         judged = judge_answers(_answers(frame, found))
+        copied = songs_met_again(judged, index)
+        judged["has_copy"] = judged["song_id"].isin(copied) & ~judged["is_known"]
         this_run.counts.update({"clips": len(judged), "right": int(judged["is_right"].sum())})
     _report(judged, Path(args.output))
     return 0
@@ -119,6 +125,31 @@ def _without(index: Index, songs: DataFrame) -> Index:
     return replace(index, songs=left, files=files)
 
 
+def songs_met_again(judged: pd.DataFrame, index: Index) -> list[int]:
+    """Left-out songs whose music the index holds all the same: in a copy, or in part.
+
+    Parameters
+    ----------
+    judged : pandas.DataFrame
+        From `judge_answers`.
+    index : Index
+        With the songs that were left out: what they share with the songs found is looked at as
+        `sonic duplicates` does.
+    """
+    is_met = ~judged["is_known"] & (judged["p_value"] <= max(ASKED)) & judged["found_id"].notna()
+    met = judged.loc[is_met, ["song_id", "found_id"]].drop_duplicates().astype("int64")
+    if met.empty:
+        return []
+    pairs = index.fingerprints.sparkSession.createDataFrame(
+        met.rename(columns={"found_id": "other_song_id"})
+    )
+    shared = pairs.transform(
+        compare_pairs, fingerprints=index.fingerprints, n_index_frames=index.files.n_frames
+    )
+    copied = shared.filter(F.col("p_value") <= MAX_P).select("song_id").distinct()
+    return [row.song_id for row in copied.collect()]  # a part of those drawn
+
+
 def _answers(cases: DataFrame, found: DataFrame) -> pd.DataFrame:
     """Every case with the first of its best answers."""
     best = (
@@ -127,7 +158,7 @@ def _answers(cases: DataFrame, found: DataFrame) -> pd.DataFrame:
         .agg(F.min_by(F.struct("*"), F.struct("p_value", "clip_start_s")).alias("answer"))
         .select(
             "path",
-            F.col("answer.song_id").alias("found_id"),
+            F.coalesce("answer.song_id", F.lit(_NONE)).alias("found_id"),
             F.expr("answer.offset_s - answer.speed * answer.clip_start_s").alias("offset_s"),
             "answer.speed",
             "answer.pitch",
@@ -136,12 +167,15 @@ def _answers(cases: DataFrame, found: DataFrame) -> pd.DataFrame:
             F.coalesce("answer.accepted", F.lit(False)).alias("accepted"),
         )
     )
-    return cases.drop("size_bytes").join(best, "path").orderBy("path").toPandas()
+    answers = cases.drop("size_bytes").join(best, "path").orderBy("path").toPandas()
+    # As floats, which numbers beside nulls become, ids would lose their last digits.
+    found_id = answers["found_id"].astype("Int64")
+    return answers.assign(found_id=found_id.mask(found_id == _NONE))
 
 
 def _report(judged: pd.DataFrame, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    table, curve = robustness(judged), calibration(judged)
+    table, curve = robustness(judged), calibration(judged[~judged["has_copy"]])
     judged.to_csv(folder / "clips.csv", index=False)
     table.to_csv(folder / "robustness.csv", index=False, float_format="%.1f")
     curve.to_csv(folder / "calibration.csv", index=False, float_format="%.4g")
@@ -157,6 +191,11 @@ def _report(judged: pd.DataFrame, folder: Path) -> None:
     means = table[["top1", "placed", "accepted"]].mean()
     show(f"{'mean':<25} {means.top1:6.1f} {means.placed:13.1f} {means.accepted:9.1f}")
     show(f"\nOf {curve['n'].iloc[0]} clips of songs that were left out, accepted when asked for:")
+    if n_copied := int(judged["has_copy"].sum()):
+        show(
+            f"  ({n_copied} more do not count: the index holds their music all the same, in a copy "
+            "or another song; `sonic duplicates` lists them)"
+        )
     for row in curve.itertuples():
         show(f"  {row.asked:6.1%}: {row.observed:6.2%}  ({row.low:.2%} to {row.high:.2%})")
     say(

@@ -1,33 +1,29 @@
-"""`sonic explain`: why a clip got the answer it got."""
+"""`sonic explain`: why a clip got the answer it got.
+
+A clip and an index of this machine are looked at without Spark, as `sonic identify` does.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
-
-from sonic_lib.audio.listing import list_audio
+from sonic_lib.audio.local_files import absolute, is_local, walk
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
-from sonic_lib.errors import UsageError
-from sonic_lib.fingerprint.hashes import describe
-from sonic_lib.fingerprint.params import FRAME_S
-from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS, VARIANTS
-from sonic_lib.matching.all_hits import find_all_hits, looked_up
-from sonic_lib.matching.scoring import second_pass_threshold
-from sonic_lib.matching.spark import window_id
-from sonic_lib.report.figures.identification import explanation
-from sonic_lib.storage import tables
-from sonic_lib.workflows.identification import Index, extract_clips, open_index, search
+from sonic_lib.errors import SetupError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pyspark.sql import DataFrame, SparkSession
+
+    from sonic_lib.matching.evidence import Explanation
+    from sonic_lib.workflows.identification import Index
 
 HELP = "say why a clip got its answer, as text and as a picture"
 N_SHOWN = 8
-_ON_LINE_S = 1.5 * FRAME_S
 _BAR = 40
 
 
@@ -45,17 +41,58 @@ def check(args: argparse.Namespace) -> None:
         raise UsageError(f"--plot {args.plot!r}: the name must end in .png, .pdf or .svg.")
 
 
+def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
+    """Explain a clip of this machine, if that takes no longer than Spark would.
+
+    Returns
+    -------
+    int, optional
+        The exit code; None if it is work for Spark.
+    """
+    from sonic_lib.cli.commands.identify import spark_is_running
+    from sonic_lib.storage.delta_rs import open_index
+    from sonic_lib.workflows.local_engine import explain_clip, start_helper
+    from sonic_lib.workflows.local_identification import MAX_S, estimated_s
+
+    check(args)
+    warehouse = args.warehouse or config.warehouse
+    if spark_is_running() or not (is_local(warehouse) and is_local(args.clip)):
+        return None
+    clips = [file["path"] for file in walk([args.clip])]
+    _check_one(args.clip, len(clips))
+    start_helper()
+    try:
+        index = open_index(absolute(warehouse), params=config.fingerprint.params())
+    except SetupError:
+        return None
+    n_bytes = os.path.getsize(clips[0]) if os.path.exists(clips[0]) else 0
+    if estimated_s(1, n_bytes, index.files.n_fingerprints) > MAX_S:
+        return None
+    return _tell(explain_clip(clips[0], index, config), config, args)
+
+
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Identify one clip and show the hits behind the answer."""
+    from sonic_lib.audio.listing import list_audio
+    from sonic_lib.storage import tables
+    from sonic_lib.workflows.identification import open_index
+
     tables.check_params(spark, config.warehouse, params=config.fingerprint.params())
     index = open_index(spark, config.warehouse)
     clips = list_audio(spark, [args.clip]).persist()
-    if clips.count() != 1:
+    _check_one(args.clip, clips.count())
+    return _tell(explained(clips, index, config), config, args)
+
+
+def _check_one(given: str, n_clips: int) -> None:
+    if n_clips != 1:
         raise UsageError(
-            f"{args.clip!r} holds {clips.count()} audio files, explain takes one; "
+            f"{given!r} holds {n_clips} audio files, explain takes one; "
             "for folders there is `sonic identify`."
         )
-    found = explained(clips, index, config)
+
+
+def _tell(found: Explanation, config: Config, args: argparse.Namespace) -> int:
     if found.error is not None:
         say(f"{args.clip}: cannot be read: {found.error}", error=found.error)
         return 1
@@ -65,31 +102,26 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     answers = found.answers.to_dict("records")
     say("\n".join(_text(found, config)), answers=answers, n_hits=len(found.hits))
     if args.plot:
+        from sonic_lib.report.figures.identification import explanation
+
         explanation(found.hits, found.answers, title=args.clip).savefig(args.plot)
         show(f"\nPlot: {args.plot}")
     return 0
 
 
-class Explanation(NamedTuple):
-    """The answers of one clip and the hits behind them.
-
-    Attributes
-    ----------
-    error : str or None
-        Why the clip could not be read.
-    answers : pandas.DataFrame
-        Segments and, below each, the runner-up, with title and artist.
-    hits : pandas.DataFrame
-        song_id, clip_s, song_s, hash and weight of each hit with these songs.
-    """
-
-    error: str | None
-    answers: pd.DataFrame
-    hits: pd.DataFrame
-
-
 def explained(clips: DataFrame, index: Index, config: Config) -> Explanation:
     """Identify one clip and collect what its answer rests on; one clip's hits are few."""
+    import numpy as np
+    import pandas as pd
+    from pyspark.sql import functions as F
+
+    from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS
+    from sonic_lib.matching.all_hits import find_all_hits, looked_up
+    from sonic_lib.matching.evidence import Explanation, placed
+    from sonic_lib.matching.scoring import second_pass_threshold
+    from sonic_lib.matching.spark import window_id
+    from sonic_lib.workflows.identification import extract_clips, search
+
     names = index.songs.select("song_id", "title", "artist")
     found = search(clips, index, config, n_listed=2).join(names, "song_id", "left")
     answers = found.orderBy("clip_start_s", "rank").toPandas()
@@ -114,19 +146,8 @@ def explained(clips: DataFrame, index: Index, config: Config) -> Explanation:
             .join(windows, "window_id")
             .toPandas()
         )
-        tempo = np.array([v.tempo for v in VARIANTS])[hits["variant"]]
-        middle_s = 0.5 * (hits["start_s"] + hits["end_s"])
-        hits["clip_s"] = middle_s + hits["frame"] * FRAME_S / tempo
-        hits["song_s"] = hits["offset_frames"] * FRAME_S
+        hits = placed(hits)
     return Explanation(error, answers.reset_index(drop=True), hits)
-
-
-def on_line(hits: pd.DataFrame, answer: pd.Series) -> pd.Series:
-    """Tell which hits lie on the line of an answer, within one frame and a half."""
-    expected_s = answer.offset_s + answer.speed * (hits["clip_s"] - answer.clip_start_s)
-    inside = hits["clip_s"].between(answer.clip_start_s, answer.clip_end_s)
-    is_near = (hits["song_s"] - expected_s).abs() <= _ON_LINE_S
-    return (hits["song_id"] == answer.song_id) & is_near & inside
 
 
 def _text(found: Explanation, config: Config) -> Iterator[str]:
@@ -140,6 +161,9 @@ def _text(found: Explanation, config: Config) -> Iterator[str]:
 def _segment_text(
     hits: pd.DataFrame, answer: pd.Series, others: pd.DataFrame, config: Config
 ) -> Iterator[str]:
+    from sonic_lib.fingerprint.hashes import describe
+    from sonic_lib.matching.evidence import on_line
+
     length_s = answer.clip_end_s - answer.clip_start_s
     yield f"{answer.clip_start_s:.1f} - {answer.clip_end_s:.1f} s of the clip"
     yield f"  best song   {_name(answer)}, from {answer.offset_s:.2f} s"
@@ -161,7 +185,7 @@ def _segment_text(
         f"{drift_s:+.2f} s over the segment against an unchanged copy"
     )
     yield "  offsets     hashes by place in the song, drift taken out; * is the answer"
-    yield from _histogram(hits[hits["song_id"] == answer.song_id], answer)
+    yield from _histogram(hits, answer)
     yield "  strongest   clip s  song s  weight  triangle"
     for hit in right.drop_duplicates("hash").nlargest(N_SHOWN, "weight").itertuples():
         yield (
@@ -170,15 +194,14 @@ def _segment_text(
 
 
 def _histogram(hits: pd.DataFrame, answer: pd.Series) -> Iterator[str]:
-    offset_s = hits["song_s"] - answer.speed * (hits["clip_s"] - answer.clip_start_s)
-    steps = np.rint((offset_s - answer.offset_s) / (2 * _ON_LINE_S)).astype(int)
-    counts = steps.value_counts()
-    top = counts.head(N_SHOWN).index.union([0])
-    for step in sorted(top):
-        n = int(counts.get(step, 0))
-        place_s = answer.offset_s + step * 2 * _ON_LINE_S
-        bar = "#" * max(1, round(_BAR * n / counts.max()))
-        yield f"            {place_s:8.2f} s {'*' if step == 0 else ' '}{n:6}  {bar}"
+    from sonic_lib.matching.evidence import offset_votes
+
+    steps, places_s, votes = offset_votes(hits, answer)
+    most = set(votes.argsort()[::-1][:N_SHOWN])
+    for k, (step, place_s, n) in enumerate(zip(steps, places_s, votes, strict=True)):
+        if k in most or step == 0:
+            bar = "#" * max(1, round(_BAR * n / votes.max()))
+            yield f"            {place_s:8.2f} s {'*' if step == 0 else ' '}{n:6}  {bar}"
 
 
 def _name(song: pd.Series) -> str:

@@ -84,7 +84,7 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
         )
     if args.engine == "spark" or args.watch or not everything_is_here:
         return None
-    if args.engine == "auto" and (_spark_is_running() or not find_spec("deltalake")):
+    if args.engine == "auto" and (spark_is_running() or not find_spec("deltalake")):
         return None
     from sonic_lib.workflows import local_identification
 
@@ -101,8 +101,8 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
         return None
     if args.output:
         schema = local_identification.answer_schema(config.warehouse)
-        write_rows(answers.rows, args.output, schema=schema)
-    return _say(answers, answers.rows, config, args)
+        write_rows(cast("list[dict]", answers.rows), args.output, schema=schema)
+    return _say(answers, cast("list[dict]", answers.met), config, args)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
@@ -141,12 +141,12 @@ def _identify(
         record=not args.no_record and can_record(config.warehouse),
         token=token,
     )
-    named = cast("DataFrame", answers.rows)
     if args.output:
-        write_output(named, args.output)
+        write_output(cast("DataFrame", answers.rows), args.output)
     shown = []
     if answers.counts["clips"] <= MAX_SHOWN_CLIPS:
-        shown = [row.asDict() for row in named.take(10 * MAX_SHOWN_CLIPS)]
+        met = cast("DataFrame", answers.met)
+        shown = [row.asDict() for row in met.take(10 * MAX_SHOWN_CLIPS)]
     return _say(answers, shown, config, args)
 
 
@@ -156,12 +156,12 @@ def _say(answers: Answers, shown: list[dict], config: Config, args: argparse.Nam
             f"no leave to write in {config.warehouse}: the answers are not recorded there."
         )
     if answers.counts["clips"] <= MAX_SHOWN_CLIPS:
-        say_answers(shown)
+        say_answers(shown, n_listed=args.candidates)
     say_summary(answers, warehouse=config.warehouse, output=args.output)
     return 1 if args.strict and answers.counts["rejected"] else 0
 
 
-def _spark_is_running() -> bool:
+def spark_is_running() -> bool:
     """Whether this is a spark-submit job, or a process that has a session."""
     pyspark = sys.modules.get("pyspark")
     return "PYSPARK_GATEWAY_PORT" in os.environ or (

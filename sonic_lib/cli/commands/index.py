@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -14,6 +15,7 @@ from sonic_lib.workflows.streaming import watch
 
 HELP = "fingerprint the songs of folders into the index"
 IS_PYTHON_WORK = True
+_N_ENDINGS = 6  # of those passed over
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,11 +60,28 @@ def _update(spark: SparkSession, config: Config, args: argparse.Namespace) -> in
         follow_links=not args.no_links,
     )
     _report(done, config.warehouse)
+    if done.passed_over:
+        say(passed_over_text(done.passed_over), endings_passed_over=dict(done.passed_over))
     return 1 if args.strict and done.counts["rejected"] else 0
 
 
+def passed_over_text(endings: Counter[str]) -> str:
+    """Say how many files were passed over by their ending, and which endings they have.
+
+    Examples
+    --------
+    >>> passed_over_text(Counter({".jpg": 8, "": 1}))
+    '  beside  9 files passed over by their ending: 8 .jpg, 1 without one'
+    """
+    most = endings.most_common(_N_ENDINGS)
+    named = [f"{n} {ending or 'without one'}" for ending, n in most]
+    if n_more := endings.total() - sum(n for _, n in most):
+        named.append(f"{n_more} others")
+    return f"  beside  {endings.total()} files passed over by their ending: {', '.join(named)}"
+
+
 def _report(done: IndexRun, warehouse: str) -> None:
-    counts, remarks, table_bytes = done
+    counts, remarks, table_bytes, _ = done
     facts = {**counts, "remarks": remarks, "table_bytes": table_bytes}
     if not (counts["new"] or counts["changed"] or counts.get("pruned")):
         say(

@@ -24,11 +24,11 @@ from sonic_lib.fingerprint.params import (
 )
 from sonic_lib.fingerprint.spectrogram import log_spectrogram
 from sonic_lib.fingerprint.triangles import landmark_triangles
+from sonic_lib.matching.evidence import offset_votes
 from sonic_lib.report.figures.style import BLUE, GREEN, GREY, STYLE, VERMILION, headline
 
 _FRAME_CENTRE_S = 0.5 * WINDOW_SAMPLES / SAMPLE_RATE_HZ
 _MAX_PANELS = 4
-_OFFSET_STEP_S = 2 * FRAME_S
 _LEVEL_COLOURS = (VERMILION, BLUE, GREEN)
 
 
@@ -162,9 +162,8 @@ def explanation(hits: pd.DataFrame, answers: pd.DataFrame, *, title: str) -> Fig
             name = "answer" if song["rank"] == 1 else "runner-up"
             places.set_title(f"{name}: {song.title}", loc="left", color=colour)
             places.set_ylabel("song (s)")
-            offset_s = own["song_s"] - song.speed * (own["clip_s"] - song.clip_start_s)
-            place, votes = np.unique(np.rint(offset_s / _OFFSET_STEP_S), return_counts=True)
-            _draw_votes(offsets, place * _OFFSET_STEP_S, votes, colour=colour, name="")
+            _, places_s, votes = offset_votes(own, song)
+            _draw_votes(offsets, places_s, votes, colour=colour, name="")
             offsets.set_ylabel("hashes")
         rows[-1][0].set_xlabel("clip (s)")
         rows[-1][1].set_xlabel("offset, drift taken out (s)")
@@ -229,7 +228,8 @@ def calibration_curve(curve: pd.DataFrame, *, title: str) -> Figure:
             axis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
         axes.set_xlabel("false-accept rate asked for")
         axes.set_ylabel("share of unknown clips accepted")
-        axes.legend(loc="upper left")
+        # Above the axes: the band of few clips fills any corner within.
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2)
         headline(figure, title)
     return figure
 

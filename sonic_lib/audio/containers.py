@@ -1,0 +1,273 @@
+"""How far the sound of a file goes where its header does not say so: joined files, stale sizes.
+
+Decoders read as far as the first header says.  Behind that may stand another file, or the samples
+of a recorder that crashed, or that wrote more than the 4 GiB which its header can count.  WAV,
+RF64, AIFF and CAF are walked chunk by chunk and MP4 box by box (ISO/IEC 14496-12), which reads
+their headers alone; of ASF, FLV and TTA the beginnings of further files are looked for.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import re
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from sonic_lib.audio.part import Part
+
+# What stands behind the sound and is no longer is a tag.
+MAX_TAG_BYTES = 2_048
+_MAX_PARTS, _MAX_CHUNKS = 1_000, 10_000  # an honest file has a few
+
+_CHUNKED = re.compile(
+    rb"RIFF....(?:WAVE|AVI )|RF64....WAVE|FORM....AIF[FC]|caff\0\x01|\.snd\0\0", re.DOTALL
+)
+_HEAD_BYTES = 12
+_CHUNK_NAME = re.compile(rb"[A-Za-z0-9 _.\-]{4}")
+_KNOWN_CHUNKS = {b"LIST", b"id3 ", b"ID3 ", b"bext"}  # also when their end is cut off
+# Writers that stream put a size near 2 or 4 GiB in the header: it announces nothing.
+PLACEHOLDER_BYTES = 0x7FFF_0000
+MAX_U32 = 0xFFFF_FFFF
+
+_LOOK_BYTES = 65_536
+_NO_SAMPLES = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|GIF8|PK\x03\x04|%PDF|[\t\n\r\x20-\x7e]{256}", re.DOTALL
+)
+_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
+
+_BEGINNINGS = {
+    b"\x30\x26\xb2\x75": re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62"),
+    b"FLV\x01": re.compile(rb"FLV\x01[\x01\x04\x05]\0\0\0\x09\0\0\0\0"),
+    b"TTA1": re.compile(rb"TTA1\x01\0[\x01-\x08]\0[\x08\x10\x18\x20]\0", re.DOTALL),
+    # The first block of a first channel: version 4, and no sample before it.
+    b"wvpk": re.compile(
+        rb"wvpk.{5}\x04.{6}\0{4}.{5}[" + re.escape(bytes(b for b in range(256) if b & 8)) + rb"]",
+        re.DOTALL,
+    ),
+}
+_SCAN_BYTES = 1 << 20
+_MAX_OGG_PAGE = 65_307
+
+
+class _Kind(NamedTuple):
+    first: int  # bytes before the first chunk
+    header: struct.Struct
+    samples: bytes
+    is_padded: bool
+
+
+_KINDS = {
+    b"RIFF": _Kind(12, struct.Struct("<4sI"), b"data", True),
+    b"RF64": _Kind(12, struct.Struct("<4sI"), b"data", True),
+    b"FORM": _Kind(12, struct.Struct(">4sI"), b"SSND", True),
+    b"caff": _Kind(8, struct.Struct(">4sq"), b"data", False),
+}
+
+
+class _Sound(NamedTuple):
+    """Where the samples of one file are, and where it says how many there are."""
+
+    start: int
+    n_bytes: int  # -1 if that is not announced
+    size_at: int
+    size_format: str
+    behind: int  # the first byte that is in no chunk
+
+
+def sound_parts(file: BinaryIO) -> tuple[list[BinaryIO], list[str]]:
+    """Cut a file into files that decoders read to their ends.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        A seekable file.
+
+    Returns
+    -------
+    parts : list of BinaryIO
+        The file itself where there is nothing to mend.
+    left_out : list of str
+        What is missing in it, or is no sound.
+    """
+    size = file.seek(0, os.SEEK_END)
+    head = _read(file, 0, _HEAD_BYTES)
+    if _CHUNKED.match(head):
+        return _chunked_parts(file, size)
+    pattern = next((p for name, p in _BEGINNINGS.items() if head.startswith(name)), None)
+    if head.startswith(b"OggS"):
+        return [file], _ogg_end(file, size)
+    starts: Iterator[int] = iter(())
+    if head[4:8] == b"ftyp":
+        starts = _mp4_starts(file, size)
+    elif pattern is not None:
+        starts = _later_matches(file, pattern)
+    edges = [0, *(start for start, _ in zip(starts, range(_MAX_PARTS), strict=False)), size]
+    if len(edges) == 2:
+        return [file], []
+    return [_part(file, start, end) for start, end in itertools.pairwise(edges)], []
+
+
+def _read(file: BinaryIO, place: int, n_bytes: int) -> bytes:
+    file.seek(place)
+    return file.read(n_bytes)
+
+
+def _part(file: BinaryIO, start: int, end: int, patch: tuple[int, bytes] | None = None) -> BinaryIO:
+    return io.BufferedReader(Part(file, start, end, patch=patch))
+
+
+def _chunked_parts(file: BinaryIO, size: int) -> tuple[list[BinaryIO], list[str]]:
+    parts: list[BinaryIO] = []
+    left_out: list[str] = []
+    start, end = 0, 0
+    while end < size:
+        if len(parts) == _MAX_PARTS:
+            left_out.append(f"the last {size - start} bytes, behind {_MAX_PARTS} joined files")
+            break
+        end, patch, said = _extent(file, start, size)
+        left_out += said
+        is_all = start == 0 and end == size and patch is None
+        parts.append(file if is_all else _part(file, start, end, patch))
+        start = end
+    return parts, left_out
+
+
+def _extent(
+    file: BinaryIO, start: int, size: int
+) -> tuple[int, tuple[int, bytes] | None, list[str]]:
+    """Where one of joined files ends, what to write over its header, and what is wrong with it."""
+    head = _read(file, start, _HEAD_BYTES)
+    if head[8:12] == b"AVI ":
+        n_missing = start + 8 + struct.unpack_from("<I", head, 4)[0] - size
+        is_cut = 0 < n_missing < PLACEHOLDER_BYTES
+        return size, None, [_missing(n_missing)] if is_cut else []
+    sound = _au_sound(head, start) if head[:4] == b".snd" else _sound(file, start, size)
+    if sound is None or sound.n_bytes < 0:
+        return size, None, []
+    n_missing = sound.start + sound.n_bytes - size
+    if n_missing > 0:  # of others libsndfile says so, in seconds
+        is_told = start == 0 and head[:4] != b"caff"
+        return size, None, [] if is_told else [_missing(n_missing)]
+    for place in (sound.behind, sound.behind + 1):  # the byte that makes the size even
+        if _CHUNKED.match(_read(file, place, _HEAD_BYTES)):
+            return place, None, []
+    n_behind = size - sound.behind
+    if n_behind <= MAX_TAG_BYTES:
+        return size, None, []
+    probe = _read(file, sound.behind, _LOOK_BYTES)
+    if probe.startswith(_TAGS) or not probe.strip(b"\0"):
+        return size, None, []
+    if sound.behind > sound.start + sound.n_bytes or _NO_SAMPLES.match(probe):
+        return size, None, [f"{n_behind} bytes behind the sound, which are none"]
+    n_bytes = size - sound.start
+    if sound.size_format.endswith("I") and n_bytes > MAX_U32:
+        n_bytes = 0  # FFmpeg takes that for all that follows
+    return size, (sound.size_at - start, struct.pack(sound.size_format, n_bytes)), []
+
+
+def _missing(n_bytes: int) -> str:
+    return f"truncated: {n_bytes} bytes that the header announces are missing"
+
+
+def _au_sound(head: bytes, start: int) -> _Sound | None:
+    first, n_bytes = struct.unpack_from(">II", head, 4)
+    if first < 24:
+        return None
+    n_bytes = -1 if n_bytes >= PLACEHOLDER_BYTES else n_bytes
+    return _Sound(start + first, n_bytes, start + 8, ">I", start + first + n_bytes)
+
+
+def _sound(file: BinaryIO, start: int, size: int) -> _Sound | None:
+    """The samples of WAV, RF64, AIFF or CAF; None if there are none."""
+    kind = _KINDS[_read(file, start, 4)]
+    found = None
+    for name, chunk in _chunks(file, start + kind.first, size, kind):
+        if found is not None:
+            found = found._replace(behind=chunk.behind)
+        elif name == kind.samples:
+            found = chunk
+            if chunk.behind > size and chunk.n_bytes >= PLACEHOLDER_BYTES and kind.is_padded:
+                return chunk._replace(n_bytes=-1)
+    return found
+
+
+def _chunks(file: BinaryIO, place: int, size: int, kind: _Kind) -> Iterator[tuple[bytes, _Sound]]:
+    """Names of chunks and where they are, up to what is none."""
+    long_at = None  # where RF64 counts its samples
+    for _ in range(_MAX_CHUNKS):
+        chunk = _chunk(file, place, size, kind)
+        if chunk is None and kind.is_padded:
+            chunk = _chunk(file, place - 1, size, kind)  # some writers do not make sizes even
+        if chunk is None:
+            return
+        name, body, n_bytes = chunk
+        size_at = body - kind.header.size + 4
+        size_format = kind.header.format[0] + kind.header.format[-1]
+        if name == b"ds64":
+            long_at = body + 8
+        elif name == kind.samples and long_at is not None:
+            size_at, size_format = long_at, "<Q"
+            n_bytes = int.from_bytes(_read(file, long_at, 8), "little")
+        yield name, _Sound(body, n_bytes, size_at, size_format, body + n_bytes)
+        if n_bytes < 0:
+            return
+        place = body + n_bytes + (n_bytes % 2 if kind.is_padded else 0)
+
+
+def _chunk(file: BinaryIO, place: int, size: int, kind: _Kind) -> tuple[bytes, int, int] | None:
+    """Name, beginning and announced size; None if no chunk begins here."""
+    header = _read(file, place, max(_HEAD_BYTES, kind.header.size))
+    if len(header) < kind.header.size or _CHUNKED.match(header):
+        return None
+    name, n_bytes = kind.header.unpack_from(header)
+    body = place + kind.header.size
+    may_be_cut = name == kind.samples or name in _KNOWN_CHUNKS
+    if not _CHUNK_NAME.fullmatch(name) or not (0 <= n_bytes <= size - body or may_be_cut):
+        return None
+    return name, body, n_bytes
+
+
+def _mp4_starts(file: BinaryIO, size: int) -> Iterator[int]:
+    """Where further MP4 files begin; fragments of one file share its table, and are read as one."""
+    place = 0
+    names: set[bytes] = set()
+    for _ in range(_MAX_CHUNKS):
+        header = _read(file, place, 16)
+        if len(header) < 8:
+            return
+        n_bytes, name = struct.unpack_from(">I4s", header)
+        if n_bytes == 1 and len(header) == 16:
+            n_bytes = struct.unpack_from(">Q", header, 8)[0]
+        if name == b"ftyp" and b"moov" in names:
+            yield place
+            names = set()
+        names.add(name)
+        if n_bytes < 8 or place + n_bytes > size or b"moof" in names:
+            return
+        place += n_bytes
+
+
+def _ogg_end(file: BinaryIO, size: int) -> list[str]:
+    """Say whether the file stops in the middle of a page."""
+    end = _read(file, max(0, size - _MAX_OGG_PAGE), _MAX_OGG_PAGE)
+    page = end[end.rfind(b"OggS") :] if b"OggS" in end else b""
+    n_bytes = 27 + page[26] + sum(page[27 : 27 + page[26]]) if len(page) > 26 else 27
+    return ["the end: the file stops in the middle of an Ogg page"] * (0 < len(page) < n_bytes)
+
+
+def _later_matches(file: BinaryIO, pattern: re.Pattern[bytes]) -> Iterator[int]:
+    n_before, held = 0, b""
+    file.seek(0)
+    while piece := file.read(_SCAN_BYTES):
+        piece = held + piece
+        ends = [0]
+        for found in pattern.finditer(piece):
+            ends.append(found.end())
+            if n_before + found.start() > 0:
+                yield n_before + found.start()
+                file.seek(n_before + len(piece))  # whoever took it may have read elsewhere
+        held = piece[max(ends[-1], len(piece) - _HEAD_BYTES - 4) :]
+        n_before += len(piece) - len(held)

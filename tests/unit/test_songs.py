@@ -1,0 +1,57 @@
+"""`sonic songs` on tables as another version of the program left them, without Spark."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sonic_lib.cli.main import main
+
+LAKE = Path(__file__).parents[1] / "data" / "layout2"
+
+
+@pytest.fixture
+def lake(tmp_path) -> str:
+    return shutil.copytree(LAKE, tmp_path / "my [lake] {1}").as_posix()
+
+
+def test_songs_are_listed_by_path_title_artist_and_length(lake, capsys):
+    assert main(["songs", "--warehouse", lake]) == 0
+    head, _, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["path", "title", "artist", "length"]
+    assert len(lines) == 3
+    assert lines[1].endswith("0:08.00")
+    assert "Blue Ferry" in lines[1]
+    assert lines[-1].startswith("2 songs in ")
+
+
+def test_words_choose_by_path_title_and_artist_whatever_their_case(lake, capsys):
+    for words, title in ((["HARBOUR", "ferry"], "Blue Ferry"), (["pixel"], "Quiet Parade")):
+        assert main(["songs", *words, "--warehouse", lake, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert [song["title"] for song in told["songs"]] == [title]
+    assert main(["songs", "%", "--warehouse", lake]) == 0
+    assert capsys.readouterr().out.startswith("0 songs with '%' in ")
+
+
+def test_a_file_has_all_songs_with_their_ids(lake, tmp_path, capsys):
+    assert main(["songs", "--warehouse", lake, "--output", str(tmp_path / "s.csv")]) == 0
+    table = pd.read_csv(tmp_path / "s.csv")
+    assert table["song_id"].tolist() == [4663867565074184621, 228028564014034969]
+    assert table.columns[0] == "path"
+
+
+def test_no_spark_is_started_for_it(lake, capsys):
+    before = "pyspark" in sys.modules
+    assert main(["songs", "--warehouse", lake]) == 0
+    assert ("pyspark" in sys.modules) == before
+
+
+def test_a_warehouse_without_tables_is_named(tmp_path, capsys):
+    assert main(["songs", "--warehouse", str(tmp_path / "none")]) == 1
+    assert "sonic index" in capsys.readouterr().err
