@@ -10,10 +10,16 @@ from sklearn.neighbors import NearestNeighbors
 from sonic_lib.cli.commands.train_recommendations import Vectors, fit_centroids, song_vectors
 from sonic_lib.cli.main import main
 from sonic_lib.errors import ModelError, UsageError
+from sonic_lib.models.names import (
+    first_artist,
+    first_artist_column,
+    one_song,
+    song_name,
+    song_name_column,
+)
 from sonic_lib.models.similarity.recommend import (
     clustered_neighbours,
     exact_neighbours,
-    same_recording,
     shared_values,
     standardised,
 )
@@ -94,13 +100,27 @@ def test_missing_values_are_the_mean(spark):
             standardised,
             means={"a": 3.0, "b.c": 7.0},
             deviations={"a": 1.0, "b.c": 0.5},
-            recording=same_recording("title", "artist"),
+            recording=one_song("title", "artist"),
         )
         .orderBy("song_id")
         .collect()
     )
     assert [row.vector for row in rows] == [[-1.0, 0.0], [1.0, -2.0], [0.0, 2.0]]
     assert rows[0].recording == rows[1].recording != rows[2].recording == 3
+
+
+def test_columns_name_songs_as_texts_do(spark):
+    from tests.unit.test_names import ONE_ARTIST, ONE_SONG, OTHER_ARTISTS, OTHER_SONGS
+
+    titles = sorted({title for pair in ONE_SONG + OTHER_SONGS for title in pair})
+    artists = sorted({artist for pair in ONE_ARTIST + OTHER_ARTISTS for artist in pair})
+    for texts, column, function in (
+        (titles, song_name_column, song_name),
+        (artists, first_artist_column, first_artist),
+    ):
+        frame = spark.createDataFrame([(text,) for text in texts], "t string")
+        found = [row[0] for row in frame.select(column("t")).collect()]
+        assert found == [function(text) for text in texts]
 
 
 def test_shared_values_are_shares_of_pairs(spark):

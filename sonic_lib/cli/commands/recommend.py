@@ -7,11 +7,11 @@ import argparse
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib.cli.commands.train_recommendations import ARTISTS, TITLES
 from sonic_lib.cli.writers import check_output, text_lines, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import say
 from sonic_lib.errors import ModelError, UsageError
+from sonic_lib.models.names import ARTISTS, TITLES
 from sonic_lib.schemas import RECOMMENDATIONS
 from sonic_lib.storage import tables
 from sonic_lib.workflows.sources import read_source

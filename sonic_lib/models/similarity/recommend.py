@@ -41,7 +41,7 @@ def standardised(
     means, deviations : dict of str to float
         A missing value becomes the mean; deviations are above 0.
     recording : Column, optional
-        Equal for songs that are the same recording; null if that is not known of one.
+        Equal for songs that are one, such as `names.one_song`; null if that is not known of one.
 
     Returns
     -------
@@ -56,12 +56,6 @@ def standardised(
     return frame.select(
         "song_id", group.cast("long").alias("recording"), F.array(*values).alias("vector")
     )
-
-
-def same_recording(title: str, artist: str) -> Column:
-    """Column: a number that is equal where title and artist are; null where one is missing."""
-    names = [F.trim(F.lower(F.col(f"`{name}`"))) for name in (title, artist)]
-    return F.when(names[0].isNotNull() & names[1].isNotNull(), F.xxhash64(*names))
 
 
 def exact_neighbours(vectors: DataFrame, *, k: int, n_tasks: int) -> DataFrame:
