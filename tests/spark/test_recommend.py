@@ -197,6 +197,63 @@ def test_training_twice_gives_the_same_lists_and_they_can_be_asked(spark, catalo
     assert "it fits 0 (Artist 0 - Song 000), 1 (" in said.err
 
 
+def test_without_titles_whole_keys_are_listed(spark, warehouse, points, capsys):
+    tables.create_for_models(spark, warehouse)
+    rows = [
+        ("t", 2**62 + i, f"{i:064x}-1", dict(zip("abcdef", map(float, row), strict=True)))
+        for i, row in enumerate(points[:30])
+    ]
+    frame = spark.createDataFrame(
+        rows, "source string, song_id long, source_key string, numbers map<string,double>"
+    ).selectExpr("*", "cast(map() AS map<string,string>) AS texts", "0 AS feature_version")
+    frame = frame.withColumns({"run_id": F.lit("r"), "computed_at": F.current_timestamp()})
+    tables.append(frame, warehouse, FEATURES)
+    here = ["--warehouse", warehouse]
+    assert main(["train", "recommendations", *here]) == 0
+    key = f"{3:064x}-1"
+    for words, columns in (
+        (["recommend", key], ["rank", "similarity", "source_key"]),
+        (["playlist", key], ["place", "relevance", "source_key"]),
+    ):
+        capsys.readouterr()
+        assert main([*words, *here]) == 0
+        header, _, *lines = capsys.readouterr().out.strip().splitlines()
+        assert header.split() == columns
+        assert all(len(line.split()[-1]) == 66 for line in lines)
+    assert main(["recommend", "no such", *here]) == 2
+    assert "The table has no titles" in capsys.readouterr().err
+
+
+def test_versions_of_a_song_stand_once(spark, catalogue, capsys):
+    """A remaster beside its song is in no list of it, and a part of the title means both."""
+    features = tables.read(spark, catalogue, FEATURES)
+    row = features.filter("song_id = 3").first().asDict()
+    row |= {"song_id": 903, "source_key": "key903"}
+    row["texts"] = {"track_name": "Song 003 - Remastered 2011", "artist_name": "Artist 3 feat. X"}
+    tables.append(spark.createDataFrame([row], FEATURES.schema), catalogue, FEATURES)
+    assert main(["train", "recommendations", "--count", "5", "--warehouse", catalogue]) == 0
+    lists = tables.read(spark, catalogue, RECOMMENDATIONS)
+    pair = lists.filter("song_id IN (3, 903) AND recommended_song_id IN (3, 903)")
+    assert pair.count() == 0
+    both = lists.filter("recommended_song_id IN (3, 903)").groupBy("song_id").count()
+    assert both.filter("count > 1").count() == 0
+    capsys.readouterr()
+    assert main(["recommend", "song 003", "--warehouse", catalogue]) == 0
+
+
+def test_retraining_repeats_what_was_asked_for(spark, catalogue):
+    here = ["--warehouse", catalogue]
+    words = ["train", "recommendations", "--count", "3", "--columns", "b", "e"]
+    assert main([*words, *here]) == 0
+    lists = []
+    for _ in range(2):
+        table = tables.read(spark, catalogue, RECOMMENDATIONS).drop("model_version")
+        lists.append(sorted(table.collect()))
+        assert main(["retrain", "recommendations", *here]) == 0
+    assert lists[0] == lists[1]
+    assert len(lists[0]) == 80 * 3
+
+
 def test_a_playlist_has_no_seed_and_no_song_twice(catalogue, capsys, tmp_path):
     output = tmp_path / "list.json"
     words = ["playlist", "key1", "2", "--count", "9", "--output", str(output)]

@@ -167,8 +167,7 @@ def _compared(queries: DataFrame, references: DataFrame, *, k: int, n_tasks: int
                 )
                 lists = empty_lists(len(ids), k)
             new_ids, new_recordings, new_vectors = _arrays(batch.slice(n_queries))
-            columns = np.ascontiguousarray(new_vectors.T)
-            update_topk(lists, vectors, recordings, columns, new_ids, new_recordings)
+            update_topk(lists, vectors, recordings, new_vectors, new_ids, new_recordings)
         if lists is None:
             return
         place = lists.similarities > -1.5
