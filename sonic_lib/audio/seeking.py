@@ -86,7 +86,10 @@ def _read_part(
     frames = sound.read(last_in - first_in, dtype="float32", always_2d=True)
     if len(frames) != last_in - first_in or not (np.abs(frames) <= _MAX_LEVEL).all():
         return None
-    mono = frames.mean(axis=1, dtype=np.float32)
+    mono = frames[:, 0].copy()  # many times as fast as mean(axis=1)
+    for channel in range(1, frames.shape[1]):
+        mono += frames[:, channel]
+    mono *= np.float32(1 / frames.shape[1])
     # Channels that cancel each other are for `stream_mono`.
     if frames.shape[1] > 1 and np.vdot(mono, mono) < 1e-2 * np.vdot(frames, frames):
         return None
