@@ -12,7 +12,7 @@ nothing then, so neither an album of one song nor an artist of few is taken for 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -178,8 +178,9 @@ def without_leaks(columns: Columns, leaks: Sequence[Leak], *, keep: Sequence[str
         if leak.column not in keep
     }
     roles: dict[str, Any] = {
-        role: tuple(name for name in getattr(columns, role) if name not in gone)
-        for role in ("numbers", "categories", "encoded", "lists", "dates")
+        field.name: tuple(name for name in getattr(columns, field.name) if name not in gone)
+        for field in fields(columns)
+        if field.name != "kept" and isinstance(getattr(columns, field.name), tuple)
     }
     if not any(roles.values()):
         raise ModelError(

@@ -16,7 +16,7 @@ from sonic_lib.models.stages import LABEL
 
 HELD_OUT_SHARE, HELD_OUT_SEED = 0.2, 20_221
 HELD_OUT = "_held_out"
-# Values of `trained_on` in a card; older cards lack it.
+# Values of `fitted_on` in a card; older cards lack it.
 ALL_ROWS, OTHER_ROWS = "all rows", "rows not held out"
 
 
@@ -77,12 +77,12 @@ def training_songs(
         texts=[name for name, is_number in names if not is_number],
     )
     rows = training.labelled(frame, columns=columns, classes=card["classes"])
-    if card.get("trained_on") == ALL_ROWS:
+    if card.get("fitted_on") == ALL_ROWS:
         return rows.select("song_id")
     held_out = with_held_out(
         rows,
         group=columns.group,
         has_classes=bool(card["classes"]),
-        is_balanced="trained_on" in card,
+        is_balanced="fitted_on" in card,
     )
     return held_out.filter(~F.col(HELD_OUT)).select("song_id")

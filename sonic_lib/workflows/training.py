@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 from pyspark.ml import PipelineModel
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 import sonic_lib
@@ -46,12 +46,16 @@ class TrainingSet:
     @property
     def training_rows(self) -> DataFrame:
         """Rows that models may see."""
-        return self.rows.filter(~F.col(HELD_OUT)).drop(HELD_OUT)
+        return self.rows.filter(~self.is_held_out()).drop(HELD_OUT)
 
     @property
     def held_out_rows(self) -> DataFrame:
         """Rows that no model has seen."""
-        return self.rows.filter(HELD_OUT).drop(HELD_OUT)
+        return self.rows.filter(self.is_held_out()).drop(HELD_OUT)
+
+    def is_held_out(self) -> Column:
+        """Column: whether a row is one of them."""
+        return F.col(HELD_OUT)
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,7 @@ def train_and_evaluate(
         "kind": recipe.kind,
         "seed": recipe.seed,
         "class_weights": recipe.class_weights,
-        "trained_on": OTHER_ROWS,
+        "fitted_on": OTHER_ROWS,
         "metrics": figures(held_out, recipe=recipe)
         | {f"cv_{k}": v for k, v in figures(scored, recipe=recipe).items()},
         "conformal": calibrated,

@@ -34,7 +34,7 @@ def table() -> pd.DataFrame:
             "fame": fame,
             "fame_again": 3 * fame - 4 + rng.normal(0, 0.5, N),
             "famous": np.where(fame > 50, "yes", "no"),
-            "wide_genre": np.where(genre == 2, "electric", "acoustic"),
+            "broad_style": np.where(genre == 2, "electric", "acoustic"),
             "artist_name": [f"artist {a}" for a in artist],
             "record": [f"record {i}" if i % 3 else "various" for i in range(N)],
             "strong": genre + rng.normal(0, 0.6, N),
@@ -71,7 +71,7 @@ def test_what_tells_a_genre_is_found_and_nothing_else(spark, table):
         "code": "tells",
         "coded": "tells",
         "number": "place",
-        "wide_genre": "told",
+        "broad_style": "told",
     }
 
 

@@ -92,6 +92,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
             )
             where = f"model = {sql_text(name)} AND source = {sql_text(source)}"
             tables.replace(stamped, config.warehouse, PREDICTIONS, where=where)
+            known.unpersist()
             said[card["columns"]["target"]] = (name, card["version"])
         n = features.count()
         this_run.counts.update(songs=n, models=len(names), seconds=time.monotonic() - started_s)

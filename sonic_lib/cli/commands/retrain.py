@@ -128,6 +128,7 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
                 spark, config.warehouse, features=given.rows, card=card, source=given.source
             )
             p_value, told = compared(model, card, given=given, trained=trained, known=known)
+            known.unpersist()
         is_better = p_value < MAX_P
         this_run.counts.update(trained.card["metrics"])
         this_run.counts.update(
