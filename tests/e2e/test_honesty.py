@@ -14,7 +14,7 @@ from sonic_lib.storage import tables
 
 N = 400
 STYLES = ("bebop", "dub", "polka")
-HEADER = ["track_name", "beat", "label", "sub_style", "style", "fame", "artist", "heard"]
+HEADER = ["track_name", "beat", "label", "flavour", "style", "fame", "artist", "heard"]
 QUICK = ("--model", "forest", "--folds", "2", "--seed", "3")
 
 
@@ -48,13 +48,13 @@ def test_a_session_on_a_table_that_deceives(spark, table, tmp_path, capsys):
         return capsys.readouterr().out
 
     said = call("train", "genre", "--csv", table, "--target", "style", *QUICK)
-    assert "sub_style alone tells style: 100.0% of it" in said
-    assert "--keep sub_style lets it in" in said
+    assert "flavour alone tells style: 100.0% of it" in said
+    assert "--keep flavour lets it in" in said
     assert "of the held-out songs have their track in training; on the other" in said
     assert "have their artist in training" in said
     assert "--group artist keeps songs of one artist" in said
     (card,) = registry.versions(spark, root, "genre")
-    assert card["columns"]["dropped"]["sub_style"] == "alone tells style"
+    assert card["columns"]["dropped"]["flavour"] == "alone tells style"
     assert card["metrics"]["f1_micro"] < 0.95
     assert [double["what"] for double in card["doubles"]] == ["track", "artist"]
 
@@ -92,7 +92,7 @@ def test_a_session_on_a_table_that_deceives(spark, table, tmp_path, capsys):
         assert again[key] == card[key]
 
     kept = call("train", "genre", "--source", "songs", "--target", "style", *QUICK, "--keep",
-                "sub_style", "--group", "artist")  # fmt: skip
+                "flavour", "--group", "artist")  # fmt: skip
     assert "Kept as you asked" in kept
     assert "have their artist in training" not in kept
 
