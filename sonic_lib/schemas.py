@@ -143,7 +143,7 @@ RUNS = Table(
             _column("started_at", TimestampType(), "Start (UTC)"),
             _column("ended_at", TimestampType(), "End (UTC); null while running or when killed"),
             _column("counts", MapType(StringType(), DoubleType()), "What it read, wrote, rejected"),
-            _column("config", StringType(), "The whole configuration as JSON"),
+            _column("config", StringType(), "The configuration, and perhaps options, as JSON"),
             _column("code_version", StringType(), "Version of Sonic Signature"),
         ]
     ),
@@ -194,6 +194,29 @@ FEATURE_REJECTS = Table(
     ("source",),
 )
 
+FEATURE_CELLS = Table(
+    "feature_cells",
+    "One row a row of a feature table: its cells as they were given, to be given back so.",
+    StructType(
+        [
+            _column("source", StringType(), "As in features; the partition"),
+            _column("song_id", LongType(), "As in features"),
+            _column("file", StringType(), "The CSV file that the row stood in"),
+            _column(
+                "split_bytes", LongType(), "Where the part of the file begins that a task read"
+            ),
+            _column("place", LongType(), "Place of the row in that part; rows are sorted by it"),
+            _column(
+                "cells",
+                MapType(StringType(), StringType()),
+                "Every cell by the name of its column, in the order of the file",
+            ),
+            _column("run_id", StringType(), "Run that read it"),
+        ]
+    ),
+    ("source",),
+)
+
 PREDICTIONS = Table(
     "predictions",
     "One row a song and model: what the champion says of it, and how surely.",
@@ -211,10 +234,21 @@ PREDICTIONS = Table(
                 ArrayType(StringType()),
                 "Holds the true genre with the stated confidence; the likeliest first",
             ),
+            _column(
+                "genre_probabilities",
+                MapType(StringType(), DoubleType()),
+                "Probability of every genre by the model; null unless it was asked for",
+            ),
             _column("popularity", DoubleType(), "Expected popularity (0-100 in Spotify tables)"),
             _column("popularity_low", DoubleType(), "Lower end of the interval"),
             _column("popularity_high", DoubleType(), "Upper end of the interval"),
             _column("confidence", DoubleType(), "Share of sets or intervals that hold the truth"),
+            _column(
+                "in_training",
+                BooleanType(),
+                "Whether the model learned from this row: there it is surer, and righter, than on "
+                "others",
+            ),
             _column("run_id", StringType(), "Run that predicted it"),
             _column("predicted_at", TimestampType(), "When it was predicted (UTC)"),
         ]
@@ -239,7 +273,10 @@ RECOMMENDATIONS = Table(
 )
 
 INDEX_TABLES = (SONGS, SONG_FILES, FINGERPRINTS, MATCHES, RUNS)
-MODEL_TABLES = (FEATURES, FEATURE_FILES, FEATURE_REJECTS, PREDICTIONS, RECOMMENDATIONS, RUNS)
+MODEL_TABLES = (
+    *(FEATURES, FEATURE_FILES, FEATURE_REJECTS, FEATURE_CELLS),
+    *(PREDICTIONS, RECOMMENDATIONS, RUNS),
+)
 TABLES = tuple(dict.fromkeys(INDEX_TABLES + MODEL_TABLES))
 
 # ---- frames between stages; never stored beyond a run ----

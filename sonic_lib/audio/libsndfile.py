@@ -82,6 +82,32 @@ def open_libsndfile(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
     return info, _blocks(file, sound, source, info, has_open_end=has_open_end)
 
 
+def open_seekable(file: BinaryIO) -> tuple[soundfile.SoundFile, _Source]:
+    """Open a file to read parts of it, and give what `is_read` asks."""
+    source = _Source(file, claimed_growth=1)
+    with quiet_stderr:
+        return soundfile.SoundFile(source), source
+
+
+def is_damaged(sound: soundfile.SoundFile) -> bool:
+    """Whether libsndfile says that a file is not as its header has it."""
+    log = sound.extra_info
+    return (
+        "Last page lacks an end-of-stream bit" in log
+        or "Junk after the last page" in log
+        or _SHORT_CONTAINER.search(log) is not None
+    )
+
+
+def is_read(file: BinaryIO, sound: soundfile.SoundFile, source: _Source) -> bool:
+    """Whether nothing is left behind the last sample, such as another file that was joined."""
+    if source.error:
+        return False
+    if sound.format == "OGG":  # of which libsndfile looks at the end whenever it likes
+        return not _later_links(file)
+    return sound.format not in _JOINABLE or source.n_unread_bytes <= _MAX_UNREAD_BYTES
+
+
 def _open_sound(file: BinaryIO, *, claimed_growth: int = 1) -> tuple[soundfile.SoundFile, _Source]:
     source = _Source(file, claimed_growth=claimed_growth)
     try:

@@ -41,15 +41,26 @@ def check_output(path: str | None) -> None:
         raise UsageError(f"--output {path!r}: its folder does not exist; make it first.")
 
 
-def write_output(rows: DataFrame, path: str) -> None:
-    """Write a frame to one local file; the file appears whole or not at all."""
+def write_output(rows: DataFrame, path: str, *, all_digits: bool = False) -> None:
+    """Write a frame to one local file; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : str
+        Its suffix decides what is written.
+    all_digits : bool
+        Write numbers of a CSV file with all that they have, not with six digits.
+    """
     from pyspark.sql.pandas.types import to_arrow_schema
 
     schema = to_arrow_schema(rows.schema, timezone="UTC")
-    write_rows((row.asDict(True) for row in rows.toLocalIterator()), path, schema=schema)
+    dicts = (row.asDict(True) for row in rows.toLocalIterator())
+    write_rows(dicts, path, schema=schema, all_digits=all_digits)
 
 
-def write_rows(rows: Iterable[dict], path: str, *, schema: pa.Schema) -> None:
+def write_rows(
+    rows: Iterable[dict], path: str, *, schema: pa.Schema, all_digits: bool = False
+) -> None:
     """Write rows, each by column, to one local file, as `write_output` does."""
     suffix = Path(path).suffix.lower()
     # A name that nobody can foresee, made by this run alone: no link that lies there is followed.
@@ -60,7 +71,7 @@ def write_rows(rows: Iterable[dict], path: str, *, schema: pa.Schema) -> None:
             if suffix == ".parquet":
                 _write_parquet(rows, unfinished, schema)
             elif suffix == ".csv":
-                _write_csv(rows, file, schema.names)
+                _write_csv(rows, file, schema.names, all_digits)
             else:
                 _write_json(rows, file)
         os.replace(unfinished, path)
@@ -119,11 +130,13 @@ def _padded(text: str, width: int, *, to_right: bool) -> str:
     return space + text if to_right else text + space
 
 
-def _write_csv(rows: Iterable[dict], file: TextIO, columns: Sequence[str]) -> None:
+def _write_csv(
+    rows: Iterable[dict], file: TextIO, columns: Sequence[str], all_digits: bool
+) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([_csv_text(row[name]) for name in columns])
+        writer.writerow([_csv_text(row[name], all_digits) for name in columns])
 
 
 def _write_json(rows: Iterable[dict], file: TextIO) -> None:
@@ -150,9 +163,11 @@ def _write_parquet(rows: Iterable[dict], path: str, schema: pa.Schema) -> None:
             writer.write_batch(pa.RecordBatch.from_pylist(held, schema=schema))
 
 
-def _csv_text(value: object) -> object:
+def _csv_text(value: object, all_digits: bool = False) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and all_digits:
+        return repr(value).removesuffix(".0")
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):

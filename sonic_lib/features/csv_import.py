@@ -2,9 +2,10 @@
 
 Conventions
 -----------
-``rows`` has a column of strings for each column of the file, and `CORRUPT`, which holds the text of
-a row that has another number of fields. ``columns`` are the names that count. ``judged`` is
-``rows`` with the key and, where a row cannot be used, the reason.
+``rows`` has a column of strings for each column of the file, `CORRUPT`, which holds the text of
+a row that has another number of fields, and `PLACE`, where it stood and what it was. ``columns``
+are the names that count. ``judged`` is ``rows`` with the key and, where a row cannot be used, the
+reason.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from sonic_lib.errors import UsageError
 from sonic_lib.features import csv_files
 from sonic_lib.features.spark import KEYS
 
-CORRUPT = "_corrupt_record"
+CORRUPT, PLACE = "_corrupt_record", "_place"
 _KEY, _TURN, _REASON, _DIGEST = "_key", "_turn", "_reason", "_digest"
-_RESERVED = (*KEYS, CORRUPT, _KEY, _TURN, _REASON, _DIGEST)
+_RESERVED = (*KEYS, CORRUPT, PLACE, _KEY, _TURN, _REASON, _DIGEST)
 
 ID_COLUMNS = ("id", "track_id")
 _MIN_NUMBER_SHARE = 0.95  # of the cells that are not empty, for a column to be one of numbers
@@ -70,10 +71,12 @@ def read_rows(
         key = (csv_files.first_line(head, marked or encoding), marked or encoding)
         tables.setdefault(key, []).append(file)
     first: list[str] = []
+    given: list[str] = []
     frames = []
     for (_, said_encoding), files in tables.items():
         names = _names(spark, files[0], said_encoding)
-        first = first or names
+        if not first:
+            first, given = names, _given_names(spark, files[0], said_encoding, names)
         if set(names) != set(first):
             raise UsageError(
                 f"--csv {path!r}: {files[0]} has the columns {', '.join(names)}, and another file "
@@ -90,7 +93,7 @@ def read_rows(
             encoding=said_encoding,
             **_QUOTING,
         )
-        frames.append(frame.select(*(_cell(name) for name in first), CORRUPT))
+        frames.append(frame.select(*(_cell(name) for name in first), CORRUPT, _place(first, given)))
     return reduce(DataFrame.unionByName, frames)
 
 
@@ -103,7 +106,7 @@ def find_flaws(rows: DataFrame) -> DataFrame:
         n_replaced: rows with letters that are none in the encoding; n_swallowed: rows of whose
         cells one seems to hold many rows.
     """
-    names = [name for name in rows.columns if name != CORRUPT]
+    names = _cell_names(rows)
     text = F.concat_ws("\n", CORRUPT, *map(_cell, names))
     # In a table of two columns, lines of a text may well look like rows.
     n_least = 2 if len(names) > 2 else 20
@@ -129,7 +132,7 @@ def second_reading(flaws: Mapping[str, int]) -> dict:
 
 def named_columns(rows: DataFrame) -> list[str]:
     """Columns of the file, but those without a name, such as a row's number."""
-    return [name for name in rows.columns if name != CORRUPT and not _UNNAMED.fullmatch(name)]
+    return [name for name in _cell_names(rows) if not _UNNAMED.fullmatch(name)]
 
 
 def count_cells(rows: DataFrame, *, columns: Sequence[str]) -> DataFrame:
@@ -204,7 +207,7 @@ def judge_rows(rows: DataFrame, *, kinds: Mapping[str, str], id_column: str | No
     Of rows with one id the usable one is kept; if there are more, always the same one, whatever
     the order of the file. Without ids equal rows are told apart by counting them.
     """
-    n_fields = len(rows.columns) - 1
+    n_fields = len(_cell_names(rows))
     wrong_count = F.when(
         F.col(CORRUPT).isNotNull(), f"the row does not have {n_fields} fields as the first line"
     )
@@ -260,6 +263,19 @@ def usable_rows(
     )
 
 
+def cell_rows(judged: DataFrame, *, source: str) -> DataFrame:
+    """Cells of the rows without a reason against them, as the file has them.
+
+    Returns
+    -------
+    DataFrame
+        The columns of schemas.FEATURE_CELLS without run_id.
+    """
+    return judged.filter(F.col(_REASON).isNull()).select(
+        F.lit(source).alias("source"), song_key(_KEY).alias("song_id"), f"{PLACE}.*"
+    )
+
+
 def rejected_rows(judged: DataFrame, *, source: str, columns: Sequence[str]) -> DataFrame:
     """Rows with a reason against them.
 
@@ -281,7 +297,7 @@ def song_key(key: str) -> Column:
     return F.shiftrightunsigned(bits, 1)
 
 
-def _column_name(name: str) -> str:
+def column_name(name: str) -> str:
     """A name that Spark takes for one column and that no key has."""
     plain = re.sub(r"[.`]", "_", name).strip()
     return f"{plain}_given" if plain.lower() in _RESERVED else plain
@@ -304,7 +320,7 @@ def _names(spark: SparkSession, file: str, encoding: str) -> list[str]:
         # Not over several lines: then Spark would take the name for a pattern a second time.
         read = spark.read.option("encoding", encoding)
         given = read.csv(_literal(file), header=True, **_QUOTING).columns
-    names = [_column_name(name) for name in given]
+    names = [column_name(name) for name in given]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if len(given) < 2 or repeated:
         found = f"twice {', '.join(repeated)}" if repeated else f"only {given or 'an empty file'}"
@@ -313,6 +329,28 @@ def _names(spark: SparkSession, file: str, encoding: str) -> list[str]:
             "columns, each once, with commas between them."
         )
     return names
+
+
+def _given_names(spark: SparkSession, file: str, encoding: str, names: list[str]) -> list[str]:
+    """Names as the file has them, where they tell its columns apart."""
+    given = csv_files.names_of(csv_files.head_of(spark, file), encoding)
+    return list(given) if len(set(given)) == len(names) else names
+
+
+def _place(names: Sequence[str], given: Sequence[str]) -> Column:
+    """Column: where a row stood, and its cells by the names that the file gives them."""
+    cells = F.map_from_arrays(F.array(*map(F.lit, given)), F.array(*map(_cell, names)))
+    return F.struct(
+        F.col("_metadata.file_path").alias("file"),
+        F.col("_metadata.file_block_start").alias("split_bytes"),
+        # Spark puts the number of a task into the upper bits.
+        F.pmod(F.monotonically_increasing_id(), F.lit(2**33)).alias("place"),
+        cells.alias("cells"),
+    ).alias(PLACE)
+
+
+def _cell_names(rows: DataFrame) -> list[str]:
+    return [name for name in rows.columns if name not in (CORRUPT, PLACE)]
 
 
 def _literal(path: str) -> str:

@@ -32,6 +32,24 @@ _ROLLOFF_SHARE = 0.85
 _TEMPI_BPM = (30.0, 300.0)
 
 
+def excerpt_places(
+    duration_s: float, *, n_excerpts: int = N_EXCERPTS, excerpt_s: float = EXCERPT_S
+) -> list[tuple[int, int]]:
+    """Say where the excerpts of a song are: the first sample of each, and the one after its last.
+
+    Parameters
+    ----------
+    duration_s, n_excerpts, excerpt_s
+        As in `pick_excerpts`.
+    """
+    n_each = round(excerpt_s * SAMPLE_RATE_HZ)
+    n_song = duration_s * SAMPLE_RATE_HZ
+    if n_song <= n_excerpts * n_each:
+        return [(0, n_excerpts * n_each)]
+    middles = (np.arange(n_excerpts) + 0.5) / n_excerpts * n_song
+    return [(start, start + n_each) for start in (middles - n_each / 2).astype(int).tolist()]
+
+
 def pick_excerpts(
     blocks: Iterable[NDArray[np.float32]],
     *,
@@ -55,13 +73,7 @@ def pick_excerpts(
     np.ndarray [shape=(<= n_excerpts * excerpt_s * SAMPLE_RATE_HZ,), dtype=float32]
         The middles of as many equal parts of the song.
     """
-    n_each = round(excerpt_s * SAMPLE_RATE_HZ)
-    n_song = duration_s * SAMPLE_RATE_HZ
-    if n_song <= n_excerpts * n_each:
-        wanted = [(0, n_excerpts * n_each)]
-    else:
-        middles = (np.arange(n_excerpts) + 0.5) / n_excerpts * n_song
-        wanted = [(start, start + n_each) for start in (middles - n_each / 2).astype(int)]
+    wanted = excerpt_places(duration_s, n_excerpts=n_excerpts, excerpt_s=excerpt_s)
     kept, n_passed = [np.empty(0, np.float32)], 0
     for block in blocks:
         for start, stop in wanted:

@@ -13,9 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonic_lib.audio.decode import open_audio, stream_mono
+from sonic_lib.audio.seeking import read_parts
 from sonic_lib.audio.tags import Tags, read_tags
 from sonic_lib.errors import DecodeError
-from sonic_lib.features.descriptors import SAMPLE_RATE_HZ, describe, pick_excerpts
+from sonic_lib.features.descriptors import (
+    SAMPLE_RATE_HZ,
+    describe,
+    excerpt_places,
+    pick_excerpts,
+)
 from sonic_lib.fingerprint.extract import SILENCE_DBFS
 
 
@@ -73,6 +79,13 @@ def _texts(tags: Tags, path: str) -> dict[str, str]:
 def _excerpts(file: BinaryIO) -> tuple[NDArray[np.float32], float, str | None]:
     """Excerpts of a song, how long all of it is (s), and what of it could not be used."""
     info, blocks = _decode(file)
+    places = excerpt_places(info.duration_s or 0.0)
+    if len(places) > 1 and not info.left_out:
+        sought = read_parts(file, places, sample_rate_hz=SAMPLE_RATE_HZ)
+        if sought is not None:
+            parts, duration_s = sought
+            return np.concatenate(parts), duration_s, None
+        info, blocks = _decode(file)
     # Few formats do not say how long they are; those are decoded twice rather than held whole.
     announced_s = info.duration_s or sum(map(len, blocks)) / SAMPLE_RATE_HZ
     if not info.duration_s:

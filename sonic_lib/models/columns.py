@@ -58,6 +58,8 @@ class Columns:
         Reasons by name.
     target_is_number, group_is_number : bool
         In which of the maps of `features` they are.
+    kept : tuple of str
+        Used although they seem to give the target away, because a person wanted it so.
     """
 
     task: str
@@ -71,6 +73,7 @@ class Columns:
     dropped: dict[str, str]
     target_is_number: bool
     group_is_number: bool = False
+    kept: tuple[str, ...] = ()
 
     @property
     def needed(self) -> tuple[list[str], list[str]]:
@@ -111,6 +114,7 @@ def choose_columns(
     target: str | None = None,
     group: str | None = None,
     drop: Collection[str] = (),
+    keep: Collection[str] = (),
 ) -> Columns:
     """Choose the role of each column.
 
@@ -121,8 +125,9 @@ def choose_columns(
         A name in TASKS; the default name of the target.
     target, group : str, optional
         Column to learn; column whose rows stay together in splits.
-    drop : collection of str
-        Columns that are not to be used.
+    drop, keep : collection of str
+        Columns that are not to be used; columns to be used though their names, or what is in them,
+        speak against it.
 
     Raises
     ------
@@ -136,21 +141,24 @@ def choose_columns(
     if found is None:
         raise UsageError(_no_target(profile, model, target))
     _check_target(found, task, profile, model)
-    named = {name: _find(profile, name) for name in (*drop, *([group] if group else []))}
+    named = {name: _find(profile, name) for name in (*drop, *keep, *([group] if group else []))}
     if missing := [name for name, entry in named.items() if entry is None]:
         raise UsageError(
-            f"There is no column {', '.join(missing)}; expected --drop and --group to name some of "
-            f"{', '.join(entry.name for entry in profile)}."
+            f"There is no column {', '.join(missing)}; expected --drop, --keep and --group to name "
+            f"some of {', '.join(entry.name for entry in profile)}."
         )
     roles: dict[str, list[str]] = {
         role: [] for role in ("numbers", "categories", "encoded", "lists", "dates")
     }
     unwanted = {entry.name for name in drop if (entry := named[name])}
+    wanted = {entry.name for name in keep if (entry := named[name])}
     dropped = {}
     for entry in sorted(profile, key=lambda entry: (entry.kind, entry.name)):
         if entry.name == found.name:
             continue
-        reason = "not wanted" if entry.name in unwanted else _why_not(entry, found, task)
+        reason = (
+            "not wanted" if entry.name in unwanted else _why_not(entry, found, entry.name in wanted)
+        )
         entry_roles = [] if reason else _roles(entry)
         if not entry_roles:
             dropped[entry.name] = reason or "another value in almost every row"
@@ -170,6 +178,7 @@ def choose_columns(
         dropped=dropped,
         target_is_number=found.kind == "number",
         group_is_number=grouped is not None and grouped.kind == "number",
+        kept=tuple(sorted(wanted)),
         **{role: tuple(names) for role, names in roles.items()},
     )
 
@@ -206,15 +215,17 @@ def _check_target(
         )
 
 
-def _why_not(entry: ColumnProfile, target: ColumnProfile, task: str) -> str | None:
-    """Why a column cannot be used, if it cannot."""
+def _why_not(entry: ColumnProfile, target: ColumnProfile, is_wanted: bool) -> str | None:
+    """Why a column cannot, or unless it is wanted should not, be used."""
     tokens = _tokens(entry.name)
     if entry.n == 0 or entry.n_distinct <= 1:
         return "the same in every row"
-    if entry.name.lower() in _PLACES:
-        return "a place of files"
     if entry.name.lower() in _OUTPUTS or entry.name.startswith("_"):
         return "a name that models use themselves"
+    if is_wanted:
+        return None
+    if entry.name.lower() in _PLACES:
+        return "a place of files"
     if tokens[-1:] in (["id"], ["uri"], ["url"], ["isrc"]):
         return "an identifier"
     says_target = set(_tokens(target.name)) <= set(tokens) and (

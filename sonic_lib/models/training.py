@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from sonic_lib.errors import ModelError
 from sonic_lib.models import estimators, preprocess
 from sonic_lib.models.columns import CLASSIFICATION, Columns
-from sonic_lib.models.splits import INNER_FOLDS, with_folds
+from sonic_lib.models.splits import FOLDS, INNER_FOLDS, balanced_parts, with_folds
 from sonic_lib.models.stages import FEATURES, FOLD, KEY, LABEL, WEIGHT, StoredModel, column
 
 _N_INNER_FOLDS = 10
@@ -160,8 +160,18 @@ def cross_validate(rows: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFram
     DataFrame
         The scored frame of docs/models.md.
     """
+    parts, group = None, recipe.columns.group
+    if group is not None:
+        parts = balanced_parts(
+            rows,
+            shares=[1 / n_folds] * n_folds,
+            seed=recipe.seed,
+            purpose=FOLDS,
+            group=group,
+            label=LABEL if recipe.classes else None,
+        )
     folded = with_folds(
-        rows, n_folds=n_folds, seed=recipe.seed, name=OUTER_FOLD, group=recipe.columns.group
+        rows, n_folds=n_folds, seed=recipe.seed, name=OUTER_FOLD, group=group, parts=parts
     )
     return score_folds(folded, recipe=recipe, n_folds=n_folds)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -17,6 +18,7 @@ class Run:
     run_id: str
     started_at: datetime
     counts: dict[str, float] = field(default_factory=dict)
+    options: dict | None = None
 
 
 def new_run() -> Run:
@@ -34,6 +36,12 @@ def run_row(run: Run, *, job: str, config: Config, status: str) -> dict:
         "started_at": run.started_at,
         "ended_at": None if status == "running" else datetime.now(timezone.utc),
         "counts": {name: float(n) for name, n in run.counts.items()},
-        "config": config.model_dump_json(),
+        "config": _config(config, run.options),
         "code_version": sonic_lib.__version__,
     }
+
+
+def _config(config: Config, options: dict | None) -> str:
+    if options is None:
+        return config.model_dump_json()
+    return json.dumps(config.model_dump(mode="json") | {"options": options})

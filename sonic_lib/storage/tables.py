@@ -253,6 +253,8 @@ def replace(
         Delta reads them within the commit, from the very files that it replaces.
     """
     options = {"replaceWhere": where, "dataChange": str(not same_rows).lower()}
+    if not same_rows:
+        options["mergeSchema"] = "true"  # a table that an earlier version made gains columns
     writer = _fit(rows, table).write.format("delta").mode("overwrite").options(**options)
     commit(rows.sparkSession, warehouse, table, lambda: writer.save(location(warehouse, table)))
 

@@ -19,7 +19,7 @@ from sonic_lib.features import csv_import
 from sonic_lib.features.spark import describe_songs, described_songs, feature_rows, settled_files
 from sonic_lib.fingerprint.spark import digest_files
 from sonic_lib.index import commit, plan
-from sonic_lib.schemas import FEATURE_FILES, FEATURE_REJECTS, FEATURES
+from sonic_lib.schemas import FEATURE_CELLS, FEATURE_FILES, FEATURE_REJECTS, FEATURES
 from sonic_lib.storage import runs, tables
 
 
@@ -240,7 +240,7 @@ def _replace_source(
     kinds: dict[str, str],
     id_column: str | None,
 ) -> dict[str, float]:
-    """Write the rejects and then the rows of a table, each in place of what its source had."""
+    """Write rejects, cells and then rows of a table, each in place of what its source had."""
     rejected = judged.transform(csv_import.rejected_rows, source=source, columns=list(kinds))
     usable = judged.transform(
         csv_import.usable_rows, source=source, kinds=kinds, id_column=id_column
@@ -248,6 +248,9 @@ def _replace_source(
     where = f"source = '{source}'"
     rejected = _stamped(rejected, run_id, "rejected_at")
     tables.replace(rejected, warehouse, FEATURE_REJECTS, where=where)
+    cells = judged.transform(csv_import.cell_rows, source=source)
+    cells = cells.withColumn("run_id", F.lit(run_id))
+    tables.replace(cells, warehouse, FEATURE_CELLS, where=where)
     tables.replace(_stamped(usable, run_id, "computed_at"), warehouse, FEATURES, where=where)
     return {"rows": judged.count(), "rejected": rejected.count()}
 

@@ -8,23 +8,25 @@ from dataclasses import dataclass
 
 import pandas as pd
 from pyspark.ml import PipelineModel
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 import sonic_lib
+from sonic_lib.cli.commands.leaking import leaks_of
 from sonic_lib.features.spark import profile, wide, with_labels
 from sonic_lib.models import metrics, training
 from sonic_lib.models.columns import CLASSIFICATION, ColumnProfile, choose_columns
 from sonic_lib.models.conformal import intervals
 from sonic_lib.models.conformal import sets as conformal
+from sonic_lib.models.leaks import Leak, without_leaks
+from sonic_lib.models.limits import from_card, to_card
+from sonic_lib.models.membership import HELD_OUT, OTHER_ROWS, with_held_out
 from sonic_lib.models.preprocess import count_shapes
-from sonic_lib.models.splits import is_held_out
 from sonic_lib.models.training import Recipe
 from sonic_lib.schemas import FEATURES
 from sonic_lib.storage import tables
 from sonic_lib.workflows.sources import read_source
 
-# The same rows are kept from every version, so that any two can be compared on them.
-HELD_OUT_SHARE, HELD_OUT_SEED = 0.2, 20_221
 CONFIDENCES = tuple(round(c / 100, 2) for c in range(50, 100))
 SHOWN_CONFIDENCES = (0.8, 0.9, 0.95, 0.99)
 
@@ -39,21 +41,21 @@ class TrainingSet:
     version: int
     recipe: Recipe
     rows: DataFrame
+    leaks: tuple[Leak, ...] = ()
 
     @property
     def training_rows(self) -> DataFrame:
         """Rows that models may see."""
-        return self.rows.filter(~self._is_held_out())
+        return self.rows.filter(~self.is_held_out()).drop(HELD_OUT)
 
     @property
     def held_out_rows(self) -> DataFrame:
         """Rows that no model has seen."""
-        return self.rows.filter(self._is_held_out())
+        return self.rows.filter(self.is_held_out()).drop(HELD_OUT)
 
-    def _is_held_out(self):
-        return is_held_out(
-            share=HELD_OUT_SHARE, seed=HELD_OUT_SEED, group=self.recipe.columns.group
-        )
+    def is_held_out(self) -> Column:
+        """Column: whether a row is one of them."""
+        return F.col(HELD_OUT)
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def training_set(
     target: str | None = None,
     group: str | None = None,
     drop: Collection[str] = (),
+    keep: Collection[str] = (),
     kind: str,
     seed: int,
     class_weights: bool = False,
@@ -99,8 +102,10 @@ def training_set(
         _, said = read_source(spark, warehouse, labels, version=version)
         features = features.transform(with_labels, labels=said)
     columns = choose_columns(
-        _described(features), model=name, target=target, group=group, drop=drop
+        _described(features), model=name, target=target, group=group, drop=drop, keep=keep
     )
+    leaks = tuple(leaks_of(features, columns))
+    columns = without_leaks(columns, leaks, keep=columns.kept)
     numbers, texts = columns.trained_on
     frame = wide(features, numbers=numbers, texts=texts).persist()
     classes: tuple[str, ...] = ()
@@ -108,9 +113,10 @@ def training_set(
         counts = training.class_counts(frame, target=columns.target).collect()  # a row a class
         classes = tuple(sorted(row.label for row in counts))
     recipe = Recipe(columns, classes, kind, seed, class_weights)
-    rows = training.labelled(frame, columns=columns, classes=classes).persist()
+    rows = training.labelled(frame, columns=columns, classes=classes)
+    rows = with_held_out(rows, group=columns.group, has_classes=bool(classes)).persist()
     try:
-        yield TrainingSet(name, source, labels, version, recipe, rows)
+        yield TrainingSet(name, source, labels, version, recipe, rows, leaks)
     finally:
         rows.unpersist()
         frame.unpersist()
@@ -139,7 +145,7 @@ def train_and_evaluate(
     scored = training.cross_validate(given.training_rows, recipe=recipe, n_folds=n_folds)
     calibrated = _calibrated(scored, recipe=recipe, method=method, mondrian=mondrian)
     if limits is not None:
-        calibrated["limits"] = list(limits)
+        calibrated["limits"] = to_card(limits)
     model = training.fit(given.training_rows, recipe=recipe)
     held_out = training.scored(given.held_out_rows, model=model, recipe=recipe).persist()
     card = {
@@ -149,6 +155,7 @@ def train_and_evaluate(
         "kind": recipe.kind,
         "seed": recipe.seed,
         "class_weights": recipe.class_weights,
+        "fitted_on": OTHER_ROWS,
         "metrics": figures(held_out, recipe=recipe)
         | {f"cv_{k}": v for k, v in figures(scored, recipe=recipe).items()},
         "conformal": calibrated,
@@ -193,7 +200,7 @@ def coverage(
             method=conformed["method"],
             levels=[(c, conformal.limits_of(t, n_genres=n_genres)) for c, t in levels],
         ).toPandas()
-    limits = tuple(conformed["limits"]) if conformed.get("limits") else None
+    limits = from_card(conformed.get("limits"))
     told = []
     for confidence, threshold in levels:
         ranges = held_out.transform(intervals.intervals, threshold=threshold, limits=limits)

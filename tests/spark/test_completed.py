@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 
-from sonic_lib.cli.commands.predict import completed
+from sonic_lib.cli.commands.completing import completed
 from sonic_lib.cli.writers import write_output
+from sonic_lib.features import csv_import
 from sonic_lib.schemas import FEATURES, PREDICTIONS
 
 
@@ -60,3 +61,59 @@ def test_a_table_without_the_target_gains_it(spark):
     frame = spark.createDataFrame([row], PREDICTIONS.schema)
     [found] = completed(features, frame, {"genre": ("genre", "v1")}).collect()
     assert (found.genre, found.genre_predicted, found.tempo) == ("funk", "funk", 90.0)
+
+
+TABLE = """nr,b.eat,explicit,style,genre_set,,date,Mood
+7,0.35008812,True,bebop,old,0,1979,0.0
+3,1234567.5,False,,older,1,1980-01,1.54e-05
+5,,False,"fu,nk",oldest,2,,0.10
+"""
+
+
+def test_a_table_comes_out_as_it_came_in(spark, tmp_path):
+    """Order, names and digits; labels that are there; new columns at the end."""
+    (tmp_path / "in.csv").write_text(TABLE)
+    rows = csv_import.read_rows(spark, str(tmp_path / "in.csv")).persist()
+    columns = csv_import.named_columns(rows)
+    counts = rows.transform(csv_import.count_cells, columns=columns).first().asDict()
+    kinds = csv_import.choose_kinds(columns, counts)
+    judged = rows.transform(csv_import.judge_rows, kinds=kinds, id_column="nr").persist()
+    usable = judged.transform(csv_import.usable_rows, source="s", kinds=kinds, id_column="nr")
+    cells = judged.transform(csv_import.cell_rows, source="s")
+    answers = [
+        {
+            **{"song_id": row.song_id, "source": "s", "model": "genre", "genre": "dub"},
+            **{"genre_probability": 2 / 3, "genre_set": ["dub", "bebop"], "in_training": True},
+            "genre_probabilities": {"dub": 2 / 3, "bebop": 1 / 3},
+        }
+        for row in usable.collect()
+    ]
+    predicted = spark.createDataFrame(
+        [tuple(row.get(name) for name in PREDICTIONS.schema.names) for row in answers],
+        PREDICTIONS.schema,
+    )
+    found = completed(
+        usable,
+        predicted,
+        {"style": ("genre", "v1")},
+        cells=cells.repartition(3),
+        as_texts=True,
+        classes=["bebop", "dub"],
+    )
+    write_output(found, str(tmp_path / "out.csv"), all_digits=True)
+    with open(tmp_path / "out.csv", encoding="utf-8") as file:
+        given, *lines = csv.reader(file)
+    new = ["genre_predicted", "genre_probability", "genre_set", "genre_in_training"]
+    new += ["genre_probability_bebop", "genre_probability_dub"]
+    assert given == ["nr", "b.eat", "explicit", "style", "", "date", "Mood", *new]
+    told = ["dub", "0.666667", "dub; bebop", "true", "0.333333", "0.666667"]
+    assert lines == [
+        ["7", "0.35008812", "True", "bebop", "0", "1979", "0.0", *told],
+        ["3", "1234567.5", "False", "dub", "1", "1980-01", "1.54e-05", *told],
+        ["5", "", "False", "fu,nk", "2", "", "0.10", *told],
+    ]
+    typed = completed(
+        usable, predicted, {"style": ("genre", "v1")}, cells=cells, as_texts=False
+    ).collect()
+    assert [row["b.eat"] for row in typed] == [0.35008812, 1234567.5, None]
+    assert [row["style"] for row in typed] == ["bebop", "dub", "fu,nk"]

@@ -10,10 +10,16 @@ from sklearn.neighbors import NearestNeighbors
 from sonic_lib.cli.commands.train_recommendations import Vectors, fit_centroids, song_vectors
 from sonic_lib.cli.main import main
 from sonic_lib.errors import ModelError, UsageError
+from sonic_lib.models.names import (
+    first_artist,
+    first_artist_column,
+    one_song,
+    song_name,
+    song_name_column,
+)
 from sonic_lib.models.similarity.recommend import (
     clustered_neighbours,
     exact_neighbours,
-    same_recording,
     shared_values,
     standardised,
 )
@@ -94,13 +100,27 @@ def test_missing_values_are_the_mean(spark):
             standardised,
             means={"a": 3.0, "b.c": 7.0},
             deviations={"a": 1.0, "b.c": 0.5},
-            recording=same_recording("title", "artist"),
+            recording=one_song("title", "artist"),
         )
         .orderBy("song_id")
         .collect()
     )
     assert [row.vector for row in rows] == [[-1.0, 0.0], [1.0, -2.0], [0.0, 2.0]]
     assert rows[0].recording == rows[1].recording != rows[2].recording == 3
+
+
+def test_columns_name_songs_as_texts_do(spark):
+    from tests.unit.test_names import ONE_ARTIST, ONE_SONG, OTHER_ARTISTS, OTHER_SONGS
+
+    titles = sorted({title for pair in ONE_SONG + OTHER_SONGS for title in pair})
+    artists = sorted({artist for pair in ONE_ARTIST + OTHER_ARTISTS for artist in pair})
+    for texts, column, function in (
+        (titles, song_name_column, song_name),
+        (artists, first_artist_column, first_artist),
+    ):
+        frame = spark.createDataFrame([(text,) for text in texts], "t string")
+        found = [row[0] for row in frame.select(column("t")).collect()]
+        assert found == [function(text) for text in texts]
 
 
 def test_shared_values_are_shares_of_pairs(spark):
@@ -175,6 +195,63 @@ def test_training_twice_gives_the_same_lists_and_they_can_be_asked(spark, catalo
     code, said = call("recommend", "Song 00")
     assert code == 2
     assert "it fits 0 (Artist 0 - Song 000), 1 (" in said.err
+
+
+def test_without_titles_whole_keys_are_listed(spark, warehouse, points, capsys):
+    tables.create_for_models(spark, warehouse)
+    rows = [
+        ("t", 2**62 + i, f"{i:064x}-1", dict(zip("abcdef", map(float, row), strict=True)))
+        for i, row in enumerate(points[:30])
+    ]
+    frame = spark.createDataFrame(
+        rows, "source string, song_id long, source_key string, numbers map<string,double>"
+    ).selectExpr("*", "cast(map() AS map<string,string>) AS texts", "0 AS feature_version")
+    frame = frame.withColumns({"run_id": F.lit("r"), "computed_at": F.current_timestamp()})
+    tables.append(frame, warehouse, FEATURES)
+    here = ["--warehouse", warehouse]
+    assert main(["train", "recommendations", *here]) == 0
+    key = f"{3:064x}-1"
+    for words, columns in (
+        (["recommend", key], ["rank", "similarity", "source_key"]),
+        (["playlist", key], ["place", "relevance", "source_key"]),
+    ):
+        capsys.readouterr()
+        assert main([*words, *here]) == 0
+        header, _, *lines = capsys.readouterr().out.strip().splitlines()
+        assert header.split() == columns
+        assert all(len(line.split()[-1]) == 66 for line in lines)
+    assert main(["recommend", "no such", *here]) == 2
+    assert "The table has no titles" in capsys.readouterr().err
+
+
+def test_versions_of_a_song_stand_once(spark, catalogue, capsys):
+    """A remaster beside its song is in no list of it, and a part of the title means both."""
+    features = tables.read(spark, catalogue, FEATURES)
+    row = features.filter("song_id = 3").first().asDict()
+    row |= {"song_id": 903, "source_key": "key903"}
+    row["texts"] = {"track_name": "Song 003 - Remastered 2011", "artist_name": "Artist 3 feat. X"}
+    tables.append(spark.createDataFrame([row], FEATURES.schema), catalogue, FEATURES)
+    assert main(["train", "recommendations", "--count", "5", "--warehouse", catalogue]) == 0
+    lists = tables.read(spark, catalogue, RECOMMENDATIONS)
+    pair = lists.filter("song_id IN (3, 903) AND recommended_song_id IN (3, 903)")
+    assert pair.count() == 0
+    both = lists.filter("recommended_song_id IN (3, 903)").groupBy("song_id").count()
+    assert both.filter("count > 1").count() == 0
+    capsys.readouterr()
+    assert main(["recommend", "song 003", "--warehouse", catalogue]) == 0
+
+
+def test_retraining_repeats_what_was_asked_for(spark, catalogue):
+    here = ["--warehouse", catalogue]
+    words = ["train", "recommendations", "--count", "3", "--columns", "b", "e"]
+    assert main([*words, *here]) == 0
+    lists = []
+    for _ in range(2):
+        table = tables.read(spark, catalogue, RECOMMENDATIONS).drop("model_version")
+        lists.append(sorted(table.collect()))
+        assert main(["retrain", "recommendations", *here]) == 0
+    assert lists[0] == lists[1]
+    assert len(lists[0]) == 80 * 3
 
 
 def test_a_playlist_has_no_seed_and_no_song_twice(catalogue, capsys, tmp_path):

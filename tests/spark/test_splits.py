@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 from pyspark.sql import functions as F
 
-from sonic_lib.models.splits import FOLDS, INNER_FOLDS, bucket, is_held_out, with_folds
+from sonic_lib.models.splits import (
+    FOLDS,
+    HELD_OUT,
+    INNER_FOLDS,
+    balanced_parts,
+    bucket,
+    is_held_out,
+    with_folds,
+    with_held_out,
+)
 
 
 @pytest.fixture
@@ -77,3 +86,59 @@ def test_held_out_rows_stay_held_out_when_songs_are_added(songs):
     before = {row.song_id for row in songs.filter("song_id < 500").filter(chosen).collect()}
     after = {row.song_id for row in songs.filter(chosen).collect()}
     assert before == {song_id for song_id in after if song_id < 500}
+
+
+# ---- large groups ----
+
+
+@pytest.fixture
+def packages(spark):
+    """Fifteen packages of 5 to 33 songs, each of one of five styles; and songs without one."""
+    rows = [
+        (100 * package + i, f"package {package}", f"style {package % 5}")
+        for package in range(15)
+        for i in range(5 + 2 * package)
+    ]
+    rows += [(9000 + i, None, f"style {i % 5}") for i in range(40)]
+    return spark.createDataFrame(rows, "song_id long, package string, style string").cache()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_few_large_groups_give_their_share_of_rows_and_styles(packages, seed):
+    parts = balanced_parts(
+        packages, shares=(0.2, 0.8), seed=seed, purpose=HELD_OUT, group="package", label="style"
+    )
+    rows = packages.transform(
+        with_held_out, share=0.2, seed=seed, group="package", parts=parts
+    ).toPandas()
+    grouped = rows.dropna()
+    assert (grouped.groupby("package")["_held_out"].nunique() == 1).all()
+    held_out = grouped[grouped["_held_out"]]
+    assert 0.15 < len(held_out) / len(grouped) < 0.25
+    assert held_out["style"].nunique() >= 4
+    assert grouped[~grouped["_held_out"]]["style"].nunique() == 5
+    alone = rows[rows["package"].isna()]
+    assert 0 < alone["_held_out"].sum() < 40
+
+
+def test_folds_of_large_groups_are_even_and_do_not_depend_on_the_order(packages):
+    def split(frame):
+        parts = balanced_parts(
+            frame, shares=[0.2] * 5, seed=1, purpose=FOLDS, group="package", label="style"
+        )
+        return folds(frame, group="package", parts=parts)
+
+    found = split(packages)
+    assert split(packages.orderBy(F.desc("song_id")).repartition(5)) == found
+    sizes = [sum(fold == k for fold in found.values()) for k in range(5)]
+    assert min(sizes) > 0.6 * len(found) / 5
+    assert max(sizes) < 1.5 * len(found) / 5
+
+
+def test_many_small_groups_stay_where_their_hash_puts_them(spark):
+    rows = spark.range(9000).selectExpr("id AS song_id", "cast(id DIV 2 AS string) AS artist")
+    parts = balanced_parts(rows, shares=(0.2, 0.8), seed=1, purpose=HELD_OUT, group="artist")
+    assert parts.count() == 0
+    split = rows.transform(with_held_out, share=0.2, seed=1, group="artist", parts=parts)
+    by_hash = is_held_out(share=0.2, seed=1, group="artist")
+    assert split.filter(F.col("_held_out") != by_hash).count() == 0

@@ -15,8 +15,7 @@ def lists_of(vectors, groups, k, *, order, cuts=()):
     lists = empty_lists(len(vectors), k)
     ids = np.arange(len(vectors)) * 10
     for part in np.split(order, sorted(cuts)):
-        columns = np.ascontiguousarray(vectors[part].T)
-        update_topk(lists, vectors, groups, columns, ids[part], groups[part])
+        update_topk(lists, vectors, groups, vectors[part], ids[part], groups[part])
     return lists
 
 
@@ -66,6 +65,18 @@ def test_many_chunks_are_searched(rng):
     np.testing.assert_allclose(
         lists.similarities[:50], np.take_along_axis(products, expected, 1), atol=1e-12
     )
+
+
+def test_songs_of_many_versions_leave_room_for_others(rng):
+    """The likeliest places are all one song's; the list holds it once, and goes on."""
+    vectors = unit_rows(rng.normal(size=(3000, 5)))
+    groups = np.arange(3000)
+    vectors[100:400] = unit_rows(vectors[0] + 1e-4 * rng.normal(size=(300, 5)))
+    groups[100:400] = 100
+    lists = lists_of(vectors, groups, 10, order=rng.permutation(3000))
+    for row, expected in enumerate(brute_force(vectors, groups, 10)):
+        assert lists.ids[row].tolist() == [i for i, _ in expected]
+    assert (np.sum(np.isin(lists.ids[0] // 10, np.arange(100, 400)))) == 1
 
 
 def test_unit_rows_leave_zeros(rng):

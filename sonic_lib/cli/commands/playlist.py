@@ -8,9 +8,9 @@ import numpy as np
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib.cli.commands.recommend import find_songs, named
+from sonic_lib.cli.commands.recommend import find_songs, named, song_lines
 from sonic_lib.cli.commands.train_recommendations import song_vectors
-from sonic_lib.cli.writers import check_output, text_lines, write_output
+from sonic_lib.cli.writers import check_output, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import say
 from sonic_lib.errors import UsageError
@@ -88,7 +88,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         .orderBy("place")
     )
     found = playlist.collect()  # as many as asked for
-    say("\n".join(text_lines(playlist.columns, found)), songs=[row.asDict() for row in found])
+    say("\n".join(song_lines(found)), songs=[row.asDict() for row in found])
     if args.output:
         write_output(playlist, args.output)
     return 0

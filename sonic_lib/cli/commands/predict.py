@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from sonic_lib.cli.commands.completing import completed
 from sonic_lib.cli.writers import check_output, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
@@ -16,8 +20,10 @@ from sonic_lib.features.spark import KEYS, profile, wide
 from sonic_lib.models.columns import Columns
 from sonic_lib.models.conformal import sets as conformal
 from sonic_lib.models.conformal.intervals import intervals
+from sonic_lib.models.limits import from_card
+from sonic_lib.models.membership import training_songs
 from sonic_lib.models.registry import directory as registry
-from sonic_lib.schemas import PREDICTIONS
+from sonic_lib.schemas import FEATURE_CELLS, FEATURE_REJECTS, FEATURES, PREDICTIONS
 from sonic_lib.storage import runs, tables
 from sonic_lib.workflows.sources import read_source, registry_of, sql_text
 
@@ -40,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help="the table completed, as .csv, .json or .parquet"
     )
+    parser.add_argument(
+        "--probabilities", action="store_true", help="tell the probability of every genre, too"
+    )
 
 
 def check(args: argparse.Namespace) -> None:
@@ -56,19 +65,34 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     tables.create_for_models(spark, config.warehouse)
     kept, root = registry_of(config)
     names = _champions(spark, config, args.model)
-    known = {row.name for row in profile(features).collect()}  # a row a column
+    there = {row.name for row in profile(features).collect()}  # a row a column
+    n_known: dict[str, int] = {}
+    classes: list[str] = []
     with runs.recorded(spark, config.warehouse, job="predict", config=config) as this_run:
         said = {}
         for name in names:
             model, card = kept.load(spark, root, name)
-            if missing := missing_columns(card, known, source):
+            if missing := missing_columns(card, there, source):
                 show(f"  {name:10}  without {', '.join(missing)}, which {source} lacks")
-            rows = predictions(features, model=model, card=card, confidence=args.confidence)
-            stamped = rows.withColumns(
+            rows = predictions(
+                features,
+                model=model,
+                card=card,
+                confidence=args.confidence,
+                with_probabilities=args.probabilities,
+            )
+            known = known_songs(
+                spark, config.warehouse, features=features, card=card, source=source
+            )
+            n_known[name] = known.join(features, "song_id", "left_semi").count()
+            if args.probabilities:
+                classes = card["classes"] or classes
+            stamped = rows.transform(marked, known=known).withColumns(
                 {"run_id": F.lit(this_run.run_id), "predicted_at": F.current_timestamp()}
             )
             where = f"model = {sql_text(name)} AND source = {sql_text(source)}"
             tables.replace(stamped, config.warehouse, PREDICTIONS, where=where)
+            known.unpersist()
             said[card["columns"]["target"]] = (name, card["version"])
         n = features.count()
         this_run.counts.update(songs=n, models=len(names), seconds=time.monotonic() - started_s)
@@ -82,16 +106,27 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     )
     for target, (name, version) in said.items():
         show(f"  {name:10}  {target} by {version}")
+        if n_known[name]:
+            show(
+                f"              it learned from {n_known[name]} of them (in_training), and is "
+                "surer of those than of others"
+            )
     if args.output:
-        table = tables.read(spark, config.warehouse, PREDICTIONS)
-        write_output(
-            completed(features, table.filter(F.col("source") == source), said), args.output
+        _write_completed(
+            spark,
+            config.warehouse,
+            features,
+            said,
+            source=source,
+            output=args.output,
+            classes=classes,
         )
-        show(f"  {args.output}")
     return 0
 
 
-def predictions(features: DataFrame, *, model, card: dict, confidence: float) -> DataFrame:
+def predictions(
+    features: DataFrame, *, model, card: dict, confidence: float, with_probabilities: bool = False
+) -> DataFrame:
     """Apply a model to features.
 
     Parameters
@@ -102,11 +137,13 @@ def predictions(features: DataFrame, *, model, card: dict, confidence: float) ->
         From the registry.
     confidence : float
         One of those that the card has thresholds for.
+    with_probabilities : bool
+        Tell the probability of every genre, too.
 
     Returns
     -------
     DataFrame
-        The columns of schemas.PREDICTIONS without run_id and predicted_at.
+        The columns of schemas.PREDICTIONS without in_training, run_id and predicted_at.
 
     Raises
     ------
@@ -117,11 +154,10 @@ def predictions(features: DataFrame, *, model, card: dict, confidence: float) ->
     answered = model.transform(wide(features, numbers=numbers, texts=texts))
     threshold = _threshold(card, confidence)
     if card["columns"]["task"] == "classification":
-        answered = _with_genres(answered, card, threshold)
+        answered = _with_genres(answered, card, threshold, with_probabilities)
     else:
-        limits = card["conformal"].get("limits")
         answered = answered.transform(
-            intervals, threshold=threshold, limits=tuple(limits) if limits else None
+            intervals, threshold=threshold, limits=from_card(card["conformal"].get("limits"))
         ).select(
             *KEYS,
             F.col("prediction").alias("popularity"),
@@ -133,7 +169,7 @@ def predictions(features: DataFrame, *, model, card: dict, confidence: float) ->
         "model_version": F.lit(card["version"]),
         "confidence": F.lit(float(confidence)),
     }
-    stamps = ("run_id", "predicted_at")
+    stamps = ("in_training", "run_id", "predicted_at")
     filled = {*answered.columns, *own, *stamps}
     return answered.withColumns(
         own
@@ -141,62 +177,76 @@ def predictions(features: DataFrame, *, model, card: dict, confidence: float) ->
     )
 
 
-# What is told of a prediction beside the table: by model, the new column and that of PREDICTIONS.
-ADDED = {
-    "genre": {
-        "genre_predicted": "genre",
-        "genre_probability": "genre_probability",
-        "genre_set": "genre_set",
-    },
-    "popularity": {
-        "popularity_predicted": "popularity",
-        "popularity_low": "popularity_low",
-        "popularity_high": "popularity_high",
-    },
-}
-
-
-def completed(
-    features: DataFrame, predicted: DataFrame, said: dict[str, tuple[str, str]]
-) -> DataFrame:
-    """Give the table as it was brought in, the gaps of its targets filled.
-
-    What a row says of a target stands; what the model says stands beside it, in columns of ADDED.
-
-    Parameters
-    ----------
-    features : DataFrame [schemas.FEATURES]
-        Of one source.
-    predicted : DataFrame [schemas.PREDICTIONS]
-        Of the same.
-    said : dict
-        By target, the name and version of its model.
-    """
-    described = profile(features).collect()  # as few rows as columns
-    added = {column for name, _ in said.values() for column in ADDED[name]}
-    columns = {
-        kind: sorted({r.name for r in described if r.kind == kind and r.name not in added})
-        for kind in ("number", "text")
-    }
-    both = set(columns["number"]) & set(columns["text"])
-    columns["number"] = [name for name in columns["number"] if name not in both]
-    table = wide(features, numbers=columns["number"], texts=columns["text"])
-    for target, (name, _) in said.items():
-        answers = predicted.filter(F.col("model") == name).select(
-            "song_id", *(F.col(given).alias(column) for column, given in ADDED[name].items())
-        )
-        table = table.join(answers, "song_id", "left")
-        filled = F.col(f"{name}_predicted")
-        if target in table.columns:
-            own = F.col(f"`{target}`")
-            given = own.cast("string") if name == "genre" else own.try_cast("double")
-            filled = F.coalesce(given, filled)
-        table = table.withColumn(target, filled)
-    others = [name for name in table.columns if name not in {*KEYS, *said, *added}]
-    told = [name for name in table.columns if name in added]
-    return table.orderBy("source_key").select(
-        *(F.col(f"`{name}`") for name in ("source_key", *others, *said, *told))
+def _write_completed(
+    spark: SparkSession,
+    warehouse: str,
+    features: DataFrame,
+    said: dict[str, tuple[str, str]],
+    *,
+    source: str,
+    output: str,
+    classes: Sequence[str],
+) -> None:
+    of_source = F.col("source") == source
+    cells = tables.read(spark, warehouse, FEATURE_CELLS).filter(of_source)
+    predicted = tables.read(spark, warehouse, PREDICTIONS).filter(of_source)
+    table = completed(
+        features,
+        predicted,
+        said,
+        cells=cells,
+        as_texts=output.lower().endswith(".csv"),
+        classes=classes,
     )
+    write_output(table, output, all_digits=True)
+    show(f"  {output}")
+    n_rejected = tables.read(spark, warehouse, FEATURE_REJECTS).filter(of_source).count()
+    if n_rejected:
+        show(
+            f'  without {n_rejected} rows that were rejected: sonic sql "SELECT record, error '
+            f'FROM sonic.feature_rejects WHERE source = {sql_text(source)}"'
+        )
+
+
+def known_songs(
+    spark: SparkSession, warehouse: str, *, features: DataFrame, card: dict, source: str
+) -> DataFrame:
+    """Songs of a source that a model learned from: song_id.
+
+    They are those of the snapshot that its card names. Once that has been purged, they are those of
+    the present rows which a training would take: some may have come later.
+    """
+    snapshot = card["snapshot"]
+    if snapshot["source"] != source:
+        return features.select("song_id").limit(0)
+    version = snapshot["features_version"]
+    try:
+        of_then = tables.read(spark, warehouse, FEATURES, version=version)
+        found = _training_songs(of_then, card).persist()
+        found.count()
+    except (PySparkException, Py4JJavaError):  # of the log, or of files that are gone
+        show(
+            f"  {card['name']:10}  the rows it learned from are purged: in_training is as of today"
+        )
+        found = _training_songs(tables.read(spark, warehouse, FEATURES), card)
+    return found
+
+
+def _training_songs(stored: DataFrame, card: dict) -> DataFrame:
+    snapshot = card["snapshot"]
+    labels = snapshot.get("labels")
+    return training_songs(
+        stored.filter(F.col("source") == snapshot["source"]),
+        card=card,
+        labels=stored.filter(F.col("source") == labels) if labels else None,
+    )
+
+
+def marked(predicted: DataFrame, *, known: DataFrame) -> DataFrame:
+    """Add `in_training`: whether the song is among those that the model learned from."""
+    return predicted.join(
+        known.select("song_id", F.lit(True).alias("in_training")), "song_id", "left"
+    ).withColumn("in_training", F.coalesce("in_training", F.lit(False)))
 
 
 def _champions(spark: SparkSession, config: Config, asked: str) -> list[str]:
@@ -239,8 +289,9 @@ def _threshold(card: dict, confidence: float):
     return threshold
 
 
-def _with_genres(answered: DataFrame, card: dict, threshold) -> DataFrame:
+def _with_genres(answered: DataFrame, card: dict, threshold, with_probabilities: bool) -> DataFrame:
     genres = F.array(*(F.lit(name) for name in card["classes"]))
+    all_genres = F.map_from_arrays(genres, "probabilities")
     return answered.transform(
         conformal.prediction_sets, method=card["conformal"]["method"], threshold=threshold
     ).select(
@@ -251,4 +302,5 @@ def _with_genres(answered: DataFrame, card: dict, threshold) -> DataFrame:
             F.array_position("probabilities", F.array_max("probabilities")).cast("int"),
         ).alias("genre"),
         F.array_max("probabilities").alias("genre_probability"),
+        *([all_genres.alias("genre_probabilities")] if with_probabilities else []),
     )

@@ -10,7 +10,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib.cli.commands import train_recommendations
-from sonic_lib.cli.commands.train import LIMITS, RECOMMENDATIONS, report_lines
+from sonic_lib.cli.commands.examining import examine, limits_of
+from sonic_lib.cli.commands.predict import known_songs
+from sonic_lib.cli.commands.train import RECOMMENDATIONS, report_lines
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.errors import ModelError, UsageError
@@ -19,7 +21,7 @@ from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.estimators import BOOSTED, KINDS, check_kind
 from sonic_lib.models.registry import directory as registry
 from sonic_lib.models.training import Recipe
-from sonic_lib.storage import runs
+from sonic_lib.storage import runs, tables
 from sonic_lib.workflows.sources import registry_of
 from sonic_lib.workflows.training import (
     TrainedModel,
@@ -40,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "names", nargs="*", metavar="MODEL", help=f"some of {', '.join(names)} (default: all)"
     )
     parser.add_argument("--source", metavar="NAME", help="which features, if there are several")
-    parser.add_argument("--model", choices=KINDS, default=BOOSTED, help=f"default {BOOSTED}")
-    parser.add_argument("--folds", type=int, default=5, metavar="N", help="default 5")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
+    parser.add_argument("--model", choices=KINDS, help="default: that of the champion")
+    parser.add_argument("--folds", type=int, metavar="N", help="default: those of the champion")
+    parser.add_argument("--seed", type=int, metavar="N", help="default: that of the champion")
     parser.add_argument(
         "--dry-run", action="store_true", help="compare, but keep nothing and promote nothing"
     )
@@ -53,9 +55,10 @@ def check(args: argparse.Namespace) -> None:
     known = (*registry.NAMES, RECOMMENDATIONS)
     if unknown := sorted(set(args.names) - set(known)):
         raise UsageError(f"MODEL {', '.join(unknown)}: expected some of {', '.join(known)}.")
-    if args.folds < 2:
+    if args.folds is not None and args.folds < 2:
         raise UsageError(f"--folds {args.folds}: expected 2 or more.")
-    check_kind(args.model)
+    if args.model is not None:
+        check_kind(args.model)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
@@ -64,10 +67,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     for name in asked:
         if name == RECOMMENDATIONS:
             if not args.dry_run:
-                wanted = argparse.Namespace(
-                    source=args.source, columns=None, count=10, clusters=None
-                )
-                train_recommendations.run(spark, config, wanted)
+                _repeat_recommendations(spark, config, args.source)
             continue
         try:
             _retrain(spark, config, args, name)
@@ -78,6 +78,15 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     return 0
 
 
+def _repeat_recommendations(spark: SparkSession, config: Config, source: str | None) -> None:
+    """Make them anew, as they were asked for the last time."""
+    tables.create_for_models(spark, config.warehouse)
+    job = train_recommendations.JOB
+    asked = runs.last_options(spark, config.warehouse, job=job, source=source)
+    default = {"source": source, "columns": None, "count": 10, "clusters": None}
+    train_recommendations.run(spark, config, argparse.Namespace(**default | asked))
+
+
 def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name: str) -> None:
     started_s = time.monotonic()
     kept, root = registry_of(config)
@@ -86,6 +95,7 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
     # What a person chose for the champion holds for its challengers.
     chosen = card.get("columns", {})
     conformal = card.get("conformal", {})
+    n_folds = args.folds or card.get("n_folds", 5)
     with (
         runs.recorded(spark, config.warehouse, job=f"retrain {name}", config=config) as this_run,
         training_set(
@@ -97,21 +107,28 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
             target=chosen.get("target"),
             group=chosen.get("group"),
             drop=[c for c, why in chosen.get("dropped", {}).items() if why == "not wanted"],
-            kind=args.model,
-            seed=args.seed,
+            keep=chosen.get("kept", ()),
+            kind=args.model or card.get("kind", BOOSTED),
+            seed=card.get("seed", 0) if args.seed is None else args.seed,
             class_weights=card.get("class_weights", False),
         ) as given,
     ):
         trained = train_and_evaluate(
             given,
-            n_folds=args.folds,
+            n_folds=n_folds,
             method=conformal.get("method", "lac") if given.recipe.classes else "lac",
             mondrian=conformal.get("mondrian", False),
-            limits=LIMITS.get(given.recipe.columns.target),
+            limits=limits_of(given, card.get("limits_given")),
         )
+        trained.card.update(n_folds=n_folds, limits_given=card.get("limits_given"))
+        examined = examine(spark, config.warehouse, given, trained)
         p_value, told = 0.0, "there was no champion"
         if model is not None:
-            p_value, told = compared(model, card, given=given, trained=trained)
+            known = known_songs(
+                spark, config.warehouse, features=given.rows, card=card, source=given.source
+            )
+            p_value, told = compared(model, card, given=given, trained=trained, known=known)
+            known.unpersist()
         is_better = p_value < MAX_P
         this_run.counts.update(trained.card["metrics"])
         this_run.counts.update(
@@ -125,7 +142,7 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
             appoint = kept.promote if is_better else kept.challenge
             appoint(spark, root, name, version, why=f"retrained: {told}")
         training.release(trained.model)
-    show("\n".join(report_lines(trained)))
+    show("\n".join([*report_lines(trained), *examined]))
     say(
         f"  champion  {told}\n"
         f"  {'promoted ' if is_better else 'not better'} {version}; "
@@ -135,9 +152,27 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
 
 
 def compared(
-    champion: PipelineModel, card: dict, *, given: TrainingSet, trained: TrainedModel
+    champion: PipelineModel,
+    card: dict,
+    *,
+    given: TrainingSet,
+    trained: TrainedModel,
+    known: DataFrame,
 ) -> tuple[float, str]:
-    """Let the champion answer for the same held-out rows; give p and what it comes from."""
+    """Let the champion answer for the held-out rows that it has not learned from, either.
+
+    Parameters
+    ----------
+    known : DataFrame with song_id
+        Songs that the champion learned from. Another --group, or songs that came since, may have
+        changed which rows are held out.
+
+    Returns
+    -------
+    p_value : float
+    told : str
+        What it comes from.
+    """
     columns = Columns.from_card(card["columns"])
     if columns.target != given.recipe.columns.target or columns.task != given.recipe.columns.task:
         raise ModelError(
@@ -149,7 +184,10 @@ def compared(
     missing = set(columns.needed[0] + columns.needed[1]) - set(given.rows.columns)
     if missing:
         return 0.0, f"{card['version']} needs {', '.join(sorted(missing))}, which are gone"
-    rows = training.labelled(given.held_out_rows, columns=columns, classes=recipe.classes)
+    new_to_both = given.held_out_rows.join(known, "song_id", "left_anti")
+    rows = training.labelled(new_to_both, columns=columns, classes=recipe.classes)
+    if rows.isEmpty():
+        return 1.0, f"{card['version']} has learned from all held-out songs: nothing to compare by"
     before = training.scored(rows, model=champion, recipe=recipe).persist()
     try:
         old = figures(before, recipe=recipe)

@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from sonic_lib.cli.commands import features as feature_tables
 from sonic_lib.cli.commands import train_recommendations
+from sonic_lib.cli.commands.examining import examine, limits_of
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
@@ -25,8 +26,6 @@ from sonic_lib.workflows.training import TrainedModel, train_and_evaluate, train
 
 HELP = "train a model of genre or popularity, or find the songs most like each other"
 RECOMMENDATIONS = "recommendations"
-# Spotify's popularity; another target has no limits that we know of.
-LIMITS = {"popularity": (0.0, 100.0)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +50,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     trained.add_argument(
         "--drop", action="append", default=[], metavar="COLUMN", help="leave out; may be repeated"
+    )
+    trained.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="use it although it seems to give the target away; may be repeated",
+    )
+    trained.add_argument(
+        "--limits",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="between which the number lies (default: as seen in the table, such as 0 to 100)",
     )
     add_choices(trained)
     trained.add_argument(
@@ -90,6 +103,9 @@ def check(args: argparse.Namespace) -> None:
         train_recommendations.check(args)
         return
     check_choices(args)
+    if args.limits is not None and not args.limits[0] < args.limits[1]:
+        low, high = args.limits
+        raise UsageError(f"--limits {low:g} {high:g}: expected the lower one first.")
     if args.csv is not None:
         feature_tables.check(_features_arguments(args))
 
@@ -118,6 +134,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
             target=args.target,
             group=args.group,
             drop=args.drop,
+            keep=args.keep,
             kind=args.model,
             seed=args.seed,
             class_weights=args.class_weights,
@@ -128,8 +145,10 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
             n_folds=args.folds,
             method=args.method,
             mondrian=args.mondrian,
-            limits=LIMITS.get(given.recipe.columns.target),
+            limits=limits_of(given, args.limits),
         )
+        trained.card.update(n_folds=args.folds, limits_given=args.limits)
+        examined = examine(spark, config.warehouse, given, trained)
         version = kept.save(spark, root, name, model=trained.model, card=trained.card)
         is_first = not kept.aliases(spark, root, name).get("champion")
         appoint = kept.promote if is_first else kept.challenge
@@ -137,7 +156,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         this_run.counts.update(trained.card["metrics"])
         this_run.counts["seconds"] = time.monotonic() - started_s
         role = "champion" if is_first else "challenger"
-        show("\n".join(report_lines(trained)))
+        show("\n".join([*report_lines(trained), *examined]))
         say(
             f"  kept      {version}, the {role}; {time.monotonic() - started_s:.0f} s",
             **{name: {"version": version, "role": role, **this_run.counts}},

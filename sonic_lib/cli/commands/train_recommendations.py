@@ -15,18 +15,17 @@ from sonic_lib.config import Config
 from sonic_lib.console import say
 from sonic_lib.errors import ModelError, UsageError
 from sonic_lib.features.spark import profile, wide
+from sonic_lib.models.names import ARTISTS, TITLES, one_song
 from sonic_lib.models.similarity.recommend import (
     clustered_neighbours,
     exact_neighbours,
-    same_recording,
     standardised,
 )
 from sonic_lib.schemas import RECOMMENDATIONS
 from sonic_lib.storage import runs, tables
 from sonic_lib.workflows.sources import chosen_numbers, read_source, sql_text
 
-TITLES = ("title", "track_name", "track_title", "name")
-ARTISTS = ("artist", "artist_name", "artists", "track_artist")
+JOB = "train recommendations"
 # A task holds this many songs as queries, some 20 MB, while all songs pass it.
 _QUERIES_PER_TASK = 50_000
 # Comparing all with all takes an hour on 100 cores here; clusters take over.
@@ -81,8 +80,9 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
             "`sonic features` brings more in."
         )
     tables.create_for_models(spark, config.warehouse)
+    options = {name: getattr(args, name) for name in ("columns", "count", "clusters")}
     with runs.recorded(
-        spark, config.warehouse, job="train recommendations", config=config
+        spark, config.warehouse, job=JOB, config=config, options={"source": source, **options}
     ) as this_run:
         found = neighbours(vectors, k=args.count, n_clusters=args.clusters)
         rows = found.withColumns({"source": F.lit(source), "model_version": F.lit(this_run.run_id)})
@@ -129,7 +129,7 @@ def song_vectors(features: DataFrame, *, columns: list[str] | None = None) -> Ve
             f"None of the columns {', '.join(numbers) or '(there is no number)'} varies; songs "
             "cannot be compared by them. Name others with --columns."
         )
-    recording: Column | None = same_recording(title, artist) if title and artist else None
+    recording: Column | None = one_song(title, artist) if title and artist else None
     vectors = frame.transform(
         standardised,
         means={name: told[f"mean {name}"] for name in varied},

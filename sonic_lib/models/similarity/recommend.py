@@ -41,7 +41,7 @@ def standardised(
     means, deviations : dict of str to float
         A missing value becomes the mean; deviations are above 0.
     recording : Column, optional
-        Equal for songs that are the same recording; null if that is not known of one.
+        Equal for songs that are one, such as `names.one_song`; null if that is not known of one.
 
     Returns
     -------
@@ -56,12 +56,6 @@ def standardised(
     return frame.select(
         "song_id", group.cast("long").alias("recording"), F.array(*values).alias("vector")
     )
-
-
-def same_recording(title: str, artist: str) -> Column:
-    """Column: a number that is equal where title and artist are; null where one is missing."""
-    names = [F.trim(F.lower(F.col(f"`{name}`"))) for name in (title, artist)]
-    return F.when(names[0].isNotNull() & names[1].isNotNull(), F.xxhash64(*names))
 
 
 def exact_neighbours(vectors: DataFrame, *, k: int, n_tasks: int) -> DataFrame:
@@ -173,8 +167,7 @@ def _compared(queries: DataFrame, references: DataFrame, *, k: int, n_tasks: int
                 )
                 lists = empty_lists(len(ids), k)
             new_ids, new_recordings, new_vectors = _arrays(batch.slice(n_queries))
-            columns = np.ascontiguousarray(new_vectors.T)
-            update_topk(lists, vectors, recordings, columns, new_ids, new_recordings)
+            update_topk(lists, vectors, recordings, new_vectors, new_ids, new_recordings)
         if lists is None:
             return
         place = lists.similarities > -1.5

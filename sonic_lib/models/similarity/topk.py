@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-_CHUNK = 512  # products of a chunk stay in the first cache
+_BLOCK = 512  # queries whose products with some thousand references are held at once
+_SEEN = 2048  # references that tell what a list will hold at least
+_SPARE = 6  # likely ones beyond a list's length, for a song's versions
+_ERROR = np.float32(1e-5)  # of a product at single precision
+_EMPTY, _FREE = -2.0, -1.5  # of a free place; no cosine is below -1
 
 
 class TopK(NamedTuple):
@@ -36,7 +39,7 @@ class TopK(NamedTuple):
 def empty_lists(n_queries: int, k: int) -> TopK:
     """Lists that hold nothing yet."""
     shape = (n_queries, k)
-    return TopK(np.full(shape, -2.0), np.zeros(shape, np.int64), np.zeros(shape, np.int64))
+    return TopK(np.full(shape, _EMPTY), np.zeros(shape, np.int64), np.zeros(shape, np.int64))
 
 
 def unit_rows(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -45,7 +48,6 @@ def unit_rows(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
 def update_topk(
     lists: TopK,
     queries: NDArray[np.float64],
@@ -62,88 +64,99 @@ def update_topk(
         One for each query; changed in place.
     queries : np.ndarray [shape=(m, d), float64]
     query_groups : np.ndarray [shape=(m,), int64]
-    vectors : np.ndarray [shape=(d, n), float64, C order]
-        References, a column each: neighbours in memory are then multiplied together.
+    vectors : np.ndarray [shape=(n, d), float64]
+        References.
     ids, groups : np.ndarray [shape=(n,), int64]
 
     Notes
     -----
-    Nearly all products are below the last place of a list: a chunk is only looked through where
-    its largest product is not.  Equal products are ordered by id, so lists do not depend on the
-    order in which references come.
+    All products are taken at single precision, by BLAS; nearly all are below the last place of a
+    list by more than their error. What is left is multiplied again at double precision. Equal
+    products are ordered by id, so lists do not depend on the order in which references come.
     """
-    n = vectors.shape[1]
-    held = np.empty(_CHUNK)
-    for first in range(0, n, _CHUNK):
-        stop = min(first + _CHUNK, n)
-        products = held[: stop - first]
-        for query in range(queries.shape[0]):
-            largest = _multiply(queries[query], vectors, first, products)
-            if largest < lists.similarities[query, -1]:
-                continue
-            for j in range(products.size):
-                if products[j] >= lists.similarities[query, -1]:
-                    reference = first + j
-                    if groups[reference] != query_groups[query]:
-                        _insert(lists, query, products[j], ids[reference], groups[reference])
+    for first in range(0, len(queries), _BLOCK):
+        block = slice(first, first + _BLOCK)
+        own = TopK(lists.similarities[block], lists.ids[block], lists.groups[block])
+        # While lists are empty, a few references tell what they will hold at least.
+        is_new = bool((own.similarities[:, -1] <= _FREE).any())
+        for chosen in (slice(_SEEN), slice(_SEEN, None)) if is_new else (slice(None),):
+            if len(ids[chosen]):
+                _offer_block(
+                    own,
+                    queries[block],
+                    query_groups[block],
+                    vectors[chosen],
+                    ids[chosen],
+                    groups[chosen],
+                )
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
-def _multiply(
-    query: NDArray[np.float64],
+def _offer_block(
+    lists: TopK,
+    queries: NDArray[np.float64],
+    query_groups: NDArray[np.int64],
     vectors: NDArray[np.float64],
-    first: int,
-    products: NDArray[np.float64],
-) -> float:
-    """Multiply, and return the largest product.
+    ids: NDArray[np.int64],
+    groups: NDArray[np.int64],
+) -> None:
+    products = queries.astype(np.float32) @ vectors.T.astype(np.float32)
+    n = products.shape[1]
 
-    Four features a round: the products are then loaded and stored once for them.
-    """
-    products[:] = 0.0
-    stop = first + products.size
-    n_fours = query.size // 4 * 4
-    for f in range(0, n_fours, 4):
-        a = vectors[f, first:stop]
-        b = vectors[f + 1, first:stop]
-        c = vectors[f + 2, first:stop]
-        d = vectors[f + 3, first:stop]
-        # Values of their own: the compiler cannot know that writing products leaves query alone.
-        of_a, of_b, of_c, of_d = query[f], query[f + 1], query[f + 2], query[f + 3]
-        for j in range(products.size):
-            products[j] += of_a * a[j] + of_b * b[j] + of_c * c[j] + of_d * d[j]
-    for f in range(n_fours, query.size):
-        a, of_a = vectors[f, first:stop], query[f]
-        for j in range(products.size):
-            products[j] += of_a * a[j]
-    largest = products[0]
-    for j in range(products.size):
-        largest = max(largest, products[j])
-    return largest
+    def put(wanted: NDArray[np.bool_], queried: NDArray[np.intp] | None = None) -> None:
+        # Of a flat array nonzero is several times as fast.
+        rows, places = np.divmod(np.flatnonzero(wanted), n)
+        rows = rows if queried is None else queried[rows]
+        is_other = groups[places] != query_groups[rows]
+        rows, places = rows[is_other], places[is_other]
+        exact = np.einsum("ij,ij->i", queries[rows], vectors[places])
+        _merge(lists, rows, exact, ids[places], groups[places])
+
+    least = lists.similarities[:, -1].astype(np.float32)
+    n_likely = lists.ids.shape[1] + _SPARE
+    if (least <= _FREE).any() and n > 2 * n_likely:
+        likely = np.partition(products, n - n_likely, axis=1)[:, n - n_likely]
+        least = np.maximum(least, likely)
+    put(products >= (least - _ERROR)[:, None])
+    # Where one song stands among the likely ones many times, others are needed as well.
+    reached = lists.similarities[:, -1].astype(np.float32)
+    short = np.flatnonzero(reached < least - _ERROR)
+    if short.size:
+        of_short = products[short]
+        is_left = of_short < (least[short] - _ERROR)[:, None]
+        put(is_left & (of_short >= (reached[short] - _ERROR)[:, None]), short)
 
 
-@numba.njit(cache=True, nogil=True)
-def _insert(lists: TopK, query: int, similarity: float, new_id: int, group: int) -> None:
-    similarities, ids, groups = lists.similarities[query], lists.ids[query], lists.groups[query]
-    place = similarities.size
-    while place > 0 and (
-        similarity > similarities[place - 1]
-        or (similarity == similarities[place - 1] and new_id < ids[place - 1])
-    ):
-        place -= 1
-    last = similarities.size - 1  # the entry that goes: the group's own, or the worst
-    for other in range(similarities.size):
-        if similarities[other] >= -1.5 and groups[other] == group:
-            if other < place:
-                return
-            last = other
-            break
-    if place > last:
-        return
-    for other in range(last, place, -1):
-        similarities[other] = similarities[other - 1]
-        ids[other] = ids[other - 1]
-        groups[other] = groups[other - 1]
-    similarities[place], ids[place], groups[place] = similarity, new_id, group
+def _merge(
+    lists: TopK,
+    rows: NDArray[np.int64],
+    similarities: NDArray[np.float64],
+    ids: NDArray[np.int64],
+    groups: NDArray[np.int64],
+) -> None:
+    """Merge candidates, each for the list of its row, into the lists."""
+    k = lists.ids.shape[1]
+    is_touched = np.zeros(len(lists.ids), bool)
+    is_touched[rows] = True
+    touched = np.flatnonzero(is_touched)
+    is_held = lists.similarities[touched] > _FREE
+    row = np.concatenate([np.broadcast_to(touched[:, None], is_held.shape)[is_held], rows])
+    held = [part[touched][is_held] for part in lists]
+    candidates = [
+        np.concatenate(pair) for pair in zip(held, (similarities, ids, groups), strict=True)
+    ]
+    order = np.lexsort((candidates[1], -candidates[0], row))
+    row, candidates = row[order], [part[order] for part in candidates]
+    # Of a group the best stays: of equal ones in this order the first.
+    by_group = np.lexsort((candidates[2], row))
+    is_first = np.ones(len(row), bool)
+    is_first[by_group[1:]] = (np.diff(row[by_group]) != 0) | (np.diff(candidates[2][by_group]) != 0)
+    row, candidates = row[is_first], [part[is_first] for part in candidates]
+    starts = np.searchsorted(row, touched)
+    place = np.arange(len(row)) - starts[np.searchsorted(touched, row)]
+    is_in = place < k
+    for part, values, free in zip(lists, candidates, (_EMPTY, 0, 0), strict=True):
+        part[touched] = free
+        part[row[is_in], place[is_in]] = values[is_in]
 
 
 def diverse(

@@ -1,0 +1,129 @@
+"""The table that came in, with what the champions say of its rows beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from sonic_lib.features.csv_import import column_name
+from sonic_lib.features.spark import profile
+
+# What is told of a prediction beside the table: by model, the new column and that of PREDICTIONS.
+ADDED = {
+    "genre": {
+        "genre_predicted": "genre",
+        "genre_probability": "genre_probability",
+        "genre_set": "genre_set",
+        "genre_in_training": "in_training",
+    },
+    "popularity": {
+        "popularity_predicted": "popularity",
+        "popularity_low": "popularity_low",
+        "popularity_high": "popularity_high",
+        "popularity_in_training": "in_training",
+    },
+}
+_DECIMALS = 6  # of what a model says; what the table says keeps all that it has
+_IN_ORDER = ["file", "split_bytes", "place"]
+
+
+def completed(
+    features: DataFrame,
+    predicted: DataFrame,
+    said: dict[str, tuple[str, str]],
+    *,
+    cells: DataFrame | None = None,
+    as_texts: bool = False,
+    classes: Sequence[str] = (),
+) -> DataFrame:
+    """Give the table as it was brought in, the gaps of its targets filled.
+
+    What a row says of a target stands; what the model says stands beside it, in columns of ADDED.
+
+    Parameters
+    ----------
+    features : DataFrame [schemas.FEATURES]
+        Of one source.
+    predicted : DataFrame [schemas.PREDICTIONS]
+        Of the same.
+    said : dict
+        By target, the name and version of its model.
+    cells : DataFrame [schemas.FEATURE_CELLS], optional
+        Of the same: rows and columns then come in the order, and columns by the names, of the
+        file. Without them, as of audio, rows are sorted by their key and columns by their names.
+    as_texts : bool
+        Give each cell as the file has it, digit by digit, in place of a number.
+    classes : sequence of str
+        Genres whose probabilities get a column each, where they are known.
+    """
+    described = profile(features).collect()  # as few rows as columns
+    kinds = {row.name: row.kind for row in sorted(described, key=lambda row: row.kind)[::-1]}
+    added = [column for name, _ in said.values() for column in ADDED[name]]
+    added += [f"genre_probability_{name}" for name in classes]
+    header = _header(cells)
+    if cells is None or not header:
+        names = {name: name for name in sorted(kinds, key=lambda name: (kinds[name], name))}
+        names = {name: column for name, column in names.items() if name not in said}
+        base, order, shown = features, ["source_key"], [F.col("source_key")]
+    else:
+        names = {name: column_name(name) for name in header}
+        known = features.select("song_id", "numbers", "texts")
+        base, order, shown = cells.join(known, "song_id"), _IN_ORDER, []
+    for name in said:
+        if name not in names.values():
+            names[name] = name
+    for model, _ in said.values():
+        base = base.join(_answers(predicted, model, classes), "song_id", "left")
+    is_given = as_texts and bool(header)
+    for name, column in names.items():
+        if name in added:
+            continue
+        value = _value(name, column, kinds, is_given=is_given and name in header)
+        if column in said:
+            value = _filled(value, column, said[column][0], as_text=is_given)
+        shown.append(value.alias(name))
+    return base.orderBy(*order).select(*shown, *(F.col(f"`{name}`") for name in added))
+
+
+def _header(cells: DataFrame | None) -> list[str]:
+    """Names of the columns in the order of the file, which are the same in every row."""
+    first = None if cells is None else cells.select(F.map_keys("cells")).first()
+    return [] if first is None else list(first[0])
+
+
+def _answers(predicted: DataFrame, model: str, classes: Sequence[str]) -> DataFrame:
+    """What one model says: song_id and its columns of ADDED."""
+    columns = []
+    for column, given in ADDED[model].items():
+        is_double = dict(predicted.dtypes)[given] == "double"
+        value = F.round(given, _DECIMALS) if is_double else F.col(given)
+        columns.append(value.alias(column))
+    if model == "genre":
+        for name in classes:
+            value = F.round(F.try_element_at("genre_probabilities", F.lit(name)), _DECIMALS)
+            columns.append(value.alias(f"genre_probability_{name}"))
+    return predicted.filter(F.col("model") == model).select("song_id", *columns)
+
+
+def _value(name: str, column: str, kinds: Mapping[str, str], *, is_given: bool) -> Column:
+    if is_given:
+        return F.try_element_at("cells", F.lit(name))
+    if kinds.get(column) == "number":
+        return F.try_element_at("numbers", F.lit(column))
+    return F.try_element_at("texts", F.lit(column))
+
+
+def _filled(given: Column, column: str, model: str, *, as_text: bool) -> Column:
+    """What the row says of a target, or else what the model says."""
+    predicted = F.col(f"{model}_predicted")
+    if as_text:
+        is_known = F.coalesce(
+            F.try_element_at("texts", F.lit(column)),
+            F.try_element_at("numbers", F.lit(column)).cast("string"),
+        ).isNotNull()
+        text = F.regexp_replace(predicted.cast("string"), r"\.0$", "")
+        return F.when(is_known, given).otherwise(text)
+    own = given.cast("string") if model == "genre" else given.try_cast("double")
+    return F.coalesce(own, predicted)

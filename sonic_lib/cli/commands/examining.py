@@ -1,0 +1,130 @@
+"""What `train` and `retrain` say of a table besides scores: leaks, doubles, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.features.spark import profile, wide
+from sonic_lib.models.columns import CLASSIFICATION
+from sonic_lib.models.limits import label_range, seen_limits
+from sonic_lib.models.names import ARTISTS, TITLES, TRACK_IDS, first_artist_column, one_song
+from sonic_lib.schemas import FEATURES
+from sonic_lib.storage import tables
+from sonic_lib.workflows.training import TrainedModel, TrainingSet, coverage, figures
+
+CONFIDENCE = 0.9  # at which coverage of rows new to the model is told
+
+
+def limits_of(given: TrainingSet, wanted: Sequence[float] | None) -> tuple[float, float] | None:
+    """Between which values the target lies: as a person said, or as the labels look."""
+    if given.recipe.columns.task == CLASSIFICATION:
+        return None
+    if wanted is not None:
+        return float(wanted[0]), float(wanted[1])
+    return seen_limits(**given.rows.transform(label_range).first().asDict())
+
+
+def examine(
+    spark: SparkSession, warehouse: str, given: TrainingSet, trained: TrainedModel
+) -> list[str]:
+    """Put leaks and doubles of the held-out rows into the card; give what people are told."""
+    columns = given.recipe.columns
+    trained.card["leaks"] = [
+        {"column": leak.column, "why": leak.why, "share": round(leak.share, 6), "n": leak.n}
+        for leak in given.leaks
+    ]
+    lines = [
+        f"  leak      {leak.sentence(columns.target, is_kept=leak.column in columns.kept)}"
+        for leak in given.leaks
+    ]
+    stored = tables.read(spark, warehouse, FEATURES, version=given.version)
+    features = stored.filter(F.col("source") == given.source)
+    texts = {row.name for row in profile(features).collect() if row.kind == "text"}
+    artist = _first(ARTISTS, texts)
+    doubles = _doubles(features, texts, given=given, trained=trained)
+    trained.card["doubles"] = doubles
+    lines += [_sentence(double, trained.card["task"]) for double in doubles]
+    if artist and columns.group is None and columns.target != artist:
+        lines.append(
+            f"  artists   --group {artist} keeps songs of one artist on one side of every split: "
+            "the score to expect of artists that are new"
+        )
+    return lines
+
+
+def _doubles(
+    features: DataFrame, texts: set[str], *, given: TrainingSet, trained: TrainedModel
+) -> list[dict]:
+    """Count held-out songs whose track, or artist, is among the training songs, too.
+
+    Scores of the other held-out songs stand beside their number.
+    """
+    keys = _keys(texts)
+    if not keys:
+        return []
+    names = list(dict.fromkeys(name for found in (TITLES, ARTISTS, TRACK_IDS)
+                               if (name := _first(found, texts))))  # fmt: skip
+    named = wide(features, numbers=[], texts=names).select(
+        "song_id", *(key.alias(what) for what, key in keys.items())
+    )
+    # As they were split, whatever split them.
+    held_out = trained.held_out.select("song_id")
+    trained = given.rows.select("song_id").join(held_out, "song_id", "left_anti")
+    marked = trained.held_out.join(named, "song_id", "left")
+    for what in keys:
+        seen = named.join(trained, "song_id").select(F.col(what)).dropna().distinct()
+        seen = seen.withColumn(f"seen_{what}", F.lit(True))
+        marked = marked.join(seen, what, "left")
+    marked = marked.persist()
+    told = []
+    try:
+        for what in keys:
+            is_new = F.col(f"seen_{what}").isNull()
+            others = marked.filter(is_new).select(*trained.held_out.columns)
+            n, n_new = marked.agg(F.count("*"), F.count_if(is_new)).first()
+            if not n or n_new == n:
+                continue
+            entry: dict = {"what": what, "n": n - n_new, "share": round(1 - n_new / n, 6)}
+            if n_new:
+                entry["others"] = figures(others, recipe=given.recipe)
+                row = coverage(others, card=trained.card, confidences=(CONFIDENCE,)).iloc[0]
+                entry["others"]["coverage"] = round(float(row.n_covered / row.n), 6)
+            told.append(entry)
+    finally:
+        marked.unpersist()
+    return told
+
+
+def _keys(texts: set[str]) -> dict[str, Column]:
+    """What tells tracks and artists apart, by what it is."""
+    title, artist, track_id = (_first(names, texts) for names in (TITLES, ARTISTS, TRACK_IDS))
+    keys: dict[str, Column] = {}
+    if track_id:
+        keys["track"] = F.col(f"`{track_id}`")
+    elif title and artist:
+        keys["track"] = one_song(title, artist)
+    if artist:
+        keys["artist"] = first_artist_column(artist)
+    return keys
+
+
+def _sentence(double: dict, task: str) -> str:
+    what = double["what"]
+    said = f"  doubles   {double['share']:.1%} of the held-out songs have their {what} in training"
+    others = double.get("others")
+    if not others:
+        return f"{said}, so no score is of a new {what}"
+    score = (
+        f"F1-micro {others['f1_micro']:.3f}" if task == CLASSIFICATION else f"R2 {others['r2']:.3f}"
+    )
+    return (
+        f"{said}; on the other {others['n']:.0f} {score}, "
+        f"{others['coverage']:.1%} hold the truth at {CONFIDENCE:.0%}"
+    )
+
+
+def _first(names: Sequence[str], there: set[str]) -> str | None:
+    return next((name for name in names if name in there), None)

@@ -1,0 +1,46 @@
+"""Look through a source for columns that give the target away."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from sonic_lib.features.spark import wide
+from sonic_lib.models.columns import Columns
+from sonic_lib.models.leaks import Leak, associations, drawn, find_leaks, n_bins, number_ranges
+from sonic_lib.models.names import ARTISTS
+
+
+def leaks_of(features: DataFrame, columns: Columns) -> list[Leak]:
+    """Find the columns that give the target away; one that keeps rows together is none of them.
+
+    Parameters
+    ----------
+    features : DataFrame [schemas.FEATURES]
+    columns : Columns
+        As they were chosen by names and counts.
+    """
+    numbers, texts = (
+        [name for name in names if name not in (columns.target, columns.group)]
+        for names in columns.needed
+    )
+    # Songs have an artist, new ones, too: --group says what is known of new artists.
+    texts = [name for name in texts if name.lower() not in ARTISTS]
+    (numbers if columns.target_is_number else texts).append(columns.target)
+    frame = wide(features, numbers=numbers, texts=texts)
+    frame = frame.filter(F.col(f"`{columns.target}`").isNotNull())
+    n_rows = frame.count()
+    if not n_rows:
+        return []
+    ranges = number_ranges(frame, numbers=numbers, n_bins=n_bins(n_rows)).first().asDict()
+    sample = drawn(frame, n_rows=n_rows)
+    if sample is not frame:
+        ranges["n"] = sample.count()
+    if len(numbers) + len(texts) == 1:
+        return []
+    rows = associations(
+        sample, texts=texts, numbers=numbers, target=columns.target, ranges=ranges
+    ).collect()  # a row a column
+    return find_leaks(
+        [row.asDict() for row in rows], columns=columns, numbers=numbers, ranges=ranges
+    )

@@ -1,0 +1,88 @@
+"""Which rows a model was trained on, and which were kept from it.
+
+Rows are held out for good, by the hash of their key or group, so that versions can be compared on
+rows that none of them has seen; a model's card and the snapshot it names tell which those were.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from sonic_lib.features.spark import wide, with_labels
+from sonic_lib.models import splits, training
+from sonic_lib.models.columns import Columns
+from sonic_lib.models.stages import LABEL
+
+HELD_OUT_SHARE, HELD_OUT_SEED = 0.2, 20_221
+HELD_OUT = "_held_out"
+# Values of `fitted_on` in a card; older cards lack it.
+ALL_ROWS, OTHER_ROWS = "all rows", "rows not held out"
+
+
+def with_held_out(
+    rows: DataFrame, *, group: str | None, has_classes: bool, is_balanced: bool = True
+) -> DataFrame:
+    """Add `_held_out`: whether no model may see a row.
+
+    With a group this runs a job, `splits.balanced_parts`.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `training.labelled`.
+    group : str or None
+        Rows with one value of it stay together.
+    has_classes : bool
+        Whether labels are classes, of which each part should have its share.
+    is_balanced : bool
+        False for what models of earlier versions held out: groups by their hashes alone.
+    """
+    parts = None
+    if group is not None and is_balanced:
+        parts = splits.balanced_parts(
+            rows,
+            shares=(HELD_OUT_SHARE, 1 - HELD_OUT_SHARE),
+            seed=HELD_OUT_SEED,
+            purpose=splits.HELD_OUT,
+            group=group,
+            label=LABEL if has_classes else None,
+        )
+    return splits.with_held_out(
+        rows, share=HELD_OUT_SHARE, seed=HELD_OUT_SEED, name=HELD_OUT, group=group, parts=parts
+    )
+
+
+def training_songs(
+    features: DataFrame, *, card: dict, labels: DataFrame | None = None
+) -> DataFrame:
+    """Songs that a model learned from: song_id.
+
+    Parameters
+    ----------
+    features, labels : DataFrame [schemas.FEATURES]
+        Of the sources and the version that the card's snapshot names.
+    card : dict
+        From the registry.
+    """
+    if labels is not None:
+        features = features.transform(with_labels, labels=labels)
+    columns = Columns.from_card(card["columns"])
+    names = [(columns.target, columns.target_is_number)]
+    if columns.group not in (None, columns.target):
+        names.append((columns.group, columns.group_is_number))
+    frame = wide(
+        features,
+        numbers=[name for name, is_number in names if is_number],
+        texts=[name for name, is_number in names if not is_number],
+    )
+    rows = training.labelled(frame, columns=columns, classes=card["classes"])
+    if card.get("fitted_on") == ALL_ROWS:
+        return rows.select("song_id")
+    held_out = with_held_out(
+        rows,
+        group=columns.group,
+        has_classes=bool(card["classes"]),
+        is_balanced="fitted_on" in card,
+    )
+    return held_out.filter(~F.col(HELD_OUT)).select("song_id")

@@ -1,0 +1,94 @@
+"""Which songs are one song, by what they are called: "Help! - Remastered 2009" is "Help!".
+
+The same rules twice, of the same patterns: on texts for people and tests, and as columns of Spark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+TITLES = ("title", "track_name", "track_title", "song_name", "name")
+ARTISTS = ("artist", "artist_name", "artists", "track_artist")
+TRACK_IDS = ("track_id", "spotify_id", "isrc")
+
+# What a part in brackets, or behind a dash, says if it tells of a version and not of a song.
+_VERSION = (
+    r"\b(?:re-?master(?:ed|s)?|re-?mix(?:ed|es)?|rmx|mix(?:ed)?|edit(?:ed|ion)?|versions?|"
+    r"live|radio|feat|ft|featuring|with|acoustic|unplugged|demo|mono|stereo|deluxe|bonus|"
+    r"instrumental|extended|explicit|clean|original|re-?record(?:ed|ing)|anniversary|sessions?|"
+    r"karaoke|from|soundtrack|sped|slowed|bootleg|rework|vip|dub)\b"
+)
+_TITLE_RULES = (
+    (rf"[\[(][^\[\]()]*{_VERSION}[^\[\]()]*[\])]", " "),
+    (rf"\s[-–—]\s(?:(?!\s[-–—]\s).)*{_VERSION}.*$", ""),
+    (r"\s(?:feat|ft|featuring)\b.*$", ""),
+    (r"[\W_]+", " "),
+)
+_ARTIST_RULES = (
+    (r"^\[\s*[\"']?", ""),  # the first of a list
+    (r"[\"']\s*,.*$", ""),
+    (r"\s(?:feat|ft|featuring)\b.*$", ""),
+    (r"(?:;|,\s).*$", ""),
+    (r"^\s*the\s+", ""),
+    (r"[\W_]+", " "),
+)
+
+
+def song_name(title: str) -> str:
+    """Give a title without what tells one version of a song from another.
+
+    Examples
+    --------
+    >>> song_name("Help! - Remastered 2009")
+    'help'
+    >>> song_name("(I Can't Get No) Satisfaction (Live)")
+    'i can t get no satisfaction'
+    """
+    return _plain(title, _TITLE_RULES)
+
+
+def first_artist(artist: str) -> str:
+    """Give the artist that a song is filed under.
+
+    Examples
+    --------
+    >>> first_artist("The Beatles"), first_artist("Drake feat. Rihanna")
+    ('beatles', 'drake')
+    """
+    return _plain(artist, _ARTIST_RULES)
+
+
+def one_song(title: str, artist: str) -> Column:
+    """Column: a number that is equal for versions of a song; null where a name is missing."""
+    names = [song_name_column(title), first_artist_column(artist)]
+    return F.when(names[0].isNotNull() & names[1].isNotNull(), F.xxhash64(*names))
+
+
+def song_name_column(name: str) -> Column:
+    """Column: `song_name` of a column."""
+    return _plain_column(name, _TITLE_RULES)
+
+
+def first_artist_column(name: str) -> Column:
+    """Column: `first_artist` of a column."""
+    return _plain_column(name, _ARTIST_RULES)
+
+
+def _plain(text: str, rules: Sequence[tuple[str, str]]) -> str:
+    plain = whole = text.lower()
+    for pattern, other in rules:
+        plain = re.sub(pattern, other, plain)
+    return plain.strip(" ") or whole.strip(" ")
+
+
+def _plain_column(name: str, rules: Sequence[tuple[str, str]]) -> Column:
+    plain = whole = F.lower(F.col(f"`{name}`"))
+    for pattern, other in rules:
+        # (?U): of any script, as Python has it.
+        plain = F.regexp_replace(plain, F.lit(f"(?U){pattern}"), F.lit(other))
+    plain = F.trim(plain)
+    return F.when(plain != "", plain).otherwise(F.nullif(F.trim(whole), F.lit("")))
