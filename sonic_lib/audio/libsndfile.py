@@ -105,7 +105,7 @@ def is_read(file: BinaryIO, sound: soundfile.SoundFile, source: _Source) -> bool
         return False
     if sound.format == "OGG":  # of which libsndfile looks at the end whenever it likes
         return not _later_links(file)
-    return sound.format not in _JOINABLE or source.n_unread_bytes <= _MAX_UNREAD_BYTES
+    return sound.format not in _JOINABLE or source.n_unread_bytes <= MAX_TAG_BYTES
 
 
 def _open_sound(file: BinaryIO, *, claimed_growth: int = 1) -> tuple[soundfile.SoundFile, _Source]:

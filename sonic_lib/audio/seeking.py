@@ -16,6 +16,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from sonic_lib.audio.containers import sound_parts
 from sonic_lib.audio.libsndfile import is_damaged, is_read, open_seekable
 from sonic_lib.errors import DecodeError
 
@@ -49,6 +50,10 @@ def read_parts(
     None where the format does not permit it, or where anything about the file is odd: whoever
     decodes all of it will say what.
     """
+    wholes, left_out = sound_parts(file)
+    if len(wholes) > 1 or left_out:
+        return None
+    file = wholes[0]
     file.seek(0)
     try:
         sound, source = open_seekable(file)

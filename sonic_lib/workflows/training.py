@@ -12,7 +12,6 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 import sonic_lib
-from sonic_lib.cli.commands.leaking import leaks_of
 from sonic_lib.features.spark import profile, wide, with_labels
 from sonic_lib.models import metrics, training
 from sonic_lib.models.columns import CLASSIFICATION, ColumnProfile, choose_columns
@@ -25,6 +24,7 @@ from sonic_lib.models.preprocess import count_shapes
 from sonic_lib.models.training import Recipe
 from sonic_lib.schemas import FEATURES
 from sonic_lib.storage import tables
+from sonic_lib.workflows.leaks import leaks_of
 from sonic_lib.workflows.sources import read_source
 
 CONFIDENCES = tuple(round(c / 100, 2) for c in range(50, 100))
