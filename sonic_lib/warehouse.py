@@ -144,7 +144,7 @@ class Warehouse:
             Whether answers go into the tables `matches` and `runs`.
         engine : str
             ``spark``; ``local``, without Spark; or ``auto``: without Spark where that takes
-            minutes at most and no session is there.
+            half an hour at most and no session is there.
 
         Returns
         -------

@@ -23,14 +23,13 @@ from sonic_lib.workflows.local_engine import (
     start_helper,
 )
 
-# Of longer work Spark's spilling, retries and stages are worth its half minute to start and plan;
-# --engine says otherwise.
+# Beyond, Spark's retries are worth what it takes more of time and memory; --engine says otherwise.
 MAX_S = 1800.0
 # What this engine takes, on the two cores of the benchmarks: a clip of up to 10 s, of which a third
 # are unsure; coded audio beyond, most of it unknown; a row of the table, read once; and for a clip.
 S_PER_CLIP = 0.1
 SHORT_BYTES = 500_000
-S_PER_BYTE = 0.5e-6
+S_PER_BYTE = 0.8e-6
 S_PER_ROW = 2.5e-8
 S_PER_CLIP_ROW = 1.5e-10
 CLIPS_PER_READ = 250

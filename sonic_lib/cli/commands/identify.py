@@ -1,7 +1,7 @@
 """`sonic identify`: which songs are in a folder of clips, and where.
 
-Clips of this machine are looked up in a local index without Spark as long as that takes minutes at
-most; the tables and answers are the same.
+Clips of this machine are looked up in a local index without Spark as long as that takes half an
+hour at most; the tables and answers are the same.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=("auto", "spark", "local"),
         default="auto",
-        help="local: without Spark; auto: so where that takes minutes at most",
+        help="local: without Spark; auto: so where that takes half an hour at most",
     )
     parser.add_argument("--no-record", action="store_true", help="write nothing into the warehouse")
     add_no_links(parser)
