@@ -27,6 +27,7 @@ _CLASSES = {
     "sonic_lib.models.encoding.kernel_target.LocalEncoderModel": "sonic_lib.models.encoding.kernel_target",
     "sonic_lib.models.preprocess.Assembler": "sonic_lib.models.preprocess",
     "sonic_lib.models.preprocess.PreparationModel": "sonic_lib.models.preprocess",
+    "sonic_lib.models.tabular.stage.TabularModel": "sonic_lib.models.tabular.stage",
     "sonic_lib.models.encoding.target.TargetEncoderModel": "sonic_lib.models.encoding.target",
     "org.apache.spark.ml.classification.RandomForestClassificationModel": (
         "pyspark.ml.classification"

@@ -15,7 +15,7 @@ from functools import reduce
 from multiprocessing.pool import ThreadPool
 
 from pyspark import inheritable_thread_target
-from pyspark.ml import PipelineModel
+from pyspark.ml import PipelineModel, Transformer
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -24,8 +24,11 @@ from sonic_lib.models import estimators, preprocess
 from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.splits import INNER_FOLDS, with_folds
 from sonic_lib.models.stages import FEATURES, FOLD, KEY, LABEL, WEIGHT, StoredModel, column
+from sonic_lib.models.tabular import stage
+from sonic_lib.models.tabular.crossfit import HELD_OUT
 
 _N_INNER_FOLDS = 10
+_N_PARTS = 3  # of a fit alone, by which kinds are weighed and errors found
 OUTER_FOLD = "_outer_fold"
 _SIZE, _ERROR = "_size", "_error"
 _LEAST_SIZE_SHARE = 0.05  # of the mean error: no song is foretold with certainty
@@ -42,7 +45,7 @@ class Recipe:
     classes : tuple of str
         Names of the classes, in the order of their numbers; none for a regression.
     kind : str
-        BOOSTED or FOREST.
+        One of estimators.KINDS.
     seed : int
     class_weights : bool
         Whether rare classes count as much as frequent ones.
@@ -78,6 +81,81 @@ def labelled(frame: DataFrame, *, columns: Columns, classes: Sequence[str]) -> D
     return frame.withColumn(LABEL, label).filter(F.col(LABEL).isNotNull())
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A model and what was said of rows that its like had not seen.
+
+    Parameters
+    ----------
+    model : PipelineModel
+        The one that serves.
+    folds, held_out : DataFrame
+        Scored frames: of the rows that folds scored, of those that were held out.
+    weights : dict of str to float
+        How much each learner counts.
+    without_texts : DataFrame or None
+        The scored frame of the held-out rows without what the letters of texts say.
+    on_all_rows : bool
+        Whether the model that serves was fitted on the held-out rows, too, by which another one,
+        fitted without them, was judged.
+    """
+
+    model: PipelineModel
+    folds: DataFrame
+    held_out: DataFrame
+    weights: dict[str, float]
+    without_texts: DataFrame | None = None
+    on_all_rows: bool = False
+
+
+def train(rows: DataFrame, *, recipe: Recipe, n_folds: int, is_held_out: Column) -> Trained:
+    """Cross-validate on the rows that are not held out, judge on the others, and fit what serves.
+
+    A table that fits one task (`stage.fits_one_task`) is trained there, in one go, and what serves
+    is fitted on all of its rows. A larger one is trained by the whole cluster, and its fifth that
+    is held out is not learned from.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `labelled`, cached.
+    n_folds : int
+    is_held_out : Column
+        Of bool.
+
+    Raises
+    ------
+    ModelError, SetupError
+        As `fit`.
+    """
+    training_rows = rows.filter(~is_held_out)
+    n_rows, _ = _counted(training_rows, recipe)
+    if not _fits_one_task(n_rows, recipe):
+        scored_folds = cross_validate(training_rows, recipe=recipe, n_folds=n_folds)
+        model = fit(training_rows, recipe=recipe)
+        judged = scored(rows.filter(is_held_out), model=model, recipe=recipe).persist()
+        return Trained(model, scored_folds, judged, {_distributed_kind(recipe): 1.0})
+    folded = with_folds(
+        rows, n_folds=n_folds, seed=recipe.seed, name=stage.OUTER, group=recipe.columns.group
+    )
+    kept_apart = F.when(is_held_out, F.lit(HELD_OUT)).otherwise(F.col(stage.OUTER))
+    done = _in_one_task(
+        folded.withColumn(stage.OUTER, kept_apart), recipe=recipe, n_rows=n_rows, serve=True
+    )
+    model = _model_of(done, recipe)
+    without = None
+    if recipe.columns.texts:
+        without = _scores_of(done.filter(F.col("fold") == stage.WITHOUT), recipe)
+    return Trained(
+        model,
+        _scores_of(done.filter("fold >= 0"), recipe),
+        _scores_of(done.filter(F.col("fold") == HELD_OUT), recipe),
+        model.stages[0].weights,
+        without,
+        on_all_rows=True,
+    )
+
+
 def fit(rows: DataFrame, *, recipe: Recipe) -> PipelineModel:
     """Fit all stages on all rows.
 
@@ -93,24 +171,18 @@ def fit(rows: DataFrame, *, recipe: Recipe) -> PipelineModel:
     SetupError
         If XGBoost is needed and missing.
     """
+    n_rows, counts = _counted(rows, recipe)
+    if _fits_one_task(n_rows, recipe):
+        # Without folds of its own: weights and errors come from parts of the inner ones.
+        needs_parts = not recipe.classes or recipe.kind == estimators.AUTO
+        outer = F.col(FOLD) % _N_PARTS if needs_parts else F.lit(0)
+        parts = _with_inner_folds(rows, recipe).withColumn(stage.OUTER, outer.cast("int"))
+        done = _in_one_task(parts, recipe=recipe, n_rows=n_rows, serve=True)
+        return _model_of(done, recipe)
+    kind = _distributed_kind(recipe)
     spark = rows.sparkSession
-    counts = dict(rows.groupBy(LABEL).count().collect()) if recipe.classes else {}
-    n_rows = sum(counts.values()) if recipe.classes else rows.count()
-    if n_rows < _N_INNER_FOLDS or len(counts) == 1:
-        raise ModelError(
-            f"{n_rows} rows{' of one class' if len(counts) == 1 else ''} are too little to learn "
-            f"{recipe.columns.target}; expected {_N_INNER_FOLDS} rows and two classes at least. "
-            "`sonic features` brings more in."
-        )
     n_workers = estimators.n_workers(n_rows, n_slots=spark.sparkContext.defaultParallelism)
-    folded = with_folds(
-        rows,
-        n_folds=_N_INNER_FOLDS,
-        seed=recipe.seed,
-        purpose=INNER_FOLDS,
-        name=FOLD,
-        group=recipe.columns.group,
-    )
+    folded = _with_inner_folds(rows, recipe)
     stages = preprocess.pipeline(recipe.columns, n_classes=len(recipe.classes)).fit(folded)
     # Kept in one order: trees depend on it, by sampling and by sums of floating-point numbers.
     prepared = (
@@ -122,9 +194,9 @@ def fit(rows: DataFrame, *, recipe: Recipe) -> PipelineModel:
     )
     try:
         if recipe.classes:
-            last = _fit_classes(prepared, recipe, counts, n_workers)
+            last = _fit_classes(prepared, recipe, counts, n_workers, kind)
         else:
-            last = _fit_number(prepared, recipe, n_workers)
+            last = _fit_number(prepared, recipe, n_workers, kind)
     finally:
         prepared.unpersist()
     return PipelineModel([*stages.stages, *last])
@@ -133,12 +205,15 @@ def fit(rows: DataFrame, *, recipe: Recipe) -> PipelineModel:
 def scored(rows: DataFrame, *, model: PipelineModel, recipe: Recipe) -> DataFrame:
     """Let a model say of labelled rows what it thinks.
 
+    A model that serves after it has learned from the held-out rows, too, lets the one speak that
+    has not: what is said of them is said by none that has seen them.
+
     Returns
     -------
     DataFrame
         The scored frame of docs/models.md.
     """
-    said = model.transform(rows)
+    said = PipelineModel([_judging(each) for each in model.stages]).transform(rows)
     if recipe.classes:
         return said.select(KEY, F.col(LABEL).cast("int").alias("label"), "probabilities")
     return said.select(KEY, F.col(LABEL).alias("target"), "prediction", "difficulty")
@@ -177,6 +252,10 @@ def score_folds(folded: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame
     folded : DataFrame
         From `labelled`, cached, with the int column `_outer_fold`, 0 to n_folds - 1.
     """
+    n_rows, _ = _counted(folded, recipe)
+    if _fits_one_task(n_rows, recipe):
+        parts = _with_inner_folds(folded, recipe).withColumn(stage.OUTER, F.col(OUTER_FOLD))
+        return _scores_of(_in_one_task(parts, recipe=recipe, n_rows=n_rows, serve=False), recipe)
 
     def score(fold: int) -> DataFrame:
         training, test = (
@@ -197,13 +276,15 @@ def score_folds(folded: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame
 
 def release(model: PipelineModel) -> None:
     """Let go of what a fitted model holds in the cluster's memory; call it when it is saved."""
-    for stage in model.stages:
-        if isinstance(stage, StoredModel):
-            stage.release()
+    for each in model.stages:
+        if isinstance(each, StoredModel):
+            each.release()
 
 
 def feature_importances(model: PipelineModel, *, recipe: Recipe) -> list[tuple[str, float]]:
     """Names of the features and their shares of all that is gained, greatest first."""
+    if isinstance(model.stages[0], stage.TabularModel):
+        return model.stages[0].importances(classes=recipe.classes)
     names = preprocess.feature_names(model, classes=recipe.classes)
     learner = next(s for s in model.stages if hasattr(s, "get_booster") or _is_forest(s))
     shares = estimators.importances(learner, n_features=len(names))
@@ -212,7 +293,7 @@ def feature_importances(model: PipelineModel, *, recipe: Recipe) -> list[tuple[s
 
 
 def _fit_classes(
-    prepared: DataFrame, recipe: Recipe, counts: dict[float, int], n_workers: int
+    prepared: DataFrame, recipe: Recipe, counts: dict[float, int], n_workers: int, kind: str
 ) -> list:
     # A rare class may be missing here, and estimators take numbers without gaps.
     labels = sorted(int(label) for label in counts)
@@ -226,14 +307,14 @@ def _fit_classes(
         }
     )
     learner = estimators.classifier(
-        recipe.kind, n_workers=n_workers, seed=recipe.seed, weighted=recipe.class_weights
+        kind, n_workers=n_workers, seed=recipe.seed, weighted=recipe.class_weights
     )
     settings = {"labels": labels, "n_classes": len(recipe.classes)}
     return [learner.fit(numbered), estimators.Probabilities(settings)]
 
 
-def _fit_number(prepared: DataFrame, recipe: Recipe, n_workers: int) -> list:
-    learner = estimators.regressor(recipe.kind, n_workers=n_workers, seed=recipe.seed)
+def _fit_number(prepared: DataFrame, recipe: Recipe, n_workers: int, kind: str) -> list:
+    learner = estimators.regressor(kind, n_workers=n_workers, seed=recipe.seed)
     # Each half is foretold by the other: errors of rows that the learner knew would be too small.
     halves = [prepared.filter(F.col(FOLD) % 2 == half) for half in (0, 1)]
     missed = [
@@ -248,7 +329,7 @@ def _fit_number(prepared: DataFrame, recipe: Recipe, n_workers: int) -> list:
     try:
         mean_error = errors.agg(F.avg(_ERROR)).first()[0]
         size = estimators.error_size(
-            recipe.kind, n_workers=n_workers, seed=recipe.seed, errors=_ERROR, output=_SIZE
+            kind, n_workers=n_workers, seed=recipe.seed, errors=_ERROR, output=_SIZE
         )
         sizes = size.fit(errors)
     finally:
@@ -256,6 +337,95 @@ def _fit_number(prepared: DataFrame, recipe: Recipe, n_workers: int) -> list:
     least = max(_LEAST_SIZE_SHARE * mean_error, 1e-9)
     difficulty = estimators.Difficulty({"input": _SIZE, "least": least})
     return [learner.fit(prepared), sizes, difficulty]
+
+
+def _counted(rows: DataFrame, recipe: Recipe) -> tuple[int, dict[float, int]]:
+    """Count the rows, and those of each class if there are any; too few are refused."""
+    counts = dict(rows.groupBy(LABEL).count().collect()) if recipe.classes else {}
+    n_rows = sum(counts.values()) if recipe.classes else rows.count()
+    if n_rows < _N_INNER_FOLDS or len(counts) == 1:
+        raise ModelError(
+            f"{n_rows} rows{' of one class' if len(counts) == 1 else ''} are too little to learn "
+            f"{recipe.columns.target}; expected {_N_INNER_FOLDS} rows and two classes at least. "
+            "`sonic features` brings more in."
+        )
+    return n_rows, counts
+
+
+def _fits_one_task(n_rows: int, recipe: Recipe) -> bool:
+    n_classes = len(recipe.classes)
+    return stage.fits_one_task(n_rows, columns=recipe.columns, n_classes=n_classes)
+
+
+def _distributed_kind(recipe: Recipe) -> str:
+    """Which learner a table gets that does not fit one task."""
+    if recipe.kind == estimators.AUTO:
+        return estimators.BOOSTED
+    if recipe.kind not in (estimators.BOOSTED, estimators.FOREST):
+        raise ModelError(
+            f"--model {recipe.kind} learns tables of {stage.MAX_ROWS:,} rows at most; expected "
+            f"{estimators.BOOSTED} or {estimators.FOREST} for this one."
+        )
+    return recipe.kind
+
+
+def _with_inner_folds(rows: DataFrame, recipe: Recipe) -> DataFrame:
+    return with_folds(
+        rows,
+        n_folds=_N_INNER_FOLDS,
+        seed=recipe.seed,
+        purpose=INNER_FOLDS,
+        name=FOLD,
+        group=recipe.columns.group,
+    )
+
+
+def _in_one_task(folded: DataFrame, *, recipe: Recipe, n_rows: int, serve: bool) -> DataFrame:
+    """Train by `_outer`; what comes out is kept, so that it is trained once."""
+    context = folded.sparkSession.sparkContext
+    # The cores of the executor that the task runs in: no other task of ours has work meanwhile.
+    cores = context.getConf().get("spark.executor.cores")
+    is_local = context.master.startswith("local")
+    n_threads = context.defaultParallelism if is_local else int(cores or 1)
+    request = estimators.in_one_task(
+        recipe.kind,
+        n_rows=n_rows,
+        n_classes=len(recipe.classes),
+        seed=recipe.seed,
+        weighted=recipe.class_weights,
+        layout=stage.layout_of(recipe.columns),
+    )
+    return stage.train(
+        folded if FOLD in folded.columns else _with_inner_folds(folded, recipe),
+        columns=recipe.columns,
+        request=request,
+        serve=serve,
+        n_threads=n_threads,
+    ).localCheckpoint()
+
+
+def _model_of(done: DataFrame, recipe: Recipe) -> PipelineModel:
+    settings = stage.settings_of(recipe.columns, n_classes=len(recipe.classes))
+    parts = done.filter("name IS NOT NULL").select("name", "part", "bytes")
+    return PipelineModel([stage.TabularModel(settings, parts)])
+
+
+def _scores_of(done: DataFrame, recipe: Recipe) -> DataFrame:
+    said = done.filter("said IS NOT NULL")
+    if recipe.classes:
+        label = F.col("label").cast("int").alias("label")
+        return said.select(KEY, label, F.col("said").alias("probabilities"))
+    prediction, difficulty = (F.get("said", F.lit(place)) for place in (0, 1))
+    return said.select(
+        KEY,
+        F.col("label").alias("target"),
+        prediction.alias("prediction"),
+        difficulty.alias("difficulty"),
+    )
+
+
+def _judging(fitted: Transformer) -> Transformer:
+    return fitted.judging() if isinstance(fitted, stage.TabularModel) else fitted
 
 
 def _class_name(target: str) -> Column:

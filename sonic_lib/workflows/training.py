@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 from pyspark.ml import PipelineModel
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 
 import sonic_lib
 from sonic_lib.features.spark import profile, wide, with_labels
@@ -41,16 +41,12 @@ class TrainingSet:
     rows: DataFrame
 
     @property
-    def training_rows(self) -> DataFrame:
-        """Rows that models may see."""
-        return self.rows.filter(~self._is_held_out())
-
-    @property
     def held_out_rows(self) -> DataFrame:
-        """Rows that no model has seen."""
-        return self.rows.filter(self._is_held_out())
+        """Rows that no model has seen by which a version is judged."""
+        return self.rows.filter(self.is_held_out())
 
-    def _is_held_out(self):
+    def is_held_out(self) -> Column:
+        """Column: whether a row is one of them."""
         return is_held_out(
             share=HELD_OUT_SHARE, seed=HELD_OUT_SEED, group=self.recipe.columns.group
         )
@@ -108,11 +104,10 @@ def training_set(
         counts = training.class_counts(frame, target=columns.target).collect()  # a row a class
         classes = tuple(sorted(row.label for row in counts))
     recipe = Recipe(columns, classes, kind, seed, class_weights)
-    rows = training.labelled(frame, columns=columns, classes=classes).persist()
+    rows = training.labelled(frame, columns=columns, classes=classes)
     try:
         yield TrainingSet(name, source, labels, version, recipe, rows)
     finally:
-        rows.unpersist()
         frame.unpersist()
 
 
@@ -124,7 +119,7 @@ def train_and_evaluate(
     mondrian: bool = False,
     limits: tuple[float, float] | None = None,
 ) -> TrainedModel:
-    """Cross-validate, calibrate on the rows so scored, fit on all of them, judge on the held out.
+    """Cross-validate, calibrate on the rows so scored, judge on the held out, fit what serves.
 
     Parameters
     ----------
@@ -136,12 +131,14 @@ def train_and_evaluate(
         Between which the number that is learned lies.
     """
     recipe = given.recipe
-    scored = training.cross_validate(given.training_rows, recipe=recipe, n_folds=n_folds)
+    trained = training.train(
+        given.rows, recipe=recipe, n_folds=n_folds, is_held_out=given.is_held_out()
+    )
+    scored, held_out = trained.folds, trained.held_out
     calibrated = _calibrated(scored, recipe=recipe, method=method, mondrian=mondrian)
     if limits is not None:
         calibrated["limits"] = list(limits)
-    model = training.fit(given.training_rows, recipe=recipe)
-    held_out = training.scored(given.held_out_rows, model=model, recipe=recipe).persist()
+    without = trained.without_texts
     card = {
         "task": recipe.columns.task,
         "columns": recipe.columns.to_card(),
@@ -152,7 +149,10 @@ def train_and_evaluate(
         "metrics": figures(held_out, recipe=recipe)
         | {f"cv_{k}": v for k, v in figures(scored, recipe=recipe).items()},
         "conformal": calibrated,
-        "importances": training.feature_importances(model, recipe=recipe)[:50],
+        "importances": training.feature_importances(trained.model, recipe=recipe)[:50],
+        "weights": trained.weights,
+        "fitted_on": "all rows" if trained.on_all_rows else "rows not held out",
+        "without_texts": None if without is None else figures(without, recipe=recipe),
         "snapshot": {
             "source": given.source,
             "labels": given.labels,
@@ -166,7 +166,7 @@ def train_and_evaluate(
     if recipe.classes:
         counts = held_out.transform(metrics.confusion).toPandas()
         card["confusion"] = counts[["label", "predicted", "n"]].to_numpy().tolist()
-    return TrainedModel(model, card, covered, held_out)
+    return TrainedModel(trained.model, card, covered, held_out)
 
 
 def figures(scored: DataFrame, *, recipe: Recipe) -> dict[str, float]:

@@ -157,7 +157,7 @@ def report_lines(trained: TrainedModel) -> list[str]:
     columns = card["columns"]
     used = [
         f"{len(columns[role])} {role}"
-        for role in ("numbers", "categories", "encoded", "lists", "dates")
+        for role in ("numbers", "categories", "encoded", "lists", "dates", "texts")
         if columns[role]
     ]
     lines = [

@@ -21,7 +21,6 @@ from sonic_lib.models.tabular.table import Layout, Table
 
 HELD_OUT = -1  # the fold of rows that are kept from every fold
 _LEAST_SIZE_SHARE = 0.05  # of the mean error: no song is foretold with certainty
-_INNER_PARTS = 3  # that weights, or errors, come from if there are no folds
 
 
 @dataclass(frozen=True)
@@ -86,12 +85,17 @@ class Crossfit:
         Of every row that was asked: probabilities; or prediction and difficulty. NaN of others.
     judge, served : Fit or None
         Fitted on all rows but the held-out ones; on all rows.
+    each : dict of str to np.ndarray
+        What each kind said of the rows that folds scored, which are `rows`.
+    without : np.ndarray [shape=(n, K)] or [shape=(n, 1)]
+        What the judge says without texts, of the held-out rows; NaN of others.
     """
 
     scores: NDArray[np.float64]
     judge: Fit | None
     served: Fit | None
     each: dict[str, NDArray]
+    without: NDArray[np.float64]
 
 
 def crossfit(
@@ -120,41 +124,43 @@ def crossfit(
     n_threads : int
         Fits at a time.
     """
-    folds = sorted(set(outer[outer != HELD_OUT].tolist()))
-    jobs = {fold: (outer != fold) & (outer != HELD_OUT) for fold in folds if len(folds) > 1}
-    asked = {fold: outer == fold for fold in jobs}
     is_held_out = outer == HELD_OUT
-    nobody = np.zeros(len(labels), bool)
-    if is_held_out.any():
-        jobs["judge"], asked["judge"] = ~is_held_out, is_held_out
-    if serve:
-        jobs["served"], asked["served"] = ~nobody, nobody
+    folds = np.unique(outer[~is_held_out]).tolist()
+    every = np.ones(len(labels), bool)
+    jobs = [(~is_held_out & (outer != fold), outer == fold) for fold in folds if len(folds) > 1]
+    scores = np.full((len(labels), request.n_classes or 2), np.nan)
+    without = np.full((len(labels), request.n_classes or 1), np.nan)
 
-    def fitted(name: Any) -> Fit:
-        rows = np.flatnonzero(jobs[name])
+    def fitted(job: tuple[NDArray, NDArray, Request]) -> Fit:
+        train_and_evaluate, ask, asked_of = job
+        rows = np.flatnonzero(train_and_evaluate)
         training_set = TrainingSet(rows, labels[rows], inner[rows], request.n_classes)
-        return fit_once(table, training_set, np.flatnonzero(asked[name]), request=request)
+        return fit_once(table, training_set, np.flatnonzero(ask), request=asked_of)
 
     with _few_threads(n_threads) as pool:
-        fits = dict(zip(jobs, pool.map(fitted, jobs, chunksize=1), strict=True))
-        scored = {name: fits[name] for name in jobs if name not in ("judge", "served")}
-        each = _weigh(scored, [fits[n] for n in ("judge", "served") if n in fits], labels, request)
+        scored = pool.map(fitted, [(*job, request) for job in jobs], chunksize=1)
+        weights, each = _weigh(scored, labels, request)
+        # Only what counts is fitted to more rows.
+        chosen = replace(request, kinds=tuple(weights))
+        later = {"served": (every, ~every, chosen)} if serve else {}
+        if is_held_out.any():
+            later["judge"] = (~is_held_out, is_held_out, chosen)
+            if serve and request.layout.texts:
+                later["without"] = (~is_held_out, is_held_out, without_texts(chosen))
+        fits = dict(zip(later, pool.map(fitted, later.values(), chunksize=1), strict=True))
+        for fit in fits.values():
+            fit.weights = weights
+        plain = fits.pop("without", None)
         if not request.n_classes:
-            _fit_sizes(fits, labels, request, pool)
-    width = request.n_classes or 2
-    scores = np.full((len(labels), width), np.nan)
-    for fit in fits.values():
+            _fit_sizes([*scored, *fits.values()], labels, request, pool)
+    for fit in [*scored, *fits.values()]:
         if len(fit.asked):
             said = fit.said()
-            scores[fit.asked] = (
-                said if request.n_classes else np.column_stack([said, fit.difficulty()])
-            )
-    return Crossfit(scores, fits.get("judge"), fits.get("served"), each)
-
-
-def inner_parts(inner: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Outer folds where none are asked for, but weights or errors need some."""
-    return inner % _INNER_PARTS
+            told = said if request.n_classes else np.column_stack([said, fit.difficulty()])
+            scores[fit.asked] = told
+    if plain is not None:
+        without[plain.asked] = plain.said().reshape(len(plain.asked), -1)
+    return Crossfit(scores, fits.get("judge"), fits.get("served"), each, without)
 
 
 def fit_once(
@@ -187,47 +193,36 @@ def without_texts(request: Request) -> Request:
 
 
 def _weigh(
-    scored: Mapping[Any, Fit], others: Sequence[Fit], labels: NDArray, request: Request
-) -> dict[str, NDArray]:
-    """Give every fit its weights: a fold those that the other folds have chosen."""
-    is_class = bool(request.n_classes)
+    scored: Sequence[Fit], labels: NDArray, request: Request
+) -> tuple[dict[str, float], dict[str, NDArray]]:
+    """Weigh the kinds by all folds, and those of each fold by the others alone."""
     if not scored:
-        return {}
-    rows = np.concatenate([fit.asked for fit in scored.values()])
-    fold = np.concatenate([np.full(len(fit.asked), i) for i, fit in enumerate(scored.values())])
-    said = {
-        kind: np.concatenate([fit.answers[kind] for fit in scored.values()])
-        for kind in request.kinds
-    }
+        return {kind: 1 / len(request.kinds) for kind in request.kinds}, {}
+    rows = np.concatenate([fit.asked for fit in scored])
+    fold = np.repeat(np.arange(len(scored)), [len(fit.asked) for fit in scored])
+    said = {kind: np.concatenate([fit.answers[kind] for fit in scored]) for kind in request.kinds}
 
     def chosen(some: NDArray[np.bool_]) -> dict[str, float]:
         part = {kind: answers[some] for kind, answers in said.items()}
-        return blend.choose(part, labels[rows[some]], is_class=is_class)
+        return blend.choose(part, labels[rows[some]], is_class=bool(request.n_classes))
 
-    for place, fit in enumerate(scored.values()):
-        others_said = fold != place
-        fit.weights = chosen(others_said)
-    for fit in others:
-        fit.weights = chosen(np.ones(len(rows), bool))
-    order = np.argsort(rows, kind="stable")
-    return {kind: answers[order] for kind, answers in said.items()} | {"rows": rows[order]}
+    for place, fit in enumerate(scored):
+        fit.weights = chosen(fold != place)
+    return chosen(fold >= 0), said | {"rows": rows}
 
 
-def _fit_sizes(
-    fits: Mapping[Any, Fit], labels: NDArray, request: Request, pool: ThreadPool
-) -> None:
+def _fit_sizes(fits: Sequence[Fit], labels: NDArray, request: Request, pool: ThreadPool) -> None:
     """Learn the expected size of an error from the errors of rows that were not seen."""
     errors = np.full(len(labels), np.nan)
-    for fit in fits.values():
-        if len(fit.asked):
-            errors[fit.asked] = np.abs(labels[fit.asked] - fit.said())
+    for fit in fits:
+        errors[fit.asked] = np.abs(labels[fit.asked] - fit.said())
+    # Of trees: they learn sizes from the features of any kind of model.
+    kind = learners.FOREST if request.kinds == (learners.FOREST,) else learners.BOOSTED
 
     def trained(fit: Fit) -> None:
         of_rows = errors[fit.rows]
         is_known = np.isfinite(of_rows)
         fit.least = max(_LEAST_SIZE_SHARE * float(of_rows[is_known].mean()), 1e-9)
-        # Of trees: they learn sizes from the features of any kind of model.
-        kind = request.kinds[0] if request.kinds[0] == learners.FOREST else learners.BOOSTED
         fit.sizes = learners.fit(
             kind,
             fit.known[is_known],
@@ -238,7 +233,7 @@ def _fit_sizes(
             settings=request.sizes,
         )
 
-    pool.map(trained, fits.values(), chunksize=1)
+    pool.map(trained, fits, chunksize=1)
 
 
 def _class_weights(training_set: TrainingSet) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from sonic_lib.models.tabular import forest, linear
 Fitted = dict[str, NDArray]
 
 BOOSTED, FOREST, LINEAR, KERNEL = "boosted", "forest", "linear", "kernel"
+_READ = "read booster"
 
 
 def fit(
@@ -60,8 +61,10 @@ def fit(
 def predict(fitted: Mapping[str, Any], features: NDArray[np.float32]) -> NDArray[np.float64]:
     """Answer: probabilities [shape=(n, K)], or numbers [shape=(n,)]."""
     if "labels" not in fitted:
-        return _predict(fitted, features)
+        return _predict(fitted, features) if len(features) else np.zeros(0)
     answer = np.zeros((len(features), int(fitted["n_classes"])))
+    if not len(features):
+        return answer
     if len(fitted["labels"]) == 1:
         answer[:, fitted["labels"]] = 1.0
         return answer
@@ -91,7 +94,10 @@ def _fit(
 def _predict(fitted: Mapping[str, Any], features: NDArray) -> NDArray[np.float64]:
     kind = str(fitted["kind"])
     if kind == BOOSTED:
-        return _booster(fitted).inplace_predict(features).astype(np.float64)
+        said = _booster(fitted).inplace_predict(features).astype(np.float64)
+        # Of two classes it says one probability.
+        is_pair = "labels" in fitted and said.ndim == 1
+        return np.column_stack([1 - said, said]) if is_pair else said
     if kind == FOREST:
         return forest.predict(fitted, features)
     return linear.predict(fitted, features)
@@ -118,21 +124,27 @@ def _fit_boosted(
     return {"booster": np.frombuffer(bytes(booster.save_raw("ubj")), np.uint8)}
 
 
+def ready(fitted: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the trees once, for many calls of `predict`."""
+    return dict(fitted) | ({_READ: _booster(fitted)} if "booster" in fitted else {})
+
+
 def _booster(fitted: Mapping[str, Any]) -> Any:
     import xgboost
 
-    # A model that a task keeps for all of its rows is read once.
-    booster = fitted.get("read booster")
-    if booster is None:
-        booster = xgboost.Booster({"nthread": 1})
-        booster.load_model(bytearray(fitted["booster"].tobytes()))
-        if isinstance(fitted, dict):
-            fitted["read booster"] = booster
+    if _READ in fitted:
+        return fitted[_READ]
+    booster = xgboost.Booster({"nthread": 1})
+    booster.load_model(bytearray(fitted["booster"].tobytes()))
     return booster
 
 
 def importances(fitted: Mapping[str, Any], *, n_features: int) -> NDArray[np.float64]:
-    """Say how much each feature brings, of sum 1: of trees what the splits gain."""
+    """Say how much each feature brings, of sum 1.
+
+    Of trees what the splits gain, of the linear model the sizes of the slopes; the kernel machine
+    does not tell its features apart.
+    """
     kind = str(fitted["kind"])
     if kind == BOOSTED and "booster" in fitted:
         gains = np.zeros(n_features)
@@ -140,6 +152,8 @@ def importances(fitted: Mapping[str, Any], *, n_features: int) -> NDArray[np.flo
             gains[int(name.removeprefix("f"))] = gain
     elif "importances" in fitted:
         gains = np.asarray(fitted["importances"], np.float64)
+    elif "landmarks" not in fitted and "slopes" in fitted:
+        gains = np.abs(fitted["slopes"]).sum(axis=1)
     else:
         gains = np.ones(n_features)
     return gains / max(gains.sum(), np.finfo(float).tiny)

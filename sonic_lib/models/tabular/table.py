@@ -39,11 +39,6 @@ class Layout:
     lists: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
 
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Layout:
-        """Read what `dataclasses.asdict` wrote, perhaps by way of JSON."""
-        return cls(**{k: v if isinstance(v, int) else tuple(v) for k, v in settings.items()})
-
 
 @dataclass(frozen=True)
 class Items:
@@ -113,12 +108,8 @@ def from_arrow(
         counts = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
         rows = np.repeat(np.arange(n), counts)
         items[name] = _coded(rows, lists.flatten(), known.get(name))
-    words = {
-        name: hashed(texts.to_pylist())
-        for name, texts in zip(
-            layout.texts, _columns(given["texts"], len(layout.texts)), strict=True
-        )
-    }
+    texts = _columns(given["texts"], len(layout.texts))
+    words = {name: hashed(each.to_pylist()) for name, each in zip(layout.texts, texts, strict=True)}
     return Table(
         plain.reshape(n, len(layout.plain)),
         given["hash"].to_numpy(zero_copy_only=False),

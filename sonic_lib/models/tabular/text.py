@@ -82,7 +82,7 @@ def out_of_fold(
     parts = folds % _N_FOLDS
     mean = outcomes.mean(axis=0)
     by_part = {part: _sums(words[parts == part], outcomes[parts == part]) for part in set(parts)}
-    n, sums = (sum(each) for each in zip(*by_part.values(), strict=True))
+    n, sums = (np.sum(each, axis=0) for each in zip(*by_part.values(), strict=True))
     said = np.zeros(outcomes.shape, np.float32)
     for part, (own_n, own_sums) in by_part.items():
         weights = _weights(n - own_n, sums - own_sums, mean, is_class)
