@@ -48,8 +48,10 @@ _BOOSTED_CLASSES = {
     "min_child_weight": 4,
 }
 _BOOSTED_NUMBER = {
-    "n_estimators": 200,
-    "learning_rate": 0.03,
+    "n_estimators": 120,
+    "num_parallel_tree": 2,
+    "colsample_bynode": 0.2,
+    "learning_rate": 0.05,
     "max_depth": 6,
     "min_child_weight": 10,
 }

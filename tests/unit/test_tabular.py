@@ -10,7 +10,8 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.kernel_ridge import KernelRidge
 
-from sonic_lib.models.tabular import blend, encode, forest, learners, linear
+from sonic_lib.models.columns import Columns
+from sonic_lib.models.tabular import blend, encode, forest, learners, linear, stage
 from sonic_lib.models.tabular.crossfit import HELD_OUT, Request, crossfit
 from sonic_lib.models.tabular.encode import TrainingSet
 from sonic_lib.models.tabular.table import Layout, from_arrow, vocabulary_of
@@ -304,3 +305,42 @@ def test_errors_are_expected_where_they_are(rng):
     assert done.served is None
     assert done.scores[:, 1].min() > 0
     assert np.corrcoef(done.scores[:, 1], x[:, 1])[0, 1] > 0.7
+
+
+@pytest.mark.parametrize("n_classes", [3, 0])
+def test_a_model_comes_back_from_its_bytes_and_answers_as_it_did(rng, n_classes):
+    columns = Columns(
+        "classification" if n_classes else "regression",
+        "y",
+        numbers=("a", "b", "c", "d"),
+        categories=("mood",),
+        encoded=("artist",),
+        lists=("tags",),
+        dates=(),
+        group=None,
+        dropped={},
+        target_is_number=False,
+        texts=("artist",),
+    )
+    features, labels = blobs(rng, 240)
+    artists = [f"artist {i % 30}" for i in range(240)]
+    given = arrow(
+        features,
+        categories=[["calm" if i % 5 else None for i in range(240)]],
+        encoded=[artists],
+        lists=[[[f"tag {i % 4}", f"tag {i % 7}"] for i in range(240)]],
+        texts=[artists],
+    )
+    layout = stage.layout_of(columns)
+    table = from_arrow(given, layout=layout)
+    folds = rng.integers(-1, 3, 240)
+    asked = request(layout, ("boosted", "forest", "linear", "kernel"), n_classes=n_classes)
+    done = crossfit(table, labels, folds + 1, folds, request=asked, serve=True, n_threads=2)
+    content = stage.packed(done, table=table, request=asked)
+    model = stage.Unpacked(content, role=stage.JUDGE, columns=columns, n_classes=n_classes)
+    held_out = np.flatnonzero(folds == HELD_OUT)
+    rows = {name: values.take(pa.array(held_out)) for name, values in given.items()}
+    said = np.array(model.answer(rows).to_pylist())
+    np.testing.assert_allclose(said, done.scores[held_out], rtol=1e-5, atol=1e-7)
+    nobody = {name: values.slice(0, 0) for name, values in given.items()}
+    assert model.answer(nobody).to_pylist() == []

@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 
 from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.exploration.aggregates import items
-from sonic_lib.models.preprocess import finite_numbers
+from sonic_lib.models.preprocess import finite_numbers, number_names
 from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, column
 from sonic_lib.models.tabular import encode, learners
 from sonic_lib.models.tabular.crossfit import Crossfit, Fit, Request, crossfit
@@ -43,7 +43,7 @@ _SCHEMA = (
 def layout_of(columns: Columns) -> Layout:
     """Name what `inputs` holds."""
     return Layout(
-        plain=tuple(finite_numbers(columns.numbers, columns.dates)),
+        plain=tuple(number_names(columns.numbers, columns.dates)),
         n_alike=len(columns.numbers),
         categories=columns.categories,
         encoded=columns.encoded,
@@ -275,6 +275,8 @@ class Unpacked:
 
     def answer(self, given: Mapping[str, pa.Array]) -> pa.Array:
         """Probabilities of each row, or prediction and difficulty."""
+        if not len(given["hash"]):
+            return pa.array([], pa.list_(pa.float64()))
         table = from_arrow(given, layout=self.layout, vocabulary=self.vocabulary)
         features = encode.features(
             table,
