@@ -20,18 +20,16 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.errors import ModelError
-from sonic_lib.models import estimators, preprocess
+from sonic_lib.models import cluster, estimators, preprocess
 from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.splits import INNER_FOLDS, with_folds
-from sonic_lib.models.stages import FEATURES, FOLD, KEY, LABEL, WEIGHT, StoredModel, column
+from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, column
 from sonic_lib.models.tabular import stage
 from sonic_lib.models.tabular.crossfit import HELD_OUT
 
 _N_INNER_FOLDS = 10
 _N_PARTS = 3  # of a fit alone, by which kinds are weighed and errors found
 OUTER_FOLD = "_outer_fold"
-_SIZE, _ERROR = "_size", "_error"
-_LEAST_SIZE_SHARE = 0.05  # of the mean error: no song is foretold with certainty
 
 
 @dataclass(frozen=True)
@@ -179,27 +177,13 @@ def fit(rows: DataFrame, *, recipe: Recipe) -> PipelineModel:
         parts = _with_inner_folds(rows, recipe).withColumn(stage.OUTER, outer.cast("int"))
         done = _in_one_task(parts, recipe=recipe, n_rows=n_rows, serve=True)
         return _model_of(done, recipe)
-    kind = _distributed_kind(recipe)
-    spark = rows.sparkSession
-    n_workers = estimators.n_workers(n_rows, n_slots=spark.sparkContext.defaultParallelism)
-    folded = _with_inner_folds(rows, recipe)
-    stages = preprocess.pipeline(recipe.columns, n_classes=len(recipe.classes)).fit(folded)
-    # Kept in one order: trees depend on it, by sampling and by sums of floating-point numbers.
-    prepared = (
-        stages.transform(folded)
-        .select(KEY, FOLD, LABEL, FEATURES)
-        .repartition(n_workers, KEY)
-        .sortWithinPartitions(KEY)
-        .persist()
+    return cluster.fit(
+        _with_inner_folds(rows, recipe),
+        recipe=recipe,
+        kind=_distributed_kind(recipe),
+        counts=counts,
+        n_rows=n_rows,
     )
-    try:
-        if recipe.classes:
-            last = _fit_classes(prepared, recipe, counts, n_workers, kind)
-        else:
-            last = _fit_number(prepared, recipe, n_workers, kind)
-    finally:
-        prepared.unpersist()
-    return PipelineModel([*stages.stages, *last])
 
 
 def scored(rows: DataFrame, *, model: PipelineModel, recipe: Recipe) -> DataFrame:
@@ -290,53 +274,6 @@ def feature_importances(model: PipelineModel, *, recipe: Recipe) -> list[tuple[s
     shares = estimators.importances(learner, n_features=len(names))
     pairs = zip(names, map(float, shares), strict=True)
     return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
-
-
-def _fit_classes(
-    prepared: DataFrame, recipe: Recipe, counts: dict[float, int], n_workers: int, kind: str
-) -> list:
-    # A rare class may be missing here, and estimators take numbers without gaps.
-    labels = sorted(int(label) for label in counts)
-    n_rows = sum(counts.values())
-    place = F.array_position(F.array(*map(F.lit, labels)), F.col(LABEL).cast("int")) - 1
-    weights = [F.lit(n_rows / (len(labels) * counts[label])) for label in labels]
-    numbered = prepared.withColumns(
-        {
-            LABEL: place.cast("double"),
-            WEIGHT: F.get(F.array(*weights), place.cast("int")),
-        }
-    )
-    learner = estimators.classifier(
-        kind, n_workers=n_workers, seed=recipe.seed, weighted=recipe.class_weights
-    )
-    settings = {"labels": labels, "n_classes": len(recipe.classes)}
-    return [learner.fit(numbered), estimators.Probabilities(settings)]
-
-
-def _fit_number(prepared: DataFrame, recipe: Recipe, n_workers: int, kind: str) -> list:
-    learner = estimators.regressor(kind, n_workers=n_workers, seed=recipe.seed)
-    # Each half is foretold by the other: errors of rows that the learner knew would be too small.
-    halves = [prepared.filter(F.col(FOLD) % 2 == half) for half in (0, 1)]
-    missed = [
-        learner.fit(halves[1 - half])
-        .transform(halves[half])
-        .withColumn(_ERROR, F.abs(F.col(LABEL) - F.col("prediction")))
-        .select(KEY, FEATURES, _ERROR)
-        for half in (0, 1)
-    ]
-    errors = missed[0].unionByName(missed[1])
-    errors = errors.repartition(n_workers, KEY).sortWithinPartitions(KEY).persist()
-    try:
-        mean_error = errors.agg(F.avg(_ERROR)).first()[0]
-        size = estimators.error_size(
-            kind, n_workers=n_workers, seed=recipe.seed, errors=_ERROR, output=_SIZE
-        )
-        sizes = size.fit(errors)
-    finally:
-        errors.unpersist()
-    least = max(_LEAST_SIZE_SHARE * mean_error, 1e-9)
-    difficulty = estimators.Difficulty({"input": _SIZE, "least": least})
-    return [learner.fit(prepared), sizes, difficulty]
 
 
 def _counted(rows: DataFrame, recipe: Recipe) -> tuple[int, dict[float, int]]:

@@ -140,6 +140,10 @@ def crossfit(
     with _few_threads(n_threads) as pool:
         scored = pool.map(fitted, [(*job, request) for job in jobs], chunksize=1)
         weights, each = _weigh(scored, labels, request)
+        for fit in scored:
+            fit.state, fit.fitted = {}, {}
+            if request.n_classes:  # else sizes of errors are still to be learned
+                fit.known = fit.new = fit.known[:0]
         # Only what counts is fitted to more rows.
         chosen = replace(request, kinds=tuple(weights))
         later = {"served": (every, ~every, chosen)} if serve else {}
