@@ -2,11 +2,11 @@
 
     make bench-models DATA=FOLDER
 
-Tables of 1,000, 30,000 and 300,000 songs are made from FOLDER/spotify_train.csv: drawn from it, or
-repeated with numbers that differ a little. For each, `sonic train genre` on a warehouse of its own
-stands beside XGBoost's own Python package with the same settings on the numbers and the date of the same
-rows: as many fits to as many rows, from a pandas frame, with as many threads, and nothing else. Both are
-commands whose processes `usage.measured` adds up, Spark's start included.
+Tables of 1,000, 30,000 and 300,000 songs are made from FOLDER/spotify_train.csv: drawn from it,
+or repeated with numbers that differ a little. For each, `sonic train genre` on a warehouse of its
+own stands beside XGBoost's Python package with the same settings on numbers and date of the same
+rows: as many fits to as many rows, on all cores, and nothing else. Both are commands whose
+processes `usage.measured` adds up, Spark's start included.
 """
 
 from __future__ import annotations
