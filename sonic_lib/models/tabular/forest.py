@@ -32,7 +32,8 @@ def fit(
     grown = grow(
         n_trees,
         max_features="sqrt" if n_classes else max(1 / 3, min(3 / features.shape[1], 1.0)),
-        min_samples_leaf=1 if n_classes and len(features) < 5_000 else 3,
+        # In leaves of one class weights would change nothing.
+        min_samples_leaf=1 if n_classes and weights is None and len(features) < 5_000 else 3,
         max_leaf_nodes=_MAX_LEAVES if len(features) > _MAX_LEAVES else None,
         random_state=seed,
     ).fit(features, labels, sample_weight=weights)
