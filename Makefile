@@ -179,8 +179,9 @@ bench-duplicates: jars ## Measure how songs that stand twice are found (SONGS=, 
 	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
 
 .PHONY: bench-models
-bench-models: jars ## Measure genre, popularity and conformal prediction (DATA=folder of CSV files)
-	@if [ -d "$(DATA)" ]; then $(PYTHON) benchmarks/models.py --data "$(DATA)"; \
+bench-models: jars ## Measure genre, popularity, conformal prediction and what training costs (DATA=folder of CSV files)
+	@if [ -d "$(DATA)" ]; then $(PYTHON) benchmarks/models.py --data "$(DATA)" && \
+	$(PYTHON) benchmarks/models_cost.py --data "$(DATA)"; \
 	else echo "skipped: DATA='$(DATA)' names no folder of feature tables"; fi
 
 .PHONY: bench-recommendations

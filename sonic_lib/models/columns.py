@@ -60,6 +60,8 @@ class Columns:
         In which of the maps of `features` they are.
     kept : tuple of str
         Used although they seem to give the target away, because a person wanted it so.
+    texts : tuple of str
+        Titles and names, of which the letters count.
     """
 
     task: str
@@ -74,11 +76,14 @@ class Columns:
     target_is_number: bool
     group_is_number: bool = False
     kept: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
 
     @property
     def needed(self) -> tuple[list[str], list[str]]:
         """Numbers and texts that a model reads of a song, for `features.frame.wide`."""
-        texts = dict.fromkeys((*self.categories, *self.encoded, *self.lists, *self.dates))
+        texts = dict.fromkeys(
+            (*self.categories, *self.encoded, *self.lists, *self.dates, *self.texts)
+        )
         return list(self.numbers), list(texts)
 
     @property
@@ -148,7 +153,7 @@ def choose_columns(
             f"some of {', '.join(entry.name for entry in profile)}."
         )
     roles: dict[str, list[str]] = {
-        role: [] for role in ("numbers", "categories", "encoded", "lists", "dates")
+        role: [] for role in ("numbers", "categories", "encoded", "lists", "dates", "texts")
     }
     unwanted = {entry.name for name in drop if (entry := named[name])}
     wanted = {entry.name for name in keep if (entry := named[name])}
@@ -243,6 +248,8 @@ def _roles(entry: ColumnProfile) -> list[str]:
     roles = ["dates"] if is_date else []
     if entry.n_distinct <= MAX_CATEGORIES and entry.n_distinct <= entry.n / 2:
         return roles or ["categories"]
+    if not is_date:
+        roles = ["texts"]
     repeats = entry.n_distinct <= _MAX_DISTINCT_SHARE * entry.n
     return [*roles, "encoded"] if repeats else roles
 

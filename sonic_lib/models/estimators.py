@@ -16,16 +16,21 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from sonic_lib.errors import XGBOOST, SetupError, install_command
+from sonic_lib.errors import MODELS, XGBOOST, SetupError, install_command
 from sonic_lib.models.stages import FEATURES, LABEL, WEIGHT, StoredModel
+from sonic_lib.models.tabular.crossfit import Request
+from sonic_lib.models.tabular.learners import BOOSTED, FOREST, KERNEL, LINEAR
+from sonic_lib.models.tabular.table import Layout
 
-FOREST, BOOSTED = "forest", "boosted"
-KINDS = (BOOSTED, FOREST)
+AUTO = "auto"
+
+KINDS = (BOOSTED, FOREST, LINEAR, KERNEL, AUTO)
 
 # Else it tells of every task, also where a model that was saved foretells.
 logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
 
 _ROWS_PER_WORKER = 100_000
+_KERNEL_ROWS = 5_000
 # Chosen by cross-validation on tables of Spotify features; benchmarks/models.py has the scores.
 _BOOSTED = {
     "tree_method": "hist",
@@ -42,8 +47,10 @@ _BOOSTED_CLASSES = {
     "min_child_weight": 4,
 }
 _BOOSTED_NUMBER = {
-    "n_estimators": 200,
-    "learning_rate": 0.03,
+    "n_estimators": 120,
+    "num_parallel_tree": 2,
+    "colsample_bynode": 0.2,
+    "learning_rate": 0.05,
     "max_depth": 6,
     "min_child_weight": 10,
 }
@@ -64,10 +71,45 @@ def check_kind(kind: str) -> None:
     Raises
     ------
     SetupError
-        If XGBoost is missing.
+        If XGBoost or scikit-learn is missing.
     """
-    if kind == BOOSTED:
+    if kind in (BOOSTED, AUTO):
         _xgboost()
+    try:
+        import sklearn  # noqa: F401
+    except ImportError as error:
+        raise SetupError(f"Training needs scikit-learn: {install_command(*MODELS)}.") from error
+
+
+def members(kind: str, *, n_rows: int) -> tuple[str, ...]:
+    """Name the learners that a kind stands for, in one task.
+
+    Parameters
+    ----------
+    kind : str
+        One of KINDS.
+    n_rows : int
+        Kernels cost more with the square of the rows, and bring nothing where trees have many.
+    """
+    if kind != AUTO:
+        return (kind,)
+    return (BOOSTED, FOREST, LINEAR, KERNEL) if n_rows <= _KERNEL_ROWS else (BOOSTED, FOREST)
+
+
+def in_one_task(
+    kind: str, *, n_rows: int, n_classes: int, seed: int, weighted: bool, layout: Layout
+) -> Request:
+    """Say what one task fits, by the settings that a distributed training has."""
+    trees = _BOOSTED_CLASSES if n_classes else _BOOSTED_NUMBER
+    return Request(
+        layout=layout,
+        kinds=members(kind, n_rows=n_rows),
+        n_classes=n_classes,
+        seed=seed,
+        weighted=weighted,
+        boosted=_for_train(_BOOSTED | trees),
+        sizes=_for_train(_BOOSTED | _BOOSTED_SIZE),
+    )
 
 
 def n_workers(n_rows: int, *, n_slots: int) -> int:
@@ -176,6 +218,12 @@ class Difficulty(StoredModel):
             {"prediction": F.col("prediction").cast("double"), "difficulty": size.cast("double")}
         )
         return _without_internals(frame.drop(self.settings["input"]))
+
+
+def _for_train(settings: dict) -> dict:
+    """The same settings as XGBoost's own `train` takes them."""
+    names = {"n_estimators": "num_boost_round"}
+    return {names.get(name, name): value for name, value in settings.items() if name != "verbose"}
 
 
 def _without_internals(frame: DataFrame) -> DataFrame:

@@ -21,12 +21,18 @@ if TYPE_CHECKING:
 
 # As metadata name them, and where Python has them.
 _CLASSES = {
-    "sonic_lib.models.estimators.Difficulty": "sonic_lib.models.estimators",
-    "sonic_lib.models.estimators.Probabilities": "sonic_lib.models.estimators",
-    "sonic_lib.models.encoding.kernel_target.LocalEncoderModel": "sonic_lib.models.encoding.kernel_target",
-    "sonic_lib.models.preprocess.Assembler": "sonic_lib.models.preprocess",
-    "sonic_lib.models.preprocess.PreparationModel": "sonic_lib.models.preprocess",
-    "sonic_lib.models.encoding.target.TargetEncoderModel": "sonic_lib.models.encoding.target",
+    **{
+        f"sonic_lib.models.{module}.{name}": f"sonic_lib.models.{module}"
+        for module, name in (
+            ("encoding.kernel_target", "LocalEncoderModel"),
+            ("encoding.target", "TargetEncoderModel"),
+            ("estimators", "Difficulty"),
+            ("estimators", "Probabilities"),
+            ("preprocess", "Assembler"),
+            ("preprocess", "PreparationModel"),
+            ("tabular.stage", "TabularModel"),
+        )
+    },
     "org.apache.spark.ml.classification.RandomForestClassificationModel": (
         "pyspark.ml.classification"
     ),

@@ -54,7 +54,7 @@ def with_held_out(
 
 
 def training_songs(
-    features: DataFrame, *, card: dict, labels: DataFrame | None = None
+    features: DataFrame, *, card: dict, labels: DataFrame | None = None, by_judge: bool = False
 ) -> DataFrame:
     """Songs that a model learned from: song_id.
 
@@ -64,6 +64,9 @@ def training_songs(
         Of the sources and the version that the card's snapshot names.
     card : dict
         From the registry.
+    by_judge : bool
+        Of a model that serves after it has learned from all rows, those that its judge learned
+        from, which is asked in its place where versions are compared.
     """
     if labels is not None:
         features = features.transform(with_labels, labels=labels)
@@ -77,7 +80,7 @@ def training_songs(
         texts=[name for name, is_number in names if not is_number],
     )
     rows = training.labelled(frame, columns=columns, classes=card["classes"])
-    if card.get("fitted_on") == ALL_ROWS:
+    if card.get("fitted_on") == ALL_ROWS and not by_judge:
         return rows.select("song_id")
     held_out = with_held_out(
         rows,

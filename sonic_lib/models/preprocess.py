@@ -105,7 +105,7 @@ def date_parts(name: str) -> dict[str, Column]:
     written = F.when(day.isNotNull(), F.format_string("%04.0f-%02.0f-%02.0f", year, month, day))
     weekday = F.weekday(written.try_cast("date")).cast("double")
     parts = (year, month, day, weekday, precision, year + elapsed)
-    return {f"{name}_{part}": values for part, values in zip(_DATE_PARTS, parts, strict=True)}
+    return dict(zip(number_names((), (name,)), parts, strict=True))
 
 
 class Preparation(Estimator):
@@ -121,7 +121,7 @@ class Preparation(Estimator):
         self.columns = columns
 
     def _fit(self, frame: DataFrame) -> PreparationModel:
-        numbers = _numbers(self.columns.numbers, self.columns.dates)
+        numbers = finite_numbers(self.columns.numbers, self.columns.dates)
         categories = list(self.columns.categories)
         medians = [F.percentile_approx(values, 0.5) for values in numbers.values()]
         found = [F.array_sort(F.collect_set(column(name))) for name in categories]
@@ -139,7 +139,7 @@ class PreparationModel(StoredModel):
     """Adds `_prepared`: array of double, no entry null."""
 
     def _transform(self, frame: DataFrame) -> DataFrame:
-        numbers = _numbers(self.settings["numbers"], self.settings["dates"])
+        numbers = finite_numbers(self.settings["numbers"], self.settings["dates"])
         entries = [
             F.coalesce(values, F.lit(median))
             for values, median in zip(numbers.values(), self.settings["medians"], strict=True)
@@ -152,7 +152,7 @@ class PreparationModel(StoredModel):
         """Name the entries; whatever the classes."""
         categories = self.settings["categories"].items()
         one_hot = [f"{name} = {value}" for name, values in categories for value in values]
-        return [*_numbers(self.settings["numbers"], self.settings["dates"]), *one_hot]
+        return [*number_names(self.settings["numbers"], self.settings["dates"]), *one_hot]
 
 
 class Assembler(StoredModel):
@@ -162,8 +162,13 @@ class Assembler(StoredModel):
         return frame.withColumn(FEATURES, array_to_vector(F.concat(*self.settings["inputs"])))
 
 
-def _numbers(numbers: Sequence[str], dates: Sequence[str]) -> dict[str, Column]:
-    """Columns of finite numbers or null, by name."""
+def number_names(numbers: Sequence[str], dates: Sequence[str]) -> list[str]:
+    """Name what `finite_numbers` holds, in its order; without Spark."""
+    return [*numbers, *(f"{name}_{part}" for name in dates for part in _DATE_PARTS)]
+
+
+def finite_numbers(numbers: Sequence[str], dates: Sequence[str]) -> dict[str, Column]:
+    """Columns of finite numbers or null, by name: as `number_names` has them."""
     given = {name: column(name).cast("double") for name in numbers}
     for name in dates:
         given |= date_parts(name)

@@ -15,44 +15,22 @@ from functools import reduce
 from multiprocessing.pool import ThreadPool
 
 from pyspark import inheritable_thread_target
-from pyspark.ml import PipelineModel
+from pyspark.ml import PipelineModel, Transformer
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.errors import ModelError
-from sonic_lib.models import estimators, preprocess
+from sonic_lib.models import cluster, estimators, preprocess
 from sonic_lib.models.columns import CLASSIFICATION, Columns
+from sonic_lib.models.recipe import Recipe
 from sonic_lib.models.splits import FOLDS, INNER_FOLDS, balanced_parts, with_folds
-from sonic_lib.models.stages import FEATURES, FOLD, KEY, LABEL, WEIGHT, StoredModel, column
+from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, column
+from sonic_lib.models.tabular import stage
+from sonic_lib.models.tabular.crossfit import HELD_OUT
 
 _N_INNER_FOLDS = 10
+_N_PARTS = 3  # of a fit alone, by which kinds are weighed and errors found
 OUTER_FOLD = "_outer_fold"
-_SIZE, _ERROR = "_size", "_error"
-_LEAST_SIZE_SHARE = 0.05  # of the mean error: no song is foretold with certainty
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that decides, with the rows, what is trained.
-
-    Parameters
-    ----------
-    columns : Columns
-        With the group by which training rows are kept together, if any.
-    classes : tuple of str
-        Names of the classes, in the order of their numbers; none for a regression.
-    kind : str
-        BOOSTED or FOREST.
-    seed : int
-    class_weights : bool
-        Whether rare classes count as much as frequent ones.
-    """
-
-    columns: Columns
-    classes: tuple[str, ...] = ()
-    kind: str = estimators.BOOSTED
-    seed: int = 0
-    class_weights: bool = False
 
 
 def class_counts(frame: DataFrame, *, target: str) -> DataFrame:
@@ -78,6 +56,80 @@ def labelled(frame: DataFrame, *, columns: Columns, classes: Sequence[str]) -> D
     return frame.withColumn(LABEL, label).filter(F.col(LABEL).isNotNull())
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A model and what was said of rows that its like had not seen.
+
+    Parameters
+    ----------
+    model : PipelineModel
+        The one that serves.
+    folds, held_out : DataFrame
+        Scored frames: of the rows that folds scored, of those that were held out.
+    weights : dict of str to float
+        How much each learner counts.
+    without_texts : DataFrame or None
+        The scored frame of the held-out rows without what the letters of texts say.
+    on_all_rows : bool
+        Whether the model that serves was fitted on the held-out rows, too, by which another one,
+        fitted without them, was judged.
+    """
+
+    model: PipelineModel
+    folds: DataFrame
+    held_out: DataFrame
+    weights: dict[str, float]
+    without_texts: DataFrame | None = None
+    on_all_rows: bool = False
+
+
+def train(rows: DataFrame, *, recipe: Recipe, n_folds: int, is_held_out: Column) -> Trained:
+    """Cross-validate on the rows that are not held out, judge on the others, and fit what serves.
+
+    A table that fits one task (`stage.fits_one_task`) is trained there, in one go, and what serves
+    is fitted on all of its rows. A larger one is trained by the whole cluster, and its fifth that
+    is held out is not learned from.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `labelled`, cached.
+    n_folds : int
+    is_held_out : Column
+        Of bool.
+
+    Raises
+    ------
+    ModelError, SetupError
+        As `fit`.
+    """
+    training_rows = rows.filter(~is_held_out)
+    n_rows, _ = _counted(training_rows, recipe)
+    if not _fits_one_task(n_rows, recipe):
+        scored_folds = cross_validate(training_rows, recipe=recipe, n_folds=n_folds)
+        model = fit(training_rows, recipe=recipe)
+        judged = scored(rows.filter(is_held_out), model=model, recipe=recipe).persist()
+        return Trained(model, scored_folds, judged, {_distributed_kind(recipe): 1.0})
+    parts = _balanced_folds(training_rows, recipe=recipe, n_folds=n_folds)
+    folded = _with_outer_folds(rows, parts, recipe=recipe, n_folds=n_folds, name=stage.OUTER)
+    kept_apart = F.when(is_held_out, F.lit(HELD_OUT)).otherwise(F.col(stage.OUTER))
+    done = _in_one_task(
+        folded.withColumn(stage.OUTER, kept_apart), recipe=recipe, n_rows=n_rows, serve=True
+    )
+    model = _model_of(done, recipe)
+    without = None
+    if recipe.columns.texts:
+        without = _scores_of(done.filter(F.col("fold") == stage.WITHOUT), recipe)
+    return Trained(
+        model,
+        _scores_of(done.filter("fold >= 0"), recipe),
+        _scores_of(done.filter(F.col("fold") == HELD_OUT), recipe),
+        model.stages[0].weights,
+        without,
+        on_all_rows=True,
+    )
+
+
 def fit(rows: DataFrame, *, recipe: Recipe) -> PipelineModel:
     """Fit all stages on all rows.
 
@@ -93,52 +145,35 @@ def fit(rows: DataFrame, *, recipe: Recipe) -> PipelineModel:
     SetupError
         If XGBoost is needed and missing.
     """
-    spark = rows.sparkSession
-    counts = dict(rows.groupBy(LABEL).count().collect()) if recipe.classes else {}
-    n_rows = sum(counts.values()) if recipe.classes else rows.count()
-    if n_rows < _N_INNER_FOLDS or len(counts) == 1:
-        raise ModelError(
-            f"{n_rows} rows{' of one class' if len(counts) == 1 else ''} are too little to learn "
-            f"{recipe.columns.target}; expected {_N_INNER_FOLDS} rows and two classes at least. "
-            "`sonic features` brings more in."
-        )
-    n_workers = estimators.n_workers(n_rows, n_slots=spark.sparkContext.defaultParallelism)
-    folded = with_folds(
-        rows,
-        n_folds=_N_INNER_FOLDS,
-        seed=recipe.seed,
-        purpose=INNER_FOLDS,
-        name=FOLD,
-        group=recipe.columns.group,
+    n_rows, counts = _counted(rows, recipe)
+    if _fits_one_task(n_rows, recipe):
+        # Without folds of its own: weights and errors come from parts of the inner ones.
+        needs_parts = not recipe.classes or recipe.kind == estimators.AUTO
+        outer = F.col(FOLD) % _N_PARTS if needs_parts else F.lit(0)
+        parts = _with_inner_folds(rows, recipe).withColumn(stage.OUTER, outer.cast("int"))
+        done = _in_one_task(parts, recipe=recipe, n_rows=n_rows, serve=True)
+        return _model_of(done, recipe)
+    return cluster.fit(
+        _with_inner_folds(rows, recipe),
+        recipe=recipe,
+        kind=_distributed_kind(recipe),
+        counts=counts,
+        n_rows=n_rows,
     )
-    stages = preprocess.pipeline(recipe.columns, n_classes=len(recipe.classes)).fit(folded)
-    # Kept in one order: trees depend on it, by sampling and by sums of floating-point numbers.
-    prepared = (
-        stages.transform(folded)
-        .select(KEY, FOLD, LABEL, FEATURES)
-        .repartition(n_workers, KEY)
-        .sortWithinPartitions(KEY)
-        .persist()
-    )
-    try:
-        if recipe.classes:
-            last = _fit_classes(prepared, recipe, counts, n_workers)
-        else:
-            last = _fit_number(prepared, recipe, n_workers)
-    finally:
-        prepared.unpersist()
-    return PipelineModel([*stages.stages, *last])
 
 
 def scored(rows: DataFrame, *, model: PipelineModel, recipe: Recipe) -> DataFrame:
     """Let a model say of labelled rows what it thinks.
+
+    A model that serves after it has learned from the held-out rows, too, lets the one speak that
+    has not: what is said of them is said by none that has seen them.
 
     Returns
     -------
     DataFrame
         The scored frame of docs/models.md.
     """
-    said = model.transform(rows)
+    said = PipelineModel([_judging(each) for each in model.stages]).transform(rows)
     if recipe.classes:
         return said.select(KEY, F.col(LABEL).cast("int").alias("label"), "probabilities")
     return said.select(KEY, F.col(LABEL).alias("target"), "prediction", "difficulty")
@@ -160,19 +195,8 @@ def cross_validate(rows: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFram
     DataFrame
         The scored frame of docs/models.md.
     """
-    parts, group = None, recipe.columns.group
-    if group is not None:
-        parts = balanced_parts(
-            rows,
-            shares=[1 / n_folds] * n_folds,
-            seed=recipe.seed,
-            purpose=FOLDS,
-            group=group,
-            label=LABEL if recipe.classes else None,
-        )
-    folded = with_folds(
-        rows, n_folds=n_folds, seed=recipe.seed, name=OUTER_FOLD, group=group, parts=parts
-    )
+    parts = _balanced_folds(rows, recipe=recipe, n_folds=n_folds)
+    folded = _with_outer_folds(rows, parts, recipe=recipe, n_folds=n_folds, name=OUTER_FOLD)
     return score_folds(folded, recipe=recipe, n_folds=n_folds)
 
 
@@ -187,6 +211,10 @@ def score_folds(folded: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame
     folded : DataFrame
         From `labelled`, cached, with the int column `_outer_fold`, 0 to n_folds - 1.
     """
+    n_rows, _ = _counted(folded, recipe)
+    if _fits_one_task(n_rows, recipe):
+        parts = _with_inner_folds(folded, recipe).withColumn(stage.OUTER, F.col(OUTER_FOLD))
+        return _scores_of(_in_one_task(parts, recipe=recipe, n_rows=n_rows, serve=False), recipe)
 
     def score(fold: int) -> DataFrame:
         training, test = (
@@ -207,13 +235,15 @@ def score_folds(folded: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame
 
 def release(model: PipelineModel) -> None:
     """Let go of what a fitted model holds in the cluster's memory; call it when it is saved."""
-    for stage in model.stages:
-        if isinstance(stage, StoredModel):
-            stage.release()
+    for each in model.stages:
+        if isinstance(each, StoredModel):
+            each.release()
 
 
 def feature_importances(model: PipelineModel, *, recipe: Recipe) -> list[tuple[str, float]]:
     """Names of the features and their shares of all that is gained, greatest first."""
+    if isinstance(model.stages[0], stage.TabularModel):
+        return model.stages[0].importances(classes=recipe.classes)
     names = preprocess.feature_names(model, classes=recipe.classes)
     learner = next(s for s in model.stages if hasattr(s, "get_booster") or _is_forest(s))
     shares = estimators.importances(learner, n_features=len(names))
@@ -221,51 +251,114 @@ def feature_importances(model: PipelineModel, *, recipe: Recipe) -> list[tuple[s
     return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
 
 
-def _fit_classes(
-    prepared: DataFrame, recipe: Recipe, counts: dict[float, int], n_workers: int
-) -> list:
-    # A rare class may be missing here, and estimators take numbers without gaps.
-    labels = sorted(int(label) for label in counts)
-    n_rows = sum(counts.values())
-    place = F.array_position(F.array(*map(F.lit, labels)), F.col(LABEL).cast("int")) - 1
-    weights = [F.lit(n_rows / (len(labels) * counts[label])) for label in labels]
-    numbered = prepared.withColumns(
-        {
-            LABEL: place.cast("double"),
-            WEIGHT: F.get(F.array(*weights), place.cast("int")),
-        }
-    )
-    learner = estimators.classifier(
-        recipe.kind, n_workers=n_workers, seed=recipe.seed, weighted=recipe.class_weights
-    )
-    settings = {"labels": labels, "n_classes": len(recipe.classes)}
-    return [learner.fit(numbered), estimators.Probabilities(settings)]
-
-
-def _fit_number(prepared: DataFrame, recipe: Recipe, n_workers: int) -> list:
-    learner = estimators.regressor(recipe.kind, n_workers=n_workers, seed=recipe.seed)
-    # Each half is foretold by the other: errors of rows that the learner knew would be too small.
-    halves = [prepared.filter(F.col(FOLD) % 2 == half) for half in (0, 1)]
-    missed = [
-        learner.fit(halves[1 - half])
-        .transform(halves[half])
-        .withColumn(_ERROR, F.abs(F.col(LABEL) - F.col("prediction")))
-        .select(KEY, FEATURES, _ERROR)
-        for half in (0, 1)
-    ]
-    errors = missed[0].unionByName(missed[1])
-    errors = errors.repartition(n_workers, KEY).sortWithinPartitions(KEY).persist()
-    try:
-        mean_error = errors.agg(F.avg(_ERROR)).first()[0]
-        size = estimators.error_size(
-            recipe.kind, n_workers=n_workers, seed=recipe.seed, errors=_ERROR, output=_SIZE
+def _counted(rows: DataFrame, recipe: Recipe) -> tuple[int, dict[float, int]]:
+    """Count the rows, and those of each class if there are any; too few are refused."""
+    counts = dict(rows.groupBy(LABEL).count().collect()) if recipe.classes else {}
+    n_rows = sum(counts.values()) if recipe.classes else rows.count()
+    if n_rows < _N_INNER_FOLDS or len(counts) == 1:
+        raise ModelError(
+            f"{n_rows} rows{' of one class' if len(counts) == 1 else ''} are too little to learn "
+            f"{recipe.columns.target}; expected {_N_INNER_FOLDS} rows and two classes at least. "
+            "`sonic features` brings more in."
         )
-        sizes = size.fit(errors)
-    finally:
-        errors.unpersist()
-    least = max(_LEAST_SIZE_SHARE * mean_error, 1e-9)
-    difficulty = estimators.Difficulty({"input": _SIZE, "least": least})
-    return [learner.fit(prepared), sizes, difficulty]
+    return n_rows, counts
+
+
+def _fits_one_task(n_rows: int, recipe: Recipe) -> bool:
+    n_classes = len(recipe.classes)
+    return stage.fits_one_task(n_rows, columns=recipe.columns, n_classes=n_classes)
+
+
+def _distributed_kind(recipe: Recipe) -> str:
+    """Which learner a table gets that does not fit one task."""
+    if recipe.kind == estimators.AUTO:
+        return estimators.BOOSTED
+    if recipe.kind not in (estimators.BOOSTED, estimators.FOREST):
+        raise ModelError(
+            f"--model {recipe.kind} learns tables of {stage.MAX_ROWS:,} rows at most; expected "
+            f"{estimators.BOOSTED} or {estimators.FOREST} for this one."
+        )
+    return recipe.kind
+
+
+def _balanced_folds(rows: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame | None:
+    """Choose the folds of large groups; None without groups."""
+    if recipe.columns.group is None:
+        return None
+    return balanced_parts(
+        rows,
+        shares=[1 / n_folds] * n_folds,
+        seed=recipe.seed,
+        purpose=FOLDS,
+        group=recipe.columns.group,
+        label=LABEL if recipe.classes else None,
+    )
+
+
+def _with_outer_folds(
+    rows: DataFrame, parts: DataFrame | None, *, recipe: Recipe, n_folds: int, name: str
+) -> DataFrame:
+    group = recipe.columns.group
+    return with_folds(rows, n_folds=n_folds, seed=recipe.seed, name=name, group=group, parts=parts)
+
+
+def _with_inner_folds(rows: DataFrame, recipe: Recipe) -> DataFrame:
+    return with_folds(
+        rows,
+        n_folds=_N_INNER_FOLDS,
+        seed=recipe.seed,
+        purpose=INNER_FOLDS,
+        name=FOLD,
+        group=recipe.columns.group,
+    )
+
+
+def _in_one_task(folded: DataFrame, *, recipe: Recipe, n_rows: int, serve: bool) -> DataFrame:
+    """Train by `_outer`; what comes out is kept, so that it is trained once."""
+    context = folded.sparkSession.sparkContext
+    # The cores of the executor that the task runs in: no other task of ours has work meanwhile.
+    cores = context.getConf().get("spark.executor.cores")
+    is_local = context.master.startswith("local")
+    n_threads = context.defaultParallelism if is_local else int(cores or 1)
+    request = estimators.in_one_task(
+        recipe.kind,
+        n_rows=n_rows,
+        n_classes=len(recipe.classes),
+        seed=recipe.seed,
+        weighted=recipe.class_weights,
+        layout=stage.layout_of(recipe.columns),
+    )
+    return stage.train(
+        folded if FOLD in folded.columns else _with_inner_folds(folded, recipe),
+        columns=recipe.columns,
+        request=request,
+        serve=serve,
+        n_threads=n_threads,
+    ).localCheckpoint()
+
+
+def _model_of(done: DataFrame, recipe: Recipe) -> PipelineModel:
+    settings = stage.settings_of(recipe.columns, n_classes=len(recipe.classes))
+    parts = done.filter("name IS NOT NULL").select("name", "part", "bytes")
+    return PipelineModel([stage.TabularModel(settings, parts)])
+
+
+def _scores_of(done: DataFrame, recipe: Recipe) -> DataFrame:
+    said = done.filter("said IS NOT NULL")
+    if recipe.classes:
+        label = F.col("label").cast("int").alias("label")
+        return said.select(KEY, label, F.col("said").alias("probabilities"))
+    prediction, difficulty = (F.get("said", F.lit(place)) for place in (0, 1))
+    return said.select(
+        KEY,
+        F.col("label").alias("target"),
+        prediction.alias("prediction"),
+        difficulty.alias("difficulty"),
+    )
+
+
+def _judging(fitted: Transformer) -> Transformer:
+    return fitted.judging() if isinstance(fitted, stage.TabularModel) else fitted
 
 
 def _class_name(target: str) -> Column:

@@ -19,9 +19,9 @@ from sonic_lib.models.conformal import intervals
 from sonic_lib.models.conformal import sets as conformal
 from sonic_lib.models.leaks import Leak, without_leaks
 from sonic_lib.models.limits import from_card, to_card
-from sonic_lib.models.membership import HELD_OUT, OTHER_ROWS, with_held_out
+from sonic_lib.models.membership import ALL_ROWS, HELD_OUT, OTHER_ROWS, with_held_out
 from sonic_lib.models.preprocess import count_shapes
-from sonic_lib.models.training import Recipe
+from sonic_lib.models.recipe import Recipe
 from sonic_lib.schemas import FEATURES
 from sonic_lib.storage import tables
 from sonic_lib.workflows.leaks import leaks_of
@@ -44,13 +44,8 @@ class TrainingSet:
     leaks: tuple[Leak, ...] = ()
 
     @property
-    def training_rows(self) -> DataFrame:
-        """Rows that models may see."""
-        return self.rows.filter(~self.is_held_out()).drop(HELD_OUT)
-
-    @property
     def held_out_rows(self) -> DataFrame:
-        """Rows that no model has seen."""
+        """Rows that no model has seen by which a version is judged."""
         return self.rows.filter(self.is_held_out()).drop(HELD_OUT)
 
     def is_held_out(self) -> Column:
@@ -114,11 +109,10 @@ def training_set(
         classes = tuple(sorted(row.label for row in counts))
     recipe = Recipe(columns, classes, kind, seed, class_weights)
     rows = training.labelled(frame, columns=columns, classes=classes)
-    rows = with_held_out(rows, group=columns.group, has_classes=bool(classes)).persist()
+    rows = with_held_out(rows, group=columns.group, has_classes=bool(classes))
     try:
         yield TrainingSet(name, source, labels, version, recipe, rows, leaks)
     finally:
-        rows.unpersist()
         frame.unpersist()
 
 
@@ -130,7 +124,7 @@ def train_and_evaluate(
     mondrian: bool = False,
     limits: tuple[float, float] | None = None,
 ) -> TrainedModel:
-    """Cross-validate, calibrate on the rows so scored, fit on all of them, judge on the held out.
+    """Cross-validate, calibrate on the rows so scored, judge on the held out, fit what serves.
 
     Parameters
     ----------
@@ -142,12 +136,14 @@ def train_and_evaluate(
         Between which the number that is learned lies.
     """
     recipe = given.recipe
-    scored = training.cross_validate(given.training_rows, recipe=recipe, n_folds=n_folds)
+    trained = training.train(
+        given.rows, recipe=recipe, n_folds=n_folds, is_held_out=given.is_held_out()
+    )
+    scored, held_out = trained.folds, trained.held_out
     calibrated = _calibrated(scored, recipe=recipe, method=method, mondrian=mondrian)
     if limits is not None:
         calibrated["limits"] = to_card(limits)
-    model = training.fit(given.training_rows, recipe=recipe)
-    held_out = training.scored(given.held_out_rows, model=model, recipe=recipe).persist()
+    without = trained.without_texts
     card = {
         "task": recipe.columns.task,
         "columns": recipe.columns.to_card(),
@@ -155,11 +151,13 @@ def train_and_evaluate(
         "kind": recipe.kind,
         "seed": recipe.seed,
         "class_weights": recipe.class_weights,
-        "fitted_on": OTHER_ROWS,
         "metrics": figures(held_out, recipe=recipe)
         | {f"cv_{k}": v for k, v in figures(scored, recipe=recipe).items()},
         "conformal": calibrated,
-        "importances": training.feature_importances(model, recipe=recipe)[:50],
+        "importances": training.feature_importances(trained.model, recipe=recipe)[:50],
+        "weights": trained.weights,
+        "fitted_on": ALL_ROWS if trained.on_all_rows else OTHER_ROWS,
+        "without_texts": None if without is None else figures(without, recipe=recipe),
         "snapshot": {
             "source": given.source,
             "labels": given.labels,
@@ -173,7 +171,7 @@ def train_and_evaluate(
     if recipe.classes:
         counts = held_out.transform(metrics.confusion).toPandas()
         card["confusion"] = counts[["label", "predicted", "n"]].to_numpy().tolist()
-    return TrainedModel(model, card, covered, held_out)
+    return TrainedModel(trained.model, card, covered, held_out)
 
 
 def figures(scored: DataFrame, *, recipe: Recipe) -> dict[str, float]:

@@ -80,7 +80,9 @@ def test_first_model_is_the_champion_and_tells_how_good_it_is(spark, trained):
     assert card["classes"] == sorted(STYLES)
     assert card["columns"]["target"] == "style"
     assert card["columns"]["dropped"]["hotness"] == "not wanted"
-    assert "note" in card["columns"]["dropped"]
+    assert set(card["columns"]["texts"]) == {"label_name", "note"}
+    assert card["without_texts"]["n"] == card["metrics"]["n"]
+    assert card["fitted_on"] == "all rows"
     # The styles overlap by a little over one deviation: two thirds and more can be told apart.
     assert 0.6 < card["metrics"]["f1_micro"] <= 1
     assert sum(n for _, _, n in card["confusion"]) == card["metrics"]["n"]

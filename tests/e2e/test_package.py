@@ -77,6 +77,6 @@ def test_the_wheel_runs_in_an_environment_of_its_own(dist, tmp_path):
     found = {finding["what"]: finding["state"] for finding in told["findings"]}
     assert found["packages"] == found["decoders"] == "ok"
     # Its files that are not code are read from where it is installed.
-    count = "from sonic_lib import views; print(len(list(views.statements('views'))))"
+    count = "from sonic_lib.sql import views; print(len(list(views.statements('views'))))"
     shown = run(python, "-c", count)
     assert int(shown.stdout) > 5, shown.stderr

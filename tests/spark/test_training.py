@@ -14,8 +14,11 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 from sonic_lib.errors import ModelError, SetupError
 from sonic_lib.models import estimators, metrics, training
 from sonic_lib.models.columns import Columns
-from sonic_lib.models.estimators import BOOSTED, FOREST
+from sonic_lib.models.estimators import AUTO, BOOSTED, FOREST, KERNEL, LINEAR
+from sonic_lib.models.loading import load_pipeline
+from sonic_lib.models.tabular import stage
 
+ONE_TASK, CLUSTER = "one task", "cluster"
 CLASSES = ("folk", "jazz", "rock")
 N_SONGS = 240
 
@@ -28,6 +31,19 @@ def _small(monkeypatch):
         monkeypatch.setattr(estimators, settings, few)
     small = {"numTrees": 5, "maxDepth": 4}
     monkeypatch.setattr(estimators, "_FOREST", estimators._FOREST | small)
+
+
+@pytest.fixture(params=[ONE_TASK, CLUSTER])
+def way(request, monkeypatch):
+    """Where it is trained: what is promised holds for both."""
+    if request.param == CLUSTER:
+        monkeypatch.setattr(stage, "MAX_ROWS", 0)
+    return request.param
+
+
+@pytest.fixture
+def by_cluster(monkeypatch):
+    monkeypatch.setattr(stage, "MAX_ROWS", 0)
 
 
 def columns(task, target, **roles):
@@ -90,7 +106,7 @@ def test_rows_without_a_finite_number_are_left_out(spark):
 
 
 @pytest.mark.parametrize("kind", [BOOSTED, FOREST])
-def test_a_fitted_classifier_tells_genres_and_survives_saving(songs, kind, tmp_path):
+def test_a_fitted_classifier_tells_genres_and_survives_saving(songs, kind, way, tmp_path):
     recipe = replace(GENRE, kind=kind)
     rows = ready(songs, recipe)
     model = training.fit(rows.filter("song_id < 180"), recipe=recipe)
@@ -113,7 +129,7 @@ def test_a_fitted_classifier_tells_genres_and_survives_saving(songs, kind, tmp_p
 
 
 @pytest.mark.parametrize("kind", [BOOSTED, FOREST])
-def test_a_fitted_regressor_knows_where_it_errs_most(songs, kind):
+def test_a_fitted_regressor_knows_where_it_errs_most(songs, kind, way):
     recipe = replace(FAME, kind=kind)
     rows = ready(songs, recipe)
     model = training.fit(rows, recipe=recipe)
@@ -126,7 +142,7 @@ def test_a_fitted_regressor_knows_where_it_errs_most(songs, kind):
     assert r2_score(found["target"], found["prediction"]) > 0.6
 
 
-def test_the_same_rows_in_another_order_give_the_same_model(songs, monkeypatch):
+def test_the_same_rows_in_another_order_give_the_same_model(songs, way, monkeypatch):
     monkeypatch.setattr(estimators, "_ROWS_PER_WORKER", 200)  # two tasks train together
     recipe = replace(GENRE, columns=columns("classification", "genre", encoded=("day",)))
     dated = songs.withColumn("day", F.format_string("2001-01-%02d", F.col("song_id") % 20))
@@ -138,7 +154,7 @@ def test_the_same_rows_in_another_order_give_the_same_model(songs, monkeypatch):
     assert answers[0] == answers[1]
 
 
-def test_a_class_that_was_not_seen_has_no_probability(songs):
+def test_a_class_that_was_not_seen_has_no_probability(songs, way):
     rows = ready(songs, GENRE)
     model = training.fit(rows.filter("_label <> 1"), recipe=GENRE)
     found = training.scored(rows, model=model, recipe=GENRE).collect()
@@ -147,7 +163,7 @@ def test_a_class_that_was_not_seen_has_no_probability(songs):
     assert np.mean([row.probabilities[2] > 0.5 for row in sure]) > 0.9
 
 
-def test_class_weights_raise_the_recall_of_rare_classes(songs):
+def test_class_weights_raise_the_recall_of_rare_classes(songs, way):
     noise = F.col("x") + 8 * F.pmod(F.xxhash64("song_id"), F.lit(100)) / 100
     rare = songs.filter("genre = 'folk' OR (genre = 'jazz' AND song_id % 5 = 0)")
     rows = ready(rare.withColumn("x", noise), GENRE)
@@ -162,7 +178,7 @@ def test_class_weights_raise_the_recall_of_rare_classes(songs):
 
 
 @pytest.mark.parametrize(("condition", "words"), [("song_id < 3", "3 rows"), ("_label = 0", "one")])
-def test_too_little_to_learn_from_is_refused(songs, condition, words):
+def test_too_little_to_learn_from_is_refused(songs, way, condition, words):
     with pytest.raises(ModelError, match=words):
         training.fit(ready(songs, GENRE).filter(condition), recipe=GENRE)
 
@@ -177,7 +193,7 @@ def test_a_missing_xgboost_says_what_to_install(monkeypatch):
 # ---- cross_validate ----
 
 
-def test_every_row_is_scored_once_by_models_that_have_not_seen_it(songs, monkeypatch):
+def test_every_row_is_scored_once_by_models_that_have_not_seen_it(songs, by_cluster, monkeypatch):
     seen, asked = [], []
 
     def fit(rows, *, recipe):
@@ -198,7 +214,7 @@ def test_every_row_is_scored_once_by_models_that_have_not_seen_it(songs, monkeyp
     assert len(asked) == 4
 
 
-def test_groups_are_not_torn_apart(songs, monkeypatch):
+def test_groups_are_not_torn_apart(songs, by_cluster, monkeypatch):
     monkeypatch.setattr(training, "fit", lambda rows, *, recipe: None)
     monkeypatch.setattr(training, "release", lambda model: None)
     recipe = replace(GENRE, columns=replace(GENRE.columns, group="genre"))
@@ -213,11 +229,108 @@ def test_groups_are_not_torn_apart(songs, monkeypatch):
     assert sorted(seen) == sorted(CLASSES)
 
 
-def test_cross_validation_with_models_scores_as_a_fit_does(songs):
+def test_cross_validation_with_models_scores_as_a_fit_does(songs, way):
     rows = ready(songs, GENRE)
     scored = training.cross_validate(rows, recipe=GENRE, n_folds=2)
     assert scored.count() == N_SONGS
     assert accuracy(scored) > 0.9
+
+
+# ---- one task and many ----
+
+
+def rich(songs):
+    """With a label and a title that say something of the genre, and a mood that does not."""
+    style = F.array_position(F.array(*map(F.lit, CLASSES)), F.col("genre")).cast("int")
+    hashed = F.pmod(F.xxhash64("song_id"), F.lit(6))
+    return songs.withColumns(
+        {
+            "label": F.concat(F.lit("label "), (style * 3 + F.pmod("song_id", F.lit(5))) % 8),
+            "title": F.format_string("%s %d", F.when(hashed < 4, F.col("genre")), F.col("song_id")),
+            "mood": F.when(hashed == 1, "calm").when(hashed > 2, "loud"),
+            "tags": F.format_string("['a%d', 'b%d']", hashed, F.pmod("song_id", F.lit(3))),
+            "the date": F.format_string("20%02d-0%d", hashed + 10, hashed + 1),
+        }
+    )
+
+
+RICH = {
+    "encoded": ("label",),
+    "categories": ("mood",),
+    "lists": ("tags",),
+    "dates": ("the date",),
+}
+
+
+@pytest.mark.parametrize("task", ["genre", "fame"])
+def test_one_task_and_a_cluster_describe_rows_alike_and_score_alike(songs, monkeypatch, task):
+    base = GENRE if task == "genre" else FAME
+    kind = "classification" if task == "genre" else "regression"
+    recipe = replace(base, columns=columns(kind, task, **RICH))
+    rows = ready(rich(songs), recipe)
+    found = {}
+    for limit in (stage.MAX_ROWS, 0):
+        monkeypatch.setattr(stage, "MAX_ROWS", limit)
+        model = training.fit(rows.filter("song_id < 180"), recipe=recipe)
+        names = [name for name, _ in training.feature_importances(model, recipe=recipe)]
+        scored = training.scored(rows.filter("song_id >= 180"), model=model, recipe=recipe)
+        found[limit] = (
+            sorted(names),
+            np.array(
+                [
+                    row.probabilities if recipe.classes else [row.prediction]
+                    for row in scored.orderBy("song_id").collect()
+                ]
+            ),
+        )
+    (names, first), (other_names, second) = found.values()
+    assert names == other_names
+    spread = first.std(axis=0).mean()
+    assert np.abs(first - second).mean() < 0.2 * spread
+
+
+@pytest.mark.parametrize("kind", [LINEAR, KERNEL, AUTO])
+def test_other_learners_are_kept_without_a_pickle_and_read_again(spark, songs, kind, tmp_path):
+    recipe = replace(GENRE, kind=kind, columns=replace(GENRE.columns, texts=("title",)))
+    rows = ready(rich(songs), recipe)
+    model = training.fit(rows.filter("song_id < 180"), recipe=recipe)
+    test = rows.filter("song_id >= 180")
+    scored = training.scored(test, model=model, recipe=recipe)
+    assert accuracy(scored) > 0.9
+    path = f"file://{tmp_path}/a model"
+    model.save(path)
+    read = load_pipeline(spark, path)
+    assert by_song(training.scored(test, model=read, recipe=recipe)) == by_song(scored)
+    assert sum(read.stages[0].weights.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("base", [GENRE, FAME], ids=["genre", "fame"])
+def test_what_serves_has_learned_from_all_rows_and_is_judged_by_one_that_has_not(songs, base, way):
+    recipe = replace(base, columns=replace(base.columns, texts=("title",)))
+    rows = ready(rich(songs), recipe)
+    is_held_out = F.pmod(F.xxhash64("song_id"), F.lit(4)) == 0
+    done = training.train(rows, recipe=recipe, n_folds=3, is_held_out=is_held_out)
+    asked = rows.filter(is_held_out)
+    ids = {row.song_id for row in asked.collect()}
+    assert {row.song_id for row in done.held_out.collect()} == ids
+    assert done.folds.count() == N_SONGS - len(ids)
+    assert done.folds.columns == done.held_out.columns
+    said = training.scored(asked, model=done.model, recipe=recipe)
+    for row, again in zip(by_song(done.held_out), by_song(said), strict=True):
+        np.testing.assert_allclose(np.hstack(row), np.hstack(again), rtol=1e-5)
+    assert done.on_all_rows == (way == ONE_TASK)
+    output = "probabilities" if recipe.classes else "prediction"
+    served = {r.song_id: r[output] for r in done.model.transform(asked).collect()}
+    judged = {r.song_id: r[output] for r in said.collect()}
+    assert (served != judged) == done.on_all_rows
+    if way == ONE_TASK:
+        assert {row.song_id for row in done.without_texts.collect()} == ids
+
+
+def test_tables_beyond_one_task_have_no_kernels(songs, by_cluster):
+    rows = ready(songs, GENRE)
+    with pytest.raises(ModelError, match="--model kernel learns tables of 0 rows at most"):
+        training.fit(rows, recipe=replace(GENRE, kind=KERNEL))
 
 
 # ---- metrics ----

@@ -52,16 +52,15 @@ def test_popularity_of_the_subset():
     assert columns.encoded == ("artist_name", "release_date")
     assert columns.lists == ("genres",)
     assert columns.group == "artist_name"
-    assert columns.dropped == {"track_name": "another value in almost every row"}
+    assert columns.texts == ("artist_name", "track_name")
+    assert columns.dropped == {}
 
 
 def test_needed_leaves_target_and_group_out_and_trained_on_has_them():
     columns = choose_columns(SUBSET, model="popularity", group="track_name")
-    assert columns.needed == (["energy"], ["artist_name", "release_date", "genres"])
-    assert columns.trained_on == (
-        ["energy", "popularity"],
-        ["artist_name", "release_date", "genres", "track_name"],
-    )
+    texts = ["artist_name", "release_date", "genres", "track_name"]
+    assert columns.needed == (["energy"], texts)
+    assert columns.trained_on == (["energy", "popularity"], texts)
 
 
 def test_group_among_the_features_is_read_once():
@@ -110,6 +109,12 @@ def test_texts_of_few_values_are_categories():
         "label",
     )
     assert "label" in choose_columns([*TRAIN, text("label", n_distinct=31)], model="genre").encoded
+
+
+def test_titles_and_names_count_by_their_letters_and_dates_and_lists_do_not():
+    profile = [*SUBSET, text("title", n_distinct=1000), text("mood", n_distinct=9)]
+    texts = choose_columns(profile, model="popularity").texts
+    assert set(texts) == {"artist_name", "title", "track_name"}
 
 
 def test_a_date_needs_both_its_name_and_its_looks():
@@ -175,8 +180,8 @@ def test_a_missing_target_names_the_flag():
 
 
 def test_nothing_left_is_refused_with_reasons():
-    profile = [text("genre", n_distinct=5), text("title", n_distinct=1000)]
-    with pytest.raises(ModelError, match="title: another value in almost every row"):
+    profile = [text("genre", n_distinct=5), text("track_id", n_distinct=1000)]
+    with pytest.raises(ModelError, match="track_id: an identifier"):
         choose_columns(profile, model="genre")
 
 

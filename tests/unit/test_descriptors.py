@@ -149,7 +149,7 @@ def test_librosa_is_compiled_by_one_process_at_a_time():
     """The lock is held before the first of its kernels is made, and until the last one is."""
     script = """
 import fcntl, os, sys
-from sonic_lib.features.loading import load_librosa
+from sonic_lib.features.librosa_import import load_librosa
 
 lock = fcntl.flock
 kernels = {"librosa.core.audio", "librosa.core.pitch", "librosa.util.utils"}

@@ -17,7 +17,7 @@ from sonic_lib.storage.locks import writing
 
 HOLDER = """
 import sys, time
-from sonic_lib.locks import writing
+from sonic_lib.storage.locks import writing
 with writing(sys.argv[1], "songs"):
     print("held", flush=True)
     time.sleep(600)

@@ -209,12 +209,19 @@ def _write_completed(
 
 
 def known_songs(
-    spark: SparkSession, warehouse: str, *, features: DataFrame, card: dict, source: str
+    spark: SparkSession,
+    warehouse: str,
+    *,
+    features: DataFrame,
+    card: dict,
+    source: str,
+    by_judge: bool = False,
 ) -> DataFrame:
     """Songs of a source that a model learned from: song_id.
 
     They are those of the snapshot that its card names. Once that has been purged, they are those of
-    the present rows which a training would take: some may have come later.
+    the present rows which a training would take: some may have come later. `by_judge` as in
+    `membership.training_songs`.
     """
     snapshot = card["snapshot"]
     if snapshot["source"] != source:
@@ -222,23 +229,24 @@ def known_songs(
     version = snapshot["features_version"]
     try:
         of_then = tables.read(spark, warehouse, FEATURES, version=version)
-        found = _training_songs(of_then, card).persist()
+        found = _training_songs(of_then, card, by_judge).persist()
         found.count()
     except (PySparkException, Py4JJavaError):  # of the log, or of files that are gone
         show(
             f"  {card['name']:10}  the rows it learned from are purged: in_training is as of today"
         )
-        found = _training_songs(tables.read(spark, warehouse, FEATURES), card)
+        found = _training_songs(tables.read(spark, warehouse, FEATURES), card, by_judge)
     return found
 
 
-def _training_songs(stored: DataFrame, card: dict) -> DataFrame:
+def _training_songs(stored: DataFrame, card: dict, by_judge: bool) -> DataFrame:
     snapshot = card["snapshot"]
     labels = snapshot.get("labels")
     return training_songs(
         stored.filter(F.col("source") == snapshot["source"]),
         card=card,
         labels=stored.filter(F.col("source") == labels) if labels else None,
+        by_judge=by_judge,
     )
 
 

@@ -19,8 +19,8 @@ from sonic_lib.errors import ModelError, UsageError
 from sonic_lib.models import metrics, significance, training
 from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.estimators import BOOSTED, KINDS, check_kind
+from sonic_lib.models.recipe import Recipe
 from sonic_lib.models.registry import directory as registry
-from sonic_lib.models.training import Recipe
 from sonic_lib.storage import runs, tables
 from sonic_lib.workflows.sources import registry_of
 from sonic_lib.workflows.training import (
@@ -125,7 +125,12 @@ def _retrain(spark: SparkSession, config: Config, args: argparse.Namespace, name
         p_value, told = 0.0, "there was no champion"
         if model is not None:
             known = known_songs(
-                spark, config.warehouse, features=given.rows, card=card, source=given.source
+                spark,
+                config.warehouse,
+                features=given.rows,
+                card=card,
+                source=given.source,
+                by_judge=True,
             )
             p_value, told = compared(model, card, given=given, trained=trained, known=known)
             known.unpersist()

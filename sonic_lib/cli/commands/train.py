@@ -176,11 +176,13 @@ def report_lines(trained: TrainedModel) -> list[str]:
     columns = card["columns"]
     used = [
         f"{len(columns[role])} {role}"
-        for role in ("numbers", "categories", "encoded", "lists", "dates")
+        for role in ("numbers", "categories", "encoded", "lists", "dates", "texts")
         if columns[role]
     ]
+    parts = ", ".join(f"{kind} {weight:.0%}" for kind, weight in card["weights"].items())
+    kind = card["kind"] + (f" ({parts})" if parts != f"{card['kind']} 100%" else "")
     lines = [
-        f"Model of {columns['target']} of {card['snapshot']['source']}, {card['kind']}",
+        f"Model of {columns['target']} of {card['snapshot']['source']}, {kind}",
         f"  learned   from {', '.join(used)}"
         + (f"; in groups of {columns['group']}" if columns["group"] else ""),
     ]
@@ -194,6 +196,11 @@ def report_lines(trained: TrainedModel) -> list[str]:
                 f"{told[f'{prefix}f1_macro']:.3f}, log-loss {told[f'{prefix}log_loss']:.3f} "
                 f"({told[f'{prefix}n']:.0f} songs, {len(card['classes'])} genres)"
             )
+        if without := card["without_texts"]:
+            lines.append(
+                f"  no texts  F1-micro {without['f1_micro']:.3f}, macro {without['f1_macro']:.3f}, "
+                f"log-loss {without['log_loss']:.3f} (the same held-out songs)"
+            )
         for row in trained.coverage.itertuples():
             lines.append(
                 f"  sets      {row.confidence:.0%}: {row.n_covered / row.n:.1%} hold the truth, "
@@ -205,6 +212,11 @@ def report_lines(trained: TrainedModel) -> list[str]:
             lines.append(
                 f"  {rows:9} R2 {told[f'{prefix}r2']:.3f}, RMSE {told[f'{prefix}rmse']:.2f}, "
                 f"MAE {told[f'{prefix}mae']:.2f} ({told[f'{prefix}n']:.0f} songs)"
+            )
+        if without := card["without_texts"]:
+            lines.append(
+                f"  no texts  R2 {without['r2']:.3f}, RMSE {without['rmse']:.2f}, "
+                f"MAE {without['mae']:.2f} (the same held-out songs)"
             )
         for row in trained.coverage.itertuples():
             lines.append(

@@ -10,7 +10,7 @@ does not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 _SHARPNESS = 8.0
 _SMOOTHING = 1.0  # equal songs that the shares of all rows count for
 _CHUNK_ROWS = 500
+# Categories of few songs are taken together: a step of Python for each would cost more than they.
+_SMALL_PAIRS, _CHUNK_PAIRS = 4_096, 200_000
 
 
 def ranks(values: NDArray[np.float64], *, grids: Sequence[NDArray]) -> NDArray[np.float64]:
@@ -108,30 +110,59 @@ def local_shares(
     weights : np.ndarray [shape=(n,)]
         How much was seen; equal songs weigh 1.
     """
-    shares = np.tile(prior, (len(codes), 1))
     weights = np.zeros(len(codes))
+    drawn = np.tile(_SMOOTHING * prior, (len(codes), 1))
     order = np.argsort(codes, kind="stable")
     reference_order = np.argsort(reference_codes, kind="stable")
     sorted_codes, starts = np.unique(codes[order], return_index=True)
     stops = np.append(starts[1:], len(codes))
-    first_known = np.searchsorted(reference_codes[reference_order], sorted_codes, "left")
-    last_known = np.searchsorted(reference_codes[reference_order], sorted_codes, "right")
-    for category in np.flatnonzero(last_known > first_known):
-        known = reference_order[first_known[category] : last_known[category]]
+    known_codes = reference_codes[reference_order]
+    first_known = np.searchsorted(known_codes, sorted_codes, "left")
+    n_known = np.searchsorted(known_codes, sorted_codes, "right") - first_known
+    is_small = (stops - starts) * n_known <= _SMALL_PAIRS
+    for left, right in _small_pairs(starts, stops, first_known, n_known * is_small):
+        row, known = order[left], reference_order[right]
+        counts = folds[row] != reference_folds[known]
+        row, known = row[counts], known[counts]
+        alike = _alike(((places[row] - reference_places[known]) ** 2).sum(axis=1))
+        weights += np.bincount(row, alike, len(codes))
+        pairs = row * len(prior) + labels[known]
+        drawn += np.bincount(pairs, alike, drawn.size).reshape(drawn.shape)
+    for category in np.flatnonzero(~is_small):
+        stop = first_known[category] + n_known[category]
+        known = reference_order[first_known[category] : stop]
         is_class = np.eye(len(prior))[labels[known]]
         for first in range(starts[category], stops[category], _CHUNK_ROWS):
             rows = order[first : min(first + _CHUNK_ROWS, stops[category])]
             alike = _likeness(places[rows], reference_places[known])
             alike[folds[rows][:, None] == reference_folds[known][None]] = 0.0
             weights[rows] = alike.sum(axis=1)
-            drawn = alike @ is_class + _SMOOTHING * prior
-            shares[rows] = drawn / (weights[rows] + _SMOOTHING)[:, None]
-    return shares, weights
+            drawn[rows] += alike @ is_class
+    return drawn / (weights + _SMOOTHING)[:, None], weights
+
+
+def _small_pairs(
+    starts: NDArray, stops: NDArray, first_known: NDArray, n_known: NDArray
+) -> Iterator[tuple[NDArray, NDArray]]:
+    """Pair the rows of each category with its references, many categories at a time."""
+    n_pairs = (stops - starts) * n_known
+    chosen = np.flatnonzero(n_pairs)
+    chunk = np.cumsum(n_pairs[chosen]) // _CHUNK_PAIRS
+    for some in np.split(chosen, np.flatnonzero(np.diff(chunk)) + 1):
+        n = n_pairs[some]
+        category = np.repeat(some, n)
+        turn = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
+        width = n_known[category]
+        yield starts[category] + turn // width, first_known[category] + turn % width
+
+
+def _alike(squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.exp(-_SHARPNESS * np.maximum(squares, 0.0))
 
 
 def _likeness(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
-    return np.exp(-_SHARPNESS * np.maximum(squares, 0.0))
+    return _alike(squares)
 
 
 def _pair_squares(

@@ -1,0 +1,100 @@
+"""Training by the whole cluster, of tables that do not fit one task: prepared rows stay in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyspark.ml import PipelineModel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from sonic_lib.models import estimators, preprocess
+from sonic_lib.models.recipe import Recipe
+from sonic_lib.models.stages import FEATURES, FOLD, KEY, LABEL, WEIGHT
+
+_SIZE, _ERROR = "_size", "_error"
+_LEAST_SIZE_SHARE = 0.05  # of the mean error: no song is foretold with certainty
+
+
+def fit(
+    folded: DataFrame, *, recipe: Recipe, kind: str, counts: Mapping[float, int], n_rows: int
+) -> PipelineModel:
+    """Fit all stages on all rows.
+
+    Parameters
+    ----------
+    folded : DataFrame
+        A wide frame with `_label` and `_fold`, cached.
+    recipe : Recipe
+    kind : str
+        BOOSTED or FOREST.
+    counts : mapping of float to int
+        Rows of each class; none of a regression.
+    n_rows : int
+    """
+    n_slots = folded.sparkSession.sparkContext.defaultParallelism
+    n_workers = estimators.n_workers(n_rows, n_slots=n_slots)
+    stages = preprocess.pipeline(recipe.columns, n_classes=len(recipe.classes)).fit(folded)
+    # Kept in one order: trees depend on it, by sampling and by sums of floating-point numbers.
+    prepared = (
+        stages.transform(folded)
+        .select(KEY, FOLD, LABEL, FEATURES)
+        .repartition(n_workers, KEY)
+        .sortWithinPartitions(KEY)
+        .persist()
+    )
+    try:
+        if recipe.classes:
+            last = _fit_classes(prepared, recipe, counts, n_workers, kind)
+        else:
+            last = _fit_number(prepared, recipe, n_workers, kind)
+    finally:
+        prepared.unpersist()
+    return PipelineModel([*stages.stages, *last])
+
+
+def _fit_classes(
+    prepared: DataFrame, recipe: Recipe, counts: Mapping[float, int], n_workers: int, kind: str
+) -> list:
+    # A rare class may be missing here, and estimators take numbers without gaps.
+    labels = sorted(int(label) for label in counts)
+    n_rows = sum(counts.values())
+    place = F.array_position(F.array(*map(F.lit, labels)), F.col(LABEL).cast("int")) - 1
+    weights = [F.lit(n_rows / (len(labels) * counts[label])) for label in labels]
+    numbered = prepared.withColumns(
+        {
+            LABEL: place.cast("double"),
+            WEIGHT: F.get(F.array(*weights), place.cast("int")),
+        }
+    )
+    learner = estimators.classifier(
+        kind, n_workers=n_workers, seed=recipe.seed, weighted=recipe.class_weights
+    )
+    settings = {"labels": labels, "n_classes": len(recipe.classes)}
+    return [learner.fit(numbered), estimators.Probabilities(settings)]
+
+
+def _fit_number(prepared: DataFrame, recipe: Recipe, n_workers: int, kind: str) -> list:
+    learner = estimators.regressor(kind, n_workers=n_workers, seed=recipe.seed)
+    # Each half is foretold by the other: errors of rows that the learner knew would be too small.
+    halves = [prepared.filter(F.col(FOLD) % 2 == half) for half in (0, 1)]
+    missed = [
+        learner.fit(halves[1 - half])
+        .transform(halves[half])
+        .withColumn(_ERROR, F.abs(F.col(LABEL) - F.col("prediction")))
+        .select(KEY, FEATURES, _ERROR)
+        for half in (0, 1)
+    ]
+    errors = missed[0].unionByName(missed[1])
+    errors = errors.repartition(n_workers, KEY).sortWithinPartitions(KEY).persist()
+    try:
+        mean_error = errors.agg(F.avg(_ERROR)).first()[0]
+        size = estimators.error_size(
+            kind, n_workers=n_workers, seed=recipe.seed, errors=_ERROR, output=_SIZE
+        )
+        sizes = size.fit(errors)
+    finally:
+        errors.unpersist()
+    least = max(_LEAST_SIZE_SHARE * mean_error, 1e-9)
+    difficulty = estimators.Difficulty({"input": _SIZE, "least": least})
+    return [learner.fit(prepared), sizes, difficulty]

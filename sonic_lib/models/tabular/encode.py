@@ -1,0 +1,317 @@
+"""From a table to features: the definitions of `preprocess`, `target_encoding`, `local_encoding`.
+
+What is fitted is a dict of arrays (`State`), so that it can be kept without any class of Python.
+Training rows are described from other inner folds alone, other rows from all training rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonic_lib.models.encoding.kernel import local_shares, ranks, relevance
+from sonic_lib.models.tabular.table import Items, Layout, Table
+from sonic_lib.models.tabular.text import out_of_fold
+
+State = dict[str, NDArray]
+
+_SMOOTHING = 3.0
+_N_QUANTILES = 101
+_MAX_PART_SONGS = 2_000
+_RELEVANCE_SONGS = 20_000
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """The rows that a fit learns from.
+
+    Parameters
+    ----------
+    rows : np.ndarray [shape=(n,), int]
+        Places in the table.
+    labels : np.ndarray [shape=(n,)]
+        Number of the class, or the target.
+    folds : np.ndarray [shape=(n,), int]
+        Inner fold of each.
+    n_classes : int
+        0 for a regression.
+    """
+
+    rows: NDArray[np.int64]
+    labels: NDArray[np.float64]
+    folds: NDArray[np.int64]
+    n_classes: int
+
+    @property
+    def outcomes(self) -> NDArray[np.float64]:
+        """1 for the class of a row, or its target [shape=(n, K)]."""
+        if self.n_classes:
+            return np.eye(self.n_classes)[self.labels.astype(int)]
+        return self.labels[:, None]
+
+
+def fit(
+    table: Table, training_set: TrainingSet, *, layout: Layout
+) -> tuple[State, NDArray[np.float32]]:
+    """Learn how rows are described, and describe the training rows out of fold.
+
+    Returns
+    -------
+    state : dict of str to np.ndarray
+        For `features` of other rows.
+    features : np.ndarray [shape=(n, d)]
+    """
+    plain = _finite(table.plain[training_set.rows])
+    state: State = {"prior": training_set.outcomes.mean(axis=0), "medians": _medians(plain)}
+    blocks = [np.where(np.isnan(plain), state["medians"], plain)]
+    blocks += [_one_hot(table.categories[name], training_set.rows) for name in layout.categories]
+    here = np.full(table.n_rows, -1)
+    here[training_set.rows] = np.arange(len(training_set.rows))
+    entries = {name: _within(table.items[name], here) for name in table.items}
+    for name, items in entries.items():
+        sums = _sums(items, training_set.outcomes[items.rows])
+        state[f"sums {name}"] = sums
+        blocks.append(
+            _encoded(
+                items,
+                sums[items.codes] - _own_sums(items, training_set),
+                len(training_set.rows),
+                state["prior"],
+                is_list=name in layout.lists,
+                n_classes=training_set.n_classes,
+            )
+        )
+    if _is_local(layout, training_set.n_classes):
+        local = {name: entries[name] for name in layout.encoded}
+        blocks += _fit_local(state, local, table, training_set, n_alike=layout.n_alike)
+    for name in layout.texts:
+        words = table.words[name][training_set.rows]
+        said, weights = out_of_fold(
+            words, training_set.outcomes, training_set.folds, is_class=bool(training_set.n_classes)
+        )
+        state[f"words {name}"] = weights
+        blocks.append(said)
+    return state, _together(blocks)
+
+
+def features(
+    table: Table,
+    rows: NDArray[np.int64],
+    state: Mapping[str, NDArray],
+    *,
+    layout: Layout,
+    n_classes: int,
+) -> NDArray[np.float32]:
+    """Describe rows that the fit has not seen [shape=(len(rows), d)]."""
+    plain = _finite(table.plain[rows])
+    blocks = [np.where(np.isnan(plain), state["medians"], plain)]
+    blocks += [_one_hot(table.categories[name], rows) for name in layout.categories]
+    here = np.full(table.n_rows, -1)
+    here[rows] = np.arange(len(rows))
+    entries = {name: _within(items, here) for name, items in table.items.items()}
+    for name, items in entries.items():
+        sums = state[f"sums {name}"]
+        n_songs = sums.sum(axis=1) if n_classes else sums[:, 0]
+        is_known = n_songs[items.codes] > 0
+        items = Items(items.rows[is_known], items.codes[is_known], items.values)
+        blocks.append(
+            _encoded(
+                items,
+                sums[items.codes],
+                len(rows),
+                state["prior"],
+                is_list=name in layout.lists,
+                n_classes=n_classes,
+            )
+        )
+    if _is_local(layout, n_classes):
+        places = _places(plain, state, layout.n_alike)
+        for name in layout.encoded:
+            said = _local(state, name, entries[name], table.hashes[rows], places, None)
+            blocks.append(said)
+    for name in layout.texts:
+        blocks.append(table.words[name][rows] @ state[f"words {name}"])
+    return _together(blocks)
+
+
+def feature_names(
+    layout: Layout, *, classes: Sequence[str], vocabulary: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Name the features, in their order."""
+    names = [*layout.plain]
+    names += [f"{name} = {value}" for name in layout.categories for value in vocabulary[name]]
+    for name in (*layout.encoded, *layout.lists):
+        parts = tuple(classes) or ("mean",)
+        if not classes and name in layout.lists:
+            parts = ("mean", "least", "greatest")
+        names += [f"{name}: {part}" for part in (*parts, "songs")]
+    if _is_local(layout, len(classes)):
+        parts = (*classes, "weight")
+        names += [f"{name}, alike: {part}" for name in layout.encoded for part in parts]
+    names += [f"{name}, letters: {c}" for name in layout.texts for c in (classes or ("mean",))]
+    return names
+
+
+def _is_local(layout: Layout, n_classes: int) -> bool:
+    return bool(n_classes and layout.encoded and layout.n_alike)
+
+
+def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _medians(plain: NDArray[np.float64]) -> NDArray[np.float64]:
+    found = np.zeros(plain.shape[1])
+    for place, values in enumerate(plain.T):
+        known = values[~np.isnan(values)]
+        if len(known):
+            found[place] = np.quantile(known, 0.5, method="inverted_cdf")
+    return found
+
+
+def _one_hot(items: Items, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    codes = np.full(max(int(items.rows.max(initial=0)), int(rows.max(initial=0))) + 1, -1)
+    codes[items.rows] = items.codes
+    return (codes[rows][:, None] == np.arange(len(items.values))).astype(np.float32)
+
+
+def _within(items: Items, here: NDArray[np.int64]) -> Items:
+    """Only the entries of some rows, which are numbered anew."""
+    rows = here[items.rows]
+    order = np.flatnonzero(rows >= 0)
+    order = order[np.argsort(rows[order], kind="stable")]
+    return Items(rows[order], items.codes[order], items.values)
+
+
+def _sums(items: Items, outcomes: NDArray[np.float64]) -> NDArray[np.float64]:
+    return _summed(items.codes, outcomes, len(items.values))
+
+
+def _summed(groups: NDArray, outcomes: NDArray[np.float64], n_groups: int) -> NDArray[np.float64]:
+    """Sum outcomes by group; of a regression how many there are, and their sum."""
+    if outcomes.shape[1] == 1:
+        outcomes = np.column_stack([np.ones(len(outcomes)), outcomes])
+    columns = [np.bincount(groups, values, minlength=n_groups) for values in outcomes.T]
+    return np.column_stack(columns) if len(groups) else np.zeros((n_groups, outcomes.shape[1]))
+
+
+def _own_sums(items: Items, training_set: TrainingSet) -> NDArray[np.float64]:
+    """What the entries of the same category and fold sum up to."""
+    pairs = items.codes * (int(training_set.folds.max()) + 1) + training_set.folds[items.rows]
+    found, place = np.unique(pairs, return_inverse=True)
+    return _summed(place, training_set.outcomes[items.rows], len(found))[place]
+
+
+def _encoded(
+    items: Items,
+    sums: NDArray[np.float64],
+    n_rows: int,
+    prior: NDArray[np.float64],
+    *,
+    is_list: bool,
+    n_classes: int,
+) -> NDArray[np.float32]:
+    """Encodings of each row and the songs behind them; entries are sorted by row."""
+    n = sums.sum(axis=1) if n_classes else sums[:, 0]
+    drawn = (sums if n_classes else sums[:, 1:]) + _SMOOTHING * prior
+    said = drawn / (n + _SMOOTHING)[:, None]
+    rows, starts = np.unique(items.rows, return_index=True)
+    n_songs = np.zeros(n_rows)
+    mean = np.tile(prior, (n_rows, 1))
+    blocks = [mean]
+    if len(rows):
+        n_songs[rows] = np.maximum.reduceat(n, starts)
+        counts = np.diff(np.append(starts, len(n)))
+        mean[rows] = np.add.reduceat(said, starts) / counts[:, None]
+    if is_list and not n_classes:
+        least, greatest = mean.copy(), mean.copy()
+        if len(rows):
+            least[rows] = np.minimum.reduceat(said, starts)
+            greatest[rows] = np.maximum.reduceat(said, starts)
+        blocks += [least, greatest]
+    return np.column_stack([*blocks, n_songs]).astype(np.float32)
+
+
+def _fit_local(
+    state: State, local: dict[str, Items], table: Table, training_set: TrainingSet, *, n_alike: int
+) -> list[NDArray[np.float32]]:
+    plain = _finite(table.plain[training_set.rows])
+    steps = np.linspace(0, 1, _N_QUANTILES)
+    state["grids"] = np.zeros((n_alike, _N_QUANTILES))
+    for place, values in enumerate(plain[:, :n_alike].T):
+        known = values[~np.isnan(values)]
+        if len(known):
+            state["grids"][place] = np.quantile(known, steps, method="inverted_cdf")
+    labels = training_set.labels.astype(np.int64)
+    placed = ranks(plain[:, :n_alike], grids=list(state["grids"]))
+    state["scales"] = np.sqrt(_relevance(local, labels, placed))
+    places = placed * state["scales"]
+    state["known folds"], state["known labels"] = training_set.folds, labels
+    state["known places"] = places.astype(np.float32)
+    state["known hashes"] = table.hashes[training_set.rows]
+    said = []
+    for name, items in local.items():
+        state[f"known rows {name}"], state[f"known codes {name}"] = items.rows, items.codes
+        counts = np.bincount(items.codes, minlength=len(items.values))
+        state[f"parts {name}"] = -(-counts // _MAX_PART_SONGS)
+        hashes, folds = state["known hashes"], training_set.folds
+        said.append(_local(state, name, items, hashes, places, folds))
+    return said
+
+
+def _relevance(local: dict[str, Items], labels: NDArray, placed: NDArray) -> NDArray[np.float64]:
+    """Weights of the numbers, by whole categories of all columns, enough of them."""
+    first, codes, rows = 0, [], []
+    for items in local.values():
+        codes.append(items.codes + first)
+        rows.append(items.rows)
+        first += len(items.values)
+    together, at = np.concatenate(codes), np.concatenate(rows)
+    turn = np.random.default_rng(0).permutation(first)
+    order = np.argsort(turn[together], kind="stable")[:_RELEVANCE_SONGS]
+    _, numbered = np.unique(together[order], return_inverse=True)
+    return relevance(codes=numbered, labels=labels[at[order]], places=placed[at[order]])
+
+
+def _places(plain: NDArray, state: Mapping[str, NDArray], n_alike: int) -> NDArray[np.float64]:
+    return ranks(plain[:, :n_alike], grids=list(state["grids"])) * state["scales"]
+
+
+def _local(
+    state: Mapping[str, NDArray],
+    name: str,
+    items: Items,
+    hashes: NDArray[np.int64],
+    places: NDArray[np.float64],
+    folds: NDArray[np.int64] | None,
+) -> NDArray[np.float32]:
+    n_parts = state[f"parts {name}"]
+    first = np.concatenate([[0], np.cumsum(n_parts)])
+
+    def parts(codes: NDArray, keys: NDArray) -> NDArray[np.int64]:
+        return first[codes] + np.mod(keys, np.maximum(n_parts[codes], 1))
+
+    is_known = n_parts[items.codes] > 0
+    rows, codes = items.rows[is_known], items.codes[is_known]
+    known = state[f"known rows {name}"]
+    prior = state["prior"]
+    said = np.column_stack([np.tile(prior, (len(places), 1)), np.zeros(len(places))])
+    shares, weights = local_shares(
+        codes=parts(codes, hashes[rows]),
+        folds=np.full(len(rows), -1) if folds is None else folds[rows],
+        places=places[rows],
+        reference_codes=parts(state[f"known codes {name}"], state["known hashes"][known]),
+        reference_folds=state["known folds"][known],
+        reference_places=state["known places"][known].astype(np.float64),
+        labels=state["known labels"][known],
+        prior=prior,
+    )
+    said[rows] = np.column_stack([shares, weights])
+    return said.astype(np.float32)
+
+
+def _together(blocks: Sequence[NDArray]) -> NDArray[np.float32]:
+    return np.column_stack([block.astype(np.float32) for block in blocks])

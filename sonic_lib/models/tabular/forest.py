@@ -1,0 +1,84 @@
+"""scikit-learn's extremely randomised trees as plain arrays, and how to ask them.
+
+P. Geurts, D. Ernst and L. Wehenkel, Extremely randomized trees, 2006.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ROW_TREES = 4_000_000  # the more rows, the fewer trees: time in proportion to the rows
+_MIN_TREES, _MAX_TREES = 100, 400
+_MAX_LEAVES = 4_096  # of a tree: a leaf has a share of each class
+
+
+def fit(
+    features: NDArray[np.float32],
+    labels: NDArray,
+    *,
+    n_classes: int,
+    weights: NDArray | None,
+    seed: int,
+) -> dict[str, NDArray]:
+    """Grow a forest; parameters as in `learners.fit`, classes without gaps."""
+    from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+
+    n_trees = int(np.clip(_ROW_TREES // len(features), _MIN_TREES, _MAX_TREES))
+    grow: Any = ExtraTreesClassifier if n_classes else ExtraTreesRegressor
+    grown = grow(
+        n_trees,
+        max_features="sqrt" if n_classes else max(1 / 3, min(3 / features.shape[1], 1.0)),
+        # In leaves of one class weights would change nothing.
+        min_samples_leaf=1 if n_classes and weights is None and len(features) < 5_000 else 3,
+        max_leaf_nodes=_MAX_LEAVES if len(features) > _MAX_LEAVES else None,
+        random_state=seed,
+    ).fit(features, labels, sample_weight=weights)
+    trees = [each.tree_ for each in grown.estimators_]
+    starts = np.cumsum([0, *(tree.node_count for tree in trees)])
+    left, right, feature, threshold, value = [], [], [], [], []
+    for start, tree in zip(starts, trees, strict=False):
+        is_leaf = tree.children_left < 0
+        own = np.arange(tree.node_count)
+        left.append(start + np.where(is_leaf, own, tree.children_left))
+        right.append(start + np.where(is_leaf, own, tree.children_right))
+        feature.append(np.maximum(tree.feature, 0))
+        threshold.append(tree.threshold)
+        value.append(tree.value[:, 0, :])
+    values = np.concatenate(value)
+    if n_classes:
+        values = values / values.sum(axis=1, keepdims=True)
+    places = np.concatenate(left) == np.arange(len(values))
+    leaf = np.where(places, np.cumsum(places) - 1, -1)
+    return {
+        "roots": starts[:-1],
+        "left": np.concatenate(left).astype(np.int32),
+        "right": np.concatenate(right).astype(np.int32),
+        "feature": np.concatenate(feature).astype(np.int32),
+        "threshold": np.concatenate(threshold),
+        "leaf": leaf.astype(np.int32),
+        "values": values[places].astype(np.float32),
+        "importances": grown.feature_importances_,
+    }
+
+
+def predict(fitted: Mapping[str, NDArray], features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean of the trees: [shape=(n, K)], or [shape=(n,)] of a regression."""
+    given = np.asarray(features, np.float32)
+    left, right = fitted["left"], fitted["right"]
+    feature, threshold, leaf = fitted["feature"], fitted["threshold"], fitted["leaf"]
+    total = np.zeros((len(given), fitted["values"].shape[1]))
+    for root in fitted["roots"]:
+        node = np.full(len(given), root, np.int32)
+        going = np.arange(len(given))
+        while len(going):
+            at = node[going]
+            goes_left = given[going, feature[at]] <= threshold[at]
+            node[going] = np.where(goes_left, left[at], right[at])
+            going = going[leaf[node[going]] < 0]
+        total += fitted["values"][leaf[node]]
+    answer = total / len(fitted["roots"])
+    return answer if answer.shape[1] > 1 else answer[:, 0]

@@ -1,0 +1,336 @@
+"""Where the kernels meet Spark: one task trains a table that fits it, and a stage answers.
+
+The rows go to one task, in the order of their keys, and come back as scores and as the parts of a
+model: arrays in NumPy's own format, never pickled, in rows of at most 8 MB.  Nothing passes the
+driver but the finished model, whose size the limits of `fits_one_task` bound.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from sonic_lib.models.columns import CLASSIFICATION, Columns
+from sonic_lib.models.exploration.aggregates import items
+from sonic_lib.models.preprocess import finite_numbers, number_names
+from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, column
+from sonic_lib.models.tabular import encode, learners
+from sonic_lib.models.tabular.crossfit import Crossfit, Fit, Request, crossfit
+from sonic_lib.models.tabular.table import Layout, Table, from_arrow, vocabulary_of
+
+MAX_ROWS = 100_000  # what one worker of a distributed training would take, too
+MAX_CELLS = 30_000_000  # of the features of all rows, 4 bytes each, and as much again a fold
+OUTER = "_outer"
+SERVED, JUDGE = "served", "judge"
+WITHOUT = -2
+
+_PART_BYTES = 8 * 2**20
+_INPUTS = ("hash", "plain", "categories", "encoded", "lists", "texts")
+_SCHEMA = (
+    f"{KEY} long, label double, fold int, said array<double>, name string, part int, bytes binary"
+)
+
+
+def layout_of(columns: Columns) -> Layout:
+    """Name what `inputs` holds."""
+    return Layout(
+        plain=tuple(number_names(columns.numbers, columns.dates)),
+        n_alike=len(columns.numbers),
+        categories=columns.categories,
+        encoded=columns.encoded,
+        lists=columns.lists,
+        texts=columns.texts,
+    )
+
+
+def fits_one_task(n_rows: int, *, columns: Columns, n_classes: int) -> bool:
+    """Whether a table is trained in one task: by its size alone, on any cluster alike."""
+    parts = n_classes or 3
+    n_features = len(columns.numbers) + 6 * len(columns.dates) + 30 * len(columns.categories)
+    n_features += (parts + 1) * (2 * len(columns.encoded) + len(columns.lists))
+    n_features += parts * len(columns.texts)
+    return n_rows <= MAX_ROWS and n_rows * n_features <= MAX_CELLS
+
+
+def train(
+    rows: DataFrame, *, columns: Columns, request: Request, serve: bool, n_threads: int
+) -> DataFrame:
+    """Fit all folds and models in one task.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        A wide frame with `_label`, `_fold` (inner) and `_outer` (crossfit.HELD_OUT or a fold).
+    columns : Columns
+    request : Request
+    serve : bool
+        Whether a model is fitted on all rows.
+    n_threads : int
+        Fits at a time.
+
+    Returns
+    -------
+    DataFrame
+        Rows of scores: song_id, label, fold (of `_outer`), said (probabilities; or prediction and
+        difficulty); of the fold WITHOUT what is said of held-out rows without texts.  Rows of the
+        model: name, part, bytes.
+    """
+    given = rows.select(KEY, LABEL, FOLD, OUTER, *inputs(columns))
+    ordered = given.repartition(1).sortWithinPartitions(KEY)
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        found = list(batches)
+        if not found:
+            return
+        whole = pa.Table.from_batches(found).combine_chunks()
+        labels, inner, outer = (
+            whole[name].to_numpy().astype(kind)
+            for name, kind in ((LABEL, np.float64), (FOLD, np.int64), (OUTER, np.int64))
+        )
+        table = from_arrow(_arrays(whole), layout=request.layout)
+        done = crossfit(
+            table, labels, inner, outer, request=request, serve=serve, n_threads=n_threads
+        )
+        keys = whole[KEY].to_numpy()
+        yield _score_rows(keys, labels, outer, done.scores)
+        yield _score_rows(keys, labels, np.full_like(outer, WITHOUT), done.without)
+        for name, content in packed(done, table=table, request=request).items():
+            for part, start in enumerate(range(0, len(content), _PART_BYTES)):
+                yield _model_row(name, part, content[start : start + _PART_BYTES])
+
+    return ordered.mapInArrow(run, _SCHEMA)
+
+
+def inputs(columns: Columns) -> list[Column]:
+    """Columns that `table.from_arrow` reads, by the definitions that the other stages share."""
+
+    def texts(
+        names: Sequence[str], values: Callable[[str], Column], kind: str, name: str
+    ) -> Column:
+        return F.array(*map(values, names)).cast(f"array<{kind}>").alias(name)
+
+    def text(name: str) -> Column:
+        return column(name).cast("string")
+
+    plain = finite_numbers(columns.numbers, columns.dates).values()
+    return [
+        F.xxhash64(KEY).alias("hash"),
+        F.array(*plain).cast("array<double>").alias("plain"),
+        texts(columns.categories, text, "string", "categories"),
+        texts(columns.encoded, text, "string", "encoded"),
+        texts(columns.lists, lambda name: F.array_distinct(items(name)), "array<string>", "lists"),
+        texts(columns.texts, text, "string", "texts"),
+    ]
+
+
+def packed(done: Crossfit, *, table: Table, request: Request) -> dict[str, bytes]:
+    """Write the models of a crossfit as bytes by name."""
+    fits = {SERVED: done.served, JUDGE: done.judge}
+    there = {role: fit for role, fit in fits.items() if fit is not None}
+    if not there:
+        return {}
+    told = {
+        "weights": {role: fit.weights for role, fit in there.items()},
+        "least": {role: fit.least for role, fit in there.items()},
+    }
+    content = {"told": json.dumps(told).encode()}
+    content["vocabulary"] = json.dumps(vocabulary_of(table)).encode()
+    for role, fit in there.items():
+        content |= {f"{role}/{name}": _npz(arrays) for name, arrays in _parts(fit).items()}
+    return content
+
+
+def _parts(fit: Fit) -> dict[str, dict[str, NDArray]]:
+    trained = {kind: fit.fitted[kind] for kind in fit.weights}
+    if fit.sizes is not None:
+        trained["sizes"] = fit.sizes
+    return {"encoders": fit.state, **trained}
+
+
+def _npz(arrays: Mapping[str, Any]) -> bytes:
+    kept = {f"a{place}": value for place, value in enumerate(arrays.values())}
+    names = np.frombuffer(json.dumps(list(arrays)).encode(), np.uint8)
+    with io.BytesIO() as file:
+        np.savez(file, names=names, **kept)
+        return file.getvalue()
+
+
+def _read_npz(content: bytes) -> dict[str, NDArray]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        names = json.loads(file["names"].tobytes())
+        return {name: file[f"a{place}"] for place, name in enumerate(names)}
+
+
+class TabularModel(StoredModel):
+    """Adds `probabilities`, or `prediction` and `difficulty`, by a model of one task.
+
+    Its statistics are the parts of the model: name, part, bytes. The setting `role` says which
+    model answers: the one of all rows, or the one that has not seen the held-out rows.
+    """
+
+    statistics: DataFrame  # always there
+    _content: dict[str, bytes] | None = None
+    _sent: Any = None
+
+    def content(self) -> dict[str, bytes]:
+        """Bytes by name; what the limits of `fits_one_task` bound, so that the driver may."""
+        if self._content is None:
+            parts = (
+                self.statistics.select("name", "part", "bytes").orderBy("name", "part").collect()
+            )
+            self._content = {}
+            for row in parts:
+                self._content[row.name] = self._content.get(row.name, b"") + bytes(row.bytes)
+        return self._content
+
+    @property
+    def roles(self) -> list[str]:
+        """Which models there are: SERVED, JUDGE."""
+        return list(json.loads(self.content()["told"])["weights"])
+
+    def judging(self) -> TabularModel:
+        """The model that has not seen the held-out rows, if there is one; else this one."""
+        if JUDGE not in self.roles:
+            return self
+        other = TabularModel(self.settings | {"role": JUDGE}, self.statistics)
+        other._content = self._content
+        return other
+
+    def _transform(self, frame: DataFrame) -> DataFrame:
+        columns = Columns.from_card(self.settings["columns"])
+        role, n_classes = self.settings["role"], self.settings["n_classes"]
+        if self._sent is None:
+            kept = {k: v for k, v in self.content().items() if not self._is_of_others(k)}
+            self._sent = frame.sparkSession.sparkContext.broadcast(kept)
+        sent = self._sent
+
+        def answer(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
+            model = Unpacked(sent.value, role=role, columns=columns, n_classes=n_classes)
+            for arrays in batches:
+                yield model.answer(dict(zip(_INPUTS, arrays, strict=True)))
+
+        said = F.arrow_udf(answer, "array<double>")(*inputs(columns))
+        if columns.task == CLASSIFICATION:
+            return frame.withColumn("probabilities", said)
+        told = frame.withColumn("_said", said).withColumns(
+            {"prediction": F.get("_said", F.lit(0)), "difficulty": F.get("_said", F.lit(1))}
+        )
+        return told.drop("_said")
+
+    def _is_of_others(self, name: str) -> bool:
+        return "/" in name and not name.startswith(f"{self.settings['role']}/")
+
+    def importances(self, *, classes: Sequence[str]) -> list[tuple[str, float]]:
+        """Names of the features and their shares of what the learners gain by them."""
+        columns = Columns.from_card(self.settings["columns"])
+        model = Unpacked(
+            self.content(), role=self.settings["role"], columns=columns, n_classes=len(classes)
+        )
+        names = encode.feature_names(model.layout, classes=classes, vocabulary=model.vocabulary)
+        shares = np.zeros(len(names))
+        for kind, weight in model.weights.items():
+            shares += weight * learners.importances(model.fitted[kind], n_features=len(names))
+        pairs = zip(names, map(float, shares), strict=True)
+        return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """How much each learner counts."""
+        return json.loads(self.content()["told"])["weights"][self.settings["role"]]
+
+    def release(self) -> None:
+        """Let go of what the cluster's memory holds; the stage still works."""
+        super().release()
+        if self._sent is not None:
+            self._sent.unpersist()
+            self._sent = None
+
+
+class Unpacked:
+    """A model as arrays, for the rows of one task."""
+
+    def __init__(
+        self, content: Mapping[str, bytes], *, role: str, columns: Columns, n_classes: int
+    ) -> None:
+        told = json.loads(content["told"])
+        self.weights: dict[str, float] = told["weights"][role]
+        self.least: float = told["least"][role]
+        self.vocabulary: dict[str, list[str]] = json.loads(content["vocabulary"])
+        self.layout, self.n_classes = layout_of(columns), n_classes
+        self.state = _read_npz(content[f"{role}/encoders"])
+        self.fitted = {
+            kind: learners.ready(_read_npz(content[f"{role}/{kind}"])) for kind in self.weights
+        }
+        sizes = content.get(f"{role}/sizes")
+        self.sizes = None if sizes is None else learners.ready(_read_npz(sizes))
+
+    def answer(self, given: Mapping[str, pa.Array]) -> pa.Array:
+        """Probabilities of each row, or prediction and difficulty."""
+        if not len(given["hash"]):
+            return pa.array([], pa.list_(pa.float64()))
+        table = from_arrow(given, layout=self.layout, vocabulary=self.vocabulary)
+        features = encode.features(
+            table,
+            np.arange(table.n_rows),
+            self.state,
+            layout=self.layout,
+            n_classes=self.n_classes,
+        )
+        said = sum(w * learners.predict(self.fitted[k], features) for k, w in self.weights.items())
+        if self.sizes is not None:
+            sizes = np.maximum(learners.predict(self.sizes, features), self.least)
+            said = np.column_stack([said, sizes])
+        return _lists(np.asarray(said))
+
+
+def settings_of(columns: Columns, *, n_classes: int) -> dict[str, Any]:
+    """Return what a `TabularModel` is told beside its parts."""
+    return {"columns": asdict(columns), "n_classes": n_classes, "role": SERVED}
+
+
+def _arrays(whole: pa.Table) -> dict[str, pa.Array]:
+    return {name: pa.concat_arrays(whole[name].chunks) for name in _INPUTS}
+
+
+def _lists(values: NDArray[np.float64]) -> pa.Array:
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pa.ListArray.from_arrays(offsets, values.ravel())
+
+
+def _score_rows(
+    keys: NDArray, labels: NDArray, folds: NDArray, scores: NDArray[np.float64]
+) -> pa.RecordBatch:
+    there = ~np.isnan(scores[:, 0])
+    n = int(there.sum())
+    arrays = [
+        pa.array(keys[there], pa.int64()),
+        pa.array(labels[there], pa.float64()),
+        pa.array(folds[there].astype(np.int32)),
+        _lists(scores[there]),
+        *(pa.nulls(n, kind) for kind in (pa.string(), pa.int32(), pa.binary())),
+    ]
+    return pa.record_batch(arrays, names=_names())
+
+
+def _model_row(name: str, part: int, content: bytes) -> pa.RecordBatch:
+    kinds = (pa.int64(), pa.float64(), pa.int32(), pa.list_(pa.float64()))
+    arrays = [
+        *(pa.nulls(1, kind) for kind in kinds),
+        pa.array([name]),
+        pa.array([part], pa.int32()),
+        pa.array([content], pa.binary()),
+    ]
+    return pa.record_batch(arrays, names=_names())
+
+
+def _names() -> list[str]:
+    return [KEY, "label", "fold", "said", "name", "part", "bytes"]

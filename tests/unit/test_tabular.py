@@ -1,0 +1,346 @@
+"""Models of a table in one task, without Spark: encodings by hand, learners, weights, folds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.kernel_ridge import KernelRidge
+
+from sonic_lib.models.columns import Columns
+from sonic_lib.models.tabular import blend, encode, forest, learners, linear, stage
+from sonic_lib.models.tabular.crossfit import HELD_OUT, Request, crossfit
+from sonic_lib.models.tabular.encode import TrainingSet
+from sonic_lib.models.tabular.table import Layout, from_arrow, vocabulary_of
+
+TREES = {"tree_method": "hist", "num_boost_round": 20, "max_depth": 3, "learning_rate": 0.2}
+
+
+def arrow(plain, *, categories=(), encoded=(), lists=(), texts=()):
+    """Rows as Spark sends them, from columns."""
+    n = len(plain)
+
+    def rows(columns, kind):
+        return pa.array([[c[i] for c in columns] for i in range(n)], pa.list_(kind))
+
+    return {
+        "hash": pa.array(np.arange(n) * 7919),
+        "plain": pa.array([list(map(float, row)) for row in plain], pa.list_(pa.float64())),
+        "categories": rows(categories, pa.string()),
+        "encoded": rows(encoded, pa.string()),
+        "lists": rows(lists, pa.list_(pa.string())),
+        "texts": rows(texts, pa.string()),
+    }
+
+
+def training_set(labels, folds, *, n_classes, rows=None):
+    rows = np.arange(len(labels)) if rows is None else np.asarray(rows)
+    return TrainingSet(rows, np.asarray(labels, float), np.asarray(folds), n_classes)
+
+
+# ---- encodings ----
+
+
+def test_gaps_are_medians_and_few_values_are_one_hot():
+    layout = Layout(("x",), 1, categories=("mood",))
+    given = arrow([[1], [np.nan], [3], [5]], categories=[["b", "a", None, "a"]])
+    table = from_arrow(given, layout=layout)
+    taught = training_set([0, 1, 2, 3], [0, 1, 0, 1], n_classes=0)
+    _, found = encode.fit(table, taught, layout=layout)
+    np.testing.assert_array_equal(found, [[1, 0, 1], [3, 1, 0], [3, 0, 0], [5, 1, 0]])
+
+
+def test_a_training_row_is_encoded_by_other_folds_and_a_new_one_by_all():
+    layout = Layout((), 0, encoded=("artist",))
+    given = arrow(np.empty((5, 0)), encoded=[["a", "a", "a", "b", None]])
+    labels, folds = [1, 1, 0, 0, 1], [0, 1, 1, 0, 1]
+    table = from_arrow(given, layout=layout)
+    state, found = encode.fit(table, training_set(labels, folds, n_classes=2), layout=layout)
+    one, zero = 3 * 0.6, 3 * 0.4
+    expected = [
+        [(1 + zero) / 5, (1 + one) / 5, 2],  # one song of each class in the other fold
+        [zero / 4, (1 + one) / 4, 1],
+        [zero / 4, (1 + one) / 4, 1],
+        [0.4, 0.6, 0],
+        [0.4, 0.6, 0],
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    new = arrow(np.empty((2, 0)), encoded=[["a", "never seen"]])
+    rows = from_arrow(new, layout=layout, vocabulary=vocabulary_of(table))
+    said = encode.features(rows, np.arange(2), state, layout=layout, n_classes=2)
+    np.testing.assert_allclose(said, [[(1 + zero) / 6, (2 + one) / 6, 3], [0.4, 0.6, 0]], rtol=1e-6)
+
+
+def test_lists_of_a_number_have_mean_least_and_greatest():
+    layout = Layout((), 0, lists=("genres",))
+    given = arrow(np.empty((4, 0)), lists=[[["x", "y"], ["x"], ["y"], []]])
+    table = from_arrow(given, layout=layout)
+    state, _ = encode.fit(
+        table, training_set([0, 10, 50, 20], [0, 1, 2, 3], n_classes=0), layout=layout
+    )
+    new = from_arrow(
+        arrow(np.empty((2, 0)), lists=[[["x", "y", "z"], None]]),
+        layout=layout,
+        vocabulary=vocabulary_of(table),
+    )
+    found = encode.features(new, np.arange(2), state, layout=layout, n_classes=0)
+    x, y = (10 + 60) / 5, (50 + 60) / 5
+    np.testing.assert_allclose(found, [[(x + y) / 2, x, y, 2], [20, 20, 20, 0]], rtol=1e-6)
+
+
+def test_no_row_is_described_by_its_own_target(rng):
+    """Labels of pure chance: what the features say of them must be chance, too."""
+    n = 600
+    layout = Layout(("x",), 1, encoded=("artist",), texts=("title",))
+    artists = [f"artist {i // 3}" for i in range(n)]
+    titles = [f"{rng.integers(10**9)} {rng.integers(10**9)}" for _ in range(n)]
+    table = from_arrow(
+        arrow(rng.normal(size=(n, 1)), encoded=[artists], texts=[titles]), layout=layout
+    )
+    labels, folds = rng.integers(0, 2, n).astype(float), rng.integers(0, 10, n)
+    _, found = encode.fit(table, training_set(labels, folds, n_classes=2), layout=layout)
+    names = encode.feature_names(layout, classes=("a", "b"), vocabulary=vocabulary_of(table))
+    assert found.shape == (n, len(names))
+    assert names[-2:] == ["title, letters: a", "title, letters: b"]
+    for column in found.T:
+        assert abs(np.corrcoef(column, labels)[0, 1]) < 0.13  # 3 deviations of chance
+
+
+def test_features_of_the_same_kind_from_letters(rng):
+    layout = Layout((), 0, texts=("title",))
+    n = 400
+    labels = rng.integers(0, 2, n).astype(float)
+    words = np.array([["waltz", "sonata"], ["riot", "anarchy"]])
+    titles = [f"{words[int(y), rng.integers(2)]} no {i}" for i, y in enumerate(labels)]
+    table = from_arrow(arrow(np.empty((n, 0)), texts=[titles]), layout=layout)
+    state, found = encode.fit(
+        table, training_set(labels, np.arange(n) % 10, n_classes=2), layout=layout
+    )
+    assert np.mean((found[:, 1] > found[:, 0]) == labels) > 0.99
+    new = from_arrow(
+        arrow(np.empty((3, 0)), texts=[["Little Riot", "Sonata in C", None]]), layout=layout
+    )
+    said = encode.features(new, np.arange(3), state, layout=layout, n_classes=2)
+    assert said[0, 1] > said[0, 0]
+    assert said[1, 1] < said[1, 0]
+    assert not said[2].any()
+
+
+# ---- learners ----
+
+
+def blobs(rng, n=300, *, n_classes=3):
+    labels = rng.integers(0, n_classes, n)
+    features = rng.normal(size=(n, 4)).astype(np.float32)
+    features[:, 0] += 3 * labels
+    return features, labels.astype(float)
+
+
+@pytest.mark.parametrize("kind", ["boosted", "forest", "linear", "kernel"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_each_kind_tells_classes_apart(rng, kind, n_classes):
+    features, labels = blobs(rng, n_classes=n_classes)
+    fitted = learners.fit(
+        kind,
+        features[:200],
+        labels[:200] + 1,  # class 0 is not there
+        n_classes=n_classes + 1,
+        weights=None,
+        seed=1,
+        settings=TREES,
+    )
+    assert all(isinstance(value, np.ndarray) for value in fitted.values())
+    said = learners.predict(fitted, features[200:])
+    np.testing.assert_allclose(said.sum(axis=1), 1)
+    assert not said[:, 0].any()
+    # The kernel takes every feature for as good as any other, and three of four are noise.
+    assert np.mean(said.argmax(axis=1) == labels[200:] + 1) > (0.7 if kind == "kernel" else 0.85)
+    again = learners.predict(learners.ready(fitted), features[200:])
+    np.testing.assert_array_equal(again, said)
+    shares = learners.importances(fitted, n_features=4)
+    assert shares.sum() == pytest.approx(1)
+    if kind != "kernel":
+        assert shares.argmax() == 0
+
+
+@pytest.mark.parametrize("kind", ["boosted", "forest", "linear", "kernel"])
+def test_each_kind_learns_a_number(rng, kind):
+    features = rng.normal(size=(400, 3)).astype(np.float32)
+    target = 50 + 10 * features[:, 0] + rng.normal(size=400)
+    fitted = learners.fit(
+        kind, features[:300], target[:300], n_classes=0, weights=None, seed=1, settings=TREES
+    )
+    said = learners.predict(fitted, features[300:])
+    assert 1 - np.var(said - target[300:]) / np.var(target[300:]) > 0.8
+
+
+def test_a_forest_of_arrays_answers_as_the_library_does(rng, monkeypatch):
+    from sklearn import ensemble
+
+    grown = []
+
+    class Kept(ensemble.ExtraTreesClassifier):
+        def fit(self, *args, **kwargs):
+            grown.append(super().fit(*args, **kwargs))
+            return self
+
+    monkeypatch.setattr(ensemble, "ExtraTreesClassifier", Kept)
+    features, labels = blobs(rng)
+    fitted = forest.fit(features, labels.astype(int), n_classes=3, weights=None, seed=2)
+    np.testing.assert_allclose(
+        forest.predict(fitted, features), grown[0].predict_proba(features), atol=1e-6
+    )
+
+
+def test_rows_left_out_of_the_kernel_machine_are_left_out_indeed(rng):
+    x, y = rng.normal(size=(30, 2)), rng.normal(size=(30, 1))
+    values, basis, _ = linear._kernel_features(x, x, 0.4, np.ones((30, 1)))
+    error, _, said = linear._ridge_by_kernel(x, x, y, np.ones(30), 0.4)
+
+    def left_out(penalty):
+        model = KernelRidge(alpha=penalty, kernel="rbf", gamma=0.4 / 2)
+        every = np.arange(30)
+        return np.array([model.fit(x[every != i], y[every != i]).predict(x[[i]])[0] for i in every])
+
+    expected = {p: float(((left_out(p) - y) ** 2).mean()) for p in linear._PENALTIES}
+    best = min(expected, key=expected.get)
+    assert error == pytest.approx(expected[best], rel=1e-4)
+    np.testing.assert_allclose(said, left_out(best), atol=1e-4)
+    assert len(values) == basis.shape[1]
+
+
+def test_kernels_are_best_on_digits():
+    digits = load_digits()
+    x, y = digits.data.astype(np.float32)[:800], digits.target[:800].astype(float)
+    right = {}
+    for kind in ("kernel", "linear"):
+        fitted = learners.fit(
+            kind, x[:600], y[:600], n_classes=10, weights=None, seed=0, settings={}
+        )
+        right[kind] = np.mean(learners.predict(fitted, x[600:]).argmax(axis=1) == y[600:])
+    assert right["kernel"] > right["linear"] > 0.85
+
+
+# ---- weights ----
+
+
+def test_a_mean_is_taken_only_where_it_is_better_beyond_noise(rng):
+    n = 2000
+    labels = rng.integers(0, 2, n)
+    truth = np.eye(2)[labels]
+    first, second = (np.clip(truth + rng.normal(0, 0.6, (n, 2)), 0.05, None) for _ in "ab")
+    first, second = (each / each.sum(axis=1, keepdims=True) for each in (first, second))
+    weights = blend.choose({"a": first, "b": second}, labels, is_class=True)
+    assert set(weights) == {"a", "b"}
+    assert sum(weights.values()) == pytest.approx(1)
+    assert weights["a"] == pytest.approx(0.5, abs=0.1)
+    worse = np.full((n, 2), 0.5)
+    assert blend.choose({"a": first, "copy": first, "no": worse}, labels, is_class=True).keys() < {
+        "a",
+        "copy",
+        "no",
+    }
+    assert blend.choose({"a": truth, "b": worse}, labels, is_class=True) == {"a": 1.0}
+
+
+def test_weights_of_a_number_are_those_of_least_squares(rng):
+    target = 50 + 20 * rng.normal(size=5000)
+    answers = {"a": target + rng.normal(0, 5, 5000), "b": target + rng.normal(0, 10, 5000)}
+    weights = blend.choose(answers, target, is_class=False)
+    assert weights["a"] == pytest.approx(0.8, abs=0.03)  # by the inverse of the variances
+
+
+# ---- crossfit ----
+
+
+def request(layout, kinds=("boosted",), *, n_classes):
+    return Request(layout, kinds, n_classes, 0, False, TREES, TREES)
+
+
+def test_every_row_is_scored_once_and_by_none_that_has_seen_it(rng):
+    features, _ = blobs(rng, 200)
+    layout = Layout(("a", "b", "c", "d"), 4)
+    outer = rng.integers(-1, 3, 200)
+    noise = rng.integers(0, 3, 200).astype(float)  # nothing can foretell them
+    table = from_arrow(arrow(features), layout=layout)
+    asked = request(layout, ("forest",), n_classes=3)
+    done = crossfit(table, noise, outer + 1, outer, request=asked, serve=True, n_threads=3)
+    assert not np.isnan(done.scores).any()
+    assert np.mean(done.scores.argmax(axis=1) == noise) < 0.45
+    served = learners.predict(done.served.fitted["forest"], done.served.known)
+    assert np.mean(served.argmax(axis=1) == noise) > 0.9  # what serves has seen all of them
+    assert sorted(done.judge.asked) == sorted(np.flatnonzero(outer == HELD_OUT))
+    assert not set(done.judge.rows) & set(done.judge.asked)
+
+
+@pytest.mark.parametrize("n_classes", [3, 0])
+def test_threads_change_nothing(rng, n_classes):
+    features, labels = blobs(rng, 240)
+    layout = Layout(("a", "b", "c", "d"), 4, texts=("title",))
+    table = from_arrow(
+        arrow(features, texts=[[f"song {i % 7}" for i in range(240)]]), layout=layout
+    )
+    folds = rng.integers(-1, 3, 240)
+    asked = request(layout, ("boosted", "linear"), n_classes=n_classes)
+    first, second = (
+        crossfit(table, labels, folds + 1, folds, request=asked, serve=True, n_threads=n)
+        for n in (1, 4)
+    )
+    np.testing.assert_array_equal(first.scores, second.scores)
+    np.testing.assert_array_equal(first.without, second.without)
+    assert np.isfinite(first.without).all(axis=1).sum() == (folds == HELD_OUT).sum()
+
+
+def test_errors_are_expected_where_they_are(rng):
+    x = rng.uniform(0, 1, (1500, 2))
+    target = 10 * x[:, 0] + rng.normal(0, 1, 1500) * (0.2 + 3 * x[:, 1])
+    layout = Layout(("a", "b"), 2)
+    table = from_arrow(arrow(x), layout=layout)
+    folds = rng.integers(0, 3, 1500)
+    asked = replace(request(layout, n_classes=0), boosted=TREES | {"num_boost_round": 40})
+    done = crossfit(table, target, folds, folds, request=asked, serve=False, n_threads=2)
+    assert done.served is None
+    assert done.scores[:, 1].min() > 0
+    assert np.corrcoef(done.scores[:, 1], x[:, 1])[0, 1] > 0.7
+
+
+@pytest.mark.parametrize("n_classes", [3, 0])
+def test_a_model_comes_back_from_its_bytes_and_answers_as_it_did(rng, n_classes):
+    columns = Columns(
+        "classification" if n_classes else "regression",
+        "y",
+        numbers=("a", "b", "c", "d"),
+        categories=("mood",),
+        encoded=("artist",),
+        lists=("tags",),
+        dates=(),
+        group=None,
+        dropped={},
+        target_is_number=False,
+        texts=("artist",),
+    )
+    features, labels = blobs(rng, 240)
+    artists = [f"artist {i % 30}" for i in range(240)]
+    given = arrow(
+        features,
+        categories=[["calm" if i % 5 else None for i in range(240)]],
+        encoded=[artists],
+        lists=[[[f"tag {i % 4}", f"tag {i % 7}"] for i in range(240)]],
+        texts=[artists],
+    )
+    layout = stage.layout_of(columns)
+    table = from_arrow(given, layout=layout)
+    folds = rng.integers(-1, 3, 240)
+    asked = request(layout, ("boosted", "forest", "linear", "kernel"), n_classes=n_classes)
+    done = crossfit(table, labels, folds + 1, folds, request=asked, serve=True, n_threads=2)
+    content = stage.packed(done, table=table, request=asked)
+    model = stage.Unpacked(content, role=stage.JUDGE, columns=columns, n_classes=n_classes)
+    held_out = np.flatnonzero(folds == HELD_OUT)
+    rows = {name: values.take(pa.array(held_out)) for name, values in given.items()}
+    said = np.array(model.answer(rows).to_pylist())
+    np.testing.assert_allclose(said, done.scores[held_out], rtol=1e-5, atol=1e-7)
+    nobody = {name: values.slice(0, 0) for name, values in given.items()}
+    assert model.answer(nobody).to_pylist() == []
