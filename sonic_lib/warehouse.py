@@ -788,7 +788,7 @@ def open_warehouse(
     Examples
     --------
     >>> open_warehouse("lake", settings={"index.task_mb": 32}).config.index.task_mb
-    32
+    32.0
     """
     overrides = [f"{name}={value}" for name, value in (settings or {}).items()]
     loaded = load_config(os.fspath(config) if config else None, overrides)
