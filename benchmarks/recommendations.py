@@ -26,13 +26,13 @@ from common import machine, save
 from pyspark.sql import functions as F
 from sklearn.neighbors import NearestNeighbors
 
-from sonic_lib.cli.commands.train_recommendations import Vectors, fit_centroids
 from sonic_lib.models.similarity.recommend import (
     clustered_neighbours,
     exact_neighbours,
     shared_values,
 )
 from sonic_lib.spark.session import spark_job
+from sonic_lib.workflows.recommendation import Vectors, fit_centroids
 
 NUMBERS = [
     *("danceability", "energy", "key", "loudness", "mode", "speechiness", "acousticness"),

@@ -12,6 +12,7 @@ Examples
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -31,6 +32,10 @@ if TYPE_CHECKING:  # Spark is loaded when it is first needed: a few clips do wit
     from sonic_lib.workflows.duplicates import Duplicates
     from sonic_lib.workflows.feature_extraction import TableImport
     from sonic_lib.workflows.indexing import IndexRun
+    from sonic_lib.workflows.model_versions import ModelVersions
+    from sonic_lib.workflows.recommendation import RecommendationTraining
+    from sonic_lib.workflows.retraining import PassedOver, Retraining
+    from sonic_lib.workflows.training import Training
 
 
 class Warehouse:
@@ -339,6 +344,385 @@ class Warehouse:
             seed=seed,
         )
 
+    # ---- models ----
+
+    def train(
+        self,
+        name: str,
+        *,
+        source: str | None = None,
+        labels: str | None = None,
+        target: str | None = None,
+        group: str | None = None,
+        drop: Sequence[str] = (),
+        keep: Sequence[str] = (),
+        limits: tuple[float, float] | None = None,
+        kind: str = "boosted",
+        n_folds: int = 5,
+        seed: int = 0,
+        class_weights: bool = False,
+        method: str = "lac",
+        mondrian: bool = False,
+        report: str | os.PathLike | None = None,
+    ) -> Training:
+        """Train a model of genre or popularity; the first of its name becomes the champion.
+
+        Parameters
+        ----------
+        name : str
+            ``genre`` or ``popularity``.
+        source, labels : str, optional
+            Features, and a source whose columns are added to them.
+        target : str, optional
+            Column to learn; by default named like the model.
+        group : str, optional
+            Column: rows with one value stay on one side of all splits.
+        drop, keep : sequence of str
+            Columns to leave out, and to use although they seem to give the target away.
+        limits : (float, float), optional
+            Between which a number lies; by default as seen in the table.
+        kind : str
+            What learns, of `models.estimators.KINDS`.
+        n_folds, seed : int
+        class_weights : bool
+            Let rare genres count as much as others.
+        method : str
+            How sets of genres are made, of `models.conformal.sets.METHODS`.
+        mondrian : bool
+            Guarantee the confidence for each genre.
+        report : str or path, optional
+            Folder for tables and figures of the held-out rows.
+
+        Returns
+        -------
+        Training
+            name, version, role, model, card, remarks and counts.
+
+        Raises
+        ------
+        UsageError
+            If an argument will not do, or a source or column is not there.
+        ModelError
+            If there is too little to learn from.
+
+        Examples
+        --------
+        >>> done = lake.train("genre", source="charts", kind="forest", n_folds=2)
+        >>> done.role, done.card["classes"]
+        ('champion', ['fast', 'slow'])
+        """
+        from sonic_lib.workflows.training import train_model
+
+        with self._quiet():
+            return train_model(
+                self.spark,
+                self.config,
+                name,
+                source=source,
+                labels=labels,
+                target=target,
+                group=group,
+                drop=drop,
+                keep=keep,
+                limits=limits,
+                kind=kind,
+                n_folds=n_folds,
+                seed=seed,
+                class_weights=class_weights,
+                method=method,
+                mondrian=mondrian,
+                report=os.fspath(report) if report is not None else None,
+            )
+
+    def train_recommendations(
+        self,
+        *,
+        source: str | None = None,
+        columns: Sequence[str] | None = None,
+        count: int = 10,
+        clusters: int | None = None,
+    ) -> RecommendationTraining:
+        """Find the songs most like every song of a source.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Numbers to compare by; all by default.
+        count : int in 1..1000
+            Songs listed for each.
+        clusters : int, optional
+            Compare within the nearest of so many clusters only; by default only beyond ten
+            million songs.
+
+        Raises
+        ------
+        UsageError
+            If an argument will not do.
+        ModelError
+            If there are fewer than two songs, or no column varies.
+
+        Examples
+        --------
+        >>> lake.train_recommendations(source="charts", count=5).counts["songs"]
+        40
+        """
+        from sonic_lib.workflows.recommendation import train_recommendations
+
+        with self._quiet():
+            return train_recommendations(
+                self.spark,
+                self.config,
+                source=source,
+                columns=columns,
+                count=count,
+                clusters=clusters,
+            )
+
+    def predict(
+        self,
+        *,
+        source: str | None = None,
+        model: str | None = None,
+        confidence: float = 0.9,
+        probabilities: bool = False,
+    ) -> DataFrame:
+        """Predict by the champions, in place of earlier predictions for the source.
+
+        Columns that the source lacks, and rows that are purged, are told by a `UserWarning`.
+
+        Parameters
+        ----------
+        source : str, optional
+            Which features, if there are several.
+        model : str, optional
+            ``genre`` or ``popularity``; by default all that have a champion.
+        confidence : float
+            Target coverage of prediction sets and intervals, between 0 and 1.
+        probabilities : bool
+            Give the probability of every genre, too.
+
+        Returns
+        -------
+        DataFrame [schemas.PREDICTIONS]
+            One row per song and model.
+
+        Raises
+        ------
+        UsageError
+            If there is no such source, or the confidence is not between 0 and 1.
+        ModelError
+            If there is no champion, or it cannot answer for the source or the confidence.
+
+        Examples
+        --------
+        >>> predicted = lake.predict(source="charts", confidence=0.8)
+        >>> predicted.count(), predicted.filter("genre IN ('fast', 'slow')").count()
+        (40, 40)
+        """
+        from sonic_lib.workflows.prediction import predict_songs
+
+        with self._quiet():
+            done = predict_songs(
+                self.spark,
+                self.config,
+                source=source,
+                model=model,
+                confidence=confidence,
+                probabilities=probabilities,
+            )
+        for remark in done.remarks:
+            warnings.warn(f"{remark.topic}: {remark.text}", stacklevel=2)
+        return done.rows
+
+    def recommend(self, *songs: str, source: str | None = None, count: int = 10) -> DataFrame:
+        """List the songs most like each of a few songs.
+
+        Parameters
+        ----------
+        *songs
+            song_id, path or id, or a part of a title that no other song has.
+        count : int
+            Songs for each, as many as `train_recommendations` listed.
+
+        Returns
+        -------
+        DataFrame
+            song (as it was asked for), rank, similarity, title, artist, song_id, source_key.
+
+        Raises
+        ------
+        UsageError
+            If a song is not found, or several are.
+        ModelError
+            If there are no recommendations for the source yet.
+
+        Examples
+        --------
+        >>> lake.recommend("song 1", "song 2", source="charts", count=3).count()
+        6
+        """
+        from sonic_lib.workflows.recommendation import recommended
+
+        with self._quiet():
+            return recommended(self.spark, self.config, songs, source=source, count=count)
+
+    def playlist(
+        self,
+        *songs: str,
+        source: str | None = None,
+        columns: Sequence[str] | None = None,
+        count: int = 20,
+        diversity: float = 0.3,
+    ) -> DataFrame:
+        """Make a playlist from a few songs.
+
+        Parameters
+        ----------
+        *songs
+            As of `recommend`.
+        columns : sequence of str, optional
+            Numbers to compare by; all by default.
+        count : int in 1..500
+        diversity : float in 0..1
+            0: the most alike, 1: the most unlike each other.
+
+        Returns
+        -------
+        DataFrame
+            place, relevance, title, artist, song_id, source_key.
+
+        Raises
+        ------
+        UsageError
+            If an argument will not do, or a song is not found.
+
+        Examples
+        --------
+        >>> listed = lake.playlist("song 1", "song 2", source="charts", count=4).toPandas()
+        >>> listed["place"].tolist()
+        [1, 2, 3, 4]
+        """
+        from sonic_lib.workflows.playlists import make_playlist
+
+        with self._quiet():
+            return make_playlist(
+                self.spark,
+                self.config,
+                songs,
+                source=source,
+                columns=columns,
+                count=count,
+                diversity=diversity,
+            )
+
+    def retrain(
+        self,
+        *names: str,
+        source: str | None = None,
+        kind: str | None = None,
+        n_folds: int | None = None,
+        seed: int | None = None,
+        dry_run: bool = False,
+    ) -> dict[str, Retraining | RecommendationTraining | PassedOver]:
+        """Train challengers as the champions were; those better beyond noise take their place.
+
+        Parameters
+        ----------
+        *names
+            ``genre``, ``popularity``, ``recommendations``; all by default, and those with nothing
+            to learn from are passed over.
+        source, kind, n_folds, seed : optional
+            As of `train`; by default those of the champion.
+        dry_run : bool
+            Compare, but keep nothing and promote nothing.
+
+        Returns
+        -------
+        dict
+            What became of each, by its name.
+
+        Raises
+        ------
+        UsageError
+            If an argument will not do, or a model that was named has nothing to learn from.
+
+        Examples
+        --------
+        >>> done = lake.retrain("genre", dry_run=True)["genre"]
+        >>> done.version, done.is_better
+        (None, False)
+        """
+        from sonic_lib.workflows.retraining import retrain_models
+
+        with self._quiet():
+            done = retrain_models(
+                self.spark,
+                self.config,
+                names,
+                source=source,
+                kind=kind,
+                n_folds=n_folds,
+                seed=seed,
+                dry_run=dry_run,
+            )
+            return {each.name: each for each in done}
+
+    def models(self) -> dict[str, ModelVersions]:
+        """List the versions of each model, and which one serves.
+
+        Returns
+        -------
+        dict of str to ModelVersions
+            aliases and cards, by the name of the model.
+
+        Examples
+        --------
+        >>> genre = lake.models()["genre"]
+        >>> genre.aliases["champion"] == genre.cards[0]["version"]
+        True
+        """
+        from sonic_lib.workflows.model_versions import list_models
+
+        return {each.name: each for each in list_models(self.spark, self.config)}
+
+    def promote(self, name: str, version: str) -> None:
+        """Make a version the champion.
+
+        Raises
+        ------
+        ModelError
+            If there is no such version.
+
+        Examples
+        --------
+        >>> second = lake.train("genre", source="charts", kind="forest", n_folds=2, seed=1)
+        >>> second.role
+        'challenger'
+        >>> lake.promote("genre", second.version)
+        >>> lake.models()["genre"].aliases["champion"] == second.version
+        True
+        """
+        from sonic_lib.workflows.model_versions import promote
+
+        promote(self.spark, self.config, name, version)
+
+    def rollback(self, name: str) -> str:
+        """Make the champion before the present one the champion again; return its version.
+
+        Raises
+        ------
+        ModelError
+            If there was none.
+
+        Examples
+        --------
+        >>> lake.rollback("genre") == lake.models()["genre"].cards[0]["version"]
+        True
+        """
+        from sonic_lib.workflows.model_versions import rollback
+
+        return rollback(self.spark, self.config, name)
+
     # ---- tables ----
 
     def sql(self, statement: str) -> DataFrame:
@@ -404,7 +788,7 @@ def open_warehouse(
     Examples
     --------
     >>> open_warehouse("lake", settings={"index.task_mb": 32}).config.index.task_mb
-    32
+    32.0
     """
     overrides = [f"{name}={value}" for name, value in (settings or {}).items()]
     loaded = load_config(os.fspath(config) if config else None, overrides)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 
-from sonic_lib.cli.commands.completing import completed
 from sonic_lib.cli.writers import write_output
 from sonic_lib.features import csv_import
 from sonic_lib.schemas import FEATURES, PREDICTIONS
+from sonic_lib.workflows.completed_table import completed
 
 
 def test_true_labels_stand_and_gaps_are_filled(spark, tmp_path):
@@ -33,8 +33,8 @@ def test_true_labels_stand_and_gaps_are_filled(spark, tmp_path):
         for model, values in (("genre", genre), ("popularity", fame))
     ]
     frame = spark.createDataFrame([tuple(row.values()) for row in answers], PREDICTIONS.schema)
-    said = {"Style": ("genre", "v1"), "popularity": ("popularity", "v1")}
-    write_output(completed(features, frame, said), str(tmp_path / "completed.csv"))
+    models = {"Style": "genre", "popularity": "popularity"}
+    write_output(completed(features, frame, models), str(tmp_path / "completed.csv"))
     with open(tmp_path / "completed.csv", encoding="utf-8") as file:
         first, second = csv.DictReader(file)
     assert (first["Style"], first["popularity"]) == ("bebop", "7")
@@ -59,7 +59,7 @@ def test_a_table_without_the_target_gains_it(spark):
     values = {"song_id": 1, "source": "songs", "model": "genre", "genre": "funk"}
     row = tuple(values.get(name) for name in PREDICTIONS.schema.names)
     frame = spark.createDataFrame([row], PREDICTIONS.schema)
-    [found] = completed(features, frame, {"genre": ("genre", "v1")}).collect()
+    [found] = completed(features, frame, {"genre": "genre"}).collect()
     assert (found.genre, found.genre_predicted, found.tempo) == ("funk", "funk", 90.0)
 
 
@@ -95,7 +95,7 @@ def test_a_table_comes_out_as_it_came_in(spark, tmp_path):
     found = completed(
         usable,
         predicted,
-        {"style": ("genre", "v1")},
+        {"style": "genre"},
         cells=cells.repartition(3),
         as_texts=True,
         classes=["bebop", "dub"],
@@ -112,8 +112,6 @@ def test_a_table_comes_out_as_it_came_in(spark, tmp_path):
         ["3", "1234567.5", "False", "dub", "1", "1980-01", "1.54e-05", *told],
         ["5", "", "False", "fu,nk", "2", "", "0.10", *told],
     ]
-    typed = completed(
-        usable, predicted, {"style": ("genre", "v1")}, cells=cells, as_texts=False
-    ).collect()
+    typed = completed(usable, predicted, {"style": "genre"}, cells=cells, as_texts=False).collect()
     assert [row["b.eat"] for row in typed] == [0.35008812, 1234567.5, None]
     assert [row["style"] for row in typed] == ["bebop", "dub", "fu,nk"]

@@ -7,7 +7,6 @@ import pytest
 from pyspark.sql import functions as F
 from sklearn.neighbors import NearestNeighbors
 
-from sonic_lib.cli.commands.train_recommendations import Vectors, fit_centroids, song_vectors
 from sonic_lib.cli.main import main
 from sonic_lib.errors import ModelError, UsageError
 from sonic_lib.models.names import (
@@ -25,6 +24,7 @@ from sonic_lib.models.similarity.recommend import (
 )
 from sonic_lib.schemas import FEATURES, RECOMMENDATIONS
 from sonic_lib.storage import tables
+from sonic_lib.workflows.recommendation import Vectors, fit_centroids, song_vectors
 
 K = 5
 

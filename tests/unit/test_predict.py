@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sonic_lib.cli.commands.predict import missing_columns
 from sonic_lib.errors import ModelError
 from sonic_lib.models.columns import ColumnProfile, choose_columns
+from sonic_lib.workflows.prediction import missing_columns
 
 
 @pytest.fixture

@@ -59,9 +59,19 @@ def check(args: argparse.Namespace) -> None:
         if importlib.util.find_spec("librosa") is None:
             raise SetupError(f"Descriptors of audio need librosa: {install_command(*MODELS)}")
         return
-    if "://" not in args.csv and not args.csv.startswith("file:") and not Path(args.csv).exists():
-        raise UsageError(f"--csv {args.csv!r} does not exist; expected a CSV file or a folder.")
-    source = source_name(args)
+    check_table(args.csv, source=source_name(args.csv, args.source))
+
+
+def check_table(csv: str, *, source: str) -> None:
+    """Refuse a table that is not there, or a name that will not do.
+
+    Raises
+    ------
+    UsageError
+        If so.
+    """
+    if "://" not in csv and not csv.startswith("file:") and not Path(csv).exists():
+        raise UsageError(f"--csv {csv!r} does not exist; expected a CSV file or a folder.")
     if source == AUDIO or not _SOURCE.fullmatch(source):
         raise UsageError(
             f"--source {source!r}: expected a name of letters, digits, spaces, '.', '_' and "
@@ -72,9 +82,10 @@ def check(args: argparse.Namespace) -> None:
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Bring the features up to date with the folders, or with the table."""
     if args.csv:
-        source = source_name(args)
+        source = source_name(args.csv, args.source)
         done = import_table(spark, config, args.csv, source=source, id_column=args.id)
-        counts, told = done.counts, _about_table(done, source)
+        counts = done.counts
+        say_table(done, source, warehouse=config.warehouse)
     else:
         counts = describe_audio(
             spark,
@@ -83,24 +94,34 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
             retry_rejected=args.retry_rejected,
             follow_links=not args.no_links,
         )
-        told = _about_audio(counts)
-    say(f"Features {config.warehouse}\n{told}\n  time    {counts['seconds']:.1f} s", **counts)
+        _say(_about_audio(counts), counts, config.warehouse)
     return 1 if args.strict and counts["rejected"] else 0
 
 
+def say_table(done: TableImport, source: str, *, warehouse: str) -> None:
+    """Say what came in with a table."""
+    _say(_about_table(done, source), done.counts, warehouse)
+
+
+def _say(message: str, counts: dict[str, float], warehouse: str) -> None:
+    say(f"Features {warehouse}\n{message}\n  time    {counts['seconds']:.1f} s", **counts)
+
+
 def _about_audio(counts: dict[str, float]) -> str:
-    told = (
+    message = (
         f"  files   {counts['read']:.0f} read, {counts['files'] - counts['read']:.0f} unchanged; "
         f"of those read {counts['duplicate']:.0f} duplicate, {counts['rejected']:.0f} rejected\n"
         f"  added   {counts['songs']:.0f} songs, {counts['audio_s'] / 3600:.2f} h; "
         f"{counts['dropped']:.0f} songs dropped"
     )
-    return told + _why(counts, "path, stage, error FROM sonic.feature_files WHERE song_id IS NULL")
+    return message + _why(
+        counts, "path, stage, error FROM sonic.feature_files WHERE song_id IS NULL"
+    )
 
 
 def _about_table(done: TableImport, source: str) -> str:
     counts = done.counts
-    told = (
+    message = (
         f"  table   {source}: {counts['rows'] - counts['rejected']} rows, "
         f"{counts['rejected']} rejected; the key is "
         f"{f'the column {done.id_column}' if done.id_column else 'the whole row'}\n"
@@ -108,12 +129,12 @@ def _about_table(done: TableImport, source: str) -> str:
         f"  texts   {', '.join(done.texts) or 'none'}"
     )
     rejects = f"record, error FROM sonic.feature_rejects WHERE source = '{source}'"
-    return told + _why(counts, rejects) + "".join(f"\n  {remark}" for remark in done.remarks)
+    return message + _why(counts, rejects) + "".join(f"\n  {remark}" for remark in done.remarks)
 
 
-def source_name(args: argparse.Namespace) -> str:
-    """Name of the source that a table becomes: as asked for, or that of its file."""
-    return args.source or Path(args.csv).stem
+def source_name(csv: str, given: str | None) -> str:
+    """Name the source that a table becomes: as asked for, or that of its file."""
+    return given or Path(csv).stem
 
 
 def _why(counts: dict[str, float], query: str) -> str:

@@ -9,8 +9,8 @@ from pyspark.sql import SparkSession
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
-from sonic_lib.models.registry import directory as registry
-from sonic_lib.workflows.sources import registry_of
+from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.workflows import model_versions
 
 HELP = "list versions of the models; promote one, or roll back"
 
@@ -18,7 +18,7 @@ HELP = "list versions of the models; promote one, or roll back"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument(
-        "--rollback", metavar="NAME", choices=registry.NAMES, help="back to the champion before"
+        "--rollback", metavar="NAME", choices=NAMES, help="back to the champion before"
     )
     parser.add_argument(
         "--promote", nargs=2, metavar=("NAME", "VERSION"), help="make a version the champion"
@@ -29,29 +29,24 @@ def check(args: argparse.Namespace) -> None:
     """Refuse two things at once, and names that no model has."""
     if args.rollback and args.promote:
         raise UsageError("--rollback and --promote: expected one of them.")
-    if args.promote and args.promote[0] not in registry.NAMES:
-        raise UsageError(
-            f"--promote {args.promote[0]!r}: expected one of {', '.join(registry.NAMES)}."
-        )
+    if args.promote and args.promote[0] not in NAMES:
+        raise UsageError(f"--promote {args.promote[0]!r}: expected one of {', '.join(NAMES)}.")
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Change the champion if that is asked for, and list what there is."""
-    kept, root = registry_of(config)
     if args.rollback:
-        version = kept.rollback(spark, root, args.rollback)
+        version = model_versions.rollback(spark, config, args.rollback)
         show(f"The champion of {args.rollback} is {version} again.")
     if args.promote:
         name, version = args.promote
-        kept.promote(spark, root, name, version, why="promoted by hand")
+        model_versions.promote(spark, config, name, version)
         show(f"The champion of {name} is {version}.")
-    for name in registry.NAMES:
-        now = kept.aliases(spark, root, name)
-        roles = {now.get("champion"): "champion", now.get("challenger"): "challenger"}
-        cards = kept.versions(spark, root, name)
+    for name, aliases, cards in model_versions.list_models(spark, config):
+        roles = {aliases.get("champion"): "champion", aliases.get("challenger"): "challenger"}
         say(
             f"{name}: {len(cards)} versions" if cards else f"{name}: no version yet",
-            **{name: {**now, "versions": cards}},
+            **{name: {**aliases, "versions": cards}},
         )
         for card in cards:
             metrics = "  ".join(f"{k} {v:.4g}" for k, v in card.get("metrics", {}).items())

@@ -4,40 +4,36 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
+from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
 from sonic_lib.cli.commands import features as feature_tables
 from sonic_lib.cli.commands import train_recommendations
-from sonic_lib.cli.commands.examining import examine, limits_of
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
-from sonic_lib.errors import UsageError
 from sonic_lib.models.columns import CLASSIFICATION
 from sonic_lib.models.conformal.sets import METHODS
-from sonic_lib.models.estimators import BOOSTED, KINDS, check_kind
-from sonic_lib.models.registry import directory as registry
-from sonic_lib.models.training import release
-from sonic_lib.report import model_report
-from sonic_lib.storage import runs, tables
-from sonic_lib.workflows.sources import registry_of
-from sonic_lib.workflows.training import TrainedModel, train_and_evaluate, training_set
+from sonic_lib.models.estimators import BOOSTED, KINDS
+from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.workflows.feature_extraction import import_table
+from sonic_lib.workflows.recommendation import MODEL_NAME as RECOMMENDATIONS
+from sonic_lib.workflows.remarks import Remark
+from sonic_lib.workflows.training import check_choices, train_model
 
 HELP = "train a model of genre or popularity, or find the songs most like each other"
-RECOMMENDATIONS = "recommendations"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument(
         "model_name",
-        choices=(*registry.NAMES, RECOMMENDATIONS),
+        choices=(*NAMES, RECOMMENDATIONS),
         metavar="MODEL",
-        help=", ".join((*registry.NAMES, RECOMMENDATIONS)),
+        help=", ".join((*NAMES, RECOMMENDATIONS)),
     )
     parser.add_argument("--source", metavar="NAME", help="which features, if there are several")
-    trained = parser.add_argument_group(" and ".join(registry.NAMES))
+    trained = parser.add_argument_group(" and ".join(NAMES))
     trained.add_argument("--csv", metavar="FILE", help="bring this feature table in first")
     trained.add_argument(
         "--labels",
@@ -90,89 +86,65 @@ def add_choices(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def check_choices(args: argparse.Namespace) -> None:
-    """Refuse choices that cannot work."""
-    check_kind(args.model)
-    if args.folds < 2:
-        raise UsageError(f"--folds {args.folds}: expected 2 or more.")
-
-
 def check(args: argparse.Namespace) -> None:
     """Refuse what cannot work before Spark starts."""
     if args.model_name == RECOMMENDATIONS:
         train_recommendations.check(args)
         return
-    check_choices(args)
-    if args.limits is not None and not args.limits[0] < args.limits[1]:
-        low, high = args.limits
-        raise UsageError(f"--limits {low:g} {high:g}: expected the lower one first.")
+    check_choices(kind=args.model, n_folds=args.folds, limits=args.limits)
     if args.csv is not None:
-        feature_tables.check(_features_arguments(args))
+        feature_tables.check_table(args.csv, source=_csv_source(args))
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Train, judge, keep."""
+    """Bring a table in if there is one, train, and say what came of it."""
     if args.model_name == RECOMMENDATIONS:
         return train_recommendations.run(spark, config, args)
     started_s = time.monotonic()
-    source = args.source
+    name, source = args.model_name, args.source
     if args.csv is not None:
-        words = _features_arguments(args)
-        feature_tables.run(spark, config, words)
-        source = feature_tables.source_name(words)
-    tables.create_for_models(spark, config.warehouse)
-    name = args.model_name
-    kept, root = registry_of(config)
-    with (
-        runs.recorded(spark, config.warehouse, job=f"train {name}", config=config) as this_run,
-        training_set(
-            spark,
-            config.warehouse,
-            name=name,
-            source=source,
-            labels=args.labels,
-            target=args.target,
-            group=args.group,
-            drop=args.drop,
-            keep=args.keep,
-            kind=args.model,
-            seed=args.seed,
-            class_weights=args.class_weights,
-        ) as given,
-    ):
-        trained = train_and_evaluate(
-            given,
-            n_folds=args.folds,
-            method=args.method,
-            mondrian=args.mondrian,
-            limits=limits_of(given, args.limits),
-        )
-        trained.card.update(n_folds=args.folds, limits_given=args.limits)
-        examined = examine(spark, config.warehouse, given, trained)
-        version = kept.save(spark, root, name, model=trained.model, card=trained.card)
-        is_first = not kept.aliases(spark, root, name).get("champion")
-        appoint = kept.promote if is_first else kept.challenge
-        appoint(spark, root, name, version, why="trained")
-        this_run.counts.update(trained.card["metrics"])
-        this_run.counts["seconds"] = time.monotonic() - started_s
-        role = "champion" if is_first else "challenger"
-        show("\n".join([*report_lines(trained), *examined]))
-        say(
-            f"  kept      {version}, the {role}; {time.monotonic() - started_s:.0f} s",
-            **{name: {"version": version, "role": role, **this_run.counts}},
-        )
-        if not is_first:
-            show(f"  Make it serve: sonic models --promote {name} {version}")
-        if args.report:
-            model_report.write(trained.held_out, trained.card, Path(args.report))
-            show(f"  report    {args.report}")
-        release(trained.model)
+        source = _csv_source(args)
+        table = import_table(spark, config, args.csv, source=source)
+        feature_tables.say_table(table, source, warehouse=config.warehouse)
+    done = train_model(
+        spark,
+        config,
+        name,
+        source=source,
+        labels=args.labels,
+        target=args.target,
+        group=args.group,
+        drop=args.drop,
+        keep=args.keep,
+        limits=args.limits,
+        kind=args.model,
+        n_folds=args.folds,
+        seed=args.seed,
+        class_weights=args.class_weights,
+        method=args.method,
+        mondrian=args.mondrian,
+        report=args.report,
+    )
+    show("\n".join([*report_lines(done.card), *remark_lines(done.remarks)]))
+    say(
+        f"  kept      {done.version}, the {done.role}; {time.monotonic() - started_s:.0f} s",
+        **{name: {"version": done.version, "role": done.role, **done.counts}},
+    )
+    if done.role != "champion":
+        show(f"  Make it serve: sonic models --promote {name} {done.version}")
+    if args.report:
+        show(f"  report    {args.report}")
     return 0
 
 
-def report_lines(trained: TrainedModel) -> list[str]:
+def remark_lines(remarks: Sequence[Remark]) -> list[str]:
+    """Give remarks in lines below those of `report_lines`."""
+    return [f"  {remark.topic:9} {remark.text}" for remark in remarks]
+
+
+def report_lines(card: dict) -> list[str]:
     """Say what was learned and how well, in a few lines."""
-    card, told = trained.card, trained.card["metrics"]
+    metrics, coverage = card["metrics"], card["coverage"]
     columns = card["columns"]
     used = [
         f"{len(columns[role])} {role}"
@@ -192,42 +164,44 @@ def report_lines(trained: TrainedModel) -> list[str]:
     if card["task"] == CLASSIFICATION:
         for prefix, rows in (("cv_", "folds"), ("", "held out")):
             lines.append(
-                f"  {rows:9} F1-micro {told[f'{prefix}f1_micro']:.3f}, macro "
-                f"{told[f'{prefix}f1_macro']:.3f}, log-loss {told[f'{prefix}log_loss']:.3f} "
-                f"({told[f'{prefix}n']:.0f} songs, {len(card['classes'])} genres)"
+                f"  {rows:9} F1-micro {metrics[f'{prefix}f1_micro']:.3f}, macro "
+                f"{metrics[f'{prefix}f1_macro']:.3f}, log-loss {metrics[f'{prefix}log_loss']:.3f} "
+                f"({metrics[f'{prefix}n']:.0f} songs, {len(card['classes'])} genres)"
             )
         if without := card["without_texts"]:
             lines.append(
                 f"  no texts  F1-micro {without['f1_micro']:.3f}, macro {without['f1_macro']:.3f}, "
                 f"log-loss {without['log_loss']:.3f} (the same held-out songs)"
             )
-        for row in trained.coverage.itertuples():
+        for row in coverage:
             lines.append(
-                f"  sets      {row.confidence:.0%}: {row.n_covered / row.n:.1%} hold the truth, "
-                f"{row.mean_size:.2f} genres on the average, {row.share_single:.0%} of one, "
-                f"{row.share_empty:.0%} empty"
+                f"  sets      {row['confidence']:.0%}: {_share_covered(row)} hold the truth, "
+                f"{row['mean_size']:.2f} genres on the average, {row['share_single']:.0%} of one, "
+                f"{row['share_empty']:.0%} empty"
             )
     else:
         for prefix, rows in (("cv_", "folds"), ("", "held out")):
             lines.append(
-                f"  {rows:9} R2 {told[f'{prefix}r2']:.3f}, RMSE {told[f'{prefix}rmse']:.2f}, "
-                f"MAE {told[f'{prefix}mae']:.2f} ({told[f'{prefix}n']:.0f} songs)"
+                f"  {rows:9} R2 {metrics[f'{prefix}r2']:.3f}, RMSE {metrics[f'{prefix}rmse']:.2f}, "
+                f"MAE {metrics[f'{prefix}mae']:.2f} ({metrics[f'{prefix}n']:.0f} songs)"
             )
         if without := card["without_texts"]:
             lines.append(
                 f"  no texts  R2 {without['r2']:.3f}, RMSE {without['rmse']:.2f}, "
                 f"MAE {without['mae']:.2f} (the same held-out songs)"
             )
-        for row in trained.coverage.itertuples():
+        for row in coverage:
             lines.append(
-                f"  intervals {row.confidence:.0%}: {row.n_covered / row.n:.1%} hold the truth, "
-                f"{row.mean_width:.1f} wide on the average"
+                f"  intervals {row['confidence']:.0%}: {_share_covered(row)} hold the truth, "
+                f"{row['mean_width']:.1f} wide on the average"
             )
     top = ", ".join(f"{feature} {share:.0%}" for feature, share in card["importances"][:6])
     return [*lines, f"  most      {top}"]
 
 
-def _features_arguments(args: argparse.Namespace) -> argparse.Namespace:
-    return argparse.Namespace(
-        paths=[], csv=args.csv, source=args.source, id=None, retry_rejected=False, strict=False
-    )
+def _share_covered(row: dict) -> str:
+    return f"{row['n_covered'] / row['n']:.1%}"
+
+
+def _csv_source(args: argparse.Namespace) -> str:
+    return feature_tables.source_name(args.csv, args.source)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib.features.csv_import import column_name
 from sonic_lib.features.spark import profile
+from sonic_lib.schemas import FEATURE_CELLS, FEATURE_REJECTS, PREDICTIONS
+from sonic_lib.storage import tables
+from sonic_lib.workflows.prediction import Predictions
+from sonic_lib.workflows.sources import read_source
 
 # What is told of a prediction beside the table: by model, the new column and that of PREDICTIONS.
 ADDED = {
@@ -29,10 +33,34 @@ _DECIMALS = 6  # of what a model says; what the table says keeps all that it has
 _IN_ORDER = ["file", "split_bytes", "place"]
 
 
+def completed_source(
+    spark: SparkSession, warehouse: str, done: Predictions, *, as_texts: bool = False
+) -> tuple[DataFrame, int]:
+    """Complete the table of a source by the predictions that were just made.
+
+    Returns
+    -------
+    DataFrame
+        As of `completed`.
+    n_rejected : int
+        Rows of the table that it lacks, as they could not be used.
+    """
+    of_source = F.col("source") == done.source
+    table = completed(
+        read_source(spark, warehouse, done.source)[1],
+        tables.read(spark, warehouse, PREDICTIONS).filter(of_source),
+        {target: predictor.name for target, predictor in done.predictors.items()},
+        cells=tables.read(spark, warehouse, FEATURE_CELLS).filter(of_source),
+        as_texts=as_texts,
+        classes=done.classes,
+    )
+    return table, tables.read(spark, warehouse, FEATURE_REJECTS).filter(of_source).count()
+
+
 def completed(
     features: DataFrame,
     predicted: DataFrame,
-    said: dict[str, tuple[str, str]],
+    models: Mapping[str, str],
     *,
     cells: DataFrame | None = None,
     as_texts: bool = False,
@@ -48,8 +76,8 @@ def completed(
         Of one source.
     predicted : DataFrame [schemas.PREDICTIONS]
         Of the same.
-    said : dict
-        By target, the name and version of its model.
+    models : mapping of str to str
+        By target, the name of its model.
     cells : DataFrame [schemas.FEATURE_CELLS], optional
         Of the same: rows and columns then come in the order, and columns by the names, of the
         file. Without them, as of audio, rows are sorted by their key and columns by their names.
@@ -60,29 +88,29 @@ def completed(
     """
     described = profile(features).collect()  # as few rows as columns
     kinds = {row.name: row.kind for row in sorted(described, key=lambda row: row.kind)[::-1]}
-    added = [column for name, _ in said.values() for column in ADDED[name]]
+    added = [column for name in models.values() for column in ADDED[name]]
     added += [f"genre_probability_{name}" for name in classes]
     header = _header(cells)
     if cells is None or not header:
         names = {name: name for name in sorted(kinds, key=lambda name: (kinds[name], name))}
-        names = {name: column for name, column in names.items() if name not in said}
+        names = {name: column for name, column in names.items() if name not in models}
         base, order, shown = features, ["source_key"], [F.col("source_key")]
     else:
         names = {name: column_name(name) for name in header}
         known = features.select("song_id", "numbers", "texts")
         base, order, shown = cells.join(known, "song_id"), _IN_ORDER, []
-    for name in said:
+    for name in models:
         if name not in names.values():
             names[name] = name
-    for model, _ in said.values():
+    for model in models.values():
         base = base.join(_answers(predicted, model, classes), "song_id", "left")
     is_given = as_texts and bool(header)
     for name, column in names.items():
         if name in added:
             continue
         value = _value(name, column, kinds, is_given=is_given and name in header)
-        if column in said:
-            value = _filled(value, column, said[column][0], as_text=is_given)
+        if column in models:
+            value = _filled(value, column, models[column], as_text=is_given)
         shown.append(value.alias(name))
     return base.orderBy(*order).select(*shown, *(F.col(f"`{name}`") for name in added))
 

@@ -1,4 +1,4 @@
-"""What `train` and `retrain` say of a table besides scores: leaks, doubles, limits."""
+"""What there is to know of a training set besides scores: leaks, and songs that it has twice."""
 
 from __future__ import annotations
 
@@ -9,35 +9,27 @@ from pyspark.sql import functions as F
 
 from sonic_lib.features.spark import profile, wide
 from sonic_lib.models.columns import CLASSIFICATION
-from sonic_lib.models.limits import label_range, seen_limits
 from sonic_lib.models.names import ARTISTS, TITLES, TRACK_IDS, first_artist_column, one_song
 from sonic_lib.schemas import FEATURES
 from sonic_lib.storage import tables
-from sonic_lib.workflows.training import TrainedModel, TrainingSet, coverage, figures
+from sonic_lib.workflows.fitting import TrainedModel, compute_metrics, coverage
+from sonic_lib.workflows.remarks import Remark
+from sonic_lib.workflows.training_sets import TrainingSet
 
 CONFIDENCE = 0.9  # at which coverage of rows new to the model is told
 
 
-def limits_of(given: TrainingSet, wanted: Sequence[float] | None) -> tuple[float, float] | None:
-    """Between which values the target lies: as a person said, or as the labels look."""
-    if given.recipe.columns.task == CLASSIFICATION:
-        return None
-    if wanted is not None:
-        return float(wanted[0]), float(wanted[1])
-    return seen_limits(**given.rows.transform(label_range).first().asDict())
-
-
 def examine(
     spark: SparkSession, warehouse: str, given: TrainingSet, trained: TrainedModel
-) -> list[str]:
-    """Put leaks and doubles of the held-out rows into the card; give what people are told."""
+) -> list[Remark]:
+    """Put leaks and doubles of the held-out rows into the card; return remarks on them."""
     columns = given.recipe.columns
     trained.card["leaks"] = [
         {"column": leak.column, "why": leak.why, "share": round(leak.share, 6), "n": leak.n}
         for leak in given.leaks
     ]
-    lines = [
-        f"  leak      {leak.sentence(columns.target, is_kept=leak.column in columns.kept)}"
+    remarks = [
+        Remark("leak", leak.sentence(columns.target, is_kept=leak.column in columns.kept))
         for leak in given.leaks
     ]
     stored = tables.read(spark, warehouse, FEATURES, version=given.version)
@@ -46,13 +38,14 @@ def examine(
     artist = _first(ARTISTS, texts)
     doubles = _doubles(features, texts, given=given, trained=trained)
     trained.card["doubles"] = doubles
-    lines += [_sentence(double, trained.card["task"]) for double in doubles]
+    remarks += [Remark("doubles", _sentence(each, trained.card["task"])) for each in doubles]
     if artist and columns.group is None and columns.target != artist:
-        lines.append(
-            f"  artists   --group {artist} keeps songs of one artist on one side of every split: "
+        text = (
+            f"--group {artist} keeps songs of one artist on one side of every split: "
             "the score to expect of artists that are new"
         )
-    return lines
+        remarks.append(Remark("artists", text))
+    return remarks
 
 
 def _doubles(
@@ -72,30 +65,30 @@ def _doubles(
     )
     # As they were split, whatever split them.
     held_out = trained.held_out.select("song_id")
-    trained = given.rows.select("song_id").join(held_out, "song_id", "left_anti")
+    training_songs = given.rows.select("song_id").join(held_out, "song_id", "left_anti")
     marked = trained.held_out.join(named, "song_id", "left")
     for what in keys:
-        seen = named.join(trained, "song_id").select(F.col(what)).dropna().distinct()
+        seen = named.join(training_songs, "song_id").select(F.col(what)).dropna().distinct()
         seen = seen.withColumn(f"seen_{what}", F.lit(True))
         marked = marked.join(seen, what, "left")
     marked = marked.persist()
-    told = []
+    doubles = []
     try:
         for what in keys:
             is_new = F.col(f"seen_{what}").isNull()
-            others = marked.filter(is_new).select(*trained.held_out.columns)
+            new = marked.filter(is_new).select(*trained.held_out.columns)
             n, n_new = marked.agg(F.count("*"), F.count_if(is_new)).first()
             if not n or n_new == n:
                 continue
             entry: dict = {"what": what, "n": n - n_new, "share": round(1 - n_new / n, 6)}
             if n_new:
-                entry["others"] = figures(others, recipe=given.recipe)
-                row = coverage(others, card=trained.card, confidences=(CONFIDENCE,)).iloc[0]
+                entry["others"] = compute_metrics(new, recipe=given.recipe)
+                row = coverage(new, card=trained.card, confidences=(CONFIDENCE,)).iloc[0]
                 entry["others"]["coverage"] = round(float(row.n_covered / row.n), 6)
-            told.append(entry)
+            doubles.append(entry)
     finally:
         marked.unpersist()
-    return told
+    return doubles
 
 
 def _keys(texts: set[str]) -> dict[str, Column]:
@@ -113,15 +106,15 @@ def _keys(texts: set[str]) -> dict[str, Column]:
 
 def _sentence(double: dict, task: str) -> str:
     what = double["what"]
-    said = f"  doubles   {double['share']:.1%} of the held-out songs have their {what} in training"
+    sentence = f"{double['share']:.1%} of the held-out songs have their {what} in training"
     others = double.get("others")
     if not others:
-        return f"{said}, so no score is of a new {what}"
+        return f"{sentence}, so no score is of a new {what}"
     score = (
         f"F1-micro {others['f1_micro']:.3f}" if task == CLASSIFICATION else f"R2 {others['r2']:.3f}"
     )
     return (
-        f"{said}; on the other {others['n']:.0f} {score}, "
+        f"{sentence}; on the other {others['n']:.0f} {score}, "
         f"{others['coverage']:.1%} hold the truth at {CONFIDENCE:.0%}"
     )
 

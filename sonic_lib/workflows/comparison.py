@@ -1,0 +1,92 @@
+"""Whether a challenger is better than the champion, beyond noise."""
+
+from __future__ import annotations
+
+from pyspark.ml import PipelineModel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from sonic_lib.errors import ModelError
+from sonic_lib.models import metrics, significance, training
+from sonic_lib.models.columns import CLASSIFICATION, Columns
+from sonic_lib.models.recipe import Recipe
+from sonic_lib.workflows.fitting import TrainedModel, compute_metrics
+from sonic_lib.workflows.training_sets import TrainingSet
+
+MAX_P = 0.05
+
+
+def compared(
+    champion: PipelineModel,
+    card: dict,
+    *,
+    given: TrainingSet,
+    trained: TrainedModel,
+    known: DataFrame,
+) -> tuple[float, str]:
+    """Let the champion answer for the held-out rows that it has not learned from, either.
+
+    Parameters
+    ----------
+    known : DataFrame with song_id
+        Songs that the champion learned from. Another --group, or songs that came since, may have
+        changed which rows are held out.
+
+    Returns
+    -------
+    p_value : float
+    reason : str
+        What it comes from.
+    """
+    columns = Columns.from_card(card["columns"])
+    if columns.target != given.recipe.columns.target or columns.task != given.recipe.columns.task:
+        raise ModelError(
+            f"The champion {card['version']} of {given.name} learned {columns.target}, the "
+            f"challenger {given.recipe.columns.target}; they cannot be compared. Train it with the "
+            f"other --target, or promote it: `sonic models --promote {given.name} VERSION`."
+        )
+    recipe = Recipe(columns, tuple(card["classes"]), card["kind"], card["seed"])
+    missing = set(columns.needed[0] + columns.needed[1]) - set(given.rows.columns)
+    if missing:
+        return 0.0, f"{card['version']} needs {', '.join(sorted(missing))}, which are gone"
+    new_to_both = given.held_out_rows.join(known, "song_id", "left_anti")
+    rows = training.labelled(new_to_both, columns=columns, classes=recipe.classes)
+    if rows.isEmpty():
+        return 1.0, f"{card['version']} has learned from all held-out songs: nothing to compare by"
+    before = training.scored(rows, model=champion, recipe=recipe).persist()
+    try:
+        old = compute_metrics(before, recipe=recipe)
+        if card["task"] == CLASSIFICATION:
+            others = _right(trained.held_out)
+            row = (
+                _right(before)
+                .transform(significance.classifier_differences, challenger=others)
+                .first()
+            )
+            p_value = significance.classifier_p_value(
+                n_only_champion=row.n_only_champion, n_only_challenger=row.n_only_challenger
+            )
+            comparison = f"F1-micro {old['f1_micro']:.3f}, McNemar's p {p_value:.3g}"
+        else:
+            others = _error(trained.held_out)
+            row = (
+                _error(before)
+                .transform(significance.regression_differences, challenger=others)
+                .first()
+            )
+            p_value = significance.regression_p_value(
+                n=row.n, mean_gain=row.mean_gain, deviation=row.deviation
+            )
+            comparison = f"R2 {old['r2']:.3f}, paired t-test's p {p_value:.3g}"
+    finally:
+        before.unpersist()
+        training.release(champion)
+    return p_value, f"{card['version']} on the same {row.n} held-out songs: {comparison}"
+
+
+def _right(scored: DataFrame) -> DataFrame:
+    return scored.select("song_id", (metrics.predicted() == F.col("label")).alias("is_right"))
+
+
+def _error(scored: DataFrame) -> DataFrame:
+    return scored.select("song_id", (F.col("prediction") - F.col("target")).alias("error"))

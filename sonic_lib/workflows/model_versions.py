@@ -1,0 +1,63 @@
+"""Which versions of the models there are, and which of them serves."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pyspark.sql import SparkSession
+
+from sonic_lib.config import Config
+from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.workflows.sources import registry_of
+
+
+class ModelVersions(NamedTuple):
+    """The versions of one model.
+
+    Attributes
+    ----------
+    name : str
+    aliases : dict
+        The versions that are champion and challenger, since when (at) and why; empty if none is.
+    cards : list of dict
+        One per version, the oldest first: version, created_at, metrics, columns, ….
+    """
+
+    name: str
+    aliases: dict
+    cards: list[dict]
+
+
+def list_models(spark: SparkSession, config: Config) -> list[ModelVersions]:
+    """List the versions of every model."""
+    registry, root = registry_of(config)
+    return [
+        ModelVersions(
+            name, registry.aliases(spark, root, name), registry.versions(spark, root, name)
+        )
+        for name in NAMES
+    ]
+
+
+def promote(spark: SparkSession, config: Config, name: str, version: str) -> None:
+    """Make a version the champion, by hand.
+
+    Raises
+    ------
+    ModelError
+        If there is no such version.
+    """
+    registry, root = registry_of(config)
+    registry.promote(spark, root, name, version, why="promoted by hand")
+
+
+def rollback(spark: SparkSession, config: Config, name: str) -> str:
+    """Make the champion before the present one the champion again; return its version.
+
+    Raises
+    ------
+    ModelError
+        If there was none.
+    """
+    registry, root = registry_of(config)
+    return registry.rollback(spark, root, name)

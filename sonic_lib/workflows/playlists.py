@@ -1,0 +1,108 @@
+"""Songs that go with several songs, and are not all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.config import Config
+from sonic_lib.errors import UsageError
+from sonic_lib.models.similarity.topk import diverse, unit_rows
+from sonic_lib.workflows.recommendation import song_vectors
+from sonic_lib.workflows.song_names import find_songs, named
+from sonic_lib.workflows.sources import read_source
+
+# As many of the most alike come to the driver for each song of the list.
+_CANDIDATES_PER_SONG = 20
+
+
+def make_playlist(
+    spark: SparkSession,
+    config: Config,
+    songs: Sequence[str],
+    *,
+    source: str | None = None,
+    columns: Sequence[str] | None = None,
+    count: int = 20,
+    diversity: float = 0.3,
+) -> DataFrame:
+    """Choose songs that are like a few songs, by maximal marginal relevance.
+
+    Parameters
+    ----------
+    songs : sequence of str
+        As of `song_names.find_songs`.
+    source : str, optional
+        Which features, if there are several.
+    columns : sequence of str, optional
+        Numbers to compare by; all by default.
+    count : int in 1..500
+    diversity : float in 0..1
+        0: the most alike, 1: the most unlike each other.
+
+    Returns
+    -------
+    DataFrame
+        place, relevance, title, artist, song_id, source_key; in the order of places.
+
+    Raises
+    ------
+    UsageError
+        If an argument will not do, a song is not found, or there is no other song.
+    ModelError
+        If no column varies.
+    """
+    check_choices(count=count, diversity=diversity)
+    _, features = read_source(spark, config.warehouse, source)
+    seed_ids = find_songs(features, songs)
+    vectors = song_vectors(features, columns=columns).frame
+    seeds = vectors.filter(F.col("song_id").isin(seed_ids)).collect()
+    wish = unit_rows(np.array([row.vector for row in seeds])).mean(axis=0)
+
+    length = F.sqrt(F.aggregate("vector", F.lit(0.0), lambda total, x: total + x * x))
+    wished = F.zip_with("vector", F.array(*(F.lit(float(x)) for x in wish)), lambda a, b: a * b)
+    relevance = F.aggregate(wished, F.lit(0.0), lambda total, x: total + x) / F.nullif(
+        length, F.lit(0.0)
+    )
+    candidates = (
+        vectors.filter(~F.col("recording").isin([row.recording for row in seeds]))
+        .withColumn("relevance", F.coalesce(relevance, F.lit(0.0)))
+        .orderBy(F.desc("relevance"), "song_id")
+        .limit(_CANDIDATES_PER_SONG * count)
+        .toPandas()
+    )
+    if candidates.empty:
+        raise UsageError("There is no other song to choose from; `sonic features` brings more in.")
+    rows = unit_rows(np.stack(candidates["vector"]))
+    chosen = diverse(
+        rows @ rows.T,
+        candidates["relevance"].to_numpy(),
+        candidates["recording"].to_numpy(),
+        n=count,
+        diversity=diversity,
+    )
+    listed = candidates.iloc[chosen][["song_id", "relevance"]].reset_index(drop=True)
+    listed.insert(0, "place", range(1, len(listed) + 1))
+    return (
+        spark.createDataFrame(listed)
+        .join(named(features), "song_id")
+        .select("place", "relevance", "title", "artist", "song_id", "source_key")
+        .orderBy("place")
+    )
+
+
+def check_choices(*, count: int, diversity: float) -> None:
+    """Refuse numbers that cannot work.
+
+    Raises
+    ------
+    UsageError
+        If so.
+    """
+    if not 0 <= diversity <= 1:
+        raise UsageError(f"--diversity {diversity:g}: expected 0 to 1.")
+    if not 1 <= count <= 500:
+        raise UsageError(f"--count {count}: expected 1 to 500 songs.")

@@ -1,0 +1,260 @@
+"""Predict by the champions: genre and popularity of the songs of a source."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.config import Config
+from sonic_lib.errors import ModelError, UsageError
+from sonic_lib.features.spark import KEYS, profile, wide
+from sonic_lib.models.columns import Columns
+from sonic_lib.models.conformal import sets as conformal
+from sonic_lib.models.conformal.intervals import intervals
+from sonic_lib.models.limits import from_card
+from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.schemas import PREDICTIONS
+from sonic_lib.storage import runs, tables
+from sonic_lib.workflows.known_songs import known_songs, marked
+from sonic_lib.workflows.remarks import Remark
+from sonic_lib.workflows.sources import read_source, registry_of, sql_text
+
+
+class Predictor(NamedTuple):
+    """A champion that has predicted.
+
+    Attributes
+    ----------
+    name, version : str
+    n_known : int
+        Songs of the source that it learned from.
+    """
+
+    name: str
+    version: str
+    n_known: int
+
+
+class Predictions(NamedTuple):
+    """What `predict_songs` wrote.
+
+    Attributes
+    ----------
+    rows : DataFrame [schemas.PREDICTIONS]
+        Of the source, by the models that were asked.
+    source : str
+    predictors : dict of str to Predictor
+        By the column that they predict.
+    classes : list of str
+        Genres whose probabilities are there; empty if they were not asked for.
+    remarks : list of Remark
+        By model: columns that the source lacks, rows that are purged.
+    counts : dict of str to float
+        songs, models, seconds.
+    """
+
+    rows: DataFrame
+    source: str
+    predictors: dict[str, Predictor]
+    classes: list[str]
+    remarks: list[Remark]
+    counts: dict[str, float]
+
+
+def predict_songs(
+    spark: SparkSession,
+    config: Config,
+    *,
+    source: str | None = None,
+    model: str | None = None,
+    confidence: float = 0.9,
+    probabilities: bool = False,
+) -> Predictions:
+    """Predict by every champion, and replace the earlier predictions for the source.
+
+    Parameters
+    ----------
+    source : str, optional
+        Which features, if there are several.
+    model : str, optional
+        Name of one model; by default all that have a champion.
+    confidence : float
+        Target coverage of sets and intervals, between 0 and 1.
+    probabilities : bool
+        Give the probability of every genre, too.
+
+    Raises
+    ------
+    UsageError
+        If there is no such source, or the confidence is not between 0 and 1.
+    ModelError
+        If there is no champion, or it cannot answer for the source or the confidence.
+    """
+    check_confidence(confidence)
+    started_s = time.monotonic()
+    source, features = read_source(spark, config.warehouse, source)
+    tables.create_for_models(spark, config.warehouse)
+    registry, root = registry_of(config)
+    names = _champions(spark, config) if model is None else [model]
+    columns = {row.name for row in profile(features).collect()}  # one row per column
+    predictors: dict[str, Predictor] = {}
+    classes: list[str] = []
+    remarks: list[Remark] = []
+    with runs.recorded(spark, config.warehouse, job="predict", config=config) as this_run:
+        for name in names:
+            fitted, card = registry.load(spark, root, name)
+            if missing := missing_columns(card, columns, source):
+                text = f"without {', '.join(missing)}, which {source} lacks"
+                remarks.append(Remark(name, text))
+            rows = predictions(
+                features,
+                model=fitted,
+                card=card,
+                confidence=confidence,
+                with_probabilities=probabilities,
+            )
+            known = known_songs(
+                spark, config.warehouse, features=features, card=card, source=source
+            )
+            remarks += [known.remark] if known.remark else []
+            n_known = known.songs.join(features, "song_id", "left_semi").count()
+            if probabilities:
+                classes = card["classes"] or classes
+            stamped = rows.transform(marked, known=known.songs).withColumns(
+                {"run_id": F.lit(this_run.run_id), "predicted_at": F.current_timestamp()}
+            )
+            where = f"model = {sql_text(name)} AND source = {sql_text(source)}"
+            tables.replace(stamped, config.warehouse, PREDICTIONS, where=where)
+            known.songs.unpersist()
+            target = card["columns"]["target"]
+            predictors[target] = Predictor(name, card["version"], n_known)
+        n_songs = features.count()
+        seconds = time.monotonic() - started_s
+        this_run.counts.update(songs=n_songs, models=len(names), seconds=seconds)
+    stored = tables.read(spark, config.warehouse, PREDICTIONS).filter(
+        (F.col("source") == source) & F.col("model").isin(names)
+    )
+    return Predictions(stored, source, predictors, classes, remarks, dict(this_run.counts))
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuse a confidence that is no share.
+
+    Raises
+    ------
+    UsageError
+        If so.
+    """
+    if not 0 < confidence < 1:
+        raise UsageError(f"--confidence {confidence:g}: expected a share between 0 and 1.")
+
+
+def predictions(
+    features: DataFrame, *, model, card: dict, confidence: float, with_probabilities: bool = False
+) -> DataFrame:
+    """Apply a model to features.
+
+    Parameters
+    ----------
+    features : DataFrame [schemas.FEATURES]
+    model : PipelineModel
+    card : dict
+        From the registry.
+    confidence : float
+        One of those that the card has thresholds for.
+    with_probabilities : bool
+        Give the probability of every genre, too.
+
+    Returns
+    -------
+    DataFrame
+        The columns of schemas.PREDICTIONS without in_training, run_id and predicted_at.
+
+    Raises
+    ------
+    ModelError
+        If the card has no threshold for the confidence.
+    """
+    numbers, texts = Columns.from_card(card["columns"]).needed
+    answered = model.transform(wide(features, numbers=numbers, texts=texts))
+    threshold = _threshold(card, confidence)
+    if card["columns"]["task"] == "classification":
+        answered = _with_genres(answered, card, threshold, with_probabilities)
+    else:
+        answered = answered.transform(
+            intervals, threshold=threshold, limits=from_card(card["conformal"].get("limits"))
+        ).select(
+            *KEYS,
+            F.col("prediction").alias("popularity"),
+            F.col("low").alias("popularity_low"),
+            F.col("high").alias("popularity_high"),
+        )
+    own = {
+        "model": F.lit(card["name"]),
+        "model_version": F.lit(card["version"]),
+        "confidence": F.lit(float(confidence)),
+    }
+    stamps = ("in_training", "run_id", "predicted_at")
+    filled = {*answered.columns, *own, *stamps}
+    return answered.withColumns(
+        own
+        | {f.name: F.lit(None).cast(f.dataType) for f in PREDICTIONS.schema if f.name not in filled}
+    )
+
+
+def _champions(spark: SparkSession, config: Config) -> list[str]:
+    registry, root = registry_of(config)
+    names = [name for name in NAMES if registry.aliases(spark, root, name).get("champion")]
+    if not names:
+        raise ModelError(
+            f"There is no champion in {root} yet. Train one with `sonic train genre` or "
+            "`sonic train popularity`."
+        )
+    return names
+
+
+def missing_columns(card: dict, known: set[str], source: str) -> list[str]:
+    """Name the columns that a model reads and a source lacks; lacking all is an error."""
+    numbers, texts = Columns.from_card(card["columns"]).needed
+    missing = [name for name in (*numbers, *texts) if name not in known]
+    if len(missing) == len(numbers) + len(texts):
+        raise ModelError(
+            f"The source {source} has none of the columns that {card['name']} {card['version']} "
+            f"learned from ({', '.join(missing)}). Name another --source, or train a model on it "
+            f"with `sonic train {card['name']} --source {source}`."
+        )
+    return missing
+
+
+def _threshold(card: dict, confidence: float):
+    """Give the number, or for Mondrian sets the mapping of labels to numbers."""
+    by_confidence = {round(c, 6): t for c, t in card["conformal"]["thresholds"]}
+    if round(confidence, 6) not in by_confidence:
+        raise ModelError(
+            f"--confidence {confidence:g}: the model {card['name']} {card['version']} was "
+            f"calibrated for {', '.join(f'{c:g}' for c in sorted(by_confidence))}."
+        )
+    threshold = by_confidence[round(confidence, 6)]
+    if isinstance(threshold, dict):  # JSON has made texts of the labels
+        return {int(label): value for label, value in threshold.items()}
+    return threshold
+
+
+def _with_genres(answered: DataFrame, card: dict, threshold, with_probabilities: bool) -> DataFrame:
+    genres = F.array(*(F.lit(name) for name in card["classes"]))
+    all_genres = F.map_from_arrays(genres, "probabilities")
+    return answered.transform(
+        conformal.prediction_sets, method=card["conformal"]["method"], threshold=threshold
+    ).select(
+        *KEYS,
+        F.transform("labels", lambda label: F.element_at(genres, label + 1)).alias("genre_set"),
+        F.element_at(
+            genres,
+            F.array_position("probabilities", F.array_max("probabilities")).cast("int"),
+        ).alias("genre"),
+        F.array_max("probabilities").alias("genre_probability"),
+        *([all_genres.alias("genre_probabilities")] if with_probabilities else []),
+    )

@@ -1,0 +1,264 @@
+"""The songs most like every song, compared once and for all; lists and playlists of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.config import Config
+from sonic_lib.errors import ModelError, UsageError
+from sonic_lib.features.spark import profile, wide
+from sonic_lib.models.names import ARTISTS, TITLES, one_song
+from sonic_lib.models.similarity.recommend import (
+    clustered_neighbours,
+    exact_neighbours,
+    standardised,
+)
+from sonic_lib.schemas import RECOMMENDATIONS
+from sonic_lib.storage import runs, tables
+from sonic_lib.workflows.song_names import find_songs, named
+from sonic_lib.workflows.sources import chosen_numbers, read_source, sql_text
+
+MODEL_NAME = "recommendations"
+# Comparing all with all takes an hour on 100 cores here; clusters take over.
+EXACT_UP_TO = 10_000_000
+_JOB = f"train {MODEL_NAME}"
+# A task holds this many songs as queries, some 20 MB, while all songs pass it.
+_QUERIES_PER_TASK = 50_000
+_PROBED = 8
+_SONGS_PER_CENTROID = 100  # of the sample that the clusters are fitted on
+_SEED = 314_159
+
+
+class Vectors(NamedTuple):
+    """The songs of a source as vectors."""
+
+    frame: DataFrame
+    columns: list[str]
+    n: int
+    constant: tuple[str, ...] = ()  # columns that were left out
+
+
+class RecommendationTraining(NamedTuple):
+    """What `train_recommendations` made.
+
+    Attributes
+    ----------
+    source : str
+    constant : tuple of str
+        Columns that were left out, as all their values are one.
+    counts : dict of str to float
+        songs, columns, seconds.
+    """
+
+    source: str
+    constant: tuple[str, ...]
+    counts: dict[str, float]
+    name: str = MODEL_NAME
+
+
+def train_recommendations(
+    spark: SparkSession,
+    config: Config,
+    *,
+    source: str | None = None,
+    columns: Sequence[str] | None = None,
+    count: int = 10,
+    clusters: int | None = None,
+) -> RecommendationTraining:
+    """Compare the songs of a source and replace their lists.
+
+    Parameters
+    ----------
+    source : str, optional
+        Which features, if there are several.
+    columns : sequence of str, optional
+        Numbers to compare by; all by default.
+    count : int in 1..1000
+        Songs listed for each.
+    clusters : int, optional
+        Compare within the nearest of so many clusters only; 0: with all songs, which is the
+        default up to `EXACT_UP_TO` songs.
+
+    Raises
+    ------
+    UsageError
+        If an argument will not do.
+    ModelError
+        If there are fewer than two songs, or no column varies.
+    """
+    check_lists(count=count, clusters=clusters)
+    started_s = time.monotonic()
+    source, features = read_source(spark, config.warehouse, source)
+    vectors = song_vectors(features, columns=columns)
+    if vectors.n < 2:
+        raise ModelError(
+            f"The source {source} has {vectors.n} songs; expected 2 or more to compare. "
+            "`sonic features` brings more in."
+        )
+    tables.create_for_models(spark, config.warehouse)
+    options = {
+        "source": source,
+        "columns": list(columns) if columns else None,
+        "count": count,
+        "clusters": clusters,
+    }
+    with runs.recorded(
+        spark, config.warehouse, job=_JOB, config=config, options=options
+    ) as this_run:
+        found = neighbours(vectors, k=count, n_clusters=clusters)
+        rows = found.withColumns({"source": F.lit(source), "model_version": F.lit(this_run.run_id)})
+        tables.replace(
+            rows, config.warehouse, RECOMMENDATIONS, where=f"source = {sql_text(source)}"
+        )
+        seconds = time.monotonic() - started_s
+        this_run.counts.update(songs=vectors.n, columns=len(vectors.columns), seconds=seconds)
+    return RecommendationTraining(source, vectors.constant, dict(this_run.counts))
+
+
+def repeat_recommendations(
+    spark: SparkSession, config: Config, source: str | None = None
+) -> RecommendationTraining:
+    """Make them anew, as they were asked for the last time."""
+    tables.create_for_models(spark, config.warehouse)
+    last = runs.last_options(spark, config.warehouse, job=_JOB, source=source)
+    return train_recommendations(spark, config, **{"source": source} | last)
+
+
+def recommended(
+    spark: SparkSession,
+    config: Config,
+    songs: Sequence[str],
+    *,
+    source: str | None = None,
+    count: int = 10,
+) -> DataFrame:
+    """List the songs most like each of a few songs.
+
+    Parameters
+    ----------
+    songs : sequence of str
+        As of `song_names.find_songs`.
+    source : str, optional
+        Which features, if there are several.
+    count : int
+        Songs for each, as many as are listed.
+
+    Returns
+    -------
+    DataFrame
+        song (as it was asked for), rank, similarity, title, artist, song_id, source_key; in the
+        order of songs and ranks.
+
+    Raises
+    ------
+    ModelError
+        If there are no recommendations for the source yet.
+    UsageError
+        If a song is not found, or several are.
+    """
+    source, features = read_source(spark, config.warehouse, source)
+    lists = tables.read(spark, config.warehouse, RECOMMENDATIONS).filter(F.col("source") == source)
+    if lists.isEmpty():
+        raise ModelError(
+            f"There are no recommendations for {source} yet. "
+            f"Make them with `sonic train recommendations --source {source}`."
+        )
+    asked = [
+        F.struct(F.lit(i).alias("nr"), F.lit(text).alias("song"), F.lit(song_id).alias("song_id"))
+        for i, (text, song_id) in enumerate(zip(songs, find_songs(features, songs), strict=True))
+    ]
+    asked_songs = spark.range(1).select(F.inline(F.array(*asked)))
+    return (
+        lists.filter(F.col("rank") <= count)
+        .join(F.broadcast(asked_songs), "song_id")
+        .select("nr", "song", "rank", "similarity", F.col("recommended_song_id").alias("song_id"))
+        .join(named(features), "song_id")
+        .orderBy("nr", "rank")
+        .select("song", "rank", "similarity", "title", "artist", "song_id", "source_key")
+    )
+
+
+def check_lists(*, count: int, clusters: int | None) -> None:
+    """Refuse numbers that cannot work.
+
+    Raises
+    ------
+    UsageError
+        If so.
+    """
+    if not 1 <= count <= 1000:
+        raise UsageError(f"--count {count}: expected 1 to 1000 songs.")
+    if clusters is not None and (clusters < 0 or clusters == 1):
+        raise UsageError(f"--clusters {clusters}: expected 0, or 2 clusters or more.")
+
+
+def song_vectors(features: DataFrame, *, columns: Sequence[str] | None = None) -> Vectors:
+    """Standardise the features of a source.
+
+    Raises
+    ------
+    UsageError
+        If a column is not among its numbers.
+    ModelError
+        If no column varies.
+    """
+    described = profile(features).collect()
+    numbers = chosen_numbers(sorted(r.name for r in described if r.kind == "number"), columns)
+    texts = {r.name for r in described if r.kind == "text"}
+    title = next((name for name in TITLES if name in texts), None)
+    artist = next((name for name in ARTISTS if name in texts), None)
+    frame = wide(features, numbers=numbers, texts=[name for name in (title, artist) if name])
+    moments = frame.agg(
+        F.count("*").alias("n"),
+        *(F.avg(f"`{name}`").alias(f"mean {name}") for name in numbers),
+        *(F.stddev_pop(f"`{name}`").alias(f"deviation {name}") for name in numbers),
+    ).first()
+    varied = [name for name in numbers if (moments[f"deviation {name}"] or 0.0) > 0]
+    if not varied:
+        raise ModelError(
+            f"None of the columns {', '.join(numbers) or '(there is no number)'} varies; songs "
+            "cannot be compared by them. Name others with --columns."
+        )
+    recording: Column | None = one_song(title, artist) if title and artist else None
+    vectors = frame.transform(
+        standardised,
+        means={name: moments[f"mean {name}"] for name in varied},
+        deviations={name: moments[f"deviation {name}"] for name in varied},
+        recording=recording,
+    )
+    constant = tuple(name for name in numbers if name not in varied)
+    return Vectors(vectors, varied, moments["n"], constant)
+
+
+def neighbours(vectors: Vectors, *, k: int, n_clusters: int | None = None) -> DataFrame:
+    """Choose the plan by the number of songs, unless clusters are asked for."""
+    if n_clusters is None:
+        n_clusters = 0 if vectors.n <= EXACT_UP_TO else int(vectors.n**0.5)
+    if n_clusters:
+        centroids = fit_centroids(vectors, n=n_clusters)
+        return clustered_neighbours(vectors.frame, centroids=centroids, k=k, n_probed=_PROBED)
+    parallelism = vectors.frame.sparkSession.sparkContext.defaultParallelism
+    n_tasks = max(parallelism, vectors.n // _QUERIES_PER_TASK)
+    return exact_neighbours(vectors.frame, k=k, n_tasks=n_tasks)
+
+
+def fit_centroids(vectors: Vectors, *, n: int) -> NDArray[np.float64]:
+    """Find the middles of n clusters of directions by k-means on a sample drawn by hash."""
+    from pyspark.ml.clustering import KMeans
+    from pyspark.ml.functions import array_to_vector
+
+    share = min(1.0, n * _SONGS_PER_CENTROID / vectors.n)
+    drawn = F.pmod(F.xxhash64(F.lit(_SEED), "song_id"), F.lit(2**20)) < int(share * 2**20)
+    # Of directions: the cosine is what songs are compared by, and nothing has none.
+    is_nothing = F.forall("vector", lambda x: x == 0)
+    sample = vectors.frame.filter(drawn & ~is_nothing)
+    kmeans = KMeans(k=n, seed=_SEED, distanceMeasure="cosine", maxIter=10)
+    fitted = kmeans.fit(sample.select(array_to_vector("vector").alias("features")))
+    return np.array(fitted.clusterCenters())

@@ -1,0 +1,219 @@
+"""Train challengers from a snapshot; one that is better beyond noise becomes the champion."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from pyspark.sql import SparkSession
+
+from sonic_lib.config import Config
+from sonic_lib.errors import UsageError
+from sonic_lib.models import training
+from sonic_lib.models.estimators import BOOSTED
+from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.storage import runs
+from sonic_lib.workflows.comparison import MAX_P, compared
+from sonic_lib.workflows.known_songs import known_songs
+from sonic_lib.workflows.recommendation import (
+    MODEL_NAME,
+    RecommendationTraining,
+    repeat_recommendations,
+)
+from sonic_lib.workflows.remarks import Remark
+from sonic_lib.workflows.sources import registry_of
+from sonic_lib.workflows.training import check_choices, train_and_examine
+from sonic_lib.workflows.training_sets import training_set
+
+ALL_NAMES = (*NAMES, MODEL_NAME)
+
+
+class Retraining(NamedTuple):
+    """What became of one model.
+
+    Attributes
+    ----------
+    name : str
+    version : str or None
+        None if nothing was to be kept.
+    is_better : bool
+        Than the champion, beyond noise, or there was none; it then serves if it was kept.
+    comparison : str
+        What that comes from.
+    card : dict
+    remarks : list of Remark
+        As of `training.Training`, and what could not be compared as it was then.
+    counts : dict of str to float
+        The metrics, p_value, promoted, seconds.
+    """
+
+    name: str
+    version: str | None
+    is_better: bool
+    comparison: str
+    card: dict
+    remarks: list[Remark]
+    counts: dict[str, float]
+
+
+class PassedOver(NamedTuple):
+    """A model that has nothing to learn from, and was not asked for by name."""
+
+    name: str
+    reason: str
+
+
+def retrain_models(
+    spark: SparkSession,
+    config: Config,
+    names: Sequence[str] = (),
+    *,
+    source: str | None = None,
+    kind: str | None = None,
+    n_folds: int | None = None,
+    seed: int | None = None,
+    dry_run: bool = False,
+) -> Iterator[Retraining | RecommendationTraining | PassedOver]:
+    """Retrain one model after the other, as the champions were trained.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Some of `ALL_NAMES`; all by default, and those with nothing to learn from are passed over.
+    source, kind, n_folds, seed : optional
+        As for `training.train_model`; by default those of the champion.
+    dry_run : bool
+        Compare, but keep nothing and promote nothing.
+
+    Yields
+    ------
+    Retraining, RecommendationTraining or PassedOver
+        Each when it is done.
+
+    Raises
+    ------
+    UsageError
+        If a name or a choice will not do, or a model that was named has nothing to learn from.
+    ModelError
+        If a challenger learns another column than the champion.
+    """
+    check_names(names)
+    check_choices(kind=kind, n_folds=n_folds)
+    for name in names or ALL_NAMES:
+        if name == MODEL_NAME:
+            if not dry_run:
+                yield repeat_recommendations(spark, config, source)
+            continue
+        try:
+            done = _retrain(
+                spark,
+                config,
+                name,
+                source=source,
+                kind=kind,
+                n_folds=n_folds,
+                seed=seed,
+                dry_run=dry_run,
+            )
+        except UsageError as error:
+            if names:
+                raise
+            yield PassedOver(name, str(error))
+        else:
+            yield done
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names that no model has.
+
+    Raises
+    ------
+    UsageError
+        If there is one.
+    """
+    if unknown := sorted(set(names) - set(ALL_NAMES)):
+        raise UsageError(f"MODEL {', '.join(unknown)}: expected some of {', '.join(ALL_NAMES)}.")
+
+
+def _retrain(
+    spark: SparkSession,
+    config: Config,
+    name: str,
+    *,
+    source: str | None,
+    kind: str | None,
+    n_folds: int | None,
+    seed: int | None,
+    dry_run: bool,
+) -> Retraining:
+    started_s = time.monotonic()
+    registry, root = registry_of(config)
+    has_champion = registry.aliases(spark, root, name).get("champion") is not None
+    model, card = registry.load(spark, root, name) if has_champion else (None, {})
+    with (
+        runs.recorded(spark, config.warehouse, job=f"retrain {name}", config=config) as this_run,
+        training_set(
+            spark,
+            config.warehouse,
+            name=name,
+            **_choices(card, source=source, kind=kind, seed=seed),
+        ) as given,
+    ):
+        conformal = card.get("conformal", {})
+        trained, remarks = train_and_examine(
+            spark,
+            config.warehouse,
+            given,
+            n_folds=n_folds or card.get("n_folds", 5),
+            method=conformal.get("method", "lac") if given.recipe.classes else "lac",
+            mondrian=conformal.get("mondrian", False),
+            limits=card.get("limits_given"),
+        )
+        p_value, comparison = 0.0, "there was no champion"
+        if model is not None:
+            known = known_songs(
+                spark,
+                config.warehouse,
+                features=given.rows,
+                card=card,
+                source=given.source,
+                by_judge=True,
+            )
+            if known.remark:
+                remarks = [known.remark, *remarks]
+            p_value, comparison = compared(
+                model, card, given=given, trained=trained, known=known.songs
+            )
+            known.songs.unpersist()
+        is_better = p_value < MAX_P
+        this_run.counts.update(trained.card["metrics"])
+        this_run.counts.update(
+            p_value=p_value,
+            promoted=float(is_better and not dry_run),
+            seconds=time.monotonic() - started_s,
+        )
+        version = None
+        if not dry_run:
+            version = registry.save(spark, root, name, model=trained.model, card=trained.card)
+            appoint = registry.promote if is_better else registry.challenge
+            appoint(spark, root, name, version, why=f"retrained: {comparison}")
+        training.release(trained.model)
+    counts = dict(this_run.counts)
+    return Retraining(name, version, is_better, comparison, trained.card, remarks, counts)
+
+
+def _choices(card: dict, *, source: str | None, kind: str | None, seed: int | None) -> dict:
+    """What a person chose for the champion holds for its challengers."""
+    chosen, snapshot = card.get("columns", {}), card.get("snapshot", {})
+    return {
+        "source": source or snapshot.get("source"),
+        "labels": snapshot.get("labels"),
+        "target": chosen.get("target"),
+        "group": chosen.get("group"),
+        "drop": [c for c, why in chosen.get("dropped", {}).items() if why == "not wanted"],
+        "keep": chosen.get("kept", ()),
+        "kind": kind or card.get("kind", BOOSTED),
+        "seed": card.get("seed", 0) if seed is None else seed,
+        "class_weights": card.get("class_weights", False),
+    }

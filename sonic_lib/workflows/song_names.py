@@ -1,0 +1,74 @@
+"""Find songs by what people call them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+
+from sonic_lib.errors import UsageError
+from sonic_lib.models.names import ARTISTS, TITLES, first_artist, song_name
+
+_N_NAMED = 10
+_NO_TITLES = (
+    ' The table has no titles; `sonic sql "SELECT source_key FROM sonic.features"` lists its keys.'
+)
+
+
+def named(features: DataFrame) -> DataFrame:
+    """Name the songs: song_id, source_key, title, artist."""
+
+    def first_of(names: tuple[str, ...]):
+        return F.coalesce(*(F.try_element_at("texts", F.lit(name)) for name in names))
+
+    return features.select(
+        "song_id",
+        "source_key",
+        first_of(TITLES).alias("title"),
+        first_of(ARTISTS).alias("artist"),
+    )
+
+
+def find_songs(features: DataFrame, given: Sequence[str]) -> list[int]:
+    """Find each song by its id, its key, or a part of its title that no other song has.
+
+    Of versions of one song, as `names.one_song` has it, the first by song_id is taken.
+
+    Raises
+    ------
+    UsageError
+        If one is not found, or several are, or none is given.
+    """
+    if not given:
+        raise UsageError("No SONG is given; expected one at least.")
+    songs = named(features)
+    found = []
+    for text in given:
+        is_key = (F.col("song_id").cast("string") == text) | (F.col("source_key") == text)
+        rows = (
+            songs.filter(is_key).limit(1).collect()
+            or songs.filter(F.contains(F.lower("title"), F.lit(text.lower())))
+            .orderBy("song_id")
+            .limit(_N_NAMED)
+            .collect()
+        )
+        if not rows or (len(rows) > 1 and not _are_one(rows)):
+            which = ", ".join(
+                f"{row.song_id} ({' - '.join(filter(None, (row.artist, row.title)))})"
+                for row in rows
+            )
+            where = "" if songs.filter("title IS NOT NULL").limit(1).collect() else _NO_TITLES
+            raise UsageError(
+                f"SONG {text!r}: expected the song_id, the key (a path or an id), or a part of the "
+                f"title of one song; it fits {which or 'none'}.{where}"
+            )
+        found.append(rows[0].song_id)
+    return found
+
+
+def _are_one(rows: Sequence[Row]) -> bool:
+    """Whether rows are versions of one song, and no more than were looked at."""
+    if len(rows) == _N_NAMED or not all(row.title and row.artist for row in rows):
+        return False
+    return len({(song_name(row.title), first_artist(row.artist)) for row in rows}) == 1

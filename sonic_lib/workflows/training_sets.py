@@ -1,0 +1,122 @@
+"""What models learn from: a snapshot of a source, and the columns chosen from it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sonic_lib.features.spark import profile, wide, with_labels
+from sonic_lib.models import training
+from sonic_lib.models.columns import CLASSIFICATION, ColumnProfile, choose_columns
+from sonic_lib.models.leaks import Leak, without_leaks
+from sonic_lib.models.limits import label_range, seen_limits
+from sonic_lib.models.membership import HELD_OUT, with_held_out
+from sonic_lib.models.preprocess import count_shapes
+from sonic_lib.models.recipe import Recipe
+from sonic_lib.schemas import FEATURES
+from sonic_lib.storage import tables
+from sonic_lib.workflows.leaks import leaks_of
+from sonic_lib.workflows.sources import read_source
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows to learn from, and all that decides what is made of them."""
+
+    name: str
+    source: str
+    labels: str | None
+    version: int
+    recipe: Recipe
+    rows: DataFrame
+    leaks: tuple[Leak, ...] = ()
+
+    @property
+    def held_out_rows(self) -> DataFrame:
+        """Rows that no model has seen by which a version is judged."""
+        return self.rows.filter(self.is_held_out()).drop(HELD_OUT)
+
+    def is_held_out(self) -> Column:
+        """Column: whether a row is one of them."""
+        return F.col(HELD_OUT)
+
+
+@contextmanager
+def training_set(
+    spark: SparkSession,
+    warehouse: str,
+    *,
+    name: str,
+    source: str | None,
+    labels: str | None = None,
+    target: str | None = None,
+    group: str | None = None,
+    drop: Collection[str] = (),
+    keep: Collection[str] = (),
+    kind: str,
+    seed: int,
+    class_weights: bool = False,
+) -> Iterator[TrainingSet]:
+    """Snapshot a source and choose what is learned from it.
+
+    Yields
+    ------
+    TrainingSet
+        Its rows are cached while the block runs.
+
+    Raises
+    ------
+    UsageError, ModelError
+        As `columns.choose_columns`.
+    """
+    version = tables.version(spark, warehouse, FEATURES)
+    source, features = read_source(spark, warehouse, source, version=version)
+    if labels is not None:
+        _, labelled = read_source(spark, warehouse, labels, version=version)
+        features = features.transform(with_labels, labels=labelled)
+    columns = choose_columns(
+        _profiles(features), model=name, target=target, group=group, drop=drop, keep=keep
+    )
+    leaks = tuple(leaks_of(features, columns))
+    columns = without_leaks(columns, leaks, keep=columns.kept)
+    numbers, texts = columns.trained_on
+    frame = wide(features, numbers=numbers, texts=texts).persist()
+    classes: tuple[str, ...] = ()
+    if columns.task == CLASSIFICATION:
+        counts = training.class_counts(frame, target=columns.target).collect()  # a row a class
+        classes = tuple(sorted(row.label for row in counts))
+    recipe = Recipe(columns, classes, kind, seed, class_weights)
+    rows = training.labelled(frame, columns=columns, classes=classes)
+    rows = with_held_out(rows, group=columns.group, has_classes=bool(classes))
+    try:
+        yield TrainingSet(name, source, labels, version, recipe, rows, leaks)
+    finally:
+        frame.unpersist()
+
+
+def limits_of(given: TrainingSet, wanted: Sequence[float] | None) -> tuple[float, float] | None:
+    """Between which values the target lies: as a person said, or as the labels look."""
+    if given.recipe.columns.task == CLASSIFICATION:
+        return None
+    if wanted is not None:
+        return float(wanted[0]), float(wanted[1])
+    return seen_limits(**given.rows.transform(label_range).first().asDict())
+
+
+def _profiles(features: DataFrame) -> list[ColumnProfile]:
+    """Profile the columns: one row per name, whatever the number of songs."""
+    found = sorted(profile(features).collect(), key=lambda row: row.name)
+    texts = [row.name for row in found if row.kind == "text"]
+    shapes = {}
+    if texts:
+        counts = wide(features, numbers=[], texts=texts).transform(count_shapes, columns=texts)
+        row = counts.first()
+        shapes = {name: (row[f"dates_{i}"], row[f"lists_{i}"]) for i, name in enumerate(texts)}
+    return [
+        ColumnProfile(row.name, row.kind, row.n, row.n_distinct, *shapes.get(row.name, ()))
+        for row in found
+    ]
