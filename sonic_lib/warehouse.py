@@ -290,7 +290,7 @@ class Warehouse:
 
         Examples
         --------
-        >>> judged = lake.evaluate(n_clips=1, lengths_s=[5], left_out=0.34, output="evaluation")
+        >>> judged = lake.evaluate(n_clips=1, lengths_s=[3], left_out=0.34, output="evaluation")
         >>> judged.query("is_known and condition == 'clean'")["is_placed"].tolist()
         [True]
         """
@@ -359,7 +359,7 @@ class Warehouse:
         --------
         >>> lake.remove(where="title = 'Golden Winter'")
         1
-        >>> lake.index("~/Music").counts["songs"]
+        >>> int(lake.index("~/Music").counts["songs"])
         1
         """
         from sonic_lib.workflows.removal import remove_songs
