@@ -335,39 +335,6 @@ class Warehouse:
         with self._quiet():
             return list_duplicates(self.spark, self.config)
 
-    def remove(self, *songs: int | str | os.PathLike, where: str | None = None) -> int:
-        """Take songs out of the index, with all that was computed of them.
-
-        Parameters
-        ----------
-        *songs
-            Ids of songs, and paths of files as they were indexed.
-        where : str, optional
-            All songs for which this holds, in SQL over the columns of `songs`.
-
-        Returns
-        -------
-        int
-            How many were removed.  To index a folder that holds their files brings them back.
-
-        Raises
-        ------
-        UsageError
-            If nothing is given, or no song has an id or path; nothing is removed then.
-
-        Examples
-        --------
-        >>> lake.remove(where="title = 'Golden Winter'")
-        1
-        >>> int(lake.index("~/Music").counts["songs"])
-        1
-        """
-        from sonic_lib.workflows.removal import remove_songs
-
-        given = [str(song) if isinstance(song, int) else os.fspath(song) for song in songs]
-        with self._quiet():
-            return int(remove_songs(self.spark, self.config, given, where=where)["songs"])
-
     def check(self, *, grace_hours: float = 24.0) -> list[Row]:
         """Look for what should not be: one row per invariant, with how often it is broken.
 
@@ -445,6 +412,39 @@ class Warehouse:
                 retention_hours=retention_hours,
                 grace_hours=grace_hours,
             )
+
+    def remove(self, *songs: int | str | os.PathLike, where: str | None = None) -> int:
+        """Take songs out of the index, with all that was computed of them.
+
+        Parameters
+        ----------
+        *songs
+            Ids of songs, and paths of files as they were indexed.
+        where : str, optional
+            All songs for which this holds, in SQL over the columns of `songs`.
+
+        Returns
+        -------
+        int
+            How many were removed.  To index a folder that holds their files brings them back.
+
+        Raises
+        ------
+        UsageError
+            If nothing is given, or no song has an id or path; nothing is removed then.
+
+        Examples
+        --------
+        >>> lake.remove(where="title = 'Golden Winter'")
+        1
+        >>> int(lake.index("~/Music").counts["songs"])
+        1
+        """
+        from sonic_lib.workflows.removal import remove_songs
+
+        given = [str(song) if isinstance(song, int) else os.fspath(song) for song in songs]
+        with self._quiet():
+            return int(remove_songs(self.spark, self.config, given, where=where)["songs"])
 
     # ---- features ----
 
