@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import PurePath
 
 DISTRIBUTION = "sonic-signature"
@@ -61,6 +62,25 @@ class DecodeError(SonicError):
 
 class TableError(SonicError):
     """Raised when a table is missing, has another schema, or was made with other parameters."""
+
+
+class DamageError(TableError):
+    """Raised when files of tables are broken.
+
+    Parameters
+    ----------
+    warehouse : str
+    damaged : sequence of storage.table_files.Damage
+        Each says what is wrong with a file, and what to do.
+    """
+
+    def __init__(self, warehouse: str, damaged: Sequence) -> None:
+        super().__init__(warehouse, damaged)
+        self.damaged = damaged
+
+    def __str__(self) -> str:
+        told = "\n".join(f"  {damage}" for damage in self.damaged)
+        return f"{len(self.damaged)} files of the tables in {self.args[0]} are damaged:\n{told}"
 
 
 class ModelError(SonicError):

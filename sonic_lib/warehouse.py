@@ -25,8 +25,10 @@ from sonic_lib.config import Config, load_config
 if TYPE_CHECKING:  # Spark is loaded when it is first needed: a few clips do without
     from collections.abc import Iterator, Sequence
 
+    import pandas as pd
     from pyspark.sql import DataFrame, Row, SparkSession
 
+    from sonic_lib.matching.evidence import Explanation
     from sonic_lib.report.exploration import Exploration
     from sonic_lib.workflows.answers import Answers
     from sonic_lib.workflows.duplicates import Duplicates
@@ -36,6 +38,7 @@ if TYPE_CHECKING:  # Spark is loaded when it is first needed: a few clips do wit
     from sonic_lib.workflows.recommendation import RecommendationTraining
     from sonic_lib.workflows.retraining import PassedOver, Retraining
     from sonic_lib.workflows.training import Training
+    from sonic_lib.workflows.upkeep import Upkeep
 
 
 class Warehouse:
@@ -129,6 +132,34 @@ class Warehouse:
                 follow_links=follow_links,
             )
 
+    def songs(self, *words: str) -> pd.DataFrame:
+        """List the songs that have all of some words in path, title, artist or album.
+
+        Returns
+        -------
+        pandas.DataFrame
+            path, title, artist, album, duration_s, song_id; of millions of songs, ask
+            ``lake.sql("SELECT * FROM sonic.catalogue")``, which leaves them where they are.
+
+        Raises
+        ------
+        TableError
+            If there is no index.
+
+        Examples
+        --------
+        >>> lake.songs("golden", "winter")[["title", "duration_s"]].values.tolist()
+        [['Golden Winter', 15.0]]
+        """
+        from sonic_lib.workflows.catalogue import list_on_spark, list_without_spark
+
+        with self._quiet():
+            if self._may_do_without_spark(()):
+                found = list_without_spark(self.path, words)
+                if found is not None:
+                    return found.to_pandas()
+            return list_on_spark(self.spark, self.config, words).toPandas()
+
     def identify(
         self,
         *paths: str | os.PathLike,
@@ -187,6 +218,105 @@ class Warehouse:
             clips = list_audio(self.spark, _texts(paths), follow_links=follow_links)
             return identify_batch(self.spark, self.config, clips, n_listed=n_listed, record=record)
 
+    def explain(self, clip: str | os.PathLike) -> Explanation:
+        """Say why a clip got its answer: identify it again, and keep what that rests on.
+
+        Parameters
+        ----------
+        clip : str or path
+            An audio file.
+
+        Returns
+        -------
+        Explanation
+            error, answers (segments, each with its runner-up) and hits, of which
+            `matching.evidence.on_line` chooses those on the line of an answer;
+            `report.figures.identification.explanation` draws them.
+
+        Raises
+        ------
+        UsageError
+            If it is a folder of several files or none.
+        TableError
+            If there is no index, it holds no song, or was made with other parameters.
+
+        Examples
+        --------
+        >>> from sonic_lib.matching.evidence import on_line
+        >>> why = lake.explain("clips/verse.wav")
+        >>> best = why.answers.iloc[0]
+        >>> best.title, bool(on_line(why.hits, best).sum() > 20)
+        ('Golden Winter', True)
+        """
+        from sonic_lib.workflows.explanation import explain_clip, explain_without_spark
+
+        place = _absolute(clip)
+        with self._quiet():
+            if self._may_do_without_spark([place]):
+                found = explain_without_spark(self.config, place)
+                if found is not None:
+                    return found
+            return explain_clip(self.spark, self.config, place)
+
+    def evaluate(
+        self,
+        *,
+        n_clips: int = 20,
+        lengths_s: Sequence[float] = (5.0, 10.0),
+        left_out: float = 0.2,
+        n_songs: int = 200,
+        seed: int = 1,
+        output: str | os.PathLike | None = None,
+    ) -> pd.DataFrame:
+        """Damage clips of the indexed songs and judge how they are found.
+
+        Parameters
+        ----------
+        n_clips : int >= 1
+            For each condition and length: clips of known songs, and of unknown ones.
+        lengths_s : sequence of float in 1..120
+            Clip lengths.
+        left_out : float in 0..1
+            Share of the drawn songs that plays the unknown.
+        n_songs : int >= 2
+            Songs to draw from.
+        output : str or path, optional
+            Folder for tables and pictures, as `sonic evaluate` makes them.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per clip; `matching.evaluation.robustness` and `calibration` sum it up.
+
+        Raises
+        ------
+        UsageError
+            If a number is out of its range, or the index has too few songs.
+
+        Examples
+        --------
+        >>> judged = lake.evaluate(n_clips=1, lengths_s=[3], left_out=0.34, output="evaluation")
+        >>> judged.query("is_known and condition == 'clean'")["is_placed"].tolist()
+        [True]
+        """
+        from pathlib import Path
+
+        from sonic_lib.workflows.evaluation import evaluate_index, write_tables
+
+        with self._quiet():
+            judged = evaluate_index(
+                self.spark,
+                self.config,
+                n_clips=n_clips,
+                lengths_s=lengths_s,
+                left_out=left_out,
+                n_songs=n_songs,
+                seed=seed,
+            )
+        if output is not None:
+            write_tables(judged, Path(_absolute(output)))
+        return judged
+
     def duplicates(self) -> Duplicates:
         """Find songs that are the same recording, or share a passage.
 
@@ -218,15 +348,108 @@ class Warehouse:
         grace_hours : float
             A run that wrote nothing for so long is taken for dead.
 
+        Raises
+        ------
+        DamageError
+            If files of the tables are broken; it names them, and the way out.
+
         Examples
         --------
         >>> [row.invariant for row in lake.check() if row.n_broken]
         []
         """
-        from sonic_lib.workflows import maintenance
+        from sonic_lib.workflows import upkeep
 
         with self._quiet():
-            return maintenance.findings(self.spark, self.path, grace_hours=grace_hours)
+            return upkeep.check(self.spark, self.config, grace_hours=grace_hours)
+
+    def maintain(
+        self,
+        *,
+        restore_to: str | None = None,
+        prefix_bits: int | None = None,
+        purge: bool = False,
+        retention_hours: float = 168.0,
+        grace_hours: float = 24.0,
+    ) -> Upkeep:
+        """Mend, tidy and check the tables; other jobs may go on meanwhile.
+
+        Parameters
+        ----------
+        restore_to : str, optional
+            Go back to a time (UTC), as ``2026-01-31 18:00:00``.
+        prefix_bits : int in 0..12, optional
+            Rewrite the fingerprints for 2 to the power of so many partitions.
+        purge : bool
+            Delete the files of earlier states for good.
+        retention_hours : float
+            With `purge`: states that ended less long ago are kept.
+        grace_hours : float
+            As for `check`.
+
+        Returns
+        -------
+        Upkeep
+            counts, and findings as `check` gives them.
+
+        Raises
+        ------
+        DamageError
+            If files of the tables are broken, and what they held is lost.
+        UsageError
+            If an option is out of its range, there was no index at the time, or a purge could
+            delete what a run is writing.
+
+        Examples
+        --------
+        >>> lake.maintain(prefix_bits=2).counts["broken"]
+        0
+        """
+        from sonic_lib.workflows import upkeep
+
+        with self._quiet():
+            return upkeep.maintain(
+                self.spark,
+                self.config,
+                restore_to=restore_to,
+                prefix_bits=prefix_bits,
+                purge=purge,
+                retention_hours=retention_hours,
+                grace_hours=grace_hours,
+            )
+
+    def remove(self, *songs: int | str | os.PathLike, where: str | None = None) -> int:
+        """Take songs out of the index, with all that was computed of them.
+
+        Parameters
+        ----------
+        *songs
+            Ids of songs, and paths of files as they were indexed.
+        where : str, optional
+            All songs for which this holds, in SQL over the columns of `songs`.
+
+        Returns
+        -------
+        int
+            How many were removed.  To index a folder that holds their files brings them back.
+
+        Raises
+        ------
+        UsageError
+            If nothing is given, or no song has an id or path; nothing is removed then.
+
+        Examples
+        --------
+        >>> lake.remove(where="title = 'Golden Winter'")
+        1
+        >>> int(lake.index("~/Music").counts["songs"])
+        1
+        """
+        from sonic_lib.workflows.removal import remove_songs
+
+        given = [str(song) if isinstance(song, int) else os.fspath(song) for song in songs]
+        with self._quiet():
+            return int(remove_songs(self.spark, self.config, given, where=where)["songs"])
 
     # ---- features ----
 
@@ -724,6 +947,57 @@ class Warehouse:
         return rollback(self.spark, self.config, name)
 
     # ---- tables ----
+
+    def report(
+        self,
+        path: str | os.PathLike = "report.html",
+        *,
+        run_id: str | None = None,
+        n_clips: int = 50,
+        evaluation: str | os.PathLike | None = None,
+    ) -> int:
+        """Write what there is, the index, an identification run and the models, as an HTML page.
+
+        Parameters
+        ----------
+        path : str or path
+            An HTML file, which is replaced.
+        run_id : str, optional
+            Which run of `identify` to show; the last by default.
+        n_clips : int in 0..1000
+            Clips of the run to show.
+        evaluation : str or path, optional
+            The `output` of `evaluate`; by default ``evaluation``, if there is one of this
+            warehouse.
+
+        Returns
+        -------
+        int
+            Size of the page in bytes.
+
+        Raises
+        ------
+        UsageError
+            If the page cannot be written there, or there is no such run or evaluation.
+        SetupError
+            If jinja2 is not installed.
+
+        Examples
+        --------
+        >>> lake.report("report.html", evaluation="evaluation") > 10_000
+        True
+        """
+        from sonic_lib.workflows.reporting import write_report
+
+        with self._quiet():
+            return write_report(
+                self.spark,
+                self.config,
+                _absolute(path),
+                run_id=run_id,
+                n_clips=n_clips,
+                evaluation=None if evaluation is None else _absolute(evaluation),
+            )
 
     def sql(self, statement: str) -> DataFrame:
         """Run SQL over the tables and views, which are in the database ``sonic``.

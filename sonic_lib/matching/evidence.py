@@ -41,7 +41,7 @@ class Explanation(NamedTuple):
 def shared_hits(
     windows: Sequence[dict], index: IndexFiles, song_ids: NDArray[np.int64]
 ) -> pd.DataFrame:
-    """Find every hit of some windows with some songs, as `candidates.find_all_hits` on Spark.
+    """Find every hit of some windows with some songs, as `all_hits.find_all_hits` on Spark.
 
     Parameters
     ----------

@@ -32,9 +32,8 @@ from sonic_lib.storage.delta_rs import LocalIndex, open_index
 
 if TYPE_CHECKING:  # the helper process loads this module, and has no use for it
     from sonic_lib.config import Config
-    from sonic_lib.matching.evidence import Explanation
 
-__all__ = ["LocalIndex", "explain_clip", "identify_clips", "open_index"]
+__all__ = ["LocalIndex", "extract_clip", "identify_clips", "open_index"]
 
 # A file, and which of its windows; None for all.
 Job: TypeAlias = tuple[str, list[int] | None]
@@ -53,7 +52,7 @@ WINDOWS_PER_JOB = 64
 def identify_clips(
     paths: Sequence[str], index: LocalIndex, config: Config, *, n_listed: int = 1
 ) -> list[dict]:
-    """Identify clips in two passes, as `commands.search.search` does on Spark.
+    """Identify clips in two passes, as `workflows.identification.search` does.
 
     Parameters
     ----------
@@ -103,34 +102,6 @@ def identify_clips(
         for path, end in ends.items()
         for row in _segments(path, end, lines[path], config, n_listed)
     ]
-
-
-def explain_clip(path: str, index: LocalIndex, config: Config) -> Explanation:
-    """Identify one clip and collect what its answer rests on, as `commands.explain` does on Spark.
-
-    Parameters
-    ----------
-    path : str
-        An audio file.
-    """
-    import pandas as pd
-
-    from sonic_lib.matching.evidence import Explanation, placed, shared_hits
-    from sonic_lib.matching.scoring import second_pass_threshold
-
-    found = pd.DataFrame(identify_clips([path], index, config, n_listed=2))
-    error = found["error"].iloc[0]
-    if error is not None or "song_id" not in found:
-        return Explanation(error, found.iloc[:0], pd.DataFrame())
-    names = index.songs.select(["song_id", "title", "artist"]).to_pandas()
-    answers = found.merge(names, on="song_id", how="left").sort_values(["clip_start_s", "rank"])
-    is_sure = answers["score"] >= second_pass_threshold(config.identify.false_accept_rate)
-    probes = FIRST_PASS if is_sure[answers["rank"] == 1].all() else SECOND_PASS
-    _, windows, _ = _extract(path, config, windows=None, probes=probes)
-    hits = shared_hits(windows, index.files, answers["song_id"].unique())
-    places = pd.DataFrame(windows)[["start_s", "end_s"]]
-    hits = placed(hits.join(places, on="window"))
-    return Explanation(None, answers.reset_index(drop=True), hits)
 
 
 def _unsure_jobs(
@@ -193,7 +164,9 @@ def _extracted(
         while True:
             # One more than there are helpers: what is ready takes memory.
             for path, windows in itertools.islice(left, n_helpers + 1 - len(waiting)):
-                waiting.append(pool.submit(_extract, path, config, windows=windows, probes=probes))
+                waiting.append(
+                    pool.submit(extract_clip, path, config, windows=windows, probes=probes)
+                )
             if not waiting:
                 break
             if not chunk:
@@ -207,10 +180,10 @@ def _extracted(
         yield chunk
 
 
-def _extract(
+def extract_clip(
     path: str, config: Config, *, windows: list[int] | None, probes: Sequence[Probe]
 ) -> tuple[str, list[dict], dict]:
-    """Path, windows and closing row of a clip."""
+    """Hash one file in a helper process: path, rows of its windows, closing row."""
     work = packed(
         clip_rows,
         params=config.fingerprint.params(),

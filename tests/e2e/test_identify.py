@@ -14,12 +14,11 @@ import soundfile
 
 from sonic_lib.audio.degradations import add_noise, change_speed, cut
 from sonic_lib.audio.listing import list_audio
-from sonic_lib.cli.commands.explain import explained
 from sonic_lib.cli.main import main
 from sonic_lib.config import load_config
 from sonic_lib.schemas import MATCHES, RUNS
 from sonic_lib.storage import tables
-from sonic_lib.workflows import identification
+from sonic_lib.workflows import explanation, identification
 from sonic_lib.workflows import local_identification as reader
 from tests.e2e.conftest import RATE_HZ
 
@@ -235,11 +234,11 @@ def test_explain_shows_what_the_answer_rests_on(spark, clips, indexed, tmp_path,
 def test_explain_without_spark_rests_on_the_same_hits(spark, clips, indexed):
     clip = str(clips[0] / "fast.wav")
     config = load_config().model_copy(update={"warehouse": indexed[0]})
-    on_spark = explained(
+    on_spark = explanation.explained_on_spark(
         list_audio(spark, [clip]).persist(), identification.open_index(spark, indexed[0]), config
     )
     index = reader.open_index(indexed[0], params=config.fingerprint.params())
-    local = reader.explain_clip(clip, index, config)
+    local = explanation.explained_locally(clip, index, config)
     assert local.answers["song_id"].tolist() == on_spark.answers["song_id"].tolist()
     columns = ["song_id", "hash", "clip_s", "song_s", "weight"]
     hits = [found.hits[columns].sort_values(columns[:4]) for found in (local, on_spark)]

@@ -13,12 +13,13 @@ import pytest
 from pyspark.sql import functions as F
 
 from sonic_lib.cli.main import main
-from sonic_lib.errors import TableError, UsageError
+from sonic_lib.config import Config
+from sonic_lib.errors import DamageError, TableError, UsageError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.index import commit
 from sonic_lib.schemas import EXTRACTS, FINGERPRINTS, SONG_FILES, SONGS
 from sonic_lib.storage import history, retry, tables
-from sonic_lib.workflows import maintenance
+from sonic_lib.workflows import maintenance, upkeep
 
 BITS, HASH_BITS = 2, 40
 
@@ -446,4 +447,7 @@ def test_what_cannot_be_mended_stops_with_the_file(spark, lake, add, capsys):
     assert main(["maintain", "--warehouse", lake]) == 1
     told = capsys.readouterr().out
     assert f"songs, version 0: {first}" in told
+    for act in (upkeep.maintain, upkeep.check):
+        with pytest.raises(DamageError, match=re.escape(str(first))):
+            act(spark, Config(warehouse=lake))
     assert "index the folders again" in told

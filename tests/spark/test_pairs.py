@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sonic_lib.cli.commands.evaluate import songs_met_again
 from sonic_lib.matching import duplicates
 from sonic_lib.matching.budget import affordable_frequency
 from sonic_lib.schemas import FINGERPRINTS, OVERLAPS
 from sonic_lib.workflows.duplicates import group_labels
+from sonic_lib.workflows.evaluation import songs_met_again
 
 FRAMES_PER_S = 31.25
 ORIGINAL, COPY, FASTER, STRANGER, SAMPLER = 10, 11, 12, 13, 14

@@ -19,9 +19,7 @@ from matplotlib.figure import Figure
 from pyspark.sql import SparkSession
 
 from sonic_lib.audio.decode import open_audio, stream_mono
-from sonic_lib.audio.listing import list_audio
 from sonic_lib.cli.commands import features, identify, index, playlist, predict, report, sql, train
-from sonic_lib.cli.commands.explain import explained
 from sonic_lib.config import Config
 from sonic_lib.console import progress, say, show
 from sonic_lib.errors import MODELS, UsageError, install_command
@@ -31,7 +29,7 @@ from sonic_lib.models.estimators import FOREST
 from sonic_lib.report.figures.identification import constellation, offset_histogram
 from sonic_lib.storage import tables
 from sonic_lib.synth.collection import write_demo
-from sonic_lib.workflows.identification import open_index
+from sonic_lib.workflows.explanation import explain_clip
 
 HELP = "the tour: synthesise songs and clips, index, identify, query, plot, train, recommend"
 MAX_OFFSET_ERROR_S = 0.1
@@ -244,7 +242,7 @@ def _song_figure(config: Config, clip: pd.Series, folder: Path) -> Figure:
 
 def _clip_figure(spark: SparkSession, config: Config, clip: pd.Series, folder: Path) -> Figure:
     path = (folder / "clips" / clip["clip"]).resolve()
-    found = explained(list_audio(spark, [str(path)]), open_index(spark, config.warehouse), config)
+    found = explain_clip(spark, config, str(path))
     votes = [_votes(found.hits, song) for _, song in found.answers.iterrows()]
     names = [_name(song) for _, song in found.answers.iterrows()]
     condition = f"{clip['condition']}, {clip['length_s']:.1f} s"

@@ -3,59 +3,55 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import SparkSession
 
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
-from sonic_lib.errors import UsageError
-from sonic_lib.fingerprint.params import FRAMES_PER_S
-from sonic_lib.matching.duplicates import compare_pairs
-from sonic_lib.matching.evaluation import (
-    ASKED,
-    calibration,
-    fingerprint_cases,
-    judge_answers,
-    plan_cases,
-    robustness,
+from sonic_lib.workflows.evaluation import (
+    LEFT_OUT,
+    LENGTHS_S,
+    N_CLIPS,
+    N_SONGS,
+    SEED,
+    check_plan,
+    evaluate_index,
+    write_tables,
 )
-from sonic_lib.report.figures.identification import calibration_curve, robustness_bars
-from sonic_lib.schemas import SONG_FILES
-from sonic_lib.storage import runs, tables
-from sonic_lib.workflows.duplicates import MAX_P
-from sonic_lib.workflows.identification import Index, open_index, search
 
-_NONE = -1  # no song has this id
 HELP = "damage clips of the indexed songs and say how well they are found"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument(
-        "--clips", type=int, default=20, metavar="N", help="a condition and length (default 20)"
+        "--clips",
+        type=int,
+        default=N_CLIPS,
+        metavar="N",
+        help=f"a condition and length (default {N_CLIPS})",
     )
     parser.add_argument(
         "--lengths",
         type=float,
         nargs="+",
-        default=[5.0, 10.0],
+        default=list(LENGTHS_S),
         metavar="S",
-        help="clip lengths in seconds (default 5 10)",
+        help=f"clip lengths in seconds (default {' '.join(f'{s:g}' for s in LENGTHS_S)})",
     )
     parser.add_argument(
         "--left-out",
         type=float,
-        default=0.2,
+        default=LEFT_OUT,
         metavar="SHARE",
-        help="share of the drawn songs that plays the unknown (default 0.2)",
+        help=f"share of the drawn songs that plays the unknown (default {LEFT_OUT})",
     )
-    parser.add_argument("--songs", type=int, default=200, metavar="N", help="songs to draw from")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
+    parser.add_argument(
+        "--songs", type=int, default=N_SONGS, metavar="N", help="songs to draw from"
+    )
+    parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"default {SEED}")
     parser.add_argument(
         "--output", default="evaluation", metavar="DIR", help="folder for tables and plots"
     )
@@ -63,125 +59,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuse what cannot work before Spark starts."""
-    if args.clips < 1 or args.songs < 2 or not 0 < args.left_out < 1:
-        raise UsageError("--clips must be 1 or more, --songs 2 or more, --left-out within 0..1.")
-    if not all(1 <= length_s <= 120 for length_s in args.lengths):
-        raise UsageError(f"--lengths {args.lengths}: expected 1 to 120 seconds each.")
+    check_plan(
+        n_clips=args.clips,
+        lengths_s=args.lengths,
+        left_out=args.left_out,
+        n_songs=args.songs,
+    )
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Draw, damage, identify, and report."""
-    tables.check_params(spark, config.warehouse, params=config.fingerprint.params())
-    index = open_index(spark, config.warehouse)
-    songs = _drawn_songs(index, config, args)
-    if not 0 < songs["is_known"].sum() < len(songs):
-        raise UsageError(
-            f"{len(songs)} songs with readable files are too few to leave some of them out; "
-            "index more, or raise --left-out."
-        )
-    with runs.recorded(spark, config.warehouse, job="evaluate", config=config) as this_run:
-        cases = plan_cases(songs, n_clips=args.clips, lengths_s=args.lengths, seed=args.seed)
-        frame = spark.createDataFrame(cases)
-        unknown = spark.createDataFrame(songs.loc[~songs["is_known"], ["song_id"]])
-        found = search(
-            frame, _without(index, unknown), config, n_listed=1, fingerprint=fingerprint_cases
-        )
-        judged = judge_answers(_answers(frame, found))
-        copied = songs_met_again(judged, index)
-        judged["has_copy"] = judged["song_id"].isin(copied) & ~judged["is_known"]
-        this_run.counts.update({"clips": len(judged), "right": int(judged["is_right"].sum())})
+    judged = evaluate_index(
+        spark,
+        config,
+        n_clips=args.clips,
+        lengths_s=args.lengths,
+        left_out=args.left_out,
+        n_songs=args.songs,
+        seed=args.seed,
+    )
     _report(judged, Path(args.output))
     return 0
 
 
-def _drawn_songs(index: Index, config: Config, args: argparse.Namespace) -> pd.DataFrame:
-    """A few songs, drawn by the hash of their ids: as many as asked for, whatever the index."""
-    spark = index.songs.sparkSession
-    paths = (
-        tables.read(spark, config.warehouse, SONG_FILES)
-        .filter("status = 'indexed'")
-        .groupBy("song_id")
-        .agg(F.min("path").alias("song_path"))
-    )
-    drawn = (
-        index.songs.orderBy(F.xxhash64("song_id", F.lit(args.seed)))
-        .limit(args.songs)
-        .join(paths, "song_id")
-        .select("song_id", "song_path", "duration_s")
-        .toPandas()
-        .sort_values("song_id", ignore_index=True)
-    )
-    n_known = len(drawn) - round(args.left_out * len(drawn))
-    return drawn.assign(is_known=drawn.index < n_known)
-
-
-def _without(index: Index, songs: DataFrame) -> Index:
-    """The index as if it did not hold these songs: what is not in `songs` does not count."""
-    left = index.songs.join(songs, "song_id", "left_anti")
-    index_s = left.agg(F.sum("duration_s")).first()[0]
-    ids = songs.toPandas()["song_id"].to_numpy()  # a part of those drawn
-    excluded = np.union1d(index.files.excluded, ids)
-    files = replace(index.files, n_frames=index_s * FRAMES_PER_S, excluded=excluded)
-    return replace(index, songs=left, files=files)
-
-
-def songs_met_again(judged: pd.DataFrame, index: Index) -> list[int]:
-    """Left-out songs whose music the index holds all the same: in a copy, or in part.
-
-    Parameters
-    ----------
-    judged : pandas.DataFrame
-        From `judge_answers`.
-    index : Index
-        With the songs that were left out: what they share with the songs found is looked at as
-        `sonic duplicates` does.
-    """
-    is_met = ~judged["is_known"] & (judged["p_value"] <= max(ASKED)) & judged["found_id"].notna()
-    met = judged.loc[is_met, ["song_id", "found_id"]].drop_duplicates().astype("int64")
-    if met.empty:
-        return []
-    pairs = index.fingerprints.sparkSession.createDataFrame(
-        met.rename(columns={"found_id": "other_song_id"})
-    )
-    shared = pairs.transform(
-        compare_pairs, fingerprints=index.fingerprints, n_index_frames=index.files.n_frames
-    )
-    copied = shared.filter(F.col("p_value") <= MAX_P).select("song_id").distinct()
-    return [row.song_id for row in copied.collect()]  # a part of those drawn
-
-
-def _answers(cases: DataFrame, found: DataFrame) -> pd.DataFrame:
-    """Every case with the first of its best answers."""
-    best = (
-        found.filter("rank = 1 OR rank IS NULL")
-        .groupBy("path")
-        .agg(F.min_by(F.struct("*"), F.struct("p_value", "clip_start_s")).alias("answer"))
-        .select(
-            "path",
-            F.coalesce("answer.song_id", F.lit(_NONE)).alias("found_id"),
-            F.expr("answer.offset_s - answer.speed * answer.clip_start_s").alias("offset_s"),
-            "answer.speed",
-            "answer.pitch",
-            F.coalesce("answer.score", F.lit(0.0)).alias("score"),
-            F.coalesce("answer.p_value", F.lit(1.0)).alias("p_value"),
-            F.coalesce("answer.accepted", F.lit(False)).alias("accepted"),
-        )
-    )
-    answers = cases.drop("size_bytes").join(best, "path").orderBy("path").toPandas()
-    # As floats, which numbers beside nulls become, ids would lose their last digits.
-    found_id = answers["found_id"].astype("Int64")
-    return answers.assign(found_id=found_id.mask(found_id == _NONE))
-
-
 def _report(judged: pd.DataFrame, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    table, curve = robustness(judged), calibration(judged[~judged["has_copy"]])
-    judged.to_csv(folder / "clips.csv", index=False)
-    table.to_csv(folder / "robustness.csv", index=False, float_format="%.1f")
-    curve.to_csv(folder / "calibration.csv", index=False, float_format="%.4g")
-    robustness_bars(table, title="Found again").savefig(folder / "robustness.png")
-    calibration_curve(curve, title="False accepts").savefig(folder / "calibration.png")
-
+    table, curve = write_tables(judged, folder)
     show(f"{'condition':<12} length  clips  right  within 0.1 s  accepted   (%)")
     for row in table.itertuples():
         show(

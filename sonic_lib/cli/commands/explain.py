@@ -6,21 +6,19 @@ A clip and an index of this machine are looked at without Spark, as `sonic ident
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sonic_lib.audio.local_files import absolute, is_local, walk
+from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
-from sonic_lib.errors import SetupError, UsageError
+from sonic_lib.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
     from sonic_lib.matching.evidence import Explanation
-    from sonic_lib.workflows.identification import Index
 
 HELP = "say why a clip got its answer, as text and as a picture"
 N_SHOWN = 8
@@ -50,46 +48,22 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
         The exit code; None if it is work for Spark.
     """
     from sonic_lib.cli.commands.identify import spark_is_running
-    from sonic_lib.storage.delta_rs import open_index
-    from sonic_lib.workflows.local_engine import explain_clip, start_helper
-    from sonic_lib.workflows.local_identification import MAX_S, estimated_s
+    from sonic_lib.workflows.explanation import explain_without_spark
 
     check(args)
     warehouse = args.warehouse or config.warehouse
     if spark_is_running() or not (is_local(warehouse) and is_local(args.clip)):
         return None
-    clips = [file["path"] for file in walk([args.clip])]
-    _check_one(args.clip, len(clips))
-    start_helper()
-    try:
-        index = open_index(absolute(warehouse), params=config.fingerprint.params())
-    except SetupError:
-        return None
-    n_bytes = os.path.getsize(clips[0]) if os.path.exists(clips[0]) else 0
-    if estimated_s(1, n_bytes, index.files.n_fingerprints) > MAX_S:
-        return None
-    return _tell(explain_clip(clips[0], index, config), config, args)
+    config = config.model_copy(update={"warehouse": absolute(warehouse)})
+    found = explain_without_spark(config, args.clip)
+    return None if found is None else _tell(found, config, args)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Identify one clip and show the hits behind the answer."""
-    from sonic_lib.audio.listing import list_audio
-    from sonic_lib.storage import tables
-    from sonic_lib.workflows.identification import open_index
+    from sonic_lib.workflows.explanation import explain_clip
 
-    tables.check_params(spark, config.warehouse, params=config.fingerprint.params())
-    index = open_index(spark, config.warehouse)
-    clips = list_audio(spark, [args.clip]).persist()
-    _check_one(args.clip, clips.count())
-    return _tell(explained(clips, index, config), config, args)
-
-
-def _check_one(given: str, n_clips: int) -> None:
-    if n_clips != 1:
-        raise UsageError(
-            f"{given!r} holds {n_clips} audio files, explain takes one; "
-            "for folders there is `sonic identify`."
-        )
+    return _tell(explain_clip(spark, config, args.clip), config, args)
 
 
 def _tell(found: Explanation, config: Config, args: argparse.Namespace) -> int:
@@ -107,47 +81,6 @@ def _tell(found: Explanation, config: Config, args: argparse.Namespace) -> int:
         explanation(found.hits, found.answers, title=args.clip).savefig(args.plot)
         show(f"\nPlot: {args.plot}")
     return 0
-
-
-def explained(clips: DataFrame, index: Index, config: Config) -> Explanation:
-    """Identify one clip and collect what its answer rests on; one clip's hits are few."""
-    import numpy as np
-    import pandas as pd
-    from pyspark.sql import functions as F
-
-    from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS
-    from sonic_lib.matching.all_hits import find_all_hits, looked_up
-    from sonic_lib.matching.evidence import Explanation, placed
-    from sonic_lib.matching.scoring import second_pass_threshold
-    from sonic_lib.matching.spark import window_id
-    from sonic_lib.workflows.identification import extract_clips, search
-
-    names = index.songs.select("song_id", "title", "artist")
-    found = search(clips, index, config, n_listed=2).join(names, "song_id", "left")
-    answers = found.orderBy("clip_start_s", "rank").toPandas()
-    error = answers["error"].iloc[0]
-    answers = answers[answers["song_id"].notna()].astype({"song_id": np.int64})
-    hits = pd.DataFrame()
-    if error is None and len(answers):
-        is_sure = answers["score"] >= second_pass_threshold(config.identify.false_accept_rate)
-        probes = FIRST_PASS if is_sure[answers["rank"] == 1].all() else SECOND_PASS
-        extracts = extract_clips(clips, config, what="clips", probes=probes)
-        songs = clips.sparkSession.createDataFrame(answers[["song_id"]].drop_duplicates())
-        windows = extracts.filter("window IS NOT NULL").select(window_id(), "start_s", "end_s")
-        hits = (
-            index.fingerprints.transform(
-                find_all_hits,
-                hashes=extracts.transform(looked_up, prefix_bits=index.files.prefix_bits),
-                songs=index.songs,
-                n_index_frames=index.files.n_frames,
-            )
-            .filter("weight > 0")
-            .join(F.broadcast(songs), "song_id")
-            .join(windows, "window_id")
-            .toPandas()
-        )
-        hits = placed(hits)
-    return Explanation(error, answers.reset_index(drop=True), hits)
 
 
 def _text(found: Explanation, config: Config) -> Iterator[str]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 
 from pyspark.sql import Row, SparkSession
 
-from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
-from sonic_lib.errors import UsageError
-from sonic_lib.schemas import FINGERPRINTS, TABLES
-from sonic_lib.storage import runs, tables
-from sonic_lib.storage.table_files import Damage, find_damage
-from sonic_lib.workflows import maintenance
+from sonic_lib.errors import DamageError, UsageError
+from sonic_lib.storage.table_files import Damage
+from sonic_lib.workflows import upkeep
 
 HELP = "check and tidy the index; restore or purge earlier states"
-_SAFE_HOURS = 168.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,102 +35,115 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--retention-hours",
         type=float,
         metavar="H",
-        default=_SAFE_HOURS,
+        default=upkeep.SAFE_HOURS,
         help="with --purge: keep states that are younger (default: 168)",
     )
     parser.add_argument(
         "--grace-hours",
         type=float,
         metavar="H",
-        default=24.0,
+        default=upkeep.GRACE_HOURS,
         help="a run that wrote nothing for so long is taken for dead (default: 24)",
     )
 
 
 def check(args: argparse.Namespace) -> None:
     """Refuse what cannot work before Spark starts."""
-    if args.prefix_bits is not None and not 0 <= args.prefix_bits <= 12:
-        raise UsageError(f"--prefix-bits {args.prefix_bits}: expected 0 to 12.")
-    for name in ("retention_hours", "grace_hours"):
-        if not 0 <= getattr(args, name) < float("inf"):
-            option = "--" + name.replace("_", "-")
-            raise UsageError(f"{option} {getattr(args, name)}: expected hours, 0 or more.")
+    upkeep.check_wanted(
+        prefix_bits=args.prefix_bits,
+        retention_hours=args.retention_hours,
+        grace_hours=args.grace_hours,
+    )
     if args.check and args.purge:
         raise UsageError("--check changes nothing and --purge deletes files: give one of them.")
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Do what was asked for and say what was found."""
-    warehouse = config.warehouse
-    mended = {}
-    # Of other places the storage sees to it that files are whole.
-    if is_local(warehouse) and (damaged := _damage(warehouse, args)):
-        if args.check or not all(damage.can_be_mended for damage in damaged):
-            return _report_damage(damaged, warehouse)
-        n_dropped = maintenance.mend(spark, warehouse, damaged)
-        mended = {"mended": len(damaged), "dropped": n_dropped}
-        show("\n".join(f"mended     {damage}" for damage in damaged))
-        if n_dropped:
-            show(f"           {n_dropped} songs are incomplete and were dropped: index them again")
-    tables.prefix_bits(spark, warehouse)  # refuses what is no index
-    tables.check_layout(spark, warehouse)
-    grace = {"grace_hours": args.grace_hours}
-    if args.check:
-        return _report(maintenance.findings(spark, warehouse, **grace), warehouse)
-    with runs.recorded(spark, warehouse, job="maintain", config=config) as this_run:
-        counts = this_run.counts
-        counts.update(mended)
-        if args.restore_to is not None:
-            maintenance.restore(spark, warehouse, timestamp=args.restore_to)
-            say(
-                f"Songs, files and fingerprints are those of {args.restore_to} UTC again.",
-                restored_to=args.restore_to,
-            )
-        counts.update(maintenance.sweep(spark, warehouse, **grace))
-        show(
-            f"swept      {counts['stages']} stages of dead runs, "
-            f"{counts['orphan_fingerprints']} fingerprints of {counts['orphan_songs']} songs "
-            f"that never came, {counts['lost_files']} records of files whose song is gone"
-        )
-        if args.prefix_bits is not None:
-            done = maintenance.repartition(spark, warehouse, prefix_bits=args.prefix_bits)
-            show(f"prefix     {args.prefix_bits} bits{'' if done else ', as before'}")
-        found = maintenance.findings(spark, warehouse, **grace)
-        if any(row.n_broken for row in found if row.invariant == "no fingerprint stands twice"):
-            maintenance.deduplicate(spark, warehouse)
-        counts.update(maintenance.compact(spark, warehouse))
-        show(
-            f"compacted  {counts['partitions']} partitions: {counts['files_before']} files of "
-            f"fingerprints are {counts['files_after']}"
-        )
-        if any(row.n_broken for row in found):
-            found = maintenance.findings(spark, warehouse, **grace)
-        counts["broken"] = sum(row.n_broken for row in found)
-        if args.purge:
-            _purge(spark, warehouse, args)
-    return _report(found, warehouse, **counts)
+    try:
+        if args.check:
+            found = upkeep.check(spark, config, grace_hours=args.grace_hours)
+            return _report(found, config.warehouse)
+        return _maintain(spark, config, args)
+    except DamageError as error:
+        return _report_damage(list(error.damaged), config.warehouse)
 
 
-def _purge(spark: SparkSession, warehouse: str, args: argparse.Namespace) -> None:
-    hours = args.retention_hours
-    show(
+def _maintain(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
+    done = upkeep.steps(
+        spark,
+        config,
+        restore_to=args.restore_to,
+        prefix_bits=args.prefix_bits,
+        purge=args.purge,
+        retention_hours=args.retention_hours,
+        grace_hours=args.grace_hours,
+    )
+    # Each is told when it is done: of large tables one takes hours.
+    with closing(done):
+        for name, told in done:
+            if name == "restored":
+                say(
+                    f"Songs, files and fingerprints are those of {told['restored_to']} UTC again.",
+                    **told,
+                )
+            elif name in _LINES:
+                show("\n".join(_LINES[name](told)))
+    return _report(told["findings"], config.warehouse, **told["counts"])  # the last is the check
+
+
+def _mended(told: dict) -> Iterator[str]:
+    yield from (f"mended     {damage}" for damage in told["damaged"])
+    if told["dropped"]:
+        yield (
+            f"           {told['dropped']} songs are incomplete and were dropped: index them again"
+        )
+
+
+def _swept(told: dict) -> Iterator[str]:
+    yield (
+        f"swept      {told['stages']} stages of dead runs, "
+        f"{told['orphan_fingerprints']} fingerprints of {told['orphan_songs']} songs "
+        f"that never came, {told['lost_files']} records of files whose song is gone"
+    )
+
+
+def _repartitioned(told: dict) -> Iterator[str]:
+    yield f"prefix     {told['prefix_bits']} bits{'' if told['is_new'] else ', as before'}"
+
+
+def _compacted(told: dict) -> Iterator[str]:
+    yield (
+        f"compacted  {told['partitions']} partitions: {told['files_before']} files of "
+        f"fingerprints are {told['files_after']}"
+    )
+
+
+def _purging(told: dict) -> Iterator[str]:
+    hours = told["retention_hours"]
+    yield (
         f"purging    files of states that ended more than {hours:g} hours ago; after this nobody "
         "can go back to them"
     )
-    if hours < _SAFE_HOURS:
-        show(
-            f"           {hours:g} hours is less than the usual {_SAFE_HOURS:g}: a job that "
+    if hours < upkeep.SAFE_HOURS:
+        yield (
+            f"           {hours:g} hours is less than the usual {upkeep.SAFE_HOURS:g}: a job that "
             "began to read longer ago than that may fail, and has to be run again"
         )
-    before = tables.live_bytes(spark, warehouse, FINGERPRINTS)
-    maintenance.purge(spark, warehouse, retention_hours=hours, grace_hours=args.grace_hours)
-    show(f"           the fingerprints of today are {before / 1e6:.1f} MB")
 
 
-def _damage(warehouse: str, args: argparse.Namespace) -> list[Damage]:
-    found = find_damage(absolute(warehouse), [table.name for table in TABLES])
-    # To go back is a way out of lost data.
-    return [damage for damage in found if not (damage.is_data and args.restore_to)]
+def _purged(told: dict) -> Iterator[str]:
+    yield f"           the fingerprints of today are {told['live_bytes'] / 1e6:.1f} MB"
+
+
+_LINES = {
+    "mended": _mended,
+    "swept": _swept,
+    "repartitioned": _repartitioned,
+    "compacted": _compacted,
+    "purging": _purging,
+    "purged": _purged,
+}
 
 
 def _report_damage(damaged: list[Damage], warehouse: str) -> int:

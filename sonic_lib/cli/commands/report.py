@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-from datetime import datetime, timezone
-from pathlib import Path
 
-import pandas as pd
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import SparkSession
 
-import sonic_lib
 from sonic_lib.config import Config
 from sonic_lib.console import say
-from sonic_lib.errors import UsageError
-from sonic_lib.models.registry.directory import NAMES
-from sonic_lib.report import page, summary
-from sonic_lib.report.data import Findings, ModelRecord
-from sonic_lib.report.excerpts import with_excerpts
-from sonic_lib.report.sections.overview import nothing_yet, sections_of
-from sonic_lib.schemas import FEATURES, MATCHES, PREDICTIONS, RUNS, SONG_FILES, SONGS, Table
-from sonic_lib.storage import tables
-from sonic_lib.workflows.sources import registry_of
+from sonic_lib.workflows.reporting import EVALUATION, N_CLIPS, check_wanted, write_report
 
 HELP = "an HTML page of the index, an identification run and the models"
-_EVALUATION = "evaluation"
-_MAX_CLIPS = 1000
-_TRAININGS = ("train", "retrain")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,160 +20,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--run", metavar="RUN_ID", help="which run of identify (default: the last)")
     parser.add_argument(
-        "--clips", type=int, default=50, metavar="N", help="clips of the run to show (default 50)"
+        "--clips",
+        type=int,
+        default=N_CLIPS,
+        metavar="N",
+        help=f"clips of the run to show (default {N_CLIPS})",
     )
     parser.add_argument(
         "--evaluation",
         metavar="DIR",
-        help=f"what `sonic evaluate` wrote (default {_EVALUATION}, if it ran on this warehouse)",
+        help=f"what `sonic evaluate` wrote (default {EVALUATION}, if it ran on this warehouse)",
     )
 
 
 def check(args: argparse.Namespace) -> None:
     """Refuse what cannot work before Spark starts."""
-    if not args.output.lower().endswith((".html", ".htm")):
-        raise UsageError(f"--output {args.output!r}: expected a name that ends in .html.")
-    if not Path(args.output).absolute().parent.is_dir():
-        raise UsageError(f"--output {args.output!r}: its folder does not exist; make it first.")
-    if not 0 <= args.clips <= _MAX_CLIPS:
-        raise UsageError(f"--clips {args.clips}: expected 0 to {_MAX_CLIPS}.")
-    if args.evaluation and not _evaluation_files(args.evaluation):
-        raise UsageError(
-            f"--evaluation {args.evaluation!r}: expected a folder with robustness.csv and "
-            "calibration.csv, as `sonic evaluate --output FOLDER` makes it."
-        )
-    page.check_installed()
+    check_wanted(args.output, n_clips=args.clips, evaluation=args.evaluation)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Gather what there is and write the page."""
-    told = _index(spark, config.warehouse)
-    folder = args.evaluation
-    # Of another warehouse, what lies about would say nothing.
-    if folder is None and "jobs" in told and told["jobs"]["job"].eq("evaluate").any():
-        folder = _EVALUATION
-    found = Findings(
-        **told,
-        **_identification(spark, config, args),
-        **(_evaluation(folder) if folder else {}),
-        **_models(spark, config),
+    n_bytes = write_report(
+        spark,
+        config,
+        args.output,
+        run_id=args.run,
+        n_clips=args.clips,
+        evaluation=args.evaluation,
     )
-    made_at = datetime.now(timezone.utc)
-    html = page.render(
-        list(sections_of(found)) or [nothing_yet()],
-        title="Sonic Signature report",
-        subtitle=f"{made_at:%Y-%m-%d %H:%M} UTC · version {sonic_lib.__version__}",
-    )
-    unfinished = Path(f"{args.output}.part")
-    unfinished.write_text(html, encoding="utf-8")
-    os.replace(unfinished, args.output)
-    n_bytes = len(html.encode())
     say(f"Report: {args.output} ({n_bytes / 1e6:.1f} MB)", output=args.output, bytes=n_bytes)
     return 0
-
-
-def _index(spark: SparkSession, warehouse: str) -> dict:
-    told: dict = {}
-    if (songs := _read(spark, warehouse, SONGS)) is not None:
-        told["catalogue"] = songs.transform(summary.catalogue).first().asDict()
-        for name, column in (("genres", "genre"), ("codecs", "codec")):
-            told[name] = songs.transform(summary.commonest, column=column).toPandas()
-    if (song_files := _read(spark, warehouse, SONG_FILES)) is not None:
-        told["files"] = song_files.transform(summary.file_states).toPandas()
-        told["rejects"] = song_files.transform(summary.reject_reasons).toPandas()
-    if (runs := _read(spark, warehouse, RUNS)) is not None:
-        told["jobs"] = runs.transform(summary.job_states).toPandas()
-        trainings = runs.transform(summary.latest_runs, jobs=_TRAININGS).toPandas()
-        told["trainings"] = trainings if len(trainings) else None
-    return told
-
-
-def _identification(spark: SparkSession, config: Config, args: argparse.Namespace) -> dict:
-    warehouse = config.warehouse
-    runs, matches = (_read(spark, warehouse, table) for table in (RUNS, MATCHES))
-    if runs is None or matches is None:
-        if args.run:
-            raise UsageError(f"--run {args.run!r}: there is no run in {warehouse}.")
-        return {}
-    done = runs.filter("status = 'done'").transform(summary.latest_runs, jobs=["identify"])
-    chosen = (runs.filter(F.col("run_id") == args.run) if args.run else done).first()
-    if chosen is None or chosen.job != "identify":
-        if not args.run:
-            return {}
-        known = ", ".join(row.run_id for row in done.select("run_id").take(5)) or "none yet"
-        raise UsageError(
-            f"--run {args.run!r} is no run of identify in {warehouse}; the latest are: {known}."
-        )
-    own = matches.filter(
-        (F.col("run_date") >= F.lit(chosen.started_at.date())) & (F.col("run_id") == chosen.run_id)
-    )
-    told = {
-        "run": {
-            "run_id": chosen.run_id,
-            "started_at": chosen.started_at,
-            "config": json.loads(chosen.config),
-        },
-        "verdicts": own.transform(summary.verdicts).first().asDict(),
-        "certainty": own.transform(summary.certainty_counts).toPandas(),
-    }
-    if args.clips:
-        told["answers"] = _answers(spark, config, own, n_clips=args.clips)
-    return told
-
-
-def _answers(spark: SparkSession, config: Config, own: DataFrame, *, n_clips: int) -> pd.DataFrame:
-    """Answers for as many clips as are asked for, and the excerpts of each clip's surest one."""
-    names = {
-        "songs": tables.read(spark, config.warehouse, SONGS),
-        "song_files": tables.read(spark, config.warehouse, SONG_FILES),
-    }
-    answers = (
-        own.transform(summary.shown_answers, n_clips=n_clips)
-        .transform(summary.with_names, **names)
-        .persist()
-    )
-    n_tasks = min(n_clips, 4 * spark.sparkContext.defaultParallelism)
-    excerpts = (
-        answers.filter("is_surest AND error IS NULL")
-        .repartition(n_tasks, "clip_path")
-        .transform(with_excerpts, params=config.fingerprint.params())
-        .toPandas()
-    )
-    shown = answers.orderBy("clip_path", "clip_start_s").toPandas()
-    answers.unpersist()
-    excerpts = excerpts.assign(is_surest=True)
-    return shown.merge(excerpts, on=["clip_path", "is_surest"], how="left")
-
-
-def _models(spark: SparkSession, config: Config) -> dict:
-    kept, root = registry_of(config)
-    told: dict = {
-        "models": {
-            name: ModelRecord(
-                kept.versions(spark, root, name), kept.alias_history(spark, root, name)
-            )
-            for name in NAMES
-        }
-    }
-    for name, table, sum_up in (
-        ("sources", FEATURES, summary.feature_sources),
-        ("predictions", PREDICTIONS, summary.prediction_states),
-    ):
-        if (rows := _read(spark, config.warehouse, table)) is not None:
-            told[name] = rows.transform(sum_up).toPandas()
-    return told
-
-
-def _evaluation(folder: str) -> dict:
-    paths = _evaluation_files(folder)
-    return {name: pd.read_csv(path) for name, path in paths.items()}
-
-
-def _evaluation_files(folder: str) -> dict[str, Path]:
-    paths = {name: Path(folder) / f"{name}.csv" for name in ("robustness", "calibration")}
-    return paths if all(path.is_file() for path in paths.values()) else {}
-
-
-def _read(spark: SparkSession, warehouse: str, table: Table) -> DataFrame | None:
-    exists = tables.exists(spark, warehouse, table)
-    return tables.read(spark, warehouse, table) if exists else None

@@ -10,18 +10,14 @@ from sonic_lib.cli.answers import clock
 from sonic_lib.cli.writers import SUFFIXES, check_output, text_lines, write_output, write_rows
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
-from sonic_lib.errors import SetupError
-from sonic_lib.storage.delta_rs import list_songs, n_rows
+from sonic_lib.workflows.catalogue import list_on_spark, list_without_spark
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 HELP = "list the songs of the index: path, title, artist, length"
-COLUMNS = ("path", "title", "artist", "album", "duration_s", "song_id")
-_SEARCHED = ("path", "title", "artist", "album")
 _HEADS = ("path", "title", "artist", "length")
 _SHOWN_ROWS = 50
-_MAX_LOCAL_SONGS = 1_000_000  # of more the names alone fill the memory of a laptop
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,21 +46,9 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
     if not is_local(warehouse):
         return None
     warehouse = absolute(warehouse)
-    try:
-        if n_rows(warehouse, "songs") > _MAX_LOCAL_SONGS:
-            return None
-        found = list_songs(warehouse).select(list(COLUMNS))
-    except SetupError:
+    found = list_without_spark(warehouse, args.words)
+    if found is None:
         return None
-    import pyarrow.compute as pc
-
-    for word in args.words:
-        is_in = [pc.match_substring(found[name], word, ignore_case=True) for name in _SEARCHED]
-        mask = is_in[0]
-        for more in is_in:
-            mask = pc.or_kleene(mask, more)
-        found = found.filter(mask)  # null, where no column says so and one is empty, is no
-    found = found.sort_by([(name, "ascending") for name in ("path", "song_id")])
     if args.output:
         write_rows(found.to_pylist(), args.output, schema=found.schema)
     _say(found.slice(0, _SHOWN_ROWS).to_pylist(), found.num_rows, args, warehouse)
@@ -73,29 +57,12 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """List the songs of any warehouse."""
-    from sonic_lib.sql import views
-    from sonic_lib.storage import tables
-
-    views.create(spark, tables.register(spark, config.warehouse))
-    found = _searched(spark.table("sonic.catalogue"), args.words).orderBy("path", "song_id")
-    found = found.persist()
+    found = list_on_spark(spark, config, args.words).persist()
     if args.output:
         write_output(found, args.output)
     rows = [row.asDict() for row in found.take(_SHOWN_ROWS)]
     _say(rows, found.count(), args, config.warehouse)
     return 0
-
-
-def _searched(catalogue: DataFrame, words: list[str]) -> DataFrame:
-    from pyspark.sql import functions as F
-
-    found = catalogue.withColumnRenamed("first_path", "path").select(*COLUMNS)
-    for word in words:
-        is_in = F.lit(False)
-        for name in _SEARCHED:
-            is_in |= F.contains(F.lower(F.coalesce(name, F.lit(""))), F.lower(F.lit(word)))
-        found = found.filter(is_in)
-    return found
 
 
 def _say(rows: list[dict], n_songs: int, args: argparse.Namespace, warehouse: str) -> None:

@@ -1,0 +1,79 @@
+"""The songs of an index by path, title, artist and album; loads no Spark where it does without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sonic_lib.errors import SetupError
+from sonic_lib.storage.delta_rs import list_songs, n_rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+    from sonic_lib.config import Config
+
+COLUMNS = ("path", "title", "artist", "album", "duration_s", "song_id")
+_ORDER = ("path", "song_id")
+_SEARCHED = ("path", "title", "artist", "album")
+_MAX_LOCAL_SONGS = 1_000_000  # of more the names alone fill the memory of a laptop
+
+
+def list_without_spark(warehouse: str, words: Sequence[str]) -> pa.Table | None:
+    """List the songs of a warehouse on this machine.
+
+    Parameters
+    ----------
+    warehouse : str
+        A local folder.
+    words : sequence of str
+        Only songs with all of these in path, title, artist or album, whatever their case.
+
+    Returns
+    -------
+    pyarrow.Table, optional
+        `COLUMNS`, by path; None if it is work for Spark.
+
+    Raises
+    ------
+    TableError
+        If there is no index.
+    """
+    try:
+        if n_rows(warehouse, "songs") > _MAX_LOCAL_SONGS:
+            return None
+        found = list_songs(warehouse).select(list(COLUMNS))
+    except SetupError:
+        return None
+    import pyarrow.compute as pc
+
+    for word in words:
+        is_in = [pc.match_substring(found[name], word, ignore_case=True) for name in _SEARCHED]
+        mask = is_in[0]
+        for more in is_in:
+            mask = pc.or_kleene(mask, more)
+        found = found.filter(mask)  # null, where no column says so and one is empty, is no
+    return found.sort_by([(name, "ascending") for name in _ORDER])
+
+
+def list_on_spark(spark: SparkSession, config: Config, words: Sequence[str]) -> DataFrame:
+    """List the songs of any warehouse: `COLUMNS`, by path; words as in `list_without_spark`."""
+    from sonic_lib.sql import views
+    from sonic_lib.storage import tables
+
+    views.create(spark, tables.register(spark, config.warehouse))
+    return spark.table("sonic.catalogue").transform(searched, words=words).orderBy(*_ORDER)
+
+
+def searched(catalogue: DataFrame, *, words: Sequence[str]) -> DataFrame:
+    """Songs of the view `catalogue` with all of some words: `COLUMNS`."""
+    from pyspark.sql import functions as F
+
+    found = catalogue.withColumnRenamed("first_path", "path").select(*COLUMNS)
+    for word in words:
+        is_in = F.lit(False)
+        for name in _SEARCHED:
+            is_in |= F.contains(F.lower(F.coalesce(name, F.lit(""))), F.lower(F.lit(word)))
+        found = found.filter(is_in)
+    return found

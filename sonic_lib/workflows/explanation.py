@@ -1,0 +1,172 @@
+"""Why a clip got its answer: identified once more, with the hits that the answer rests on.
+
+Loads no Spark: a clip and an index of this machine do without.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from sonic_lib.audio.local_files import absolute, walk
+from sonic_lib.config import Config
+from sonic_lib.errors import SetupError, UsageError
+from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS, Probe
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pyspark.sql import DataFrame, SparkSession
+
+    from sonic_lib.matching.evidence import Explanation
+    from sonic_lib.storage.delta_rs import LocalIndex
+    from sonic_lib.workflows.identification import Index
+
+    # Takes probes and answers; gives the hits with the songs of the answers, and for each hit
+    # start_s and end_s of its window.
+    FindHits: TypeAlias = Callable[[Sequence[Probe], pd.DataFrame], pd.DataFrame]
+
+N_LISTED = 2  # the answer and its runner-up
+
+
+def explain_clip(spark: SparkSession, config: Config, clip: str) -> Explanation:
+    """Identify one clip on Spark and collect the hits behind the answer.
+
+    Parameters
+    ----------
+    clip : str
+        An audio file.
+
+    Raises
+    ------
+    UsageError
+        If it is a folder of several files or none.
+    TableError
+        If there is no index, it holds no song, or was made with other parameters.
+    """
+    from sonic_lib.audio.listing import list_audio
+    from sonic_lib.storage import tables
+    from sonic_lib.workflows.identification import open_index
+
+    tables.check_params(spark, config.warehouse, params=config.fingerprint.params())
+    index = open_index(spark, config.warehouse)
+    clips = list_audio(spark, [clip]).persist()
+    _check_one(clip, clips.count())
+    return explained_on_spark(clips, index, config)
+
+
+def explain_without_spark(config: Config, clip: str) -> Explanation | None:
+    """Do the same on this machine, if that takes no longer than Spark would.
+
+    Parameters
+    ----------
+    clip : str
+        An audio file of this machine.
+
+    Returns
+    -------
+    Explanation, optional
+        None if it is work for Spark.
+
+    Raises
+    ------
+    UsageError, TableError
+        As `explain_clip`.
+    """
+    from sonic_lib.storage.delta_rs import open_index
+    from sonic_lib.workflows.local_engine import start_helper
+    from sonic_lib.workflows.local_identification import MAX_S, estimated_s
+
+    paths = [file["path"] for file in walk([clip])]
+    _check_one(clip, len(paths))
+    start_helper()
+    try:
+        index = open_index(absolute(config.warehouse), params=config.fingerprint.params())
+    except SetupError:
+        return None
+    n_bytes = os.path.getsize(paths[0]) if os.path.exists(paths[0]) else 0
+    if estimated_s(1, n_bytes, index.files.n_fingerprints) > MAX_S:
+        return None
+    return explained_locally(paths[0], index, config)
+
+
+def explained_on_spark(clips: DataFrame, index: Index, config: Config) -> Explanation:
+    """Explain the one clip of a frame; one clip's hits are few.
+
+    Parameters
+    ----------
+    clips : DataFrame with path, size_bytes
+        One row.
+    """
+    from pyspark.sql import functions as F
+
+    from sonic_lib.matching.all_hits import find_all_hits, looked_up
+    from sonic_lib.matching.spark import window_id
+    from sonic_lib.workflows.identification import extract_clips, search
+
+    def hits(probes: Sequence[Probe], answers: pd.DataFrame) -> pd.DataFrame:
+        extracts = extract_clips(clips, config, what="clips", probes=probes)
+        songs = clips.sparkSession.createDataFrame(answers[["song_id"]].drop_duplicates())
+        windows = extracts.filter("window IS NOT NULL").select(window_id(), "start_s", "end_s")
+        return (
+            index.fingerprints.transform(
+                find_all_hits,
+                hashes=extracts.transform(looked_up, prefix_bits=index.files.prefix_bits),
+                songs=index.songs,
+                n_index_frames=index.files.n_frames,
+            )
+            .filter("weight > 0")
+            .join(F.broadcast(songs), "song_id")
+            .join(windows, "window_id")
+            .toPandas()
+        )
+
+    names = index.songs.select("song_id", "title", "artist")
+    found = search(clips, index, config, n_listed=N_LISTED).join(names, "song_id", "left")
+    return _explanation(found.toPandas(), config, find_hits=hits)
+
+
+def explained_locally(path: str, index: LocalIndex, config: Config) -> Explanation:
+    """Explain a file without Spark."""
+    import pandas as pd
+
+    from sonic_lib.matching.evidence import shared_hits
+    from sonic_lib.workflows.local_engine import extract_clip, identify_clips
+
+    def hits(probes: Sequence[Probe], answers: pd.DataFrame) -> pd.DataFrame:
+        _, windows, _ = extract_clip(path, config, windows=None, probes=probes)
+        found = shared_hits(windows, index.files, answers["song_id"].unique())
+        return found.join(pd.DataFrame(windows)[["start_s", "end_s"]], on="window")
+
+    found = pd.DataFrame(identify_clips([path], index, config, n_listed=N_LISTED))
+    if "song_id" in found:
+        names = index.songs.select(["song_id", "title", "artist"]).to_pandas()
+        found = found.merge(names, on="song_id", how="left")
+    return _explanation(found, config, find_hits=hits)
+
+
+def _explanation(found: pd.DataFrame, config: Config, *, find_hits: FindHits) -> Explanation:
+    import pandas as pd
+
+    from sonic_lib.matching.evidence import Explanation, placed
+    from sonic_lib.matching.scoring import second_pass_threshold
+
+    error = found["error"].iloc[0]
+    if "song_id" not in found:  # the local engine found nothing that the clip shares
+        found = found.assign(song_id=None)
+    has_song = found["song_id"].notna()
+    if error is not None or not has_song.any():
+        return Explanation(error, found.iloc[:0], pd.DataFrame())
+    answers = found[has_song].astype({"song_id": "int64"})
+    answers = answers.sort_values(["clip_start_s", "rank"], ignore_index=True)
+    is_sure = answers["score"] >= second_pass_threshold(config.identify.false_accept_rate)
+    probes = FIRST_PASS if is_sure[answers["rank"] == 1].all() else SECOND_PASS
+    return Explanation(None, answers, placed(find_hits(probes, answers)))
+
+
+def _check_one(given: str, n_clips: int) -> None:
+    if n_clips != 1:
+        raise UsageError(
+            f"{given!r} holds {n_clips} audio files, explain takes one; "
+            "for folders there is `sonic identify`."
+        )

@@ -1,0 +1,231 @@
+"""The index, an identification run and the models as one HTML page."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pandas as pd
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+import sonic_lib
+from sonic_lib.config import Config
+from sonic_lib.errors import UsageError
+from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.report import page, summary
+from sonic_lib.report.data import Findings, ModelRecord
+from sonic_lib.report.excerpts import with_excerpts
+from sonic_lib.report.sections.overview import nothing_yet, sections_of
+from sonic_lib.schemas import FEATURES, MATCHES, PREDICTIONS, RUNS, SONG_FILES, SONGS, Table
+from sonic_lib.storage import tables
+from sonic_lib.workflows.sources import registry_of
+
+EVALUATION = "evaluation"  # where `sonic evaluate` writes if it is told nothing else
+N_CLIPS = 50
+MAX_CLIPS = 1000
+_TRAININGS = ("train", "retrain")
+
+
+def check_wanted(path: str, *, n_clips: int, evaluation: str | None) -> None:
+    """Refuse what cannot become a page.
+
+    Raises
+    ------
+    UsageError
+        If the name is none of an HTML page, its folder does not exist, the number of clips is out
+        of its range, or the folder of an evaluation has no tables.
+    SetupError
+        If jinja2 is not installed.
+    """
+    if not path.lower().endswith((".html", ".htm")):
+        raise UsageError(f"--output {path!r}: expected a name that ends in .html.")
+    if not Path(path).absolute().parent.is_dir():
+        raise UsageError(f"--output {path!r}: its folder does not exist; make it first.")
+    if not 0 <= n_clips <= MAX_CLIPS:
+        raise UsageError(f"--clips {n_clips}: expected 0 to {MAX_CLIPS}.")
+    if evaluation and not _evaluation_files(evaluation):
+        raise UsageError(
+            f"--evaluation {evaluation!r}: expected a folder with robustness.csv and "
+            "calibration.csv, as `sonic evaluate --output FOLDER` makes it."
+        )
+    page.check_installed()
+
+
+def write_report(
+    spark: SparkSession,
+    config: Config,
+    path: str,
+    *,
+    run_id: str | None = None,
+    n_clips: int = N_CLIPS,
+    evaluation: str | None = None,
+) -> int:
+    """Gather what there is in a warehouse and write the page.
+
+    Parameters
+    ----------
+    path : str
+        An HTML file; what was there is replaced once the page is whole.
+    run_id : str, optional
+        Which run of identify to show; the last by default.
+    n_clips : int in 0..1000
+        Clips of the run to show.
+    evaluation : str, optional
+        Folder that `evaluation.write_tables` wrote; by default `EVALUATION`, if an evaluation ran
+        on this warehouse and the folder is there.
+
+    Returns
+    -------
+    int
+        Size of the page in bytes.
+
+    Raises
+    ------
+    UsageError, SetupError
+        As `check_wanted`; also if `run_id` is no run of identify.
+    """
+    check_wanted(path, n_clips=n_clips, evaluation=evaluation)
+    found = collect(spark, config, run_id=run_id, n_clips=n_clips, evaluation=evaluation)
+    made_at = datetime.now(timezone.utc)
+    html = page.render(
+        list(sections_of(found)) or [nothing_yet()],
+        title="Sonic Signature report",
+        subtitle=f"{made_at:%Y-%m-%d %H:%M} UTC · version {sonic_lib.__version__}",
+    )
+    unfinished = Path(f"{path}.part")
+    unfinished.write_text(html, encoding="utf-8")
+    os.replace(unfinished, path)
+    return len(html.encode())
+
+
+def collect(
+    spark: SparkSession,
+    config: Config,
+    *,
+    run_id: str | None = None,
+    n_clips: int = N_CLIPS,
+    evaluation: str | None = None,
+) -> Findings:
+    """Gather what a report is made of; parameters as in `write_report`."""
+    told = _index(spark, config.warehouse)
+    # Of another warehouse, what lies about would say nothing.
+    if evaluation is None and "jobs" in told and told["jobs"]["job"].eq("evaluate").any():
+        evaluation = EVALUATION
+    return Findings(
+        **told,
+        **_identification(spark, config, run_id=run_id, n_clips=n_clips),
+        **(_evaluation(evaluation) if evaluation else {}),
+        **_models(spark, config),
+    )
+
+
+def _index(spark: SparkSession, warehouse: str) -> dict:
+    told: dict = {}
+    if (songs := _read(spark, warehouse, SONGS)) is not None:
+        told["catalogue"] = songs.transform(summary.catalogue).first().asDict()
+        for name, column in (("genres", "genre"), ("codecs", "codec")):
+            told[name] = songs.transform(summary.commonest, column=column).toPandas()
+    if (song_files := _read(spark, warehouse, SONG_FILES)) is not None:
+        told["files"] = song_files.transform(summary.file_states).toPandas()
+        told["rejects"] = song_files.transform(summary.reject_reasons).toPandas()
+    if (runs := _read(spark, warehouse, RUNS)) is not None:
+        told["jobs"] = runs.transform(summary.job_states).toPandas()
+        trainings = runs.transform(summary.latest_runs, jobs=_TRAININGS).toPandas()
+        told["trainings"] = trainings if len(trainings) else None
+    return told
+
+
+def _identification(
+    spark: SparkSession, config: Config, *, run_id: str | None, n_clips: int
+) -> dict:
+    warehouse = config.warehouse
+    runs, matches = (_read(spark, warehouse, table) for table in (RUNS, MATCHES))
+    if runs is None or matches is None:
+        if run_id:
+            raise UsageError(f"--run {run_id!r}: there is no run in {warehouse}.")
+        return {}
+    done = runs.filter("status = 'done'").transform(summary.latest_runs, jobs=["identify"])
+    chosen = (runs.filter(F.col("run_id") == run_id) if run_id else done).first()
+    if chosen is None or chosen.job != "identify":
+        if not run_id:
+            return {}
+        known = ", ".join(row.run_id for row in done.select("run_id").take(5)) or "none yet"
+        raise UsageError(
+            f"--run {run_id!r} is no run of identify in {warehouse}; the latest are: {known}."
+        )
+    own = matches.filter(
+        (F.col("run_date") >= F.lit(chosen.started_at.date())) & (F.col("run_id") == chosen.run_id)
+    )
+    told = {
+        "run": {
+            "run_id": chosen.run_id,
+            "started_at": chosen.started_at,
+            "config": json.loads(chosen.config),
+        },
+        "verdicts": own.transform(summary.verdicts).first().asDict(),
+        "certainty": own.transform(summary.certainty_counts).toPandas(),
+    }
+    if n_clips:
+        told["answers"] = _answers(spark, config, own, n_clips=n_clips)
+    return told
+
+
+def _answers(spark: SparkSession, config: Config, own: DataFrame, *, n_clips: int) -> pd.DataFrame:
+    """Answers for as many clips as are asked for, and the excerpts of each clip's surest one."""
+    names = {
+        "songs": tables.read(spark, config.warehouse, SONGS),
+        "song_files": tables.read(spark, config.warehouse, SONG_FILES),
+    }
+    answers = (
+        own.transform(summary.shown_answers, n_clips=n_clips)
+        .transform(summary.with_names, **names)
+        .persist()
+    )
+    n_tasks = min(n_clips, 4 * spark.sparkContext.defaultParallelism)
+    excerpts = (
+        answers.filter("is_surest AND error IS NULL")
+        .repartition(n_tasks, "clip_path")
+        .transform(with_excerpts, params=config.fingerprint.params())
+        .toPandas()
+    )
+    shown = answers.orderBy("clip_path", "clip_start_s").toPandas()
+    answers.unpersist()
+    excerpts = excerpts.assign(is_surest=True)
+    return shown.merge(excerpts, on=["clip_path", "is_surest"], how="left")
+
+
+def _models(spark: SparkSession, config: Config) -> dict:
+    kept, root = registry_of(config)
+    told: dict = {
+        "models": {
+            name: ModelRecord(
+                kept.versions(spark, root, name), kept.alias_history(spark, root, name)
+            )
+            for name in NAMES
+        }
+    }
+    for name, table, sum_up in (
+        ("sources", FEATURES, summary.feature_sources),
+        ("predictions", PREDICTIONS, summary.prediction_states),
+    ):
+        if (rows := _read(spark, config.warehouse, table)) is not None:
+            told[name] = rows.transform(sum_up).toPandas()
+    return told
+
+
+def _evaluation(folder: str) -> dict:
+    paths = _evaluation_files(folder)
+    return {name: pd.read_csv(path) for name, path in paths.items()}
+
+
+def _evaluation_files(folder: str) -> dict[str, Path]:
+    paths = {name: Path(folder) / f"{name}.csv" for name in ("robustness", "calibration")}
+    return paths if all(path.is_file() for path in paths.values()) else {}
+
+
+def _read(spark: SparkSession, warehouse: str, table: Table) -> DataFrame | None:
+    exists = tables.exists(spark, warehouse, table)
+    return tables.read(spark, warehouse, table) if exists else None

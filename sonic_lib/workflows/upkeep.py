@@ -1,0 +1,201 @@
+"""The steps of `maintenance` in their order: mend, restore, sweep, repartition, compact, purge."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import NamedTuple
+
+from pyspark.sql import Row, SparkSession
+
+from sonic_lib.audio.local_files import absolute, is_local
+from sonic_lib.config import Config
+from sonic_lib.errors import DamageError, UsageError
+from sonic_lib.schemas import FINGERPRINTS, TABLES
+from sonic_lib.storage import runs, tables
+from sonic_lib.storage.table_files import Damage, find_damage
+from sonic_lib.workflows import maintenance
+
+SAFE_HOURS = 168.0
+GRACE_HOURS = 24.0
+_ONCE = "no fingerprint stands twice"
+
+
+class Step(NamedTuple):
+    """What was just done.
+
+    Attributes
+    ----------
+    name : str
+        mended, restored, swept, repartitioned, compacted, purging (about to), purged or checked.
+    told : dict
+        What there is to say of it.
+    """
+
+    name: str
+    told: dict
+
+
+class Upkeep(NamedTuple):
+    """What a run of `maintain` did.
+
+    Attributes
+    ----------
+    counts : dict of str to float
+        As the table `runs` keeps them: stages, orphan_songs, orphan_fingerprints, lost_files,
+        partitions, files_before, files_after, broken, and mended and dropped if files were broken.
+    findings : list of Row
+        What `maintenance.findings` gave at the end: invariant, n_broken, example.
+    """
+
+    counts: dict[str, float]
+    findings: list[Row]
+
+
+def check_wanted(*, prefix_bits: int | None, retention_hours: float, grace_hours: float) -> None:
+    """Refuse options that are out of their range.
+
+    Raises
+    ------
+    UsageError
+    """
+    if prefix_bits is not None and not 0 <= prefix_bits <= 12:
+        raise UsageError(f"--prefix-bits {prefix_bits}: expected 0 to 12.")
+    hours = {"--retention-hours": retention_hours, "--grace-hours": grace_hours}
+    for option, given in hours.items():
+        if not 0 <= given < float("inf"):
+            raise UsageError(f"{option} {given}: expected hours, 0 or more.")
+
+
+def check(spark: SparkSession, config: Config, *, grace_hours: float = GRACE_HOURS) -> list[Row]:
+    """Look at the files and the invariants of an index, and change nothing.
+
+    Returns
+    -------
+    list of Row
+        invariant, n_broken and example, one row per invariant.
+
+    Raises
+    ------
+    DamageError
+        If files of its tables are broken.
+    TableError
+        If there is no index, or one of an older layout.
+    """
+    if damaged := _damage(config.warehouse):
+        raise DamageError(config.warehouse, damaged)
+    _check_index(spark, config.warehouse)
+    return maintenance.findings(spark, config.warehouse, grace_hours=grace_hours)
+
+
+def maintain(
+    spark: SparkSession,
+    config: Config,
+    *,
+    restore_to: str | None = None,
+    prefix_bits: int | None = None,
+    purge: bool = False,
+    retention_hours: float = SAFE_HOURS,
+    grace_hours: float = GRACE_HOURS,
+) -> Upkeep:
+    """Do all steps; parameters and errors as for `steps`."""
+    done = steps(
+        spark,
+        config,
+        restore_to=restore_to,
+        prefix_bits=prefix_bits,
+        purge=purge,
+        retention_hours=retention_hours,
+        grace_hours=grace_hours,
+    )
+    [last] = [step.told for step in done if step.name == "checked"]
+    return Upkeep(last["counts"], last["findings"])
+
+
+def steps(
+    spark: SparkSession,
+    config: Config,
+    *,
+    restore_to: str | None,
+    prefix_bits: int | None,
+    purge: bool,
+    retention_hours: float,
+    grace_hours: float,
+) -> Generator[Step, None, None]:
+    """Mend, tidy and check an index, and tell of each step when it is done.
+
+    Parameters
+    ----------
+    restore_to : str, optional
+        Go back to a time (UTC), as ``2026-01-31 18:00:00``.
+    prefix_bits : int in 0..12, optional
+        Rewrite the fingerprints for 2 to the power of so many partitions.
+    purge : bool
+        Delete the files of earlier states for good.
+    retention_hours : float
+        With `purge`: states that ended less long ago are kept.
+    grace_hours : float
+        A run that wrote nothing for so long is taken for dead.
+
+    Raises
+    ------
+    DamageError
+        If files of the tables are broken, and what they held is lost.
+    UsageError
+        If an option is out of its range, there was no index at the time, or a purge could delete
+        what a run is writing.
+    TableError
+        If there is no index, or one of an older layout.
+    """
+    check_wanted(prefix_bits=prefix_bits, retention_hours=retention_hours, grace_hours=grace_hours)
+    warehouse, grace = config.warehouse, {"grace_hours": grace_hours}
+    mended: dict[str, int] = {}
+    # To go back is a way out of lost data.
+    if damaged := _damage(warehouse, with_data=restore_to is None):
+        mended = _mend(spark, warehouse, damaged)
+        yield Step("mended", {"damaged": damaged, **mended})
+    _check_index(spark, warehouse)
+    with runs.recorded(spark, warehouse, job="maintain", config=config) as this_run:
+        counts = this_run.counts
+        counts.update(mended)
+        if restore_to is not None:
+            maintenance.restore(spark, warehouse, timestamp=restore_to)
+            yield Step("restored", {"restored_to": restore_to})
+        counts.update(maintenance.sweep(spark, warehouse, **grace))
+        yield Step("swept", counts)
+        if prefix_bits is not None:
+            done = maintenance.repartition(spark, warehouse, prefix_bits=prefix_bits)
+            yield Step("repartitioned", {"prefix_bits": prefix_bits, "is_new": done})
+        found = maintenance.findings(spark, warehouse, **grace)
+        if any(row.n_broken for row in found if row.invariant == _ONCE):
+            maintenance.deduplicate(spark, warehouse)
+        counts.update(maintenance.compact(spark, warehouse))
+        yield Step("compacted", counts)
+        if any(row.n_broken for row in found):
+            found = maintenance.findings(spark, warehouse, **grace)
+        counts["broken"] = sum(row.n_broken for row in found)
+        if purge:
+            yield Step("purging", {"retention_hours": retention_hours})
+            live_bytes = tables.live_bytes(spark, warehouse, FINGERPRINTS)
+            maintenance.purge(spark, warehouse, retention_hours=retention_hours, **grace)
+            yield Step("purged", {"live_bytes": live_bytes})
+    yield Step("checked", {"findings": found, "counts": counts})
+
+
+def _damage(warehouse: str, *, with_data: bool = True) -> list[Damage]:
+    """Broken files of the tables; of places that are not local the storage sees to them."""
+    if not is_local(warehouse):
+        return []
+    found = find_damage(absolute(warehouse), [table.name for table in TABLES])
+    return [damage for damage in found if with_data or not damage.is_data]
+
+
+def _mend(spark: SparkSession, warehouse: str, damaged: list[Damage]) -> dict[str, int]:
+    if not all(damage.can_be_mended for damage in damaged):
+        raise DamageError(warehouse, damaged)
+    n_dropped = maintenance.mend(spark, warehouse, damaged)
+    return {"mended": len(damaged), "dropped": n_dropped}
+
+
+def _check_index(spark: SparkSession, warehouse: str) -> None:
+    tables.prefix_bits(spark, warehouse)  # refuses what is no index
+    tables.check_layout(spark, warehouse)
