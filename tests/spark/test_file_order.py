@@ -16,12 +16,12 @@ PREFIX_BITS = 2
 WRITE = f"""
 import sys
 from pyspark.sql import functions as F
-from sonic_lib import tables
-from sonic_lib.fingerprint.frame import hash_prefix
+from sonic_lib.storage import tables
+from sonic_lib.fingerprint.spark import hash_prefix
 from sonic_lib.fingerprint.params import HASH_BITS, FingerprintParams
-from sonic_lib.index.write import in_few_sorted_files
+from sonic_lib.index.commit import in_few_sorted_files
 from sonic_lib.schemas import FINGERPRINTS
-from sonic_lib.session import spark_job
+from sonic_lib.spark.session import spark_job
 
 conf = {{"spark.shuffle.spill.numElementsForceSpillThreshold": "1000"}}
 with spark_job(app_name="spills", master="local[2]", conf=conf) as spark:
