@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sonic_lib.errors import UsageError
 
-# What may hold sound; anything else in a music folder (covers, playlists) is passed over.
+# What may hold sound; anything else in a music folder (covers, playlists) is skipped.
 _NAMES = (
     "wav wave flac ogg oga opus mp3 mp2 aif aiff aifc au snd caf w64 rf64 "
     "m4a m4b m4r mp4 aac wma asf wmv webm weba mka mkv mov avi 3gp ts mpg flv "
@@ -29,12 +29,12 @@ _LAST_S = datetime(2262, 1, 1, tzinfo=timezone.utc).timestamp()
 
 
 def is_local(path: str) -> bool:
-    """Whether a name given is one of this machine's files."""
+    """Whether a name is that of a local file."""
     return path.startswith("file:") or not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", path)
 
 
 def absolute(path: str) -> str:
-    """Make a local name absolute."""
+    """Make a local path absolute."""
     return os.path.abspath(os.path.expanduser(re.sub(r"^file:/*", "/", path)))
 
 
