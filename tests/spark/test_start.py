@@ -17,7 +17,7 @@ SPARK_HOME = Path(pyspark.__file__).parent
 # Scripts for a process of their own, as a session is one a process.
 WRITE_AND_READ = """
 import os, sys
-from sonic_lib.session import spark_job
+from sonic_lib.spark.session import spark_job
 with spark_job(app_name="from outside") as spark:
     spark.sql(f"CREATE TABLE t USING delta LOCATION '{sys.argv[1]}' AS SELECT id FROM range(7)")
     threads = spark.range(1).rdd.map(lambda _: os.environ["OMP_NUM_THREADS"]).first()
@@ -26,7 +26,7 @@ with spark_job(app_name="from outside") as spark:
 WITHOUT_DELTA = """
 from pyspark.sql import SparkSession
 from sonic_lib.errors import SetupError
-from sonic_lib.session import spark_session
+from sonic_lib.spark.session import spark_session
 SparkSession.builder.master("local[1]").getOrCreate()
 try:
     spark_session(app_name="too late")
