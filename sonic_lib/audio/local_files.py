@@ -155,7 +155,7 @@ def scan(
 
 
 def _ending(name: str) -> str:
-    """The ending of a file's name, if it is one that a person would call so."""
+    """The extension of a file's name, if it looks like one."""
     ending = Path(name).suffix.lower()
     return ending if re.fullmatch(r"\.[a-z0-9_-]{1,8}", ending) else ""
 
@@ -188,7 +188,7 @@ def _identity(folder: str) -> tuple[int, int] | None:
 
 
 def storable(path: str) -> str:
-    """Give names that are not valid UTF-8 a form that a table can hold."""
+    """Escape names that are not valid UTF-8, so that tables can store them."""
     return path.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -175,12 +175,12 @@ def isolated(
         finally:
             if is_done:
                 _idle.append(helper)
-            else:  # also when whoever receives the rows wants no more of them
+            else:  # also when the receiver of the rows stops early
                 helper.kill()
 
 
 def _on_disk_bytes(path: str, size_bytes: int) -> int:
-    """Bytes of a file that are there to be read: holes are as many as anybody says."""
+    """Bytes of a file on disk: sparse files may claim any size."""
     try:
         return min(size_bytes, os.stat(path).st_blocks * 512)
     except (OSError, ValueError):  # no file of this machine, or one that is gone
@@ -266,7 +266,7 @@ class _Helper:
                 return
 
     def _receive(self, timeout_s: float) -> tuple[tuple[str, Any], float]:
-        """Give a message, and how long it was waited for (s)."""
+        """Return a message, and how long the wait was (s)."""
         started_s = time.monotonic()
         if not self._connection.poll(max(0.0, timeout_s)):
             raise TimeoutError
@@ -274,7 +274,7 @@ class _Helper:
         return message, time.monotonic() - started_s
 
     def ending(self) -> str:
-        """Say how the process ended, which it has or is about to."""
+        """Describe how the process ended; it has ended or is about to."""
         try:
             status = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -294,7 +294,7 @@ _idle: list[_Helper] = []
 
 
 def _take_helper(*, with_keys: bool, anew: bool) -> tuple[_Helper, bool]:
-    """Give a helper that has the keys to a storage, if they are needed; and whether it is new."""
+    """Return a helper, with keys to a storage if needed, and whether it is new."""
     while _idle and not anew:
         try:
             helper = _idle.pop()
@@ -321,7 +321,7 @@ def serve(connection: Connection) -> None:
                 _limit_memory(None)  # of the file before: a module half imported stays so
                 with suppress(Exception):  # the next message asks for the same, and is told
                     pickle.loads(message)()
-                gc.freeze()  # modules stay: there is no garbage in them to look for
+                gc.freeze()  # modules stay: exclude them from garbage collection
                 continue
             work, argument, options, memory_mb, timeout_s = message
             if work not in loaded:

@@ -23,7 +23,7 @@ class Variant(NamedTuple):
     Attributes
     ----------
     tempo : float
-        Seconds of the song that a second of the clip covers.
+        Seconds of the song per second of the clip.
     pitch : float
         Frequencies in the clip over those in the song.
     """

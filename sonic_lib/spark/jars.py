@@ -156,7 +156,7 @@ def _cache_folder() -> Path:
 
 
 def _fill(cached: Path, wanted: _JarSet) -> None:
-    """Fetch the jars beside `cached` and rename: it is whole or absent, whoever else does so."""
+    """Fetch the jars beside `cached` and rename them: concurrent runs find all of them or none."""
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         work = tempfile.TemporaryDirectory(dir=cached.parent, prefix=".resolving-")
