@@ -44,11 +44,11 @@ class FingerprintConfig(_Section):
         if self.max_hz < self.min_hz + 500:
             raise ValueError("max_hz must be at least 500 Hz above min_hz")
         if list(self.densities_per_s) != sorted(set(self.densities_per_s)):
-            raise ValueError("densities_per_s must ascend")
+            raise ValueError("densities_per_s must be ascending")
         return self
 
     def params(self) -> FingerprintParams:
-        """Return the part that travels to the executors."""
+        """Return the part that is sent to the executors."""
         return FingerprintParams(self.min_hz, self.max_hz, self.densities_per_s)
 
 
@@ -74,7 +74,7 @@ class IdentifyConfig(_Section):
 
 
 class ModelsConfig(_Section):
-    """How models are kept."""
+    """How models are stored."""
 
     registry: Literal["directory", "mlflow"] = "directory"
 
@@ -117,15 +117,15 @@ def load_config(path: str | None = None, overrides: list[str] | None = None) -> 
         if not equals:
             raise ConfigError(f"--set {override!r}: expected key=value, as in index.task_mb=32.")
         *sections, name = key.strip().split(".")
-        place = settings
+        target = settings
         for section in sections:
-            place = place.setdefault(section, {})
-            if not isinstance(place, dict):
-                raise ConfigError(f"--set {override!r}: {section!r} is no section.")
+            target = target.setdefault(section, {})
+            if not isinstance(target, dict):
+                raise ConfigError(f"--set {override!r}: {section!r} is not a section.")
         try:
-            place[name] = yaml.safe_load(value)
+            target[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ConfigError(f"--set {override!r}: {value!r} is no YAML value.") from error
+            raise ConfigError(f"--set {override!r}: {value!r} is not valid YAML.") from error
     try:
         return Config.model_validate(settings)
     except ValidationError as error:

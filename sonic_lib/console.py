@@ -14,8 +14,8 @@ from typing import TextIO
 
 from sonic_lib.spark.filesystem import without_secrets
 
-# Names of files, columns and songs are other people's: what moves a terminal's cursor, rings its
-# bell or turns its writing around is shown as an escape. Lines and tabs are ours.
+# Names of files, columns and songs are untrusted: characters that move a terminal's cursor, ring
+# its bell or reverse its text are shown as escapes. Line ends and tabs are ours.
 _UNSEEN = (
     *(code for code in range(0xA0) if code < 0x20 or code >= 0x7F),
     *(0x061C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
@@ -32,44 +32,44 @@ _silent = False
 
 
 def show(text: str = "", *, file: TextIO | None = None) -> None:
-    """Print a text for people; the one place of the commands that prints."""
+    """Print a text for people; the only place where commands print."""
     shown = without_secrets(text).translate(_ESCAPES)
     print(shown.encode("utf-8", "backslashreplace").decode(), file=file or sys.stdout)
 
 
 def say(text: str, **facts: object) -> None:
-    """Print a text, and keep what it tells for those who asked for JSON.
+    """Print a text, and record its facts for `--json`.
 
     Parameters
     ----------
     text : str
     **facts
-        The same by name: numbers, texts, and lists and dicts of them.
+        The same by name: numbers, strings, and lists and dicts of them.
     """
     show(text)
     _facts.update(facts)
 
 
 def report_error(text: str) -> None:
-    """Say what went wrong, where people look for it."""
+    """Print an error to stderr, and record it for `--json`."""
     show(f"sonic: {text}", file=sys.stderr)
     _facts["error"] = without_secrets(text)
 
 
 def remark(text: str) -> None:
-    """Say on the way, beside the results, what somebody who waits should know."""
+    """Print a notice to stderr while the command is running."""
     if not is_silent():
         show(f"sonic: {text}", file=sys.stderr)
 
 
 def is_silent() -> bool:
-    """Whether nothing is to be shown on the way: no text, no progress."""
+    """Whether notices and progress are suppressed."""
     return _silent
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Show no progress and no remarks inside the `with` block."""
+    """Suppress notices and progress inside the `with` block."""
     global _silent
     before, _silent = _silent, True
     try:
@@ -80,19 +80,19 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def capture_output(*, as_json: bool) -> Iterator[dict[str, object]]:
-    """Swallow all text inside the `with` block; afterwards print the facts, or nothing.
+    """Suppress all text inside the `with` block, then print the facts as JSON, or nothing.
 
     Yields
     ------
     dict
-        What will be printed; more can be put into it.
+        The facts that will be printed; more can be added.
     """
     global _silent
     _facts.clear()
     _silent = True
     out = os.dup(1)
     sys.stdout.flush()
-    # Libraries in C++ and Java write to the descriptor itself.
+    # C++ and Java libraries write to the file descriptor itself.
     os.dup2(2, 1)
     try:
         with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
@@ -107,7 +107,7 @@ def capture_output(*, as_json: bool) -> Iterator[dict[str, object]]:
 
 @contextmanager
 def progress(label: str, *, total: int, done: Callable[[], int]) -> Iterator[None]:
-    """Show how far the work inside the `with` block has come; quiet when not on a terminal.
+    """Show the progress of the work inside the `with` block, if on a terminal.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def progress(label: str, *, total: int, done: Callable[[], int]) -> Iterator[Non
     total : int
         How many there are.
     done : callable
-        How many are finished, asked twice a second.
+        Returns how many are finished; called twice a second.
     """
     if is_silent() or not sys.stderr.isatty() or total == 0:
         yield
@@ -148,7 +148,7 @@ def progress(label: str, *, total: int, done: Callable[[], int]) -> Iterator[Non
 
 
 def _plain(value: object) -> object:
-    """Give a value as JSON has it: no number that is none, nothing of numpy's."""
+    """Convert a value for JSON: NaN and infinity to null, numpy scalars to Python's."""
     if isinstance(value, dict):
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):

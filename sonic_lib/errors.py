@@ -15,12 +15,12 @@ from pathlib import PurePath
 
 DISTRIBUTION = "sonic-signature"
 XGBOOST = "xgboost" if sys.platform == "darwin" else "xgboost-cpu"
-# What the extra "models" brings.
+# Packages of the extra "models".
 MODELS = ("librosa", "scikit-learn", XGBOOST)
 
 
 class SonicError(Exception):
-    """Raised when Sonic Signature cannot go on; the parent of all its errors."""
+    """Raised when Sonic Signature cannot go on; the base class of all its errors."""
 
     exit_code = 1
 
@@ -88,10 +88,10 @@ class ModelError(SonicError):
 
 
 def install_command(*packages: str) -> str:
-    """Give the command that brings packages to where this program runs.
+    """Return the command that installs packages where this program runs.
 
-    The packages are named, with the versions that setup.py allows, and not an extra of this
-    program: pip would look for the program itself on an index, which need not have it.
+    The packages are named, with the versions that setup.py allows, rather than an extra of this
+    program: pip would look for the program itself on an index, which may not have it.
 
     Parameters
     ----------
@@ -114,18 +114,18 @@ def install_command(*packages: str) -> str:
 
 
 def _python() -> str:
-    """Name the running interpreter in as few letters as will do."""
+    """Return the shortest path to the running interpreter."""
     below_here = os.path.relpath(sys.executable)
     return sys.executable if below_here.startswith("..") else below_here
 
 
 def _with_versions(name: str) -> str:
-    from importlib.metadata import PackageNotFoundError, requires  # here: it takes time to load
+    from importlib.metadata import PackageNotFoundError, requires  # here: slow to import
 
     from packaging.requirements import Requirement
 
     try:
         declared = [Requirement(line) for line in requires(DISTRIBUTION) or []]
-    except PackageNotFoundError:  # it came as a zip, which says nothing of versions
+    except PackageNotFoundError:  # from a zip, which has no metadata
         return name
     return next((f"{name}{found.specifier}" for found in declared if found.name == name), name)

@@ -1,6 +1,6 @@
-"""Every table: its columns with comments and units, its key, its partitioning.
+"""All tables: columns with comments and units, keys, partitioning.
 
-Nothing else in the repository declares a stored column.
+Stored columns are declared nowhere else.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _column(name: str, kind: DataType, comment: str) -> StructField:
 
 SONGS = Table(
     "songs",
-    "One row a distinct recording. A fingerprint counts only when its song stands here.",
+    "One row per distinct recording. A fingerprint counts only if its song is here.",
     StructType(
         [
             _column("song_id", LongType(), "First 63 bits of content_sha256"),
@@ -65,11 +65,11 @@ SONGS = Table(
 
 SONG_FILES = Table(
     "song_files",
-    "One row a path seen by an index run, also of files that were rejected.",
+    "One row per path seen by an index run, including rejected files.",
     StructType(
         [
             _column("path", StringType(), "Full path or URI of the file; the key"),
-            _column("root", StringType(), "The folder given to index in which it was found"),
+            _column("root", StringType(), "The indexed folder in which it was found"),
             _column("song_id", LongType(), "The song it holds; null if rejected"),
             _column("size_bytes", LongType(), "Size of the file in bytes"),
             _column("modified_at", TimestampType(), "Last change of the file (UTC)"),
@@ -82,20 +82,20 @@ SONG_FILES = Table(
             _column("error", StringType(), "Why it was rejected"),
             _column("run_id", StringType(), "Run that last read it"),
             _column("seen_at", TimestampType(), "When it was last read (UTC)"),
-            _column("note", StringType(), "What of it could not be used; null if all of it was"),
+            _column("note", StringType(), "What part of it could not be used; null if none"),
         ]
     ),
 )
 
 FINGERPRINTS = Table(
     "fingerprints",
-    "One row a landmark hash of a song, sorted by (hash, song_id, offset_frames) in each file.",
+    "One row per landmark hash of a song, sorted by (hash, song_id, offset_frames) in each file.",
     StructType(
         [
             _column("hash_prefix", IntegerType(), "The first bits of hash; the partition"),
             _column("hash", LongType(), "40-bit hash of a triangle of three landmarks"),
             _column("song_id", LongType(), "The song it occurs in"),
-            _column("offset_frames", IntegerType(), "Where in the song, in frames of 32 ms"),
+            _column("offset_frames", IntegerType(), "Position in the song, in frames of 32 ms"),
             _column(
                 "descriptor",
                 IntegerType(),
@@ -108,7 +108,7 @@ FINGERPRINTS = Table(
 
 MATCHES = Table(
     "matches",
-    "One row a segment of a clip and candidate song; a clip without an answer has one row too.",
+    "One row per segment of a clip and candidate song, or per clip without an answer.",
     StructType(
         [
             _column("run_id", StringType(), "Run that identified the clip"),
@@ -118,15 +118,17 @@ MATCHES = Table(
             _column("clip_end_s", DoubleType(), "End of the matched part of the clip (s)"),
             _column("rank", IntegerType(), "1 for the best candidate"),
             _column("song_id", LongType(), "The candidate; null if there is none"),
-            _column("offset_s", DoubleType(), "Place in the song of the part's first sample (s)"),
-            _column("speed", DoubleType(), "Seconds of the song that a second of the clip covers"),
+            _column(
+                "offset_s", DoubleType(), "Position in the song of the part's first sample (s)"
+            ),
+            _column("speed", DoubleType(), "Seconds of the song per second of the clip"),
             _column("n_votes", LongType(), "Hashes that agree on this song and offset"),
             _column("score", DoubleType(), "Evidence beyond chance; comparable across clips"),
-            _column("p_value", DoubleType(), "Chance that an unknown clip scores this high"),
-            _column("accepted", BooleanType(), "Whether the candidate is taken as the answer"),
+            _column("p_value", DoubleType(), "Probability that an unknown clip scores this high"),
+            _column("accepted", BooleanType(), "Whether the candidate is accepted as the answer"),
             _column("pitch", DoubleType(), "Frequencies in the clip over those in the song"),
             _column("error", StringType(), "Why the clip could not be read; else null"),
-            _column("note", StringType(), "What of the clip could not be used; else null"),
+            _column("note", StringType(), "What part of the clip could not be used; else null"),
         ]
     ),
     ("run_date",),
@@ -134,16 +136,16 @@ MATCHES = Table(
 
 RUNS = Table(
     "runs",
-    "One row a job run.",
+    "One row per job run.",
     StructType(
         [
             _column("run_id", StringType(), "The run"),
             _column("job", StringType(), "The command"),
             _column("status", StringType(), "running, done or failed"),
             _column("started_at", TimestampType(), "Start (UTC)"),
-            _column("ended_at", TimestampType(), "End (UTC); null while running or when killed"),
+            _column("ended_at", TimestampType(), "End (UTC); null while running or if killed"),
             _column("counts", MapType(StringType(), DoubleType()), "What it read, wrote, rejected"),
-            _column("config", StringType(), "The configuration, and perhaps options, as JSON"),
+            _column("config", StringType(), "The configuration, with options if recorded, as JSON"),
             _column("code_version", StringType(), "Version of Sonic Signature"),
         ]
     ),
@@ -153,11 +155,11 @@ RUNS = Table(
 
 FEATURES = Table(
     "features",
-    "One row a song, or a row of a feature table, with its descriptors by name.",
+    "One row per song or feature-table row, with its descriptors by name.",
     StructType(
         [
             _column("source", StringType(), "audio, or the feature table's name; the partition"),
-            _column("song_id", LongType(), "Key within the source; of audio the one in songs"),
+            _column("song_id", LongType(), "Key within the source; for audio the one in songs"),
             _column("source_key", StringType(), "Path of the audio, or the row's id in its table"),
             _column(
                 "numbers",
@@ -165,7 +167,7 @@ FEATURES = Table(
                 "Descriptors by name; their units are in docs/features.md",
             ),
             _column("texts", MapType(StringType(), StringType()), "Title, artist, genre, dates …"),
-            _column("feature_version", IntegerType(), "Version of the descriptors; of CSV rows 0"),
+            _column("feature_version", IntegerType(), "Version of the descriptors; 0 for CSV rows"),
             _column("run_id", StringType(), "Run that computed it"),
             _column("computed_at", TimestampType(), "When it was computed (UTC)"),
         ]
@@ -175,18 +177,18 @@ FEATURES = Table(
 
 FEATURE_FILES = Table(
     "feature_files",
-    "One row a path seen by a features run, also of files that were rejected.",
+    "One row per path seen by a features run, including rejected files.",
     SONG_FILES.schema,
 )
 
 FEATURE_REJECTS = Table(
     "feature_rejects",
-    "One row a row of a feature table that could not be used.",
+    "One row per rejected feature-table row.",
     StructType(
         [
             _column("source", StringType(), "The feature table's name; the partition"),
-            _column("record", StringType(), "The row as it was given"),
-            _column("error", StringType(), "Why it was set aside"),
+            _column("record", StringType(), "The row as given"),
+            _column("error", StringType(), "Why it was rejected"),
             _column("run_id", StringType(), "Run that read it"),
             _column("rejected_at", TimestampType(), "When it was read (UTC)"),
         ]
@@ -196,20 +198,18 @@ FEATURE_REJECTS = Table(
 
 FEATURE_CELLS = Table(
     "feature_cells",
-    "One row a row of a feature table: its cells as they were given, to be given back so.",
+    "One row per feature-table row: its cells as given, to write them back unchanged.",
     StructType(
         [
             _column("source", StringType(), "As in features; the partition"),
             _column("song_id", LongType(), "As in features"),
-            _column("file", StringType(), "The CSV file that the row stood in"),
-            _column(
-                "split_bytes", LongType(), "Where the part of the file begins that a task read"
-            ),
-            _column("place", LongType(), "Place of the row in that part; rows are sorted by it"),
+            _column("file", StringType(), "The CSV file of the row"),
+            _column("split_bytes", LongType(), "Start of the part of the file that a task read"),
+            _column("place", LongType(), "Position of the row in that part; rows are sorted by it"),
             _column(
                 "cells",
                 MapType(StringType(), StringType()),
-                "Every cell by the name of its column, in the order of the file",
+                "Every cell by column name, in the order of the file",
             ),
             _column("run_id", StringType(), "Run that read it"),
         ]
@@ -219,35 +219,35 @@ FEATURE_CELLS = Table(
 
 PREDICTIONS = Table(
     "predictions",
-    "One row a song and model: what the champion says of it, and how surely.",
+    "One row per song and model: the champion's prediction, and how certain it is.",
     StructType(
         [
             _column("model", StringType(), "genre or popularity; the partition"),
-            _column("model_version", StringType(), "Version of the champion that said it"),
+            _column("model_version", StringType(), "Version of the champion that predicted it"),
             _column("source", StringType(), "As in features"),
             _column("song_id", LongType(), "As in features"),
             _column("source_key", StringType(), "As in features"),
-            _column("genre", StringType(), "The likeliest genre"),
+            _column("genre", StringType(), "The most likely genre"),
             _column("genre_probability", DoubleType(), "Its probability by the model"),
             _column(
                 "genre_set",
                 ArrayType(StringType()),
-                "Holds the true genre with the stated confidence; the likeliest first",
+                "Contains the true genre with the stated confidence; most likely first",
             ),
             _column(
                 "genre_probabilities",
                 MapType(StringType(), DoubleType()),
-                "Probability of every genre by the model; null unless it was asked for",
+                "Probability of every genre by the model; null unless requested",
             ),
             _column("popularity", DoubleType(), "Expected popularity (0-100 in Spotify tables)"),
             _column("popularity_low", DoubleType(), "Lower end of the interval"),
             _column("popularity_high", DoubleType(), "Upper end of the interval"),
-            _column("confidence", DoubleType(), "Share of sets or intervals that hold the truth"),
+            _column("confidence", DoubleType(), "Target coverage of the sets or intervals"),
             _column(
                 "in_training",
                 BooleanType(),
-                "Whether the model learned from this row: there it is surer, and righter, than on "
-                "others",
+                "Whether the model was trained on this row: there it is more certain, and more "
+                "accurate, than on others",
             ),
             _column("run_id", StringType(), "Run that predicted it"),
             _column("predicted_at", TimestampType(), "When it was predicted (UTC)"),
@@ -258,13 +258,13 @@ PREDICTIONS = Table(
 
 RECOMMENDATIONS = Table(
     "recommendations",
-    "One row a song and rank: the songs most like it.",
+    "One row per song and rank: the most similar songs.",
     StructType(
         [
             _column("source", StringType(), "As in features; the partition"),
             _column("song_id", LongType(), "The song"),
-            _column("rank", IntegerType(), "1 for the most alike"),
-            _column("recommended_song_id", LongType(), "A song like it, of the same source"),
+            _column("rank", IntegerType(), "1 for the most similar"),
+            _column("recommended_song_id", LongType(), "A similar song of the same source"),
             _column("similarity", DoubleType(), "Cosine of their standardised features, -1 to 1"),
             _column("model_version", StringType(), "Version of the model that found it"),
         ]
@@ -284,7 +284,7 @@ TABLES = tuple(dict.fromkeys(INDEX_TABLES + MODEL_TABLES))
 FILES = StructType(
     [
         _column("path", StringType(), "Full path or URI"),
-        _column("root", StringType(), "The folder given in which it was found"),
+        _column("root", StringType(), "The given folder in which it was found"),
         _column("size_bytes", LongType(), "Size in bytes"),
         _column("modified_at", TimestampType(), "Last change (UTC)"),
     ]
@@ -299,14 +299,14 @@ DIGESTS = StructType(
     ]
 )
 
-# A file gives one row a stretch, with hashes, and then one closing row with all the rest.
+# A file gives one row per chunk, with hashes, and then one summary row with the rest.
 EXTRACTS = StructType(
     [
         _column("path", StringType(), "The file"),
         *[f for f in SONGS.schema if f.name in ("song_id", "content_sha256")],
-        _column("hashes", ArrayType(LongType()), "Hashes of one stretch; null in a closing row"),
-        _column("frames", ArrayType(IntegerType()), "Their places in frames of 32 ms"),
-        _column("descriptors", ArrayType(IntegerType()), "What surrounds each, 32 bits"),
+        _column("hashes", ArrayType(LongType()), "Hashes of a chunk; null in a summary row"),
+        _column("frames", ArrayType(IntegerType()), "Their positions in frames of 32 ms"),
+        _column("descriptors", ArrayType(IntegerType()), "Their surroundings, 32 bits each"),
         _column("stage", StringType(), "Where the file was rejected, if it was"),
         _column("error", StringType(), "Why"),
         *[f for f in SONG_FILES.schema if f.name == "note"],
@@ -319,7 +319,7 @@ EXTRACTS = StructType(
 BANDS = StructType(
     [
         *[f for f in SONGS.schema if f.name == "song_id"],
-        _column("band_hz", DoubleType(), "Highest frequency that is filled (Hz); null if unread"),
+        _column("band_hz", DoubleType(), "Highest filled frequency (Hz); null if unreadable"),
     ]
 )
 
@@ -327,12 +327,12 @@ OVERLAPS = StructType(
     [
         *[f for f in SONGS.schema if f.name == "song_id"],
         _column("other_song_id", LongType(), "The other song, with the larger id"),
-        _column("overlap_s", DoubleType(), "Seconds of the song that stand in the other, too"),
-        _column("start_s", DoubleType(), "Where the longest passage begins in the song (s)"),
-        _column("other_start_s", DoubleType(), "Where it begins in the other (s)"),
-        _column("speed", DoubleType(), "Seconds of the other that a second of the song covers"),
+        _column("overlap_s", DoubleType(), "Seconds of the song that are also in the other"),
+        _column("start_s", DoubleType(), "Where the longest passage starts in the song (s)"),
+        _column("other_start_s", DoubleType(), "Where it starts in the other (s)"),
+        _column("speed", DoubleType(), "Seconds of the other per second of the song"),
         _column("n_votes", LongType(), "Hashes that agree on the passages"),
-        _column("p_value", DoubleType(), "Chance that unrelated songs have such a passage"),
+        _column("p_value", DoubleType(), "Probability that unrelated songs have such a passage"),
     ]
 )
 
@@ -340,24 +340,24 @@ FILE_RUNS = StructType(
     [
         _column("file", StringType(), "A data file of the table fingerprints"),
         *[f for f in FINGERPRINTS.schema if f.name == "hash_prefix"],
-        _column("split_bytes", LongType(), "Where the part of the file begins that a task reads"),
-        _column("place", LongType(), "Number of this stretch of rows in its task"),
-        _column("n_rows", LongType(), "Rows of the stretch"),
-        _column("n_descents", LongType(), "Rows of it that are less than the one before"),
-        _column("first", ArrayType(LongType()), "hash, song_id and offset_frames of its first"),
+        _column("split_bytes", LongType(), "Start of the part of the file that a task reads"),
+        _column("place", LongType(), "Number of this run of rows in its task"),
+        _column("n_rows", LongType(), "Rows of the run"),
+        _column("n_descents", LongType(), "Rows of it that are less than the previous one"),
+        _column("first", ArrayType(LongType()), "hash, song_id and offset_frames of its first row"),
         _column("last", ArrayType(LongType()), "The same of its last row"),
     ]
 )
 
-# A clip gives one row for each window, and then one closing row.
+# A clip gives one row per window, and then one summary row.
 CLIP_EXTRACTS = StructType(
     [
         _column("path", StringType(), "The clip"),
-        _column("window", IntegerType(), "Number of the window; null in a closing row"),
+        _column("window", IntegerType(), "Number of the window; null in a summary row"),
         _column("start_s", DoubleType(), "Start of the window in the clip (s)"),
         _column("end_s", DoubleType(), "End of the window in the clip (s)"),
-        _column("queries", BinaryType(), "What it looks up, packed by window.window_row"),
-        _column("n_queries", IntegerType(), "How many hashes that is"),
+        _column("queries", BinaryType(), "What it looks up, packed by query.window_row"),
+        _column("n_queries", IntegerType(), "Number of hashes in queries"),
         *[f for f in EXTRACTS if f.name in ("stage", "error", "note", "duration_s")],
     ]
 )
@@ -365,7 +365,7 @@ CLIP_EXTRACTS = StructType(
 LOOKED_UP = StructType(
     [
         _column("window_id", LongType(), "The window"),
-        _column("variant", IntegerType(), "Place in variants.VARIANTS"),
+        _column("variant", IntegerType(), "Index in variants.VARIANTS"),
         *[f for f in FINGERPRINTS.schema if f.name == "hash"],
         _column("frame", IntegerType(), "From the window's middle, in frames of the song"),
         _column("detune", FloatType(), "How far above the reference, ln of frequencies"),
@@ -393,12 +393,12 @@ LINES = StructType(
     [
         _column("window_id", LongType(), "xxhash64 of the clip's path and the window's number"),
         _column("rank", IntegerType(), "Rank of the song in the window, from 1"),
-        _column("line", IntegerType(), "Number of the line of the song, from 0, the best"),
-        _column("score", DoubleType(), "How far the song stands out of chance"),
+        _column("line", IntegerType(), "Number of the song's line, 0 for the best"),
+        _column("score", DoubleType(), "How far the song stands out from chance"),
         _column("song_id", LongType(), "The song"),
         _column("evidence", DoubleType(), "Weight of the hits on the line (nats)"),
-        _column("offset_s", DoubleType(), "Place in the song of the window's middle (s)"),
-        _column("speed", DoubleType(), "Seconds of the song that a second of the clip covers"),
+        _column("offset_s", DoubleType(), "Position of the window's middle in the song (s)"),
+        _column("speed", DoubleType(), "Seconds of the song per second of the clip"),
         _column("pitch", DoubleType(), "Frequencies in the clip over those in the song"),
         _column("first_s", DoubleType(), "First hit on the line, from the window's middle (s)"),
         _column("last_s", DoubleType(), "Last hit on the line, from the window's middle (s)"),
@@ -417,13 +417,13 @@ SEGMENTS = StructType(
 EXCERPTS = StructType(
     [
         _column("clip_path", StringType(), "The clip"),
-        _column("clip_audio", BinaryType(), "What was matched of it, some seconds of MP3"),
-        _column("song_audio", BinaryType(), "The passage of the song that it was matched with"),
+        _column("clip_audio", BinaryType(), "The matched part of it, some seconds of MP3"),
+        _column("song_audio", BinaryType(), "The passage of the song that it matches"),
         _column("length_s", DoubleType(), "Length of the clip's excerpt (s)"),
         _column("clip_time_s", ArrayType(FloatType()), "Landmarks of the clip's excerpt (s)"),
         _column("clip_khz", ArrayType(FloatType()), "Their frequencies (kHz)"),
-        _column("clip_is_shared", ArrayType(BooleanType()), "Whether the song has it, too"),
-        _column("song_time_s", ArrayType(FloatType()), "Landmarks of the song, on the clip (s)"),
+        _column("clip_is_shared", ArrayType(BooleanType()), "Whether the song also has it"),
+        _column("song_time_s", ArrayType(FloatType()), "Landmarks of the song, in clip time (s)"),
         _column("song_khz", ArrayType(FloatType()), "Their frequencies in the clip (kHz)"),
     ]
 )

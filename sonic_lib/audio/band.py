@@ -1,7 +1,7 @@
-"""How high the band of a recording reaches that is really filled.
+"""Measure the highest frequency that a recording really contains.
 
-A file keeps the sample rate of what it was made from, and not its highs: a lossy encoder cuts
-them off, and no later copy brings them back.
+A file keeps the sample rate of its source, but not its treble: a lossy encoder cuts it off, and no
+later copy restores it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from sonic_lib.audio.decode import open_audio, stream_mono
 from sonic_lib.errors import DecodeError
 
-RATE_HZ = 48_000  # what is above 24 kHz nobody hears
+RATE_HZ = 48_000  # nobody hears more than 24 kHz
 _BLOCK_S, _N_BLOCKS = 10.0, 6
 _FRAME = 4_096
 _FLOOR = 1e-8  # of the strongest frequency's power: -80 dB
-_STEP_HZ = 500.0  # as exactly as two codecs agree
+_STEP_HZ = 500.0  # codecs differ by less
 
 
 def filled_band_hz(samples: NDArray[np.float32], *, sample_rate_hz: int = RATE_HZ) -> float:
-    """Give the highest frequency that stands above silence.
+    """Return the highest frequency above silence.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def filled_band_hz(samples: NDArray[np.float32], *, sample_rate_hz: int = RATE_H
 
 
 def band_rows(path: str) -> Iterator[dict]:
-    """Yield one row: band_hz of a file's first minute; null if it cannot be read any more."""
+    """Yield one row: band_hz of a file's first minute; null if it can no longer be read."""
     try:
         with open_audio(path) as file:
             _, blocks = stream_mono(file, sample_rate_hz=RATE_HZ, block_s=_BLOCK_S)

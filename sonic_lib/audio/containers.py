@@ -1,4 +1,4 @@
-"""How far the sound of a file goes where its header does not say so: joined files, stale sizes.
+"""Find where the sound of a file ends if its header does not say: joined files, stale sizes.
 
 Decoders read as far as the first header says.  Behind that may stand another file, or the samples
 of a recorder that crashed, or that wrote more than the 4 GiB which its header can count.  WAV,
@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple
 
 from sonic_lib.audio.part import Part
 
-# What stands behind the sound and is no longer is a tag.
+# What follows the sound and is not longer is a tag.
 MAX_TAG_BYTES = 2_048
 _MAX_PARTS, _MAX_CHUNKS = 1_000, 10_000  # an honest file has a few
 
@@ -90,7 +90,7 @@ def sound_parts(file: BinaryIO) -> tuple[list[BinaryIO], list[str]]:
     parts : list of BinaryIO
         The file itself where there is nothing to mend.
     left_out : list of str
-        What is missing in it, or is no sound.
+        What is missing in it, or is not sound.
     """
     size = file.seek(0, os.SEEK_END)
     head = _read(file, 0, _HEAD_BYTES)
@@ -251,7 +251,7 @@ def _mp4_starts(file: BinaryIO, size: int) -> Iterator[int]:
 
 
 def _ogg_end(file: BinaryIO, size: int) -> list[str]:
-    """Say whether the file stops in the middle of a page."""
+    """Report if the file stops in the middle of a page."""
     end = _read(file, max(0, size - _MAX_OGG_PAGE), _MAX_OGG_PAGE)
     page = end[end.rfind(b"OggS") :] if b"OggS" in end else b""
     n_bytes = 27 + page[26] + sum(page[27 : 27 + page[26]]) if len(page) > 26 else 27

@@ -3,8 +3,8 @@
 Conventions
 -----------
 Rates in Hz, times in s. Samples are float32 with full scale at -1 and 1. Every failure is a
-`DecodeError` whose stage is ``"open"`` (the file cannot be reached) or ``"decode"`` (it is no sound
-that we can use). Whether a sound is too short or silent is for the caller to say.
+`DecodeError` whose stage is ``"open"`` (the file cannot be reached) or ``"decode"`` (no usable
+sound). Callers check whether it is too short or silent.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from sonic_lib.errors import DecodeError
 __all__ = ["AudioInfo", "content_sha256", "open_audio", "stream_mono"]
 
 _REMOTE_URI = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://([^/]*)/*(.*)", re.DOTALL)
-# How a byte that is no UTF-8 stands in the path of a table (`files.list_audio`).
+# How tables write a byte of a path that is not UTF-8 (`listing.list_audio`).
 _ESCAPED_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 _ARROW_SCHEMES = {"s3a": "s3", "s3n": "s3"}
-_REMOTE_BUFFER_BYTES = 1 << 20  # decoders ask for some kB at a time; each would be one request
+_REMOTE_BUFFER_BYTES = 1 << 20  # decoders read a few kB at a time, which would each be a request
 _HASH_BYTES = 1 << 20
 
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 768_000
-# What lacks of the announced duration by more is said: encoders round it, and pad the ends.
+# Larger differences from the announced duration are reported: encoders round it and pad the ends.
 _MAX_MISSING_S, _MAX_MISSING_SHARE = 0.1, 0.002
-# Channels whose mean has less of their power cancel each other, as in a cable with a wire turned.
+# Channels whose mean has less of their power cancel each other, as with a miswired cable.
 _MIN_MEAN_POWER = 1e-3
 _MAX_NON_FINITE_SHARE = 0.01
-# Float files may exceed full scale, some writers' by that of 32 bits. More is the debris of
-# misread bytes, whose power overflows: it counts as not finite.
+# Float files may exceed full scale, with some writers by that of 32 bits. Larger values are misread
+# bytes, whose power overflows: they count as not finite.
 _MAX_LEVEL = np.float32(1e10)
 
 
@@ -200,7 +200,7 @@ def _checked_mono(blocks: Blocks, info: AudioInfo) -> Iterator[np.ndarray]:
 
 @np.errstate(over="ignore", invalid="ignore")
 def _one_channel(block: np.ndarray) -> np.ndarray:
-    """Give the mean of the channels, or the strongest of them where they cancel each other."""
+    """Average the channels, or take the strongest where they cancel each other."""
     # Ten times as fast as block.mean(axis=1), whose inner loop runs over two numbers.
     mono = block[:, 0].copy()
     for channel in range(1, block.shape[1]):

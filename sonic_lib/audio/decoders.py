@@ -109,7 +109,7 @@ def _open(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
 
 
 def _later_starts(file: BinaryIO) -> Iterator[int]:
-    """Places behind the first byte at which a file of sound may begin, the likeliest first."""
+    """Offsets after the first byte at which an audio file may begin, most likely first."""
     file.seek(0)
     head = file.read(_JUNK_BYTES)
     places = [found.start() for found in _BEGINNINGS.finditer(head, 1)]
@@ -121,7 +121,7 @@ def _later_starts(file: BinaryIO) -> Iterator[int]:
 
 
 def _is_mpeg(head: bytes, place: int) -> bool:
-    """Whether frames of MPEG audio follow each other from here on."""
+    """Whether consecutive MPEG audio frames start here."""
     for _ in range(_MPEG_FRAMES):
         length = _mpeg_frame_bytes(head[place : place + 4])
         if not length:

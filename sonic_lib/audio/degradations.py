@@ -1,4 +1,4 @@
-"""What happens to a clip on its way from the loudspeaker to us: cuts, noise, a poor codec.
+"""Degrade clips as on their way from a loudspeaker to us: cuts, noise, a poor codec.
 
 Conventions
 -----------
@@ -166,7 +166,7 @@ def telephone(x: np.ndarray, *, sample_rate_hz: int, rng: np.random.Generator) -
 
 
 def tilt(x: np.ndarray, *, db_per_octave: float, sample_rate_hz: int) -> np.ndarray:
-    """Turn the treble up or down, by so much an octave around 1 kHz."""
+    """Tilt the spectrum by a number of dB per octave around 1 kHz."""
     n_frames = fft.next_fast_len(len(x), real=True)
     f_hz = np.maximum(fft.rfftfreq(n_frames, 1 / sample_rate_hz), 50.0)
     gain = 10 ** (db_per_octave * np.log2(f_hz / 1000) / 20)

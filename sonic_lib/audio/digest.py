@@ -1,4 +1,4 @@
-"""One file to the digest of its bytes: work of a Spark worker that needs no decoder."""
+"""One file to the digest of its bytes: runs in the Spark worker, without a decoder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import BinaryIO
 from sonic_lib.audio.decode import content_sha256, open_audio
 from sonic_lib.errors import DecodeError
 
-# Ten hours of two channels at 192 kHz and 32 bits: what is larger is no song, and would be read for
-# minutes before a decoder could say so.
+# Ten hours of two channels at 192 kHz and 32 bits: a larger file is not a song, and would take
+# minutes to read before a decoder could tell.
 MAX_FILE_BYTES = 64_000_000_000
-# A file of which less is on disk is holes; what has no more than this is read all the same.
+# A file with less of its size on disk is sparse; small files are read anyway.
 _MIN_SHARE_ON_DISK = 0.01
 _SMALL_BYTES = 100_000_000
 
@@ -30,12 +30,12 @@ def digest_row(row: dict) -> dict:
 
 
 def _check_size(file: BinaryIO, size_bytes: int) -> None:
-    """Refuse what nobody could want to be read to its end."""
+    """Refuse files that are too large or sparse."""
     on_disk_bytes = size_bytes
     try:
         status = os.fstat(file.fileno())
         size_bytes, on_disk_bytes = status.st_size, status.st_blocks * 512
-    except (OSError, AttributeError):  # no file of this machine
+    except (OSError, AttributeError):  # not a local file
         pass
     if size_bytes > MAX_FILE_BYTES:
         raise DecodeError(

@@ -255,7 +255,7 @@ def _time_s(frame) -> float | None:
 
 
 def _lost_frames(frame, start_s: float | None, n_frames: int, info: AudioInfo) -> int:
-    """Say how many frames are missing before this one, by the container's clock."""
+    """Count the frames missing before this one, by the container's timestamps."""
     time_s = _time_s(frame)
     if start_s is None or time_s is None:
         return 0
@@ -282,7 +282,7 @@ class _Converter:
         yield from self._converted(frame)
 
     def rest(self) -> Blocks:
-        """Give what is held back."""
+        """Return what is buffered."""
         if self._resampler is not None:
             yield from self._converted(None)
             self._resampler = None

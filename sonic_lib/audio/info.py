@@ -1,4 +1,4 @@
-"""What an audio file says of itself, and what of it could not be used."""
+"""The properties of an audio file, and what part of it could not be used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_CHANNELS = 64
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What an audio file says of itself.
+    """The properties of an audio file.
 
     Attributes
     ----------
@@ -31,8 +31,8 @@ class AudioInfo:
     duration_s : float or None
         Announced duration; None where the format does not announce one.
     left_out : list of str
-        What of the file could not be used, in words for its owner. It grows while samples are
-        read, and is complete when all of them have come.
+        What part of the file could not be used, in words for its owner. It grows while samples
+        are read, and is complete when all are.
     """
 
     sample_rate_hz: int
@@ -43,12 +43,12 @@ class AudioInfo:
 
 
 def error_reason(error: Exception) -> str:
-    """Say what went wrong without the names of objects and paths that str(error) may hold."""
+    """Return the reason of an error without object names and paths that str(error) may contain."""
     return str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
 
 
 def check_channels(n_channels: int) -> None:
-    """Refuse what is no recording.
+    """Check the number of channels.
 
     Raises
     ------

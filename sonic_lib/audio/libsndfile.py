@@ -90,7 +90,7 @@ def open_seekable(file: BinaryIO) -> tuple[soundfile.SoundFile, _Source]:
 
 
 def is_damaged(sound: soundfile.SoundFile) -> bool:
-    """Whether libsndfile says that a file is not as its header has it."""
+    """Whether libsndfile reports that a file does not match its header."""
     log = sound.extra_info
     return (
         "Last page lacks an end-of-stream bit" in log

@@ -40,7 +40,7 @@ class _Counters(AccumulatorParam):
 
 
 def endings_counter(spark: SparkSession) -> Accumulator:
-    """Count, for `list_audio`, the endings of files that it passes over."""
+    """Count, for `list_audio`, the endings of the files that it skips."""
     return spark.sparkContext.accumulator(Counter(), _Counters())
 
 
@@ -66,7 +66,7 @@ def list_audio(
     Returns
     -------
     DataFrame [schemas.FILES]
-        One row a file.  Its `root` is the folder given; for files given one by one it is
+        One row per file.  Its `root` is the folder given; for files given one by one it is
         the deepest folder that holds all of them.
 
     Raises
@@ -99,7 +99,7 @@ def list_audio(
 
 
 def canonical_path(path: str) -> str:
-    """The full name of a folder or file given, as `list_audio` writes it."""
+    """The full path of a given folder or file, as `list_audio` writes it."""
     return storable(absolute(path)) if is_local(path) else path.rstrip("/")
 
 
@@ -109,7 +109,7 @@ def relative_path(path: str = "path", root: str = "root") -> Column:
 
 
 def has_audio_suffix(path: str = "path") -> Column:
-    """Column: whether the name of a file says that it may hold sound."""
+    """Column: whether a file's name says that it may hold sound."""
     return F.lower(F.element_at(F.split(path, r"\."), -1)).isin(*sorted(SUFFIXES))
 
 

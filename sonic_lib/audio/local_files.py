@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sonic_lib.errors import UsageError
 
-# What may hold sound; anything else in a music folder (covers, playlists) is passed over.
+# What may hold sound; anything else in a music folder (covers, playlists) is skipped.
 _NAMES = (
     "wav wave flac ogg oga opus mp3 mp2 aif aiff aifc au snd caf w64 rf64 "
     "m4a m4b m4r mp4 aac wma asf wmv webm weba mka mkv mov avi 3gp ts mpg flv "
@@ -29,12 +29,12 @@ _LAST_S = datetime(2262, 1, 1, tzinfo=timezone.utc).timestamp()
 
 
 def is_local(path: str) -> bool:
-    """Whether a name given is one of this machine's files."""
+    """Whether a name is that of a local file."""
     return path.startswith("file:") or not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", path)
 
 
 def absolute(path: str) -> str:
-    """Make a local name absolute."""
+    """Make a local path absolute."""
     return os.path.abspath(os.path.expanduser(re.sub(r"^file:/*", "/", path)))
 
 
@@ -155,7 +155,7 @@ def scan(
 
 
 def _ending(name: str) -> str:
-    """The ending of a file's name, if it is one that a person would call so."""
+    """The extension of a file's name, if it looks like one."""
     ending = Path(name).suffix.lower()
     return ending if re.fullmatch(r"\.[a-z0-9_-]{1,8}", ending) else ""
 
@@ -188,7 +188,7 @@ def _identity(folder: str) -> tuple[int, int] | None:
 
 
 def storable(path: str) -> str:
-    """Give names that are not valid UTF-8 a form that a table can hold."""
+    """Escape names that are not valid UTF-8, so that tables can store them."""
     return path.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""A stretch of a file, as a file."""
+"""A byte range of a file, as a file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Part(io.RawIOBase):
     file : BinaryIO
         A seekable file.
     start : int
-        Its first byte that counts.
+        The first byte.
     end : int, optional
-        The byte behind the last; the end of the file by default.
+        The byte after the last; the end of the file by default.
     patch : tuple of int and bytes, optional
         What to read in place of some bytes, and where, counted from `start`.
     """
@@ -45,7 +45,7 @@ class Part(io.RawIOBase):
         return True
 
     def readinto(self, buffer) -> int:
-        """Read into a buffer; gives the number of bytes."""
+        """Read into a buffer; return the number of bytes."""
         left = max(0, self._size - self._position)
         self._file.seek(self._start + self._position)
         view = memoryview(buffer)[:left]
@@ -69,5 +69,5 @@ class Part(io.RawIOBase):
         return self._position
 
     def tell(self) -> int:
-        """Give the place in the part."""
+        """Return the position in the part."""
         return self._position

@@ -17,7 +17,7 @@ def rest_of(
     problem: str | None = None,
     what: str | None = None,
 ) -> Blocks:
-    """Let FFmpeg read what comes after the first frames of a file, if it can.
+    """Read with FFmpeg what follows the first frames of a file, if possible.
 
     Parameters
     ----------

@@ -1,18 +1,18 @@
-"""Work on audio files in a process of its own, which a broken file may hang or kill.
+"""Process audio files in a helper process, which a broken file may hang or crash.
 
-Decoders are C libraries that read bytes from anywhere: some file will make one of them loop for
-ever, ask for all memory, or crash. A Python worker of Spark that did this itself would take its
-task, and after some retries the job, with it. So each worker keeps a helper process (one for each
-of its threads that has work): it sends the helper a file and receives rows; when the helper dies
-or takes too long, the file gets a row that says so and the next file a new helper.
+Decoders are C libraries that read untrusted bytes: some file will make one of them loop forever,
+exhaust memory, or crash. In Spark's Python worker that would fail the task, and after some retries
+the job. So each worker keeps a helper process (one per busy thread): it sends the helper a file and
+receives rows; when the helper dies or takes too long, the file gets a row that reports it, and the
+next file a new helper.
 
 The helper is a fresh interpreter, not a fork: threads and connections of the worker (Arrow's, an
-S3 client's, the socket to Spark) do not survive a fork in a usable state. It starts once for a
-worker, and only the helper loads the decoders, so that the start costs no more than before.
+S3 client's, the socket to Spark) do not survive a fork in a usable state. It starts once per
+worker, and only the helper loads the decoders, so the start costs no extra time.
 
-This isolates from hangs, crashes and hunger. It is no sandbox: a file that takes a decoder over
-runs as the same user. It finds no more of the worker's variables than it needs, and is believed
-rows only.
+This isolates from hangs, crashes and exhausted memory. It is not a security sandbox: a file that
+takes over a decoder runs as the same user. The helper gets only the variables that it needs, and
+the worker accepts only rows from it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _BOOTSTRAP = (
     "from sonic_lib.audio.sandbox import serve; serve(connection)"
 )
 
-# Beginnings of names: what Python, its libraries and the decoders look at; and what opens storages.
+# Prefixes of variables: what Python, its libraries and the decoders need; and keys to storages.
 _VARIABLES = (
     *("PATH", "HOME", "LANG", "LC_", "TZ", "TMPDIR", "LD_", "DYLD_", "PYTHON", "VIRTUAL_ENV"),
     *("SONIC_", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "NUMEXPR_", "XDG_", "COVERAGE"),
@@ -75,7 +75,7 @@ class Limits:
     memory_mb: int = 1024
 
     def seconds_for(self, size_bytes: int) -> float:
-        """Give the time limit of a file of this size."""
+        """Return the time limit of a file of this size."""
         return self.timeout_s + TIMEOUT_S_PER_MB * size_bytes / 1e6
 
 
@@ -91,14 +91,14 @@ def packed(function: Callable[..., Rows | None], **options) -> bytes:
 
 
 def prepare(work: bytes) -> None:
-    """Let a helper start and call a function, such as one that imports, and do not wait for it.
+    """Start a helper and call a function, such as one that imports, without waiting for it.
 
-    What goes wrong is told by `isolated`, for which the helper is then tried again.
+    `isolated` reports any failure, since it tries the helper again.
 
     Parameters
     ----------
     work : bytes
-        A function that is called with nothing, as from `packed`; what it gives is dropped.
+        A function without arguments, from `packed`; its result is ignored.
     """
     with suppress(OSError):
         helper = _Helper(with_keys=False)
@@ -107,7 +107,7 @@ def prepare(work: bytes) -> None:
 
 
 def dismiss() -> None:
-    """End the helpers that have nothing to do."""
+    """End idle helpers."""
     while _idle:
         _idle.pop().kill()
 
@@ -122,7 +122,7 @@ def isolated(
     work : bytes
         The function, as from `packed`.
     argument : object
-        What it is called with, beside the options.
+        Its argument, besides the options.
     path, size_bytes
         The file that it will read.
     limits : Limits
@@ -141,7 +141,8 @@ def isolated(
     """
     n_given = 0
     for is_last_try in (False, True):
-        # Heap that one file spoilt may kill the next: a file is to blame if it fails afresh.
+        # A file may corrupt the helper's heap and crash the next; blame a file only if a fresh
+        # helper fails on it.
         helper, is_afresh = _take_helper(with_keys=not is_local(path), anew=is_last_try)
         is_done = False
         try:
@@ -174,12 +175,12 @@ def isolated(
         finally:
             if is_done:
                 _idle.append(helper)
-            else:  # also when whoever receives the rows wants no more of them
+            else:  # also when the receiver of the rows stops early
                 helper.kill()
 
 
 def _on_disk_bytes(path: str, size_bytes: int) -> int:
-    """Bytes of a file that are there to be read: holes are as many as anybody says."""
+    """Bytes of a file on disk: sparse files may claim any size."""
     try:
         return min(size_bytes, os.stat(path).st_blocks * 512)
     except (OSError, ValueError):  # no file of this machine, or one that is gone
@@ -191,11 +192,11 @@ class _FileFailed(Exception):
 
 
 class _NotStarted(RuntimeError):
-    """Raised when the helper did not come as far as the file."""
+    """Raised when the helper failed before it reached the file."""
 
 
 class _Rows(pickle.Unpickler):
-    """Reads rows and nothing else: who sends them may be a decoder that a file has taken over."""
+    """Unpickles only rows: the sender may be a decoder that a file has taken over."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module.partition(".")[0] == "numpy" and name in _ARRAYS) or module == "datetime":
@@ -204,7 +205,7 @@ class _Rows(pickle.Unpickler):
 
 
 def _environment(*, with_keys: bool) -> dict[str, str]:
-    """Give what the helper needs of this process's variables, which may hold secrets."""
+    """Return the variables that the helper needs; others may hold secrets."""
     allowed = (*_VARIABLES, *(_KEYS if with_keys else ()))
     return {name: value for name, value in os.environ.items() if name.startswith(allowed)}
 
@@ -265,7 +266,7 @@ class _Helper:
                 return
 
     def _receive(self, timeout_s: float) -> tuple[tuple[str, Any], float]:
-        """Give a message, and how long it was waited for (s)."""
+        """Return a message, and how long the wait was (s)."""
         started_s = time.monotonic()
         if not self._connection.poll(max(0.0, timeout_s)):
             raise TimeoutError
@@ -273,7 +274,7 @@ class _Helper:
         return message, time.monotonic() - started_s
 
     def ending(self) -> str:
-        """Say how the process ended, which it has or is about to."""
+        """Describe how the process ended; it has ended or is about to."""
         try:
             status = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -293,7 +294,7 @@ _idle: list[_Helper] = []
 
 
 def _take_helper(*, with_keys: bool, anew: bool) -> tuple[_Helper, bool]:
-    """Give a helper that has the keys to a storage, if they are needed; and whether it is new."""
+    """Return a helper, with keys to a storage if needed, and whether it is new."""
     while _idle and not anew:
         try:
             helper = _idle.pop()
@@ -320,7 +321,7 @@ def serve(connection: Connection) -> None:
                 _limit_memory(None)  # of the file before: a module half imported stays so
                 with suppress(Exception):  # the next message asks for the same, and is told
                     pickle.loads(message)()
-                gc.freeze()  # modules stay: there is no garbage in them to look for
+                gc.freeze()  # modules stay: exclude them from garbage collection
                 continue
             work, argument, options, memory_mb, timeout_s = message
             if work not in loaded:

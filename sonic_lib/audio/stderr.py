@@ -1,4 +1,4 @@
-"""A place where C libraries can talk to themselves."""
+"""Suppress what C libraries print to stderr."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 
 
 class _QuietStderr:
-    """Sends what the C libraries print to nowhere: mpg123 complains of each damaged frame.
+    """Discards stderr of the C libraries: mpg123 reports each damaged frame there.
 
     The descriptor belongs to the whole process, hence the count of users among its threads.
     """

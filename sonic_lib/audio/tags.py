@@ -1,4 +1,4 @@
-"""Title, artist, album, genre and year out of an audio file, cleaned for a table."""
+"""Read title, artist, album, genre and year of an audio file, cleaned for a table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _YEAR = re.compile(r"(?<!\d)([12]\d{3})(?:\d{4})?(?!\d)")
 
 @dataclass(frozen=True)
 class Tags:
-    """What a file says of its music; None where it says nothing.
+    """The tags of a file; None where a tag is missing.
 
     Attributes
     ----------
@@ -36,14 +36,14 @@ class Tags:
 
 
 def read_tags(file: BinaryIO, *, name: str) -> Tags:
-    """Read the tags of a file; a file without tags, or with broken ones, is no error.
+    """Read the tags of a file; missing or broken tags are not an error.
 
     Parameters
     ----------
     file : BinaryIO
         A seekable file.
     name : str
-        Its path or URI, for the title that no tag gives.
+        Its path or URI, for the title if there is no title tag.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def read_tags(file: BinaryIO, *, name: str) -> Tags:
     try:
         file.seek(0)
         found = TinyTag.get(filename=name, file_obj=file, duration=False)
-    except Exception:  # a parser of broken bytes raises anything, and the music may still be good
+    except Exception:  # broken tags may raise anything, and the audio may still be good
         found = TinyTag()
     return Tags(
         title=_clean(found.title) or _clean(PurePosixPath(name).stem),

@@ -1,17 +1,16 @@
-"""What surrounds a triangle of landmarks: 32 bits that tell chance hits from true ones.
+"""The surroundings of a triangle of landmarks in 32 bits, which tell true hits from chance ones.
 
 Method
 ------
-A hash says where three landmarks lie, and many songs have three such landmarks somewhere.  What
-lies *around* them differs.  So each bit of the descriptor says which of two points near the
-triangle's corners is the more salient, as BRIEF does around the corners of an image (Calonder et
-al., ECCV 2010).  Comparisons survive what changes levels, and the number of bits that differ
-between a clip and a song (the Hamming distance) tells how likely the hit is to be true:
-`LOG_LIKELIHOOD_RATIO`.
+A hash says where three landmarks lie, and many songs have three such landmarks somewhere.  Their
+surroundings differ.  Each bit of the descriptor says which of two points near the triangle's
+corners is more salient, as BRIEF does around the corners of an image (Calonder et al., ECCV 2010).
+Comparisons survive changes of level, and the number of bits that differ between a clip and a song
+(the Hamming distance) says how likely the hit is to be true: `LOG_LIKELIHOOD_RATIO`.
 
-The pairs of points were chosen one after the other for balance, independence and stability, on
-true and chance hits of songs and clips that no figure of ours is measured on
-(`benchmarks/descriptor.py` chooses in the same way).
+The pairs of points were chosen one by one for balance, independence and stability, on true and
+chance hits of songs and clips that none of our published figures use (`benchmarks/descriptor.py`
+chooses in the same way).
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.fingerprint.variants import UNCHANGED, Variant
 
 DESCRIPTOR_BITS = 32
-REACH_FRAMES = 20  # of a point from its corner
+REACH_FRAMES = 20  # largest distance of a point from its corner
 
-# Corner, frames and bins from it: of the one point, and of the other.
+# For each of the two points: corner, and distance from it in frames and bins.
 _PAIRS = np.array(
     [
         (2, -13, 1, 2, -13, 1),
@@ -65,7 +64,7 @@ _PAIRS = np.array(
     ]
 )
 
-# ln(P(distance | true hit) / P(distance | chance hit)), in nats, by the number of bits that differ.
+# ln(P(distance | true hit) / P(distance | chance hit)), in nats, by Hamming distance.
 LOG_LIKELIHOOD_RATIO = np.array(
     [
         11.0,
@@ -120,21 +119,21 @@ def describe_triangles(
     Parameters
     ----------
     saliency : np.ndarray [shape=(n_frames, n_bins), float32]
-        Where the landmarks were found, from `spectrogram.saliency`.
+        From `spectrogram.saliency`, for the same samples as the landmarks.
     landmarks : np.ndarray [shape=(n, 4)]
-        Perhaps through `variants.rescale`.
+        Possibly rescaled by `variants.rescale`.
     triangles : np.ndarray [shape=(m, 3)]
-        Corners of each, as places in `landmarks`, in the order of its hash.
+        Indices of each triangle's corners in `landmarks`, in the order of its hash.
     origin_frame : float
         Row of `saliency` at which the landmarks' frames count from 0.
     variant : Variant
-        How the landmarks were rescaled: points are taken where the song has them.
+        How the landmarks were rescaled; the points are moved accordingly.
 
     Returns
     -------
     np.ndarray [shape=(m,), int32]
-        A bit for each pair of points: whether the first is the more salient.  Points beyond the
-        edges count as those at the edge.
+        One bit per pair of points: whether the first is more salient.  Points beyond the edges
+        are clamped to them.
     """
     frames = landmarks[:, FRAME][triangles] / variant.tempo + origin_frame
     bins = landmarks[:, BIN][triangles] * variant.pitch - params.first_bin
@@ -157,6 +156,6 @@ def _compare(saliency, frames, bins, pairs, per_frame, per_bin):
             t = int(np.floor(frames[i, b] + steps_frames[k, 1] + 0.5))
             f = int(np.floor(bins[i, b] + steps_bins[k, 1] + 0.5))
             second = saliency[min(max(t, 0), n_frames - 1), min(max(f, 0), n_bins - 1)]
-            bits |= np.uint32(first > second) << np.uint32(k)  # no branch: half would be missed
+            bits |= np.uint32(first > second) << np.uint32(k)  # no branch: unpredictable
         described[i] = np.int32(bits)
     return described

@@ -1,6 +1,6 @@
-"""One audio file to rows: the work that an executor does for it.
+"""One audio file to rows: what an executor does with a file.
 
-I/O, without Spark: whatever goes wrong with a file becomes a row that says so.
+I/O, without Spark.  Any failure becomes a row that reports it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sonic_lib.fingerprint.query import window_row
 from sonic_lib.fingerprint.stream import stream_hashes, stream_windows
 from sonic_lib.fingerprint.variants import Probe
 
-SILENCE_DBFS = -60.0  # a recording whose loudest sample is below holds nothing to find
+SILENCE_DBFS = -60.0  # recordings whose peak is lower are rejected as silent
 
 
 def song_rows(path: str, *, params: FingerprintParams, min_duration_s: float) -> Iterator[dict]:
@@ -34,8 +34,8 @@ def song_rows(path: str, *, params: FingerprintParams, min_duration_s: float) ->
     Yields
     ------
     dict
-        Rows of `schemas.EXTRACTS`: hashes stretch by stretch, then the closing row, with
-        stage and error if the file is to be rejected (and its hashes forgotten).
+        Rows of `schemas.EXTRACTS`: hashes chunk by chunk, then a summary row, with stage and
+        error if the file is rejected (and its hashes are to be dropped).
     """
 
     def rows(blocks: Iterable[NDArray[np.float32]]) -> Iterator[dict]:
@@ -53,7 +53,7 @@ def clip_rows(
     probes: Sequence[Probe],
     windows: Collection[int] | None = None,
 ) -> Iterator[dict]:
-    """Give what to look up for a clip.
+    """Hash a clip, to look it up.
 
     Parameters
     ----------
@@ -61,13 +61,13 @@ def clip_rows(
         A local path or URI.
     min_duration_s : float
         Shorter files are rejected.
-    looks, windows
+    probes, windows
         As in `stream.stream_windows`.
 
     Yields
     ------
     dict
-        Rows of `schemas.CLIP_EXTRACTS`: what each window looks up, then the closing row.
+        Rows of `schemas.CLIP_EXTRACTS`: what each window looks up, then a summary row.
     """
 
     def rows(blocks: Iterable[NDArray[np.float32]]) -> Iterator[dict]:
@@ -83,32 +83,32 @@ def _rows(
     *,
     min_duration_s: float,
 ) -> Iterator[dict]:
-    """Rows with hashes, and the closing row: whatever goes wrong is said there."""
-    closing: dict = {"path": path}
+    """Rows with hashes, then the summary row, which reports any failure."""
+    summary: dict = {"path": path}
     try:
         with open_audio(path) as file:
-            closing |= vars(read_tags(file, name=path))
+            summary |= vars(read_tags(file, name=path))
             file.seek(0)
             info, blocks = stream_mono(file, sample_rate_hz=SAMPLE_RATE_HZ)
-            closing |= {"sample_rate_hz": info.sample_rate_hz, "codec": info.codec}
+            summary |= {"sample_rate_hz": info.sample_rate_hz, "codec": info.codec}
             meter = _Meter(blocks)
             n_fingerprints = 0
             for row in rows_of(meter):
                 n_fingerprints += row["n_queries"] if "queries" in row else len(row["hashes"])
                 yield {"path": path} | row
             note = "; ".join(info.left_out) or None
-            closing |= {"duration_s": meter.duration_s, "n_fingerprints": n_fingerprints}
+            summary |= {"duration_s": meter.duration_s, "n_fingerprints": n_fingerprints}
             _check_content(meter, n_fingerprints, min_duration_s, note)
-            closing["note"] = note
+            summary["note"] = note
     except DecodeError as error:
-        closing |= {"stage": error.stage, "error": str(error)}
+        summary |= {"stage": error.stage, "error": str(error)}
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
-        closing |= {"stage": "decode", "error": f"{type(error).__name__}: {error}"}
-    yield closing
+        summary |= {"stage": "decode", "error": f"{type(error).__name__}: {error}"}
+    yield summary
 
 
 class _Meter:
-    """Passes blocks on and measures them."""
+    """Pass blocks through, measuring their duration and peak."""
 
     def __init__(self, blocks: Iterable[NDArray[np.float32]]) -> None:
         self._blocks = blocks

@@ -2,23 +2,22 @@
 
 Method
 ------
-Landmarks are joined by Delaunay triangulation, as POLARIS does (Li 2026,
+Landmarks are joined by Delaunay triangulation, as in POLARIS (Li 2026,
 arXiv:2609.14820), but at several densities (Wang's "anchor and target zone", ISMIR 2003,
-chooses neighbours by direction; a triangulation chooses them by nearness alone, whatever
-else was lost or added further off).  A triangle's hash holds five numbers of 8 bits: the
+chooses neighbours by direction; a triangulation chooses them by distance alone, so what is
+lost or added further away does not matter).  A triangle's hash holds five numbers of 8 bits: the
 frequency of its first landmark, and the steps in frequency and time from it to the other
 two.  Landmarks are ordered by time.
 
-References store one hash a triangle.  A query looks up each triangle also under the
-neighbouring values of each number, and in both orders where two landmarks are nearly
-simultaneous: what noise and a shifted frame grid do to a number is undone by the query
-alone, and the reference table stays small.
+References store one hash per triangle.  A query also looks up the neighbouring values of
+each number, and both orders where two landmarks are nearly simultaneous.  So the query
+alone makes up for noise and a shifted frame grid, and the reference table stays small.
 
 Layout
 ------
 The five numbers are mixed by a multiplication modulo 2**40 with an odd constant (Knuth's
-multiplicative hashing), so every prefix of a hash is evenly used and partitions are
-equally large; `unpack` undoes it.
+multiplicative hashing), so hash prefixes are uniformly distributed and partitions equally
+large; `unpack` undoes it.
 """
 
 from __future__ import annotations
@@ -44,12 +43,12 @@ _STEP_BINS = 2.0  # of the first field
 _STEPS = np.array([_STEP_BINS, 3.0, 3.0, 2.0, 2.0])  # bins, bins, bins, frames, frames
 _ZERO = np.array([0.0, 128.0, 128.0, 0.0, 0.0])  # frequency steps are signed
 
-# A hash and what orders rows of equal hashes, in one key.
+# Sort keys hold a hash and, in the minor bits, what orders rows of equal hashes.
 _MINOR_BITS = 63 - HASH_BITS
 _KEYS_PER_BUCKET = 4
-# Landmarks closer in time than this may come in the other order in another recording.
+# Landmarks closer in time than this may be in the opposite order in another recording.
 SIMULTANEOUS_FRAMES = 0.7
-# Lower landmarks tell no pitch: half a step of the first field is more than 2.5 % there.
+# Lower landmarks are too coarse for pitch: half a step of the first field is over 2.5 % there.
 MIN_PITCH_BIN = 40.0
 
 
@@ -68,9 +67,9 @@ def reference_hashes(
     hashes : np.ndarray [shape=(m,), int64]
         40-bit hashes.
     frames : np.ndarray [shape=(m,), int32]
-        Frame of the first landmark of each.  Pairs are distinct, in ascending order.
+        Frame of each triangle's first landmark.  (hash, frame) pairs are distinct and ascending.
     descriptors : np.ndarray [shape=(m,), int32]
-        What surrounds each, from `descriptor.describe_triangles`.
+        From `descriptor.describe_triangles`.
     """
     triangles = landmark_triangles(landmarks, params.densities_per_s)
     descriptors = describe_triangles(saliency, landmarks, triangles, params=params)
@@ -81,7 +80,7 @@ def reference_hashes(
 def numbered(
     landmarks: NDArray[np.float64], triangles: NDArray[np.intp]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Hash of each triangle, and frame of its first landmark."""
+    """Return the hash of each triangle and the frame of its first landmark."""
     return pack(np.floor(_numbers(landmarks, triangles))), _anchors(landmarks, triangles)
 
 
@@ -93,24 +92,23 @@ def query_hashes(
     origin_frame: float = 0.0,
     variant: Variant = UNCHANGED,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
-    """Hash every triangle under all values that a reference may have for it.
+    """Hash every triangle, with all values that a reference may have for it.
 
     Parameters
     ----------
     landmarks : np.ndarray [shape=(n, 4)]
-        From `landmarks.analyse`, perhaps through `variants.rescale`.
+        From `landmarks.analyse`, possibly rescaled by `variants.rescale`.
     saliency, origin_frame, variant
         As in `descriptor.describe_triangles`.
 
     Returns
     -------
     hashes, frames
-        As from `reference_hashes`, but in the order of the triangles, and perhaps repeated; there
-        are about 12 hashes a triangle.
+        As from `reference_hashes`, but in the order of the triangles and possibly repeated;
+        about 12 hashes per triangle.
     detunes : np.ndarray [shape=(m,), float32]
-        How far the query's first landmark lies above the one that a reference with this hash
-        has, as the natural logarithm of the frequencies' ratio: tells the pitch of a match.
-        NaN of landmarks that are too low to tell it.
+        Natural logarithm of the frequency ratio of the query's first landmark to that of a
+        reference with this hash: gives the pitch of a match.  NaN if the landmark is too low.
     descriptors : np.ndarray [shape=(m,), int32]
         As from `reference_hashes`.
     """
@@ -126,7 +124,7 @@ def query_hashes(
 
 @numba.njit(cache=True, nogil=True)
 def _neighbours(numbers, bins):
-    """Packed numbers of each triangle and of those one step aside, detunes, and whose they are."""
+    """Packed numbers of each triangle and of its neighbours, their detunes and triangle indices."""
     n_each = 1 + 2 * numbers.shape[1]
     packed = np.empty(len(numbers) * n_each, np.uint64)
     detunes = np.empty(len(packed), np.float32)
@@ -152,7 +150,7 @@ def _neighbours(numbers, bins):
 
 
 def unpack(hashes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Undo the packing.
+    """Recover the five numbers of each hash.
 
     Returns
     -------
@@ -191,7 +189,7 @@ def _mixed(packed: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def describe(hash_: int) -> str:
-    """Say in words which triangle a hash stands for."""
+    """Describe the triangle of a hash in words."""
     first, *steps = (unpack(np.array([hash_]))[0] - _ZERO) * _STEPS
     second_hz, third_hz, second_s, third_s = (
         step * unit for step, unit in zip(steps, (BIN_HZ, BIN_HZ, FRAME_S, FRAME_S), strict=True)
@@ -236,7 +234,7 @@ def distinct(hashes: NDArray, frames: NDArray, *others: NDArray) -> tuple[NDArra
 
 
 def distinct_order(hashes: NDArray, minor: NDArray) -> NDArray[np.int32]:
-    """Places of the distinct pairs (hash, minor) in ascending order; of equal ones the first.
+    """Indices of the distinct (hash, minor) pairs, ascending; of equal pairs the first.
 
     Raises
     ------
@@ -253,7 +251,7 @@ def distinct_order(hashes: NDArray, minor: NDArray) -> NDArray[np.int32]:
 
 @numba.njit(cache=True, nogil=True)
 def _distinct_order(keys):
-    """Sort by buckets: hashes are mixed, so a few keys fall into each."""
+    """Bucket sort: hashes are mixed, so only a few keys fall into each bucket."""
     n = len(keys)
     bits = 0
     while (_KEYS_PER_BUCKET << bits) < n and bits < HASH_BITS:

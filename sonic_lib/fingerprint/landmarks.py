@@ -2,19 +2,19 @@
 
 Conventions
 -----------
-Landmarks are an array of shape (n, 4), float64, ordered by frame (in single precision the
-place of a landmark would depend a little on where the audio was cut into blocks):
+Landmarks are an array of shape (n, 4), float64, ordered by frame (in single precision a
+landmark's position would depend slightly on where the audio was cut into blocks):
 
 ======== =====================================================================
 FRAME    time, in frames of 32 ms, interpolated between frames
 BIN      frequency, in bins of 15.625 Hz from 0 Hz, interpolated between bins
-STRENGTH saliency plus a share of the level; only compared, never stored
+STRENGTH saliency plus a fraction of the level; compared, never stored
 RANK     number of stronger landmarks within one second to either side
 ======== =====================================================================
 
-RANK makes density a property of each landmark: the constellation with d landmarks a
+RANK makes density a property of each landmark: the constellation with d landmarks per
 second is those with RANK < 2 d.  It does not depend on where the recording starts or
-ends, so a clip and its song keep the same ones.
+ends, so a clip and its song keep the same landmarks.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ FRAME, BIN, STRENGTH, RANK = range(4)
 
 MIN_SALIENCY = 2.5 / 3  # local standard deviations
 REACH_FRAMES, REACH_BINS = 3, 2  # a landmark is the maximum of this neighbourhood
-# Loud landmarks survive noise.  A share of the level in the ranking (measured: 0 is
-# better in no condition, 0.1 and above cost rooms and telephones).
+# Loud landmarks survive noise, so the level has some weight in the ranking (measured: 0 is
+# never better; 0.1 and above are worse for rooms and telephones).
 LEVEL_SHARE = 0.05
 RANK_WINDOW_FRAMES = FRAMES_PER_S
 
 
 def find_landmarks(samples: NDArray[np.float32], *, params: FingerprintParams) -> NDArray:
-    """Find the landmarks of a stretch of audio; as `analyse`, without the saliency."""
+    """Find the landmarks of a chunk of audio; as `analyse`, without the saliency."""
     return analyse(samples, params=params)[0]
 
 
 def analyse(
     samples: NDArray[np.float32], *, params: FingerprintParams
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Find the landmarks of a stretch of audio, and how salient everything is.
+    """Find the landmarks of a chunk of audio, and the saliency of every cell.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def analyse(
     Returns
     -------
     landmarks : np.ndarray [shape=(n_landmarks, 4), float64]
-        FRAME, BIN, STRENGTH and RANK, ordered by FRAME; at most the densest of
-        `params.densities_per_s` a second.
+        FRAME, BIN, STRENGTH and RANK, ordered by FRAME; at most the highest of
+        `params.densities_per_s` per second.
     saliency : np.ndarray [shape=(n_frames, n_bins), float32]
         As from `spectrogram.saliency`: column 0 is the first bin of the band.
     """

@@ -1,7 +1,7 @@
-"""The numbers that decide what a fingerprint is.
+"""The parameters that define a fingerprint.
 
-Two tables can be joined only when they were made with the same numbers, so all of
-them travel together, as one value, into the table's properties.
+Fingerprints can be compared only if they were made with the same parameters, so all of
+them are stored, as one value, in the table's properties.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from dataclasses import asdict, dataclass, replace
 from sonic_lib.errors import TableError
 
 SAMPLE_RATE_HZ = 12_000
-WINDOW_SAMPLES = 768  # 64 ms, 15.625 Hz a bin
-HOP_SAMPLES = 384  # 32 ms a frame
+WINDOW_SAMPLES = 768  # 64 ms, 15.625 Hz per bin
+HOP_SAMPLES = 384  # 32 ms per frame
 FRAME_S = HOP_SAMPLES / SAMPLE_RATE_HZ
 FRAMES_PER_S = SAMPLE_RATE_HZ / HOP_SAMPLES
 BIN_HZ = SAMPLE_RATE_HZ / WINDOW_SAMPLES
 HASH_BITS = 40
 
-# Changed whenever the same samples and settings would give other hashes.
+# Changed whenever the same samples and settings would give different hashes.
 ALGORITHM = "contrast-triangles-2"
 
 
 @dataclass(frozen=True)
 class FingerprintParams:
-    """What a user may choose about fingerprints.
+    """The parameters of fingerprints that a user may choose.
 
     Parameters
     ----------
     min_hz, max_hz : float
-        The band in which landmarks are looked for, within 0..6000 Hz.  Bass is what noise
-        leaves of much music (docs/how-it-works.md).
+        The band that is searched for landmarks, within 0..6000 Hz.  In noise, bass is often
+        all that is left of the music (docs/how-it-works.md).
     densities_per_s : tuple of int, ascending
         Landmark densities (1/s) at which the constellation is triangulated.  The sparse
-        levels join strong landmarks that survive noise, the dense ones give detail.
+        levels join strong landmarks that survive noise; the dense ones add detail.
         A second of audio gives about 1.6 hashes for each unit of their sum.
     """
 
@@ -53,7 +53,7 @@ class FingerprintParams:
         return round(self.max_hz / BIN_HZ)
 
     def denser(self) -> FingerprintParams:
-        """Add the densities that only a query in noise has.
+        """Add densities for queries in noise.
 
         Noise adds landmarks, and those of the song that were among the 32 strongest of a
         second are among the 64 strongest then.
@@ -63,11 +63,11 @@ class FingerprintParams:
         return replace(self, densities_per_s=densities_per_s)
 
     def sparser(self) -> FingerprintParams:
-        """Leave the densest constellation out, whose triangles are more than half of all."""
+        """Omit the densest constellation, which has more than half of all triangles."""
         return replace(self, densities_per_s=self.densities_per_s[:-1] or self.densities_per_s)
 
     def to_json(self) -> str:
-        """Return a canonical text: equal texts mean that fingerprints can be compared."""
+        """Return canonical JSON: fingerprints can be compared if it is equal."""
         return json.dumps({"algorithm": ALGORITHM, **asdict(self)}, sort_keys=True)
 
     def check_table(self, made_with: str | None, *, warehouse: str) -> None:
@@ -76,7 +76,7 @@ class FingerprintParams:
         Parameters
         ----------
         made_with : str, optional
-            The parameters that the table names, from `to_json`.
+            The table's parameters, from `to_json`.
 
         Raises
         ------

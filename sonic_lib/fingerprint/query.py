@@ -1,4 +1,4 @@
-"""The windows of a clip, and what is looked up for one: no kernels, so that it loads at once."""
+"""The windows of a clip and what each looks up: no kernels, so that the import is fast."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# Clips are looked up whole, longer recordings in windows that overlap by half.
+# Clips are looked up whole; longer recordings in windows that overlap by half.
 MAX_SINGLE_S = 15.0
 WINDOW_S = 10.0
 WINDOW_HOP_S = 5.0
@@ -15,19 +15,19 @@ MIN_WINDOW_S = 1.0
 
 
 class WindowHashes(NamedTuple):
-    """What to look up for one window of a clip, in all variants, ordered by hash.
+    """The hashes of one window of a clip, in all variants, ordered by hash.
 
     Attributes
     ----------
     window : int
         Number of the window.
     start_s, end_s : float
-        Where it lies in the clip.
+        Its extent in the clip.
     hashes : np.ndarray [shape=(m,), int64]
     variants : np.ndarray [shape=(m,), int8]
-        Places in `variants.VARIANTS`.
+        Indices in `variants.VARIANTS`.
     frames : np.ndarray [shape=(m,), int32]
-        Frames since the middle of the window, stretched by the variant's tempo.
+        Frames from the middle of the window, times the variant's tempo.
     detunes : np.ndarray [shape=(m,), float32]
     descriptors : np.ndarray [shape=(m,), int32]
         As from `hashes.query_hashes`.
@@ -48,10 +48,10 @@ PACKED_QUERY = np.dtype(list(_QUERY.items()))
 
 
 def window_row(window: WindowHashes) -> dict:
-    """Make a row of `schemas.CLIP_EXTRACTS`: what is looked up is packed, 21 bytes per hash."""
+    """Make a row of `schemas.CLIP_EXTRACTS`, its queries packed to 21 bytes per hash."""
     packed = np.empty(len(window.hashes), PACKED_QUERY)
     columns = (window.hashes, window.variants, window.frames, window.detunes, window.descriptors)
     for name, column in zip(_QUERY, columns, strict=True):
         packed[name] = column
-    place = {"window": window.window, "start_s": window.start_s, "end_s": window.end_s}
-    return place | {"queries": packed.tobytes(), "n_queries": len(packed)}
+    extent = {"window": window.window, "start_s": window.start_s, "end_s": window.end_s}
+    return extent | {"queries": packed.tobytes(), "n_queries": len(packed)}

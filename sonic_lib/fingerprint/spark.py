@@ -1,4 +1,4 @@
-"""Frames of files to frames of digests and fingerprints: DataFrame -> DataFrame."""
+"""Files to digests and fingerprints: DataFrame -> DataFrame."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sonic_lib.fingerprint.variants import FIRST_PASS, Probe
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS
 
 DEFAULT_LIMITS = Limits()
-# Arrays of extracts, and what their elements are called in a row for each hash.
+# Array columns of extracts, and the column of each in one row per hash.
 _HASH_COLUMNS = {
     "hashes": "hash",
     "frames": "offset_frames",
@@ -66,7 +66,7 @@ def fingerprint_files(
     Returns
     -------
     DataFrame [schemas.EXTRACTS]
-        Hashes stretch by stretch, and one closing row a file.
+        Hashes chunk by chunk, and one summary row per file.
     """
     work = packed(song_rows, params=params, min_duration_s=min_duration_s)
 
@@ -90,12 +90,12 @@ def fingerprint_clips(
     limits: Limits = DEFAULT_LIMITS,
     n_done: Accumulator | None = None,
 ) -> DataFrame:
-    """Decode every clip and give what to look up for it.
+    """Decode every clip and hash it, to look it up.
 
     Parameters
     ----------
     clips : DataFrame with path, size_bytes, and windows if not all are wanted (array of int)
-    min_duration_s, looks
+    min_duration_s, probes
         As in `extract.clip_rows`.
     limits : Limits
         What a file may take.
@@ -105,7 +105,7 @@ def fingerprint_clips(
     Returns
     -------
     DataFrame [schemas.CLIP_EXTRACTS]
-        Hashes by window and variant, and one closing row a clip.
+        Hashes by window and variant, and one summary row per clip.
     """
     work = packed(
         clip_rows,
@@ -137,17 +137,17 @@ def hash_prefix(hashes: str = "hash", *, bits: int) -> Column:
 
 
 def hash_rows(extracts: DataFrame, *, prefix_bits: int) -> DataFrame:
-    """Unfold arrays to one row a hash.
+    """Explode arrays to one row per hash.
 
     Parameters
     ----------
-    extracts : DataFrame with the arrays hashes, frames, descriptors and perhaps detunes
+    extracts : DataFrame with the arrays hashes, frames, descriptors and optionally detunes
 
     Returns
     -------
     DataFrame
         The other columns of `extracts`, then hash_prefix, hash, offset_frames, descriptor and
-        perhaps detune.
+        detune if given.
     """
     arrays = {name: column for name, column in _HASH_COLUMNS.items() if name in extracts.columns}
     others = [name for name in extracts.columns if name not in arrays]
@@ -162,7 +162,7 @@ def hash_rows(extracts: DataFrame, *, prefix_bits: int) -> DataFrame:
 def row_by_row(
     function: Callable[[dict], Iterable[dict]], schema: StructType
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Apply a function from one row to rows, one Arrow batch a row, so that none grows large."""
+    """Apply a function from one row to rows; one row per Arrow batch, so that none grows large."""
     arrow_schema = to_arrow_schema(schema, timezone="UTC")
 
     def apply(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -7,11 +7,11 @@ the samples given and column 0 the first bin of the band.  Everything is float32
 
 Method
 ------
-A landmark has to stand out from its own neighbourhood, whatever the equaliser, the room
-or the telephone did to the level there.  So, as in POLARIS (Li 2026, arXiv:2609.14820),
-the smoothed level is reduced by its wide local mean and divided by its local deviation.
-The wide means are computed on 4 x 4 cells and interpolated back, which is as good as
-full resolution for windows of this width and ten times as fast.
+A landmark has to stand out from its own neighbourhood, whatever an equaliser, a room or a
+telephone did to the level there.  So, as in POLARIS (Li 2026, arXiv:2609.14820), the wide
+local mean is subtracted from the smoothed level, which is then divided by its local
+deviation.  The wide means are computed on 4 x 4 cells and interpolated back, which is as
+good as full resolution for windows of this width and ten times as fast.
 
 Every value depends on at most `CONTEXT_FRAMES` frames to either side, so a long
 recording can be cut into overlapping blocks without changing a single landmark.
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from sonic_lib.fingerprint.params import HOP_SAMPLES, WINDOW_SAMPLES, FingerprintParams
 
-# The level of digital silence: below it, dither and codec residue are not music.
+# The level of digital silence: what is below is dither and codec residue.
 FLOOR_DBFS = -100.0
 _FULL_SCALE_POWER = (WINDOW_SAMPLES / 4) ** 2  # a sine of amplitude 1 under a Hann window
 
@@ -66,7 +66,7 @@ def log_spectrogram(samples: NDArray[np.float32], *, params: FingerprintParams) 
 
 
 def saliency(levels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """How far each cell stands out from its surroundings.
+    """Measure how far each cell stands out from its surroundings.
 
     Parameters
     ----------
@@ -128,9 +128,9 @@ def _convolve(x, frame_taps, bin_taps):
 def _interpolated_row(cells, t, weights, lower, row):
     """Row t of the bilinear interpolation of cells, at full resolution."""
     n_cells = cells.shape[0]
-    place = (t + 0.5) / CELL - 0.5
-    first = int(np.floor(place))
-    weight = np.float32(place - first)
+    position = (t + 0.5) / CELL - 0.5
+    first = int(np.floor(position))
+    weight = np.float32(position - first)
     above, below = cells[max(first, 0)], cells[min(first + 1, n_cells - 1)]
     n_last = cells.shape[1] - 1
     for f in range(row.size):
@@ -142,9 +142,9 @@ def _interpolated_row(cells, t, weights, lower, row):
 
 @numba.njit(cache=True)
 def _bin_weights(n_bins):
-    place = (np.arange(n_bins) + 0.5) / CELL - 0.5
-    lower = np.floor(place).astype(np.int64)
-    return (place - lower).astype(np.float32), lower
+    positions = (np.arange(n_bins) + 0.5) / CELL - 0.5
+    lower = np.floor(positions).astype(np.int64)
+    return (positions - lower).astype(np.float32), lower
 
 
 @numba.njit(cache=True)

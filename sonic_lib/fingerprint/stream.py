@@ -1,8 +1,8 @@
 """Samples in blocks to hashes in blocks: recordings of any length in constant memory.
 
-The audio is cut into overlapping stretches.  A hash depends on at most `CONTEXT_FRAMES`
+The audio is cut into overlapping chunks.  A hash depends on at most `CONTEXT_FRAMES`
 frames to either side of its first landmark, so the hashes that begin in the core of a
-stretch are the very ones that the uncut recording would give.
+chunk are exactly those of the uncut recording.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from sonic_lib.fingerprint.query import (
 from sonic_lib.fingerprint.variants import FIRST_PASS, VARIANTS, Probe, rescale, sparing
 
 # The sum of all reaches: smoothing 5, mean 51, deviation 39, maximum 3, rank 32, triangle
-# 63, the circle that must be empty for it to be one 112, rounded up to cells.  A descriptor
+# 63, its circumcircle, which must be empty, 112; rounded up to cells.  A descriptor
 # reaches less far: smoothing, mean and deviation, triangle, and 20 from a corner.
 CONTEXT_FRAMES = 320
-CORE_FRAMES = 8000  # 256 s: songs are one stretch, and none is larger than 15 MB
-# 48 hops and whole cells: the last window that begins in a core reaches over its end by half
-# of its length, which leaves enough of the context for its landmarks.
+CORE_FRAMES = 8000  # 256 s: a song is one chunk, and none is larger than 15 MB
+# 48 hops and whole cells: the last window that begins in a core extends half its length past
+# the end, which leaves enough of the context for its landmarks.
 QUERY_CORE_FRAMES = 7500
-_FRAME_BITS = 16  # of a place in a window, from its middle
+_FRAME_BITS = 16  # of a frame in a window, from its middle
 
 
 def stream_hashes(
@@ -55,16 +55,16 @@ def stream_hashes(
     blocks : iterable of np.ndarray [shape=(n,), float32]
         Consecutive mono samples at 12 kHz, in blocks of any size.
     core_frames : int, a multiple of 4
-        Frames of a stretch; changes memory use, never the hashes.
+        Frames per chunk; changes memory use, never the hashes.
 
     Yields
     ------
     hashes : np.ndarray [shape=(m,), int64]
     frames : np.ndarray [shape=(m,), int32]
-        Place of each hash in the recording, in frames of 32 ms.
+        Position of each hash in the recording, in frames of 32 ms.
     descriptors : np.ndarray [shape=(m,), int32]
     """
-    for samples, start, first, end in _stretches(blocks, core_frames):
+    for samples, start, first, end in _chunks(blocks, core_frames):
         hashes, frames, descriptors = reference_hashes(
             *analyse(samples, params=params), params=params
         )
@@ -91,21 +91,21 @@ def stream_windows(
     ----------
     blocks : iterable of np.ndarray [shape=(n,), float32]
         Consecutive mono samples at 12 kHz, in blocks of any size.
-    looks : sequence of Look
-        How to look each window up; those of a longer recording more sparingly
+    probes : sequence of Probe
+        How to look up each window; windows of a longer recording use fewer grids
         (`variants.sparing`).
     windows : collection of int, not empty, optional
         Only these windows.
     """
     last = np.inf if windows is None else max(windows)
     by_detail = {-1: params.sparser(), 0: params, 1: params.denser()}
-    for samples, start, core_start, core_end in _stretches(blocks, core_frames):
+    for samples, start, core_start, core_end in _chunks(blocks, core_frames):
         is_last = core_end == np.inf
         end_s = start * FRAME_S + samples.size / SAMPLE_RATE_HZ if is_last else np.inf
         found = list(_windows_in(core_start, core_end, end_s))
         wanted = [part for part in found if windows is None or part[0] in windows]
         taken = probes if end_s <= MAX_SINGLE_S else sparing(probes)
-        # Ranks do not depend on how many landmarks are kept, so the densest serve all looks.
+        # Ranks do not depend on how many landmarks are kept, so the densest serve all probes.
         densest = by_detail[max(probe.detail for probe in taken)]
         shifts = {shift for probe in taken for shift in _shifts(probe)} if wanted else ()
         grids = {shift: _grid(samples, start, shift, densest) for shift in shifts}
@@ -132,7 +132,7 @@ def _look_up(
     *,
     params: FingerprintParams,
 ) -> tuple[NDArray, ...]:
-    """Hashes, variants, frames, detunes and descriptors of one look at a window."""
+    """Hashes, variants, frames, detunes and descriptors of one probe of a window."""
     variant = VARIANTS[probe.variant]
     hashed = [
         query_hashes(
@@ -149,7 +149,7 @@ def _look_up(
 
 
 def _by_hash(looked_up: Sequence[tuple[NDArray, ...]]) -> tuple[NDArray, ...]:
-    """Put the columns of all looks together, ordered by hash, variant and frame, each once."""
+    """Concatenate all probes, sorted by hash, variant and frame, without duplicates."""
     hashes, variants, frames, *others = (
         np.concatenate(parts) for parts in zip(*looked_up, strict=True)
     )
@@ -158,7 +158,7 @@ def _by_hash(looked_up: Sequence[tuple[NDArray, ...]]) -> tuple[NDArray, ...]:
 
 
 def _shifts(probe: Probe) -> list[float]:
-    """Where the frame grids of a look begin, in frames."""
+    """Where the frame grids of a probe begin, in frames."""
     return [k / probe.n_grids for k in range(probe.n_grids)]
 
 
@@ -182,7 +182,7 @@ def _between(landmarks: NDArray, start_s: float, stop_s: float, middle_frame: fl
 def _windows_in(
     core_start: float, core_end: float, end_s: float
 ) -> Iterator[tuple[int, float, float]]:
-    """Number, start and end of the windows that begin in a core (frames)."""
+    """Number, start_s and end_s of the windows that begin in a core (frames)."""
     if end_s <= MAX_SINGLE_S:
         yield 0, 0.0, end_s
         return
@@ -190,7 +190,7 @@ def _windows_in(
     while window * WINDOW_HOP_S < core_end * FRAME_S:
         start_s = window * WINDOW_HOP_S
         left_s = end_s - start_s
-        # The last whole window takes what is left; only a core may begin with less.
+        # The last full window takes the rest; only the first of a core may be shorter.
         if left_s < (WINDOW_S if window > first else MIN_WINDOW_S):
             return
         is_last = left_s < WINDOW_S + WINDOW_HOP_S
@@ -198,7 +198,7 @@ def _windows_in(
         window += 1
 
 
-def _stretches(
+def _chunks(
     blocks: Iterable[NDArray], core_frames: int
 ) -> Iterator[tuple[NDArray, int, float, float]]:
     """Yield (samples, frame they start at, first frame of the core, end of the core)."""

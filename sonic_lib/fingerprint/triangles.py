@@ -2,10 +2,10 @@
 
 Method
 ------
-Points are added in the order of time (a sweep): each is joined to the edges of the hull that it
-sees, and edges are flipped until every triangle's circumcircle is empty (Lawson 1977).  Landmarks
-lie in a strip, so each new one is next to the last and nothing has to be searched for; Qhull, which
-is made for any number of dimensions, takes ten times as long for the few hundred points of a clip.
+Points are added in order of time (a sweep): each is joined to the hull edges that it sees, and
+edges are flipped until every triangle's circumcircle is empty (Lawson 1977).  Landmarks lie in a
+strip, so each new one is next to the last and no search is needed; Qhull, which handles any number
+of dimensions, takes ten times as long for the few hundred points of a clip.
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ from numpy.typing import NDArray
 
 from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK
 
-# Nearness weighs 10 bins like 14 frames; the limits below are in these units.
+# Distance treats 10 bins like 14 frames; the limits below are in these units.
 _UNIT_BINS, _UNIT_FRAMES = 10.0, 14.0
 MAX_SPAN_FRAMES = 63.0
 MIN_SPAN_FRAMES = 0.5
 MIN_AREA = 0.025
 MAX_EDGE = 6.0
 MAX_CIRCUMRADIUS = 4.0
-# Determinants smaller than this share of their terms are 0 as far as double precision can tell.
+# Determinants below this fraction of their terms are 0 within double precision.
 _ROUNDING = 1e-14
-_INDEX_BITS = 21  # of a corner in the key of a triangle: a stretch has some ten thousand landmarks
+_INDEX_BITS = 21  # per corner in a triangle's key: a chunk has about ten thousand landmarks
 
 
 def landmark_triangles(
     landmarks: NDArray[np.float64], densities_per_s: tuple[int, ...]
 ) -> NDArray[np.intp]:
-    """Join landmarks to triangles.
+    """Join landmarks into triangles.
 
     Parameters
     ----------
     landmarks : np.ndarray [shape=(n, 4)]
         From `landmarks.analyse`, ordered by FRAME; fewer than 2**21.
     densities_per_s : tuple of int
-        The constellation of each density is triangulated by itself.
+        The constellation of each density is triangulated separately.
 
     Returns
     -------
     np.ndarray [shape=(m, 3)]
-        Corners of each distinct triangle that is neither too large nor too flat, as places in
-        `landmarks`, in the order of time; ascending.
+        Corners of each distinct triangle that is neither too large nor too flat: indices in
+        `landmarks`, in order of time; rows ascending.
     """
     times = landmarks[:, FRAME] / _UNIT_FRAMES
     pitches = landmarks[:, BIN] / _UNIT_BINS
     keys = []
     for density in densities_per_s:
         chosen = np.flatnonzero(landmarks[:, RANK] < 2 * density)
-        # Of landmarks at one moment the lower is added first.
+        # Of simultaneous landmarks the lower is added first.
         chosen = chosen[_lexical_order(times[chosen], pitches[chosen])]
         corners = delaunay(times[chosen], pitches[chosen])
         keys.append(_good_triangles(chosen[corners], times, pitches))
@@ -62,7 +62,7 @@ def landmark_triangles(
 
 @numba.njit(cache=True, nogil=True)
 def _lexical_order(x, y):
-    """Order by x, then y, of points that are nearly so ordered."""
+    """Order of points by x, then y; fast if they are nearly sorted."""
     order = np.arange(len(x))
     for i in range(1, len(x)):
         moved = order[i]
@@ -101,7 +101,7 @@ def _good_triangles(triangles, times, pitches):
 
 @numba.njit(cache=True, nogil=True)
 def _turn(x, y, a, b, c):
-    """Sign of the turn from a over b to c: 1 to the left, -1 to the right, 0 on one line."""
+    """Sign of the turn a -> b -> c: 1 left, -1 right, 0 collinear."""
     left = (x[b] - x[a]) * (y[c] - y[a])
     right = (y[b] - y[a]) * (x[c] - x[a])
     if abs(left - right) <= _ROUNDING * (abs(left) + abs(right)):
@@ -142,8 +142,8 @@ def delaunay(x, y):
     Returns
     -------
     np.ndarray [shape=(m, 3), int64]
-        Corners of each triangle, turning to the left; none if all points lie on one line.
-        Four points on one circle are cut one way or the other.
+        Corners of each triangle, counter-clockwise; none if all points are collinear.
+        Four points on one circle are split either way.
     """
     n = len(x)
     corners = np.empty((max(2 * n, 1), 3), np.int64)
@@ -161,7 +161,7 @@ def delaunay(x, y):
     if third >= n:
         return corners[:0]
     is_left = _turn(x, y, 0, 1, third) == 1
-    for k in range(third - 1):  # a fan over all that lie on one line
+    for k in range(third - 1):  # a fan over the collinear points
         first, second = (k, k + 1) if is_left else (k + 1, k)
         corners[m] = first, second, third
         hull_edge[first] = 3 * m
@@ -212,7 +212,7 @@ def delaunay(x, y):
             n_pending += 1
             m += 1
             start = a
-        if start == end:  # p coincides with a corner, as far as can be told
+        if start == end:  # p coincides with a corner, within double precision
             continue
         hull_edge[start] = opening
         after[start], before[p], after[p], before[end] = p, start, end, p

@@ -1,9 +1,9 @@
 """Speeds, tempos and pitches under which a query is looked up.
 
-A clip that plays faster or higher than its song has other hashes.  The song's are met again
-when the *query's* landmarks are stretched back before they are joined to triangles: the
-reference table stays as it is.  The neighbouring values that a query looks up anyway bear 3 %
-of speed, or 6 % of tempo or pitch alone (docs/how-it-works.md), so the grid can be coarse.
+A clip that plays faster or higher than its song has different hashes.  They match again when
+the *query's* landmarks are rescaled before they are joined into triangles; the reference table
+stays as it is.  The neighbouring values that a query looks up anyway tolerate 3 % of speed, or
+6 % of tempo or pitch alone (docs/how-it-works.md), so the grid can be coarse.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Variant(NamedTuple):
     Attributes
     ----------
     tempo : float
-        Seconds of the song that a second of the clip covers.
+        Seconds of the song per second of the clip.
     pitch : float
-        A frequency in the clip over the same one in the song.
+        Frequencies in the clip over those in the song.
     """
 
     tempo: float
@@ -36,23 +36,23 @@ UNCHANGED = Variant(1.0, 1.0)
 SPEEDS = tuple(Variant(1 + k / 25, 1 + k / 25) for k in range(-5, 6) if k)  # a turntable's
 TEMPOS = tuple(Variant(1 + k / 12.5, 1.0) for k in (-2, -1, 1, 2))
 PITCHES = tuple(Variant(1.0, _SEMITONE**k) for k in (-2, -1, 1, 2))
-# The first is the clip as it is; the others are for clips that it leaves unsure.
+# The first is the clip as it is; the others are for clips that it does not identify for sure.
 VARIANTS = (UNCHANGED, *SPEEDS, *TEMPOS, *PITCHES)
 
 
 class Probe(NamedTuple):
-    """One way to look a window of a clip up.
+    """One way to look up a window of a clip.
 
     Attributes
     ----------
     variant : int
-        Place in `VARIANTS`.
+        Index in `VARIANTS`.
     n_grids : int in 1..4
-        A clip's frames lie anywhere between its song's frames, so it is analysed on several
-        frame grids; more find more of what is damaged.
+        A clip's frames do not line up with its song's, so it is analysed on several frame
+        grids; damaged clips need more of them.
     detail : int in -1..1
-        1: triangulate denser constellations than songs have, too (`FingerprintParams.denser`);
-        -1: leave the densest out (`FingerprintParams.sparser`).
+        1: also triangulate denser constellations than songs have (`FingerprintParams.denser`);
+        -1: omit the densest (`FingerprintParams.sparser`).
     """
 
     variant: int = 0
@@ -60,17 +60,17 @@ class Probe(NamedTuple):
     detail: int = 0
 
 
-# A single grid finds half of the evidence for a quarter of the cost: enough for a clean clip, and
-# under another speed.
+# A single grid finds half of the evidence for a quarter of the cost: enough for a clean clip and
+# for the other variants.
 FIRST_PASS = (Probe(n_grids=1),)
 SECOND_PASS = (Probe(detail=1), *(Probe(v, n_grids=1) for v in range(1, len(VARIANTS))))
 
 
 def sparing(probes: Sequence[Probe]) -> tuple[Probe, ...]:
-    """Look less closely: enough for a window of a long recording, which others overlap.
+    """Reduce probes to what a window of a long recording needs.
 
-    Windows of 10 s hold twice the evidence of a clip of 5 s, and those in a row are judged
-    together; most of a broadcast is not in the index, and would be looked up closely everywhere.
+    A 10 s window has twice the evidence of a 5 s clip, and consecutive windows are judged
+    together.  Most of a broadcast is not in the index, and would get the full second pass.
     """
     return tuple(
         probe._replace(n_grids=min(probe.n_grids, 2), detail=-1 if probe.variant else probe.detail)
@@ -79,19 +79,19 @@ def sparing(probes: Sequence[Probe]) -> tuple[Probe, ...]:
 
 
 def rescale(landmarks: NDArray[np.float64], *, variant: Variant) -> NDArray[np.float64]:
-    """Stretch a clip's landmarks back to where its song has them.
+    """Map a clip's landmarks to where its song has them.
 
     Parameters
     ----------
     landmarks : np.ndarray [shape=(n, 4)]
-        From `find_landmarks`.
+        From `landmarks.find_landmarks`.
 
     Returns
     -------
     np.ndarray [shape=(n, 4)]
-        FRAME and BIN as the song would have them; STRENGTH and RANK are those of the clip.
+        FRAME and BIN as in the song; STRENGTH and RANK are unchanged.
     """
-    # Late: who asks for VARIANTS alone need not load the kernels.
+    # Imported here, so that VARIANTS alone does not load the kernels.
     from sonic_lib.fingerprint.landmarks import BIN, FRAME
 
     rescaled = landmarks.copy()

@@ -1,15 +1,15 @@
-"""How songs get into the tables so that nothing is ever lost or written twice.
+"""Commit songs to the tables so that nothing is ever lost or written twice.
 
 An audio file is decoded once.  The result is staged as Parquet below the warehouse, and then
 committed: fingerprints first, the songs last, since a fingerprint counts only when its song
 is in `songs`.  A run that dies between the two leaves fingerprints without a song, and its
-stage, which names them: the next run that meets one of these songs deletes them first.
+stage, which names them: the next run that finds one of these songs deletes them first.
 
-A run cannot know whether another one died or is slow.  So both its commits bear the name of its
-stage, and who sweeps a stage uses that name up in both tables first: what the slow run commits
-later changes nothing, and it decodes again what is not in by then.  Of two live runs that met the
-same new songs, the second to commit finds that the songs are another run's, and puts one set of
-their fingerprints in place of the two.
+A run cannot know whether another one died or is slow.  So both its commits use its stage's name as
+a token, and a run that sweeps the stage consumes the token in both tables first: later commits of
+the slow run are no-ops, and it decodes again what is missing by then.  If two live runs found the
+same new songs, the second to commit finds the songs owned by the other run, and replaces the two
+sets of their fingerprints by one.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from sonic_lib.spark.filesystem import exists, hadoop_path, literal
 from sonic_lib.storage import tables
 
 _STAGING = "_staging"
-# A task sorts and writes one file; this many rows are some 100 MB of Parquet.
+# A task sorts and writes one file; this many rows are about 100 MB of Parquet.
 ROWS_PER_FILE = 20_000_000
 MAX_SWEEP_S = 1800.0  # a sweep takes two small commits and one delete
 
 
 def run_folder(warehouse: str, run_id: str) -> str:
-    """Where a run stages its batches."""
+    """Return the folder in which a run stages its batches."""
     return f"{warehouse}/{_STAGING}/{run_id}"
 
 
 def stage_folder(warehouse: str, run_id: str, batch: int) -> str:
-    """Where a batch of a run is staged."""
+    """Return the folder in which a batch of a run is staged."""
     return f"{run_folder(warehouse, run_id)}/{batch}"
 
 
@@ -50,7 +50,7 @@ def stage(extracts: DataFrame, folder: str) -> DataFrame:
 
 
 def closing_rows(staged: DataFrame) -> DataFrame:
-    """One row a file, without its hashes."""
+    """One summary row per file, without its hashes."""
     return staged.filter("hashes IS NULL").drop("hashes", "frames", "descriptors")
 
 
@@ -60,7 +60,7 @@ def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str)
     Returns
     -------
     bool
-        False if another run swept the stage: then nothing of it is in the tables.
+        False if another run swept the stage: nothing of it is in the tables then.
     """
     spark = staged.sparkSession
     try:
@@ -69,8 +69,8 @@ def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str)
     except (PySparkException, Py4JJavaError):
         if exists(spark, folder):
             raise
-    # What the other run takes for orphans it deletes by song: what is committed again before it
-    # has done so would go, too.  The folder is the last that goes, unless the other run died.
+    # The other run deletes orphans by song, so a repeated commit before that would be deleted, too.
+    # It removes the folder last, unless it died.
     deadline_s = time.monotonic() + MAX_SWEEP_S
     while exists(spark, folder):
         if time.monotonic() > deadline_s:
@@ -81,7 +81,7 @@ def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str)
 
 
 def _commit(staged: DataFrame, warehouse: str, *, run_id: str, token: str) -> bool:
-    """Commit a stage; False if its token was used up by another."""
+    """Commit a stage; False if another run consumed its token."""
     spark = staged.sparkSession
     accepted = closing_rows(staged).filter("error IS NULL").drop("stage", "error", "path")
     n_rows = accepted.agg(F.sum("n_fingerprints")).first()[0]
@@ -102,7 +102,7 @@ def _commit(staged: DataFrame, warehouse: str, *, run_id: str, token: str) -> bo
     n_own, n_foreign, n_missing = owned.agg(
         F.count_if(is_own), F.count_if(~is_own), F.count_if(F.isnull("owner"))
     ).first()
-    if n_missing and not n_own:  # beside own songs, a missing one was removed since
+    if n_missing and not n_own:  # with own songs there, a missing one was removed since
         return False
     if n_foreign:
         _put_once(staged, owned.filter(~is_own), warehouse)
@@ -110,7 +110,7 @@ def _commit(staged: DataFrame, warehouse: str, *, run_id: str, token: str) -> bo
 
 
 def sweep(new_songs: DataFrame, warehouse: str, *, run_id: str) -> None:
-    """Undo the uncommitted part of runs that died with any of these songs in their hands."""
+    """Undo the uncommitted part of dead runs that staged any of these songs."""
     spark = new_songs.sparkSession
     for folder in stage_folders(spark, warehouse):
         if folder.startswith(run_folder(warehouse, run_id) + "/"):
@@ -121,7 +121,7 @@ def sweep(new_songs: DataFrame, warehouse: str, *, run_id: str) -> None:
 
 
 def undo_stage(spark: SparkSession, warehouse: str, folder: str) -> None:
-    """End a stage for good: its run can commit no more, and what it left uncommitted goes."""
+    """End a stage: its run can no longer commit, and its uncommitted rows are deleted."""
     fence_stage(spark, warehouse, folder)
     ids = _staged_ids(spark, folder)
     if ids is not None:
@@ -132,16 +132,16 @@ def undo_stage(spark: SparkSession, warehouse: str, folder: str) -> None:
 
 
 def fence_stage(spark: SparkSession, warehouse: str, folder: str) -> None:
-    """Take from a stage's run the right to commit what it has not committed yet.
+    """Keep a stage's run from committing anything more.
 
-    The songs first: else a run whose fingerprints come too late could still add its songs.
+    Songs first: otherwise a run whose fingerprints come too late could still add its songs.
     """
     for table in (SONGS, FINGERPRINTS):
         tables.fence(spark, warehouse, table, token=_token(folder))
 
 
 def stage_folders(spark: SparkSession, warehouse: str) -> list[str]:
-    """The stages of all runs that are at work or died: one a batch."""
+    """List the stages of all live and dead runs, one per batch."""
     staging = f"{warehouse}/{_STAGING}"
     return [
         f"{staging}/{run}/{batch}"
@@ -151,7 +151,7 @@ def stage_folders(spark: SparkSession, warehouse: str) -> list[str]:
 
 
 def last_change_s(spark: SparkSession, folder: str) -> float:
-    """When anything below a stage was last written, in seconds since 1970."""
+    """Return when anything below a stage was last written, in seconds since 1970."""
     filesystem, path = hadoop_path(spark, folder)
     if not filesystem.exists(path):
         return 0.0
@@ -163,13 +163,13 @@ def last_change_s(spark: SparkSession, folder: str) -> float:
 
 
 def delete_songs(song_ids: DataFrame, warehouse: str) -> None:
-    """Delete songs, fingerprints first: a run that dies between finds the song again."""
+    """Delete songs, fingerprints first: if the run dies in between, the song is found again."""
     for table in (FINGERPRINTS, SONGS):
         tables.delete_keys(song_ids, warehouse, table, key="song_id")
 
 
 def record_files(rows: DataFrame, gone: DataFrame | None, warehouse: str, *, run_id: str) -> None:
-    """Bring `song_files` up to date; written last, so that an unfinished file is read again."""
+    """Update `song_files`; written last, so that an unfinished file is read again."""
     stamped = rows.withColumns({"run_id": F.lit(run_id), "seen_at": F.current_timestamp()})
     tables.upsert(stamped, warehouse, SONG_FILES, key="path")
     if gone is not None:
@@ -183,12 +183,12 @@ def remove_folder(spark: SparkSession, folder: str) -> None:
 
 
 def _token(folder: str) -> str:
-    """The name of a stage's commits: the run and the batch, however the warehouse is written."""
+    """Token of a stage's commits: run and batch, however the warehouse's path is written."""
     return "/".join(folder.split("/")[-2:])
 
 
 def _staged_rows(staged: DataFrame, songs: DataFrame, *, prefix_bits: int) -> DataFrame:
-    """The fingerprints of some songs of a stage, as the table has them."""
+    """The fingerprints of some songs of a stage, as table rows."""
     return (
         staged.filter("hashes IS NOT NULL")
         .select("song_id", "hashes", "frames", "descriptors")
@@ -198,14 +198,14 @@ def _staged_rows(staged: DataFrame, songs: DataFrame, *, prefix_bits: int) -> Da
 
 
 def _put_once(staged: DataFrame, songs: DataFrame, warehouse: str) -> None:
-    """Put a stage's fingerprints of some songs in place of all that the table has of them."""
+    """Replace all stored fingerprints of some songs by those of a stage."""
     prefix_bits = tables.prefix_bits(staged.sparkSession, warehouse)
     rows = _staged_rows(staged, songs, prefix_bits=prefix_bits)
     tables.replace_keys(songs, rows, warehouse, FINGERPRINTS, key="song_id")
 
 
 def in_few_sorted_files(hashes: DataFrame, *, prefix_bits: int, n_rows: float) -> DataFrame:
-    """Give each writing task one range of hashes inside one prefix."""
+    """Partition rows so that each writing task gets one range of hashes within one prefix."""
     range_bits = prefix_bits
     while n_rows / 2**range_bits > ROWS_PER_FILE:
         range_bits += 1
@@ -216,12 +216,12 @@ def in_few_sorted_files(hashes: DataFrame, *, prefix_bits: int, n_rows: float) -
 
 
 def _staged_ids(spark: SparkSession, folder: str) -> DataFrame | None:
-    """Songs of a stage; None when it died before its decoding was done."""
+    """Songs of a stage; None if its run died before it had decoded them."""
     if not exists(spark, f"{folder}/_SUCCESS"):
         return None
     try:
         return closing_rows(spark.read.parquet(literal(folder))).select("song_id")
-    except AnalysisException:  # swept by somebody else in the meantime
+    except AnalysisException:  # swept by another run in the meantime
         return None
 
 

@@ -1,4 +1,4 @@
-"""Which of several copies of a recording to keep: DataFrame -> DataFrame."""
+"""Choose the copy of a recording to keep: DataFrame -> DataFrame."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ RULE = (
 
 
 def first_files(song_files: DataFrame) -> DataFrame:
-    """Give the file that stands for each song: song_id, path, root, size_bytes, modified_at."""
+    """Choose one file per song: song_id, path, root, size_bytes, modified_at."""
     indexed_first = F.struct(F.col("status") != "indexed", "path")
-    told = F.struct("path", "root", "size_bytes", "modified_at")
+    file = F.struct("path", "root", "size_bytes", "modified_at")
     return (
         song_files.filter("song_id IS NOT NULL")
         .groupBy("song_id")
-        .agg(F.min_by(told, indexed_first).alias("file"))
+        .agg(F.min_by(file, indexed_first).alias("file"))
         .select("song_id", "file.*")
     )
 
 
 def measure_bands(files: DataFrame, *, limits: Limits) -> DataFrame:
-    """Decode the beginning of files.
+    """Measure the highest filled frequency of files from their beginning.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def measure_bands(files: DataFrame, *, limits: Limits) -> DataFrame:
 
 
 def copies_by_quality(songs: DataFrame, *, files: DataFrame, bands: DataFrame) -> DataFrame:
-    """Say which copy to keep, by RULE: song_id, song (its path) and quality, larger if better.
+    """Rate copies by RULE: song_id, song (its path) and quality, larger if better.
 
     Parameters
     ----------

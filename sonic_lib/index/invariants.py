@@ -1,7 +1,7 @@
-"""What must hold of an index, as DataFrame -> DataFrame: findings, of which there are few.
+"""Check the invariants of an index: DataFrame -> DataFrame.
 
 The fingerprints are scanned four times and shuffled twice: by song, to count them, and as whole
-rows, to find those that stand twice.
+rows, to find duplicates.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sonic_lib.schemas import FILE_RUNS
 
 
 def data_files(fingerprints: DataFrame) -> DataFrame:
-    """One row a file of the table: file, hash_prefix, n_rows and is_sorted.
+    """One row per file of the table: file, hash_prefix, n_rows and is_sorted.
 
     Parameters
     ----------
@@ -44,13 +44,13 @@ def data_files(fingerprints: DataFrame) -> DataFrame:
 
 
 def song_counts(fingerprints: DataFrame, *, songs: DataFrame) -> DataFrame:
-    """Songs of either table: song_id, n_said, n_found and written_at.
+    """Songs of both tables: song_id, n_said, n_found and written_at.
 
     Returns
     -------
     DataFrame
-        n_said is null where the song does not stand in `songs`; written_at is when the newest
-        file that holds some of its fingerprints was written.
+        n_said is null if the song is not in `songs`; written_at is when the newest file with
+        its fingerprints was written.
     """
     found = fingerprints.groupBy("song_id").agg(
         F.count("*").alias("n_found"),
@@ -61,20 +61,20 @@ def song_counts(fingerprints: DataFrame, *, songs: DataFrame) -> DataFrame:
 
 
 def orphans(counts: DataFrame, *, at_work: tuple[datetime, datetime]) -> DataFrame:
-    """Songs of `song_counts` that have fingerprints and do not stand in `songs`.
+    """Songs of `song_counts` that have fingerprints but are not in `songs`.
 
     Parameters
     ----------
     at_work : tuple of two datetimes
-        Those whose newest file was written from the first to the second are left out: a job may
-        be at work on them.
+        Songs whose newest file was written between the two are left out: a job may be working
+        on them.
     """
     may_come = F.col("written_at").between(*map(F.lit, at_work))
     return counts.filter(F.col("n_said").isNull() & ~may_come)
 
 
 def doubled_rows(fingerprints: DataFrame) -> DataFrame:
-    """Fingerprints that stand more than once: hash_prefix, hash, song_id, offset_frames."""
+    """Duplicate fingerprints: hash_prefix, hash, song_id, offset_frames."""
     rows = fingerprints.groupBy("hash_prefix", *SORT_KEYS).count()
     return rows.filter("count > 1").drop("count")
 
@@ -89,7 +89,7 @@ def findings(
     prefix_bits: int,
     at_work: tuple[datetime, datetime],
 ) -> DataFrame:
-    """Say what is broken.
+    """Find violated invariants.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def findings(
     Returns
     -------
     DataFrame
-        invariant, n_broken and an example; a row an invariant.
+        invariant, n_broken and an example; one row per invariant.
     """
     wrong_prefix = F.col("hash_prefix") != hash_prefix(bits=prefix_bits)
     twice = F.col("count") > 1

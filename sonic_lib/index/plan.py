@@ -1,4 +1,4 @@
-"""What an index run has to do: DataFrame -> DataFrame, no actions.
+"""Plan an index run: DataFrame -> DataFrame, no actions.
 
 Conventions
 -----------
@@ -15,39 +15,39 @@ from sonic_lib.audio.digest import MAX_FILE_BYTES
 from sonic_lib.audio.listing import has_audio_suffix
 from sonic_lib.audio.tags import MAX_CHARACTERS
 
-# Of 40 TB each has 2 GB; a driver plans so many within seconds.
+# For 40 TB each has 2 GB; a driver plans this many within seconds.
 _MAX_TASKS = 20_000
 _IDENTITY = ["path", "size_bytes", "modified_at"]
 
 
 def work_bytes(size_bytes: str = "size_bytes") -> Column:
-    """Column: bytes of files that will be read; those that are too large are turned down."""
+    """Column: bytes of files that will be read; larger ones are rejected."""
     readable = F.when(F.col(size_bytes) <= MAX_FILE_BYTES, F.col(size_bytes))
     return F.coalesce(F.sum(readable), F.lit(0))
 
 
 def n_tasks(n_files: int, n_bytes: float, *, n_slots: int, task_mb: float) -> int:
-    """Say into how many tasks files are shared out: none is long, and several for each slot.
+    """Return the number of tasks for files: short ones, and several per slot.
 
     Parameters
     ----------
     n_files : int
-        No task is without one, whatever their sizes say.
+        Upper bound on tasks by size, so that each has a file.
     n_bytes : float
     n_slots : int
-        Tasks that run at once on this cluster.
+        Concurrent tasks on this cluster.
     """
     by_size = min(int(n_bytes / (task_mb * 1e6)), n_files, _MAX_TASKS)
     return max(4 * n_slots, by_size)
 
 
 def n_batches(n_files: int, n_bytes: float, *, batch_gb: float) -> int:
-    """Say in how many commits files are taken in."""
+    """Return the number of commits for files."""
     return min(1 + int(n_bytes // (batch_gb * 1e9)), max(1, n_files))
 
 
 def changed_files(files: DataFrame, *, known: DataFrame, retry_rejected: bool) -> DataFrame:
-    """Files that are new or were touched since they were last read; with a column is_new."""
+    """Files that are new or changed since they were last read, with a column is_new."""
     settled = known.filter("status <> 'rejected'") if retry_rejected else known
     return (
         files.join(settled.select(*_IDENTITY), _IDENTITY, "left_anti")
@@ -57,19 +57,19 @@ def changed_files(files: DataFrame, *, known: DataFrame, retry_rejected: bool) -
 
 
 def told_apart(digests: DataFrame, *, songs: DataFrame) -> DataFrame:
-    """Refuse files that share the 63 bits of a song_id with other bytes, which chance never makes.
+    """Refuse files whose song_id collides with other bytes, which never happens by chance.
 
     Parameters
     ----------
     digests : DataFrame
         Cached: it is read twice.
     songs : DataFrame with song_id, content_sha256
-        Songs of the index; of files that are new the one with the smallest digest is kept.
+        Songs of the index; of new files the one with the smallest digest is kept.
 
     Returns
     -------
     DataFrame [schemas.DIGESTS]
-        Those files have an error, and no song_id.
+        Refused files have an error, and no song_id.
     """
     owners = (
         songs.select("song_id", F.col("content_sha256").alias("owner"))
@@ -87,11 +87,11 @@ def told_apart(digests: DataFrame, *, songs: DataFrame) -> DataFrame:
     marked = digests.join(owners, "song_id", "left").withColumn(
         "is_other", F.coalesce(is_other, F.lit(False))
     )
-    said = {
+    columns = {
         "error": F.when(F.col("is_other"), reason).otherwise(F.col("error")),
         "song_id": F.when(~F.col("is_other"), F.col("song_id")),
     }
-    return marked.withColumns(said).select(*digests.columns)
+    return marked.withColumns(columns).select(*digests.columns)
 
 
 def new_songs(digests: DataFrame, *, songs: DataFrame) -> DataFrame:
@@ -108,14 +108,14 @@ def new_songs(digests: DataFrame, *, songs: DataFrame) -> DataFrame:
 def song_files(
     digests: DataFrame, *, songs: DataFrame, known: DataFrame, read: DataFrame
 ) -> DataFrame:
-    """Say of every file that was read what became of it.
+    """Make the rows of song_files for all files that were read.
 
     Parameters
     ----------
     songs : DataFrame with song_id
-        All songs of the index, those of this run among them.
+        All songs of the index, including those of this run.
     read : DataFrame with song_id, stage, error, note
-        Contents that were decoded: why they could not be used, or what of them could not.
+        Decoded contents, with why they, or parts of them, could not be used.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def song_files(
 
 
 def moved_files(missing: DataFrame, *, digests: DataFrame) -> DataFrame:
-    """Known files that are gone from where they were, and whose content was found elsewhere.
+    """Known files that are missing, and whose content was found elsewhere.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def moved_files(missing: DataFrame, *, digests: DataFrame) -> DataFrame:
 
 
 def renamed_songs(songs: DataFrame, *, moved: DataFrame, judged: DataFrame) -> DataFrame:
-    """Untagged songs that had their file's name for a title, with the new name.
+    """Untagged songs titled by their file's name, with the new name.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def renamed_songs(songs: DataFrame, *, moved: DataFrame, judged: DataFrame) -> D
     judged : DataFrame
         From `song_files`.
     """
-    # A tag may say what the file's name says; then it is not alone.
+    # A title tag may equal the file's name, but then there are usually other tags, too.
     is_untagged = "coalesce(artist, album, genre, string(release_year)) IS NULL"
     before = moved.select("song_id", _file_title().alias("title")).distinct()
     now = judged.filter("status = 'indexed'").select("song_id", _file_title().alias("new_title"))
@@ -192,20 +192,20 @@ def renamed_songs(songs: DataFrame, *, moved: DataFrame, judged: DataFrame) -> D
 
 
 def _file_title() -> Column:
-    """Column: the title that `tags.read_tags` gives a file without tags."""
+    """Column: the title that `tags.read_tags` returns for a file without tags."""
     name = F.element_at(F.split("path", "/"), -1)
     return F.trim(F.left(F.regexp_replace(name, r"(?<=.)\.[^.]*$", ""), F.lit(MAX_CHARACTERS)))
 
 
 def abandoned_songs(known: DataFrame, *, gone: DataFrame, digests: DataFrame) -> DataFrame:
-    """Songs that no file will hold any more: song_id.
+    """Songs that no file holds any more: song_id.
 
     Parameters
     ----------
     gone : DataFrame with path
-        Files that were deleted, or whose content is another now.
+        Files that were deleted, or whose content changed.
     digests : DataFrame with song_id
-        What the files that were read hold now.
+        Contents of the files that were read.
     """
     held = known.filter("song_id IS NOT NULL")
     before = held.join(gone.select("path"), "path", "left_semi").select("song_id").distinct()
@@ -215,8 +215,8 @@ def abandoned_songs(known: DataFrame, *, gone: DataFrame, digests: DataFrame) ->
 
 
 def pruned_files(known: DataFrame, *, files: DataFrame, roots: list[str]) -> DataFrame:
-    """Known files below the given folders that are not there any more."""
-    # A folder that could not be listed stands among the files; what is in it may well be there.
+    """Known files below the given folders that no longer exist."""
+    # A folder that could not be listed is among the files; its contents may still exist.
     closed = files.filter(~has_audio_suffix()).select(F.concat("path", F.lit("/")).alias("closed"))
     return (
         known.filter(is_below(roots))

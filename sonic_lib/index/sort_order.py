@@ -1,4 +1,4 @@
-"""Whether the rows of data files stand in order: numpy, and little to import for the executors."""
+"""Check the sort order of data files: numpy, with few imports for the executors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SORT_KEYS = ("hash", "song_id", "offset_frames")
 
 
 def count_descents(columns: list[NDArray]) -> int:
-    """Count the rows that are less than the one before, by the first column that differs."""
+    """Count the rows that are lexicographically less than the one before."""
     less = np.zeros(max(len(columns[0]) - 1, 0), bool)
     equal = ~less
     for values in columns:
@@ -26,7 +26,7 @@ def count_descents(columns: list[NDArray]) -> int:
 
 
 def file_runs(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """One row for each stretch of rows of one file in a batch; a task reads a split in order."""
+    """One row per run of rows of one file in a batch; a task reads a split in order."""
     schema = to_arrow_schema(FILE_RUNS)
     place = 0
     for batch in batches:

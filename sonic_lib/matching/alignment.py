@@ -1,18 +1,17 @@
-"""Which songs a window of a clip lies on, and on which line: pure numpy.
+"""Align a window of a clip with songs: find each song's line of hits; pure numpy.
 
 Method
 ------
 A hit is a hash that the window shares with a song, at frame t of the window (from its middle,
-as stretched by the variant) and frame T of the song.  If the song is in the window, its hits
-lie on a line T = offset + slope t, with a slope near 1: what is left of the speed when the
-variant is taken out.  Lines are found by a Hough transform over offset and a few slopes, so a
-drift does not smear the votes.  The evidence for a line is the weight of the hits on it and
-half of the weight of those one frame beside, since landmarks fall on either side of a frame's
-edge.
+rescaled by the variant) and frame T of the song.  If the window plays the song, its hits lie
+on a line T = offset + slope t, with a slope near 1: the speed that the variant leaves over.
+Lines are found by a Hough transform over offset and a few slopes, so that drift does not smear
+the votes.  The evidence for a line is the weight of the hits on it plus half of the weight of
+those one frame off, since landmarks fall on either side of a frame's edge.
 
-Every song is searched over the same slopes and variants, and what the wrong ones reach tells
-what chance gives (`decide`).  Chance gives more to long songs and to those made of what is in
-every song, and a query in noise is made of little else: `correct_for_background` takes that out.
+Every song is searched over the same slopes and variants, and the scores of the wrong songs show
+what chance gives (`scoring`).  Chance gives more to long songs and to those made of common
+hashes, and a query in noise has little else: `correct_for_background` removes that.
 """
 
 from __future__ import annotations
@@ -27,20 +26,20 @@ from sonic_lib.fingerprint.params import FRAME_S
 from sonic_lib.fingerprint.variants import UNCHANGED, VARIANTS
 from sonic_lib.matching.scoring import MAX_COPIES, N_CANDIDATES
 
-MAX_DRIFT = 0.03  # of the slope, for every song; the variants are twice as far apart
-MAX_WIDE_DRIFT = 0.12  # for the best songs, which may have been found without their variant
-DRIFT_FRAMES = 1.5  # neighbouring slopes part by this much over a window
-# A changed speed is rarer than none: nats that a line of a variant must make up for.
+MAX_DRIFT = 0.03  # of the slope, for every song; variants are twice as far apart
+MAX_WIDE_DRIFT = 0.12  # for the best songs, which may be found without their variant
+DRIFT_FRAMES = 1.5  # neighbouring slopes differ by this much over a window
+# A changed speed is rarer than none: a line of a variant loses this many nats.
 VARIANT_COST = 10.0
-# A window that drifts less than this plays at its song's speed, as far as can be told.
+# A window that drifts less is taken to play at its song's speed.
 PLAIN_DRIFT_FRAMES = 0.75
 LINE_FRAMES = 1.5  # to either side: landmarks fall on either side of a frame's edge
-MIN_SHARED = 10.0  # nats, about one hit: below, a song shares nothing beside its line
+MIN_SHARED = 10.0  # nats, about one hit: lower bound of what a song shares off its line
 MIN_DETUNE = 0.012  # smaller ones are within the error of a short clip
 
 
 class Hits(NamedTuple):
-    """The hits of one window, in columns, all of shape (n,).
+    """The hits of one window, as columns of shape (n,).
 
     Attributes
     ----------
@@ -53,7 +52,7 @@ class Hits(NamedTuple):
     detune : np.ndarray of float32
         ln(frequency in the stretched query / in the song), or NaN.
     weight : np.ndarray of float32
-        What the hit says against chance, in nats.
+        Evidence of the hit against chance, in nats.
     """
 
     song_id: NDArray
@@ -65,17 +64,17 @@ class Hits(NamedTuple):
 
 
 class Alignment(NamedTuple):
-    """A song, and how the window lies on it.
+    """A song, and where the window lies in it.
 
     Attributes
     ----------
     song_id : int
     evidence : float
-        In nats; of a song's first line it can be compared between songs.
+        In nats; that of a song's first line is comparable between songs.
     offset_s : float
-        Place in the song of the window's middle.
+        Position of the window's middle in the song.
     speed : float
-        Seconds of the song a second of the window covers.
+        Seconds of the song per second of the window.
     pitch : float
         Frequencies in the window over those in the song.
     first_s, last_s : float
@@ -97,23 +96,23 @@ class Alignment(NamedTuple):
 def find_alignments(
     hits: Hits, *, n_songs: int, n_lined: int, n_lines: int
 ) -> list[list[Alignment]]:
-    """Find the best songs of a window and the best lines of the best of them.
+    """Find the best songs of a window, and the best lines of the top ones.
 
     Parameters
     ----------
     n_songs : int
-        How many songs to give, the best first.
+        How many songs to return, best first.
     n_lined : int
-        How many of them to look at closely; of the others the speed is that of the variant.
+        How many of them to measure closely; the others have the speed of their variant.
     n_lines : int
-        How many lines of a song to give, the best first: songs repeat themselves.
+        How many lines to return per song, best first: songs repeat themselves.
 
     Returns
     -------
-    list of lists of Line
-        A list a song.
+    list of lists of Alignment
+        One list per song.
     """
-    n_frames = 2.0 * max(int(np.abs(hits.frame).max()), 1)  # of the window, near enough
+    n_frames = 2.0 * max(int(np.abs(hits.frame).max()), 1)  # of the window, approximately
     order, codes = _by_song(hits.song_id, hits.variant, len(VARIANTS))
     hits = Hits(*(column[order] for column in hits))
     songs = hits.song_id[np.diff(codes, prepend=-1) != 0]
@@ -125,7 +124,7 @@ def find_alignments(
     evidence = correct_for_background(evidence, np.bincount(codes, weights=hits.weight) - evidence)
     best = np.lexsort((songs, -evidence))[:n_songs]
     found = []
-    for place, song in enumerate(best):
+    for rank, song in enumerate(best):
         first, last = np.searchsorted(codes, [song, song + 1])
         on_song = Hits(*(column[first:last] for column in hits))
         on_song = Hits(*(c[on_song.variant == variants[song]] for c in on_song))
@@ -138,7 +137,7 @@ def find_alignments(
             *(-0.5 * n_frames * FRAME_S, 0.5 * n_frames * FRAME_S),
             int(n_votes[song]),
         )
-        lines = _lines_of_song(on_song, plain, n_frames, n_lines) if place < n_lined else [plain]
+        lines = _lines_of_song(on_song, plain, n_frames, n_lines) if rank < n_lined else [plain]
         found.append(lines)
     return found
 
@@ -146,23 +145,23 @@ def find_alignments(
 def correct_for_background(
     evidence: NDArray[np.float64], off_line_weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Take from songs that share much with the window what that gives them by chance.
+    """Subtract what songs that share much with the window gain by chance.
 
-    The best of many lines grows with the logarithm of what a song shares with the window all
-    over its length; how fast is fitted to the songs of this very window, the best left out.
+    The best of many lines grows with the logarithm of what a song shares with the window over
+    its whole length; the slope is fitted to the songs of this window, except the best.
 
     Parameters
     ----------
     evidence : np.ndarray [shape=(n_songs,), nats]
         Of each song's best line.
-    beside : np.ndarray [shape=(n_songs,), nats]
-        Weight of the song's hits that are not on it.
+    off_line_weight : np.ndarray [shape=(n_songs,), nats]
+        Weight of the song's hits that are not on that line.
 
     Returns
     -------
     np.ndarray [shape=(n_songs,), nats]
-        Less than `evidence` for songs that share more than the median one; the same for the
-        others, and for all if they are too few to tell.
+        Less than `evidence` for songs that share more than the median; unchanged for the others,
+        and for all if there are too few songs.
     """
     if len(evidence) < N_CANDIDATES:
         return evidence
@@ -181,7 +180,7 @@ def _slopes(n_frames: float, max_drift: float) -> NDArray[np.floating]:
 
 @numba.njit(cache=True, nogil=True)
 def _by_song(song_id, variant, n_variants):
-    """Order by song and variant, hits of both as they come; and the number of each hit's song."""
+    """Stable order by song and variant, and the index of each hit's song."""
     n = len(song_id)
     starts = np.zeros(n_variants + 1, np.int64)
     for i in range(n):
@@ -191,7 +190,7 @@ def _by_song(song_id, variant, n_variants):
     for i in range(n):
         by_variant[starts[variant[i]]] = i
         starts[variant[i]] += 1
-    # Ids are digests, evenly spread: with a bucket for each hit, few songs share one.
+    # Ids are digests, uniformly distributed: with one bucket per hit, few songs share one.
     shift = 63
     while shift and (n >> (63 - shift)):
         shift -= 1
@@ -267,7 +266,7 @@ def _best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_c
 
 
 def _lines_of_song(hits: Hits, plain: Alignment, n_frames: float, n_lines: int) -> list[Alignment]:
-    """The best lines of one song under one variant: slope, extent and pitch measured."""
+    """The best lines of one song under one variant, with slope, extent and pitch."""
     variant = VARIANTS[hits.variant[0]] if len(hits.variant) else UNCHANGED
     _, _, slope, offset, _ = (
         column[0]
@@ -290,7 +289,7 @@ def _lines_of_song(hits: Hits, plain: Alignment, n_frames: float, n_lines: int) 
         left = Hits(*(c[~on_line] for c in left))
         if not len(left.frame):
             break
-        # Other places of the song are met at the same slope.
+        # Repetitions in the song have the same slope.
         _, _, _, offsets, _ = _best_lines(
             np.zeros(len(left.frame), np.int64),
             *(left.variant, left.offset_frames, left.frame, left.weight),
@@ -303,7 +302,7 @@ def _lines_of_song(hits: Hits, plain: Alignment, n_frames: float, n_lines: int) 
 def _fit(
     hits: Hits, offset: float, slope: float, *, plain_slope: float, n_frames: float
 ) -> tuple[float, float, NDArray[np.bool_]]:
-    """Least squares through the hits within 1.5 frames; returns slope, offset, hits on it."""
+    """Least squares through the hits within 1.5 frames: slope, offset, hits on the line."""
     slope, offset = _fitted(
         *(hits.frame, hits.offset_frames, hits.weight),
         *(float(slope), float(offset), plain_slope, n_frames),
@@ -313,24 +312,24 @@ def _fit(
 
 
 @numba.njit(cache=True, nogil=True)
-def _fitted(frame, place, weight, slope, offset, plain_slope, n_frames):
+def _fitted(frame, song_frame, weight, slope, offset, plain_slope, n_frames):
     first_slope = slope
     for _ in range(3):
         n, total, sum_frame, sum_offset = 0, 0.0, 0.0, 0.0
         for i in range(len(frame)):
-            if abs(place[i] - offset - slope * frame[i]) <= LINE_FRAMES:
+            if abs(song_frame[i] - offset - slope * frame[i]) <= LINE_FRAMES:
                 n += 1
                 total += weight[i]
                 sum_frame += weight[i] * frame[i]
-                sum_offset += weight[i] * place[i]
+                sum_offset += weight[i] * song_frame[i]
         if total <= 0:
             return slope, offset
         middle = sum_frame / total
         spread, covariance = 0.0, 0.0
         for i in range(len(frame)):
-            if abs(place[i] - offset - slope * frame[i]) <= LINE_FRAMES:
+            if abs(song_frame[i] - offset - slope * frame[i]) <= LINE_FRAMES:
                 spread += weight[i] * (frame[i] - middle) ** 2
-                covariance += weight[i] * (frame[i] - middle) * place[i]
+                covariance += weight[i] * (frame[i] - middle) * song_frame[i]
         if n >= 8 and spread > 100.0 * total:
             limit = 2 * DRIFT_FRAMES / (4 * np.sqrt(spread / total))
             slope = min(max(covariance / spread, first_slope - limit), first_slope + limit)
@@ -338,9 +337,9 @@ def _fitted(frame, place, weight, slope, offset, plain_slope, n_frames):
     if abs(slope - plain_slope) * n_frames < PLAIN_DRIFT_FRAMES:
         total, sum_offset = 0.0, 0.0
         for i in range(len(frame)):
-            if abs(place[i] - offset - slope * frame[i]) <= LINE_FRAMES:
+            if abs(song_frame[i] - offset - slope * frame[i]) <= LINE_FRAMES:
                 total += weight[i]
-                sum_offset += weight[i] * (place[i] - plain_slope * frame[i])
+                sum_offset += weight[i] * (song_frame[i] - plain_slope * frame[i])
         if total > 0:
             return plain_slope, sum_offset / total
     return slope, offset
@@ -352,7 +351,7 @@ def _measured(on_line: Hits, plain: Alignment, variant, slope: float, offset: fl
     tells = ~np.isnan(on_line.detune)
     pitch = variant.pitch * np.exp(_weighted_median(on_line.detune[tells], on_line.weight[tells]))
     if abs(np.log(speed)) > 1e-3 and abs(np.log(pitch / speed)) < abs(np.log(pitch)):
-        pitch = speed  # a turntable's change, of which the speed is known better
+        pitch = speed  # changed together, as by a turntable; speed is measured more exactly
     elif abs(np.log(pitch)) < MIN_DETUNE:
         pitch = 1.0
     return plain._replace(
@@ -367,7 +366,7 @@ def _measured(on_line: Hits, plain: Alignment, variant, slope: float, offset: fl
 
 
 def _weighted_median(values: NDArray, weights: NDArray) -> float:
-    """0 if there is no value."""
+    """Weighted median; 0 if there is no value."""
     if not len(values):
         return 0.0
     order = np.argsort(values)

@@ -1,7 +1,7 @@
-"""The join of clips and table in SQL: every hit of a few clips, to look at.
+"""The join of clips and table in SQL: every hit of a few clips, for inspection.
 
-`join` finds the same hits for batches of any size, and keeps the heaviest of each window; what a
-hit is, and what it weighs, is told there.
+`join` defines hits and their weights; it finds the same hits for batches of any size, but keeps
+only the heaviest of each window.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def find_all_hits(
     Parameters
     ----------
     hashes : DataFrame
-        From `looked_up`, for a few clips: they are broadcast.
+        From `looked_up`, for a few clips: broadcast.
     songs : DataFrame with song_id
         Fingerprints of other songs do not count.
     n_index_frames : float
@@ -89,9 +89,9 @@ def find_all_hits(
 
 
 def weight(n_rows: Column, stored: Column, *, n_index_frames: float) -> Column:
-    """What a hit says against chance, in nats, as `join.join_slice` weighs it."""
+    """Evidence of a hit against chance, in nats, as in `join.join_slice`."""
     ratios = F.array(*(F.lit(float(ratio)) for ratio in LOG_LIKELIHOOD_RATIO))
-    # As numbers of 64 bits the differing bits of negative ones would count 32 more.
+    # Sign extension to 64 bits would count 32 more differing bits.
     distance = F.bit_count(stored.bitwiseXOR(F.col("descriptor")).bitwiseAND(F.lit(0xFFFFFFFF)))
     rarity = F.log(F.lit(float(n_index_frames)) / n_rows)
     return (rarity + F.element_at(ratios, distance.cast("int") + 1)).cast("float")

@@ -1,13 +1,13 @@
-"""Songs that stand twice in an index, as DataFrame -> DataFrame.
+"""Songs that an index holds more than once: DataFrame -> DataFrame.
 
 Method
 ------
-1. Candidates: a self-join of the fingerprints on hashes that are rare.  Two songs that have the
-   same music share several hashes within 10 s, all of them shifted alike; others seldom do.
-2. All hashes of each candidate pair, the frequent ones too, give its hits, and these its common
-   passages (`passages`).
-3. Songs that are copies of one another are a group: connected components, by the smallest
-   song_id spreading along the pairs (label propagation) until nothing changes.
+1. Candidates: a self-join of the fingerprints on rare hashes.  Two songs with the same music
+   share several hashes within 10 s, all with the same shift; others seldom do.
+2. All hashes of each candidate pair, also frequent ones, give its hits, and these its common
+   passages (`overlap`).
+3. Copies of one another form a group: connected components, by label propagation of the
+   smallest song_id along the pairs until nothing changes.
 
 A hash of n rows costs n(n - 1)/2 rows of the self-join; `affordable_frequency` bounds them.
 """
@@ -31,8 +31,8 @@ _PAIR = ("song_id", "other_song_id")
 CELL_FRAMES = 312  # 10 s of the first song
 SHIFT_FRAMES = 8  # at 2 % of speed, 10 s shift by 6
 MIN_CELL_VOTES = 5
-MAX_CANDIDATES = 64  # a song; with more copies it is in the others' lists
-# A hash that a song repeats more often says little, and every use of it meets every one.
+MAX_CANDIDATES = 64  # per song; one with more copies is in the others' lists
+# A hash that a song repeats more often says little, and joins every use with every other.
 MAX_ROWS_PER_SONG = 20
 WHOLE_SHARE = 0.95  # of the longest copy
 SAME_SHARE = 0.75  # of the shorter song
@@ -43,12 +43,12 @@ COLUMNS = (
 
 
 def pairs_by_frequency(fingerprints: DataFrame) -> DataFrame:
-    """How many rows the self-join has from hashes of which frequency, in powers of two.
+    """Count the rows of the self-join by frequency of the hash, in powers of two.
 
     Returns
     -------
     DataFrame
-        max_rows (the upper end of the class) and n_hits; as `candidates.hits_by_frequency`.
+        max_rows (upper end of the class) and n_hits, for `budget.affordable_frequency`.
     """
     n = F.col("n_rows")
     return (
@@ -60,7 +60,7 @@ def pairs_by_frequency(fingerprints: DataFrame) -> DataFrame:
 
 
 def candidate_pairs(fingerprints: DataFrame, *, max_rows_per_hash: int) -> DataFrame:
-    """Pairs of songs that share several rare hashes in one place.
+    """Find pairs of songs that share several rare hashes within 10 s.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def candidate_pairs(fingerprints: DataFrame, *, max_rows_per_hash: int) -> DataF
     hits = left.join(right, list(_HASH)).filter("song_id < other_song_id")
     best_first = Window.partitionBy("song_id").orderBy(F.desc("n_votes"), "other_song_id")
     return (
-        # A shift near the edge of a cell counts in both that it is near to.
+        # Overlapping cells: a shift near the edge of one is inside the next.
         hits.select(
             *_PAIR,
             F.floor(F.col("offset_frames") / CELL_FRAMES).alias("cell"),
@@ -121,7 +121,7 @@ def compare_pairs(pairs: DataFrame, *, fingerprints: DataFrame, n_index_frames: 
 
     Notes
     -----
-    A pair's hits are sorted together and come to Python as columns, pair after pair.
+    Hits are sorted by pair, and Python gets one pair's columns at a time.
     """
     both = pairs.select(F.explode(F.array(*_PAIR)).alias("song_id")).distinct()
     rows = fingerprints.join(both, "song_id", "left_semi").select(
@@ -134,7 +134,7 @@ def compare_pairs(pairs: DataFrame, *, fingerprints: DataFrame, n_index_frames: 
         F.col("offset_frames").alias("other_frames"),
         F.col("n_in_song").alias("n_in_other"),
     )
-    # What a hash says is less the more places it may stand for.
+    # A hash says less the more often the songs repeat it.
     n_places = F.col("n_in_song") * F.col("n_in_other")
     weight = F.greatest(F.log(F.lit(float(n_index_frames)) / n_places), F.lit(0.1))
     hits = (
@@ -237,7 +237,7 @@ def report(overlaps: DataFrame, *, labels: DataFrame, copies: DataFrame) -> Data
     DataFrame
         `COLUMNS`.
     """
-    # A cut copy is not the one to keep, however good it is.
+    # Never keep a cut copy, however good it is.
     longest = F.max("quality.length_s").over(Window.partitionBy("label"))
     is_whole = F.col("quality.length_s") >= WHOLE_SHARE * F.col("longest")
     best = (

@@ -1,7 +1,7 @@
-"""How well a user's own songs are found when their clips are damaged.
+"""How well damaged clips of a user's own songs are found.
 
-A case is a clip that never is a file: an executor cuts it out of its song, damages it and
-fingerprints it.  Cases of songs that are left out of the index play the unknown.
+A case is a clip that is never written to a file: an executor cuts it out of its song, degrades
+it and fingerprints it.  Songs that are left out of the index serve as unknown ones.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _pitched(x: NDArray, rng: np.random.Generator, *, semitones: int) -> NDArray
     return degradations.change_pitch(x, factor=_either(rng, 2 ** (semitones / 12) - 1), **_RATE)
 
 
-# Each takes the samples of a passage at 12 kHz and a generator.
+# Each takes the samples of a passage at 12 kHz and a random generator.
 CONDITIONS: dict[str, Callable[[NDArray, np.random.Generator], NDArray]] = {
     "clean": lambda x, rng: x,
     "noise 5 dB": _noise(5),
@@ -65,7 +65,7 @@ CONDITIONS: dict[str, Callable[[NDArray, np.random.Generator], NDArray]] = {
     "1 semitone": lambda x, rng: _pitched(x, rng, semitones=1),
     "2 semitones": lambda x, rng: _pitched(x, rng, semitones=2),
 }
-# Room for the fastest condition to leave enough of the passage.
+# Passages are longer than clips, so that the fastest condition leaves enough.
 _SPARE = 1.25
 ASKED = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
 MAX_OFFSET_ERROR_S = 0.1
@@ -85,13 +85,13 @@ def plan_cases(
     lengths_s : list of float
         Clip lengths.
     seed : int
-        Of all that is drawn.
+        Random seed.
 
     Returns
     -------
     pandas.DataFrame
         path (the case's name), song_id, song_path, start_s, length_s, condition, seed,
-        is_known.  Songs that are too short for a length have no case of it.
+        is_known.  Songs too short for a length have no case of it.
     """
     rng = np.random.default_rng(seed)
     cases = []
@@ -119,7 +119,7 @@ def plan_cases(
 
 
 def case_samples(case: dict) -> NDArray[np.float32]:
-    """Cut a case out of its song and damage it."""
+    """Cut a case out of its song and degrade it."""
     wanted_s = case["start_s"] + _SPARE * case["length_s"]
     held: list[NDArray] = []
     with open_audio(case["song_path"]) as file:
@@ -137,8 +137,8 @@ def case_samples(case: dict) -> NDArray[np.float32]:
 
 
 def case_rows(case: dict, *, params: FingerprintParams, probes: Sequence[Probe]) -> Iterator[dict]:
-    """Give what to look up for a case, and a closing row; as `extract.clip_rows` for a file."""
-    closing = {"path": case["path"], "duration_s": case["length_s"]}
+    """Hash a case, to look it up, then a summary row; as `extract.clip_rows` does for files."""
+    summary = {"path": case["path"], "duration_s": case["length_s"]}
     try:
         found = stream_windows(
             [case_samples(case)],
@@ -149,8 +149,8 @@ def case_rows(case: dict, *, params: FingerprintParams, probes: Sequence[Probe])
         for window in found:
             yield {"path": case["path"]} | window_row(window)
     except (DecodeError, OSError) as error:
-        closing |= {"stage": "decode", "error": str(error)}
-    yield closing
+        summary |= {"stage": "decode", "error": str(error)}
+    yield summary
 
 
 def fingerprint_cases(
@@ -162,7 +162,7 @@ def fingerprint_cases(
     limits: Limits = DEFAULT_LIMITS,
     n_done: Accumulator | None = None,
 ) -> DataFrame:
-    """Give what to look up for cases; as `fingerprint.frame.fingerprint_clips` does for files.
+    """Hash cases, to look them up; as `fingerprint.spark.fingerprint_clips` does for files.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def fingerprint_cases(
 
 
 def judge_answers(answers: pd.DataFrame) -> pd.DataFrame:
-    """Say of every answer whether it is right.
+    """Mark the answers that are right.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def judge_answers(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def robustness(judged: pd.DataFrame) -> pd.DataFrame:
-    """Shares in %, of known songs, by condition and length.
+    """Percentages of known songs that are found, by condition and length.
 
     Returns
     -------
@@ -223,11 +223,11 @@ def robustness(judged: pd.DataFrame) -> pd.DataFrame:
         accepted=("found", "mean"),
     )
     table[["top1", "placed", "accepted"]] *= 100
-    # As they are declared, speed 2 % before 10 %; answers come by the names of their cases.
-    places = {name: place for place, name in enumerate(CONDITIONS)}
+    # As declared, 2 % before 10 %; answers are ordered by the names of their cases.
+    order = {name: i for i, name in enumerate(CONDITIONS)}
     return table.reset_index().sort_values(
         ["condition", "length_s"],
-        key=lambda column: column.map(places) if column.name == "condition" else column,
+        key=lambda column: column.map(order) if column.name == "condition" else column,
         ignore_index=True,
     )
 

@@ -1,4 +1,4 @@
-"""What an answer rests on: all hits of a clip with a few songs; numpy and pandas, without Spark."""
+"""The evidence for an answer: all hits of a clip with a few songs; numpy and pandas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sonic_lib.matching.join import Queries, Rows, gather
 from sonic_lib.matching.scan import IndexFiles, read_slices
 
 ON_LINE_S = 1.5 * FRAME_S
-# As wide as what counts as on the line, so that the answer's own step holds it.
+# As wide as a line, so that the answer's own hits fall into one step.
 OFFSET_STEP_S = 2 * ON_LINE_S
 
 
@@ -28,7 +28,7 @@ class Explanation(NamedTuple):
     error : str or None
         Why the clip could not be read.
     answers : pandas.DataFrame
-        Segments and, below each, the runner-up, with title and artist.
+        Segments, each followed by the runner-up, with title and artist.
     hits : pandas.DataFrame
         song_id, clip_s, song_s, hash and weight of each hit with these songs.
     """
@@ -52,7 +52,7 @@ def shared_hits(
     Returns
     -------
     pandas.DataFrame
-        window (its place in `windows`), variant, frame, hash, song_id, offset_frames and weight
+        window (index in `windows`), variant, frame, hash, song_id, offset_frames and weight
         (nats, above 0).
     """
     queries = gather([row["queries"] for row in windows], bits=index.slice_bits)
@@ -94,7 +94,7 @@ def _slice_hits(
 
 
 def placed(hits: pd.DataFrame) -> pd.DataFrame:
-    """Say of hits where they are in clip and song: adds clip_s and song_s.
+    """Add the positions of hits in clip and song: clip_s and song_s.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def placed(hits: pd.DataFrame) -> pd.DataFrame:
 
 
 def on_line(hits: pd.DataFrame, answer: pd.Series) -> pd.Series:
-    """Tell which hits lie on the line of an answer, within one frame and a half."""
+    """Mark the hits that lie within 1.5 frames of an answer's line."""
     expected_s = answer.offset_s + answer.speed * (hits["clip_s"] - answer.clip_start_s)
     inside = hits["clip_s"].between(answer.clip_start_s, answer.clip_end_s)
     is_near = (hits["song_s"] - expected_s).abs() <= ON_LINE_S
@@ -119,14 +119,14 @@ def on_line(hits: pd.DataFrame, answer: pd.Series) -> pd.Series:
 def offset_votes(
     hits: pd.DataFrame, answer: pd.Series
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Count an answer's hits by place in the song, drift taken out.
+    """Count an answer's hits by position in the song, without drift.
 
     Returns
     -------
     steps : np.ndarray
-        Numbers of steps from the answer's own place, which is 0.
+        Steps from the answer's own position.
     places : np.ndarray [s]
-        Where the segment would begin in the song.
+        Where the segment would start in the song.
     votes : np.ndarray
         Hits in each step.
     """

@@ -1,23 +1,23 @@
-"""The join of clips and table: sorted columns in, the hits that say something out; pure numpy.
+"""The join of clips and table: sorted columns to the heaviest hits; pure numpy.
 
 Method
 ------
 A hash that a window of a clip shares with a song is a hit, a vote for one offset between the two
-(Wang, ISMIR 2003).  It says, in nats against chance::
+(Wang, ISMIR 2003).  Its weight is its evidence against chance in nats::
 
     weight = ln(frames in the index / rows with the hash) + LOG_LIKELIHOOD_RATIO[distance]
 
 where the distance counts the bits in which the two descriptors differ.  In a large index nearly
-all hits are chance's, and most of them say so: they have frequent hashes and distant descriptors.
-So both sides are merged by hash, every pair is weighed where it is met, and only the heaviest hits
-of each window go on; the others are never stored, shuffled or sorted.
+all hits are due to chance, and most have frequent hashes and distant descriptors.  So both sides
+are merged by hash, every pair is weighed at once, and only the heaviest hits of each window are
+kept; the others are never stored, shuffled or sorted.
 
 Slices
 ------
-The hashes are cut into slices of equal width, 2**bits of them, and each is joined by itself.
-Hashes are mixed, so a slice is a fair sample, and a window may keep its share of
-`max_hits_per_window` in each.  What a window keeps thus depends on the window and the index alone,
-not on the clips beside it, the number of tasks, or the engine.
+The hashes are cut into 2**bits slices of equal width, and each is joined separately.  Hashes are
+mixed, so a slice is a fair sample, and a window may keep its share of `max_hits_per_window` in
+each.  What a window keeps thus depends on the window and the index alone, not on other clips, the
+number of tasks, or the engine.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ from sonic_lib.fingerprint.params import HASH_BITS
 from sonic_lib.fingerprint.query import PACKED_QUERY
 from sonic_lib.matching.alignment import Hits
 
-ROWS_PER_SLICE = 1 << 20  # at most, about; 24 MB
+ROWS_PER_SLICE = 1 << 20  # about, at most; 24 MB
 MIN_SLICE_BITS = 4
-# Classes of weights that a window's hits are counted in, to find the lightest that it may keep.
+# A window's hits are counted by class of weight, to find the lightest class that it may keep.
 CLASSES_PER_NAT = 16
 N_CLASSES = 32 * CLASSES_PER_NAT
 
 
 class Queries(NamedTuple):
-    """What windows of clips look up, in columns, all of shape (n,), ordered by window, then hash.
+    """What windows of clips look up, as columns of shape (n,), ordered by window, then hash.
 
     Attributes
     ----------
     hash : np.ndarray of int64
     window : np.ndarray of int32
-        Number of the window in the batch.
+        Index of the window in the batch.
     variant : np.ndarray of int8
-        Place in `variants.VARIANTS`.
+        Index in `variants.VARIANTS`.
     frame : np.ndarray of int32
-        Frames since the middle of the window, stretched by the variant's tempo.
+        Frames from the middle of the window, times the variant's tempo.
     detune : np.ndarray of float32
         As from `hashes.query_hashes`.
     descriptor : np.ndarray of int32
@@ -71,7 +71,7 @@ class Queries(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows of the fingerprint table in columns, all of shape (n,), ordered by hash.
+    """Rows of the fingerprint table, as columns of shape (n,), ordered by hash.
 
     Attributes
     ----------
@@ -93,9 +93,9 @@ _PACKED_HIT = np.dtype(
 
 
 def slice_bits(n_fingerprints: int, *, prefix_bits: int) -> int:
-    """Return into how many slices a table is cut, as a power of two.
+    """Return log2 of the number of slices of a table.
 
-    A slice lies within one partition and has about `ROWS_PER_SLICE` rows at most.
+    A slice lies within one partition and has at most about `ROWS_PER_SLICE` rows.
     """
     wanted = math.ceil(math.log2(max(n_fingerprints, 1) / ROWS_PER_SLICE))
     return max(prefix_bits, MIN_SLICE_BITS, wanted)
@@ -109,7 +109,7 @@ def cut(packed: bytes, *, parts_bits: int) -> list[bytes]:
 
 
 class SlicedQueries(NamedTuple):
-    """What windows look up, slice after slice.
+    """What windows look up, by slice.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class SlicedQueries(NamedTuple):
 
 
 def gather(windows: Sequence[bytes], *, bits: int) -> SlicedQueries:
-    """Put what several windows look up together; they are numbered as they come."""
+    """Concatenate what several windows look up; they are numbered in the order given."""
     together = np.concatenate(
         [np.zeros(0, PACKED_QUERY), *(np.frombuffer(window, PACKED_QUERY) for window in windows)]
     )
@@ -135,14 +135,14 @@ def gather(windows: Sequence[bytes], *, bits: int) -> SlicedQueries:
 
 
 def within(sliced: SlicedQueries, number: int) -> Queries:
-    """Those of one slice."""
+    """Return the queries of one slice."""
     first = sliced.stops[number - 1] if number else 0
     return Queries._make(column[first : sliced.stops[number]] for column in sliced.queries)
 
 
 @numba.njit(cache=True, nogil=True)
 def _by_slice(ends, n_slices, shift, hashes, variants, frames, detunes, descriptors):
-    """Order by slice what is ordered by window and hash; columns of `Queries`, and stops."""
+    """Order by slice what is ordered by window and hash: columns of `Queries`, and stops."""
     n = len(hashes)
     stops = np.zeros(n_slices, np.intp)
     for i in range(n):
@@ -167,7 +167,7 @@ def _by_slice(ends, n_slices, shift, hashes, variants, frames, detunes, descript
 
 
 def pack_hits(hits: Hits) -> NDArray[np.void]:
-    """Put hits into one array, 25 bytes each."""
+    """Pack hits into one array, 25 bytes each."""
     packed = np.empty(len(hits.song_id), _PACKED_HIT)
     for name, column in hits._asdict().items():
         packed[name] = column
@@ -188,20 +188,21 @@ def join_slice(
     Parameters
     ----------
     queries : Queries
-        All that have a hash of the slice.
+        All with a hash in the slice.
     rows : Rows
         All rows of the slice.
     n_index_frames : float
         Frames of all songs of the index together.
     max_hits : int
-        How many hits of the slice a window may keep; of one class of weights all or none.
+        How many hits of the slice a window may keep; a class of weights is kept whole or not at
+        all.
 
     Returns
     -------
     windows : np.ndarray [shape=(n_windows,)]
         Numbers of the windows that have hits, ascending.
     stops : np.ndarray [shape=(n_windows,)]
-        Where the hits of each end.
+        Where the hits of each window end.
     hits : Hits
         Ordered by window, then by hash.
     """
@@ -230,9 +231,9 @@ def join_slice(
 
 @numba.njit(cache=True, nogil=True)
 def _spans(wanted, column):
-    """Where some values stand in a sorted column, and how often.
+    """First index and count of some values in a sorted column.
 
-    The values of a slice are evenly spread, so a value's own bits say nearly where it stands.
+    The values of a slice are uniformly distributed, so a value's own bits nearly give its index.
     """
     n = len(column)
     first = np.zeros(len(wanted), np.int64)
@@ -251,10 +252,10 @@ def _spans(wanted, column):
             bucket += 1
     starts[bucket:] = n
     for j in range(len(wanted)):
-        place = wanted[j] - least
-        if not 0 <= place < width:
+        distance = wanted[j] - least
+        if not 0 <= distance < width:
             continue
-        low, end = starts[place >> shift], starts[(place >> shift) + 1]
+        low, end = starts[distance >> shift], starts[(distance >> shift) + 1]
         low = _first_at_least(column, low, end, wanted[j])
         first[j] = low
         count[j] = _first_at_least(column, low, end, wanted[j] + 1) - low
@@ -302,7 +303,7 @@ def _count_classes(first, n_rows, window, asked, stored, rarity, ratio, n_window
         counted = counts[window[j]]
         for row in range(first[j], first[j] + n_rows[j]):
             c = classes[_popcount(asked[j] ^ stored[row])]
-            if c >= 1:  # less says nothing
+            if c >= 1:  # lighter hits are no evidence
                 counted[c] += 1
     return counts
 
@@ -324,7 +325,7 @@ def _lightest_classes(counts, max_hits):
 
 @numba.njit(cache=True, nogil=True)
 def _collect(first, n_rows, window, asked, stored, rarity, ratio, lightest, starts, n_hits):
-    """Pairs of query and row that are heavy enough, ordered by window, and their weights."""
+    """Heavy enough pairs of query and row, ordered by window, and their weights."""
     query = np.empty(n_hits, np.int64)
     found = np.empty(n_hits, np.int64)
     weight = np.empty(n_hits, np.float32)

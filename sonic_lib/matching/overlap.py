@@ -1,15 +1,15 @@
-"""What two songs have in common, from the hashes they share: pure numpy.
+"""What two songs have in common, from their shared hashes: pure numpy.
 
 Method
 ------
-A hash that stands at frame t of one song and frame T of the other is a hit.  Where both hold the
-same music the hits lie on a line T = offset + slope t (`lines`, which is searched over offsets
-and slopes from 0.97 to 1.03).  On a line, passages are stretches of hits without long gaps; what
-is cut out of one copy moves the rest to another line, so several are followed.
+A hash at frame t of one song and frame T of the other is a hit.  Where both have the same music,
+the hits lie on a line T = offset + slope t (`alignment`, searched over offsets and slopes from
+0.97 to 1.03).  On a line, passages are runs of hits without long gaps; a cut in one copy moves
+the rest to another line, so several lines are followed.
 
-Chance alone puts hits on every line: Poisson with their mean number, since the n hits of the pair
-are spread over all offsets.  The p-value of a passage is the probability of its hits in its
-length, times the lines and places that were tried (Bonferroni).
+Chance alone puts hits on every line: Poisson distributed around their mean number, since the n
+hits of the pair are spread over all offsets.  The p-value of a passage is the probability of its
+hits in its length, times the number of lines and positions tried (Bonferroni).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from sonic_lib.matching.alignment import LINE_FRAMES, Hits, find_alignments
 
 MAX_LINES = 6
 MAX_GAP_S = 5.0  # without a hit, within a passage
-MIN_PASSAGE_S = 8.0  # between first and last hit: a passage of 10 s has none at its very ends
+MIN_PASSAGE_S = 8.0  # between first and last hit; a passage of 10 s has none right at its ends
 MIN_VOTES = 12
-# Copies have 2 to 150; songs of one composer on the same instruments reach some 0.6 in places.
+# Copies have 2 to 150; songs of one composer on the same instruments reach about 0.6 in places.
 MIN_VOTES_PER_S = 1.0
-MAX_SPEED = 0.025  # beyond, rhythms that are alike are met more often than copies
+MAX_SPEED = 0.025  # beyond, similar rhythms are more frequent than copies
 
 
 class Overlap(NamedTuple):
@@ -38,15 +38,15 @@ class Overlap(NamedTuple):
     Attributes
     ----------
     overlap_s : float
-        Seconds of the first song that stand in the second, too.
+        Seconds of the first song that are also in the second.
     start_s, other_start_s : float
-        Where the longest passage begins in either.
+        Where the longest passage starts in each song.
     speed : float
-        Seconds of the other song that a second of the first covers.
+        Seconds of the other song per second of the first.
     n_votes : int
         Hashes that agree on the passages.
     p_value : float in 0..1
-        Chance that two songs of these hits without common music have such a passage.
+        Probability that two songs with this many hits but no common music have such a passage.
     """
 
     overlap_s: float
@@ -67,9 +67,9 @@ def common_passages(
     Parameters
     ----------
     frames, other_frames : np.ndarray [shape=(n,)]
-        Places of each shared hash in the two songs (frames of 32 ms).
+        Positions of each shared hash in the two songs (frames of 32 ms).
     weights : np.ndarray [shape=(n,), nats]
-        What each hit says against chance.
+        Evidence of each hit against chance.
 
     Returns
     -------
@@ -95,9 +95,9 @@ def common_passages(
             continue
         expected = line.offset_s / FRAME_S + line.speed * hits.frame
         on_line = np.abs(hits.offset_frames - expected) <= LINE_FRAMES
-        # Hits a frame that chance puts on one line; those on this one are not of chance.
+        # Hits per frame that chance puts on one line, estimated from those off this line.
         rate = (~on_line).sum() * (2 * LINE_FRAMES + 1) / n_places / max(float(np.ptp(frames)), 1.0)
-        for first, last, n_votes in _stretches(np.sort(frames[on_line])):
+        for first, last, n_votes in _runs(np.sort(frames[on_line])):
             p = float(poisson.sf(n_votes - 1, rate * (last - first + 1)))
             p_value = min(1.0, p * n_places**2)
             other = line.offset_s + line.speed * (first - middle) * FRAME_S
@@ -115,8 +115,8 @@ def common_passages(
     )
 
 
-def _stretches(frames: NDArray) -> list[tuple[int, int, int]]:
-    """First and last frame and hits of what is dense and long enough."""
+def _runs(frames: NDArray) -> list[tuple[int, int, int]]:
+    """First frame, last frame and number of hits of runs that are dense and long enough."""
     cuts = np.flatnonzero(np.diff(frames) > MAX_GAP_S / FRAME_S) + 1
     found = []
     for part in np.split(frames, cuts):
@@ -127,7 +127,7 @@ def _stretches(frames: NDArray) -> list[tuple[int, int, int]]:
 
 
 def _union(passages: list[tuple]) -> int:
-    """Frames that some passage covers."""
+    """Number of frames covered by any passage."""
     total, end = 0, -1
     for first, last, *_ in sorted(passages):
         total += max(0, last - max(first, end))

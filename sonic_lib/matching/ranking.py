@@ -1,4 +1,4 @@
-"""The songs and lines of one window, scored: pure numpy, for Spark and for readers without it."""
+"""Rank and score the songs of one window: pure numpy, for both engines."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from sonic_lib.matching.alignment import Hits, find_alignments
 from sonic_lib.matching.scoring import N_CANDIDATES, score_candidates
 
-# Songs whose lines are looked at closely, and lines of each: enough for two songs that overlap
-# or one song twice, and for songs that repeat themselves.
+# Songs whose lines are measured closely, and lines of each: enough for two songs that overlap,
+# the same song twice, and songs that repeat themselves.
 N_LINED, N_LINES = 3, 4
 
 
 def chance_evidence(n_index_frames: float) -> float:
-    """Two votes for one offset: what chance gives any clip in an index of some size (nats)."""
+    """Evidence that chance gives any clip in an index of this size: two votes (nats)."""
     return 2 * math.log(max(n_index_frames, 2.0))
 
 
@@ -27,7 +27,7 @@ def window_rows(hits: Hits, *, chance: float, n_listed: int) -> list[dict]:
     chance : float, nats
         From `chance_evidence`.
     n_listed : int
-        How many songs to give, at least.
+        Minimum number of songs to return.
 
     Returns
     -------

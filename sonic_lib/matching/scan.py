@@ -1,7 +1,7 @@
-"""Slices of the fingerprint table from its data files, read where they are: I/O, without Spark.
+"""Read slices of the fingerprint table from its data files: I/O, without Spark.
 
-Rows are sorted by hash in each file, so a slice of the hashes is a few row groups of the files of
-one partition.  Each task of a Spark job reads its own slices, and so does the engine without Spark.
+Rows are sorted by hash in each file, so a slice is a few row groups of the files of one partition.
+Each Spark task reads its own slices, and so does the engine without Spark.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _ARROW_SCHEMES = {"s3a": "s3", "s3n": "s3"}
 
 @dataclass(frozen=True)
 class IndexFiles:
-    """The fingerprint table as one version of it lies in storage; small enough for every task.
+    """The data files of one version of the fingerprint table; small enough for every task.
 
     Attributes
     ----------
     files : mapping of int to sequence of str
-        Paths or URIs of the data files of each partition, by `hash_prefix`, in one order.
+        Paths or URIs of the data files of each partition, by `hash_prefix`, in a fixed order.
     prefix_bits : int
     n_fingerprints : int
         Rows of the table.
     n_frames : float
         Frames of all songs of the index together.
     excluded : np.ndarray [shape=(n,), int64]
-        Songs whose rows do not count, ascending.
+        Songs whose rows are ignored, ascending.
     """
 
     files: Mapping[int, Sequence[str]]
@@ -50,14 +50,14 @@ class IndexFiles:
 
     @property
     def slice_bits(self) -> int:
-        """Into how many slices the table is cut, as a power of two."""
+        """Log2 of the number of slices of the table."""
         return slice_bits(self.n_fingerprints, prefix_bits=self.prefix_bits)
 
 
 def find_hits(
     queries: SlicedQueries, index: IndexFiles, *, part: int, parts_bits: int, max_hits: int
 ) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.intp], Hits]]:
-    """Join what windows look up in one part of the hashes, slice after slice.
+    """Join what windows look up in one part of the hashes, slice by slice.
 
     Parameters
     ----------
@@ -66,13 +66,13 @@ def find_hits(
     part : int
         Number of the part, of 2**parts_bits; `parts_bits` is at most `index.slice_bits`.
     max_hits : int
-        How many hits a window may keep in all slices together.
+        How many hits a window may keep over all slices.
 
     Yields
     ------
     slice : int
     windows, stops, hits
-        As from `join.join_slice`; slices without hits are left out.
+        As from `join.join_slice`; slices without hits are omitted.
     """
     share = max(1, max_hits >> index.slice_bits)
     for number, asked, rows in read_slices(queries, index, part=part, parts_bits=parts_bits):
@@ -86,7 +86,7 @@ def find_hits(
 def read_slices(
     queries: SlicedQueries, index: IndexFiles, *, part: int, parts_bits: int
 ) -> Iterator[tuple[int, Queries, Rows]]:
-    """Read one part of the hashes, as far as something is looked up there.
+    """Read those slices of one part of the hashes in which something is looked up.
 
     Yields
     ------
@@ -111,7 +111,7 @@ def read_slices(
 def _read_slice(
     files: Sequence[_SortedFile], number: int, *, bits: int, excluded: NDArray[np.int64]
 ) -> Rows:
-    """All rows of a slice that count, ordered by hash, then by file."""
+    """All rows of a slice except those of excluded songs, ordered by hash, then by file."""
     low, high = (edge << (HASH_BITS - bits) for edge in (number, number + 1))
     parts = [part for file in files for part in file.rows(low, high)]
     rows = parts[0] if len(parts) == 1 else _together(parts)
@@ -122,17 +122,17 @@ def _read_slice(
 
 
 class _SortedFile:
-    """A data file, of which row groups are read one after the other."""
+    """A data file whose row groups are read in order."""
 
     def __init__(self, path: str) -> None:
         self._file = pq.ParquetFile(_open(path))
         self._bounds = [self._hash_bounds(k) for k in range(self._file.num_row_groups)]
-        # Slices are narrower than row groups as a rule: the next one begins in the same.  (No cache
-        # of functools: a bound one is a cycle, and holds its rows until garbage is looked for.)
+        # Slices are usually narrower than row groups: the next slice starts in the same one.  (Not
+        # functools.cache: bound to self it is a cycle, which keeps rows until the next collection.)
         self._last: dict[int, Rows] = {}
 
     def rows(self, low: int, high: int) -> Iterator[Rows]:
-        """Give the rows with a hash in low..high-1, as far as they lie together."""
+        """Yield the rows with a hash in low..high-1, by row group."""
         for group, (least, greatest) in enumerate(self._bounds):
             if greatest < low or least >= high:
                 continue
@@ -157,20 +157,20 @@ class _SortedFile:
 
 
 def _open(uri: str) -> pa.NativeFile:
-    """Open a data file; one of this machine is mapped, and not copied."""
+    """Open a data file; a local one is memory-mapped, not copied."""
     if uri.startswith("file:"):
         uri = re.sub(r"^file:(//)?", "", uri)
     if "://" not in uri:
         return pa.memory_map(uri)
-    scheme, _, place = uri.partition("://")
-    authority, _, key = place.partition("/")
+    scheme, _, rest = uri.partition("://")
+    authority, _, key = rest.partition("/")
     # Only the authority is parsed as a URI: Arrow would decode a `%` in the key.
     filesystem, root = FileSystem.from_uri(f"{_ARROW_SCHEMES.get(scheme, scheme)}://{authority}")
     return filesystem.open_input_file(f"{root.rstrip('/')}/{key}")
 
 
 def _sorted(rows: Rows) -> Rows:
-    """Order rows by hash; as a rule they are."""
+    """Order rows by hash; usually they are already."""
     if np.all(rows.hash[1:] >= rows.hash[:-1]):
         return rows
     order = np.argsort(rows.hash, kind="stable")

@@ -1,15 +1,15 @@
-"""How sure a window of a clip is of its best song.
+"""Score the best song of a window against chance.
 
 Method
 ------
 Every song of a large index shares some hashes with every clip by chance.  The evidence of
 the songs that are not in the clip falls off nearly exponentially, so by Rényi's
 representation of order statistics the gap below the j best of them, times j, is exponential
-with the scale of that fall.  The scale is estimated from the candidates further down, in
-the very index and for the very clip: no training, and no drift when the index grows.
+with the scale of that decay.  The scale is estimated from the lower candidates of this clip
+in this index: no training, and no drift when the index grows.
 
 The score is the largest such gap for j = 1, 2, 3, in units of that scale; j > 1 is for
-recordings that the index holds more than once, and pays for the choice.  Songs share drum
+recordings that the index holds more than once, with a penalty for the choice.  Songs share drum
 loops and samples, so real unknown clips have a heavier tail than the model: the p-value is
 exp(-score / TAIL), with TAIL fitted to held-out unknown songs (benchmarks/results).
 """
@@ -19,9 +19,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-N_CANDIDATES = 28  # songs whose evidence tells the scale of chance
+N_CANDIDATES = 28  # songs whose evidence gives the scale of chance
 MAX_COPIES = 3
-MIN_SCALE = 4.0  # nats; less than half of what one shared hash says
+MIN_SCALE = 4.0  # nats; less than half the weight of one shared hash
 TAIL = 3.8
 SURE_P = 1e-5  # songs that share loops go as low as this; the second pass sees through them
 
@@ -34,13 +34,13 @@ def score_candidates(evidence: NDArray[np.float64], *, chance: float) -> NDArray
     evidence : np.ndarray [shape=(n,), nats]
         In descending order.
     chance : float >= 0, nats
-        What a song reaches by chance anyway; stands in for songs that a small index lacks.
+        What any song reaches by chance; stands in for songs that a small index lacks.
 
     Returns
     -------
     np.ndarray [shape=(n,)]
-        Scores, in descending order; 0 for the songs below the answer, whose likeness to the
-        clip the answer explains.
+        Scores, in descending order; 0 for the songs below the answer, since the answer explains
+        their similarity to the clip.
     """
     n = min(len(evidence), N_CANDIDATES)
     ranked = np.full(N_CANDIDATES + MAX_COPIES + 1, chance)
@@ -63,5 +63,5 @@ def p_values(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def second_pass_threshold(false_accept_rate: float) -> float:
-    """Score from which on a clip needs no second pass."""
+    """Lowest score at which a clip needs no second pass."""
     return -TAIL * np.log(min(SURE_P, 0.1 * false_accept_rate))

@@ -1,15 +1,15 @@
-"""From the lines of a clip's windows to its segments: pure pandas and numpy.
+"""Join the lines of a clip's windows into segments: pure pandas and numpy.
 
 Method
 ------
 A short clip is one window, and its best songs are the answer.  The windows of a longer
-recording overlap by half; windows in a row that lie on the same line of the same song are one
-segment.  Its start and end are those of the hits on the line, not of the windows.
+recording overlap by half; consecutive windows on the same line of the same song are one
+segment.  It starts and ends with the hits on the line, not with the windows.
 
 Windows that do not overlap are independent, so the scores of every other window of a segment
 add up: under the null model their sum is gamma distributed.  The p-value of a segment is the
-tail of that, times the number of windows of the recording (Bonferroni), since each of them
-might have begun a false one.
+tail of that, times the number of windows of the recording (Bonferroni), since a false one
+could start at any of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pandas as pd
 from sonic_lib.fingerprint.query import MAX_SINGLE_S, WINDOW_HOP_S
 from sonic_lib.matching.scoring import TAIL, p_values
 
-MAX_OFFSET_ERROR_S = 0.35  # between what neighbouring windows say of the song's place
+MAX_OFFSET_ERROR_S = 0.35  # between the positions in the song from neighbouring windows
 MAX_GAP = 1  # windows of a segment that may miss its song
 
 COLUMNS = (
@@ -39,20 +39,20 @@ def find_segments(
     Parameters
     ----------
     lines : pandas.DataFrame
-        One row a window, song and line: window, start_s, end_s (of the window), rank (of the
-        song in the window), line (its number), score, and the attributes of `lines.Alignment`.
+        One row per window, song and line: window, start_s, end_s (of the window), rank (of the
+        song in the window), line (its number), score, and the attributes of `alignment.Alignment`.
     duration_s : float
         Length of the clip.
     false_accept_rate : float in 0..1
         Accept a segment whose p-value is at most this.
     n_listed : int >= 1
-        How many songs to list for each segment.
+        How many songs to list per segment.
 
     Returns
     -------
     pandas.DataFrame
-        COLUMNS.  Accepted segments in the order of time; if there are none, the best
-        candidate for the whole clip, not accepted.
+        COLUMNS.  Accepted segments in order of time; if there are none, the best candidate for
+        the whole clip, not accepted.
     """
     if duration_s <= MAX_SINGLE_S:
         return _single(lines, duration_s, false_accept_rate, n_listed)
@@ -81,7 +81,7 @@ def find_segments(
         else:
             refused.append(found)
     if not accepted:
-        # Where it is not accepted, its extent says nothing.
+        # The extent of a segment that is not accepted is meaningless.
         segment = refused[0][0]
         segment["offset_s"] -= segment["speed"] * segment["clip_start_s"]
         segment |= {"clip_start_s": 0.0, "clip_end_s": duration_s}
@@ -104,7 +104,7 @@ def find_segments(
 def _single(
     lines: pd.DataFrame, duration_s: float, false_accept_rate: float, n_listed: int
 ) -> pd.DataFrame:
-    """A clip of one window: its songs as they are ranked."""
+    """A clip of one window: its songs by rank."""
     ranked = lines[lines["line"] == 0].sort_values("rank").head(n_listed)
     middle_s = 0.5 * (ranked["start_s"] + ranked["end_s"])
     p = p_values(ranked["score"].to_numpy())
@@ -119,7 +119,7 @@ def _single(
 
 
 def _grow(seed, lines: pd.DataFrame) -> pd.DataFrame:
-    """The windows to either side of a seed that lie on its line, at most one a window."""
+    """A seed and the rows to either side that lie on its line, at most one per window."""
     members = [seed.Index]
     by_window = {window: rows for window, rows in lines.groupby("window")}
     for direction in (-1, 1):
@@ -131,7 +131,7 @@ def _grow(seed, lines: pd.DataFrame) -> pd.DataFrame:
                 continue
             rows = by_window[window]
             passed_s = 0.5 * (rows["start_s"] + rows["end_s"] - last.start_s - last.end_s)
-            # Either window's own speed is uncertain when few of its hits are left.
+            # Either window's speed is uncertain if it has few hits.
             error_s = np.minimum(
                 (rows["offset_s"] - last.offset_s - last.speed * passed_s).abs(),
                 (rows["offset_s"] - last.offset_s - rows["speed"] * passed_s).abs(),
@@ -145,7 +145,7 @@ def _grow(seed, lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def _p_value(members: pd.DataFrame, n_windows: int) -> float:
-    # Late: short clips, which a person waits for, do without.
+    # Imported here: short clips, for which a person waits, do not need it.
     from scipy.special import gammaincc
 
     p = 1.0
@@ -158,19 +158,19 @@ def _p_value(members: pd.DataFrame, n_windows: int) -> float:
 
 def _measured(members: pd.DataFrame, p_value: float, *, accepted: bool) -> dict:
     middle_s = 0.5 * (members["start_s"] + members["end_s"]).to_numpy()
-    place_s = members["offset_s"].to_numpy()
+    song_s = members["offset_s"].to_numpy()
     best = members.loc[members["evidence"].idxmax()]
     speed = float(best["speed"])
     if len(members) > 2:
-        speed = float(np.polyfit(middle_s, place_s, 1, w=np.sqrt(members["evidence"]))[0])
-    intercept_s = float(np.average(place_s - speed * middle_s, weights=members["evidence"]))
+        speed = float(np.polyfit(middle_s, song_s, 1, w=np.sqrt(members["evidence"]))[0])
+    intercept_s = float(np.average(song_s - speed * middle_s, weights=members["evidence"]))
     start_s = float((middle_s + members["first_s"]).min())
     end_s = float((middle_s + members["last_s"]).max())
     return {
         "clip_start_s": start_s,
         "clip_end_s": end_s,
         "rank": 1,
-        # Not of `best`: a row of numbers alone is one of floats, too short for an id.
+        # Not from `best`: a row of numbers only is converted to floats, too narrow for an id.
         "song_id": int(members["song_id"].iloc[0]),
         "offset_s": intercept_s + speed * start_s,
         "speed": speed,

@@ -1,4 +1,4 @@
-"""What clips look up, to matches: the whole of identification as DataFrame -> DataFrame."""
+"""Identification, from the hashes of clips to segments: DataFrame -> DataFrame."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from sonic_lib.schemas import HIT_PARTS, LINES, QUERY_PARTS, SEGMENTS
 
 
 def window_id() -> Column:
-    """Column: a number for a window of a clip, far narrower than the clip's path."""
+    """Column: an id for a window of a clip, far narrower than the clip's path."""
     return F.xxhash64("path", "window").alias("window_id")
 
 
 def drop_overlapping_windows(windows: DataFrame) -> DataFrame:
-    """Leave out every other window; those that overlapped it by half still cover the clip.
+    """Drop every other window; the rest still cover the clip, since windows overlap by half.
 
     Parameters
     ----------
@@ -57,11 +57,11 @@ def match_windows(
     extracts : DataFrame [schemas.CLIP_EXTRACTS]
     index : IndexFiles
     parts_bits : int
-        The hashes are joined in 2**parts_bits tasks, each of which reads its part of the table.
+        The hashes are joined in 2**parts_bits tasks, each of which reads one part of the table.
     max_hits : int
-        How many hits a window may keep; the heaviest.
+        How many hits a window may keep, the heaviest.
     n_listed : int
-        How many songs of a window to give, at least.
+        Minimum number of songs per window to return.
 
     Returns
     -------
@@ -71,8 +71,8 @@ def match_windows(
     Notes
     -----
     Two shuffles: what each window looks up, to the tasks that read the table, and the hits that
-    it keeps, to the tasks that find lines in them.  Both are packed, a row for each window and
-    part, so that Spark moves bytes and not hashes.
+    it keeps, to the tasks that find lines in them.  Both are packed, one row per window and part,
+    so that Spark moves bytes, not hashes.
     """
     return (
         extracts.transform(cut_windows, parts_bits=parts_bits)
@@ -111,7 +111,7 @@ def cut_windows(extracts: DataFrame, *, parts_bits: int) -> DataFrame:
 
 
 def join_parts(parts: DataFrame, *, index: IndexFiles, parts_bits: int, max_hits: int) -> DataFrame:
-    """Join what windows look up with the table, a part of the hashes in each task.
+    """Join what windows look up with the table, one part of the hashes per task.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def join_parts(parts: DataFrame, *, index: IndexFiles, parts_bits: int, max_hits
 def _looked_up(
     batches: Iterator[pa.RecordBatch], *, bits: int
 ) -> tuple[NDArray[np.int64], set[int], SlicedQueries]:
-    """The ids of all windows of a task, its parts (one, as a rule), and what they look up."""
+    """The ids of all windows of a task, its parts (usually one), and what the windows look up."""
     parts: set[int] = set()
     ids: list[int] = []
     queries: list[bytes] = []
@@ -163,7 +163,7 @@ def rank_windows(hits: DataFrame, *, n_index_frames: float, n_listed: int) -> Da
     ----------
     hits : DataFrame [schemas.HIT_PARTS]
     n_index_frames : float
-        Frames of all songs of the index together.
+        Frames of all songs of the index.
     n_listed : int
         As in `match_windows`.
 
@@ -173,8 +173,8 @@ def rank_windows(hits: DataFrame, *, n_index_frames: float, n_listed: int) -> Da
 
     Notes
     -----
-    A window's hits come to Python together, window after window: a few megabytes at a time,
-    whatever the number of clips and songs.
+    Python gets the hits of one window at a time: a few megabytes, whatever the number of clips
+    and songs.
     """
     chance = chance_evidence(n_index_frames)
     schema = to_arrow_schema(LINES)
@@ -186,7 +186,7 @@ def rank_windows(hits: DataFrame, *, n_index_frames: float, n_listed: int) -> Da
             rows = [{"window_id": window} | row for row in rows]
             yield pa.RecordBatch.from_pylist(rows, schema=schema)
 
-    # In the order of slices: sums of weights depend, in their last digit, on their order.
+    # Ordered by slice: the last digits of sums of weights depend on the order.
     in_order = hits.repartition("window_id").sortWithinPartitions("window_id", "slice")
     return in_order.mapInArrow(judge, LINES)
 
@@ -199,7 +199,7 @@ def _parts(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, bytes]]:
 def segments(
     lines: DataFrame, *, windows: DataFrame, false_accept_rate: float, n_listed: int
 ) -> DataFrame:
-    """Join the windows of every clip to segments.
+    """Join the windows of every clip into segments.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Storage: files as Spark sees them; the jars and settings that it needs for ``s3a://``.
+"""Files as Spark sees them, and its settings for ``s3a://``.
 
-Credentials are nobody's argument here. Spark and the executors' Python (Arrow) each find them by
+Credentials are never an argument. Spark and the executors' Python (Arrow) each find them by
 AWS's usual chain: environment, web identity, ``~/.aws``, container, instance.
 """
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _S3_SCHEME = "s3a://"
-# A user and a password, which may hold any character; what looks so far like host:port/ is none.
+# A user and a password, which may contain any character; host:port/ is not one.
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@:]*:(?!\d+(?:/|\s|$))\S*@")
 _PATTERNS = str.maketrans({character: f"\\{character}" for character in "\\{}[]*?"})
 
 
 def literal(path: str) -> str:
-    """Give a path as Spark's readers take it: they read brackets and braces as patterns."""
+    """Escape a path for Spark's readers, which take brackets and braces as patterns."""
     return path.translate(_PATTERNS)
 
 
 def without_secrets(text: str) -> str:
-    """Give a text without the users and passwords of the URIs in it."""
+    """Remove users and passwords from the URIs in a text."""
     return _CREDENTIALS.sub("***@", text)
 
 
 def hadoop_path(spark: SparkSession, uri: str):
-    """Give Hadoop's file system for a URI, and its path there."""
+    """Return Hadoop's file system for a URI, and its path there."""
     path = spark._jvm.org.apache.hadoop.fs.Path(uri)
     return path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()), path
 
 
 def exists(spark: SparkSession, uri: str) -> bool:
-    """Whether a file or folder is there."""
+    """Whether a file or folder exists."""
     filesystem, path = hadoop_path(spark, uri)
     return filesystem.exists(path)
 
@@ -49,7 +49,7 @@ def uses_s3(warehouse: str, arguments: Mapping[str, object]) -> bool:
     Raises
     ------
     UsageError
-        If an argument holds credentials: they would stand in logs and in the table `runs`.
+        If an argument contains credentials: they would end up in logs and in the table `runs`.
     """
     texts = [warehouse, *_texts(arguments)]
     if any(_CREDENTIALS.search(text) for text in texts):
@@ -62,19 +62,19 @@ def uses_s3(warehouse: str, arguments: Mapping[str, object]) -> bool:
 
 
 def s3_conf(environment: Mapping[str, str]) -> dict[str, str]:
-    """Settings of Spark for S3, or for the server that AWS_ENDPOINT_URL names.
+    """Spark settings for S3, or for the server that AWS_ENDPOINT_URL names.
 
     Parameters
     ----------
     environment : mapping of str to str
-        Environment variables; those with credentials are not looked at.
+        Environment variables; those with credentials are not read.
     """
     conf = {
-        # Hadoop's own chain knows no profile.
+        # Hadoop's own chain does not support profiles.
         "aws.credentials.provider": (
             "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
         ),
-        # Reading ahead in other ways takes a second, asynchronous client, and gains nothing here.
+        # Other kinds of read-ahead need a second, asynchronous client, and gain nothing here.
         "input.stream.type": "classic",
     }
     endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")

@@ -1,8 +1,8 @@
-"""Where the jars of Delta Lake come from, and those for object storage.
+"""Find or fetch the jars of Delta Lake, and those for object storage.
 
-The wheel `delta-spark` is Python only: its jars come from a Maven repository. `delta_jars` gets
+The wheel `delta-spark` is Python only: its jars come from a Maven repository. `delta_jars` fetches
 them once, by Spark's own resolver or by `mvn`, and finds them in a cache folder after that, so
-that a machine without network starts as well. `s3_jars` does the same for what reads `s3a://`.
+that later starts need no network. `s3_jars` does the same for the jars that read `s3a://`.
 ``python -m sonic_lib.spark.jars`` prints Delta's for ``spark-submit --jars``, with ``--s3`` both.
 """
 
@@ -24,8 +24,8 @@ from sonic_lib.errors import SetupError
 GROUP, ARTIFACT, VERSION = "io.delta", "delta-spark_4.2_2.13", "4.4.0"
 COORDINATES = f"{GROUP}:{ARTIFACT}:{VERSION}"
 
-# What Delta asks for and Spark ships itself, in newer versions: two copies on one classpath is
-# trouble, and these are six sevenths of the download. commons-logging is Spark's jcl-over-slf4j.
+# Dependencies of Delta that Spark ships itself, in newer versions: two copies on one classpath
+# conflict, and these are six sevenths of the download. commons-logging is Spark's jcl-over-slf4j.
 SHIPPED_WITH_SPARK = (
     "com.fasterxml.jackson.core",
     "com.github.luben",
@@ -43,9 +43,9 @@ SHIPPED_WITH_SPARK = (
     "org.xerial.snappy",
 )
 
-# hadoop-aws must be of the Hadoop that Spark was built with, and the SDK of the version that this
-# hadoop-aws asks for. It asks for all of the SDK in one jar of 640 MB; what S3 needs of it are
-# these modules, 12 MB with all that comes along. Netty and httpclient are Spark's own.
+# hadoop-aws must match the Hadoop that Spark was built with, and the SDK the version that this
+# hadoop-aws requires. It requires the whole SDK in one jar of 640 MB; S3 needs only these modules,
+# 12 MB with their dependencies. Netty and httpclient are Spark's own.
 HADOOP_VERSION, SDK_VERSION = "3.5.0", "2.35.4"
 S3_COORDINATES = (
     f"org.apache.hadoop:hadoop-aws:{HADOOP_VERSION}",
@@ -76,9 +76,9 @@ class _JarSet:
     name : str
         What they are for.
     coordinates : tuple of str
-        ``group:artifact:version`` of what is asked for; what that depends on comes along.
+        ``group:artifact:version`` of each; their dependencies are included.
     excluded : tuple of str
-        ``group:artifact`` of what must not, an asterisk for any artifact.
+        ``group:artifact`` of dependencies to exclude; an asterisk for any artifact.
     """
 
     name: str
@@ -91,7 +91,7 @@ class _JarSet:
         return "-".join(self.coordinates[0].split(":")[1:])
 
     def jars_in(self, folder: Path) -> list[str]:
-        """List the jars of a folder, or nothing when the first one asked for is not there."""
+        """List the jars of a folder, or nothing if the first of the coordinates is missing."""
         jars = sorted(str(jar) for jar in folder.absolute().glob("*.jar"))
         first = self.coordinates[0].split(":")[1].split("_")[0]
         return jars if any(Path(jar).name.startswith(first) for jar in jars) else []
@@ -102,7 +102,7 @@ _S3 = _JarSet("S3", S3_COORDINATES, _NOT_FOR_S3)
 
 
 def delta_jars() -> list[str]:
-    """Give the paths of Delta's jars, fetching them on the first call on a machine.
+    """Return the paths of Delta's jars, fetching them on the first call on a machine.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def delta_jars() -> list[str]:
 
 
 def cached_delta_jars() -> list[str]:
-    """Give the paths of Delta's jars that are on this machine already, without fetching any."""
+    """Return the paths of Delta's jars that are already on this machine, without fetching any."""
     folder = os.environ.get("SONIC_JARS")
     return _DELTA.jars_in(Path(folder) if folder else _cache_folder() / _DELTA.folder)
 
@@ -156,7 +156,7 @@ def _cache_folder() -> Path:
 
 
 def _fill(cached: Path, wanted: _JarSet) -> None:
-    """Fetch the jars beside `cached` and rename: it is whole or absent, whoever else does so."""
+    """Fetch the jars beside `cached` and rename them: concurrent runs find all of them or none."""
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         work = tempfile.TemporaryDirectory(dir=cached.parent, prefix=".resolving-")
@@ -211,7 +211,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, subprocess.CalledProcessError):
         telling = re.search(r"(?:\[ERROR\]|Exception in thread \S+) (.*\S)", error.output)
         line = telling[1] if telling else error.output.strip().rpartition("\n")[2]
-        return line if len(line) <= 200 else f"... {line[-200:]}"  # the cause stands at the end
+        return line if len(line) <= 200 else f"... {line[-200:]}"  # the cause is at the end
     return str(error)
 
 
@@ -236,9 +236,9 @@ def _with_spark(work: Path, *, wanted: _JarSet) -> Path:
     script = work / "nothing.py"
     script.touch()
     command = [str(home / "bin" / "spark-submit"), "--master", "local[1]"]
-    # An own home folder: a POM without its jar in ~/.m2, as mvn leaves them, makes Ivy fail.
+    # A separate home folder: Ivy fails on a POM without its jar in ~/.m2, as mvn leaves them.
     command += ["--driver-java-options", f'"-Duser.home={work}"']
-    # Else PYSPARK_DRIVER_PYTHON decides, and that may well be jupyter.
+    # Otherwise PYSPARK_DRIVER_PYTHON is used, which may be jupyter.
     command += ["--conf", f"spark.pyspark.python={sys.executable}"]
     command += ["--conf", f"spark.jars.ivy={work / 'ivy'}", "--packages"]
     command += [",".join(wanted.coordinates), "--exclude-packages", ",".join(wanted.excluded)]

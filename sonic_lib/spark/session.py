@@ -1,8 +1,8 @@
 """The only place that builds a SparkSession.
 
-Under `spark-submit`, in a pyspark shell or on Databricks the session belongs to whoever
-started it: resources, master and jars are left alone. Anywhere else a local Spark is started
-inside this process, with Delta's jars, quiet and tidy enough for a laptop's terminal.
+Under `spark-submit`, in a pyspark shell or on Databricks the session is not ours: resources,
+master and jars are left alone. Anywhere else a local Spark is started in this process, with
+Delta's jars, and quiet enough for a laptop's terminal.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ _EXTENSIONS = "spark.sql.extensions"
 _DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 _CATALOG = "spark.sql.catalog.spark_catalog"
 
-# Right everywhere, and no resources: conf/spark-defaults.conf has the same, with the reasons.
+# Right everywhere, without resources; the same as in conf/spark-defaults.conf.
 SHARED_CONF = {
     _EXTENSIONS: _DELTA_EXTENSION,
     _CATALOG: "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.parquet.compression.codec": "zstd",
-    # Row groups of some million fingerprints: a task holds one or two, a lookup reads few rows.
+    # Row groups of about a million fingerprints: a task holds one or two, a lookup reads few rows.
     "spark.hadoop.parquet.block.size": "16777216",
-    # Delta would sort by the partition once more before it writes, and that sort, where it spills,
-    # mixes rows of one partition: files of large indexes were no longer sorted by hash.
+    # Otherwise Delta sorts by partition again before it writes, and a sort that spills mixes the
+    # rows of a partition: files of large indexes were no longer sorted by hash.
     "spark.sql.maxConcurrentOutputFileWriters": "4",
-    # Not INT96, which other readers take for nanoseconds, or not at all.
+    # Not INT96, which other readers take for nanoseconds, or reject.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    # Spark 4 refuses to read windows-1252, as Excel writes CSV, without it.
+    # Without it Spark 4 refuses windows-1252, in which Excel writes CSV.
     "spark.sql.legacy.javaCharsets": "true",
-    # A staged song is one row of 20,000 hashes; in vectors of 4,096 rows it would fill the memory.
+    # A staged song is one row of 20,000 hashes; vectors of 4,096 such rows would fill the memory.
     "spark.sql.parquet.enableNestedColumnVectorizedReader": "false",
     "spark.executorEnv.OMP_NUM_THREADS": "1",
     "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
@@ -59,11 +59,11 @@ SHARED_CONF = {
 }
 
 # Java's first compiler only: the second takes a quarter of the CPU time of a short `sonic index`,
-# and is hardly done when the job is. Java then sets aside too little room for what is compiled.
-# Nor is there enough garbage to collect it by several threads: one does it in half of the memory.
+# and barely finishes before the job. The default code cache is too small for that setting. There is
+# too little garbage for parallel collection; the serial collector needs half of the memory.
 _LIGHT_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 
-# The settings of conf/log4j2.properties, for installations that have no conf/.
+# As conf/log4j2.properties, for installations without conf/.
 LOG4J2 = """\
 rootLogger.level = error
 rootLogger.appenderRef.console.ref = console
@@ -85,21 +85,21 @@ def spark_session(
     is_python_work: bool = False,
     with_s3: bool = False,
 ) -> SparkSession:
-    """Give the running session, or build the one that fits how this process was started.
+    """Return the running session, or build one that fits how this process was started.
 
     Parameters
     ----------
     app_name : str
         The name shown in Spark's pages and logs.
     master : str, optional
-        For the embedded Spark only: where it runs, all cores of this machine by default.
+        For the embedded Spark only: its master; all cores of this machine by default.
     conf : mapping of str to str, optional
-        For the embedded Spark only: further Spark settings, stronger than ours.
+        For the embedded Spark only: further Spark settings, which override ours.
     is_python_work : bool
-        For the embedded Spark only: Python workers do most of the work, and are to have the cores
-        that Java's optimising compiler would take.
+        For the embedded Spark only: Python workers do most of the work, and get the cores that
+        Java's optimising compiler would use.
     with_s3 : bool
-        Whether ``s3a://`` is used: the embedded Spark then has what that needs.
+        Whether ``s3a://`` is used: the embedded Spark then gets its jars and settings.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def spark_job(
 
 @contextmanager
 def setting(spark: SparkSession, settings: dict[str, str]) -> Iterator[None]:
-    """Set session settings for the time of a `with` block."""
+    """Set session settings for the duration of a `with` block."""
     before = {name: spark.conf.get(name, None) for name in settings}
     for name, value in settings.items():
         spark.conf.set(name, value)
@@ -179,7 +179,7 @@ def setting(spark: SparkSession, settings: dict[str, str]) -> Iterator[None]:
 
 
 def check_java() -> None:
-    """Make sure that the Java which Spark will start is new enough.
+    """Check that the Java that Spark will start is new enough.
 
     Raises
     ------
@@ -189,10 +189,10 @@ def check_java() -> None:
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home, "bin", "java")) if home else "java"
     try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
+        output = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
     except OSError:
-        said = ""
-    version = re.search(r'version "((?:1\.)?(\d+)[^"]*)"', said)
+        output = ""
+    version = re.search(r'version "((?:1\.)?(\d+)[^"]*)"', output)
     if version and int(version[2]) >= MIN_JAVA:
         return
     given = f"is version {version[1]}" if version else "was not found or does not run"
@@ -204,11 +204,11 @@ def check_java() -> None:
 
 
 def _start_submitted(app_name: str) -> None:
-    """Start the context in spark-submit's JVM, adding only what the submission left open."""
+    """Start the context in spark-submit's JVM, adding only settings that are missing."""
     from pyspark import SparkConf, SparkContext
     from pyspark.java_gateway import launch_gateway
 
-    # The JVM is there already: this connects, unless an earlier session did.
+    # The JVM is running already: this connects to it, unless an earlier session did.
     gateway = SparkContext._gateway or launch_gateway()
     conf = SparkConf(_jvm=gateway.jvm).setAppName(app_name)
     for key, value in SHARED_CONF.items():
@@ -224,17 +224,17 @@ def _start_embedded(app_name: str, master: str, settings: Mapping[str, str]) -> 
     check_java()
     from pyspark import SparkConf, SparkContext
 
-    # Driver and workers must be one Python, also from a virtual environment not activated.
+    # Driver and workers must use the same Python, also in a virtual environment not activated.
     os.environ["PYSPARK_PYTHON"] = sys.executable
     conf = SparkConf(loadDefaults=False).setAppName(app_name).setMaster(master)
     conf.setAll(settings.items())
-    # A JVM of an earlier session in this process, stopped by now, is used again.
+    # Reuse the JVM of an earlier, stopped session of this process.
     gateway = SparkContext._gateway or _launch_quietly(conf)
     SparkContext(conf=conf, gateway=gateway)
 
 
 def _embedded_conf(*, is_python_work: bool, with_s3: bool) -> dict[str, str]:
-    """Settings for one process on one machine that a person looks at."""
+    """Settings for an interactive process on one machine."""
     scratch = Path(tempfile.mkdtemp(prefix="sonic-signature-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     log4j2 = scratch / "log4j2.properties"
@@ -245,24 +245,24 @@ def _embedded_conf(*, is_python_work: bool, with_s3: bool) -> dict[str, str]:
         "spark.jars": ",".join(delta_jars() + (s3_jars() if with_s3 else [])),
         "spark.driver.memory": f"{_driver_memory_mb()}m",
         "spark.driver.extraJavaOptions": f"{java_options} {_LIGHT_JAVA if is_python_work else ''}",
-        # Nobody else need reach it, and the host's own name may not resolve.
+        # No other machine needs to reach it, and the host's own name may not resolve.
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
-        # Others with an account on this machine reach that, too: Spark answers nobody who does not
-        # know the secret that a local Spark makes for each session, in memory only.
+        # Other users of this machine can reach it, so Spark requires the secret that a local Spark
+        # makes for each session, in memory only.
         "spark.authenticate": "true",
-        # Shuffles hold what songs are made of: in a folder that is the user's own, of mode 0700.
+        # Shuffles hold the songs' data: in the user's own folder, mode 0700.
         "spark.local.dir": str(scratch),
-        # The one executor lives here, too: silent for long, it slept with the laptop, or its
-        # heartbeat met a half-read accumulator and ended (SPARK-59451). That is no failed job.
+        # The one executor is in this process: if it is silent for long, the laptop slept, or its
+        # heartbeat stopped at a half-read accumulator (SPARK-59451). The job need not fail.
         "spark.executor.heartbeatInterval": "100s",
         "spark.storage.blockManagerHeartbeatTimeoutMs": "365d",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        # The default of 200 makes small data crawl.
+        # The default of 200 is slow for small data.
         "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
         "spark.databricks.delta.snapshotPartitions": "2",
-        # Else spark-warehouse/, metastore_db/ and derby.log appear in the current folder.
+        # Otherwise spark-warehouse/, metastore_db/ and derby.log appear in the current folder.
         "spark.sql.catalogImplementation": "in-memory",
         "spark.sql.warehouse.dir": (scratch / "warehouse").as_uri(),
     }
@@ -278,10 +278,10 @@ _NOISE = re.compile(rb"WARNING: |\[\d\d:\d\d:\d\d\] Task \d+ got rank \d+\n")
 
 
 def _launch_quietly(conf: SparkConf) -> JavaGateway:
-    """Start the JVM with its stderr passed on, except what means nobody and cannot be silenced.
+    """Start the JVM and forward its stderr, dropping harmless warnings that cannot be disabled.
 
-    Spark asks for an incubator module, and newer JDKs dislike what its libraries do: Java says
-    so on every start, to the authors of Spark. XGBoost's workers tell each training their rank.
+    Java warns on every start about Spark's incubator module and about what its libraries do, and
+    XGBoost's workers print their rank in each training.
     """
     from pyspark.errors import PySparkRuntimeError
     from pyspark.java_gateway import launch_gateway
@@ -308,7 +308,7 @@ def _launch_quietly(conf: SparkConf) -> JavaGateway:
 
 
 def _check_delta(spark: SparkSession) -> None:
-    """Make sure that the session can use Delta tables, or say how to start it so."""
+    """Check that the session can use Delta tables, or say how to start one that can."""
     if "DATABRICKS_RUNTIME_VERSION" in os.environ:  # Delta is built in there, under other names
         return
     missing = []
@@ -327,7 +327,7 @@ def _check_delta(spark: SparkSession) -> None:
 
 
 def _check_s3(spark: SparkSession) -> None:
-    """Make sure that the session can use ``s3a://``, or say how to start it so."""
+    """Check that the session can use ``s3a://``, or say how to start one that can."""
     name = spark._jsc.hadoopConfiguration().get("fs.s3a.impl", "none")
     if "DATABRICKS_RUNTIME_VERSION" in os.environ or _has_class(spark, name):
         return
@@ -342,6 +342,6 @@ def _check_s3(spark: SparkSession) -> None:
 def _has_class(spark: SparkSession, name: str) -> bool:
     try:
         spark._jvm.org.apache.spark.util.Utils.classForName(name, True, False)
-    except Exception:  # whatever the JVM's reason: the class cannot be had
+    except Exception:  # whatever the JVM's reason, the class is unavailable
         return False
     return True

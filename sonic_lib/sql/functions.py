@@ -23,7 +23,12 @@ CLIP_HASHES = StructType(
         StructField("window", IntegerType(), True, {"comment": "Number of the window"}),
         StructField("hash_prefix", IntegerType(), True, {"comment": "The first bits of hash"}),
         StructField("hash", LongType(), True, {"comment": "A hash to look up"}),
-        StructField("frame", IntegerType(), True, {"comment": "Its place in the clip, of 32 ms"}),
+        StructField(
+            "frame",
+            IntegerType(),
+            True,
+            {"comment": "Its position in the clip, in frames of 32 ms"},
+        ),
         FINGERPRINTS.schema["descriptor"],
         StructField("error", StringType(), True, {"comment": "Why it could not be read"}),
     ]
@@ -31,20 +36,20 @@ CLIP_HASHES = StructType(
 
 
 def register(spark: SparkSession, *, params: FingerprintParams, prefix_bits: int) -> None:
-    """Make the table functions known to a session.
+    """Register the table functions in a session.
 
-    ``fingerprint_audio(content)`` gives the rows that a song has in `fingerprints`;
-    ``fingerprint_clip(content)`` those that a clip is looked up by, some ten times as many, with
-    frames counted from the start of the clip.  Both take the bytes of an audio file, such as
-    Spark's ``binaryFile`` source has in its column content; what cannot be read gives one row
-    with an error.
+    ``fingerprint_audio(content)`` returns a song's rows in `fingerprints`;
+    ``fingerprint_clip(content)`` the hashes that a clip looks up, about ten times as many, with
+    frames counted from the start of the clip.  Both take the bytes of an audio file, as in the
+    column content of Spark's ``binaryFile`` source; an unreadable file gives one row with an
+    error.
 
     Parameters
     ----------
     params : FingerprintParams
         Those of the table.
     prefix_bits : int
-        How many bits of a hash are its prefix in the table.
+        Number of prefix bits of the table's hashes.
     """
 
     class FingerprintAudio:
@@ -102,7 +107,7 @@ def clip_hashes(
 
 
 def _or_error(rows: Iterator[tuple], n_columns: int) -> Iterator[tuple]:
-    """Rows with a last column for an error, which is the last row if there is one."""
+    """Add an error column; an error becomes the last row."""
     from sonic_lib.errors import DecodeError
 
     try:

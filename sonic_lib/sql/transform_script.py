@@ -1,7 +1,7 @@
 """Audio in SQL where no Python functions run, as in spark-sql: a script for TRANSFORM.
 
-It is told a key and the bytes of a file in hexadecimal digits, and gives the key with each row that
-``fingerprint_audio`` (or, after ``clip``, ``fingerprint_clip``) gives::
+It reads a key and the bytes of a file in hexadecimal, and writes the key with each row of
+``fingerprint_audio`` (or, after ``clip``, ``fingerprint_clip``)::
 
     SELECT TRANSFORM(path, hex(content)) USING 'python3 -m sonic_lib.sql.transform_script audio'
         AS (path STRING, hash_prefix INT, hash BIGINT, offset_frames INT, descriptor INT,
@@ -23,9 +23,11 @@ _NULL = "\\N"
 
 
 def main() -> None:
-    """Answer each line of the standard input."""
+    """Answer each line of standard input."""
     parser = argparse.ArgumentParser(prog="python3 -m sonic_lib.sql.transform_script")
-    parser.add_argument("what", choices=tuple(_ROWS), help="as songs are stored, or clips asked")
+    parser.add_argument(
+        "what", choices=tuple(_ROWS), help="hash as songs are stored, or as clips are looked up"
+    )
     parser.add_argument("--config", metavar="FILE", help="settings, as in conf/sonic.yaml")
     parser.add_argument("--set", action="append", dest="overrides", metavar="KEY=VALUE")
     args = parser.parse_args()
@@ -38,14 +40,14 @@ def main() -> None:
 
 
 def answers(lines: Iterable[str], rows: Callable[[bytes], Iterable[tuple]]) -> Iterator[str]:
-    """Rows as TRANSFORM reads them, for lines as it writes them: columns between tabs.
+    """Yield tab-separated rows, as TRANSFORM reads them, for lines as it writes them.
 
     Parameters
     ----------
     lines : iterable of str
         Key and content.
     rows : callable
-        From the content, decoded, to rows.
+        From the decoded content to rows.
     """
     for line in lines:
         key, _, content = line.rstrip("\n").partition("\t")

@@ -1,4 +1,4 @@
-"""Views over the tables: one SQL file each in sonic_lib/sql/views, made in any catalogue."""
+"""Create views over the tables: one SQL file each in sonic_lib/sql/views, for any catalogue."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sonic_lib.schemas import DATABASE
 
 
 def create(spark: SparkSession, table_names: Iterable[str]) -> list[str]:
-    """Make the views whose tables are there; repeatable.
+    """Create the views whose tables exist; repeatable.
 
     Parameters
     ----------
     table_names : iterable of str
-        What `tables.register` made known.
+        From `tables.register`.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def create(spark: SparkSession, table_names: Iterable[str]) -> list[str]:
 
 
 def statements(folder: str) -> Iterator[tuple[str, str]]:
-    """Name and text of each SQL file of a folder below sonic_lib/sql, also inside of a zip."""
+    """Name and text of each SQL file of a folder below sonic_lib/sql, also inside a zip."""
     found = (files("sonic_lib") / "sql" / folder).iterdir()
     for file in sorted(found, key=lambda file: file.name):
         if file.name.endswith(".sql"):

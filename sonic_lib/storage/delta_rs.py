@@ -1,7 +1,7 @@
-"""Delta tables of a warehouse on this machine's disk, read and written without Spark, by delta-rs.
+"""Read and write Delta tables of a local warehouse without Spark, by delta-rs.
 
-What `tables` is for jobs on Spark.  Imports are late: reading a table takes less time than
-loading what reads it, and a clip is fingerprinted meanwhile.
+The counterpart of `tables`.  Imports are late: loading delta-rs takes longer than reading a table,
+and clips are fingerprinted meanwhile.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 _PARAMS_PROPERTY = "sonic.fingerprint.params"
 _PREFIX_PROPERTY = "sonic.fingerprint.prefix_bits"
-# What our tables are made with; later ones may hold deletion vectors or renamed columns.
+# Of our tables; later protocols may use deletion vectors or renamed columns.
 _PROTOCOL = (1, 2)
 
 
 @dataclass(frozen=True)
 class LocalIndex:
-    """An index that is read without Spark.
+    """An index to read without Spark.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class LocalIndex:
     songs : pyarrow.Table
         song_id, title, artist, duration_s, n_fingerprints.
     files : IndexFiles
-        The fingerprints as they were when the index was opened.
+        The fingerprints at the time the index was opened.
     """
 
     warehouse: str
@@ -89,7 +89,7 @@ def open_table(warehouse: str, name: str) -> DeltaTable:
 
 
 def n_rows(warehouse: str, name: str) -> int:
-    """Count the rows of a table by what its log says of its files.
+    """Count the rows of a table from its log.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def n_rows(warehouse: str, name: str) -> int:
 def list_songs(warehouse: str) -> pa.Table:
     """All songs with their names: song_id, title, artist, album, duration_s, and path.
 
-    The path is the first by name of the files that hold the song, as in the view catalogue.
+    The path is the first of the song's files by name, as in the view catalogue.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
         As `open_table`; also if the index is empty or was made with other parameters.
     """
     columns = ["song_id", "title", "artist", "duration_s", "n_fingerprints"]
-    # The songs first: none is there without its fingerprints.
+    # Songs first: a committed song has its fingerprints.
     songs = open_table(warehouse, "songs").to_pyarrow_table(columns=columns)
     fingerprints = open_table(warehouse, "fingerprints")
     properties = fingerprints.metadata().configuration
@@ -166,26 +166,26 @@ def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
 
 
 def _prefix_bits(fingerprints) -> int:
-    """As `tables.prefix_bits`: a table that was rewritten says so in the column's metadata."""
+    """As `tables.prefix_bits`: a rewritten table has them in the column's metadata."""
     made_with = fingerprints.metadata().configuration[_PREFIX_PROPERTY]
     [column] = [field for field in fingerprints.schema().fields if field.name == "hash_prefix"]
     return int(column.metadata.get(_PREFIX_PROPERTY, made_with))
 
 
-def _partition_files(table: DeltaTable, place: str) -> tuple[dict[int, list[str]], int]:
-    """Paths of the data files below `place` by `hash_prefix`, in order, and their rows."""
+def _partition_files(table: DeltaTable, folder: str) -> tuple[dict[int, list[str]], int]:
+    """Sorted paths of the data files below `folder` by `hash_prefix`, and the number of rows."""
     import pyarrow as pa
 
     files: dict[int, list[str]] = {}
     actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
     for action in sorted(actions, key=itemgetter("path")):
-        path = os.path.join(place, unquote(action["path"]))
+        path = os.path.join(folder, unquote(action["path"]))
         files.setdefault(int(action["partition.hash_prefix"]), []).append(path)
     return files, sum(action["num_records"] for action in actions)
 
 
 def _orphans(fingerprints: DeltaTable, songs: pa.Table) -> NDArray[np.int64]:
-    """Songs that have fingerprints and are not in `songs`, ascending; as `tables.orphans`."""
+    """Songs that have fingerprints but are not in `songs`, ascending; as `tables.orphans`."""
     import pyarrow.compute as pc
 
     ids = [
@@ -201,7 +201,7 @@ def append(rows: Sequence[dict], warehouse: str, name: str) -> None:
     Parameters
     ----------
     rows : sequence of dict
-        By column; a column that is not given is null.
+        By column; missing columns are null.
 
     Raises
     ------
@@ -222,7 +222,7 @@ def append(rows: Sequence[dict], warehouse: str, name: str) -> None:
         )
     try:
         with writing(warehouse, name):
-            table.update_incremental()  # others may have written while this one waited
+            table.update_incremental()  # another job may have committed while this one waited
             write_deltalake(table, pa.Table.from_pylist(list(rows), schema=schema), mode="append")
     except DeltaError as error:
         raise TableError(

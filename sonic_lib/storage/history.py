@@ -1,4 +1,4 @@
-"""What is done to tables over their life: other partitions, earlier versions, purging."""
+"""Maintain tables: change partitions, restore versions, purge files."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from sonic_lib.storage.tables import PREFIX_PROPERTY, location
 
 
 def change_prefix(rows: DataFrame, warehouse: str, *, prefix_bits: int) -> None:
-    """Put fingerprints with another prefix in place of all, in one commit.
+    """Replace all fingerprints by the same with another prefix, in one commit.
 
     Parameters
     ----------
     rows : DataFrame
         The table's own, read without a version and not cached, with the new hash_prefix.
     """
-    said = {"hash_prefix": {PREFIX_PROPERTY: prefix_bits}}
+    metadata = {"hash_prefix": {PREFIX_PROPERTY: prefix_bits}}
     moved = rows.select(
         *(
             F.col(field.name)
             .cast(field.dataType)
-            .alias(field.name, metadata=field.metadata | said.get(field.name, {}))
+            .alias(field.name, metadata=field.metadata | metadata.get(field.name, {}))
             for field in FINGERPRINTS.schema
         )
     )
     writer = moved.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
     writer = writer.partitionBy(*FINGERPRINTS.partitioned_by)
-    place = location(warehouse, FINGERPRINTS)
-    tables.commit(rows.sparkSession, warehouse, FINGERPRINTS, lambda: writer.save(place))
+    path = location(warehouse, FINGERPRINTS)
+    tables.commit(rows.sparkSession, warehouse, FINGERPRINTS, lambda: writer.save(path))
 
 
 def version_at(spark: SparkSession, warehouse: str, table: Table, *, timestamp: str) -> int:
-    """Return the number of the commit that was the latest at a time.
+    """Return the version that was the latest at a time.
 
     Raises
     ------
     TableError
-        If the table's log does not reach back to it.
+        If the table's log does not reach back that far.
     """
     history = DeltaTable.forPath(spark, location(warehouse, table)).history()
     then = F.lit(timestamp).try_cast("timestamp")
@@ -61,7 +61,7 @@ def version_at(spark: SparkSession, warehouse: str, table: Table, *, timestamp: 
 
 
 def check_files(spark: SparkSession, warehouse: str, table: Table, *, version: int) -> None:
-    """Make sure that a table can still become what it was at a version.
+    """Check that a table can be restored to a version.
 
     Raises
     ------
@@ -79,40 +79,40 @@ def check_files(spark: SparkSession, warehouse: str, table: Table, *, version: i
 
 
 def restore(spark: SparkSession, warehouse: str, table: Table, *, version: int) -> None:
-    """Make a table what it was at a version; the versions since stay in its log."""
-    place = location(warehouse, table)
+    """Restore a table to a version; later versions stay in its log."""
+    path = location(warehouse, table)
     tables.commit(
         spark,
         warehouse,
         table,
-        lambda: DeltaTable.forPath(spark, place).restoreToVersion(version),
+        lambda: DeltaTable.forPath(spark, path).restoreToVersion(version),
     )
 
 
 def drop_lost_files(
     spark: SparkSession, warehouse: str, table: Table, *, where: str | None = None
 ) -> None:
-    """Commit a table, or its rows under a condition on partitions, without files that are gone."""
+    """Commit a table, or the partitions that meet a condition, without files that are missing."""
     with setting(spark, {"spark.sql.files.ignoreMissingFiles": "true"}):
         rows = tables.read(spark, warehouse, table)
         if where is not None:
             tables.replace(rows.filter(where), warehouse, table, where=where)
             return
         writer = rows.write.format("delta").mode("overwrite")
-        place = location(warehouse, table)
-        tables.commit(spark, warehouse, table, lambda: writer.save(place))
+        path = location(warehouse, table)
+        tables.commit(spark, warehouse, table, lambda: writer.save(path))
 
 
 def vacuum(spark: SparkSession, warehouse: str, table: Table, *, retention_hours: float) -> None:
-    """Delete the files of versions that ended longer ago than this."""
+    """Delete files that no version within the retention time uses."""
     settings = {
         "spark.databricks.delta.retentionDurationCheck.enabled": "false",
-        # Delta lists files in as many tasks as this says: 10,000 if nobody does.
+        # The number of tasks in which Delta lists files; the default is 10,000.
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(
             4 * spark.sparkContext.defaultParallelism
         ),
     }
     with setting(spark, settings):
         old = DeltaTable.forPath(spark, location(warehouse, table))
-        # It commits, too: that it began, and that it ended.
+        # Vacuum commits its start and its end to the log.
         tables.commit(spark, warehouse, table, lambda: old.vacuum(retention_hours))

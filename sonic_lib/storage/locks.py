@@ -1,11 +1,11 @@
-"""One writer at a time commits to a table in a local folder, whichever engine it uses.
+"""Locks: one writer at a time commits to a table in a local folder, with either engine.
 
-Delta's commit needs "create unless it is there".  For local folders neither Delta nor Hadoop
-has that: they look, write a file beside and rename it, and a rename replaces what came meanwhile.
-So every commit of ours holds a lock of the table (POSIX, by fcntl), the look included.
+Delta's commit needs an atomic "create if absent".  For local folders neither Delta nor Hadoop has
+one: they check, write a temporary file and rename it, and a rename overwrites a commit made in
+between.  So each of our commits, including the check, holds a lock of the table (POSIX, by fcntl).
 
-The process that renames holds it: Java for Spark, Python for delta-rs.  So it ends with that
-process and never sooner, however either of them dies.  Readers take none.
+The process that renames holds the lock: Java for Spark, Python for delta-rs.  So the lock lasts
+exactly as long as that process, however it dies.  Readers take no lock.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 FOLDER = "_locks"
 _PAUSE_S = 0.02
-_TELL_AFTER_S = 10.0
-# A lock of POSIX is its process's: threads of one have to take turns by themselves.
+_NOTIFY_AFTER_S = 10.0
+# A POSIX lock belongs to a process, so the threads of one process take turns by these.
 _turns: dict[str, threading.Lock] = {}
-# Locks in Java that an interrupted commit left: Java may be about to rename still.
+# Java's locks after interrupted commits: Java may still be about to rename.
 _left: dict[str, Any] = {}
-_told: set[str] = set()
+_notified: set[str] = set()
 
 
 @contextmanager
@@ -45,16 +45,15 @@ def writing_by_spark(spark: SparkSession, warehouse: str, name: str) -> Iterator
     Parameters
     ----------
     warehouse : str
-        Path or URI; of one that is not local nothing is locked: its storage is to refuse.
+        Path or URI; if it is not local nothing is locked, since its storage refuses conflicts.
     name : str
-        The table, or whatever else in the warehouse has one writer at a time.
+        The table, or anything else in the warehouse with one writer at a time.
     """
     file = _lock_file(warehouse, name) if _is_local(spark, warehouse) else None
     if file is None:
         yield
         return
     with _turns[file]:
-        # Java may be about to rename what was interrupted: the lock stays as long as Java does.
         channel = _left.pop(file, None) or _wait(lambda: _try_java(spark, file), file)
         try:
             yield
@@ -69,7 +68,7 @@ def writing_by_spark(spark: SparkSession, warehouse: str, name: str) -> Iterator
 
 @contextmanager
 def writing(warehouse: str, name: str) -> Iterator[None]:
-    """Keep others from committing to a table while this process does, as `writing_by_spark`."""
+    """Keep others from committing to a table while this process does; as `writing_by_spark`."""
     file = _lock_file(warehouse, name)
     with _turns[file]:
         descriptor = _wait(lambda: _try_python(file), file)
@@ -81,7 +80,7 @@ def writing(warehouse: str, name: str) -> Iterator[None]:
 
 
 def _is_local(spark: SparkSession, warehouse: str) -> bool:
-    """Whether Spark takes the warehouse for local files; a plain path may be one of HDFS."""
+    """Whether the warehouse is local to Spark; a plain path may be in HDFS."""
     return is_local(warehouse) and hadoop_path(spark, warehouse)[0].getScheme() == "file"
 
 
@@ -98,11 +97,11 @@ def _lock_file(warehouse: str, name: str) -> str:
         raise _not_writable(warehouse, error.strerror or str(error), folder) from error
     else:
         os.close(descriptor)
-        # Who may add files to the warehouse may lock.
+        # Whoever may write to the warehouse may lock it.
         may = root.stat().st_mode & 0o777
-        for place, mode in ((folder, may), (file, may & 0o666)):
-            with suppress(OSError):  # the folder is another user's, who has done it
-                os.chmod(place, mode)
+        for path, mode in ((folder, may), (file, may & 0o666)):
+            with suppress(OSError):  # another user's folder, who has set its mode
+                os.chmod(path, mode)
     if not os.access(file, os.R_OK | os.W_OK):
         raise _not_writable(warehouse, "Permission denied", file)
     _turns.setdefault(file, threading.Lock())
@@ -117,35 +116,35 @@ def _not_writable(warehouse: str, why: str, place: object) -> SonicError:
 
 
 def _wait(attempt: Callable[[], object | None], file: str):
-    """Try until the lock is there; None on a disk that knows no locks."""
-    tell_s = time.monotonic() + _TELL_AFTER_S
+    """Try until the lock is free; None on a file system without locks."""
+    notify_s = time.monotonic() + _NOTIFY_AFTER_S
     while True:
         try:
             held = attempt()
         except _NoLocks as error:
-            _tell(
+            _notify_once(
                 f"no locks can be had in {os.path.dirname(file)} ({error}): let one job at a time "
                 "write to this warehouse."
             )
             return None
         if held is not None:
             return held
-        if time.monotonic() > tell_s:
-            _tell(
+        if time.monotonic() > notify_s:
+            _notify_once(
                 f"waiting for another job that is writing to the table {Path(file).stem}. If it "
                 "hangs, end it: nothing is lost, and this one goes on."
             )
         time.sleep(_PAUSE_S)
 
 
-def _tell(text: str) -> None:
-    if text not in _told:
+def _notify_once(text: str) -> None:
+    if text not in _notified:
         remark(text)
-    _told.add(text)
+    _notified.add(text)
 
 
 class _NoLocks(Exception):
-    """Raised where the file system has no locks."""
+    """Raised when the file system does not support locks."""
 
 
 def _try_python(file: str) -> int | None:
@@ -170,7 +169,7 @@ def _try_java(spark: SparkSession, file: str):
     except Py4JJavaError as error:
         channel.close()
         kind = error.java_exception.getClass().getSimpleName()
-        if kind == "OverlappingFileLockException":  # another session's thread in this Java has it
+        if kind == "OverlappingFileLockException":  # held by another session's thread in this JVM
             return None
         raise _NoLocks(str(error.java_exception.getMessage())) from error
     channel.close()

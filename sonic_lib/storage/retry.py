@@ -1,4 +1,4 @@
-"""What to do when another job's commit comes between reading a table and committing to it."""
+"""Retry commits that conflict with another job's commit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from delta.exceptions import (
 
 from sonic_lib.errors import TableError
 
-# In Python they have no common parent.
+# In Python they have no common base class.
 _CONFLICTS = (
     ConcurrentAppendException,
     ConcurrentDeleteDeleteException,
@@ -35,25 +35,25 @@ _MAX_PAUSE_S = 10.0
 
 
 def retrying(commit: Callable[[], None], *, what: str) -> None:
-    """Commit, and again from the start when another job's commit came between.
+    """Commit, and start over on a conflict with another job's commit.
 
     Parameters
     ----------
     commit : callable
-        Reads the table as it is and commits a change that follows from that.
+        Reads the current table and commits a change based on it.
     what : str
         The table, for the message.
 
     Raises
     ------
     TableError
-        If others came between every time.
+        If every attempt conflicts.
     """
     for attempt in range(_N_TRIES):
         try:
             return commit()
         except _CONFLICTS:
-            # Random, so that two jobs do not meet again.
+            # Random, so that two jobs do not conflict again.
             time.sleep(random.uniform(0.0, min(0.1 * 2**attempt, _MAX_PAUSE_S)))
     raise TableError(
         f"Other jobs changed the table {what} {_N_TRIES} times while this one tried to commit. "

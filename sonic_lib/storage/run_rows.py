@@ -1,4 +1,4 @@
-"""Rows of the table `runs`, for whoever writes them: Spark (`runs`) or delta-rs."""
+"""Rows of the table `runs`, which Spark (`runs`) or delta-rs writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sonic_lib.config import Config
 
 @dataclass
 class Run:
-    """A job run under way."""
+    """A job run in progress."""
 
     run_id: str
     started_at: datetime
@@ -22,13 +22,13 @@ class Run:
 
 
 def new_run() -> Run:
-    """Name a run that starts now."""
+    """Start a run with a new id."""
     now = datetime.now(timezone.utc)
     return Run(f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}", now)
 
 
 def run_row(run: Run, *, job: str, config: Config, status: str) -> dict:
-    """Give the row of a run by column, as `schemas.RUNS` has them."""
+    """Return the row of a run, by the columns of `schemas.RUNS`."""
     return {
         "run_id": run.run_id,
         "job": job,

@@ -1,4 +1,4 @@
-"""The table `runs`: what every job did, also the ones that failed."""
+"""The table `runs`: what every job did, including failed ones."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ __all__ = ["Run", "last_options", "recorded"]
 def recorded(
     spark: SparkSession, warehouse: str, *, job: str, config: Config, options: dict | None = None
 ) -> Iterator[Run]:
-    """Write a row before the work and complete it afterwards.
+    """Record a run: write its row before the work and complete it afterwards.
 
     Parameters
     ----------
     options : dict, optional
-        What the command was asked for, as JSON knows it: for whoever repeats it.
+        The command's options, JSON-serialisable, to repeat it.
 
     Yields
     ------
     Run
-        Put what was counted into its `counts`.
+        Put counts into its `counts`.
     """
     run = new_run()
     run.options = options
@@ -39,19 +39,19 @@ def recorded(
     try:
         yield run
     except BaseException:
-        with suppress(Exception):  # on a full disk this fails, too, and would hide the reason
+        with suppress(Exception):  # may fail, too, as on a full disk, and would hide the cause
             _write(spark, warehouse, run, job, config, "failed")
         raise
     _write(spark, warehouse, run, job, config, "done")
 
 
 def last_options(spark: SparkSession, warehouse: str, *, job: str, source: str | None) -> dict:
-    """Give the options of the last run of a job that was done; empty if none is known.
+    """Return the options of a job's last successful run; empty if none is known.
 
     Parameters
     ----------
     source : str, optional
-        Of the runs for this source; of any by default.
+        Only runs for this source; any by default.
     """
     options = F.get_json_object("config", "$.options")
     asked = tables.read(spark, warehouse, RUNS).filter(

@@ -1,8 +1,7 @@
-"""Whether the files of a local warehouse are what their tables' logs say, without Spark.
+"""Check the files of a local warehouse against their tables' logs, without Spark.
 
-An engine that meets a broken file says so in its own words, or in none.  Here each damage is
-found by reading the log as Delta's protocol has it: the newest checkpoint, the entries since, the
-data files that they leave.
+Engines report broken files unclearly, or not at all.  Here each damage is found by replaying the
+log by Delta's protocol: the newest checkpoint, the entries since, the data files that remain.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ DAMAGED = "_damaged"
 _ENTRY = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\..*parquet")
 _FROM_BACKUP = "Put the file back from a backup"
-# Tables of which nothing else says what they held before.
+# Tables that can be rebuilt only by indexing again.
 _INDEX = ("songs", "song_files", "fingerprints")
 
 
@@ -37,7 +36,7 @@ class Damage:
     ----------
     table : str
     version : int or None
-        The commit that it belongs to; None where it belongs to none.
+        The commit that it belongs to, if any.
     file : str
         Its path.
     what : str
@@ -47,7 +46,7 @@ class Damage:
     aside : tuple of str
         Files that `move_aside` moves.
     is_data : bool
-        Whether rows are gone, which a commit without them mends.
+        Whether rows are lost; a commit without them repairs the table.
     """
 
     table: str
@@ -60,7 +59,7 @@ class Damage:
 
     @property
     def can_be_mended(self) -> bool:
-        """Whether `sonic maintain` can go on from what is left."""
+        """Whether `sonic maintain` can repair the table."""
         return bool(self.aside) or self.is_data
 
     def __str__(self) -> str:
@@ -69,7 +68,7 @@ class Damage:
 
 
 def find_damage(warehouse: str, names: Iterable[str]) -> list[Damage]:
-    """Look at the files of tables; those that are not there are left out.
+    """Check the files of tables; missing tables are skipped.
 
     Parameters
     ----------
@@ -87,7 +86,7 @@ def find_damage(warehouse: str, names: Iterable[str]) -> list[Damage]:
 
 
 def move_aside(warehouse: str, found: Iterable[Damage]) -> None:
-    """Move what cannot be read of tables below `_damaged` in the warehouse; nothing is deleted."""
+    """Move unreadable files below `_damaged` in the warehouse; nothing is deleted."""
     for damage in found:
         folder = Path(warehouse, DAMAGED, damage.table)
         for file in damage.aside:
@@ -144,7 +143,7 @@ def _of_table(place: Path) -> Iterator[Damage]:
 def _base(
     name: str, log: Path, entries: dict[int, Path], checkpoints: dict[int, Path], anew: str
 ) -> tuple[int | None, dict, list[Damage]]:
-    """Give the version that replay begins after, its live files, and broken checkpoints."""
+    """Return the version after which replay begins, its live files, and broken checkpoints."""
     damages = []
     pointer = log / "_last_checkpoint"
     if pointer.exists():
@@ -187,13 +186,13 @@ def _base(
 def _live_in(checkpoint: Path) -> dict[str, tuple[int | None, int | None]]:
     import pyarrow.parquet as pq
 
-    # Not by read_table, which may take the fields out of their column.
+    # Not by read_table, which may flatten the struct column.
     adds = pq.ParquetFile(checkpoint).read(columns=["add.path", "add.size"])["add"].to_pylist()
     return {add["path"]: (None, add["size"]) for add in adds if add and add["path"]}
 
 
 def _actions(file: Path) -> tuple[list[dict], str | None]:
-    """Give the actions of an entry, or what is wrong with it."""
+    """Return the actions of an entry, or what is wrong with it."""
     try:
         text = file.read_bytes()
     except OSError as error:
@@ -228,7 +227,7 @@ def _broken_entry(
 
 
 def _checksum(name: str, version: int, file: Path) -> Iterator[Damage]:
-    """Compare an entry with the sums that Hadoop keeps beside it, where it does."""
+    """Compare an entry with Hadoop's checksum file, if there is one."""
     sums = file.with_name(f".{file.name}.crc")
     if not sums.exists() or _has_sums(file.read_bytes(), sums.read_bytes()):
         return
@@ -286,7 +285,7 @@ def _by_version(log: Path, pattern: re.Pattern) -> dict[int, Path]:
 
 
 def _with_checksum(*files: Path) -> tuple[str, ...]:
-    """Files that are there, and Hadoop's sums of them."""
+    """The files that exist, and their Hadoop checksum files."""
     both = (part for file in files for part in (file, file.with_name(f".{file.name}.crc")))
     return tuple(str(part) for part in both if os.path.lexists(part))
 

@@ -1,7 +1,7 @@
 """The only place that reads and writes Delta tables.
 
-A warehouse is a folder with one Delta table in each subfolder, so the tables can be used
-without any catalogue; `register` makes them known to one by name.
+A warehouse is a folder with one Delta table per subfolder, so no catalogue is needed;
+`register` adds the tables to one by name.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from sonic_lib.storage.retry import retrying
 _PARAMS_PROPERTY = "sonic.fingerprint.params"
 PREFIX_PROPERTY = "sonic.fingerprint.prefix_bits"
 _LAYOUT_PROPERTY = "sonic.layout"
-# Raised by a change after which older code would misread the tables; a table that carries no
-# number was made before there was one, in layout 1.
+# Increased by changes after which older code would misread the tables; a table without a number
+# has layout 1.
 LAYOUT = 2  # fingerprints have descriptors
 _TXN_APP, _TXN_VERSION = "txnAppId", "txnVersion"
 
@@ -59,24 +59,24 @@ def resolve(uri: str) -> str:
 
 
 def location(warehouse: str, table: Table) -> str:
-    """Where a table is."""
+    """Return the path or URI of a table."""
     return f"{warehouse.rstrip('/')}/{table.name}"
 
 
 def exists(spark: SparkSession, warehouse: str, table: Table) -> bool:
-    """Whether the table has been made."""
+    """Whether the table exists."""
     return DeltaTable.isDeltaTable(spark, location(warehouse, table))
 
 
 def create(
     spark: SparkSession, warehouse: str, *, params: FingerprintParams, prefix_bits: int
 ) -> None:
-    """Make the tables of an index that are not there yet.
+    """Create the missing tables of an index.
 
     Raises
     ------
     TableError
-        If the fingerprints that are there were made with other parameters.
+        If existing fingerprints were made with other parameters.
     """
     properties = {_PARAMS_PROPERTY: params.to_json(), PREFIX_PROPERTY: str(prefix_bits)}
     for table in INDEX_TABLES:
@@ -85,7 +85,7 @@ def create(
 
 
 def create_for_models(spark: SparkSession, warehouse: str) -> None:
-    """Make the tables of features and models that are not there yet."""
+    """Create the missing tables of features and models."""
     for table in MODEL_TABLES:
         _create(spark, warehouse, table, {})
 
@@ -96,7 +96,7 @@ def check_params(spark: SparkSession, warehouse: str, *, params: FingerprintPara
     Raises
     ------
     TableError
-        If there is no table, its parameters differ, or a newer version made it.
+        If there is no table, its parameters differ, or its layout is not supported.
     """
     made_with = _property(spark, warehouse, _PARAMS_PROPERTY)
     check_layout(spark, warehouse)
@@ -104,12 +104,12 @@ def check_params(spark: SparkSession, warehouse: str, *, params: FingerprintPara
 
 
 def check_layout(spark: SparkSession, warehouse: str) -> None:
-    """Refuse tables that another version made, if this one would misread them.
+    """Refuse tables of another version that this one would misread.
 
     Raises
     ------
     TableError
-        If the layout of songs or fingerprints is not the one that this code knows.
+        If songs or fingerprints have another layout.
     """
     for table in (SONGS, FINGERPRINTS):
         if not exists(spark, warehouse, table):
@@ -130,10 +130,10 @@ def check_layout(spark: SparkSession, warehouse: str) -> None:
 
 
 def prefix_bits(spark: SparkSession, warehouse: str, *, version: int | None = None) -> int:
-    """How many bits of a hash are its prefix in this warehouse, now or at a version.
+    """Return the number of prefix bits of this warehouse's hashes, now or at a version.
 
-    The property says with how many the table was made; a table that was rewritten says in the
-    column's metadata with how many, since those change in the very commit that moves the rows.
+    The table's property has the original number; rewriting stores the new one in the column's
+    metadata, which change in the same commit that moves the rows.
     """
     made_with = _property(spark, warehouse, PREFIX_PROPERTY)
     stored = read(spark, warehouse, FINGERPRINTS, version=version)
@@ -143,7 +143,7 @@ def prefix_bits(spark: SparkSession, warehouse: str, *, version: int | None = No
 def read(
     spark: SparkSession, warehouse: str, table: Table, *, version: int | None = None
 ) -> DataFrame:
-    """Read a table, as it is or as it was at a version.
+    """Read a table, now or at a version.
 
     Raises
     ------
@@ -169,18 +169,18 @@ def version(spark: SparkSession, warehouse: str, table: Table) -> int:
 
 
 def read_pinned(spark: SparkSession, warehouse: str, table: Table) -> DataFrame:
-    """Read a table as it is now, whatever is committed to it later."""
+    """Read a table as it is now; later commits have no effect."""
     read(spark, warehouse, table)
     return read(spark, warehouse, table, version=version(spark, warehouse, table))
 
 
 def partition_files(stored: DataFrame, *, column: str) -> dict[int, list[str]]:
-    """Find the data files of a table, as it was read, by the value of the column that parts it.
+    """Find the data files of a table, as read, by the value of its partition column.
 
     Returns
     -------
     dict of int to list of str
-        Paths, or URIs if they are not of this machine, in order.
+        Paths, or URIs if they are remote, sorted.
     """
     files: dict[int, list[str]] = {}
     for uri in sorted(stored.inputFiles()):
@@ -191,10 +191,10 @@ def partition_files(stored: DataFrame, *, column: str) -> dict[int, list[str]]:
 
 
 def orphans(fingerprints: DataFrame, songs: DataFrame, *, n_expected: int) -> NDArray[np.int64]:
-    """Find songs that have fingerprints and are not in `songs`, ascending.
+    """Find songs that have fingerprints but are not in `songs`, ascending.
 
-    There are some while another run adds or removes songs, and after it died.  The table's log
-    tells how many rows there are; only if these are not the expected ones, they are looked at.
+    They exist while another run adds or removes songs, or after it died.  The number of rows comes
+    from the table's log; rows are scanned only if it is not the expected one.
     """
     if fingerprints.count() == n_expected:
         return np.zeros(0, np.int64)
@@ -203,12 +203,12 @@ def orphans(fingerprints: DataFrame, songs: DataFrame, *, n_expected: int) -> ND
 
 
 def commit(spark: SparkSession, warehouse: str, table: Table, change: Callable[[], object]) -> None:
-    """Change a table; all commits of Spark pass here.
+    """Change a table; all of Spark's commits go through here.
 
     Parameters
     ----------
     change : callable
-        As in `retrying`.  It writes under the table's lock, where the warehouse needs one.
+        As in `retrying`.  Runs under the table's lock where the warehouse needs one.
     """
 
     def locked() -> None:
@@ -219,13 +219,13 @@ def commit(spark: SparkSession, warehouse: str, table: Table, change: Callable[[
 
 
 def append(rows: DataFrame, warehouse: str, table: Table, *, token: str | None = None) -> None:
-    """Add rows; a table that an earlier version made gains the columns it lacks.
+    """Add rows; a table of an earlier version gains missing columns.
 
     Parameters
     ----------
     token : str, optional
-        A name for this commit: of all commits to the table with the same token only the first
-        is done, the others change nothing.
+        Idempotency token: of several commits to the table with the same token only the first
+        takes effect.
     """
     writer = _fit(rows, table).write.format("delta").mode("append").option("mergeSchema", "true")
     if token is not None:
@@ -234,35 +234,35 @@ def append(rows: DataFrame, warehouse: str, table: Table, *, token: str | None =
 
 
 def fence(spark: SparkSession, warehouse: str, table: Table, *, token: str) -> None:
-    """Use a token up: whoever still wants to commit by it comes too late."""
+    """Consume a token, so that later commits with it are no-ops."""
     append(spark.createDataFrame([], table.schema), warehouse, table, token=token)
 
 
 def replace(
     rows: DataFrame, warehouse: str, table: Table, *, where: str, same_rows: bool = False
 ) -> None:
-    """Put rows in place of those that meet a condition, in one commit.
+    """Replace the rows that meet a condition, in one commit.
 
     Parameters
     ----------
     where : str
         SQL condition on partition columns; all new rows meet it, else Delta refuses them.
     same_rows : bool
-        They are the table's own rows, in other files.  Then a job that adds rows meanwhile is
-        not disturbed, and its rows stay.  Read them without a version and do not cache them:
-        Delta reads them within the commit, from the very files that it replaces.
+        Whether they are the table's own rows, in other files.  Then concurrent appends do not
+        conflict, and their rows stay.  Read the rows without a version and do not cache them:
+        Delta reads them within the commit, from the files that it replaces.
     """
     options = {"replaceWhere": where, "dataChange": str(not same_rows).lower()}
     if not same_rows:
-        options["mergeSchema"] = "true"  # a table that an earlier version made gains columns
+        options["mergeSchema"] = "true"  # a table of an earlier version gains columns
     writer = _fit(rows, table).write.format("delta").mode("overwrite").options(**options)
     commit(rows.sparkSession, warehouse, table, lambda: writer.save(location(warehouse, table)))
 
 
 def upsert(rows: DataFrame, warehouse: str, table: Table, *, key: str) -> None:
-    """Add rows; a row whose key is there already is replaced.
+    """Add rows, replacing existing rows with the same key.
 
-    A table that an earlier version made gains the columns it lacks.
+    A table of an earlier version gains missing columns.
     """
     _merge(
         _fit(rows, table),
@@ -274,7 +274,7 @@ def upsert(rows: DataFrame, warehouse: str, table: Table, *, key: str) -> None:
 
 
 def insert(rows: DataFrame, warehouse: str, table: Table, *, key: str, token: str) -> None:
-    """Add rows whose key is not there; the token is that of `append`."""
+    """Add rows with new keys; the token is that of `append`."""
     with _token(rows.sparkSession, token):
         _merge(
             _fit(rows, table),
@@ -309,7 +309,7 @@ def replace_keys(
 
 
 def optimize(spark: SparkSession, warehouse: str, table: Table) -> None:
-    """Compact small files, in any order of rows."""
+    """Compact small files; the order of rows is not kept."""
     commit(
         spark,
         warehouse,
@@ -319,13 +319,13 @@ def optimize(spark: SparkSession, warehouse: str, table: Table) -> None:
 
 
 def live_bytes(spark: SparkSession, warehouse: str, table: Table) -> int:
-    """Bytes of the table's current files, without older versions."""
+    """Return the bytes of the table's current files, without older versions."""
     detail = _delta(spark, warehouse, table).detail()
     return detail.select("sizeInBytes").first()[0]
 
 
 def register(spark: SparkSession, warehouse: str) -> list[str]:
-    """Make the tables known to the session's catalogue as sonic.<name>; repeatable.
+    """Add the tables to the session's catalogue as sonic.<name>; repeatable.
 
     Returns
     -------
@@ -336,13 +336,13 @@ def register(spark: SparkSession, warehouse: str) -> list[str]:
     names = []
     for table in TABLES:
         name = f"{DATABASE}.{table.name}"
-        place, is_there = location(warehouse, table), exists(spark, warehouse, table)
-        # Another warehouse's, of a command before in this session; external: the data stay.
+        path, is_there = location(warehouse, table), exists(spark, warehouse, table)
+        # Left by another warehouse of this session; the table is external, so its data stay.
         is_known = spark.catalog.tableExists(name)
-        if is_known and not (is_there and _location_of(spark, name) == place):
+        if is_known and not (is_there and _location_of(spark, name) == path):
             spark.sql(f"DROP TABLE {name}")
         if is_there:
-            quoted = place.replace("\\", "\\\\").replace("'", "\\'")
+            quoted = path.replace("\\", "\\\\").replace("'", "\\'")
             spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{quoted}'")
             names.append(name)
     return names
@@ -369,9 +369,9 @@ def _create(spark: SparkSession, warehouse: str, table: Table, properties: dict[
     commit(spark, warehouse, table, make)
 
 
-def _remove_empty_log(spark: SparkSession, place: str) -> None:
-    """Remove what a run that was killed while it made the table left; Delta refuses to go on."""
-    filesystem, log = hadoop_path(spark, f"{place}/_delta_log")
+def _remove_empty_log(spark: SparkSession, path: str) -> None:
+    """Remove the log of a run that was killed while creating the table, which Delta refuses."""
+    filesystem, log = hadoop_path(spark, f"{path}/_delta_log")
     if filesystem.exists(log) and not any(
         entry.getPath().getName().endswith(".json") for entry in filesystem.listStatus(log)
     ):
@@ -385,7 +385,7 @@ def _merge(
     condition: str,
     clauses: Callable[[DeltaMergeBuilder], DeltaMergeBuilder],
 ) -> None:
-    """Merge rows named new into the table's, named old."""
+    """Merge rows (alias new) into the table (alias old)."""
 
     def merge() -> None:
         old = _delta(rows.sparkSession, warehouse, table).alias("old")
@@ -395,7 +395,7 @@ def _merge(
 
 
 def _token(spark: SparkSession, token: str) -> AbstractContextManager:
-    """A merge takes from the session what `append` gives as options."""
+    """Set the token in the session, where merges read what `append` passes as options."""
     names = {_TXN_APP: token, _TXN_VERSION: "1"}
     return setting(spark, {f"spark.databricks.delta.write.{n}": v for n, v in names.items()})
 
@@ -405,16 +405,14 @@ def _delta(spark: SparkSession, warehouse: str, table: Table) -> DeltaTable:
 
 
 def _properties(spark: SparkSession, warehouse: str, table: Table) -> dict[str, str]:
-    # Not detail(): that sums up the table's files first, 3 s of a Spark that has just started.
-    place = location(warehouse, table).replace("`", "``")
-    return {
-        row.key: row.value for row in spark.sql(f"SHOW TBLPROPERTIES delta.`{place}`").collect()
-    }
+    # Not detail(): it first sums up the table's files, 3 s on a Spark that has just started.
+    path = location(warehouse, table).replace("`", "``")
+    return {row.key: row.value for row in spark.sql(f"SHOW TBLPROPERTIES delta.`{path}`").collect()}
 
 
 def _location_of(spark: SparkSession, name: str) -> str:
-    place = spark.sql(f"DESCRIBE DETAIL {name}").select("location").first()[0]
-    return place.removeprefix("file:")
+    uri = spark.sql(f"DESCRIBE DETAIL {name}").select("location").first()[0]
+    return uri.removeprefix("file:")
 
 
 def _property(spark: SparkSession, warehouse: str, name: str) -> str:
@@ -433,7 +431,7 @@ def _property(spark: SparkSession, warehouse: str, name: str) -> str:
 
 
 def _fit(rows: DataFrame, table: Table) -> DataFrame:
-    """Order and cast the columns as declared; a missing one is an error here, not a null."""
+    """Order and cast the columns as declared; a missing one is an error, not null."""
     missing = set(table.schema.names) - set(rows.columns)
     if missing:
         raise TableError(f"Rows for {table.name} lack {', '.join(sorted(missing))}.")

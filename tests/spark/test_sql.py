@@ -139,7 +139,7 @@ def test_views_say_what_their_columns_are(query, spark):
         assert all(described.values()), name
         assert f"VIEW sonic.{name} (" in text
         query(f"SELECT * FROM sonic.{name}").collect()
-    assert spark.catalog.getTable("sonic.catalogue").description.startswith("One row a song")
+    assert spark.catalog.getTable("sonic.catalogue").description.startswith("One row per song")
 
 
 def test_views_answer(query):

@@ -52,7 +52,7 @@ def is_free(warehouse: Path, table: str) -> bool:
 def test_a_writer_waits_for_another_process_and_readers_and_other_tables_do_not(
     tmp_path, holder, monkeypatch, capsys
 ):
-    monkeypatch.setattr(locks, "_TELL_AFTER_S", 0.1)
+    monkeypatch.setattr(locks, "_NOTIFY_AFTER_S", 0.1)
     assert is_free(tmp_path, "runs")
     assert not is_free(tmp_path, "songs")
     assert "waiting for another job that is writing to the table songs" in capsys.readouterr().err

@@ -1,3 +1,3 @@
--- Answers that are worth a listen.
+-- Answers worth a listen.
 SELECT clip_path, title, p_value, accepted, n_rivals FROM sonic.ambiguous_matches
 ORDER BY p_value DESC;

@@ -5,8 +5,8 @@ CREATE OR REPLACE VIEW sonic.ambiguous_matches (
   song_id COMMENT 'The best candidate',
   title COMMENT 'Its title',
   score COMMENT 'Its evidence beyond chance',
-  p_value COMMENT 'Chance that an unknown clip scores this high',
-  accepted COMMENT 'Whether it is taken as the answer',
+  p_value COMMENT 'Probability that an unknown clip scores this high',
+  accepted COMMENT 'Whether it is accepted as the answer',
   n_rivals COMMENT 'Other songs listed with a score: copies, or songs that share a passage',
   run_id COMMENT 'The latest run that identified the clip'
 ) COMMENT 'Answers to listen to: p between 0.0001 and 0.2, or other songs that score, too.'

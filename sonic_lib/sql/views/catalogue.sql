@@ -8,10 +8,10 @@ CREATE OR REPLACE VIEW sonic.catalogue (
   duration_s COMMENT 'Length in seconds',
   n_fingerprints COMMENT 'Rows in fingerprints',
   fingerprints_per_s COMMENT 'Density: n_fingerprints over duration_s (1/s)',
-  n_files COMMENT 'Paths that hold this very recording',
+  n_files COMMENT 'Paths that hold this recording',
   first_path COMMENT 'The first of them by name',
   indexed_at COMMENT 'When it was indexed (UTC)'
-) COMMENT 'One row a song: what the index knows of it, and how densely it is fingerprinted.'
+) COMMENT 'One row per song: what the index knows about it, and how densely it is fingerprinted.'
 AS SELECT
   song_id, title, artist, album, genre, release_year, duration_s, n_fingerprints,
   n_fingerprints / nullif(duration_s, 0) AS fingerprints_per_s,

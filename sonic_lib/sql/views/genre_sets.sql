@@ -3,13 +3,13 @@ CREATE OR REPLACE VIEW sonic.genre_sets (
   song_id COMMENT 'As in features',
   title COMMENT 'Of the song',
   artist COMMENT 'Of the song',
-  known_genre COMMENT 'What the tags or the table say, if they do',
-  genre COMMENT 'The likeliest genre',
+  known_genre COMMENT 'From the tags or the table, if given',
+  genre COMMENT 'The most likely genre',
   genre_probability COMMENT 'Its probability by the model',
-  genre_set COMMENT 'Holds the true genre with the stated confidence; the likeliest first',
+  genre_set COMMENT 'Contains the true genre with the stated confidence; most likely first',
   n_genres COMMENT 'Genres in the set: 1 is a clear answer',
-  confidence COMMENT 'Share of sets that hold the truth',
-  model_version COMMENT 'Version of the champion that said it'
+  confidence COMMENT 'Target coverage of the sets',
+  model_version COMMENT 'Version of the champion that predicted it'
 ) COMMENT 'The genres that the champion leaves possible for each song, with names.'
 AS SELECT
   p.source, p.song_id,

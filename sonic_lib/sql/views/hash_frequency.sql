@@ -3,7 +3,7 @@ CREATE OR REPLACE VIEW sonic.hash_frequency (
   hash COMMENT '40-bit hash of a triangle of three landmarks',
   n_rows COMMENT 'How often it occurs in the index',
   n_songs COMMENT 'In how many songs',
-  weight_nats COMMENT 'What one hit says against chance: ln(frames of the index / n_rows)'
+  weight_nats COMMENT 'Evidence of one hit against chance: ln(frames of the index / n_rows)'
 ) COMMENT 'How common each hash is. Reads the whole table of fingerprints.'
 AS SELECT
   hash_prefix, hash, count(*) AS n_rows, count(DISTINCT song_id) AS n_songs,

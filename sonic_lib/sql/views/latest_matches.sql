@@ -6,13 +6,13 @@ CREATE OR REPLACE VIEW sonic.latest_matches (
   song_id COMMENT 'The candidate; null if there is none',
   title COMMENT 'Its title',
   artist COMMENT 'Its artist',
-  offset_s COMMENT 'Place in the song of the part''s first sample (s)',
-  speed COMMENT 'Seconds of the song that a second of the clip covers',
+  offset_s COMMENT 'Position in the song of the part''s first sample (s)',
+  speed COMMENT 'Seconds of the song per second of the clip',
   pitch COMMENT 'Frequencies in the clip over those in the song',
   n_votes COMMENT 'Hashes that agree on this song and offset',
   score COMMENT 'Evidence beyond chance; comparable across clips',
-  p_value COMMENT 'Chance that an unknown clip scores this high',
-  accepted COMMENT 'Whether the candidate is taken as the answer',
+  p_value COMMENT 'Probability that an unknown clip scores this high',
+  accepted COMMENT 'Whether the candidate is accepted as the answer',
   error COMMENT 'Why the clip could not be read; else null',
   run_id COMMENT 'The latest run that identified the clip'
 ) COMMENT 'The rows of matches from the latest run of each clip, with names.'

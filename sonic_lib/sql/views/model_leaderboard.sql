@@ -1,13 +1,13 @@
 CREATE OR REPLACE VIEW sonic.model_leaderboard (
   model COMMENT 'genre, popularity or recommendations',
   metric COMMENT 'As in docs/models.md',
-  value COMMENT 'What the run measured on songs held out',
-  place COMMENT '1 for the largest value; of an error the last is the best',
+  value COMMENT 'Measured by the run on held-out songs',
+  place COMMENT '1 for the largest value; for errors the last is the best',
   job COMMENT 'train or retrain',
   run_id COMMENT 'The run; its configuration is in runs',
-  trained_at COMMENT 'When it began (UTC)',
+  trained_at COMMENT 'When it started (UTC)',
   code_version COMMENT 'Version of Sonic Signature'
-) COMMENT 'Every number of every training run that was finished, ranked by model and metric.'
+) COMMENT 'Every metric of every finished training run, ranked by model and metric.'
 AS SELECT
   model, metric, value,
   rank() OVER (PARTITION BY model, metric ORDER BY value DESC) AS place,

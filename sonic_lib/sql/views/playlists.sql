@@ -3,12 +3,12 @@ CREATE OR REPLACE VIEW sonic.playlists (
   song_id COMMENT 'The song that the list starts from',
   title COMMENT 'Its title',
   artist COMMENT 'Its artist',
-  place COMMENT '1 for the most alike',
-  recommended_song_id COMMENT 'A song like it',
+  place COMMENT '1 for the most similar',
+  recommended_song_id COMMENT 'A similar song',
   recommended_title COMMENT 'Its title',
   recommended_artist COMMENT 'Its artist',
   similarity COMMENT 'Cosine of their standardised features, -1 to 1'
-) COMMENT 'The songs most like each song, with names.'
+) COMMENT 'The songs most similar to each song, with names.'
 AS SELECT
   r.source, r.song_id,
   try_element_at(a.texts, 'title') AS title, try_element_at(a.texts, 'artist') AS artist,

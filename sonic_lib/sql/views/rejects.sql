@@ -2,7 +2,7 @@ CREATE OR REPLACE VIEW sonic.rejects (
   stage COMMENT 'Where files were rejected: open, decode or content',
   reason COMMENT 'Why, with numbers written as #',
   n_files COMMENT 'How many files',
-  bytes COMMENT 'Their size together in bytes',
+  bytes COMMENT 'Their total size in bytes',
   example_path COMMENT 'One of them',
   last_seen_at COMMENT 'When one was last read (UTC)'
 ) COMMENT 'Files of songs that could not be indexed, by reason.'
