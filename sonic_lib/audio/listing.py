@@ -117,9 +117,11 @@ def _list_local(spark: SparkSession, paths: list[str], **options) -> DataFrame:
     given = [tuple(entry.values()) for entry in entries(paths)]
     start = spark.createDataFrame(given, _ENTRIES)
     # One level first, so that the folders below share out over the executors.
+    # It is computed for its files and again for its folders; its endings are counted once.
     level = start.mapInArrow(partial(_scan_level, **options), _ENTRIES)
+    again = start.mapInArrow(partial(_scan_level, **{**options, "passed_over": None}), _ENTRIES)
     n_tasks = 4 * spark.sparkContext.defaultParallelism
-    folders = level.filter("is_folder").repartition(n_tasks, "path")
+    folders = again.filter("is_folder").repartition(n_tasks, "path")
     walked = folders.mapInArrow(partial(_walk, **options), _ENTRIES)
     return level.filter("not is_folder").unionByName(walked).drop("is_folder")
 
