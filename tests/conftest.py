@@ -64,6 +64,9 @@ LONG_TESTS = {
         "test_what_a_wrong_clock_dated_is_swept_like_any_other",
         "test_a_run_that_a_jump_makes_look_dead_commits_nothing_and_can_stage_again",
         "test_damage_is_named_by_the_check_and_mended",
+        "test_an_earlier_state_comes_back_whole",
+        "test_a_purge_deletes_what_was_removed_for_good",
+        "test_a_purge_under_a_running_job_is_refused",
     ),
     "spark/test_write.py": (
         "test_a_run_waits_for_the_end_of_a_sweep_and_ends_that_of_a_dead_one",
@@ -82,7 +85,10 @@ LONG_TESTS = {
         "test_class_weights_raise_the_recall_of_rare_classes",
         "test_cross_validation_with_models_scores_as_a_fit_does",
     ),
-    "spark/test_recommend.py": ("test_training_twice_gives_the_same_lists_and_they_can_be_asked",),
+    "spark/test_recommend.py": (
+        "test_training_twice_gives_the_same_lists_and_they_can_be_asked",
+        "test_retraining_repeats_what_was_asked_for",
+    ),
     "e2e/test_maintain.py": ("test_the_life_of_an_index",),
     "e2e/test_features.py": (
         "test_run_that_died_goes_on_where_it_was[half of the features]",
