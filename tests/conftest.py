@@ -67,7 +67,10 @@ LONG_TESTS = {
         "test_an_earlier_state_comes_back_whole",
         "test_a_purge_deletes_what_was_removed_for_good",
         "test_a_purge_under_a_running_job_is_refused",
+        "test_a_sweep_takes_what_dead_runs_left_and_that_alone",
     ),
+    "spark/test_warehouse.py": ("test_examples",),
+    "spark/test_sql.py": ("test_every_recipe_runs_and_begins_with_what_it_tells",),
     "spark/test_write.py": (
         "test_a_run_waits_for_the_end_of_a_sweep_and_ends_that_of_a_dead_one",
         "test_a_run_that_commits_while_its_stage_is_fenced_commits_all_or_nothing",
@@ -88,13 +91,16 @@ LONG_TESTS = {
     "spark/test_recommend.py": (
         "test_training_twice_gives_the_same_lists_and_they_can_be_asked",
         "test_retraining_repeats_what_was_asked_for",
+        "test_without_titles_whole_keys_are_listed",
     ),
+    "e2e/test_honesty.py": ("test_a_session_on_a_table_that_deceives",),
     "e2e/test_maintain.py": ("test_the_life_of_an_index",),
     "e2e/test_features.py": (
         "test_run_that_died_goes_on_where_it_was[half of the features]",
         "test_another_version_describes_every_song_anew",
     ),
     "e2e/test_index.py": (
+        "test_changed_file_replaces_its_song",
         "test_a_renamed_file_takes_its_song_along",
         "test_file_that_breaks_loses_its_song",
         "test_two_folders_after_each_other_or_at_once",
