@@ -347,7 +347,7 @@ def _lines(variant, offset, frame, detune, weight, slopes, plain_slope, n_frames
     """
     found = []
     song = np.zeros(len(frame), np.int64)
-    for k in range(n_lines):
+    for _ in range(n_lines):
         if not len(frame):
             return found
         _, _, best_slopes, best_offsets, _ = _best_lines(

@@ -134,7 +134,7 @@ def explained_locally(path: str, index: LocalIndex, config: Config) -> Explanati
     from sonic_lib.workflows.local_engine import extract_clip, identify_clips
 
     def hits(probes: Sequence[Probe], answers: pd.DataFrame) -> pd.DataFrame:
-        _, windows, _ = extract_clip(path, config, windows=None, probes=probes)
+        windows = extract_clip(path, config, probes=probes)
         found = shared_hits(windows, index.files, answers["song_id"].unique())
         return found.join(pd.DataFrame(windows)[["start_s", "end_s"]], on="window")
 

@@ -172,8 +172,8 @@ def test_without_leave_to_write_there_are_answers_all_the_same(
 
 
 def test_chunks_and_helpers_change_no_answer(clips, indexed, tmp_path, monkeypatch):
-    monkeypatch.setattr("sonic_lib.workflows.local_engine.CHUNK_BYTES", 1)
-    monkeypatch.setattr("sonic_lib.workflows.local_engine.CHUNK_BYTES_PER_ROW", 0)
+    monkeypatch.setattr("sonic_lib.matching.budget.CHUNK_BYTES", 1)
+    monkeypatch.setattr("sonic_lib.matching.budget.CHUNK_BYTES_PER_ROW", 0)
     monkeypatch.setattr("sonic_lib.workflows.local_engine.FILES_PER_HELPER", 1)
     apart = identify_locally(clips[0], indexed[0], tmp_path / "apart.csv", "--no-record")
     monkeypatch.undo()
