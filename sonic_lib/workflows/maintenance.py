@@ -101,7 +101,7 @@ def sweep(spark: SparkSession, warehouse: str, *, grace_hours: float) -> dict[st
     )
     n_songs, n_rows = left.agg(F.count("*"), F.coalesce(F.sum("n_found"), F.lit(0))).first()
     if n_songs:
-        tables.delete_keys(left, warehouse, FINGERPRINTS, key="song_id")
+        commit.delete_fingerprints(left, warehouse)
     lost = lost_files(spark, warehouse)
     n_lost = lost.count()
     if n_lost:
@@ -135,7 +135,9 @@ def mend(spark: SparkSession, warehouse: str, found: list[Damage]) -> int:
         where = None
         if name == FINGERPRINTS.name:
             files = [damage.file for damage in lost if damage.table == name]
-            where = _is_in(sorted({int(prefix) for file in files for prefix in _prefixes(file)}))
+            where = commit.has_prefix(
+                [*{int(prefix) for file in files for prefix in _prefixes(file)}]
+            )
         history.drop_lost_files(spark, warehouse, by_name[name], where=where)
     if not any(damage.table == FINGERPRINTS.name for damage in found):
         return 0
@@ -166,7 +168,7 @@ def deduplicate(spark: SparkSession, warehouse: str) -> None:
     doubled = fingerprints.transform(invariants.doubled_rows).select("hash_prefix").distinct()
     prefixes = [row.hash_prefix for row in doubled.collect()]  # at most 4096
     if prefixes:
-        where = _is_in(prefixes)
+        where = commit.has_prefix(prefixes)
         rows = tables.read(spark, warehouse, FINGERPRINTS).filter(where).distinct()
         tables.replace(rows, warehouse, FINGERPRINTS, where=where)
 
@@ -192,7 +194,7 @@ def compact(spark: SparkSession, warehouse: str) -> dict[str, int]:
     n_needed = 2 ** max(0, math.ceil(math.log2(max(largest, 1) / commit.ROWS_PER_FILE)))
     untidy = [p for p in partitions if p.n_unsorted or p.n_files > _TOO_MANY * n_needed]
     for group in _groups(untidy):
-        where = _is_in([p.hash_prefix for p in group])
+        where = commit.has_prefix([p.hash_prefix for p in group])
         rows = tables.read(spark, warehouse, FINGERPRINTS).filter(where)
         tidy = rows.transform(
             commit.in_few_sorted_files, prefix_bits=bits, n_rows=largest * 2.0**bits
@@ -275,10 +277,6 @@ def _around_now(hours: float) -> tuple[datetime, datetime]:
     """When jobs at work have written; a file of the far future is of a clock that was wrong."""
     now = datetime.now(timezone.utc)
     return now - timedelta(hours=hours), now + timedelta(hours=hours)
-
-
-def _is_in(prefixes: list[int]) -> str:
-    return f"hash_prefix IN ({', '.join(map(str, prefixes))})"
 
 
 def _groups(partitions: list[Row]) -> Iterator[list[Row]]:
