@@ -1,8 +1,8 @@
-"""The index without Spark: a few clips against a warehouse on this machine's disk.
+"""Identify clips without Spark, in a warehouse on this machine.
 
-delta-rs finds the files of the same Delta tables, and the same kernels read them and make the
-same hashes, hits, lines, scores and segments, so the answers are those of the Spark job.  What
-Spark does with shuffles is done here in memory: right for some hundred clips, whatever the index.
+delta-rs finds the files of the same Delta tables, and the same kernels read them and compute
+hashes, hits, lines, scores and segments, so the answers are those of the Spark job.  Everything is
+done in memory instead of by shuffles, which is right for some hundred clips.
 
 Examples
 --------
@@ -38,12 +38,11 @@ __all__ = ["LocalIndex", "extract_clip", "identify_clips", "open_index"]
 # A file, and which of its windows; None for all.
 Job: TypeAlias = tuple[str, list[int] | None]
 
-PARTS_BITS = 4  # of the hashes, which threads share
-# A helper takes a second to load what it needs: the next one is for so many files more, where each
-# megabyte counts as another file.
+PARTS_BITS = 4  # of the hashes, shared by threads
+# A helper takes a second to start: one per this many files, where each megabyte counts as a file.
 FILES_PER_HELPER = 8
-# Windows that wait while others are looked up: a window takes 0.1 MB in the first pass, 3 MB in
-# the second.
+# Windows that wait while others are looked up: each takes 0.1 MB in the first pass, 3 MB in the
+# second.
 N_WAITING = 32
 
 
@@ -57,18 +56,18 @@ def identify_clips(
     paths : sequence of str
         Audio files.
     n_listed : int >= 1
-        Songs to list for each segment.
+        Songs to list per segment.
 
     Returns
     -------
     list of dict
         path, duration_s, error (if the clip could not be read), and the columns of
-        `schemas.SEGMENTS`, absent for a clip that shares nothing with the index.
+        `schemas.SEGMENTS`, absent for a clip that shares no hash with the index.
 
     Notes
     -----
-    Files are decoded by helper processes, one per core, while what they found before is looked up,
-    in chunks: memory is bounded, however many clips there are and however long they are.
+    Helper processes, one per core, decode files while earlier windows are looked up, in chunks:
+    memory is bounded, whatever the number and the length of the clips.
     """
     paths = list(dict.fromkeys(paths))
     max_hits = config.identify.max_hits_per_window
@@ -90,7 +89,7 @@ def identify_clips(
             lines[path].clear()
     jobs = _unsure_jobs(windows, lines, config)
     done: dict[str, dict] = {}
-    with progress("unsure clips, closely", total=len(jobs), done=lambda: len(done)):
+    with progress("uncertain clips, second pass", total=len(jobs), done=lambda: len(done)):
         for chunk in _extracted(jobs, done, config, probes=SECOND_PASS, chunk_bytes=chunk_bytes):
             for path, line in _match(chunk, index, max_hits=max_hits, n_listed=n_listed):
                 lines[path].append(line)
@@ -102,7 +101,7 @@ def identify_clips(
 def _unsure_jobs(
     windows: dict[str, set[int]], lines: dict[str, list[dict]], config: Config
 ) -> list[Job]:
-    """Windows of each clip that no song is sure of; their lines are forgotten."""
+    """Uncertain windows of each clip, whose lines are dropped."""
     from sonic_lib.matching.scoring import second_pass_threshold
 
     sure = second_pass_threshold(config.identify.false_accept_rate)
@@ -116,7 +115,7 @@ def _unsure_jobs(
 
 
 def start_helper() -> None:
-    """Let the process that fingerprints clips load what it needs while an index is opened."""
+    """Let the fingerprinting process load its modules while an index is opened."""
     prepare(packed(_load_in_helper))
 
 
@@ -125,21 +124,21 @@ def _load_in_helper() -> None:
 
 
 def clip_rows(path: str, **options) -> Iterator[dict]:
-    """Call `extract.clip_rows`, of which only the helper process loads the module."""
+    """Call `extract.clip_rows`; only the helper process loads that module."""
     from sonic_lib.fingerprint import extract
 
     return extract.clip_rows(path, **options)
 
 
 def _load() -> None:
-    """Load what is needed once the clips are fingerprinted, which another process does."""
+    """Load the matching modules while another process fingerprints the clips."""
     import pandas  # noqa: F401
 
     from sonic_lib.matching import scan, segments  # noqa: F401
     from sonic_lib.matching.alignment import Hits
     from sonic_lib.matching.ranking import window_rows
 
-    # Compiled kernels come from their cache at the first call.
+    # The first call loads compiled kernels from their cache.
     kinds = (np.int64, np.int8, np.int32, np.int32, np.float32, np.float32)
     hit = Hits(*(np.ones(1, kind) for kind in kinds))._replace(variant=np.zeros(1, np.int8))
     window_rows(hit, chance=1.0, n_listed=1)
@@ -153,7 +152,7 @@ def _extracted(
     probes: Sequence[Probe],
     chunk_bytes: int,
 ) -> Iterator[list[tuple[str, dict]]]:
-    """Decode and hash files, on all cores: chunks of windows; closing rows go into `ends`."""
+    """Decode and hash files on all cores; yield chunks of windows, put summary rows into `ends`."""
     n_files = sum(1 + _size_bytes(path) // 1_000_000 for path, _ in jobs)
     n_helpers = min(os.cpu_count() or 1, max(len(jobs), 1), 1 + n_files // FILES_PER_HELPER)
     waiting: Queue[tuple[str, dict] | BaseException] = Queue(N_WAITING)
@@ -205,7 +204,7 @@ def _extracted(
 
 
 def extract_clip(path: str, config: Config, *, probes: Sequence[Probe]) -> list[dict]:
-    """Return what each window of a file looks up: rows as of `extract.clip_rows`."""
+    """Return what each window of a file looks up: rows as from `extract.clip_rows`."""
     *rows, _ = _clip_rows(path, config, windows=None, probes=probes)
     return rows
 
@@ -238,7 +237,7 @@ def _error(end: dict) -> str | None:
 
 
 def _unsure(windows: set[int], lines: list[dict], sure: float) -> set[int]:
-    """Every other window, and the last, that no song is sure of."""
+    """Every other uncertain window, and the last one."""
     is_sure = {line["window"] for line in lines if line["score"] >= sure}
     return {w for w in windows if w % 2 == 0 or w == max(windows)} - is_sure
 
@@ -246,7 +245,7 @@ def _unsure(windows: set[int], lines: list[dict], sure: float) -> set[int]:
 def _match(
     windows: Sequence[tuple[str, dict]], index: LocalIndex, *, max_hits: int, n_listed: int
 ) -> Iterator[tuple[str, dict]]:
-    """Lines of windows, with the path of each."""
+    """Find the lines of windows, with the path of each."""
     from sonic_lib.matching.alignment import Hits
     from sonic_lib.matching.join import gather
     from sonic_lib.matching.ranking import chance_evidence, window_rows

@@ -1,4 +1,4 @@
-"""Which versions of the models there are, and which of them serves."""
+"""List the versions of models, and choose the champion."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class ModelVersions(NamedTuple):
     ----------
     name : str
     aliases : dict
-        The versions that are champion and challenger, since when (at) and why; empty if none is.
+        champion and challenger (versions), at (since when) and why; empty without a champion.
     cards : list of dict
-        One per version, the oldest first: version, created_at, metrics, columns, ….
+        One per version, oldest first: version, created_at, metrics, columns, ….
     """
 
     name: str
@@ -52,12 +52,12 @@ def promote(spark: SparkSession, config: Config, name: str, version: str) -> Non
 
 
 def rollback(spark: SparkSession, config: Config, name: str) -> str:
-    """Make the champion before the present one the champion again; return its version.
+    """Make the previous champion the champion again, and return its version.
 
     Raises
     ------
     ModelError
-        If there was none.
+        If there is no previous champion.
     """
     registry, root = registry_of(config)
     return registry.rollback(spark, root, name)

@@ -1,4 +1,4 @@
-"""Predict by the champions: genre and popularity of the songs of a source."""
+"""Predict genre and popularity for the songs of a source, with the champions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Predictor(NamedTuple):
     ----------
     name, version : str
     n_known : int
-        Songs of the source that it learned from.
+        Songs of the source that it was trained on.
     """
 
     name: str
@@ -39,19 +39,19 @@ class Predictor(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """What `predict_songs` wrote.
+    """Result of `predict_songs`.
 
     Attributes
     ----------
     rows : DataFrame [schemas.PREDICTIONS]
-        Of the source, by the models that were asked.
+        The new predictions.
     source : str
     predictors : dict of str to Predictor
         By the column that they predict.
     classes : list of str
-        Genres whose probabilities are there; empty if they were not asked for.
+        Genres whose probabilities are included; empty if they were not asked for.
     remarks : list of Remark
-        By model: columns that the source lacks, rows that are purged.
+        By model: columns missing in the source, purged training rows.
     counts : dict of str to float
         songs, models, seconds.
     """
@@ -73,25 +73,25 @@ def predict_songs(
     confidence: float = 0.9,
     probabilities: bool = False,
 ) -> Predictions:
-    """Predict by every champion, and replace the earlier predictions for the source.
+    """Predict with every champion, and replace earlier predictions for the source.
 
     Parameters
     ----------
     source : str, optional
-        Which features, if there are several.
+        Source of the features; not needed if there is only one.
     model : str, optional
-        Name of one model; by default all that have a champion.
+        Name of one model; by default every model that has a champion.
     confidence : float
-        Target coverage of sets and intervals, between 0 and 1.
+        Target coverage of prediction sets and intervals, between 0 and 1.
     probabilities : bool
-        Give the probability of every genre, too.
+        Include the probability of every genre.
 
     Raises
     ------
     UsageError
         If there is no such source, or the confidence is not between 0 and 1.
     ModelError
-        If there is no champion, or it cannot answer for the source or the confidence.
+        If there is no champion, or it cannot predict for this source or confidence.
     """
     check_confidence(confidence)
     started_s = time.monotonic()
@@ -107,7 +107,7 @@ def predict_songs(
         for name in names:
             fitted, card = registry.load(spark, root, name)
             if missing := missing_columns(card, columns, source):
-                text = f"without {', '.join(missing)}, which {source} lacks"
+                text = f"predicts without {', '.join(missing)}, missing in {source}"
                 remarks.append(Remark(name, text))
             rows = predictions(
                 features,
@@ -141,15 +141,17 @@ def predict_songs(
 
 
 def check_confidence(confidence: float) -> None:
-    """Refuse a confidence that is no share.
+    """Check a confidence.
 
     Raises
     ------
     UsageError
-        If so.
+        If it is not between 0 and 1.
     """
     if not 0 < confidence < 1:
-        raise UsageError(f"--confidence {confidence:g}: expected a share between 0 and 1.")
+        raise UsageError(
+            f"confidence {confidence:g} (--confidence): expected a number between 0 and 1."
+        )
 
 
 def predictions(
@@ -164,9 +166,9 @@ def predictions(
     card : dict
         From the registry.
     confidence : float
-        One of those that the card has thresholds for.
+        One that the card has a threshold for.
     with_probabilities : bool
-        Give the probability of every genre, too.
+        Include the probability of every genre.
 
     Returns
     -------
@@ -217,28 +219,29 @@ def _champions(spark: SparkSession, config: Config) -> list[str]:
 
 
 def missing_columns(card: dict, known: set[str], source: str) -> list[str]:
-    """Name the columns that a model reads and a source lacks; lacking all is an error."""
+    """Columns that a model needs and a source lacks; it is an error if all are missing."""
     numbers, texts = Columns.from_card(card["columns"]).needed
     missing = [name for name in (*numbers, *texts) if name not in known]
     if len(missing) == len(numbers) + len(texts):
         raise ModelError(
             f"The source {source} has none of the columns that {card['name']} {card['version']} "
-            f"learned from ({', '.join(missing)}). Name another --source, or train a model on it "
-            f"with `sonic train {card['name']} --source {source}`."
+            f"was trained on ({', '.join(missing)}). Choose another source (--source), or train a "
+            f"model on this one with `sonic train {card['name']} --source {source}`."
         )
     return missing
 
 
 def _threshold(card: dict, confidence: float):
-    """Give the number, or for Mondrian sets the mapping of labels to numbers."""
+    """The threshold of a confidence; for Mondrian sets one per label."""
     by_confidence = {round(c, 6): t for c, t in card["conformal"]["thresholds"]}
     if round(confidence, 6) not in by_confidence:
         raise ModelError(
-            f"--confidence {confidence:g}: the model {card['name']} {card['version']} was "
-            f"calibrated for {', '.join(f'{c:g}' for c in sorted(by_confidence))}."
+            f"confidence {confidence:g} (--confidence): the model {card['name']} "
+            f"{card['version']} was calibrated for "
+            f"{', '.join(f'{c:g}' for c in sorted(by_confidence))}."
         )
     threshold = by_confidence[round(confidence, 6)]
-    if isinstance(threshold, dict):  # JSON has made texts of the labels
+    if isinstance(threshold, dict):  # keys are strings in JSON
         return {int(label): value for label, value in threshold.items()}
     return threshold
 

@@ -1,4 +1,4 @@
-"""Train a model, keep it with its card, and make the first of its name the champion."""
+"""Train a model, save it with its card, and make the first version the champion."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from sonic_lib.workflows.training_sets import TrainingSet, limits_of, training_s
 
 
 class Training(NamedTuple):
-    """What `train_model` made.
+    """Result of `train_model`.
 
     Attributes
     ----------
     name, version : str
     role : str
-        ``champion``, which serves, if it is the first of its name; else ``challenger``.
+        ``champion`` if it is the first version, else ``challenger``.
     model : PipelineModel
     card : dict
-        What the registry keeps with it: metrics, coverage, columns, importances, ….
+        As stored in the registry: metrics, coverage, columns, importances, ….
     remarks : list of Remark
-        Columns that give the target away, and held-out songs that are in training, too.
+        Columns that leak the target, and held-out songs that are in the training set, too.
     counts : dict of str to float
         The metrics, and seconds.
     """
@@ -71,38 +71,44 @@ def train_model(
     mondrian: bool = False,
     report: str | None = None,
 ) -> Training:
-    """Train on a snapshot of a source, calibrate, judge, and save a version.
+    """Train on a snapshot of a source, calibrate, evaluate, and save a version.
 
     Parameters
     ----------
     name : str
         One of `NAMES`.
-    source, labels : str, optional
-        Features, and a source whose columns are added to them.
+    source : str, optional
+        Source of the features; not needed if there is only one.
+    labels : str, optional
+        Another source, whose columns are joined to the features.
     target : str, optional
-        Column to learn; by default named like the model.
+        Column to predict; by default the one named like the model.
     group : str, optional
-        Column: rows with one value stay on one side of all splits.
-    drop, keep : collection of str
-        Columns to leave out, and to use although they seem to give the target away.
+        Column whose values are never split between training and held-out rows.
+    drop : collection of str
+        Columns to exclude.
+    keep : collection of str
+        Columns to use although they look like leaks of the target.
     limits : (float, float), optional
-        Between which a number lies; by default as seen in the table.
+        Range of a numeric target; by default the range in the table.
     kind : str
-        Of `models.estimators.KINDS`.
-    n_folds, seed : int
+        One of `models.estimators.KINDS`.
+    n_folds : int
+        Folds of the cross-validation.
+    seed : int
     class_weights : bool
-        Let rare classes count as much as others.
+        Weight rare classes as much as frequent ones.
     method, mondrian
         As in `models.conformal.sets`.
     report : str, optional
-        Folder for tables and figures of the held-out rows.
+        Folder for tables and plots of the held-out rows.
 
     Raises
     ------
     UsageError
-        If an argument will not do, or a column or source is not there.
+        If an argument is not valid, or there is no such source or column.
     ModelError
-        If there is too little to learn from.
+        If there are too few rows or classes.
     """
     if name not in NAMES:
         raise UsageError(f"MODEL {name!r}: expected one of {', '.join(NAMES)}.")
@@ -161,12 +167,12 @@ def train_and_examine(
     mondrian: bool,
     limits: Sequence[float] | None,
 ) -> tuple[TrainedModel, list[Remark]]:
-    """Train and evaluate, and put into the card what was chosen and what is odd.
+    """Train and evaluate a model, and examine its training set.
 
     Parameters
     ----------
     limits : (float, float) or None
-        As somebody chose them.
+        As given by the user.
     """
     trained = train_and_evaluate(
         given,
@@ -182,19 +188,21 @@ def train_and_examine(
 def check_choices(
     *, kind: str | None, n_folds: int | None, limits: Sequence[float] | None = None
 ) -> None:
-    """Refuse choices that cannot work; None stands for one that is not made.
+    """Check options of training; None means not given.
 
     Raises
     ------
-    UsageError, SetupError
-        If so, or if a package is missing for the kind.
+    UsageError
+        If one is not valid.
+    SetupError
+        If a package is missing for the kind.
     """
     if kind is not None:
         if kind not in KINDS:
-            raise UsageError(f"--model {kind!r}: expected one of {', '.join(KINDS)}.")
+            raise UsageError(f"kind {kind!r} (--model): expected one of {', '.join(KINDS)}.")
         check_kind(kind)
     if n_folds is not None and n_folds < 2:
-        raise UsageError(f"--folds {n_folds}: expected 2 or more.")
+        raise UsageError(f"n_folds {n_folds} (--folds): expected 2 or more.")
     if limits is not None and not limits[0] < limits[1]:
         low, high = limits
-        raise UsageError(f"--limits {low:g} {high:g}: expected the lower one first.")
+        raise UsageError(f"limits {low:g} {high:g} (--limits): expected the lower one first.")

@@ -53,7 +53,7 @@ def test_a_session_on_a_table_that_deceives(spark, table, tmp_path, capsys):
     assert "--keep flavour lets it in" in said
     assert "of the held-out songs have their track in training; on the other" in said
     assert "have their artist in training" in said
-    assert "--group artist keeps songs of one artist" in said
+    assert "(--group) keeps the songs of an artist" in said
     (card,) = registry.versions(spark, root, "genre")
     assert card["columns"]["dropped"]["flavour"] == "alone tells style"
     assert card["metrics"]["f1_micro"] < 0.95

@@ -257,7 +257,7 @@ def test_an_index_and_a_run_have_a_page_with_players(spark, warehouse, tmp_path,
     html = make_report("--run", "r1", "--clips", "0")
     assert "Run r1 of" in html
     assert "data:audio" not in html
-    with pytest.raises(UsageError, match=r"'r4' is no run of identify .* r2, r1"):
+    with pytest.raises(UsageError, match=r"'r4' .*not a run of identify .* r2, r1"):
         make_report("--run", "r4")
 
 
