@@ -433,7 +433,7 @@ def test_damage_is_named_by_the_check_and_mended(spark, lake, add, stored, capsy
         assert words in told
     assert main(["maintain", "--grace-hours", "0", "--warehouse", lake]) == 0
     told = capsys.readouterr().out
-    assert told.count("mended") == 3
+    assert told.count("repaired ") == 3
     assert "1 songs are incomplete" in told
     assert main(["maintain", "--check", "--warehouse", lake]) == 0
     assert len({row[2] for row in stored(FINGERPRINTS)}) == len(stored(SONGS)) == 1

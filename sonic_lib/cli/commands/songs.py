@@ -1,4 +1,4 @@
-"""`sonic songs`: what is in the index, as a person looks for it: path, title, artist, length."""
+"""`sonic songs`: list the songs of the index by path, title, artist and length."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     check_output(args.output)
 
 
@@ -39,7 +39,7 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
     Returns
     -------
     int, optional
-        The exit code; None if it is work for Spark.
+        The exit code; None if Spark is needed.
     """
     check(args)
     warehouse = args.warehouse or config.warehouse
