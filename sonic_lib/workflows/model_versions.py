@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pyspark.sql import SparkSession
 
 from sonic_lib.config import Config
-from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.models.registry import NAMES
 from sonic_lib.workflows.sources import registry_of
 
 
@@ -30,13 +30,8 @@ class ModelVersions(NamedTuple):
 
 def list_models(spark: SparkSession, config: Config) -> list[ModelVersions]:
     """List the versions of every model."""
-    registry, root = registry_of(config)
-    return [
-        ModelVersions(
-            name, registry.aliases(spark, root, name), registry.versions(spark, root, name)
-        )
-        for name in NAMES
-    ]
+    registry = registry_of(spark, config)
+    return [ModelVersions(name, registry.aliases(name), registry.versions(name)) for name in NAMES]
 
 
 def promote(spark: SparkSession, config: Config, name: str, version: str) -> None:
@@ -47,8 +42,8 @@ def promote(spark: SparkSession, config: Config, name: str, version: str) -> Non
     ModelError
         If there is no such version.
     """
-    registry, root = registry_of(config)
-    registry.promote(spark, root, name, version, why="promoted by hand")
+    registry = registry_of(spark, config)
+    registry.promote(name, version, why="promoted by hand")
 
 
 def rollback(spark: SparkSession, config: Config, name: str) -> str:
@@ -59,5 +54,5 @@ def rollback(spark: SparkSession, config: Config, name: str) -> str:
     ModelError
         If there is no previous champion.
     """
-    registry, root = registry_of(config)
-    return registry.rollback(spark, root, name)
+    registry = registry_of(spark, config)
+    return registry.rollback(name)

@@ -15,7 +15,7 @@ from sonic_lib.models.columns import Columns
 from sonic_lib.models.conformal import sets as conformal
 from sonic_lib.models.conformal.intervals import intervals
 from sonic_lib.models.limits import from_card
-from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.models.registry import NAMES
 from sonic_lib.schemas import PREDICTIONS
 from sonic_lib.storage import runs, tables
 from sonic_lib.workflows.known_songs import known_songs, marked
@@ -97,7 +97,7 @@ def predict_songs(
     started_s = time.monotonic()
     source, features = read_source(spark, config.warehouse, source)
     tables.create_for_models(spark, config.warehouse)
-    registry, root = registry_of(config)
+    registry = registry_of(spark, config)
     names = _champions(spark, config) if model is None else [model]
     columns = {row.name for row in profile(features).collect()}  # one row per column
     predictors: dict[str, Predictor] = {}
@@ -105,7 +105,7 @@ def predict_songs(
     remarks: list[Remark] = []
     with runs.recorded(spark, config.warehouse, job="predict", config=config) as this_run:
         for name in names:
-            fitted, card = registry.load(spark, root, name)
+            fitted, card = registry.load(name)
             if missing := missing_columns(card, columns, source):
                 text = f"predicts without {', '.join(missing)}, missing in {source}"
                 remarks.append(Remark(name, text))
@@ -208,11 +208,11 @@ def predictions(
 
 
 def _champions(spark: SparkSession, config: Config) -> list[str]:
-    registry, root = registry_of(config)
-    names = [name for name in NAMES if registry.aliases(spark, root, name).get("champion")]
+    registry = registry_of(spark, config)
+    names = [name for name in NAMES if registry.aliases(name).get("champion")]
     if not names:
         raise ModelError(
-            f"There is no champion in {root} yet. Train one with `sonic train genre` or "
+            f"There is no champion in {registry.root} yet. Train one with `sonic train genre` or "
             "`sonic train popularity`."
         )
     return names

@@ -33,7 +33,7 @@ def check_given(given: Sequence[str], *, where: str | None) -> None:
     """
     if not given and where is None:
         raise UsageError(
-            "No songs are given; expected ids, paths, or a condition (--where CONDITION)."
+            "No SONG is given; expected ids or paths, or a condition (--where CONDITION)."
         )
 
 

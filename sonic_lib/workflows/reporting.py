@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 import sonic_lib
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
-from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.models.registry import NAMES
 from sonic_lib.report import page, summary
 from sonic_lib.report.data import Findings, ModelRecord
 from sonic_lib.report.excerpts import with_excerpts
@@ -199,12 +199,10 @@ def _answers(spark: SparkSession, config: Config, own: DataFrame, *, n_clips: in
 
 
 def _models(spark: SparkSession, config: Config) -> dict:
-    kept, root = registry_of(config)
+    registry = registry_of(spark, config)
     told: dict = {
         "models": {
-            name: ModelRecord(
-                kept.versions(spark, root, name), kept.alias_history(spark, root, name)
-            )
+            name: ModelRecord(registry.versions(name), registry.alias_history(name))
             for name in NAMES
         }
     }

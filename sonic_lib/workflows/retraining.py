@@ -12,7 +12,7 @@ from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.models import training
 from sonic_lib.models.estimators import BOOSTED
-from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.models.registry import NAMES
 from sonic_lib.storage import runs
 from sonic_lib.workflows.comparison import MAX_P, compared
 from sonic_lib.workflows.known_songs import known_songs
@@ -148,9 +148,9 @@ def _retrain(
     dry_run: bool,
 ) -> Retraining:
     started_s = time.monotonic()
-    registry, root = registry_of(config)
-    has_champion = registry.aliases(spark, root, name).get("champion") is not None
-    model, card = registry.load(spark, root, name) if has_champion else (None, {})
+    registry = registry_of(spark, config)
+    has_champion = registry.aliases(name).get("champion") is not None
+    model, card = registry.load(name) if has_champion else (None, {})
     with (
         runs.recorded(spark, config.warehouse, job=f"retrain {name}", config=config) as this_run,
         training_set(
@@ -195,9 +195,9 @@ def _retrain(
         )
         version = None
         if not dry_run:
-            version = registry.save(spark, root, name, model=trained.model, card=trained.card)
+            version = registry.save(name, model=trained.model, card=trained.card)
             appoint = registry.promote if is_better else registry.challenge
-            appoint(spark, root, name, version, why=f"retrained: {comparison}")
+            appoint(name, version, why=f"retrained: {comparison}")
         training.release(trained.model)
     counts = dict(this_run.counts)
     return Retraining(name, version, is_better, comparison, trained.card, remarks, counts)

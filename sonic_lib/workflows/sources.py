@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from types import ModuleType
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
-from sonic_lib.models.registry import directory as registry
-from sonic_lib.models.registry import mlflow as mlflow_registry
+from sonic_lib.models.registry import ModelRegistry, open_registry
 from sonic_lib.schemas import FEATURES, FINGERPRINTS
 from sonic_lib.sql import functions as sql_functions
 from sonic_lib.sql import views
@@ -74,10 +72,9 @@ def chosen_numbers(known: Sequence[str], asked: Iterable[str] | None) -> list[st
     return list(dict.fromkeys(asked)) if asked else list(known)
 
 
-def registry_of(config: Config) -> tuple[ModuleType, str]:
-    """Give what keeps the models, one of two modules of the same functions, and where."""
-    kept = {"directory": registry, "mlflow": mlflow_registry}[config.models.registry]
-    return kept, kept.root(config.warehouse)
+def registry_of(spark: SparkSession, config: Config) -> ModelRegistry:
+    """Open the model registry that the configuration names."""
+    return open_registry(spark, config.warehouse, kind=config.models.registry)
 
 
 def sql_text(text: str) -> str:

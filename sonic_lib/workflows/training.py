@@ -14,7 +14,7 @@ from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.models.conformal.sets import METHODS
 from sonic_lib.models.estimators import BOOSTED, KINDS, check_kind
-from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.models.registry import NAMES
 from sonic_lib.models.training import release
 from sonic_lib.report import model_report
 from sonic_lib.storage import runs, tables
@@ -115,7 +115,7 @@ def train_model(
     check_choices(kind=kind, n_folds=n_folds, limits=limits)
     started_s = time.monotonic()
     tables.create_for_models(spark, config.warehouse)
-    registry, root = registry_of(config)
+    registry = registry_of(spark, config)
     with (
         runs.recorded(spark, config.warehouse, job=f"train {name}", config=config) as this_run,
         training_set(
@@ -142,10 +142,10 @@ def train_model(
             mondrian=mondrian,
             limits=limits,
         )
-        version = registry.save(spark, root, name, model=trained.model, card=trained.card)
-        is_first = not registry.aliases(spark, root, name).get("champion")
+        version = registry.save(name, model=trained.model, card=trained.card)
+        is_first = not registry.aliases(name).get("champion")
         appoint = registry.promote if is_first else registry.challenge
-        appoint(spark, root, name, version, why="trained")
+        appoint(name, version, why="trained")
         this_run.counts.update(trained.card["metrics"])
         this_run.counts["seconds"] = time.monotonic() - started_s
         if report:

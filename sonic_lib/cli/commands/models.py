@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
-from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.models.registry import NAMES
 from sonic_lib.workflows import model_versions
 
 HELP = "list versions of the models; promote one, or roll back"

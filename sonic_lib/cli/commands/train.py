@@ -15,7 +15,7 @@ from sonic_lib.console import say, show
 from sonic_lib.models.columns import CLASSIFICATION
 from sonic_lib.models.conformal.sets import METHODS
 from sonic_lib.models.estimators import BOOSTED, KINDS
-from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.models.registry import NAMES
 from sonic_lib.workflows.feature_extraction import import_table
 from sonic_lib.workflows.recommendation import MODEL_NAME as RECOMMENDATIONS
 from sonic_lib.workflows.remarks import Remark
