@@ -3,7 +3,7 @@
 Conventions
 -----------
 A profile is a list of `ColumnProfile`, one for each descriptor of a source: what was counted by
-`features.frame.profile` and `preprocess.count_shapes`. Names are compared without regard to case.
+`features.spark.profile` and `preprocess.count_shapes`. Names are compared without regard to case.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Columns:
 
     @property
     def needed(self) -> tuple[list[str], list[str]]:
-        """Numbers and texts that a model reads of a song, for `features.frame.wide`."""
+        """Numbers and texts that a model reads of a song, for `features.spark.wide`."""
         texts = dict.fromkeys(
             (*self.categories, *self.encoded, *self.lists, *self.dates, *self.texts)
         )

@@ -53,7 +53,7 @@ class Findings:
     answers : DataFrame
         From `summary.shown_answers` with names, and with `schemas.EXCERPTS` on the surest rows.
     robustness, calibration : DataFrame
-        From `matching.evaluate`.
+        From `matching.evaluation`.
     models : mapping of str to ModelRecord
     sources, predictions, trainings : DataFrame
         From `summary.feature_sources`, `prediction_states` and `latest_runs`.

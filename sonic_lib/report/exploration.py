@@ -25,10 +25,10 @@ class Exploration(NamedTuple):
     columns : pandas.DataFrame
         name, kind (number or text), n, n_distinct, n_missing of every descriptor.
     summary : pandas.DataFrame
-        From `explore.summary`, in the order of the columns.
+        From `aggregates.summary`, in the order of the columns.
     bins : dict of str to Bins
     counts : pandas.DataFrame
-        From `explore.histograms`.
+        From `aggregates.histograms`.
     varied : list of str
         The columns that are not constant: those of the next three.
     correlations, rank_correlations : np.ndarray [shape=(p, p)]

@@ -34,7 +34,7 @@ def intervals(
     ----------
     predicted : DataFrame with prediction, difficulty
     threshold : float or None
-        From `conformal.thresholds` of `error_scores`; None gives limitless intervals.
+        From `sets.thresholds` of `error_scores`; None gives limitless intervals.
     limits : (float, float), optional
         The target cannot lie outside, so neither does an interval.
     """

@@ -5,7 +5,7 @@ Conventions
 ``columns`` are names of numeric columns, which may hold any character. Null, NaN and infinity
 are missing values. Every result is small, whatever the number of rows: p columns give at most
 p x p rows. What one pass needs from an earlier one (bins, centres, grids) is passed in, made by
-the numpy of `models.maps`.
+the numpy of `projections`.
 """
 
 from __future__ import annotations

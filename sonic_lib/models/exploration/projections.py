@@ -46,7 +46,7 @@ def choose_bins(summary: pd.DataFrame, *, n_bins: int = 40) -> dict[str, Bins]:
     Parameters
     ----------
     summary : pandas.DataFrame
-        From `explore.summary`; columns without values get no bins.
+        From `aggregates.summary`; columns without values get no bins.
     n_bins : int > 0
         How many at the most.
     """
@@ -72,7 +72,7 @@ def correlation_matrix(moments: pd.DataFrame) -> NDArray[np.float64]:
     Parameters
     ----------
     moments : pandas.DataFrame
-        From `explore.moments`.
+        From `aggregates.moments`.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def principal_components(moments: pd.DataFrame) -> Components:
     Parameters
     ----------
     moments : pandas.DataFrame
-        From `explore.moments` with the columns' means and standard deviations.
+        From `aggregates.moments` with the columns' means and standard deviations.
 
     Returns
     -------

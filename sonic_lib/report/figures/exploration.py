@@ -1,7 +1,7 @@
 """What a table of features holds, as matplotlib figures: small pandas frames in, no I/O.
 
 However many columns or values there are, a figure shows as many as can be read and its title
-says of how many. The looks are those of `report.plots`.
+says of how many. The looks are those of `figures.style`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def value_bars(
     Parameters
     ----------
     top : pandas.DataFrame
-        From `explore.top_values`: value, n.
+        From `aggregates.top_values`: value, n.
     n_values, n_songs : int
         How many values and songs there are in all.
     """
@@ -72,7 +72,7 @@ def distributions(
     Parameters
     ----------
     counts : pandas.DataFrame
-        From `explore.histograms`: name, bin, n.
+        From `aggregates.histograms`: name, bin, n.
     bins : mapping of str to Bins
         Those of the counts; a panel each, in this order.
     n_songs : int

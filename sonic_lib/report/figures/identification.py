@@ -177,7 +177,7 @@ def robustness_bars(table: pd.DataFrame, *, title: str) -> Figure:
     Parameters
     ----------
     table : pandas.DataFrame
-        From `matching.evaluate.robustness`.
+        From `matching.evaluation.robustness`.
 
     Returns
     -------
@@ -212,7 +212,7 @@ def calibration_curve(curve: pd.DataFrame, *, title: str) -> Figure:
     Parameters
     ----------
     curve : pandas.DataFrame
-        From `matching.evaluate.calibration`.
+        From `matching.evaluation.calibration`.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(5.2, 4.8))
