@@ -1,12 +1,12 @@
-"""Columns that give the target away: frames of a table to what each column alone says of it.
+"""Find columns that leak the target; DataFrame -> DataFrame.
 
-A column leaks if it alone tells the target of nearly every song (a sub-genre, of the genre), if the
-target tells it (a genre, of the sub-genre; a rounded popularity), or if it is the number of the
-row.  A score with it would be the column's, and no song that lacks it could be foretold so well.
+A column leaks if it alone predicts the target of nearly every song (a sub-genre predicts the
+genre), if the target predicts it (a rounded popularity), or if it is a row number.  Scores with
+such a column are too good for new songs, which lack it.
 
-How well a column tells the target is measured on rows that do not count themselves: by the
-commonest class, or the mean, of the other rows with the same value.  A value of one row alone says
-nothing then, so neither an album of one song nor an artist of few is taken for a leak.
+How well a column predicts the target is measured leave-one-out: each row is predicted by the most
+frequent class, or the mean, of the other rows with the same value.  Values that occur only once do
+not count, so albums of one song and artists of few songs are no leaks.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pyspark.sql import functions as F
 from sonic_lib.errors import ModelError
 from sonic_lib.models.columns import CLASSIFICATION, Columns
 
-MAX_ROWS = 1_000_000  # of larger tables as many are drawn by hash
+MAX_ROWS = 1_000_000  # larger tables are sampled by hash
 _MAX_BINS, _ROWS_PER_BIN = 200, 20
-_MAX_TOLD_BACK = 500  # a text of more values is no coarser form of the target
-_NEARLY, _LEFT = 0.95, 0.25  # a share of right answers, or R2; of the errors without the column
+_MAX_TOLD_BACK = 500  # a text with more values is not a coarser form of the target
+_NEARLY, _LEFT = 0.95, 0.25  # accuracy or R2; relative to the errors without the column
 _MIN_COVERED, _MIN_ROWS_PER_VALUE = 0.5, 8
 _MIN_ROWS = 30
 _SEED = 20_222
@@ -32,7 +32,7 @@ _SEED = 20_222
 
 @dataclass(frozen=True)
 class Leak:
-    """A column that gives the target away: `told` says how, `share` how well (0 to 1)."""
+    """A column that leaks the target; `share` (0 to 1) is the accuracy or R2."""
 
     column: str
     why: str
@@ -40,7 +40,7 @@ class Leak:
     n: int
 
     def sentence(self, target: str, *, is_kept: bool) -> str:
-        """Say it to people."""
+        """Describe the leak in a sentence or two."""
         what = {
             "tells": f"{self.column} alone tells {target}: {self.share:.1%} of it, by the other "
             f"rows with the same value ({self.n} songs)",
@@ -49,11 +49,11 @@ class Leak:
         }[self.why]
         if is_kept:
             return (
-                f"{what}. Kept as you asked: the scores below are that column's more than music's"
+                f"{what}. Kept as you asked: the scores owe more to this column than to the music"
             )
         return (
-            f"{what}. A score with it would be near that, and say nothing of new songs. "
-            f"Left out; --keep {self.column} lets it in"
+            f"{what}. Scores with it would be about as high, but not for new songs. "
+            f"Left out; use it with --keep {self.column}"
         )
 
 
@@ -86,22 +86,22 @@ def number_ranges(frame: DataFrame, *, numbers: Sequence[str], n_bins: int) -> D
 def associations(
     frame: DataFrame, *, texts: Sequence[str], numbers: Sequence[str], target: str, ranges: dict
 ) -> DataFrame:
-    """Say how well each column tells the target, and the target it.
+    """Measure how well each column predicts the target, and the target each column.
 
     Parameters
     ----------
     frame : DataFrame with `texts`, `numbers` and `target`
-        Rows have a target. A number that is the target is the last of `numbers`.
+        All rows have a target. A numeric target is also the last of `numbers`.
     ranges : dict
         The row of `number_ranges` of `numbers`.
 
     Returns
     -------
     DataFrame
-        One row a column: name, n (rows with a value that another one has), coverage (their share
-        of all rows), n_values, accuracy and base (shares that the commonest class of a value, or
-        of all, has right), r2; back_accuracy, back_base, back_r2, the same for the column by the
-        target, whose classes are quantiles if it is a number.
+        One row per column: name, n (rows whose value occurs again), coverage (their share of all
+        rows), n_values, accuracy and base (of the most frequent class of the value, and overall),
+        r2; back_accuracy, back_base, back_r2, the same for the column predicted by the target,
+        which is cut at quantiles if it is a number.
     """
     binned = _binned(frame, numbers, ranges)
     is_number = target in numbers
@@ -130,7 +130,7 @@ def associations(
 def find_leaks(
     rows: Sequence[dict], *, columns: Columns, numbers: Sequence[str], ranges: dict
 ) -> list[Leak]:
-    """Judge the rows of `associations` and `number_ranges`; pure."""
+    """Find leaks in the rows of `associations` and `number_ranges`; no Spark."""
     is_class = columns.task == CLASSIFICATION
     found = {}
     for place, name in enumerate(numbers):
@@ -164,12 +164,12 @@ def find_leaks(
 
 
 def without_leaks(columns: Columns, leaks: Sequence[Leak], *, keep: Sequence[str]) -> Columns:
-    """Leave leaking columns out, but those that are to be kept.
+    """Exclude leaking columns, except those to keep.
 
     Raises
     ------
     ModelError
-        If nothing is left to learn from.
+        If no column is left.
     """
     reasons = {"tells": "alone tells", "told": "follows from", "place": "numbers the rows, not"}
     gone = {
@@ -184,19 +184,19 @@ def without_leaks(columns: Columns, leaks: Sequence[Leak], *, keep: Sequence[str
     }
     if not any(roles.values()):
         raise ModelError(
-            f"Nothing is left to learn {columns.target} from: {', '.join(gone)} give it away. "
-            "Keep one with --keep, or bring in other columns with `sonic features`."
+            f"No column is left to predict {columns.target}: {', '.join(gone)} leak it. "
+            "Keep one with --keep, or add other columns with `sonic features`."
         )
     return replace(columns, dropped=columns.dropped | gone, **roles)
 
 
 def n_bins(n_rows: int) -> int:
-    """Into how many bins of equal size numbers are cut."""
+    """Number of quantile bins for numbers."""
     return max(2, min(_MAX_BINS, n_rows // _ROWS_PER_BIN))
 
 
 def drawn(frame: DataFrame, *, n_rows: int) -> DataFrame:
-    """At most some MAX_ROWS of the rows, by the hash of song_id."""
+    """Sample about MAX_ROWS rows by the hash of song_id, if there are more."""
     if n_rows <= MAX_ROWS:
         return frame
     place = F.pmod(F.xxhash64(F.lit(_SEED), "song_id"), F.lit(2**20))
@@ -240,7 +240,7 @@ def _binned(frame: DataFrame, numbers: Sequence[str], ranges: dict) -> DataFrame
 
 
 def _told(pairs: DataFrame, *, n_rows: int) -> DataFrame:
-    """How well values tell the target, each row by the others of its value."""
+    """How well values predict the target, leave-one-out."""
     by_value = (
         pairs.groupBy("name", "value")
         .agg(
@@ -282,7 +282,7 @@ def _told(pairs: DataFrame, *, n_rows: int) -> DataFrame:
 
 
 def _told_back(pairs: DataFrame) -> DataFrame:
-    """How well the target tells the values of a column."""
+    """How well the target predicts the values of a column, leave-one-out."""
     by_label = pairs.groupBy("name", "label").agg(
         F.sum("n").alias("n"),
         F.max("n").alias("most"),

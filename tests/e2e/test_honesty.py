@@ -50,7 +50,7 @@ def test_a_session_on_a_table_that_deceives(spark, table, tmp_path, capsys):
 
     said = call("train", "genre", "--csv", table, "--target", "style", *QUICK)
     assert "flavour alone tells style: 100.0% of it" in said
-    assert "--keep flavour lets it in" in said
+    assert "use it with --keep flavour" in said
     assert "of the held-out songs have their track in training; on the other" in said
     assert "have their artist in training" in said
     assert "(--group) keeps the songs of an artist" in said
