@@ -103,8 +103,8 @@ def _metadata(spark: SparkSession, path: str) -> Mapping[str, Any]:
         said = json.loads(lines[0])
     except (PySparkException, ValueError, IndexError) as error:
         raise ModelError(
-            f"The model in {path} cannot be read: its metadata are missing or damaged. Train it again, "
-            "or go back with `sonic models --rollback`."
+            f"The model in {path} cannot be read: its metadata are missing or damaged. "
+            "Train it again, or go back with `sonic models --rollback`."
         ) from error
     if len(lines) > 1 or not isinstance(said, dict) or not isinstance(said.get("class"), str):
         raise _refused(path, "its metadata are not one line with a class")
