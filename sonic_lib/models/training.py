@@ -256,8 +256,8 @@ def _counted(rows: DataFrame, recipe: Recipe) -> tuple[int, dict[float, int]]:
     if n_rows < _N_INNER_FOLDS or len(counts) == 1:
         raise ModelError(
             f"Not enough data to train {recipe.columns.target}: {n_rows} rows"
-            f"{' of one class' if len(counts) == 1 else ''}; expected at least {_N_INNER_FOLDS} rows "
-            "and two classes. Add more with `sonic features`."
+            f"{' of one class' if len(counts) == 1 else ''}; expected at least {_N_INNER_FOLDS} "
+            "rows and two classes. Add more with `sonic features`."
         )
     return n_rows, counts
 
