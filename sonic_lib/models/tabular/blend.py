@@ -1,4 +1,4 @@
-"""The best of several learners, or a weighted mean of them where that is better beyond noise."""
+"""Choose the best of several learners, or their weighted mean if that is significantly better."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 _MAX_P = 0.05
-_LEAST_WEIGHT = 0.05  # what counts less is not worth its time when it answers
+_LEAST_WEIGHT = 0.05  # smaller weights are not worth the time for prediction
 _STEPS = 200
 
 
@@ -22,7 +22,7 @@ def losses(answers: NDArray, labels: NDArray, *, is_class: bool) -> NDArray[np.f
 
 
 def choose(answers: Mapping[str, NDArray], labels: NDArray, *, is_class: bool) -> dict[str, float]:
-    """Weigh learners by what they said of rows that they had not seen.
+    """Weight learners by their out-of-fold predictions.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def choose(answers: Mapping[str, NDArray], labels: NDArray, *, is_class: bool) -
     Returns
     -------
     dict of str to float
-        Weights > 0 of sum 1: of one learner alone, unless the mean's loss is less by a paired
+        Positive weights, sum 1: of a single learner, unless the mean has a lower loss by a paired
         test with p < 0.05.
     """
     names = list(answers)
@@ -51,13 +51,13 @@ def choose(answers: Mapping[str, NDArray], labels: NDArray, *, is_class: bool) -
 
 
 def mean(answers: Mapping[str, NDArray], weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """Weighted mean of the answers."""
+    """Weighted mean of the predictions."""
     return np.sum([weight * answers[name] for name, weight in weights.items()], axis=0)
 
 
 def _weights(answers: list[NDArray], labels: NDArray, *, is_class: bool) -> NDArray[np.float64]:
     if is_class:
-        # Of a mixture, by expectation and maximisation: log-loss is convex in the weights.
+        # Expectation maximisation of a mixture; log-loss is convex in the weights.
         place = np.arange(len(labels)), labels.astype(int)
         said = np.maximum(np.column_stack([each[place] for each in answers]), 1e-15)
         weights = np.full(said.shape[1], 1 / said.shape[1])
@@ -66,7 +66,7 @@ def _weights(answers: list[NDArray], labels: NDArray, *, is_class: bool) -> NDAr
             weights = (parts / parts.sum(axis=1, keepdims=True)).mean(axis=0)
         return weights
     said = np.column_stack(answers)
-    # Least squares of sum 1: that sum is a row heavier than all others.
+    # Least squares; a heavy extra row enforces the sum 1.
     heavy = 1e3 * np.abs(said).max() * np.sqrt(len(labels))
     rows = np.vstack([said, np.full((1, said.shape[1]), heavy)])
     weights, _ = optimize.nnls(rows, np.append(labels, heavy))
