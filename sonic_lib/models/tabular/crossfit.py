@@ -1,8 +1,8 @@
 """Cross-validate and fit one table in one process.
 
 The table is built once (`table.from_arrow`), then every fold is encoded and fitted on the same
-arrays, as many at a time as there are threads. Each fit is single-threaded, so the result does not depend
-on the number of threads.
+arrays, as many at a time as there are threads. Each fit is single-threaded, so the result does not
+depend on the number of threads.
 """
 
 from __future__ import annotations
