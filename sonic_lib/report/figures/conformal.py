@@ -1,4 +1,4 @@
-"""Figures of conformal prediction: sizes of sets and coverage against what was asked for."""
+"""Figures of conformal prediction: set sizes and coverage by confidence."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _MAX_GENRES = 40
 
 
 def set_sizes(told: pd.DataFrame, *, n_genres: int, title: str) -> Figure:
-    """Draw how sets grow with the confidence asked for.
+    """Plot the size of sets by confidence.
 
     Parameters
     ----------
     told : DataFrame
-        confidence (0 to 1) and mean_size, share_single (0 to 1), one row a confidence.
+        confidence (0 to 1) and mean_size, share_single (0 to 1), one row per confidence.
     n_genres : int
-        A set cannot be larger.
+        Maximum size of a set.
     """
     told = told.sort_values("confidence")
     with rc_context(STYLE):
         figure = Figure()
         axes = figure.subplots()
         axes.plot(100 * told["confidence"], told["mean_size"], color=BLUE)
-        axes.set(xlabel="Confidence asked for (%)", ylabel="Genres in a set, on the average")
+        axes.set(xlabel="Confidence asked for (%)", ylabel="Mean genres in a set")
         axes.set(ylim=(0, 1.05 * n_genres))
         axes.axhline(n_genres, color=GREY, linewidth=0.8, linestyle=":")
         right = axes.twinx()
@@ -41,13 +41,13 @@ def set_sizes(told: pd.DataFrame, *, n_genres: int, title: str) -> Figure:
 
 
 def coverages(told: pd.DataFrame, *, title: str) -> Figure:
-    """Draw how often the truth was covered against how often it should be.
+    """Plot observed against requested coverage.
 
     Parameters
     ----------
     told : DataFrame
-        confidence (0 to 1), n and n_covered, one row a confidence.  The band is where 95 of 100
-        such samples lie, were the coverage exactly what was asked for.
+        confidence (0 to 1), n and n_covered, one row per confidence.  The band holds 95 % of such
+        samples if the true coverage is exactly the confidence.
     """
     told = told.sort_values("confidence")
     asked = told["confidence"].to_numpy()
@@ -64,7 +64,7 @@ def coverages(told: pd.DataFrame, *, title: str) -> Figure:
 
 
 def genre_coverages(told: pd.DataFrame, *, confidence: float, title: str) -> Figure:
-    """Draw the coverage of each genre, the rarest of up to 40 last.
+    """Plot the coverage of up to 40 genres, the rarest last.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What an identification run found, as a section of a page; no I/O."""
+"""The results of an identification run, as a section of a page; no I/O."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ANSWERS = (
 
 
 def run_section(found: Findings) -> Section:
-    """Tell what a run of identify found: in figures, and clip by clip as many as are shown."""
+    """Summarise a run of identify, and list the answers for the clips to show."""
     told = found.verdicts
     n_unknown = told["n_clips"] - told["n_identified"] - told["n_rejected"]
     asked = found.run["config"].get("identify", {}).get("false_accept_rate")
@@ -44,7 +44,7 @@ def run_section(found: Findings) -> Section:
     if found.certainty is not None and len(found.certainty):
         n = int(found.certainty["n"].sum())
         figure = run_plots.certainty_bars(
-            found.certainty, asked=asked, title=f"How sure the answers are, {n:,} passages"
+            found.certainty, asked=asked, title=f"p-values of the answers, {n:,} passages"
         )
         n_sure = int(found.certainty.loc[found.certainty["accepted"], "n"].sum())
         alt = f"Histogram of p-values: {n_sure:,} of {n:,} best answers are accepted."
@@ -65,7 +65,7 @@ def run_section(found: Findings) -> Section:
 
 
 def constellation(row: Mapping[str, Any]) -> dict | None:
-    """Draw the landmarks of a clip over those of its song's passage, as paths of dots.
+    """Draw the landmarks of a clip over those of the song's passage, as SVG paths of dots.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def _stretch(row: dict) -> dict | None:
 
 
 def _place(row: dict) -> dict | None:
-    """Say where in the song, and what was done to it."""
+    """Describe the position in the song, and changes of speed and pitch."""
     if is_missing(row["offset_s"]):
         return None
     changes = [
@@ -157,5 +157,5 @@ def _sounds(row: dict, title: str | None) -> Iterator[dict]:
 
 
 def _is_there(value: Any) -> bool:
-    """Tell whether a cell holds bytes or a list: in a frame, none is None or NaN."""
+    """Whether a cell holds bytes or a list; in a DataFrame a missing one is None or NaN."""
     return value is not None and hasattr(value, "__len__") and len(value) > 0

@@ -1,4 +1,4 @@
-"""What the registry and the tables say of models, as sections of a page; no I/O."""
+"""The models and their predictions, as sections of a page; no I/O."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAIN = {True: "f1_micro", False: "r2"}
 
 
 def model_sections(found: Findings) -> Iterator[Section]:
-    """Give one section for all models, if there are any, or features to learn from."""
+    """Return one section for all models, if there are models or features."""
     records = {name: record for name, record in found.models.items() if record.cards}
     tiles: list[tuple[str, str]] = []
     pictures: list[Picture] = []
@@ -43,8 +43,8 @@ def model_sections(found: Findings) -> Iterator[Section]:
         tables.append(_predictions(found.predictions))
     if tiles or tables:
         intro = (
-            "Scores are those on songs that were held out of training; “cross” ones are of "
-            "cross-validation on the others."
+            "Scores are on held-out songs; those marked “cross” are from cross-validation on "
+            "the others."
             if records
             else "No model has been trained yet."
         )
@@ -52,7 +52,7 @@ def model_sections(found: Findings) -> Iterator[Section]:
 
 
 def training_section(found: Findings) -> Section:
-    """Tell who became champion when and why, and what every training gave."""
+    """List champions over time, and the results of every training."""
     told = [
         {"model": name, "at": datetime.fromisoformat(entry["at"])}
         | {key: entry.get(key) for key in ("champion", "challenger", "why")}
@@ -96,7 +96,9 @@ def _pictures(name: str, record: ModelRecord) -> Iterator[Picture]:
     if card.get("importances"):
         first, share = card["importances"][0]
         yield draw(
-            model_plots.importance_bars(card["importances"], title=f"What {name} looks at"),
+            model_plots.importance_bars(
+                card["importances"], title=f"Feature importances of {name}"
+            ),
             alt=f"Shares of the features in {name}; most has {first} with {share:.0%}.",
         )
     if card.get("coverage"):
@@ -201,7 +203,7 @@ def _trainings(frame: pd.DataFrame) -> Table:
 
 
 def _score_pictures(name: str, record: ModelRecord) -> Iterator[Picture]:
-    """Draw scores by age, of two versions or more."""
+    """Plot scores over time, if there are two versions or more."""
     cards = [card for card in record.cards if card.get("metrics")][-_MAX_VERSIONS:]
     if len(cards) < 2:
         return
