@@ -171,7 +171,7 @@ def test_a_number_is_learned_with_boosted_trees_and_has_intervals(spark, lake, c
     assert code == 0
     (card,) = cards(spark, lake, "popularity")
     assert card["metrics"]["r2"] > 0.2  # of the 0.6 that the beat explains, a ninth is missing
-    assert "hold the truth" in printed
+    assert "coverage" in printed
     assert call(capsys, "predict", "--model", "popularity", "--warehouse", lake)[0] == 0
     rows = tables.read(spark, lake, PREDICTIONS).filter("model = 'popularity'").collect()
     assert len(rows) == 420

@@ -179,8 +179,8 @@ def report_lines(card: dict) -> list[str]:
             )
         for row in coverage:
             lines.append(
-                f"  sets      {row['confidence']:.0%}: {_share_covered(row)} hold the truth, "
-                f"{row['mean_size']:.2f} genres on the average, {row['share_single']:.0%} of one, "
+                f"  sets      {row['confidence']:.0%}: coverage {_share_covered(row)}, "
+                f"{row['mean_size']:.2f} genres on average, {row['share_single']:.0%} single, "
                 f"{row['share_empty']:.0%} empty"
             )
     else:
@@ -196,8 +196,8 @@ def report_lines(card: dict) -> list[str]:
             )
         for row in coverage:
             lines.append(
-                f"  intervals {row['confidence']:.0%}: {_share_covered(row)} hold the truth, "
-                f"{row['mean_width']:.1f} wide on the average"
+                f"  intervals {row['confidence']:.0%}: coverage {_share_covered(row)}, "
+                f"mean width {row['mean_width']:.1f}"
             )
     top = ", ".join(f"{feature} {share:.0%}" for feature, share in card["importances"][:6])
     return [*lines, f"  most      {top}"]
