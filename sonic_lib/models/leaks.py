@@ -264,13 +264,8 @@ def _told(pairs: DataFrame, *, n_rows: int) -> DataFrame:
         F.sum("yy").alias("yy"),
     )
     all_of = F.col("yy") - F.col("y") * F.col("y") / F.col("n")
-    commonest = (
-        pairs.groupBy("name", "label")
-        .agg(F.sum("n").alias("n"))
-        .groupBy("name")
-        .agg((F.max("n") / F.sum("n")).alias("base"))
-    )
-    return sums.join(commonest, "name").select(
+    base = _largest_share(pairs, by="label").withColumnRenamed("share", "base")
+    return sums.join(base, "name").select(
         "name",
         "n",
         (F.col("n") / n_rows).alias("coverage"),
@@ -298,18 +293,19 @@ def _told_back(pairs: DataFrame) -> DataFrame:
         F.sum("xx").alias("xx"),
     )
     all_of = F.col("xx") - F.col("x") * F.col("x") / F.col("n")
-    commonest = (
-        pairs.groupBy("name", "value")
-        .agg(F.sum("n").alias("n"))
-        .groupBy("name")
-        .agg((F.max("n") / F.sum("n")).alias("back_base"))
-    )
-    return sums.join(commonest, "name").select(
+    base = _largest_share(pairs, by="value").withColumnRenamed("share", "back_base")
+    return sums.join(base, "name").select(
         "name",
         (F.col("most") / F.col("n")).alias("back_accuracy"),
         "back_base",
         (1 - F.col("missed") / F.nullif(all_of, F.lit(0.0))).alias("back_r2"),
     )
+
+
+def _largest_share(pairs: DataFrame, *, by: str) -> DataFrame:
+    """Share of the most frequent value of a column, by name: name, share."""
+    counts = pairs.groupBy("name", by).agg(F.sum("n").alias("n"))
+    return counts.groupBy("name").agg((F.max("n") / F.sum("n")).alias("share"))
 
 
 def _column(name: str) -> Column:

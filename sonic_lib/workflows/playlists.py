@@ -31,30 +31,12 @@ def make_playlist(
 ) -> DataFrame:
     """Choose songs similar to a few songs, by maximal marginal relevance.
 
-    Parameters
-    ----------
-    songs : sequence of str
-        As in `song_names.find_songs`.
-    source : str, optional
-        Source of the features; not needed if there is only one.
-    columns : sequence of str, optional
-        Numeric columns to compare; all by default.
-    count : int in 1..500
-        Length of the playlist.
-    diversity : float in 0..1
-        0 picks the most similar songs, 1 the most different from each other.
+    Parameters and errors are those of the method `playlist` of `warehouse.Warehouse`.
 
     Returns
     -------
     DataFrame
         place, relevance, title, artist, song_id, source_key; ordered by place.
-
-    Raises
-    ------
-    UsageError
-        If an argument is not valid, a song is not found, or there is no other song.
-    ModelError
-        If no column varies.
     """
     check_choices(count=count, diversity=diversity)
     _, features = read_source(spark, config.warehouse, source)

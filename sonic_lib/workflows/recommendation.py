@@ -74,24 +74,8 @@ def train_recommendations(
 ) -> RecommendationTraining:
     """Compare the songs of a source and replace their lists.
 
-    Parameters
-    ----------
-    source : str, optional
-        Source of the features; not needed if there is only one.
-    columns : sequence of str, optional
-        Numeric columns to compare; all by default.
-    count : int in 1..1000
-        Similar songs to store per song.
-    clusters : int, optional
-        Number of clusters; only songs in the nearest ones are compared.  0 compares all pairs,
-        which is the default up to `EXACT_UP_TO` songs.
-
-    Raises
-    ------
-    UsageError
-        If an argument is not valid.
-    ModelError
-        If there are fewer than two songs, or no column varies.
+    Parameters and errors are those of the method of the same name of `warehouse.Warehouse`;
+    `clusters` may also be 0, which compares all pairs, the default up to `EXACT_UP_TO` songs.
     """
     check_lists(count=count, clusters=clusters)
     started_s = time.monotonic()

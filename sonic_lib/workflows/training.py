@@ -73,42 +73,7 @@ def train_model(
 ) -> Training:
     """Train on a snapshot of a source, calibrate, evaluate, and save a version.
 
-    Parameters
-    ----------
-    name : str
-        One of `NAMES`.
-    source : str, optional
-        Source of the features; not needed if there is only one.
-    labels : str, optional
-        Another source, whose columns are joined to the features.
-    target : str, optional
-        Column to predict; by default the one named like the model.
-    group : str, optional
-        Column whose values are never split between training and held-out rows.
-    drop : collection of str
-        Columns to exclude.
-    keep : collection of str
-        Columns to use although they look like leaks of the target.
-    limits : (float, float), optional
-        Range of a numeric target; by default the range in the table.
-    kind : str
-        One of `models.estimators.KINDS`.
-    n_folds : int
-        Folds of the cross-validation.
-    seed : int
-    class_weights : bool
-        Weight rare classes as much as frequent ones.
-    method, mondrian
-        As in `models.conformal.sets`.
-    report : str, optional
-        Folder for tables and plots of the held-out rows.
-
-    Raises
-    ------
-    UsageError
-        If an argument is not valid, or there is no such source or column.
-    ModelError
-        If there are too few rows or classes.
+    Parameters and errors are those of the method `train` of `warehouse.Warehouse`.
     """
     if name not in NAMES:
         raise UsageError(f"MODEL {name!r}: expected one of {', '.join(NAMES)}.")

@@ -123,28 +123,7 @@ def steps(
 ) -> Generator[Step, None, None]:
     """Repair, compact and check an index; yields each step when it is done.
 
-    Parameters
-    ----------
-    restore_to : str, optional
-        Restore the tables as of this time (UTC), e.g. ``2026-01-31 18:00:00``.
-    prefix_bits : int in 0..12, optional
-        Repartition the fingerprints into ``2**prefix_bits`` partitions.
-    purge : bool
-        Delete the files of old table versions for good.
-    retention_hours : float
-        With `purge`: keep versions that were current within this time.
-    grace_hours : float
-        A run that has written nothing for this long is considered dead.
-
-    Raises
-    ------
-    DamageError
-        If data files are damaged, so that rows are lost.
-    UsageError
-        If an argument is out of range, there was no index at that time, or a purge could delete
-        files that a run is writing.
-    TableError
-        If there is no index, or one of an older layout.
+    Parameters and errors are those of the method `maintain` of `warehouse.Warehouse`.
     """
     check_wanted(prefix_bits=prefix_bits, retention_hours=retention_hours, grace_hours=grace_hours)
     warehouse, grace = config.warehouse, {"grace_hours": grace_hours}
