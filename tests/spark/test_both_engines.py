@@ -176,10 +176,10 @@ def _on_spark(spark, world, index, config, n_listed) -> list[tuple]:
 
 
 def _without_spark(world, index, config, n_listed) -> list[tuple]:
-    def extracted(jobs, config, *, probes, chunk_bytes):
+    def extracted(jobs, ends, config, *, probes, chunk_bytes):
+        ends |= {path: {"duration_s": world.clips()[path][1]} for path, _ in jobs}
         yield [
-            (path, world.extract(path, probes, windows), {"duration_s": world.clips()[path][1]})
-            for path, windows in jobs
+            (path, row) for path, windows in jobs for row in world.extract(path, probes, windows)
         ]
 
     with pytest.MonkeyPatch.context() as patch:
