@@ -17,7 +17,7 @@ from sonic_lib.workflows import maintenance
 
 SAFE_HOURS = 168.0
 GRACE_HOURS = 24.0
-_ONCE = "no fingerprint stands twice"
+_ONCE = "fingerprints are unique"
 
 
 class Step(NamedTuple):
