@@ -112,11 +112,9 @@ def findings(
             counts.transform(orphans, at_work=at_work),
             F.format_string("song %d has %d fingerprints and no row", "song_id", "n_found"),
         ),
-        "songs have as many fingerprints as recorded": (
+        "songs have all their fingerprints": (
             counts.filter("n_said <> n_found"),
-            F.format_string(
-                "song %d should have %d fingerprints and has %d", "song_id", "n_said", "n_found"
-            ),
+            F.format_string("song %d should have %d and has %d", "song_id", "n_said", "n_found"),
         ),
         "fingerprints are unique": (
             fingerprints.transform(doubled_rows),
