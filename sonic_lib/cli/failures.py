@@ -32,10 +32,10 @@ def explained(warehouse: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        said = explain(error, warehouse=warehouse)
-        if said is None:
+        message = explain(error, warehouse=warehouse)
+        if message is None:
             raise
-        raise SonicError(said) from error
+        raise SonicError(message) from error
 
 
 def explain(error: BaseException, *, warehouse: str) -> str | None:
@@ -74,8 +74,8 @@ def reason(error: BaseException) -> str:
     text = _whole_text(error)
     worker = text.rpartition("Traceback (most recent call last)")[2]
     found = _IN_PYTHON.findall(worker) if worker != text else _CAUSE.findall(text)
-    told = [f"{kind}: {message.strip()}" for kind, message in found if message.strip()]
-    return told[-1] if told else first
+    causes = [f"{kind}: {message.strip()}" for kind, message in found if message.strip()]
+    return causes[-1] if causes else first
 
 
 def _explain_damage(error: BaseException, text: str, warehouse: str) -> str | None:
@@ -106,8 +106,8 @@ def _free(warehouse: str) -> str:
     places = {"Spark's scratch files on the driver": tempfile.gettempdir()}
     if "://" not in warehouse and Path(warehouse).exists():
         places = {"the warehouse": warehouse, **places}
-    told = (
+    free = (
         f"{shutil.disk_usage(place).free / 1e6:.1f} MB below {place} ({what})"
         for what, place in places.items()
     )
-    return f"Free now: {', '.join(told)}."
+    return f"Free now: {', '.join(free)}."

@@ -145,9 +145,9 @@ def _prepare(parser: argparse.ArgumentParser, command) -> None:
         metavar="KEY=VALUE",
         help="one setting; overrides the file; may be repeated",
     )
-    told = common.add_mutually_exclusive_group()
-    told.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    told.add_argument("--json", action="store_true", help="print the results as one JSON object")
+    output = common.add_mutually_exclusive_group()
+    output.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    output.add_argument("--json", action="store_true", help="print the results as one JSON object")
 
 
 def _run(command, args: argparse.Namespace) -> int:

@@ -213,22 +213,22 @@ def judge_rows(rows: DataFrame, *, kinds: Mapping[str, str], id_column: str | No
     reasons = [wrong_count]
     for name in (name for name, kind in kinds.items() if kind == "number" and name != id_column):
         is_wrong = ~_is_missing(name) & _number(name).isNull()
-        said = F.concat(
+        problem = F.concat(
             F.lit(f"{name}: '"), F.left(_cell(name), F.lit(100)), F.lit("' is no number")
         )
-        reasons.append(F.when(wrong_count.isNull() & is_wrong, said))
+        reasons.append(F.when(wrong_count.isNull() & is_wrong, problem))
     for name in (name for name, kind in kinds.items() if kind == "text"):
         is_endless = F.length(_cell(name)) > _MAX_CELL_CHARACTERS
         reasons.append(F.when(is_endless, f"{name}: is too long; is a quote not closed?"))
     if id_column is not None:
         no_id = wrong_count.isNull() & _text(id_column).isNull()
         reasons.append(F.when(no_id, f"{id_column}: the row has no id"))
-    said = F.concat_ws("; ", *reasons)
+    reason = F.concat_ws("; ", *reasons)
     digest = F.sha2(F.to_json(F.struct(*map(_cell, kinds))), 256)
     key = F.col(_DIGEST) if id_column is None else F.coalesce(_text(id_column), _DIGEST)
     same_key = Window.partitionBy(_KEY).orderBy(F.col(_REASON).isNotNull(), _DIGEST)
     judged = (
-        rows.withColumns({_REASON: F.when(said != "", said), _DIGEST: digest})
+        rows.withColumns({_REASON: F.when(reason != "", reason), _DIGEST: digest})
         .withColumn(_KEY, key)
         .withColumn(_TURN, F.row_number().over(same_key))
     )

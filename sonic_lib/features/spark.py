@@ -124,10 +124,12 @@ def with_labels(features: DataFrame, *, labels: DataFrame) -> DataFrame:
         F.sequence(F.lit(1), F.size(parts)),
         lambda n: F.array_join(F.slice(parts, -n, n), "/"),
     )
-    said = labels.select(F.col("source_key").alias("end"), F.struct("numbers", "texts").alias("on"))
+    values = labels.select(
+        F.col("source_key").alias("end"), F.struct("numbers", "texts").alias("on")
+    )
     best = (
         features.select("song_id", F.explode(ends).alias("end"))
-        .join(said, "end")
+        .join(values, "end")
         .groupBy("song_id")
         .agg(F.max_by("on", F.length("end")).alias("_said"))
     )

@@ -56,8 +56,8 @@ def song_counts(fingerprints: DataFrame, *, songs: DataFrame) -> DataFrame:
         F.count("*").alias("n_found"),
         F.max("_metadata.file_modification_time").alias("written_at"),
     )
-    said = songs.select("song_id", F.coalesce("n_fingerprints", F.lit(0)).alias("n_said"))
-    return said.join(found, "song_id", "full").fillna(0, ["n_found"])
+    expected = songs.select("song_id", F.coalesce("n_fingerprints", F.lit(0)).alias("n_said"))
+    return expected.join(found, "song_id", "full").fillna(0, ["n_found"])
 
 
 def orphans(counts: DataFrame, *, at_work: tuple[datetime, datetime]) -> DataFrame:

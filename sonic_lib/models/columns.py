@@ -106,10 +106,10 @@ class Columns:
     @classmethod
     def from_card(cls, card: dict) -> Columns:
         """Read what `to_card` returned."""
-        told: dict[str, Any] = {
+        roles: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in card.items()
         }
-        return cls(**told)
+        return cls(**roles)
 
 
 def choose_columns(

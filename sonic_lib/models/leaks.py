@@ -109,13 +109,13 @@ def associations(
     label = F.col(f"_bin_{place}") if is_number else F.trim(_column(target).cast("string"))
     y = _standardised(target, place, ranges) if is_number else F.lit(0.0)
     nothing = F.lit(None).cast("double")
-    told = [_entry(name, _column(name), nothing) for name in texts if name != target] + [
+    entries = [_entry(name, _column(name), nothing) for name in texts if name != target] + [
         _entry(name, F.col(f"_bin_{i}").cast("int"), _standardised(name, i, ranges))
         for i, name in enumerate(numbers)
         if name != target
     ]
     entries = binned.select(
-        label.cast("string").alias("label"), y.alias("y"), F.inline(F.array(*told))
+        label.cast("string").alias("label"), y.alias("y"), F.inline(F.array(*entries))
     ).filter("value IS NOT NULL AND label IS NOT NULL")
     pairs = entries.groupBy("name", "value", "label").agg(
         F.count("*").alias("n"),

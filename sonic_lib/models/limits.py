@@ -65,9 +65,9 @@ def to_card(limits: tuple[float, float] | None) -> list[float | None] | None:
     return [None if abs(end) == float("inf") else float(end) for end in limits]
 
 
-def from_card(told: Sequence[float | None] | None) -> tuple[float, float] | None:
+def from_card(stored: Sequence[float | None] | None) -> tuple[float, float] | None:
     """Read what `to_card` returned."""
-    if not told:
+    if not stored:
         return None
-    low, high = told
+    low, high = stored
     return (float("-inf") if low is None else low, float("inf") if high is None else high)

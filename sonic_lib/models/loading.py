@@ -61,10 +61,10 @@ def load_pipeline(spark: SparkSession, path: str) -> PipelineModel:
     """
     from pyspark.ml import PipelineModel
 
-    said = _metadata(spark, path)
-    uids = said.get("paramMap", {}).get("stageUids")
-    if said["class"] != _PIPELINE or not isinstance(uids, list):
-        raise _refused(path, f"it is a {said['class']}, expected a {_PIPELINE}")
+    metadata = _metadata(spark, path)
+    uids = metadata.get("paramMap", {}).get("stageUids")
+    if metadata["class"] != _PIPELINE or not isinstance(uids, list):
+        raise _refused(path, f"it is a {metadata['class']}, expected a {_PIPELINE}")
     digits = len(str(len(uids)))
     stages = []
     for place, uid in enumerate(uids):
@@ -84,12 +84,12 @@ def load_pipeline(spark: SparkSession, path: str) -> PipelineModel:
 
 
 def _checked_class(spark: SparkSession, stage: str) -> str:
-    said = _metadata(spark, stage)
-    kind = said["class"]
+    metadata = _metadata(spark, stage)
+    kind = metadata["class"]
     if kind not in _CLASSES:
         raise _refused(stage, f"it is a {kind}, which no training of ours makes")
     for name in _REFUSED:
-        if name in said or name in said.get("paramMap", {}):
+        if name in metadata or name in metadata.get("paramMap", {}):
             raise _refused(stage, f"it has {name}, which our training never sets")
     return kind
 
@@ -100,15 +100,19 @@ def _metadata(spark: SparkSession, path: str) -> Mapping[str, Any]:
 
     try:
         lines = [row.value for row in spark.read.text(f"{path}/metadata").take(2)]
-        said = json.loads(lines[0])
+        metadata = json.loads(lines[0])
     except (PySparkException, ValueError, IndexError) as error:
         raise ModelError(
             f"The model in {path} cannot be read: its metadata are missing or damaged. "
             "Train it again, or go back with `sonic models --rollback`."
         ) from error
-    if len(lines) > 1 or not isinstance(said, dict) or not isinstance(said.get("class"), str):
+    if (
+        len(lines) > 1
+        or not isinstance(metadata, dict)
+        or not isinstance(metadata.get("class"), str)
+    ):
         raise _refused(path, "its metadata are not one line with a class")
-    return said
+    return metadata
 
 
 def _refused(place: str, why: str) -> ModelError:

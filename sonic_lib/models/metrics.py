@@ -58,14 +58,14 @@ def class_scores(matrix: NDArray[np.int64], *, classes: Sequence[str]) -> pd.Dat
         classes with most rows first.
     """
     right = np.diag(matrix).astype(float)
-    support, told = matrix.sum(axis=1), matrix.sum(axis=0)
+    support, n_predicted = matrix.sum(axis=1), matrix.sum(axis=0)
     scores = pd.DataFrame(
         {
             "label": list(classes),
             "support": support,
-            "precision": right / np.maximum(told, 1),
+            "precision": right / np.maximum(n_predicted, 1),
             "recall": right / np.maximum(support, 1),
-            "f1": 2 * right / np.maximum(told + support, 1),
+            "f1": 2 * right / np.maximum(n_predicted + support, 1),
         }
     )
     return scores.sort_values(["support", "label"], ascending=[False, True], ignore_index=True)

@@ -171,10 +171,10 @@ def scored(rows: DataFrame, *, model: PipelineModel, recipe: Recipe) -> DataFram
     DataFrame
         The scored frame of docs/models.md.
     """
-    said = PipelineModel([_judging(each) for each in model.stages]).transform(rows)
+    scored_rows = PipelineModel([_judging(each) for each in model.stages]).transform(rows)
     if recipe.classes:
-        return said.select(KEY, F.col(LABEL).cast("int").alias("label"), "probabilities")
-    return said.select(KEY, F.col(LABEL).alias("target"), "prediction", "difficulty")
+        return scored_rows.select(KEY, F.col(LABEL).cast("int").alias("label"), "probabilities")
+    return scored_rows.select(KEY, F.col(LABEL).alias("target"), "prediction", "difficulty")
 
 
 def cross_validate(rows: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame:

@@ -76,16 +76,16 @@ def excerpt(answer: dict, *, params: FingerprintParams) -> dict:
     speed = answer["speed"] or 1.0
     clip = _passage(answer["clip_path"], start_s, length_s)
     song = _passage(answer["song_path"], answer["offset_s"] or 0.0, length_s * speed)
-    told: dict = {"length_s": length_s}
+    row: dict = {"length_s": length_s}
     points = landmark_points(clip, params=params)
     others = landmark_points(song, params=params) / [speed, 1 / (answer["pitch"] or 1.0)]
     for name, samples, found in (("clip", clip, points), ("song", song, others)):
         if len(samples):
-            told[f"{name}_audio"] = encoded(samples)
-            told[f"{name}_time_s"], told[f"{name}_khz"] = found.T.tolist()
+            row[f"{name}_audio"] = encoded(samples)
+            row[f"{name}_time_s"], row[f"{name}_khz"] = found.T.tolist()
     if len(clip):
-        told["clip_is_shared"] = shared(points, others).tolist()
-    return told
+        row["clip_is_shared"] = shared(points, others).tolist()
+    return row
 
 
 def landmark_points(samples: NDArray[np.float32], *, params: FingerprintParams) -> NDArray:

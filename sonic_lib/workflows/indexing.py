@@ -116,7 +116,7 @@ def _index(
 ) -> tuple[dict[str, float], list[str]]:
     """Update the tables; return counts, and remarks on the first files with problems."""
     warehouse = config.warehouse
-    # As it was: what is cached of it is computed anew after each commit to the table.
+    # As it was: what is cached of it is recomputed after each commit to the table.
     known = tables.read_pinned(spark, warehouse, SONG_FILES)
     songs = tables.read(spark, warehouse, SONGS)
     changed = plan.changed_files(files, known=known, retry_rejected=retry_rejected).persist()
@@ -180,16 +180,17 @@ def _index(
 
 def _remarks(judged: DataFrame) -> list[str]:
     """Describe the problems of the first files that were rejected or used only in part."""
-    told = F.coalesce("error", "note").alias("told")
+    problem = F.coalesce("error", "note").alias("problem")
     is_rejected = (F.col("status") == "rejected").alias("is_rejected")
     rows = (
-        judged.select("path", is_rejected, told)
-        .filter("told IS NOT NULL")
+        judged.select("path", is_rejected, problem)
+        .filter("problem IS NOT NULL")
         .orderBy(F.desc("is_rejected"), "path")
         .take(_N_REMARKS)
     )
     return [
-        f"{'rejected' if row.is_rejected else 'in part '}  {row.path}: {row.told}" for row in rows
+        f"{'rejected' if row.is_rejected else 'in part '}  {row.path}: {row.problem}"
+        for row in rows
     ]
 
 

@@ -110,12 +110,12 @@ def collect(
     evaluation: str | None = None,
 ) -> Findings:
     """Collect the data of a report; parameters as in `write_report`."""
-    told = _index(spark, config.warehouse)
+    data = _index(spark, config.warehouse)
     # The default folder may belong to another warehouse.
-    if evaluation is None and "jobs" in told and told["jobs"]["job"].eq("evaluate").any():
+    if evaluation is None and "jobs" in data and data["jobs"]["job"].eq("evaluate").any():
         evaluation = EVALUATION
     return Findings(
-        **told,
+        **data,
         **_identification(spark, config, run_id=run_id, n_clips=n_clips),
         **(_evaluation(evaluation) if evaluation else {}),
         **_models(spark, config),
@@ -123,19 +123,19 @@ def collect(
 
 
 def _index(spark: SparkSession, warehouse: str) -> dict:
-    told: dict = {}
+    data: dict = {}
     if (songs := _read(spark, warehouse, SONGS)) is not None:
-        told["catalogue"] = songs.transform(summary.catalogue).first().asDict()
+        data["catalogue"] = songs.transform(summary.catalogue).first().asDict()
         for name, column in (("genres", "genre"), ("codecs", "codec")):
-            told[name] = songs.transform(summary.commonest, column=column).toPandas()
+            data[name] = songs.transform(summary.commonest, column=column).toPandas()
     if (song_files := _read(spark, warehouse, SONG_FILES)) is not None:
-        told["files"] = song_files.transform(summary.file_states).toPandas()
-        told["rejects"] = song_files.transform(summary.reject_reasons).toPandas()
+        data["files"] = song_files.transform(summary.file_states).toPandas()
+        data["rejects"] = song_files.transform(summary.reject_reasons).toPandas()
     if (runs := _read(spark, warehouse, RUNS)) is not None:
-        told["jobs"] = runs.transform(summary.job_states).toPandas()
+        data["jobs"] = runs.transform(summary.job_states).toPandas()
         trainings = runs.transform(summary.latest_runs, jobs=_TRAININGS).toPandas()
-        told["trainings"] = trainings if len(trainings) else None
-    return told
+        data["trainings"] = trainings if len(trainings) else None
+    return data
 
 
 def _identification(
@@ -160,7 +160,7 @@ def _identification(
     own = matches.filter(
         (F.col("run_date") >= F.lit(chosen.started_at.date())) & (F.col("run_id") == chosen.run_id)
     )
-    told = {
+    data = {
         "run": {
             "run_id": chosen.run_id,
             "started_at": chosen.started_at,
@@ -170,8 +170,8 @@ def _identification(
         "certainty": own.transform(summary.certainty_counts).toPandas(),
     }
     if n_clips:
-        told["answers"] = _answers(spark, config, own, n_clips=n_clips)
-    return told
+        data["answers"] = _answers(spark, config, own, n_clips=n_clips)
+    return data
 
 
 def _answers(spark: SparkSession, config: Config, own: DataFrame, *, n_clips: int) -> pd.DataFrame:
@@ -200,7 +200,7 @@ def _answers(spark: SparkSession, config: Config, own: DataFrame, *, n_clips: in
 
 def _models(spark: SparkSession, config: Config) -> dict:
     registry = registry_of(spark, config)
-    told: dict = {
+    data: dict = {
         "models": {
             name: ModelRecord(registry.versions(name), registry.alias_history(name))
             for name in NAMES
@@ -211,8 +211,8 @@ def _models(spark: SparkSession, config: Config) -> dict:
         ("predictions", PREDICTIONS, summary.prediction_states),
     ):
         if (rows := _read(spark, config.warehouse, table)) is not None:
-            told[name] = rows.transform(sum_up).toPandas()
-    return told
+            data[name] = rows.transform(sum_up).toPandas()
+    return data
 
 
 def _evaluation(folder: str) -> dict:

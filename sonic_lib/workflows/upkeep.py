@@ -27,12 +27,12 @@ class Step(NamedTuple):
     ----------
     name : str
         mended, restored, swept, repartitioned, compacted, purging (about to), purged or checked.
-    told : dict
+    result : dict
         Its results by name.
     """
 
     name: str
-    told: dict
+    result: dict
 
 
 class Upkeep(NamedTuple):
@@ -107,7 +107,7 @@ def maintain(
         retention_hours=retention_hours,
         grace_hours=grace_hours,
     )
-    [last] = [step.told for step in done if step.name == "checked"]
+    [last] = [step.result for step in done if step.name == "checked"]
     return Upkeep(last["counts"], last["findings"])
 
 

@@ -103,16 +103,16 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     if importlib.util.find_spec("jinja2") is not None:
         call(report, "--output", str(folder / "report.html"))
     seconds = time.monotonic() - started_s
-    told = {"folder": str(folder), "summary": summary[-1], "seconds": seconds}
-    say(f"\nThe tour took {seconds:.0f} s.", **told)
+    facts = {"folder": str(folder), "summary": summary[-1], "seconds": seconds}
+    say(f"\nThe tour took {seconds:.0f} s.", **facts)
     return 0
 
 
 def _learn(call: Callable, folder: Path) -> None:
     """Train on descriptors only: artist and album would give the style away."""
     quick = ("--source", AUDIO, "--model", FOREST, "--folds", "3")
-    told = ("artist", "album", "folder", "release_date")
-    heard = [word for column in told for word in ("--drop", column)]
+    revealing = ("artist", "album", "folder", "release_date")
+    heard = [word for column in revealing for word in ("--drop", column)]
     call(features, str(folder / "songs"))
     call(features, "--csv", str(folder / "popularity.csv"), "--id", "path")
     call(train, "genre", *quick, *heard, "--report", str(folder / "plots" / "genre"))

@@ -86,46 +86,49 @@ def _maintain(spark: SparkSession, config: Config, args: argparse.Namespace) -> 
     )
     # Printed one by one: on large tables a step takes hours.
     with closing(done):
-        for name, told in done:
+        for name, result in done:
             if name == "restored":
                 say(
-                    f"restored   songs, files and fingerprints as of {told['restored_to']} UTC",
-                    **told,
+                    f"restored   songs, files and fingerprints as of {result['restored_to']} UTC",
+                    **result,
                 )
             elif name in _LINES:
-                show("\n".join(_LINES[name](told)))
-    return _report(told["findings"], config.warehouse, **told["counts"])  # the last is the check
+                show("\n".join(_LINES[name](result)))
+    return _report(
+        result["findings"], config.warehouse, **result["counts"]
+    )  # the last is the check
 
 
-def _mended(told: dict) -> Iterator[str]:
-    yield from (f"repaired   {damage}" for damage in told["damaged"])
-    if told["dropped"]:
+def _mended(result: dict) -> Iterator[str]:
+    yield from (f"repaired   {damage}" for damage in result["damaged"])
+    if result["dropped"]:
         yield (
-            f"           {told['dropped']} songs are incomplete and were dropped: index them again"
+            f"           {result['dropped']} songs are incomplete and were dropped: "
+            "index them again"
         )
 
 
-def _swept(told: dict) -> Iterator[str]:
+def _swept(result: dict) -> Iterator[str]:
     yield (
-        f"swept      {told['stages']} stages of dead runs, "
-        f"{told['orphan_fingerprints']} fingerprints of {told['orphan_songs']} songs "
-        f"that were never committed, {told['lost_files']} records of files whose song is gone"
+        f"swept      {result['stages']} stages of dead runs, "
+        f"{result['orphan_fingerprints']} fingerprints of {result['orphan_songs']} songs "
+        f"that were never committed, {result['lost_files']} records of files whose song is gone"
     )
 
 
-def _repartitioned(told: dict) -> Iterator[str]:
-    yield f"prefix     {told['prefix_bits']} bits{'' if told['is_new'] else ', as before'}"
+def _repartitioned(result: dict) -> Iterator[str]:
+    yield f"prefix     {result['prefix_bits']} bits{'' if result['is_new'] else ', as before'}"
 
 
-def _compacted(told: dict) -> Iterator[str]:
+def _compacted(result: dict) -> Iterator[str]:
     yield (
-        f"compacted  {told['partitions']} partitions: {told['files_before']} files of "
-        f"fingerprints are {told['files_after']}"
+        f"compacted  {result['partitions']} partitions: {result['files_before']} files of "
+        f"fingerprints are {result['files_after']}"
     )
 
 
-def _purging(told: dict) -> Iterator[str]:
-    hours = told["retention_hours"]
+def _purging(result: dict) -> Iterator[str]:
+    hours = result["retention_hours"]
     yield (
         f"purging    files of states that ended more than {hours:g} hours ago; these states can "
         "no longer be restored"
@@ -137,8 +140,8 @@ def _purging(told: dict) -> Iterator[str]:
         )
 
 
-def _purged(told: dict) -> Iterator[str]:
-    yield f"           the fingerprints of today are {told['live_bytes'] / 1e6:.1f} MB"
+def _purged(result: dict) -> Iterator[str]:
+    yield f"           the fingerprints of today are {result['live_bytes'] / 1e6:.1f} MB"
 
 
 _LINES = {
@@ -152,9 +155,9 @@ _LINES = {
 
 
 def _report_damage(damaged: list[Damage], warehouse: str) -> int:
-    told = "\n".join(f"  {damage}" for damage in damaged)
+    lines = "\n".join(f"  {damage}" for damage in damaged)
     say(
-        f"Check of {warehouse}: {len(damaged)} files of its tables are damaged\n{told}",
+        f"Check of {warehouse}: {len(damaged)} files of its tables are damaged\n{lines}",
         damaged=[asdict(damage) for damage in damaged],
     )
     return 1
@@ -163,8 +166,8 @@ def _report_damage(damaged: list[Damage], warehouse: str) -> int:
 def _report(found: list[Row], warehouse: str, **counts: float) -> int:
     say(f"Check of {warehouse}", findings=[row.asDict() for row in found], **counts)
     for row in found:
-        said = f"{row.n_broken} broken, such as: {row.example}" if row.n_broken else "holds"
-        show(f"  {row.invariant:<38}{said}")
+        status = f"{row.n_broken} broken, such as: {row.example}" if row.n_broken else "holds"
+        show(f"  {row.invariant:<38}{status}")
     broken = any(row.n_broken for row in found)
     if broken:
         show(

@@ -71,9 +71,9 @@ def _say(rows: list[dict], n_songs: int, args: argparse.Namespace, warehouse: st
     ]
     if cells:
         show("\n".join(text_lines(_HEADS, cells, max_width=60)))
-    told = f" with {' '.join(map(repr, args.words))}" if args.words else ""
+    matching = f" with {' '.join(map(repr, args.words))}" if args.words else ""
     say(
-        f"{n_songs} songs{told} in {warehouse}"
+        f"{n_songs} songs{matching} in {warehouse}"
         + (f"; all in {args.output}" if args.output else ""),
         songs=rows,
         n_songs=n_songs,

@@ -159,8 +159,8 @@ def crossfit(
     for fit in [*scored, *fits.values()]:
         if len(fit.asked):
             said = fit.said()
-            told = said if request.n_classes else np.column_stack([said, fit.difficulty()])
-            scores[fit.asked] = told
+            predicted = said if request.n_classes else np.column_stack([said, fit.difficulty()])
+            scores[fit.asked] = predicted
     if plain is not None:
         without[plain.asked] = plain.said().reshape(len(plain.asked), -1)
     return Crossfit(scores, fits.get("judge"), fits.get("served"), each, without)

@@ -138,11 +138,11 @@ def packed(done: Crossfit, *, table: Table, request: Request) -> dict[str, bytes
     there = {role: fit for role, fit in fits.items() if fit is not None}
     if not there:
         return {}
-    told = {
+    settings = {
         "weights": {role: fit.weights for role, fit in there.items()},
         "least": {role: fit.least for role, fit in there.items()},
     }
-    content = {"told": json.dumps(told).encode()}
+    content = {"told": json.dumps(settings).encode()}
     content["vocabulary"] = json.dumps(vocabulary_of(table)).encode()
     for role, fit in there.items():
         content |= {f"{role}/{name}": _npz(arrays) for name, arrays in _parts(fit).items()}
@@ -221,10 +221,10 @@ class TabularModel(StoredModel):
         said = F.arrow_udf(answer, "array<double>")(*inputs(columns))
         if columns.task == CLASSIFICATION:
             return frame.withColumn("probabilities", said)
-        told = frame.withColumn("_said", said).withColumns(
+        predicted = frame.withColumn("_said", said).withColumns(
             {"prediction": F.get("_said", F.lit(0)), "difficulty": F.get("_said", F.lit(1))}
         )
-        return told.drop("_said")
+        return predicted.drop("_said")
 
     def _is_of_others(self, name: str) -> bool:
         return "/" in name and not name.startswith(f"{self.settings['role']}/")
@@ -261,9 +261,9 @@ class Unpacked:
     def __init__(
         self, content: Mapping[str, bytes], *, role: str, columns: Columns, n_classes: int
     ) -> None:
-        told = json.loads(content["told"])
-        self.weights: dict[str, float] = told["weights"][role]
-        self.least: float = told["least"][role]
+        settings = json.loads(content["told"])
+        self.weights: dict[str, float] = settings["weights"][role]
+        self.least: float = settings["least"][role]
         self.vocabulary: dict[str, list[str]] = json.loads(content["vocabulary"])
         self.layout, self.n_classes = layout_of(columns), n_classes
         self.state = _read_npz(content[f"{role}/encoders"])

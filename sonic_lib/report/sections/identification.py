@@ -29,16 +29,16 @@ _ANSWERS = (
 
 def run_section(found: Findings) -> Section:
     """Summarise a run of identify, and list the answers for the clips to show."""
-    told = found.verdicts
-    n_unknown = told["n_clips"] - told["n_identified"] - told["n_rejected"]
+    verdicts = found.verdicts
+    n_unknown = verdicts["n_clips"] - verdicts["n_identified"] - verdicts["n_rejected"]
     asked = found.run["config"].get("identify", {}).get("false_accept_rate")
     tiles = [
-        ("Clips", f"{told['n_clips']:,}"),
-        ("Identified", f"{told['n_identified']:,}"),
+        ("Clips", f"{verdicts['n_clips']:,}"),
+        ("Identified", f"{verdicts['n_identified']:,}"),
         ("Nothing accepted", f"{n_unknown:,}"),
-        ("Unreadable", f"{told['n_rejected']:,}"),
-        ("Passages accepted", f"{told['n_segments']:,}"),
-        ("Different songs", f"{told['n_songs']:,}"),
+        ("Unreadable", f"{verdicts['n_rejected']:,}"),
+        ("Passages accepted", f"{verdicts['n_segments']:,}"),
+        ("Different songs", f"{verdicts['n_songs']:,}"),
     ]
     pictures = []
     if found.certainty is not None and len(found.certainty):
@@ -59,7 +59,7 @@ def run_section(found: Findings) -> Section:
         "scores as high. Of the landmarks, grey dots are those of the song, blue ones those of "
         "the clip at the same place, orange ones those of the clip alone."
     )
-    caption = f"Answers for {n_shown:,} of {told['n_clips']:,} clips"
+    caption = f"Answers for {n_shown:,} of {verdicts['n_clips']:,} clips"
     tables = [Table("answers", caption, _ANSWERS, rows, note)] if rows else []
     return Section("identification", "Identification", intro, tiles, pictures, tables)
 
@@ -93,11 +93,11 @@ def constellation(row: Mapping[str, Any]) -> dict | None:
     is_shared = list(row["clip_is_shared"])
     has_song = _is_there(row.get("song_time_s"))
     n, n_shared = len(is_shared), sum(is_shared)
-    said = f"{n_shared} of {n} landmarks of the clip are in the song" if has_song else "no song"
+    shared = f"{n_shared} of {n} landmarks of the clip are in the song" if has_song else "no song"
     return {
         "width": _WIDTH,
         "height": _HEIGHT,
-        "alt": f"Landmarks of {row['length_s']:.0f} s from 0 to {_TOP_KHZ:.0f} kHz: {said}",
+        "alt": f"Landmarks of {row['length_s']:.0f} s from 0 to {_TOP_KHZ:.0f} kHz: {shared}",
         "song": dots(row["song_time_s"], row["song_khz"]) if has_song else "",
         "alone": dots(*clip, [not there for there in is_shared]),
         "shared": dots(*clip, is_shared),

@@ -53,14 +53,14 @@ def model_sections(found: Findings) -> Iterator[Section]:
 
 def training_section(found: Findings) -> Section:
     """List champions over time, and the results of every training."""
-    told = [
+    entries = [
         {"model": name, "at": datetime.fromisoformat(entry["at"])}
         | {key: entry.get(key) for key in ("champion", "challenger", "why")}
         for name, record in found.models.items()
         for entry in record.history[-_MAX_VERSIONS:]
     ]
     tables = []
-    if told:
+    if entries:
         columns = (
             Column("at", "When (UTC)", "time"),
             Column("model", "Model"),
@@ -68,7 +68,7 @@ def training_section(found: Findings) -> Section:
             Column("challenger", "Challenger"),
             Column("why", "Why"),
         )
-        latest_first = sorted(told, key=lambda entry: str(entry["at"] or "~"), reverse=True)
+        latest_first = sorted(entries, key=lambda entry: str(entry["at"] or "~"), reverse=True)
         tables.append(Table("promotions", "Champions and challengers", columns, latest_first))
     if found.trainings is not None and len(found.trainings):
         tables.append(_trainings(found.trainings))
@@ -102,10 +102,10 @@ def _pictures(name: str, record: ModelRecord) -> Iterator[Picture]:
             alt=f"Shares of the features in {name}; most has {first} with {share:.0%}.",
         )
     if card.get("coverage"):
-        told = pd.DataFrame(card["coverage"])
-        row = told.loc[(told["confidence"] - 0.9).abs().idxmin()]
+        coverage = pd.DataFrame(card["coverage"])
+        row = coverage.loc[(coverage["confidence"] - 0.9).abs().idxmin()]
         yield draw(
-            conformal_plots.coverages(told, title=f"{name}: coverage against confidence"),
+            conformal_plots.coverages(coverage, title=f"{name}: coverage against confidence"),
             alt=f"Coverage of {name}: at {row['confidence']:.0%} asked for, "
             f"{int(row['n_covered'])} of {int(row['n'])} held-out songs were covered.",
         )
@@ -131,15 +131,15 @@ def _tables(name: str, record: ModelRecord) -> Iterator[Table]:
     roles = {now.get("challenger"): "challenger", now.get("champion"): "champion"}
     rows = []
     for card in cards[::-1]:
-        told = card.get("metrics", {})
+        metrics = card.get("metrics", {})
         rows.append(
-            {key: told.get(key) for key, _ in scores}
+            {key: metrics.get(key) for key, _ in scores}
             | {
                 "version": card["version"],
                 "role": roles.get(card["version"]),
                 "kind": card.get("kind"),
                 "created_at": datetime.fromisoformat(card["created_at"]),
-                "n": told.get("n"),
+                "n": metrics.get("n"),
                 "source": card.get("snapshot", {}).get("source"),
             }
         )
@@ -157,7 +157,7 @@ def _coverage(name: str, card: dict) -> Table:
     )
     rows = [row | {"share": row["n_covered"] / row["n"]} for row in card["coverage"] if row["n"]]
     columns = (
-        Column("confidence", "Confidence asked for", "share"),
+        Column("confidence", "Confidence", "share"),
         Column("share", "Truth inside", "share", 1),
         width,
         Column("n", "Held-out songs", "number"),
@@ -182,13 +182,13 @@ def _predictions(frame: pd.DataFrame) -> Table:
 
 
 def _trainings(frame: pd.DataFrame) -> Table:
-    counts = [dict(told) for told in frame["counts"]]
-    known = [key for key in _SCORES if any(key in told for told in counts)]
+    counts = [dict(metrics) for metrics in frame["counts"]]
+    known = [key for key in _SCORES if any(key in metrics for metrics in counts)]
     rows = [
-        {key: told.get(key) for key in (*known, "p_value", "seconds")}
+        {key: metrics.get(key) for key in (*known, "p_value", "seconds")}
         | {name: row[name] for name in ("job", "status", "started_at")}
-        | {"promoted": {1.0: "yes", 0.0: "no"}.get(told.get("promoted", -1.0))}
-        for told, row in zip(counts, rows_of(frame), strict=True)
+        | {"promoted": {1.0: "yes", 0.0: "no"}.get(metrics.get("promoted", -1.0))}
+        for metrics, row in zip(counts, rows_of(frame), strict=True)
     ]
     columns = (
         Column("started_at", "Started (UTC)", "time"),

@@ -34,14 +34,16 @@ def nothing_yet() -> Section:
 
 
 def _index(found: Findings) -> Section:
-    told = found.catalogue
-    hours = told["duration_s"] / 3600
-    density = told["n_fingerprints"] / told["duration_s"] if told["duration_s"] else 0.0
+    catalogue = found.catalogue
+    hours = catalogue["duration_s"] / 3600
+    density = (
+        catalogue["n_fingerprints"] / catalogue["duration_s"] if catalogue["duration_s"] else 0.0
+    )
     tiles = [
-        ("Songs", f"{told['n_songs']:,}"),
-        ("Artists", f"{told['n_artists']:,}"),
+        ("Songs", f"{catalogue['n_songs']:,}"),
+        ("Artists", f"{catalogue['n_artists']:,}"),
         ("Hours", f"{hours:,.1f}"),
-        ("Hashes", f"{told['n_fingerprints']:,}"),
+        ("Hashes", f"{catalogue['n_fingerprints']:,}"),
         ("Hashes a second", f"{density:.1f}"),
         *((f"Files {row['status']}", f"{row['n_files']:,}") for row in rows_of(found.files)),
     ]
@@ -51,7 +53,7 @@ def _index(found: Findings) -> Section:
         ("codecs", "File formats", found.codecs),
     ):
         if frame is not None and len(frame):
-            shares = frame["n_songs"] / max(told["n_songs"], 1)
+            shares = frame["n_songs"] / max(catalogue["n_songs"], 1)
             columns = (
                 Column("value", title.rstrip("s")),
                 Column("n_songs", "Songs", "number"),
@@ -70,8 +72,8 @@ def _index(found: Findings) -> Section:
         )
         tables.append(Table("rejects", "Files that were rejected", columns, rows_of(found.rejects)))
     span = ""
-    if not is_missing(told["last_at"]):
-        span = f"Indexed from {told['first_at']:%Y-%m-%d} to {told['last_at']:%Y-%m-%d}."
+    if not is_missing(catalogue["last_at"]):
+        span = f"Indexed from {catalogue['first_at']:%Y-%m-%d} to {catalogue['last_at']:%Y-%m-%d}."
     return Section("index", "The index", span, tiles, (), tables)
 
 
