@@ -44,6 +44,7 @@ LONG = {
     "test_users.py": "three people's first day",
     **dict.fromkeys(("test_notebooks.py", "test_demo.py"), "notebooks and the tour"),
     "test_report_browser.py": "a browser",
+    "test_shown.py": "every command of the pages",
     "test_package.py": "a wheel in an environment of its own",
     "test_watch.py": "streams that wait",
     "test_retrain.py": "models, trained time after time",

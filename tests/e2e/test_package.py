@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import site
 import subprocess
 import sys
 import venv
@@ -12,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.e2e.conftest import ROOT
 
@@ -61,7 +61,7 @@ def test_the_wheel_runs_in_an_environment_of_its_own(dist, tmp_path):
     subprocess.run(install, check=True)
     # The packages that it needs are those of this environment, the checkout is not among them:
     # an editable install is a .pth file, and those count only in an environment's own folder.
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": site.getsitepackages()[0]}
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(yaml.__file__).parents[1])}
 
     def run(*command: object) -> subprocess.CompletedProcess:
         return subprocess.run(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.shown import NOT_RUN, PAGES, ROOT, Shown, shown_commands
+from sonic_lib.cli.main import VERBS, make_parser
+from tests.shown import NOT_RUN, PAGES, ROOT, Shown, blocks, inline_commands, shown_commands
 from tests.unit.test_deploy import check_job, check_words
 
+SOURCES = sorted((ROOT / "sonic_lib").rglob("*.py"))
 SHOWN = [command for page in PAGES for command in shown_commands(page)]
 TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 VARIABLE = re.compile(r"([A-Z_]+)=(.*)")
@@ -55,3 +58,45 @@ def test_paths_that_workers_get_are_absolute():
             name, _, value = word.partition("=")
             if name in ("PYSPARK_PYTHON", "SPARK_CONF_DIR"):
                 assert value.startswith(("/", "$PWD/")), shown
+
+
+def test_commands_within_sentences_have_verbs_and_options_that_there_are():
+    """In pages, and in what the program itself tells people to run."""
+    _, parsers = make_parser(VERBS)
+    told = [(page, " ".join(command.words)) for page in PAGES for command in inline_commands(page)]
+    told += [(path.name, command) for path in SOURCES for command in commands_told(path)]
+    assert len(told) > 80
+    for where, command in told:
+        verb, *words = command.split()[1:]
+        if verb.startswith("-"):
+            continue
+        assert verb in VERBS, f"{where} tells of {command}"
+        known = parsers[verb]._option_string_actions
+        for word in words:
+            option = re.match(r"--[a-z][a-z0-9-]*", word)
+            assert not option or option[0] in known, f"{where} tells of {command}"
+
+
+def commands_told(path: Path) -> list[str]:
+    """Commands in the texts of a file of Python: in quotes of any kind, or in brackets."""
+    texts = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            texts.append("".join(str(getattr(part, "value", "X")) for part in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.append(node.value)
+    return re.findall(r"[`(“](sonic [a-z-][^`)”]*)", "\n".join(texts))
+
+
+def test_files_of_code_that_pages_name_are_there():
+    roots = (ROOT, ROOT / "sonic_lib")
+    for page in PAGES:
+        for name in re.findall(r"`([a-z]\w*/[a-z_/]+\.py)`", (ROOT / page).read_text(encoding="utf-8")):
+            assert any((root / name).is_file() for root in roots), f"{page} names {name}"
+        for name in re.findall(r"`((?:features|models)/\w+/)`", (ROOT / page).read_text("utf-8")):
+            assert (ROOT / "sonic_lib" / name).is_dir(), f"{page} names {name}"
+
+
+def test_shell_blocks_are_told_from_others():
+    languages = {block.language for page in PAGES for block in blocks(page)}
+    assert languages == {"sh", "python", "sql", "", "{eval-rst}", "{toctree}"}

@@ -1,0 +1,226 @@
+"""What README.md and docs/ show runs as printed, in the order of a reader, on a small collection.
+
+Commands of `sonic` run in this process, on the session that the tests share; what is for
+spark-submit and its kin is run by bash, from the root of a checkout. Only names that stand for
+something of the reader's are replaced: folders, hosts, songs.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from notebooks.made_up import spotify_like
+from sonic_lib.cli.main import main
+from sonic_lib.schemas import RUNS, SONGS
+from sonic_lib.spark.jars import delta_jars
+from sonic_lib.storage import tables
+from sonic_lib.synth.collection import demo_songs, write_song
+from tests.e2e.conftest import QUICK_JAVA, RATE_HZ, ROOT, SPARK_HOME, submit_environment
+from tests.shown import NOT_RUN, PAGES, Block, blocks, commands
+
+FIRST = ("README", "docs/index", "docs/tutorial", "docs/uses", "docs/features", "docs/models")
+# Last, what removes songs and takes tables back.
+LAST = ("docs/operations",)
+INTERNALS = re.compile(r"Traceback|py4j|java\.lang|org\.apache|\bat scala\.")
+
+
+def _place(page: str) -> tuple[int, str]:
+    name = page.removesuffix(".md")
+    return (FIRST.index(name) if name in FIRST else len(FIRST) + (name in LAST), page)
+
+
+SHOWN = [page for page in sorted(PAGES, key=_place) if blocks(page)]
+
+
+@dataclass
+class Reader:
+    """Somebody in a checkout, who has music, clips and tables of their own."""
+
+    here: Path
+    home: Path
+    lake: Path
+    titles: list[str]
+    spark: object
+    exports: dict[str, str] = field(default_factory=dict)
+    first_day: datetime | None = None
+
+    def mine(self, text: str) -> str:
+        """Replace what stands for something of the reader's."""
+        music = str(self.home / "Music")
+        stand_ins = {
+            r"~(?=/)": str(self.home),
+            r"(?<![\w/])/music/song\.mp3": self._path(1),
+            r"(?<![\w/])/music\b": music,
+            r"(?<![\w/])/clips\b": str(self.home / "clips"),
+            r"(?<![\w/])/lake/sonic\b": str(self.lake),
+            r"/opt/sonic/\.venv/bin/python": sys.executable,
+            r"\bMUSIC_FOLDER\b": music,
+            r"spark://HOST:7077": "local[2]",
+            r"\b1234567890123\b": str(self._song(0)),
+            r"\bSONG_ID_OR_PATH\b": self._path(0, self.lake),
+            r"\b20\d{6}T\d{6}Z-\w{8}\b": self._run(),
+            r"2026-01-31 18:00:00": f"{self.first_day or 0:%Y-%m-%d %H:%M:%S}",
+            r"\bpart of a title\b": self.titles[0][1:],
+            r"\ba(nother)? title\b": self.titles[1],
+            r"artist = 'X' AND release_year < 1990": "artist = 'The Hay Wagon'",
+        }
+        for pattern, stand_in in stand_ins.items():
+            text = re.sub(pattern, lambda _, value=stand_in: value, text)
+        for title in self.titles:  # one after the other
+            text = re.sub(r"(?<=\s)SONG\b", title.replace(" ", "\\ "), text, count=1)
+        return text
+
+    def _rows(self, table, lake: Path | None = None) -> list:
+        lake = str(lake or self.here / "sonic-warehouse")
+        if not tables.exists(self.spark, lake, table):
+            return []
+        return tables.read(self.spark, lake, table).collect()
+
+    def _song(self, place: int) -> int:
+        ids = sorted(row.song_id for row in self._rows(SONGS))
+        return ids[place] if ids else 0
+
+    def _path(self, place: int, lake: Path | None = None) -> str:
+        paths = sorted(row.path for row in self._rows(SONGS, lake))
+        return paths[place].replace(" ", "\\ ") if paths else ""
+
+    def _run(self) -> str:
+        runs = [row.run_id for row in self._rows(RUNS) if row.job == "identify"]
+        return max(runs, default="")
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory, _spark_session) -> Iterator[Reader]:
+    root = tmp_path_factory.mktemp("reader")
+    home, here = root / "home", root / "checkout"
+    (home / "clips").mkdir(parents=True)
+    here.mkdir()
+    songs = [replace(song, duration_s=20.0) for song in demo_songs(26, seed=3)]
+    samples = [write_song(song, home / "Music") for song in songs]
+    for name, of in (("one", 0), ("two", 5)):
+        clip = samples[of][4 * RATE_HZ : 12 * RATE_HZ]
+        soundfile.write(home / "clips" / f"{name}.wav", clip, RATE_HZ)
+    shutil.copy(home / "clips" / "one.wav", here / "clip.wav")
+    shutil.copytree(home / "clips", here / "clips")
+    titles = [song.title for song in songs if re.fullmatch(r"\w+ \w+", song.title)]
+    for name, n in (("songs", 300), ("spotify_train", 300), ("new_songs", 50)):
+        table = spotify_like(n, seed=n)
+        known = [*titles[:5], *(f"song {i}" for i in range(n - 5))]
+        if name == "new_songs":
+            table = table.drop(columns=["genre", "popularity"])
+        table.assign(track_name=known).to_csv(here / f"{name}.csv", index=False)
+    with (here / "plays.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "popularity"])
+        writer.writerows((song.path, song.popularity) for song in songs)
+    (here / "why.sql").write_text("SELECT count(*) AS songs FROM sonic.songs;\n")
+    _checkout(here)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        patch.setattr(sys, "stdin", io.StringIO(""))
+        yield Reader(here, home, root / "lake" / "sonic", titles, _spark_session)
+
+
+def _checkout(here: Path) -> None:
+    """What bash finds where it is run: as `make env` leaves it."""
+    for name in ("conf", "jobs", "sonic_lib", "Makefile", "setup.py"):
+        (here / name).symlink_to(ROOT / name)
+    binaries = here / ".venv" / "bin"
+    binaries.mkdir(parents=True)
+    module = {"python": "", "sonic": "-m sonic_lib.cli.main"}
+    for name, words in module.items():
+        (binaries / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
+    for name in ("spark-submit", "spark-sql"):
+        (binaries / name).write_text(f'#!/bin/sh\nexec "{SPARK_HOME}/bin/{name}" "$@"\n')
+    for path in binaries.iterdir():
+        path.chmod(0o755)
+    (here / ".venv" / ".installed").touch()
+
+
+@pytest.mark.parametrize("page", SHOWN, ids=lambda page: Path(page).stem)
+def test_what_a_page_shows_runs_as_it_is_printed(page, reader):
+    names = {"spark": reader.spark, "warehouse": str(reader.here / "sonic-warehouse")}
+    submits = []
+    failed = []
+    for block in blocks(page):
+        if block.not_run:
+            continue
+        if block.language == "python":
+            exec(compile(reader.mine(block.text), page, "exec"), names)  # noqa: S102
+        elif block.language == "sql":
+            failed += _sonic(reader, ["sql", reader.mine(block.text), "--warehouse", str(reader.lake)])
+        elif block.language == "sh" and re.search(r"\$SUBMIT|\.venv/bin/spark", block.text):
+            submits.append(block)
+        elif block.language == "sh":
+            failed += _run_block(reader, block)
+    failed += _bash(reader, submits)
+    assert failed == []
+
+
+def _run_block(reader: Reader, block: Block) -> list[str]:
+    failed, said = [], ""
+    for command in commands(block.page, reader.mine(block.text)):
+        program, *words = command.words
+        if program == "echo":
+            said = words[0]
+        elif program == "sonic":
+            if words[:2] == ["models", "--rollback"]:
+                failed += _sonic(reader, ["models", "--promote", words[2], "2"])
+            sys.stdin = io.StringIO(f"{said};")
+            failed += _sonic(reader, words)
+            said = ""
+            if reader.first_day is None and words[0] == "index":
+                reader.first_day = datetime.now(UTC)
+        else:
+            assert program in NOT_RUN or program == "make" or "=" in program, command
+    return failed
+
+
+def _sonic(reader: Reader, words: list[str]) -> list[str]:
+    said, complained = io.StringIO(), io.StringIO()
+    with redirect_stdout(said), redirect_stderr(complained):
+        try:
+            code = main(words)
+        except SystemExit as ended:
+            code = ended.code
+    told = said.getvalue() + complained.getvalue()
+    files = [words[i + 1] for i, word in enumerate(words) if word in ("--output", "--plot")]
+    missing = [name for name in files if not Path(name).exists()]
+    if code == 0 and not missing and not INTERNALS.search(told):
+        return []
+    return [f"sonic {' '.join(words)}: exit code {code}, not written {missing}\n{told}"]
+
+
+def _bash(reader: Reader, submits: list[Block]) -> list[str]:
+    """Run what is for spark-submit, in one shell; masters and workers are test_cluster.py's."""
+    if not submits:
+        return []
+    lines = "\n".join(block.text for block in submits)
+    lines = re.sub(r"^\.venv/bin/spark-class .*$", "", lines, flags=re.MULTILINE)
+    environment = submit_environment() | {
+        "JAVA_TOOL_OPTIONS": f"{QUICK_JAVA} -Duser.home={reader.home}",
+        "PYTHONPATH": str(ROOT),
+        "SONIC_JARS": str(Path(delta_jars()[0]).parent),
+    }
+    del environment["SPARK_CONF_DIR"], environment["PYSPARK_PYTHON"]
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", reader.mine(lines)],
+        cwd=reader.here,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    return [] if done.returncode == 0 else [f"{lines}\n{done.stdout}\n{done.stderr}"]
