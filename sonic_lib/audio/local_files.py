@@ -20,6 +20,7 @@ _NAMES = (
 SUFFIXES = frozenset(_NAMES.split())
 # Not music, and some of it has no end.
 _MACHINE = ("/proc", "/sys", "/dev")
+_N_ENDINGS = 6  # of files passed over that are named
 _MAX_PATH = 4095  # bytes; what is named longer cannot be opened, and is to be told
 
 # Beyond these years readers that count nanoseconds (pandas) have no date. A broken clock of a
@@ -69,6 +70,49 @@ def walk(paths: list[str], *, follow_links: bool = True) -> Iterator[dict]:
             yield from below(entry["path"], entry["root"], follow_links=follow_links)
         else:
             yield entry
+
+
+def check_audio(paths: list[str], *, follow_links: bool = True) -> None:
+    """Refuse folders without audio, such as those of a disk that is not mounted.
+
+    Folders of other filesystems are not looked at.
+
+    Raises
+    ------
+    UsageError
+        If a local path does not exist, or none of the paths is or holds an audio file.
+    """
+    local = [path for path in paths if is_local(path)]
+    found = entries(local)
+    if len(local) < len(paths):
+        return
+    beside: Counter[str] = Counter()
+    for entry in found:
+        if not entry["is_folder"]:
+            return
+        place, root = entry["path"], entry["root"]
+        if any(below(place, root, follow_links=follow_links, passed_over=beside)):
+            return
+    others = f" ({beside.total()} other files: {named_endings(beside)})" if beside else ""
+    raise UsageError(
+        f"There is no audio file in {', '.join(map(repr, paths))}{others}; expected a folder with "
+        "songs. Is the disk mounted, and the path right?"
+    )
+
+
+def named_endings(endings: Counter[str]) -> str:
+    """Say how many files have which endings.
+
+    Examples
+    --------
+    >>> named_endings(Counter({".jpg": 8, "": 1}))
+    '8 .jpg, 1 without one'
+    """
+    most = endings.most_common(_N_ENDINGS)
+    named = [f"{n} {ending or 'without one'}" for ending, n in most]
+    if n_more := endings.total() - sum(n for _, n in most):
+        named.append(f"{n_more} others")
+    return ", ".join(named)
 
 
 def below(

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sonic_lib.errors import SonicError
+from sonic_lib.spark.sentences import sentence
 
 # ENOSPC and EDQUOT, as Java, Python and delta-rs report them; executors' errors come as text.
 _FULL = ("No space left on device", "Disk quota exceeded")
@@ -70,7 +71,7 @@ def reason(error: BaseException) -> str:
     """
     first = str(error).strip().split("\n")[0]
     if type(error).__name__ in ("AnalysisException", "ParseException"):
-        return first  # about the user's own SQL or paths: plans follow
+        return sentence(error)  # about the user's own SQL or paths: plans follow
     text = _whole_text(error)
     worker = text.rpartition("Traceback (most recent call last)")[2]
     found = _IN_PYTHON.findall(worker) if worker != text else _CAUSE.findall(text)

@@ -196,7 +196,8 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     if hasattr(command, "check"):
         command.check(args)
     # Spark would print errors as JSON, which are printed as sentences below.
-    logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)
+    for kind in ("DataFrame", "SQL"):
+        logging.getLogger(f"{kind}QueryContextLogger").setLevel(logging.CRITICAL)
     started_s = time.monotonic()
     app_name = f"sonic {_verb(command)}"
     with spark_job(

@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import BooleanType
 
 from sonic_lib.errors import UsageError
+from sonic_lib.spark.sentences import sentence
 
 
 def condition(rows: DataFrame, text: str, *, option: str) -> Column:
@@ -32,9 +33,8 @@ def condition(rows: DataFrame, text: str, *, option: str) -> Column:
     try:
         parsed = rows.select(F.expr(text).alias("chosen"))
     except (ParseException, AnalysisException) as error:
-        reason = str(error).strip().splitlines()[0]
         raise UsageError(
-            f"{option} {text!r} is not a condition on {', '.join(rows.columns)}: {reason}"
+            f"{option} {text!r} is not a condition on {', '.join(rows.columns)}: {sentence(error)}"
         ) from error
     plan = parsed._jdf.queryExecution().analyzed()
     # Only a projection of the rows: windows, aggregates and generators have other plans.

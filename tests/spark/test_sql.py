@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 from types import SimpleNamespace
 
@@ -180,6 +181,22 @@ def test_the_shell_goes_on_after_an_error(filled, spark, monkeypatch, capsys, tm
 def test_piped_statements_end_at_the_first_error(filled, spark, monkeypatch):
     monkeypatch.setattr("sys.stdin", open_text("SELECT 1;\nSELECT nonsense"))
     assert main(["sql", "--warehouse", filled.warehouse]) == 1
+
+
+def test_a_misspelt_table_is_answered_with_those_that_there_are(filled, spark, capfd):
+    assert main(["sql", "SELECT * FROM sonic.song", "--warehouse", filled.warehouse]) == 2
+    told = capfd.readouterr().err
+    assert "sonic.song" in told
+    assert "Did you mean sonic.songs?" in told
+    assert "sonic.latest_matches" in told
+
+
+@pytest.mark.parametrize("wrong", ["SELECT nonsense FROM sonic.songs", "SELEC 1"])
+def test_what_is_wrong_with_a_statement_is_one_line_without_codes(filled, spark, capfd, wrong):
+    assert main(["sql", wrong, "--warehouse", filled.warehouse]) == 1
+    told = capfd.readouterr().err
+    assert re.fullmatch(r"sonic: [A-Z].*\(line 1, pos \d+\)\n", told)
+    assert not re.search(r"SQLSTATE|\[[A-Z_]+|Logger|Project", told)
 
 
 def open_text(text: str):

@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sonic_lib.audio.local_files import below, walk
+from sonic_lib.audio.local_files import below, check_audio, walk
+from sonic_lib.errors import UsageError
 
 
 def names(folder: Path, **options: bool) -> list[str]:
@@ -116,3 +117,20 @@ def test_what_is_passed_over_is_counted_by_its_ending(tmp_path):
     found = list(below(str(tmp_path), str(tmp_path), passed_over=passed_over))
     assert [entry["path"] for entry in found] == [str(tmp_path / "song.wav")]
     assert passed_over == {".jpg": 2, ".cue": 1, "": 2}
+
+
+def test_folders_without_audio_are_refused_with_what_is_there(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "covers" / "more").mkdir(parents=True)
+    (tmp_path / "covers" / "a.JPG").touch()
+    (tmp_path / "covers" / "more" / "notes").touch()
+    empty, covers = str(tmp_path / "empty"), str(tmp_path / "covers")
+    with pytest.raises(UsageError, match=r"no audio file in '.*empty'; expected a folder"):
+        check_audio([empty])
+    with pytest.raises(UsageError, match=r"\(2 other files: 1 \.jpg, 1 without one\)"):
+        check_audio([empty, covers])
+    with pytest.raises(UsageError, match="does not exist"):
+        check_audio([str(tmp_path / "absent")])
+    (tmp_path / "covers" / "more" / "song.mp3").touch()
+    check_audio([empty, covers])
+    check_audio([empty, "s3a://music/songs"])  # what is elsewhere is not looked at

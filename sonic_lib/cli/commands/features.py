@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from sonic_lib.audio.local_files import check_audio
 from sonic_lib.cli.commands.watch_options import add_no_links
 from sonic_lib.config import Config
 from sonic_lib.console import say
@@ -47,7 +48,8 @@ def check(args: argparse.Namespace) -> None:
     Raises
     ------
     UsageError
-        If both audio and a table are given, or the table or its name is not valid.
+        If both audio and a table are given, no audio is there, or the table or its name is not
+        valid.
     SetupError
         If librosa is missing for audio.
     """
@@ -58,6 +60,7 @@ def check(args: argparse.Namespace) -> None:
             raise UsageError("--source and --id go with --csv FILE; audio has neither.")
         if importlib.util.find_spec("librosa") is None:
             raise SetupError(f"Descriptors of audio need librosa: {install_command(*MODELS)}")
+        check_audio(args.paths, follow_links=not args.no_links)
         return
     check_table(args.csv, source=source_name(args.csv, args.source))
 

@@ -7,6 +7,7 @@ from collections import Counter
 
 from pyspark.sql import DataFrame, SparkSession
 
+from sonic_lib.audio.local_files import check_audio, named_endings
 from sonic_lib.cli.commands.watch_options import add_no_links, add_watch, check_watch
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
@@ -15,7 +16,6 @@ from sonic_lib.workflows.streaming import watch
 
 HELP = "add the songs of folders to the index"
 IS_PYTHON_WORK = True
-_N_ENDINGS = 6  # of those passed over
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> None:
     """Check the arguments before Spark starts."""
     check_watch(args)
+    if not (args.watch or args.prune):
+        check_audio(args.paths, follow_links=not args.no_links)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
@@ -73,11 +75,7 @@ def passed_over_text(endings: Counter[str]) -> str:
     >>> passed_over_text(Counter({".jpg": 8, "": 1}))
     '  skipped 9 files without an audio extension: 8 .jpg, 1 without one'
     """
-    most = endings.most_common(_N_ENDINGS)
-    named = [f"{n} {ending or 'without one'}" for ending, n in most]
-    if n_more := endings.total() - sum(n for _, n in most):
-        named.append(f"{n_more} others")
-    return f"  skipped {endings.total()} files without an audio extension: {', '.join(named)}"
+    return f"  skipped {endings.total()} files without an audio extension: {named_endings(endings)}"
 
 
 def _report(done: IndexRun, warehouse: str) -> None:

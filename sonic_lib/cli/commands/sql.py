@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import difflib
 import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.errors import AnalysisException, PySparkException
+from pyspark.sql import DataFrame, SparkSession
 
+from sonic_lib.cli.failures import reason
 from sonic_lib.cli.writers import SUFFIXES, check_output, text_lines, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
+from sonic_lib.schemas import DATABASE
+from sonic_lib.spark.sentences import sentence
 from sonic_lib.workflows.sources import register
 
 HELP = "run SQL on the tables and views; without a statement, open a shell"
@@ -52,7 +56,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     for statement in others:
         _show(spark, statement)
     if args.output:
-        write_output(spark.sql(last), args.output)
+        write_output(_rows_of(spark, last), args.output)
     else:
         _show(spark, last)
     return 0
@@ -97,8 +101,25 @@ def _says_something(text: str) -> bool:
     return any(line.strip() and not line.strip().startswith("--") for line in text.split("\n"))
 
 
+def _rows_of(spark: SparkSession, statement: str) -> DataFrame:
+    """Plan a statement; one that names a table that is not there is told which ones are."""
+    try:
+        return spark.sql(statement)
+    except AnalysisException as error:
+        if error.getCondition() != "TABLE_OR_VIEW_NOT_FOUND":
+            raise
+        found = spark.sql(f"SHOW TABLES IN {DATABASE}").collect()
+        names = sorted(f"{DATABASE}.{row.tableName}" for row in found)
+        given = (error.getMessageParameters() or {}).get("relationName", "").replace("`", "")
+        near = difflib.get_close_matches(given, names, n=1)
+        raise UsageError(
+            f"{sentence(error).split('. ')[0]}. {f'Did you mean {near[0]}? ' if near else ''}"
+            f"There are: {', '.join(names) or 'none yet; `sonic index FOLDER` makes them'}"
+        ) from error
+
+
 def _show(spark: SparkSession, statement: str) -> None:
-    rows = spark.sql(statement)
+    rows = _rows_of(spark, statement)
     if not rows.columns:  # a statement without rows, such as CREATE VIEW
         return
     found = rows.take(_SHOWN_ROWS + 1)
@@ -122,10 +143,11 @@ def _converse(spark: SparkSession) -> None:
     for statement in _statements(_typed() if is_person else sys.stdin, ends_open=not is_person):
         try:
             _show(spark, statement)
-        except PySparkException as error:
+        except (PySparkException, UsageError) as error:
             if not is_person:
                 raise
-            show(f"sonic: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+            said = str(error) if isinstance(error, UsageError) else reason(error)
+            show(f"sonic: {said}", file=sys.stderr)
         except KeyboardInterrupt:
             show("interrupted", file=sys.stderr)
 
