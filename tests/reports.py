@@ -116,6 +116,20 @@ def findings() -> Findings:
         },
         genres=told.assign(n_songs=3, hours=0.25, n_fingerprints=9),
         codecs=told.assign(n_songs=3, hours=0.25, n_fingerprints=9),
+        alike=pd.DataFrame(
+            {
+                "title": [HOSTILE[0]],
+                "artist": [None],
+                "n_songs": [2],
+                "shortest_s": [180.0],
+                "longest_s": [181.25],
+                "codecs": [HOSTILE[1]],
+            }
+        ),
+        compared={
+            "ended_at": AT,
+            "counts": {"same_recording": 3.0, "groups": 2.0, "shared_passage": 1.0},
+        },
         files=pd.DataFrame({"status": ["indexed"], "n_files": [20], "size_bytes": [10**6]}),
         rejects=pd.DataFrame(
             {"stage": ["open"], "reason": [HOSTILE[0]], "n_files": [2], "example": [HOSTILE[1]]}

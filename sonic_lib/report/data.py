@@ -42,6 +42,10 @@ class Findings:
         Row of `summary.catalogue`.
     genres, codecs : DataFrame
         From `summary.commonest`.
+    alike : DataFrame
+        From `summary.songs_named_alike`.
+    compared : mapping
+        The last run of `sonic duplicates`: ended_at, counts.
     files, rejects, jobs : DataFrame
         From `summary.file_states`, `reject_reasons` and `job_states`.
     run : mapping
@@ -62,6 +66,8 @@ class Findings:
     catalogue: Maybe = None
     genres: Maybe = None
     codecs: Maybe = None
+    alike: Maybe = None
+    compared: Maybe = None
     files: Maybe = None
     rejects: Maybe = None
     jobs: Maybe = None

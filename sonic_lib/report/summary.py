@@ -14,6 +14,7 @@ from sonic_lib.audio.listing import relative_path
 
 MAX_DIGITS = 20  # of a p-value: beyond, all are equally certain
 _MAX_SEGMENTS = 12
+_SAME_LENGTH_S = 3.0  # copies differ by the silence at their ends
 
 
 def catalogue(songs: DataFrame) -> DataFrame:
@@ -51,6 +52,37 @@ def commonest(songs: DataFrame, *, column: str, n_values: int = 12) -> DataFrame
         )
         .orderBy(F.desc("n_songs"), "value")
         .limit(n_values)
+    )
+
+
+def songs_named_alike(songs: DataFrame, *, n_names: int = 20) -> DataFrame:
+    """Find songs that seem to stand twice: of one title and artist, and of one length.
+
+    Returns
+    -------
+    DataFrame
+        title, artist, n_songs, shortest_s, longest_s, codecs; the most songs first.
+    """
+    alike = [F.lower(F.trim(F.coalesce(name, F.lit("")))) for name in ("title", "artist")]
+    by_length = Window.partitionBy(*alike).orderBy("duration_s", "song_id")
+    gap_s = F.col("duration_s") - F.lag("duration_s").over(by_length)
+    next_gap_s = F.lead("duration_s").over(by_length) - F.col("duration_s")
+    return (
+        songs.filter("trim(title) <> ''")
+        .withColumn("gap_s", F.least(gap_s, next_gap_s))
+        .filter(F.col("gap_s") <= _SAME_LENGTH_S)
+        .groupBy(*alike)
+        .agg(
+            F.min("title").alias("title"),
+            F.min("artist").alias("artist"),
+            F.count("*").alias("n_songs"),
+            F.min("duration_s").alias("shortest_s"),
+            F.max("duration_s").alias("longest_s"),
+            F.concat_ws(", ", F.sort_array(F.collect_set("codec"))).alias("codecs"),
+        )
+        .select("title", "artist", "n_songs", "shortest_s", "longest_s", "codecs")
+        .orderBy(F.desc("n_songs"), "title", "artist")
+        .limit(n_names)
     )
 
 

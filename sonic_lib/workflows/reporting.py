@@ -127,11 +127,15 @@ def _index(spark: SparkSession, warehouse: str) -> dict:
         data["catalogue"] = songs.transform(summary.catalogue).first().asDict()
         for name, column in (("genres", "genre"), ("codecs", "codec")):
             data[name] = songs.transform(summary.commonest, column=column).toPandas()
+        data["alike"] = songs.transform(summary.songs_named_alike).toPandas()
     if (song_files := _read(spark, warehouse, SONG_FILES)) is not None:
         data["files"] = song_files.transform(summary.file_states).toPandas()
         data["rejects"] = song_files.transform(summary.reject_reasons).toPandas()
     if (runs := _read(spark, warehouse, RUNS)) is not None:
         data["jobs"] = runs.transform(summary.job_states).toPandas()
+        done = runs.filter("status = 'done'")
+        compared = done.transform(summary.latest_runs, jobs=("duplicates",), n_runs=1).first()
+        data["compared"] = compared.asDict() if compared else None
         trainings = runs.transform(summary.latest_runs, jobs=_TRAININGS).toPandas()
         data["trainings"] = trainings if len(trainings) else None
     return data

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,8 +54,7 @@ class Reader:
     lake: Path
     titles: list[str]
     spark: object
-    exports: dict[str, str] = field(default_factory=dict)
-    first_day: datetime | None = None
+    first_day: str = ""
 
     def mine(self, text: str) -> str:
         """Replace what stands for something of the reader's."""
@@ -69,10 +68,11 @@ class Reader:
             r"/opt/sonic/\.venv/bin/python": sys.executable,
             r"\bMUSIC_FOLDER\b": music,
             r"spark://HOST:7077": "local[2]",
+            r"(?<=')python3(?= -m sonic_lib)": sys.executable,
             r"\b1234567890123\b": str(self._song(0)),
             r"\bSONG_ID_OR_PATH\b": self._path(0, self.lake),
             r"\b20\d{6}T\d{6}Z-\w{8}\b": self._run(),
-            r"2026-01-31 18:00:00": f"{self.first_day or 0:%Y-%m-%d %H:%M:%S}",
+            r"2026-01-31 18:00:00": self.first_day,
             r"\bpart of a title\b": self.titles[0][1:],
             r"\ba(nother)? title\b": self.titles[1],
             r"artist = 'X' AND release_year < 1990": "artist = 'The Hay Wagon'",
@@ -159,9 +159,11 @@ def test_what_a_page_shows_runs_as_it_is_printed(page, reader):
         if block.not_run:
             continue
         if block.language == "python":
-            exec(compile(reader.mine(block.text), page, "exec"), names)  # noqa: S102
+            exec(compile(reader.mine(block.text), page, "exec"), names)
         elif block.language == "sql":
-            failed += _sonic(reader, ["sql", reader.mine(block.text), "--warehouse", str(reader.lake)])
+            failed += _sonic(
+                reader, ["sql", reader.mine(block.text), "--warehouse", str(reader.lake)]
+            )
         elif block.language == "sh" and re.search(r"\$SUBMIT|\.venv/bin/spark", block.text):
             submits.append(block)
         elif block.language == "sh":
@@ -172,7 +174,10 @@ def test_what_a_page_shows_runs_as_it_is_printed(page, reader):
 
 def _run_block(reader: Reader, block: Block) -> list[str]:
     failed, said = [], ""
-    for command in commands(block.page, reader.mine(block.text)):
+    lines = block.text.replace("\\\n", " ").splitlines()
+    # One after the other: what a line names, the one before may have made.
+    found = (command for line in lines for command in commands(block.page, reader.mine(line)))
+    for command in found:
         program, *words = command.words
         if program == "echo":
             said = words[0]
@@ -182,8 +187,8 @@ def _run_block(reader: Reader, block: Block) -> list[str]:
             sys.stdin = io.StringIO(f"{said};")
             failed += _sonic(reader, words)
             said = ""
-            if reader.first_day is None and words[0] == "index":
-                reader.first_day = datetime.now(UTC)
+            if not reader.first_day and words[0] == "index":
+                reader.first_day = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
         else:
             assert program in NOT_RUN or program == "make" or "=" in program, command
     return failed

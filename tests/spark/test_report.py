@@ -69,6 +69,28 @@ def test_the_catalogue_is_one_row_also_of_nothing(spark):
     assert len(told(songs.transform(summary.commonest, column="song_id", n_values=2))) == 2
 
 
+def test_songs_of_one_name_and_length_seem_to_stand_twice(spark):
+    def song(n: int, title: str | None, length_s: float, artist: str | None = "A") -> dict:
+        told = {"title": title, "artist": artist, "duration_s": length_s}
+        return {"song_id": n, "codec": f"c{n % 2}"} | told
+
+    songs = rows(
+        spark,
+        SONGS,
+        *(song(1, "Help", 100.0), song(2, " HELP ", 102.5), song(3, "Help", 104.0)),
+        *(song(4, "Help", 190.0), song(5, "Help", 100.0, "B"), song(6, None, 100.0)),
+        *(song(7, None, 100.0), song(8, "", 100.0), song(9, "", 100.0)),
+        *(song(10, "Two", 5.0, None), song(11, "two", 5.0, None)),
+    )
+    found = told(songs.transform(summary.songs_named_alike))
+    assert [(row["artist"], row["n_songs"], row["codecs"]) for row in found] == [
+        ("A", 3, "c0, c1"),
+        (None, 2, "c0, c1"),
+    ]
+    assert (found[0]["shortest_s"], found[0]["longest_s"]) == (100.0, 104.0)
+    assert len(told(songs.transform(summary.songs_named_alike, n_names=1))) == 1
+
+
 def test_reasons_that_differ_in_figures_are_one(spark):
     def rejected(path: str, error: str) -> dict:
         return {"path": path, "root": "/m", "status": "rejected", "stage": "x", "error": error}

@@ -150,6 +150,22 @@ def test_only_what_is_there_has_a_section(sections):
     assert "sonic index" in render([nothing_yet()], title="", subtitle="")
 
 
+def test_songs_that_stand_twice_are_told_with_what_a_comparison_found():
+    full = findings()
+
+    def copies(**given) -> list[Table]:
+        (index,) = sections_of(Findings(catalogue=full.catalogue, **given))
+        return [table for table in index.tables if table.name == "copies"]
+
+    assert copies() == copies(alike=full.alike.head(0)) == []
+    (named,) = copies(alike=full.alike)
+    assert [row["n_songs"] for row in named.rows] == [2]
+    assert "“sonic duplicates” compares" in named.note
+    (compared,) = copies(alike=full.alike.head(0), compared=full.compared)
+    assert compared.rows == []
+    assert "2026-01-02: 3 pairs are the same recording, in 2 groups, and 1" in compared.note
+
+
 def test_an_index_without_songs_and_a_run_without_clips_have_pages():
     full = findings()
     none = dict.fromkeys(full.verdicts, 0)

@@ -91,7 +91,9 @@ def commands_told(path: Path) -> list[str]:
 def test_files_of_code_that_pages_name_are_there():
     roots = (ROOT, ROOT / "sonic_lib")
     for page in PAGES:
-        for name in re.findall(r"`([a-z]\w*/[a-z_/]+\.py)`", (ROOT / page).read_text(encoding="utf-8")):
+        for name in re.findall(
+            r"`([a-z]\w*/[a-z_/]+\.py)`", (ROOT / page).read_text(encoding="utf-8")
+        ):
             assert any((root / name).is_file() for root in roots), f"{page} names {name}"
         for name in re.findall(r"`((?:features|models)/\w+/)`", (ROOT / page).read_text("utf-8")):
             assert (ROOT / "sonic_lib" / name).is_dir(), f"{page} names {name}"

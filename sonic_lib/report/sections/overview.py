@@ -71,10 +71,37 @@ def _index(found: Findings) -> Section:
             Column("example", "For example", "file"),
         )
         tables.append(Table("rejects", "Files that were rejected", columns, rows_of(found.rejects)))
+    tables += _copies(found)
     span = ""
     if not is_missing(catalogue["last_at"]):
         span = f"Indexed from {catalogue['first_at']:%Y-%m-%d} to {catalogue['last_at']:%Y-%m-%d}."
     return Section("index", "The index", span, tiles, (), tables)
+
+
+def _copies(found: Findings) -> Iterator[Table]:
+    """Songs that stand twice: by name, and what was found when all were compared."""
+    rows = rows_of(found.alike)
+    if not rows and found.compared is None:
+        return
+    if found.compared is None:
+        heard = "“sonic duplicates” compares what is heard, and says which copy to keep."
+    else:
+        counts = found.compared["counts"]
+        heard = (
+            f"Compared by “sonic duplicates” on {found.compared['ended_at']:%Y-%m-%d}: "
+            f"{counts['same_recording']:,.0f} pairs are the same recording, in "
+            f"{counts['groups']:,.0f} groups, and {counts['shared_passage']:,.0f} share a passage."
+        )
+    columns = (
+        Column("title", "Title"),
+        Column("artist", "Artist"),
+        Column("n_songs", "Songs", "number"),
+        Column("shortest_s", "Shortest (s)", "number", 1),
+        Column("longest_s", "Longest (s)", "number", 1),
+        Column("codecs", "Formats"),
+    )
+    note = f"Of one title, artist and length, up to 20. {heard}"
+    yield Table("copies", "Songs that seem to stand twice", columns, rows, note)
 
 
 def _evaluation(found: Findings) -> Section:
