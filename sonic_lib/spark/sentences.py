@@ -6,7 +6,7 @@ import re
 
 
 def sentence(error: BaseException) -> str:
-    """Give what an error of analysis or parsing says, without codes and plans.
+    r"""Give what an error of analysis or parsing says, without codes and plans.
 
     Parameters
     ----------
@@ -15,7 +15,7 @@ def sentence(error: BaseException) -> str:
 
     Examples
     --------
-    >>> sentence(ValueError("[NO_SUCH] There is no x. SQLSTATE: 42703; line 1 pos 7;\\n'Project"))
+    >>> sentence(ValueError("[NO_SUCH] There is no x. SQLSTATE: 42703; line 1 pos 7;\n'Project"))
     'There is no x. (line 1, pos 7)'
     """
     first = str(error).strip().split("\n")[0]
