@@ -13,7 +13,6 @@ from pyspark.sql.types import StructType
 
 from sonic_lib.audio.digest import digest_row
 from sonic_lib.audio.sandbox import Limits, isolated, packed
-from sonic_lib.fingerprint.extract import clip_rows, song_rows
 from sonic_lib.fingerprint.params import HASH_BITS, FingerprintParams
 from sonic_lib.fingerprint.variants import FIRST_PASS, Probe
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS
@@ -68,6 +67,9 @@ def fingerprint_files(
     DataFrame [schemas.EXTRACTS]
         Hashes chunk by chunk, and one summary row per file.
     """
+    # Late: it loads compiled kernels, which a run without a new song does not need.
+    from sonic_lib.fingerprint.extract import song_rows
+
     work = packed(song_rows, params=params, min_duration_s=min_duration_s)
 
     def rows(file: dict) -> Iterator[dict]:
@@ -107,6 +109,8 @@ def fingerprint_clips(
     DataFrame [schemas.CLIP_EXTRACTS]
         Hashes by window and variant, and one summary row per clip.
     """
+    from sonic_lib.fingerprint.extract import clip_rows
+
     work = packed(
         clip_rows,
         params=params,

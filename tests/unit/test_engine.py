@@ -105,3 +105,11 @@ def test_the_local_engine_loads_no_spark():
     )
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
+
+
+@pytest.mark.parametrize("verb", ["index", "sql", "maintain", "remove", "songs", "identify"])
+def test_commands_that_may_find_nothing_to_do_start_without_kernels(verb):
+    heavy = {"numba", "scipy", "pandas", "librosa", "matplotlib", "sklearn"}
+    code = f"import sys, sonic_lib.cli.commands.{verb}; sys.exit(str({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == "set()"
