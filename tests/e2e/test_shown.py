@@ -10,17 +10,20 @@ from __future__ import annotations
 import csv
 import io
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import soundfile
+import yaml
 
 from notebooks.made_up import spotify_like
 from sonic_lib.cli.main import main
@@ -30,7 +33,9 @@ from sonic_lib.storage import tables
 from sonic_lib.synth.collection import demo_songs, write_song
 from tests.e2e.conftest import QUICK_JAVA, RATE_HZ, ROOT, SPARK_HOME, submit_environment
 from tests.shown import NOT_RUN, PAGES, Block, blocks, commands
+from tests.unit import test_deploy
 
+DEPLOY = ROOT / "conf" / "deploy"
 FIRST = ("README", "docs/index", "docs/tutorial", "docs/uses", "docs/features", "docs/models")
 # Last, what removes songs and takes tables back.
 LAST = ("docs/operations",)
@@ -229,3 +234,76 @@ def _bash(reader: Reader, submits: list[Block]) -> list[str]:
         text=True,
     )
     return [] if done.returncode == 0 else [f"{lines}\n{done.stdout}\n{done.stderr}"]
+
+
+def test_what_schedules_call_runs_in_their_order(reader, monkeypatch):
+    """Cron, systemd, Airflow and Kubernetes call alike: each call is run once, from nothing on."""
+    lake = str(reader.here / "scheduled")
+    calls = [*_cron_and_systemd(), *_airflow(monkeypatch), *_kubernetes()]
+    mine = {
+        r"^/(srv/)?music$": str(reader.home / "Music"),
+        r"^/(srv/)?clips$": str(reader.home / "clips"),
+        r"^(\$WAREHOUSE|/srv/sonic/warehouse|/lake/sonic)$": lake,
+        r"^/srv/sonic/(?=\w+\.csv$)": f"{reader.here}/",
+    }
+    failed, done = [], []
+    for words in calls:
+        for pattern, stand_in in mine.items():
+            words = [re.sub(pattern, stand_in, word) for word in words]
+        if words not in done:
+            failed += _sonic(reader, words)
+            done.append(words)
+    assert failed == []
+    assert {words[0] for words in done} == {"index", "identify", "features", "retrain", "predict"}
+    assert all(lake in words for words in done)
+
+
+def _cron_and_systemd() -> list[list[str]]:
+    files = ("crontab", "systemd/sonic-index.service", "systemd/sonic-retrain.service")
+    return [words for name in files for words in test_deploy.commands((DEPLOY / name).read_text())]
+
+
+def _airflow(monkeypatch) -> list[list[str]]:
+    """What the DAG submits, by a stand-in for Airflow."""
+    submitted = []
+
+    class Task:
+        def __init__(self, **told) -> None:
+            if "application" in told:
+                submitted.append(_job_words(told["application"], told["application_args"]))
+
+        def __rshift__(self, other: Task) -> Task:
+            return other
+
+    class Dag(AbstractContextManager):
+        def __init__(self, **told) -> None:
+            pass
+
+        def __exit__(self, *raised) -> None:
+            pass
+
+    modules = {
+        "airflow.sdk": {"DAG": Dag},
+        "airflow.providers.apache.spark.operators.spark_submit": {"SparkSubmitOperator": Task},
+        "airflow.providers.standard.operators.python": {"ShortCircuitOperator": Task},
+    }
+    for name, members in modules.items():
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**members))
+    runpy.run_path(str(DEPLOY / "airflow" / "sonic_dag.py"))
+    return submitted
+
+
+def _kubernetes() -> list[list[str]]:
+    found = []
+    for name in ("index", "identify", "retrain"):
+        application = yaml.safe_load((DEPLOY / "kubernetes" / f"{name}.yaml").read_text())["spec"]
+        application = application.get("template", application)
+        found.append(_job_words(application["mainApplicationFile"], application["arguments"]))
+    return found
+
+
+def _job_words(script: str, words: list[str]) -> list[str]:
+    """The command that a job's script calls, with its words."""
+    text = (ROOT / "jobs" / Path(script).name).read_text(encoding="utf-8")
+    called = re.search(r"run_job\((.+)\)", text)[1]
+    return [*re.findall(r'"(\w+)"', called), *words]
