@@ -93,7 +93,7 @@ def check_audio(paths: list[str], *, follow_links: bool = True) -> None:
         place, root = entry["path"], entry["root"]
         if any(below(place, root, follow_links=follow_links, passed_over=beside)):
             return
-    others = f" ({beside.total()} other files: {named_endings(beside)})" if beside else ""
+    others = f" (beside: {named_endings(beside)})" if beside else ""
     raise UsageError(
         f"There is no audio file in {', '.join(map(repr, paths))}{others}; expected a folder with "
         "songs. Is the disk mounted, and the path right?"

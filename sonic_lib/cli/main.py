@@ -1,7 +1,7 @@
 """The command line: `sonic VERB …`, and the same verbs as spark-submit jobs.
 
 A verb is a module of `sonic_lib.cli.commands` with HELP, `add_arguments` and `run`; one that can
-work without Spark also has `run_without_spark`.
+work without Spark also has `run_without_spark`, and one that needs a table names it as READS.
 """
 
 from __future__ import annotations
@@ -195,6 +195,8 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     )
     if hasattr(command, "check"):
         command.check(args)
+    if hasattr(command, "READS"):
+        tables.check_local(config.warehouse, command.READS)
     # Spark would print errors as JSON, which are printed as sentences below.
     for kind in ("DataFrame", "SQL"):
         logging.getLogger(f"{kind}QueryContextLogger").setLevel(logging.CRITICAL)

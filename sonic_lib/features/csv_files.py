@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 import zlib
 from collections.abc import Sequence
 
@@ -26,6 +27,33 @@ def head_of(spark: SparkSession, file: str) -> bytes:
         head = bytes(stream.readNBytes(_HEAD_BYTES))
     finally:
         stream.close()
+    return _plain(head)
+
+
+def check_local(file: str, *, id_column: str | None = None) -> None:
+    """Refuse a file of this machine that is no table, by its beginning, without Spark.
+
+    Raises
+    ------
+    UsageError
+        If it is empty or no text, or has no column of the name given.
+    """
+    with open(file, "rb") as opened:
+        head = _plain(opened.read(_HEAD_BYTES))
+    encoding = marked_encoding(head)
+    if not head.strip():
+        raise UsageError(f"--csv {file!r} is empty; expected a CSV file with a line of names.")
+    if encoding is None and b"\0" in head:
+        raise UsageError(f"--csv {file!r} is no text; expected a CSV file with a line of names.")
+    names = [re.sub(r"[.`]", "_", name).strip() for name in names_of(head, encoding or "UTF-8")]
+    given = (id_column or "").removesuffix("_given")  # behind a name that is taken
+    if id_column is not None and not {id_column, given} & set(names) and head.isascii():
+        raise UsageError(
+            f"--id {id_column!r}: there is no such column; there are {', '.join(names)}."
+        )
+
+
+def _plain(head: bytes) -> bytes:
     if head.startswith(_GZIP):
         return zlib.decompressobj(wbits=31).decompress(head, _HEAD_BYTES)
     return head

@@ -145,6 +145,19 @@ def prefix_bits(spark: SparkSession, warehouse: str, *, version: int | None = No
     return whole_number(told, name=PREFIX_PROPERTY, warehouse=warehouse, most=MAX_PREFIX_BITS)
 
 
+def check_local(warehouse: str, table: Table) -> None:
+    """Refuse a folder of this machine that lacks a table, without Spark; URIs are not looked at.
+
+    Raises
+    ------
+    TableError
+        If it does.
+    """
+    is_local = "://" not in warehouse and not warehouse.startswith("file:")
+    if is_local and not Path(warehouse, table.name, "_delta_log").is_dir():
+        raise _missing(warehouse, table)
+
+
 def read(
     spark: SparkSession, warehouse: str, table: Table, *, version: int | None = None
 ) -> DataFrame:
@@ -156,16 +169,20 @@ def read(
         If it does not exist, or names files outside of its folder.
     """
     if not exists(spark, warehouse, table):
-        command = "sonic index FOLDER" if table in INDEX_TABLES else "sonic features FOLDER"
-        raise TableError(
-            f"There is no table {table.name} in {warehouse}. Give the --warehouse that was "
-            f"filled before, or fill one with `{command}`."
-        )
+        raise _missing(warehouse, table)
     _check_own(spark, warehouse, table)
     reader = spark.read.format("delta")
     if version is not None:
         reader = reader.option("versionAsOf", version)
     return reader.load(location(warehouse, table))
+
+
+def _missing(warehouse: str, table: Table) -> TableError:
+    command = "sonic index FOLDER" if table in INDEX_TABLES else "sonic features FOLDER"
+    return TableError(
+        f"There is no table {table.name} in {warehouse}. Give the --warehouse that was "
+        f"filled before, or fill one with `{command}`."
+    )
 
 
 def version(spark: SparkSession, warehouse: str, table: Table) -> int:

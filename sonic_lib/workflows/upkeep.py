@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from typing import NamedTuple
 
@@ -17,6 +18,10 @@ from sonic_lib.workflows import maintenance
 
 SAFE_HOURS = 168.0
 GRACE_HOURS = 24.0
+# As Delta reads times; without a zone in UTC.
+_TIME = re.compile(
+    r"\d{4}-\d{1,2}-\d{1,2}([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)? ?(Z|UTC|[+-]\d{2}:?\d{2})?"
+)
 _ONCE = "fingerprints are unique"
 
 
@@ -51,8 +56,14 @@ class Upkeep(NamedTuple):
     findings: list[Row]
 
 
-def check_wanted(*, prefix_bits: int | None, retention_hours: float, grace_hours: float) -> None:
-    """Check the numbers.
+def check_wanted(
+    *,
+    prefix_bits: int | None,
+    retention_hours: float,
+    grace_hours: float,
+    restore_to: str | None = None,
+) -> None:
+    """Check the numbers and the time.
 
     Raises
     ------
@@ -64,6 +75,11 @@ def check_wanted(*, prefix_bits: int | None, retention_hours: float, grace_hours
     for name, given in (("retention", retention_hours), ("grace", grace_hours)):
         if not 0 <= given < float("inf"):
             raise UsageError(f"{name}_hours {given} (--{name}-hours): expected 0 or more.")
+    if restore_to is not None and not _TIME.fullmatch(restore_to):
+        raise UsageError(
+            f"restore_to {restore_to!r} (--restore-to): expected a date, or a date and time (UTC), "
+            "such as '2026-01-31 18:00:00'."
+        )
 
 
 def check(spark: SparkSession, config: Config, *, grace_hours: float = GRACE_HOURS) -> list[Row]:
@@ -125,7 +141,12 @@ def steps(
 
     Parameters and errors are those of the method `maintain` of `warehouse.Warehouse`.
     """
-    check_wanted(prefix_bits=prefix_bits, retention_hours=retention_hours, grace_hours=grace_hours)
+    check_wanted(
+        prefix_bits=prefix_bits,
+        retention_hours=retention_hours,
+        grace_hours=grace_hours,
+        restore_to=restore_to,
+    )
     warehouse, grace = config.warehouse, {"grace_hours": grace_hours}
     mended: dict[str, int] = {}
     # Restoring an earlier state is a way out when data are lost.

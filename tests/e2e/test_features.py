@@ -160,10 +160,3 @@ def test_a_table_without_numbers_is_refused_and_changes_nothing(tmp_path, descri
     describe("--csv", csv, "--warehouse", warehouse, code=2)
     assert "has no numeric column" in capsys.readouterr().err
     assert commits(warehouse) == before
-
-
-def test_empty_folder_is_no_error(new_tables, tmp_path, capsys):
-    (tmp_path / "nothing").mkdir()
-    lake = shutil.copytree(new_tables, tmp_path / "lake")
-    describe(tmp_path / "nothing", "--warehouse", lake)
-    assert "added   0 songs" in capsys.readouterr().out

@@ -268,12 +268,6 @@ def test_run_that_another_took_for_dead_goes_on(spark, place, music, warehouse, 
     assert contents(spark, warehouse) == contents(spark, str(place / "of both"))
 
 
-def test_empty_folder_is_no_error(tmp_path, warehouse, capsys):
-    (tmp_path / "nothing here").mkdir()
-    index([tmp_path / "nothing here"], warehouse)
-    assert "Nothing new: 0 files" in capsys.readouterr().out
-
-
 def test_other_parameters_are_refused_before_any_write(spark, music, indexed, capsys):
     warehouse, _ = indexed
     before = versions(warehouse)

@@ -11,9 +11,11 @@ import csv
 import io
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
@@ -27,7 +29,7 @@ import yaml
 
 from notebooks.made_up import spotify_like
 from sonic_lib.cli.main import main
-from sonic_lib.schemas import RUNS, SONGS
+from sonic_lib.schemas import RUNS, SONG_FILES
 from sonic_lib.spark.jars import delta_jars
 from sonic_lib.storage import tables
 from sonic_lib.synth.collection import demo_songs, write_song
@@ -65,46 +67,42 @@ class Reader:
         """Replace what stands for something of the reader's."""
         music = str(self.home / "Music")
         stand_ins = {
-            r"~(?=/)": str(self.home),
-            r"(?<![\w/])/music/song\.mp3": self._path(1),
-            r"(?<![\w/])/music\b": music,
-            r"(?<![\w/])/clips\b": str(self.home / "clips"),
-            r"(?<![\w/])/lake/sonic\b": str(self.lake),
-            r"/opt/sonic/\.venv/bin/python": sys.executable,
-            r"\bMUSIC_FOLDER\b": music,
-            r"spark://HOST:7077": "local[2]",
-            r"(?<=')python3(?= -m sonic_lib)": sys.executable,
-            r"\b1234567890123\b": str(self._song(0)),
-            r"\bSONG_ID_OR_PATH\b": self._path(0, self.lake),
-            r"\b20\d{6}T\d{6}Z-\w{8}\b": self._run(),
-            r"2026-01-31 18:00:00": self.first_day,
-            r"\bpart of a title\b": self.titles[0][1:],
-            r"\ba(nother)? title\b": self.titles[1],
-            r"artist = 'X' AND release_year < 1990": "artist = 'The Hay Wagon'",
+            r"~(?=/)": lambda: str(self.home),
+            r"(?<![\w/])/music/song\.mp3": lambda: self._song(1, self.warehouse)[1],
+            r"(?<![\w/])/music\b": lambda: music,
+            r"(?<![\w/])/clips\b": lambda: str(self.home / "clips"),
+            r"(?<![\w/])/lake/sonic\b": lambda: str(self.lake),
+            r"/opt/sonic/\.venv/bin/python": lambda: sys.executable,
+            r"\bMUSIC_FOLDER\b": lambda: music,
+            r"spark://HOST:7077": lambda: "local[2]",
+            r"(?<=')python3(?= -m sonic_lib)": lambda: sys.executable,
+            r"\b1234567890123\b": lambda: self._song(0, self.warehouse)[0],
+            r"\bSONG_ID_OR_PATH\b": lambda: self._song(0, self.lake)[1],
+            r"\b20\d{6}T\d{6}Z-\w{8}\b": self._run,
+            r"2026-01-31 18:00:00": lambda: self.first_day,
+            r"\bpart of a title\b": lambda: self.titles[0][1:],
+            r"\ba(nother)? title\b": lambda: self.titles[1],
+            r"artist = 'X' AND release_year < 1990": lambda: "artist = 'The Hay Wagon'",
         }
         for pattern, stand_in in stand_ins.items():
-            text = re.sub(pattern, lambda _, value=stand_in: value, text)
+            text = re.sub(pattern, lambda _, value=stand_in: value(), text)
         for title in self.titles:  # one after the other
-            text = re.sub(r"(?<=\s)SONG\b", title.replace(" ", "\\ "), text, count=1)
+            text = re.sub(r"(?<=\s)SONG\b", title.replace(" ", "\\\\ "), text, count=1)
         return text
 
-    def _rows(self, table, lake: Path | None = None) -> list:
-        lake = str(lake or self.here / "sonic-warehouse")
-        if not tables.exists(self.spark, lake, table):
-            return []
-        return tables.read(self.spark, lake, table).collect()
+    @property
+    def warehouse(self) -> Path:
+        return self.here / "sonic-warehouse"
 
-    def _song(self, place: int) -> int:
-        ids = sorted(row.song_id for row in self._rows(SONGS))
-        return ids[place] if ids else 0
-
-    def _path(self, place: int, lake: Path | None = None) -> str:
-        paths = sorted(row.path for row in self._rows(SONGS, lake))
-        return paths[place].replace(" ", "\\ ") if paths else ""
+    def _song(self, place: int, lake: Path) -> tuple[str, str]:
+        """Id and path of a song, quoted for a shell."""
+        rows = tables.read(self.spark, str(lake), SONG_FILES).filter("status = 'indexed'")
+        row = rows.orderBy("path").collect()[place]
+        return str(row.song_id), shlex.quote(row.path)
 
     def _run(self) -> str:
-        runs = [row.run_id for row in self._rows(RUNS) if row.job == "identify"]
-        return max(runs, default="")
+        runs = tables.read(self.spark, str(self.warehouse), RUNS).filter("job = 'identify'")
+        return max(row.run_id for row in runs.collect())
 
 
 @pytest.fixture(scope="module")
@@ -157,8 +155,8 @@ def _checkout(here: Path) -> None:
 
 @pytest.mark.parametrize("page", SHOWN, ids=lambda page: Path(page).stem)
 def test_what_a_page_shows_runs_as_it_is_printed(page, reader):
-    names = {"spark": reader.spark, "warehouse": str(reader.here / "sonic-warehouse")}
-    submits = []
+    names = {"spark": reader.spark, "warehouse": str(reader.warehouse)}
+    settings = ""  # of a shell, which later blocks of a page use
     failed = []
     for block in blocks(page):
         if block.not_run:
@@ -170,10 +168,10 @@ def test_what_a_page_shows_runs_as_it_is_printed(page, reader):
                 reader, ["sql", reader.mine(block.text), "--warehouse", str(reader.lake)]
             )
         elif block.language == "sh" and re.search(r"\$SUBMIT|\.venv/bin/spark", block.text):
-            submits.append(block)
+            failed += _bash(reader, settings, block.text)
+            settings += "".join(re.findall(r"^(?:export )?[A-Z_]+=.*\n", block.text, re.MULTILINE))
         elif block.language == "sh":
             failed += _run_block(reader, block)
-    failed += _bash(reader, submits)
     assert failed == []
 
 
@@ -206,6 +204,8 @@ def _sonic(reader: Reader, words: list[str]) -> list[str]:
             code = main(words)
         except SystemExit as ended:
             code = ended.code
+        except Exception:  # to be told with what else a page shows in vain
+            code = traceback.format_exc()
     told = said.getvalue() + complained.getvalue()
     files = [words[i + 1] for i, word in enumerate(words) if word in ("--output", "--plot")]
     missing = [name for name in files if not Path(name).exists()]
@@ -214,12 +214,9 @@ def _sonic(reader: Reader, words: list[str]) -> list[str]:
     return [f"sonic {' '.join(words)}: exit code {code}, not written {missing}\n{told}"]
 
 
-def _bash(reader: Reader, submits: list[Block]) -> list[str]:
-    """Run what is for spark-submit, in one shell; masters and workers are test_cluster.py's."""
-    if not submits:
-        return []
-    lines = "\n".join(block.text for block in submits)
-    lines = re.sub(r"^\.venv/bin/spark-class .*$", "", lines, flags=re.MULTILINE)
+def _bash(reader: Reader, settings: str, text: str) -> list[str]:
+    """Run what is for spark-submit; masters and workers are those of test_cluster.py."""
+    text = settings + re.sub(r"^\.venv/bin/spark-class .*$", "", text, flags=re.MULTILINE)
     environment = submit_environment() | {
         "JAVA_TOOL_OPTIONS": f"{QUICK_JAVA} -Duser.home={reader.home}",
         "PYTHONPATH": str(ROOT),
@@ -227,13 +224,13 @@ def _bash(reader: Reader, submits: list[Block]) -> list[str]:
     }
     del environment["SPARK_CONF_DIR"], environment["PYSPARK_PYTHON"]
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", reader.mine(lines)],
+        ["bash", "-euo", "pipefail", "-c", reader.mine(text)],
         cwd=reader.here,
         env=environment,
         capture_output=True,
         text=True,
     )
-    return [] if done.returncode == 0 else [f"{lines}\n{done.stdout}\n{done.stderr}"]
+    return [] if done.returncode == 0 else [f"{text}\n{done.stdout}\n{done.stderr}"]
 
 
 def test_what_schedules_call_runs_in_their_order(reader, monkeypatch):

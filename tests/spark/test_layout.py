@@ -57,7 +57,8 @@ def test_the_frozen_layout_reads_identifies_indexes_and_is_maintained(spark, fro
 
 
 COMMANDS = pytest.mark.parametrize(
-    "command", [["index", "."], ["identify", "."], ["remove", "1"], ["maintain"], ["duplicates"]]
+    "command",
+    [["index", __file__], ["identify", "."], ["remove", "1"], ["maintain"], ["duplicates"]],
 )
 
 

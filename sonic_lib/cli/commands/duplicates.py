@@ -11,9 +11,11 @@ from sonic_lib.cli.writers import SUFFIXES, check_output, text_table, write_outp
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.index import copies
+from sonic_lib.schemas import SONGS
 from sonic_lib.workflows.duplicates import list_duplicates
 
 HELP = "find songs of the index that are the same recording or share a passage"
+READS = SONGS
 _SHOWN_ROWS = 50
 
 

@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
+from sonic_lib.schemas import SONGS
 from sonic_lib.workflows.evaluation import (
     LEFT_OUT,
     LENGTHS_S,
@@ -22,6 +23,7 @@ from sonic_lib.workflows.evaluation import (
 )
 
 HELP = "measure identification on degraded clips of the indexed songs"
+READS = SONGS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

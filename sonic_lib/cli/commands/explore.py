@@ -12,10 +12,12 @@ from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
 from sonic_lib.models.exploration import projections
 from sonic_lib.report.exploration import figures_of, tables_of, text_of
+from sonic_lib.schemas import FEATURES
 from sonic_lib.workflows.exploration import explored
 from sonic_lib.workflows.sources import read_source
 
 HELP = "plot a source of features: distributions, correlations, projections"
+READS = FEATURES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

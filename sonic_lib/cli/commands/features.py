@@ -14,6 +14,7 @@ from sonic_lib.cli.commands.watch_options import add_no_links
 from sonic_lib.config import Config
 from sonic_lib.console import say
 from sonic_lib.errors import MODELS, SetupError, UsageError, install_command
+from sonic_lib.features import csv_files
 from sonic_lib.features.spark import AUDIO
 from sonic_lib.workflows.feature_extraction import TableImport, describe_audio, import_table
 
@@ -62,11 +63,11 @@ def check(args: argparse.Namespace) -> None:
             raise SetupError(f"Descriptors of audio need librosa: {install_command(*MODELS)}")
         check_audio(args.paths, follow_links=not args.no_links)
         return
-    check_table(args.csv, source=source_name(args.csv, args.source))
+    check_table(args.csv, source=source_name(args.csv, args.source), id_column=args.id)
 
 
-def check_table(csv: str, *, source: str) -> None:
-    """Check that a table exists and its name is valid.
+def check_table(csv: str, *, source: str, id_column: str | None = None) -> None:
+    """Check that a table exists, begins like one, and its name is valid.
 
     Raises
     ------
@@ -80,6 +81,10 @@ def check_table(csv: str, *, source: str) -> None:
             f"--source {source!r}: expected a name of letters, digits, spaces, '.', '_' and "
             f"'-' that begins with a letter or digit and is not {AUDIO!r}."
         )
+    if Path(csv).is_file():
+        csv_files.check_local(csv, id_column=id_column)
+    elif Path(csv).is_dir() and not any(Path(csv).iterdir()):
+        raise UsageError(f"--csv {csv!r} is an empty folder; expected CSV files in it.")
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:

@@ -58,6 +58,7 @@ def check(args: argparse.Namespace) -> None:
         prefix_bits=args.prefix_bits,
         retention_hours=args.retention_hours,
         grace_hours=args.grace_hours,
+        restore_to=args.restore_to,
     )
     if args.check and args.purge:
         raise UsageError("--check changes nothing and --purge deletes files: give one of them.")

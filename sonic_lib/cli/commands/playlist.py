@@ -10,9 +10,11 @@ from sonic_lib.cli.commands.recommend import song_lines
 from sonic_lib.cli.writers import check_output, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import say
+from sonic_lib.schemas import FEATURES
 from sonic_lib.workflows.playlists import check_choices, make_playlist
 
 HELP = "make a playlist from a few songs"
+READS = FEATURES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

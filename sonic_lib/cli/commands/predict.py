@@ -10,11 +10,13 @@ from sonic_lib.cli.writers import check_output, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.models.registry import NAMES
+from sonic_lib.schemas import FEATURES
 from sonic_lib.workflows.completed_table import completed_source
 from sonic_lib.workflows.prediction import Predictions, check_confidence, predict_songs
 from sonic_lib.workflows.sources import sql_text
 
 HELP = "predict genre and popularity with the champions"
+READS = FEATURES
 _ALL = "all"
 
 

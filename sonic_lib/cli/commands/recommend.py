@@ -10,9 +10,11 @@ from pyspark.sql import Row, SparkSession
 from sonic_lib.cli.writers import check_output, text_lines, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import say
+from sonic_lib.schemas import FEATURES
 from sonic_lib.workflows.recommendation import recommended
 
 HELP = "list the songs most similar to a song"
+READS = FEATURES
 _MAX_NAME, _NO_WIDTH = 48, 10_000
 
 

@@ -8,9 +8,11 @@ from pyspark.sql import SparkSession
 
 from sonic_lib.config import Config
 from sonic_lib.console import say
+from sonic_lib.schemas import SONGS
 from sonic_lib.workflows.removal import check_given, remove_songs
 
 HELP = "remove songs from the index"
+READS = SONGS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
