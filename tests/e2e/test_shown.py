@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import runpy
 import shlex
@@ -164,9 +165,7 @@ def test_what_a_page_shows_runs_as_it_is_printed(page, reader):
         if block.language == "python":
             exec(compile(reader.mine(block.text), page, "exec"), names)
         elif block.language == "sql":
-            failed += _sonic(
-                reader, ["sql", reader.mine(block.text), "--warehouse", str(reader.lake)]
-            )
+            failed += _sonic(["sql", reader.mine(block.text), "--warehouse", str(reader.lake)])
         elif block.language == "sh" and re.search(r"\$SUBMIT|\.venv/bin/spark", block.text):
             failed += _bash(reader, settings, block.text)
             settings += "".join(re.findall(r"^(?:export )?[A-Z_]+=.*\n", block.text, re.MULTILINE))
@@ -186,9 +185,9 @@ def _run_block(reader: Reader, block: Block) -> list[str]:
             said = words[0]
         elif program == "sonic":
             if words[:2] == ["models", "--rollback"]:
-                failed += _sonic(reader, ["models", "--promote", words[2], "2"])
+                failed += _two_champions(words[2])
             sys.stdin = io.StringIO(f"{said};")
-            failed += _sonic(reader, words)
+            failed += _sonic(words)
             said = ""
             if not reader.first_day and words[0] == "index":
                 reader.first_day = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
@@ -197,7 +196,17 @@ def _run_block(reader: Reader, block: Block) -> list[str]:
     return failed
 
 
-def _sonic(reader: Reader, words: list[str]) -> list[str]:
+def _two_champions(name: str) -> list[str]:
+    """Make one version the champion after another, so that there is a way back."""
+    said = io.StringIO()
+    with redirect_stdout(said):
+        main(["models", "--json"])
+    versions = [card["version"] for card in json.loads(said.getvalue())[name]["versions"]]
+    chosen = (versions[0], versions[-1])
+    return [told for it in chosen for told in _sonic(["models", "--promote", name, it])]
+
+
+def _sonic(words: list[str]) -> list[str]:
     said, complained = io.StringIO(), io.StringIO()
     with redirect_stdout(said), redirect_stderr(complained):
         try:
@@ -248,7 +257,7 @@ def test_what_schedules_call_runs_in_their_order(reader, monkeypatch):
         for pattern, stand_in in mine.items():
             words = [re.sub(pattern, stand_in, word) for word in words]
         if words not in done:
-            failed += _sonic(reader, words)
+            failed += _sonic(words)
             done.append(words)
     assert failed == []
     assert {words[0] for words in done} == {"index", "identify", "features", "retrain", "predict"}
