@@ -162,9 +162,7 @@ def _on_spark(spark, world, index, config, n_listed) -> list[tuple]:
         values = [tuple(row.get(name) for name in CLIP_EXTRACTS.names) for row in rows]
         return spark.createDataFrame(values, CLIP_EXTRACTS)
 
-    clips = spark.createDataFrame(
-        [(p, 1000) for p in world.clips()], "path string, size_bytes long"
-    )
+    clips = [(path, 1000) for path in world.clips()]
     found = identification.search(
         spark.createDataFrame(clips, "path string, size_bytes long"),
         identification.Index(None, None, index),
