@@ -58,29 +58,46 @@ class Leak:
 
 
 def number_ranges(frame: DataFrame, *, numbers: Sequence[str], n_bins: int) -> DataFrame:
-    """Describe number columns in one row.
+    """Describe number columns, a row each.
 
     Returns
     -------
     DataFrame
-        n; for each column by its place: edges_<i> (array of double), n_<i>, low_<i>, high_<i>,
-        mean_<i>, deviation_<i>, whole_<i> (whether all are whole), distinct_<i> (within 5 %).
+        place (of the column), edges (array of double), n, low, high, mean, deviation, whole
+        (whether all are whole), distinct (within 5 %).
     """
     shares = [place / n_bins for place in range(1, n_bins)]
-    columns = [F.count("*").alias("n")]
-    for place, name in enumerate(numbers):
-        x = _column(name).cast("double")
-        columns += [
-            F.percentile_approx(x, shares, 1000).alias(f"edges_{place}"),
-            F.count(x).alias(f"n_{place}"),
-            F.min(x).alias(f"low_{place}"),
-            F.max(x).alias(f"high_{place}"),
-            F.avg(x).alias(f"mean_{place}"),
-            F.stddev_pop(x).alias(f"deviation_{place}"),
-            F.coalesce(F.bool_and(x == F.floor(x)), F.lit(False)).alias(f"whole_{place}"),
-            F.approx_count_distinct(x).alias(f"distinct_{place}"),
-        ]
-    return frame.agg(*columns)
+    # As rows, not as columns: Spark plans and compiles what it does with each column.
+    entries = [
+        F.struct(F.lit(place).alias("place"), _column(name).cast("double").alias("x"))
+        for place, name in enumerate(numbers)
+    ]
+    x = F.col("x")
+    return (
+        frame.select(F.inline(F.array(*entries)))
+        .groupBy("place")
+        .agg(
+            F.percentile_approx(x, shares, 1000).alias("edges"),
+            F.count(x).alias("n"),
+            F.min(x).alias("low"),
+            F.max(x).alias("high"),
+            F.avg(x).alias("mean"),
+            F.stddev_pop(x).alias("deviation"),
+            F.coalesce(F.bool_and(x == F.floor(x)), F.lit(False)).alias("whole"),
+            F.approx_count_distinct(x).alias("distinct"),
+        )
+    )
+
+
+def by_place(rows: Sequence[dict], *, n_rows: int) -> dict:
+    """Rows of `number_ranges` as edges_<i>, n_<i>, low_<i> …, by place; n is `n_rows`."""
+    named = {
+        f"{what}_{row['place']}": value
+        for row in rows
+        for what, value in row.items()
+        if what != "place"
+    }
+    return named | {"n": n_rows}
 
 
 def associations(
@@ -93,7 +110,7 @@ def associations(
     frame : DataFrame with `texts`, `numbers` and `target`
         Rows have a target. A number that is the target is the last of `numbers`.
     ranges : dict
-        The row of `number_ranges` of `numbers`.
+        From `by_place`, of `numbers`.
 
     Returns
     -------
@@ -130,7 +147,7 @@ def associations(
 def find_leaks(
     rows: Sequence[dict], *, columns: Columns, numbers: Sequence[str], ranges: dict
 ) -> list[Leak]:
-    """Judge the rows of `associations` and `number_ranges`; pure."""
+    """Judge the rows of `associations`, and what `by_place` returned; pure."""
     is_class = columns.task == CLASSIFICATION
     found = {}
     for place, name in enumerate(numbers):

@@ -233,23 +233,34 @@ def test_a_mean_is_taken_only_where_it_is_better_beyond_noise(rng):
     truth = np.eye(2)[labels]
     first, second = (np.clip(truth + rng.normal(0, 0.6, (n, 2)), 0.05, None) for _ in "ab")
     first, second = (each / each.sum(axis=1, keepdims=True) for each in (first, second))
-    weights = blend.choose({"a": first, "b": second}, labels, is_class=True)
+    weights = blend.choose({"a": first, "b": second}, labels, is_class=True).weights
     assert set(weights) == {"a", "b"}
     assert sum(weights.values()) == pytest.approx(1)
     assert weights["a"] == pytest.approx(0.5, abs=0.1)
     worse = np.full((n, 2), 0.5)
-    assert blend.choose({"a": first, "copy": first, "no": worse}, labels, is_class=True).keys() < {
-        "a",
-        "copy",
-        "no",
-    }
-    assert blend.choose({"a": truth, "b": worse}, labels, is_class=True) == {"a": 1.0}
+    answers = {"a": first, "copy": first, "no": worse}
+    assert "no" not in blend.choose(answers, labels, is_class=True).weights
+    told = blend.choose({"a": truth, "b": worse}, labels, is_class=True)
+    assert told.weights == {"a": 1.0}
+
+
+def test_answers_that_are_too_cautious_are_sharpened_and_others_left_alone(rng):
+    scores = 2 * rng.normal(size=(4000, 3))
+    right = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    labels = np.array([rng.choice(3, p=each) for each in right])
+    cautious = np.sqrt(right) / np.sqrt(right).sum(axis=1, keepdims=True)
+    told = blend.choose({"forest": cautious}, labels, is_class=True)
+    assert told.sharpness == pytest.approx(2, abs=0.15)
+    said = told.of({"forest": cautious}, is_class=True)
+    assert np.allclose(said.sum(axis=1), 1)
+    assert np.abs(said - right).max() < 0.05
+    assert blend.choose({"forest": right}, labels, is_class=True) == blend.Blend({"forest": 1.0})
 
 
 def test_weights_of_a_number_are_those_of_least_squares(rng):
     target = 50 + 20 * rng.normal(size=5000)
     answers = {"a": target + rng.normal(0, 5, 5000), "b": target + rng.normal(0, 10, 5000)}
-    weights = blend.choose(answers, target, is_class=False)
+    weights = blend.choose(answers, target, is_class=False).weights
     assert weights["a"] == pytest.approx(0.8, abs=0.03)  # by the inverse of the variances
 
 

@@ -22,6 +22,8 @@ from sonic_lib.workflows.remarks import Remark
 from sonic_lib.workflows.training import check_choices, train_model
 
 HELP = "train a model of genre or popularity, or find the songs most like each other"
+# Trees grow in Python workers and native code; Java plans many short queries of small tables.
+IS_PYTHON_WORK = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ROW_TREES = 4_000_000  # the more rows, the fewer trees: time in proportion to the rows
-_MIN_TREES, _MAX_TREES = 100, 400
+_MIN_TREES, _MAX_TREES = 100, 200
 _MAX_LEAVES = 4_096  # of a tree: a leaf has a share of each class
 
 

@@ -24,6 +24,7 @@ from sonic_lib.models.exploration.aggregates import items
 from sonic_lib.models.preprocess import finite_numbers, number_names
 from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, column
 from sonic_lib.models.tabular import encode, learners
+from sonic_lib.models.tabular.blend import Blend
 from sonic_lib.models.tabular.crossfit import Crossfit, Fit, Request, crossfit
 from sonic_lib.models.tabular.table import Layout, Table, from_arrow, vocabulary_of
 
@@ -139,7 +140,8 @@ def packed(done: Crossfit, *, table: Table, request: Request) -> dict[str, bytes
     if not there:
         return {}
     told = {
-        "weights": {role: fit.weights for role, fit in there.items()},
+        "weights": {role: dict(fit.blend.weights) for role, fit in there.items()},
+        "sharpness": {role: fit.blend.sharpness for role, fit in there.items()},
         "least": {role: fit.least for role, fit in there.items()},
     }
     content = {"told": json.dumps(told).encode()}
@@ -150,7 +152,7 @@ def packed(done: Crossfit, *, table: Table, request: Request) -> dict[str, bytes
 
 
 def _parts(fit: Fit) -> dict[str, dict[str, NDArray]]:
-    trained = {kind: fit.fitted[kind] for kind in fit.weights}
+    trained = {kind: fit.fitted[kind] for kind in fit.blend.weights}
     if fit.sizes is not None:
         trained["sizes"] = fit.sizes
     return {"encoders": fit.state, **trained}
@@ -237,7 +239,7 @@ class TabularModel(StoredModel):
         )
         names = encode.feature_names(model.layout, classes=classes, vocabulary=model.vocabulary)
         shares = np.zeros(len(names))
-        for kind, weight in model.weights.items():
+        for kind, weight in model.blend.weights.items():
             shares += weight * learners.importances(model.fitted[kind], n_features=len(names))
         pairs = zip(names, map(float, shares), strict=True)
         return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
@@ -262,13 +264,14 @@ class Unpacked:
         self, content: Mapping[str, bytes], *, role: str, columns: Columns, n_classes: int
     ) -> None:
         told = json.loads(content["told"])
-        self.weights: dict[str, float] = told["weights"][role]
+        self.blend = Blend(told["weights"][role], told["sharpness"][role])
         self.least: float = told["least"][role]
         self.vocabulary: dict[str, list[str]] = json.loads(content["vocabulary"])
         self.layout, self.n_classes = layout_of(columns), n_classes
         self.state = _read_npz(content[f"{role}/encoders"])
         self.fitted = {
-            kind: learners.ready(_read_npz(content[f"{role}/{kind}"])) for kind in self.weights
+            kind: learners.ready(_read_npz(content[f"{role}/{kind}"]))
+            for kind in self.blend.weights
         }
         sizes = content.get(f"{role}/sizes")
         self.sizes = None if sizes is None else learners.ready(_read_npz(sizes))
@@ -285,7 +288,8 @@ class Unpacked:
             layout=self.layout,
             n_classes=self.n_classes,
         )
-        said = sum(w * learners.predict(self.fitted[k], features) for k, w in self.weights.items())
+        answers = {k: learners.predict(fitted, features) for k, fitted in self.fitted.items()}
+        said = self.blend.of(answers, is_class=bool(self.n_classes))
         if self.sizes is not None:
             sizes = np.maximum(learners.predict(self.sizes, features), self.least)
             said = np.column_stack([said, sizes])
