@@ -30,7 +30,7 @@ KINDS = (BOOSTED, FOREST, LINEAR, KERNEL, AUTO)
 logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
 
 _ROWS_PER_WORKER = 100_000
-_FEW_ROWS = 5_000
+_FEW_ROWS, _SOME_ROWS = 5_000, 10_000
 # Chosen by cross-validation on tables of Spotify features; benchmarks/models.py has the scores.
 _BOOSTED = {
     "tree_method": "hist",
@@ -96,11 +96,14 @@ def members(kind: str, *, n_rows: int) -> tuple[str, ...]:
     kind : str
         One of KINDS.
     n_rows : int
-        Kernels cost more with the square of the rows, and bring nothing where trees have many.
+        Kernels cost more with the square of the rows, and bring nothing where trees have many;
+        where there are more yet, boosted trees alone are ahead, and a forest costs as much again.
     """
     if kind != AUTO:
         return (kind,)
-    return (BOOSTED, FOREST, LINEAR, KERNEL) if n_rows <= _FEW_ROWS else (BOOSTED, FOREST)
+    if n_rows <= _FEW_ROWS:
+        return (BOOSTED, FOREST, LINEAR, KERNEL)
+    return (BOOSTED, FOREST) if n_rows <= _SOME_ROWS else (BOOSTED,)
 
 
 def in_one_task(

@@ -14,7 +14,7 @@ from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.models.columns import CLASSIFICATION
 from sonic_lib.models.conformal.sets import METHODS
-from sonic_lib.models.estimators import BOOSTED, KINDS
+from sonic_lib.models.estimators import AUTO, KINDS
 from sonic_lib.models.registry.directory import NAMES
 from sonic_lib.workflows.feature_extraction import import_table
 from sonic_lib.workflows.recommendation import MODEL_NAME as RECOMMENDATIONS
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_choices(parser: argparse._ActionsContainer) -> None:
     """Declare the arguments that decide how a model is made."""
     parser.add_argument(
-        "--model", choices=KINDS, default=BOOSTED, help=f"what learns (default {BOOSTED})"
+        "--model", choices=KINDS, default=AUTO, help=f"what learns (default {AUTO})"
     )
     parser.add_argument("--folds", type=int, default=5, metavar="N", help="default 5")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")

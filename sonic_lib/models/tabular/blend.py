@@ -89,9 +89,9 @@ def choose(answers: Mapping[str, NDArray], labels: NDArray, *, is_class: bool) -
     together = Blend(weights, total if is_class else 1.0)
     said = together.of(answers, is_class=is_class)
     gain = each[best] - losses(said, labels, is_class=is_class)
-    if not gain.std() or stats.ttest_1samp(gain, 0, alternative="greater").pvalue >= _MAX_P:
-        return alone
-    return together
+    noise = float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else 0.0
+    is_better = noise > 0 and stats.t.sf(gain.mean() / noise, len(gain) - 1) < _MAX_P
+    return together if is_better else alone
 
 
 def _exponents(answers: list[NDArray], labels: NDArray) -> NDArray[np.float64]:

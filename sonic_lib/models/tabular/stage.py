@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from sonic_lib.models.columns import CLASSIFICATION, Columns
+from sonic_lib.models.columns import CLASSIFICATION, REGRESSION, Columns
 from sonic_lib.models.exploration.aggregates import items
 from sonic_lib.models.preprocess import finite_numbers, number_names
 from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, column
@@ -50,6 +50,7 @@ def layout_of(columns: Columns) -> Layout:
         encoded=columns.encoded,
         lists=columns.lists,
         texts=columns.texts,
+        worded=columns.lists if columns.task == REGRESSION else (),
     )
 
 

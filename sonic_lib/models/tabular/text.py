@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 N_HASHES = 2**16
 _SMOOTHING = 3.0  # so many n-grams like all the others are added to each
 _N_FOLDS = 5
+_PENALTY = 3.0  # of rows of length 1
 
 
 def hashed(texts: Sequence[str | None]) -> Any:
@@ -46,21 +47,66 @@ def hashed(texts: Sequence[str | None]) -> Any:
     return hasher.transform([text or "" for text in texts])
 
 
-def word_weights(words: Any, outcomes: NDArray, *, is_class: bool) -> NDArray[np.float32]:
-    """What each n-gram says, by rows whose outcome is known.
+def hashed_entries(lists: Sequence[Sequence[str] | None]) -> Any:
+    """Say which entries are in each list, and which words in its entries.
+
+    Parameters
+    ----------
+    lists : sequence of n sequences of str, or None
+
+    Returns
+    -------
+    scipy.sparse.csr_matrix [shape=(n, N_HASHES), float32]
+        As of `hashed`.
+    """
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    def tokens(entries: Sequence[str]) -> set[str]:
+        words = (word for entry in entries for word in entry.split())
+        return {f"entry {entry}" for entry in entries} | {f"word {word}" for word in words}
+
+    hasher = HashingVectorizer(
+        analyzer=tokens,
+        n_features=N_HASHES,
+        alternate_sign=False,
+        binary=True,
+        norm="l2",
+        dtype=np.float32,
+    )
+    return hasher.transform([entries or () for entries in lists])
+
+
+def ridge_out_of_fold(
+    words: Any, target: NDArray, folds: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What ridge regression on words says of each row by other folds, and its slopes by all rows.
+
+    Slopes of words that go together share what they say, which a sum of single words counts twice.
 
     Parameters
     ----------
     words : csr_matrix [shape=(n, N_HASHES)]
-    outcomes : np.ndarray [shape=(n, K)]
-        1 for the class of the row; or its target, K = 1.
-    is_class : bool
+    target : np.ndarray [shape=(n,)]
+    folds : np.ndarray [shape=(n,), int]
 
     Returns
     -------
-    np.ndarray [shape=(N_HASHES, K)]
+    said : np.ndarray [shape=(n, 1)]
+        How far above the mean of the target.
+    slopes : np.ndarray [shape=(N_HASHES, 1)]
     """
-    return _weights(*_sums(words, outcomes), outcomes.mean(axis=0), is_class)
+    from sklearn.linear_model import Ridge
+
+    def slopes(rows: NDArray[np.bool_]) -> NDArray[np.float32]:
+        model = Ridge(_PENALTY, fit_intercept=False, solver="sparse_cg", tol=1e-3)
+        return model.fit(words[rows], target[rows] - mean).coef_.astype(np.float32)
+
+    mean = float(target.mean())
+    parts = folds % _N_FOLDS
+    said = np.zeros((len(target), 1), np.float32)
+    for part in np.unique(parts):
+        said[parts == part, 0] = words[parts == part] @ slopes(parts != part)
+    return said, slopes(np.ones(len(target), bool))[:, None]
 
 
 def out_of_fold(
@@ -70,9 +116,11 @@ def out_of_fold(
 
     Parameters
     ----------
-    words, outcomes, is_class
-        As in `word_weights`.
+    words : csr_matrix [shape=(n, N_HASHES)]
+    outcomes : np.ndarray [shape=(n, K)]
+        1 for the class of the row; or its target, K = 1.
     folds : np.ndarray [shape=(n,), int]
+    is_class : bool
 
     Returns
     -------
