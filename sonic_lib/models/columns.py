@@ -23,7 +23,10 @@ MAX_CLASSES = 500
 _MAX_DISTINCT_SHARE = 0.9  # with more, a text is another one in almost every row
 _MIN_SHAPED_SHARE = 0.9  # of texts that look like dates or lists, for a column to be one
 # Where a file lies tells of its genre what nobody can tell of a new file.
-_PLACES = ("folder", "path")
+_PLACES = (
+    *("folder", "path", "file", "filename", "file_name", "filepath", "file_path"),
+    *("audio_file", "audio_path"),
+)
 _OUTPUTS = ("probabilities", "prediction", "difficulty")
 
 

@@ -28,6 +28,7 @@ _NEARLY, _LEFT = 0.95, 0.25  # a share of right answers, or R2; of the errors wi
 _MIN_COVERED, _MIN_ROWS_PER_VALUE = 0.5, 8
 _MIN_ROWS = 30
 _SEED = 20_222
+_SHAPE = "\0without digits"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Leak:
         what = {
             "tells": f"{self.column} alone tells {target}: {self.share:.1%} of it, by the other "
             f"rows with the same value ({self.n} songs)",
+            "shape": f"{self.column} without its digits tells {target}: {self.share:.1%} of it, by "
+            f"the other rows with the same one ({self.n} songs)",
             "told": f"{self.column} follows from {target}: {self.share:.1%} of it",
             "place": f"{self.column} numbers the rows one by one: no new song has it",
         }[self.why]
@@ -115,10 +118,11 @@ def associations(
     Returns
     -------
     DataFrame
-        One row a column: name, n (rows with a value that another one has), coverage (their share
-        of all rows), n_values, accuracy and base (shares that the commonest class of a value, or
-        of all, has right), r2; back_accuracy, back_base, back_r2, the same for the column by the
-        target, whose classes are quantiles if it is a number.
+        One row a column, and one a text without its digits, whose name ends in _SHAPE: name, n
+        (rows with a value that another one has), coverage (their share of all rows), n_values,
+        accuracy and base (shares that the commonest class of a value, or of all, has right), r2;
+        back_accuracy, back_base, back_r2, the same for the column by the target, whose classes
+        are quantiles if it is a number.
     """
     binned = _binned(frame, numbers, ranges)
     is_number = target in numbers
@@ -126,7 +130,13 @@ def associations(
     label = F.col(f"_bin_{place}") if is_number else F.trim(_column(target).cast("string"))
     y = _standardised(target, place, ranges) if is_number else F.lit(0.0)
     nothing = F.lit(None).cast("double")
-    told = [_entry(name, _column(name), nothing) for name in texts if name != target] + [
+    told = [
+        _entry(name + shape, value, nothing)
+        for name in texts
+        if name != target
+        for shape, value in {"": _column(name), _SHAPE: _without_digits(name)}.items()
+    ]
+    told += [
         _entry(name, F.col(f"_bin_{i}").cast("int"), _standardised(name, i, ranges))
         for i, name in enumerate(numbers)
         if name != target
@@ -162,21 +172,21 @@ def find_leaks(
         if is_place:
             found[name] = Leak(name, "place", 1.0, n)
     for row in rows:
-        n = row["n"] or 0
-        if n < _MIN_ROWS or row["coverage"] < _MIN_COVERED:
+        n, name = row["n"] or 0, row["name"].removesuffix(_SHAPE)
+        if n < _MIN_ROWS or row["coverage"] < _MIN_COVERED or name in found:
             continue
         by = row["accuracy"] if is_class else row["r2"]
         rest = _LEFT * (1 - row["base"]) if is_class else 1.0
         is_common = n >= _MIN_ROWS_PER_VALUE * row["n_values"] and row["n_values"] > 1
         if is_common and by is not None and by >= _NEARLY and 1 - by <= rest:
-            found[row["name"]] = Leak(row["name"], "tells", by, n)
+            found[name] = Leak(name, "tells" if name == row["name"] else "shape", by, n)
             continue
         is_text = row["back_r2"] is None
         back = row["back_accuracy"] if is_text else row["back_r2"]
         rest = _LEFT * (1 - row["back_base"]) if is_text else 1.0
         is_coarse = row["n_values"] <= _MAX_TOLD_BACK
         if is_coarse and back is not None and back >= _NEARLY and 1 - back <= rest:
-            found[row["name"]] = Leak(row["name"], "told", back, n)
+            found[name] = Leak(name, "told", back, n)
     return [found[name] for name in sorted(found)]
 
 
@@ -188,7 +198,12 @@ def without_leaks(columns: Columns, leaks: Sequence[Leak], *, keep: Sequence[str
     ModelError
         If nothing is left to learn from.
     """
-    reasons = {"tells": "alone tells", "told": "follows from", "place": "numbers the rows, not"}
+    reasons = {
+        "tells": "alone tells",
+        "shape": "without its digits tells",
+        "told": "follows from",
+        "place": "numbers the rows, not",
+    }
     gone = {
         leak.column: f"{reasons[leak.why]} {columns.target}"
         for leak in leaks
@@ -218,6 +233,12 @@ def drawn(frame: DataFrame, *, n_rows: int) -> DataFrame:
         return frame
     place = F.pmod(F.xxhash64(F.lit(_SEED), "song_id"), F.lit(2**20))
     return frame.filter(place < int(2**20 * MAX_ROWS / n_rows))
+
+
+def _without_digits(name: str) -> Column:
+    """Texts that are numbered, such as rock.00017.wav, with one digit in place of the number."""
+    text = _column(name)
+    return F.when(text.rlike("[0-9]"), F.regexp_replace(text, "[0-9]+", "0"))
 
 
 def _entry(name: str, value: Column, x: Column) -> Column:

@@ -135,6 +135,8 @@ def test_dates_that_never_repeat_give_their_parts_alone():
 def test_folders_of_audio_are_no_feature_but_may_be_the_target():
     profile = [number("mfcc_01_mean"), text("folder", n_distinct=8), text("genre", n_distinct=9)]
     assert choose_columns(profile, model="genre").dropped == {"folder": "a place of files"}
+    named = [number("mfcc_01_mean"), text("filename", 100), text("genre", n_distinct=9)]
+    assert choose_columns(named, model="genre").dropped == {"filename": "a place of files"}
     assert choose_columns(profile, model="genre", target="folder").target == "folder"
 
 

@@ -15,6 +15,7 @@ from sonic_lib.workflows.prediction import Predictions, check_confidence, predic
 from sonic_lib.workflows.sources import sql_text
 
 HELP = "predict genre and popularity by the champions"
+IS_PYTHON_WORK = True  # as `sonic train`
 _ALL = "all"
 
 
