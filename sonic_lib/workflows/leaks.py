@@ -6,16 +6,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.features.spark import wide
+from sonic_lib.models.associations import associations, by_place, drawn, n_bins, number_ranges
 from sonic_lib.models.columns import Columns
-from sonic_lib.models.leaks import (
-    Leak,
-    associations,
-    by_place,
-    drawn,
-    find_leaks,
-    n_bins,
-    number_ranges,
-)
+from sonic_lib.models.leaks import Leak, find_leaks
 from sonic_lib.models.names import ARTISTS
 
 
