@@ -1,8 +1,9 @@
 """Columns that give the target away, by what `associations` measures; without Spark.
 
 A column leaks if it alone tells the target of nearly every song (a sub-genre, of the genre), if the
-target tells it (a genre, of the sub-genre; a rounded popularity), if it would but for its digits
-(rock.00017.wav), or if it is the number of the row.  A score with it would be the column's, and no song that lacks it could be foretold so well.
+target tells it (a genre, of the sub-genre; a rounded popularity), if it would tell it but for its
+digits (rock.00017.wav), or if it is the number of the row.  A score with it would be the column's,
+and no song that lacks it could be foretold so well.
 """
 
 from __future__ import annotations
