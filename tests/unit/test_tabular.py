@@ -372,3 +372,22 @@ def test_a_model_comes_back_from_its_bytes_and_answers_as_it_did(rng, n_classes)
     np.testing.assert_allclose(said, done.scores[held_out], rtol=1e-5, atol=1e-7)
     nobody = {name: values.slice(0, 0) for name, values in given.items()}
     assert model.answer(nobody).to_pylist() == []
+
+
+def test_many_classes_of_few_rows_are_learned_without_a_warning(rng, recwarn):
+    layout = Layout(("a", "b"), 2)
+    labels = np.repeat(np.arange(30.0), 3)
+    given = arrow(np.column_stack([labels, rng.normal(size=90)]))
+    folds = np.tile(np.arange(3), 30)
+    asked = request(layout, ("forest", "linear"), n_classes=30)
+    done = crossfit(
+        from_arrow(given, layout=layout),
+        labels,
+        folds,
+        folds,
+        request=asked,
+        serve=False,
+        n_threads=2,
+    )
+    assert np.allclose(done.scores.sum(axis=1), 1)
+    assert not recwarn.list

@@ -7,7 +7,9 @@ changes nothing in what comes out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.pool import ThreadPool
 from typing import Any
@@ -251,19 +253,12 @@ def _class_weights(training_set: TrainingSet) -> NDArray[np.float64]:
     return (len(place) / (len(labels) * counts))[place]
 
 
-class _few_threads:
-    """A pool of threads, each of whose linear algebra has one."""
+@contextmanager
+def _few_threads(n_threads: int) -> Iterator[ThreadPool]:
+    """Lend a pool of threads, each of whose linear algebra has one, and none of which warns."""
+    from threadpoolctl import threadpool_limits
 
-    def __init__(self, n_threads: int) -> None:
-        self.n_threads = n_threads
-
-    def __enter__(self) -> ThreadPool:
-        from threadpoolctl import threadpool_limits
-
-        self.limits = threadpool_limits(1)
-        self.pool = ThreadPool(self.n_threads)
-        return self.pool
-
-    def __exit__(self, *_: object) -> None:
-        self.pool.terminate()
-        self.limits.restore_original_limits()
+    with threadpool_limits(1), warnings.catch_warnings(), ThreadPool(n_threads) as pool:
+        # scikit-learn doubts, once a tree, that so many classes are classes.
+        warnings.simplefilter("ignore")
+        yield pool
