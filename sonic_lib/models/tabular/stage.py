@@ -265,7 +265,7 @@ class Unpacked:
         self, content: Mapping[str, bytes], *, role: str, columns: Columns, n_classes: int
     ) -> None:
         told = json.loads(content["told"])
-        self.blend = Blend(told["weights"][role], told["sharpness"][role])
+        self.blend = Blend(told["weights"][role], told.get("sharpness", {}).get(role, 1.0))
         self.least: float = told["least"][role]
         self.vocabulary: dict[str, list[str]] = json.loads(content["vocabulary"])
         self.layout, self.n_classes = layout_of(columns), n_classes
