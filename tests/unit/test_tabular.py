@@ -195,13 +195,14 @@ def test_a_forest_of_arrays_answers_as_the_library_does(rng, monkeypatch):
     )
 
 
-def test_rows_left_out_of_the_kernel_machine_are_left_out_indeed(rng):
+@pytest.mark.parametrize(("shape", "kernel"), [("gaussian", "rbf"), ("laplacian", "laplacian")])
+def test_rows_left_out_of_the_kernel_machine_are_left_out_indeed(rng, shape, kernel):
     x, y = rng.normal(size=(30, 2)), rng.normal(size=(30, 1))
-    values, basis, _ = linear._kernel_features(x, x, 0.4, np.ones((30, 1)))
-    error, _, said = linear._ridge_by_kernel(x, x, y, np.ones(30), 0.4)
+    values, basis, _ = linear._kernel_features(x, x, shape, 0.4, np.ones((30, 1)))
+    error, _, said = linear._ridge_by_kernel(x, x, y, np.ones(30), shape, 0.4)
 
     def left_out(penalty):
-        model = KernelRidge(alpha=penalty, kernel="rbf", gamma=0.4 / 2)
+        model = KernelRidge(alpha=penalty, kernel=kernel, gamma=0.4 / 2)
         every = np.arange(30)
         return np.array([model.fit(x[every != i], y[every != i]).predict(x[[i]])[0] for i in every])
 
