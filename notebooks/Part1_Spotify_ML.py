@@ -11,14 +11,13 @@
 # %% [markdown]
 # # Genre, popularity and recommendation on Spark
 #
-# A table of songs, each with a dozen numbers that say how it sounds, when it came out and how much
-# it is played. From it we learn which genre a song has and how popular it is, each with a guarantee
-# of how often the answer is right, and find the songs that are most like one another.
+# We start from a table of songs: a dozen numbers per song that describe how it sounds, when it was
+# released and how often it is played. From it we predict the genre and the popularity of a song,
+# both with guaranteed coverage, and find similar songs.
 #
-# Everything runs as Spark jobs: the same calls work on a laptop and on a cluster. If the
-# environment variable `SONIC_DATA` names a folder with `spotify_train.csv` (genre) and
-# `spotify_subset.csv` (popularity), those are used; otherwise a table is made up, and the figures
-# below are of that one.
+# Everything runs on Spark: the same calls work on a laptop and on a cluster. If the environment
+# variable `SONIC_DATA` names a folder with `spotify_train.csv` (genre) and `spotify_subset.csv`
+# (popularity), those are used. Otherwise a synthetic table is used, as in the outputs below.
 
 # %%
 # %matplotlib inline
@@ -31,15 +30,10 @@ import pandas as pd
 from IPython.display import Image, display
 from made_up import spotify_like
 
-from sonic_lib.cli.main import main
+import sonic_lib
 from sonic_lib.models.conformal.knn_baseline import genre_p_values
 from sonic_lib.models.similarity.recommend import shared_values
 from sonic_lib.report.exploration import figures_of, text_of
-from sonic_lib.schemas import PREDICTIONS, RECOMMENDATIONS
-from sonic_lib.spark.session import spark_session
-from sonic_lib.storage import tables
-from sonic_lib.workflows.exploration import explored
-from sonic_lib.workflows.sources import read_source
 
 data = Path(os.environ.get("SONIC_DATA", "")).absolute()
 os.chdir(tempfile.mkdtemp(prefix="sonic-part1-"))
@@ -48,43 +42,43 @@ if not (data / "spotify_train.csv").is_file():
     songs = spotify_like(1500, seed=1)
     songs.drop(columns="artist_name").to_csv("spotify_train.csv", index=False)
     songs.drop(columns="genre").to_csv("spotify_subset.csv", index=False)
-warehouse = "warehouse"
-spark = spark_session(app_name="Part 1")
-
-
-def sonic(*words: object) -> None:
-    """Run a command as in a terminal."""
-    if main([*map(str, words), "--warehouse", warehouse]) != 0:
-        raise RuntimeError(f"sonic {words[0]} failed")
+lake = sonic_lib.open_warehouse("warehouse")
 
 
 def show(report: str, *figures: str) -> None:
-    """Show figures that a command wrote."""
+    """Show figures of a training report."""
     for name in figures:
         display(Image(f"{report}/{name}.png", width=700))
+
+
+def scores(trained, *names: str) -> pd.DataFrame:
+    """Scores by cross-validation and on the held-out songs."""
+    metrics = trained.card["metrics"]
+    folds, held_out = [metrics[f"cv_{n}"] for n in names], [metrics[n] for n in names]
+    return pd.DataFrame({"folds": folds, "held out": held_out}, index=list(names)).round(3)
 
 
 # %% [markdown]
 # ## The table
 #
-# `sonic features --csv` checks the table and brings it into the Delta table `features`, where each
-# row has its numbers and texts by name; rows that make no sense are set aside with the reason.
+# `import_features` checks the table and writes it to the Delta table `features`, where each row
+# holds its numbers and texts by name. Invalid rows are stored separately, with the reason.
 
 # %%
-sonic("features", "--csv", data / "spotify_train.csv")
-sonic("features", "--csv", data / "spotify_subset.csv")
-_, features = read_source(spark, warehouse, "spotify_train")
+for name in ("spotify_train", "spotify_subset"):
+    counts = lake.import_features(data / f"{name}.csv", source=name).counts
+    print(f"{name}: {counts['rows']:.0f} rows, {counts['rejected']:.0f} rejected")
+features = lake.features("spotify_train")
 features.select("source_key", "numbers", "texts").limit(2).toPandas()
 
 # %% [markdown]
 # ## A first look
 #
-# Which genres there are, how the numbers are distributed and go together, and where the songs lie
-# on two maps: principal components, and t-SNE of a sample (its size is said below). Spark counts;
-# only the counts and the sample come here.
+# Genres, distributions and correlations, and two projections: principal components, and t-SNE of a
+# sample. Spark aggregates; only the aggregates and the sample are collected.
 
 # %%
-found = explored(features, color="genre", n_sample=500, seed=1)
+found = lake.explore("spotify_train", color="genre", n_sample=500, seed=1)
 print("\n".join(text_of(found)))
 for _, figure in figures_of(found):
     display(figure)
@@ -92,37 +86,37 @@ for _, figure in figures_of(found):
 # %% [markdown]
 # ## Genre
 #
-# Boosted trees (XGBoost on Spark); the baseline, a random forest of Spark MLlib, has the same
-# interface and comes at the end as a challenger. All preprocessing (gaps, release dates of day,
-# month or year, texts of many values encoded by the target out of fold) is fitted inside the fold
-# it serves. A fifth of the songs, by hash, is kept from every model and judges it.
+# Boosted trees (XGBoost on Spark); a random forest (Spark MLlib) with the same interface follows at
+# the end as a challenger. All preprocessing (missing values, release dates, out-of-fold target
+# encoding of texts) is fitted inside each fold. A fifth of the songs, chosen by hash, is held out
+# from every model and used to evaluate it.
 
 # %%
-sonic(
-    *("train", "genre", "--source", "spotify_train", "--model", "boosted", "--folds", "2"),
-    *("--report", "genre"),
-)
+trained = lake.train("genre", source="spotify_train", kind="boosted", n_folds=2, report="genre")
+for remark in trained.remarks:
+    print(f"{remark.topic}: {remark.text}")
+scores(trained, "f1_micro", "f1_macro", "log_loss")
 
 # %%
 show("genre", "confusion", "genres", "importances")
 
 # %% [markdown]
-# Songs of one album straddle random folds. With whole release dates kept on one side, the score is
-# what a new album would see:
+# With random folds, songs of one album are in training and in evaluation. Grouped by release date,
+# the score is the one to expect for a new album:
 
 # %%
-sonic(
-    *("train", "genre", "--source", "spotify_train", "--model", "forest", "--folds", "2"),
-    *("--group", "release_date"),
+grouped = lake.train(
+    "genre", source="spotify_train", kind="forest", n_folds=2, group="release_date"
 )
+scores(grouped, "f1_micro", "f1_macro", "log_loss")
 
 # %% [markdown]
-# ## Sets of genres that hold the truth as often as asked
+# ## Prediction sets with guaranteed coverage
 #
-# A single genre is often wrong. A *conformal* set holds the right genre with the confidence that
-# was asked for, whatever the model is worth: a bad model gives large sets. The thresholds come from
-# the cross-validated scores: with two folds only, of models that learned from half of the songs, so
-# that the sets hold the truth more often than asked.
+# A single predicted genre is often wrong. A *conformal* prediction set contains the true genre at
+# the chosen confidence however good the model is: a bad model gives large sets. The thresholds come
+# from the cross-validated scores. With two folds the models learn from half of the songs each, so
+# that coverage is higher than asked.
 
 # %%
 sets = pd.read_csv("genre/sets.csv")
@@ -130,16 +124,16 @@ display(sets[sets["confidence"].isin([0.8, 0.9, 0.95, 0.99])])
 show("genre", "set_sizes", "coverage", "coverage_by_genre")
 
 # %% [markdown]
-# The confidence at which a single genre remains is a song's own measure of how sure one can be:
+# The highest confidence at which a song's set has a single genre measures how certain its genre is:
 
 # %%
 single = sets[sets["share_single"] > 0.5]["confidence"].max()
 print(f"At {single:.0%} confidence or less, more than half of the sets have one genre.")
 
 # %% [markdown]
-# The project's first method did this by distances alone: how much nearer the nearest songs of a
-# genre are than those of the others, with a full conformal p-value for each genre. On a small
-# sample, for comparison:
+# The project's first method used distances alone: the ratio of the distances to the nearest songs
+# of a genre and of all others, with a full conformal p-value per genre. For comparison, on a small
+# sample:
 
 # %%
 names = ["danceability", "energy", "acousticness", "valence", "loudness", "speechiness"]
@@ -154,69 +148,82 @@ for confidence in (0.8, 0.95):
     covered = sets[np.arange(150), labels[750:]].mean()
     print(
         f"{confidence:.0%}: {sets.sum(axis=1).mean():.1f} of {len(genres)} genres, "
-        f"{covered:.0%} hold the truth"
+        f"coverage {covered:.0%}"
     )
 
 # %% [markdown]
 # ## Popularity
 #
-# The same pipeline with a number as the target. The interval around each prediction is as wide as
-# the model expects to err there.
+# The same pipeline with a numeric target. The width of each interval follows the error that the
+# model expects for that song.
 
 # %%
-sonic(
-    *("train", "popularity", "--source", "spotify_subset", "--model", "boosted", "--folds", "2"),
-    *("--report", "popularity"),
+trained = lake.train(
+    "popularity", source="spotify_subset", kind="boosted", n_folds=2, report="popularity"
 )
+display(scores(trained, "r2", "rmse", "mae"))
 show("popularity", "residuals", "importances")
 
 # %% [markdown]
-# ## The table, completed
+# ## Predictions
 #
-# `sonic predict` lets the champions answer for every song and records which version said what.
+# `predict` applies the champions to every song and records the model version with each prediction.
 
 # %%
-sonic("predict", "--source", "spotify_train", "--model", "genre", "--output", "completed.csv")
+predicted = lake.predict(source="spotify_train", model="genre", confidence=0.9)
 (
-    tables.read(spark, warehouse, PREDICTIONS)
-    .select("song_id", "model", "model_version", "genre", "genre_set", "genre_probability")
+    predicted.select(
+        *("song_id", "model_version", "genre", "genre_probability", "genre_set", "in_training")
+    )
     .limit(5)
     .toPandas()
 )
 
 # %% [markdown]
-# ## Songs like one another
+# ## Similar songs
 #
-# For every song the ten most alike by the cosine of standardised numbers: exact, all against all,
-# in blocks.
+# The ten nearest songs for every song, by cosine similarity of the standardised numbers: exact, all
+# pairs, in blocks.
 
 # %%
-sonic("train", "recommendations", "--source", "spotify_train")
-neighbours = tables.read(spark, warehouse, RECOMMENDATIONS)
+lake.train_recommendations(source="spotify_train")
+neighbours = lake.sql("SELECT * FROM sonic.recommendations")
 genre_of = features.selectExpr("song_id", "texts['genre'] AS genre")
 neighbours.transform(shared_values, songs=genre_of, columns=["genre"]).toPandas()
 
 # %% [markdown]
-# Neighbours share the genre far more often than two songs drawn by chance:
+# Neighbours share their genre far more often than two random songs:
 
 # %%
 shares = genre_of.groupBy("genre").count().toPandas()["count"]
-print(f"two songs drawn by chance: {((shares / shares.sum()) ** 2).sum():.1%}")
+print(f"two random songs: {((shares / shares.sum()) ** 2).sum():.1%}")
 
 # %%
 seeds = [row.source_key for row in features.orderBy("song_id").limit(3).collect()]
-sonic("playlist", *seeds, "--source", "spotify_train", "--diversity", "0.3")
+lake.playlist(*seeds, source="spotify_train", count=10, diversity=0.3).toPandas()
 
 # %% [markdown]
 # ## Retraining
 #
-# On a schedule, `sonic retrain` takes a snapshot of `features`, trains a challenger and lets both
-# answer for the same held-out songs. Only a difference beyond noise (McNemar's exact test, p <
-# 0.05) changes who serves; `sonic models --promote` does it by hand.
+# `retrain`, usually on a schedule, takes a snapshot of `features`, trains a challenger and compares
+# it with the champion on the same held-out songs. The challenger is promoted only if it is
+# significantly better (McNemar's exact test, p < 0.05); `lake.promote` promotes by hand.
 
 # %%
-sonic("retrain", "genre", "--model", "forest", "--folds", "2")
-sonic("models")
+retrained = lake.retrain("genre", kind="forest", n_folds=2)["genre"]
+print(retrained.comparison)
+genre = lake.models()["genre"]
+pd.DataFrame(
+    [
+        {
+            "version": card["version"],
+            "kind": card["kind"],
+            "f1_micro": card["metrics"]["f1_micro"],
+            "is_champion": card["version"] == genre.aliases["champion"],
+        }
+        for card in genre.cards
+    ]
+)
 
 # %%
-spark.stop()
+lake.spark.stop()

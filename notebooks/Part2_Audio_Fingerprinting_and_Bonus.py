@@ -9,15 +9,14 @@
 # ---
 
 # %% [markdown]
-# # How a few seconds of noise become the name of a song
+# # From a few noisy seconds to the name of a song
 #
-# From the spectrogram over the constellation of landmarks to hashes, the table and the answer; how
-# robust that is, how sure one can be, and, as a bonus, what descriptors of the same audio tell
-# about style.
+# Spectrogram, landmarks, hashes, table and answer, step by step; how robust identification is and
+# how certain its answers are; and, as a bonus, what descriptors of the same audio say about style.
 #
-# The songs are synthesised here, so that everybody can run this. With the environment variable
-# `SONIC_DATA` naming a folder that holds `music/`, the first 60 songs there are used in their place
-# (the last part wants their tags to name a genre).
+# The songs are synthetic, so that everybody can run this. If the environment variable `SONIC_DATA`
+# names a folder that holds `music/`, the first 60 songs there are used instead (the last section
+# needs genre tags).
 
 # %%
 # %matplotlib inline
@@ -31,17 +30,15 @@ import pandas as pd
 import soundfile
 from IPython.display import Audio, Image, display
 
+import sonic_lib
 from sonic_lib.audio.decode import open_audio, stream_mono
 from sonic_lib.audio.degradations import add_noise, change_speed, cut, telephone
-from sonic_lib.cli.main import main
 from sonic_lib.fingerprint.hashes import describe, query_hashes, reference_hashes
 from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK, analyse, find_landmarks
 from sonic_lib.fingerprint.params import BIN_HZ, FRAME_S, SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.spectrogram import log_spectrogram, saliency
-from sonic_lib.report.figures.identification import constellation
-from sonic_lib.schemas import FINGERPRINTS, MATCHES
-from sonic_lib.spark.session import spark_session
-from sonic_lib.storage import tables
+from sonic_lib.matching.evaluation import calibration, robustness
+from sonic_lib.report.figures.identification import constellation, explanation
 from sonic_lib.synth.collection import write_demo
 
 params = FingerprintParams()
@@ -50,13 +47,7 @@ os.chdir(tempfile.mkdtemp(prefix="sonic-part2-"))
 if not music.is_dir():
     write_demo(Path(), n_songs=40, n_clips=0, n_unknown_songs=0, seed=1)
     music = Path("songs")
-warehouse = "warehouse"
-
-
-def sonic(*words: object) -> None:
-    """Run a command as in a terminal."""
-    if main([*map(str, words), "--warehouse", warehouse]) != 0:
-        raise RuntimeError(f"sonic {words[0]} failed")
+lake = sonic_lib.open_warehouse("warehouse")
 
 
 def load(path: Path) -> np.ndarray:
@@ -74,9 +65,9 @@ display(Audio(song[: 5 * SAMPLE_RATE_HZ], rate=SAMPLE_RATE_HZ))
 # %% [markdown]
 # ## Spectrogram and local contrast
 #
-# A window of 64 ms every 32 ms gives the level in each cell of time and frequency. What matters is
-# not how loud a cell is but how far it stands out from its neighbourhood: an equaliser, a room or a
-# telephone changes levels, and hardly that.
+# A 64 ms window every 32 ms gives the level of each time-frequency cell. We do not use the level
+# itself but how far a cell stands out from its neighbourhood: equalisers, rooms and telephones
+# change levels a lot, and this contrast hardly at all.
 
 # %%
 ten_s = song[: 10 * SAMPLE_RATE_HZ]
@@ -89,7 +80,7 @@ axes[0].set_title("Level (dB)")
 axes[1].imshow(
     salient.T, origin="lower", aspect="auto", extent=extent, cmap="gray_r", vmin=0, vmax=3
 )
-axes[1].set_title("How far a cell stands out (local standard deviations)")
+axes[1].set_title("Local contrast (local standard deviations)")
 for ax in axes:
     ax.set_ylabel("kHz")
 axes[1].set_xlabel("s")
@@ -99,9 +90,9 @@ plt.show()
 # %% [markdown]
 # ## The constellation
 #
-# Cells that are the maximum of their neighbourhood are landmarks. Each has a rank: how many
-# stronger ones lie within a second. By it the same recording gives a sparse constellation of its
-# strongest landmarks and denser ones with detail; each is joined to triangles.
+# Local maxima are landmarks. The rank of a landmark is the number of stronger ones within a second.
+# The strongest landmarks form a sparse constellation, the others add detail; neighbouring landmarks
+# are joined to triangles.
 
 # %%
 figure = constellation(song, params=params, start_s=0, length_s=10, title="Landmarks and triangles")
@@ -111,7 +102,7 @@ landmarks, saliency = analyse(song, params=params)
 print(f"{len(landmarks)} landmarks in {len(song) / SAMPLE_RATE_HZ:.0f} s")
 
 # %% [markdown]
-# Noise takes landmarks away and puts others in; enough of the strong ones stay.
+# Noise removes landmarks and adds others; enough of the strong ones survive.
 
 # %%
 rng = np.random.default_rng(1)
@@ -136,9 +127,9 @@ plt.show()
 # %% [markdown]
 # ## Hashes
 #
-# A triangle becomes 40 bits: the frequency of its first landmark, and the steps in frequency and
-# time to the other two. A query looks up each triangle under the neighbouring values as well, so
-# that the table has to hold each triangle only once.
+# A triangle is hashed to 40 bits: the frequency of its first landmark, and the steps in frequency
+# and time to the other two. A query also looks up neighbouring values (multi-probe), so the table
+# stores each triangle only once.
 
 # %%
 hashes, frames, descriptors = reference_hashes(landmarks, saliency, params=params)
@@ -150,9 +141,8 @@ print(f"the song has {len(hashes)} hashes, the clip of 5 s looks up {len(clip_ha
 # %% [markdown]
 # ## The vote
 #
-# Where a hash of the clip is one of the song, the difference of the two times says where the clip
-# would start. Chance spreads these differences over the whole song; the truth puts them in one
-# place.
+# When clip and song share a hash, the difference of the two times is the offset of the clip in the
+# song. Chance matches spread over the whole song; true matches agree on one offset.
 
 # %%
 song_table = pd.DataFrame({"hash": hashes, "song_frame": frames})
@@ -170,14 +160,14 @@ plt.show()
 # %% [markdown]
 # ## On Spark
 #
-# The same kernels run in the executors: `sonic index` writes the hashes of all songs into a Delta
-# table partitioned by hash prefix, and `sonic identify` joins a folder of clips with it.
+# The same functions run in the executors: `index` writes the hashes of all songs to a Delta table
+# partitioned by hash prefix, and `identify` joins a folder of clips with it.
 
 # %%
-spark = spark_session(app_name="Part 2")
 known, unknown = paths[:20], paths[-4:]
-sonic("index", *known)
-rows = tables.read(spark, warehouse, FINGERPRINTS)
+counts = lake.index(*known).counts
+print(f"{counts['songs']:.0f} songs, {counts['hashes']:.0f} hashes in {counts['seconds']:.0f} s")
+rows = lake.sql("SELECT * FROM sonic.fingerprints")
 display(rows.groupBy("hash_prefix").count().orderBy("hash_prefix").toPandas().T)
 
 # %%
@@ -187,75 +177,74 @@ truth = []
 for i, path in enumerate([*known[:8], *unknown]):
     samples = load(path)
     clip = cut(samples, start_s=10 + i, length_s=8, sample_rate_hz=SAMPLE_RATE_HZ)
-    damages = {
+    degradations = {
         "noise at 0 dB": lambda x: add_noise(x, snr_db=0, sample_rate_hz=SAMPLE_RATE_HZ, rng=rng),
         "telephone": lambda x: telephone(x, sample_rate_hz=SAMPLE_RATE_HZ, rng=rng),
         "5 % faster": lambda x: change_speed(x, factor=1.05),
         "clean": lambda x: x,
     }
-    name, damage = list(damages.items())[i % len(damages)]
+    name, degrade = list(degradations.items())[i % len(degradations)]
     soundfile.write(
-        clips / f"{i:02} {name.replace('%', 'percent')}.wav", damage(clip), SAMPLE_RATE_HZ
+        clips / f"{i:02} {name.replace('%', 'percent')}.wav", degrade(clip), SAMPLE_RATE_HZ
     )
     truth.append((path.stem if path in known else "(unknown)", 10 + i))
-sonic("identify", clips, "--output", "matches.csv")
-answers = pd.read_csv("matches.csv").sort_values("clip")
+answers = lake.identify(clips, engine="spark").to_pandas().sort_values("clip")
 answers["truth"], answers["true_offset_s"] = zip(*truth, strict=True)
 answers[["clip", "truth", "title", "true_offset_s", "offset_s", "speed", "p_value", "accepted"]]
 
 # %% [markdown]
-# Songs that are not in the index are not accepted: `p_value` is the chance that such a clip scores
-# this high. `sonic explain` shows why an answer is what it is.
+# Songs that are not in the index are not accepted: `p_value` is the probability that a clip of an
+# unknown song scores this high. `explain` returns the evidence for an answer.
 
 # %%
 one = answers[answers["accepted"]].iloc[0]
-sonic("explain", clips / one["clip"], "--plot", "why.png")
-display(Image("why.png"))
+why = lake.explain(clips / one["clip"])
+explanation(why.hits, why.answers, title=one["clip"])
 
 # %% [markdown]
-# The same join, as SQL that anyone can run:
+# All tables can be queried in SQL, for example to count how many songs share a hash:
 
 # %%
-sonic(
-    "sql",
+lake.sql(
     "SELECT n_songs, count(*) AS hashes FROM (SELECT hash, count(DISTINCT song_id) AS n_songs "
-    "FROM sonic.fingerprints GROUP BY hash) GROUP BY n_songs ORDER BY n_songs LIMIT 5",
-)
-tables.read(spark, warehouse, MATCHES).select("clip_path", "score", "p_value", "accepted").limit(
-    3
+    "FROM sonic.fingerprints GROUP BY hash) GROUP BY n_songs ORDER BY n_songs LIMIT 5"
 ).toPandas()
+
+# %%
+lake.sql("SELECT clip_path, score, p_value, accepted FROM sonic.matches LIMIT 3").toPandas()
 
 # %% [markdown]
 # ## Robustness
 #
-# `sonic evaluate` damages clips of the indexed songs in many ways, leaves some songs out to play
-# the unknown, and reports what is still found. The first plot asks how often an unknown song is
-# accepted. Songs made up here share the patterns of their style to the note, so that more of them
-# may pass than asked; `benchmarks/results/calibration.txt` has the rates on real music.
+# `evaluate` degrades clips of the indexed songs in many ways, holds out some songs as unknown ones,
+# and reports what is still found. The first plot shows how often an unknown song is accepted.
+# Synthetic songs of one style share patterns to the note, so more of them may be accepted than
+# asked; `benchmarks/results/calibration.txt` has the rates on real music.
 
 # %%
-sonic(
-    *("evaluate", "--clips", "3", "--lengths", "5", "--songs", "16", "--left-out", "0.5"),
-    *("--output", "evaluation"),
-)
+judged = lake.evaluate(n_clips=3, lengths_s=[5], n_songs=16, left_out=0.5, output="evaluation")
+display(robustness(judged).round(1), calibration(judged).round(3))
 for path in sorted(Path("evaluation").glob("*.png")):
     display(Image(path))
 
 # %% [markdown]
-# ## Bonus: what the same audio tells about style
+# ## Bonus: style from the same audio
 #
 # Descriptors of timbre, harmony and rhythm (librosa, in the executors) instead of landmarks, and a
-# small model of style. With so few songs it errs often, and its conformal sets say so by their
-# size.
+# small genre model. With so few songs it is often wrong, and its large prediction sets show that.
 
 # %%
-sonic("features", *paths)
-sonic(
-    *("train", "genre", "--source", "audio", "--model", "forest", "--folds", "2"),
-    *("--drop", "artist", "--drop", "album", "--drop", "folder", "--drop", "release_date"),
-    *("--report", "genre"),
+lake.extract_features(*paths)
+trained = lake.train(
+    "genre",
+    source="audio",
+    kind="forest",
+    n_folds=2,
+    drop=["artist", "album", "folder", "release_date"],
+    report="genre",
 )
+print(f"F1-micro {trained.card['metrics']['f1_micro']:.2f}")
 display(Image("genre/set_sizes.png"))
 
 # %%
-spark.stop()
+lake.spark.stop()

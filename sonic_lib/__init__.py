@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str):
-    """Load the door when it is asked for: helper processes have no use for it."""
+    """Load the API on first use: helper processes do not need it."""
     if name == "open_warehouse":
         from sonic_lib.warehouse import open_warehouse
 

@@ -79,8 +79,8 @@ class DamageError(TableError):
         self.damaged = damaged
 
     def __str__(self) -> str:
-        told = "\n".join(f"  {damage}" for damage in self.damaged)
-        return f"{len(self.damaged)} files of the tables in {self.args[0]} are damaged:\n{told}"
+        lines = "\n".join(f"  {damage}" for damage in self.damaged)
+        return f"{len(self.damaged)} files of the tables in {self.args[0]} are damaged:\n{lines}"
 
 
 class ModelError(SonicError):

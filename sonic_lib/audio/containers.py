@@ -127,8 +127,8 @@ def _chunked_parts(file: BinaryIO, size: int) -> tuple[list[BinaryIO], list[str]
         if len(parts) == _MAX_PARTS:
             left_out.append(f"the last {size - start} bytes, behind {_MAX_PARTS} joined files")
             break
-        end, patch, said = _extent(file, start, size)
-        left_out += said
+        end, patch, notes = _extent(file, start, size)
+        left_out += notes
         is_all = start == 0 and end == size and patch is None
         parts.append(file if is_all else _part(file, start, end, patch))
         start = end

@@ -9,18 +9,18 @@ from sonic_lib.cli.writers import text_lines
 from sonic_lib.console import say
 from sonic_lib.workflows.answers import Answers
 
-# On the terminal, if there are no more clips than a person looks through.
+# Answers are printed if there are no more clips than this.
 MAX_SHOWN_CLIPS = 20
 _HEADS = ("clip", "from - to", "song", "at", "speed", "chance")
 _ALWAYS = (0, 2)
 _PLAIN_SPEED = 0.0015  # a speed that differs less from 1 is not shown
 _WIDTH = 90
-# Of the score: what copies of a recording, or songs with one intro, differ by is chance.
+# Scores this close tie: copies of a recording, or songs with the same intro, differ by chance.
 _TIE = 0.95
 
 
 def say_summary(answers: Answers, *, warehouse: str, output: str | None) -> None:
-    """Say what was found and where it stands."""
+    """Print the number of clips found, and where the answers are."""
     counts, run_id = answers.counts, answers.run_id
     recorded = f"Run {run_id} in {warehouse}/matches" if run_id else "Not recorded"
     places = [recorded, *([output] if output else [])]
@@ -36,14 +36,14 @@ def say_summary(answers: Answers, *, warehouse: str, output: str | None) -> None
 
 
 def say_answers(rows: Sequence[Mapping], *, n_listed: int = 1) -> None:
-    """Print answers as a person reads them.
+    """Print answers as a table.
 
     Parameters
     ----------
     rows : sequence of mapping
         The columns of `matches.csv`, in its order: `Answers.met`.
     n_listed : int
-        How many of them to print; others are named only where they tie with the best.
+        How many to print; others are named only if they tie with the best.
     """
     ties = _ties(rows)
     rows = [row for row in rows if row["rank"] <= n_listed]
@@ -58,7 +58,7 @@ def say_answers(rows: Sequence[Mapping], *, n_listed: int = 1) -> None:
         )
         for row in rows
     ]
-    # What no row has would be an empty column.
+    # Without columns that would be empty.
     used = [k for k in range(len(_HEADS)) if k in _ALWAYS or any(line[k] for line in cells)]
     lines = text_lines(
         [_HEADS[k] for k in used], [[line[k] for k in used] for line in cells], max_width=_WIDTH
@@ -71,7 +71,7 @@ def say_answers(rows: Sequence[Mapping], *, n_listed: int = 1) -> None:
 
 
 def _ties(rows: Sequence[Mapping]) -> dict[tuple[str, float], list[str]]:
-    """Names of the songs that match as well as the best one, by clip and segment."""
+    """Names of the songs that tie with the best one, by clip and segment."""
     best = {(row["clip"], row["clip_start_s"]): row for row in rows if row["rank"] == 1}
     ties: dict[tuple[str, float], list[str]] = {}
     for row in rows:
@@ -113,7 +113,7 @@ def _cells(row: Mapping, *, is_part: bool, equals: Sequence[str]) -> Iterator[st
 
 
 def clock(seconds: float) -> str:
-    """Say a place in a recording as a player shows it.
+    """Format a time in a recording as players do.
 
     Examples
     --------

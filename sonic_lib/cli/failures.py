@@ -1,4 +1,4 @@
-"""What went wrong around the code: failures of the machine, told by what Spark and Python raise."""
+"""Recognise full disks and damaged tables in what Spark and Python raise."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from sonic_lib.errors import SonicError
 
-# ENOSPC and EDQUOT, as Java, Python and delta-rs tell them; executors' errors come as text.
+# ENOSPC and EDQUOT, as Java, Python and delta-rs report them; executors' errors come as text.
 _FULL = ("No space left on device", "Disk quota exceeded")
-# What Delta, Parquet, Hadoop, Arrow and delta-rs say of files that are gone, cut or changed.
+# What Delta, Parquet, Hadoop, Arrow and delta-rs say about missing, truncated or changed files.
 _DAMAGED = re.compile(
     r"Checksum(Exception| error)|DELTA_(LOG_FILE_NOT_FOUND|VERSIONS_NOT_CONTIGUOUS"
     r"|TRUNCATED_TRANSACTION_LOG|STATE_RECOVER_ERROR|FILE_NOT_FOUND|SCHEMA_NOT_SET|MISSING_|EMPTY_)"
@@ -28,18 +28,18 @@ _IN_PYTHON = re.compile(r"^(?:[\w.]+\.)?(\w+(?:Exception|Error)): (.+)$", re.M)
 
 @contextmanager
 def explained(warehouse: str) -> Iterator[None]:
-    """Raise failures of the machine inside the `with` block as errors that say what to do."""
+    """Raise failures of the machine inside the block as errors that say what to do."""
     try:
         yield
     except Exception as error:
-        said = explain(error, warehouse=warehouse)
-        if said is None:
+        message = explain(error, warehouse=warehouse)
+        if message is None:
             raise
-        raise SonicError(said) from error
+        raise SonicError(message) from error
 
 
 def explain(error: BaseException, *, warehouse: str) -> str | None:
-    """Say what to do about a failure of the machine; None of any other.
+    """Return the error that says what to do about a failure of the machine; None for others.
 
     Parameters
     ----------
@@ -53,15 +53,15 @@ def explain(error: BaseException, *, warehouse: str) -> str | None:
     if full is None:
         return _explain_damage(error, text, warehouse)
     return (
-        f"A disk is full ({full}). {_free(warehouse)} The tables are whole: a step counts with its "
-        "commit, or not at all. Make space on it, and run the same command again; it goes on where "
-        "it was. Once some MB are free, `sonic maintain --purge` deletes the files of earlier "
-        "states (--retention-hours says of which)."
+        f"A disk is full ({full}). {_free(warehouse)} The tables are intact: every step is "
+        "committed completely or not at all. Free some space and run the same command again; it "
+        "continues where it stopped. Once some MB are free, `sonic maintain --purge` deletes the "
+        "files of earlier states (--retention-hours says how old)."
     )
 
 
 def reason(error: BaseException) -> str:
-    """Give the deepest cause of what Spark raised, in one line.
+    """Return the root cause of what Spark raised, in one line.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def reason(error: BaseException) -> str:
     text = _whole_text(error)
     worker = text.rpartition("Traceback (most recent call last)")[2]
     found = _IN_PYTHON.findall(worker) if worker != text else _CAUSE.findall(text)
-    told = [f"{kind}: {message.strip()}" for kind, message in found if message.strip()]
-    return told[-1] if told else first
+    causes = [f"{kind}: {message.strip()}" for kind, message in found if message.strip()]
+    return causes[-1] if causes else first
 
 
 def _explain_damage(error: BaseException, text: str, warehouse: str) -> str | None:
@@ -95,19 +95,19 @@ def _whole_text(error: BaseException) -> str:
     texts = []
     cause: BaseException | None = error
     while cause is not None:
-        # PySpark's own str() may leave out Java's causes.
+        # PySpark's own str() may omit Java's causes.
         texts += [str(cause), str(getattr(cause, "_stackTrace", ""))]
         cause = cause.__cause__
     return "\n".join(texts)
 
 
 def _free(warehouse: str) -> str:
-    """How much is free where this process can look."""
+    """Free space on the disks that this process can see."""
     places = {"Spark's scratch files on the driver": tempfile.gettempdir()}
     if "://" not in warehouse and Path(warehouse).exists():
         places = {"the warehouse": warehouse, **places}
-    told = (
+    free = (
         f"{shutil.disk_usage(place).free / 1e6:.1f} MB below {place} ({what})"
         for what, place in places.items()
     )
-    return f"Free now: {', '.join(told)}."
+    return f"Free now: {', '.join(free)}."

@@ -1,7 +1,7 @@
 """The command line: `sonic VERB …`, and the same verbs as spark-submit jobs.
 
-A verb is a module of `sonic_lib.cli.commands` with HELP, `add_arguments` and `run`; one that can do
-some of its work without Spark has `run_without_spark`, too.
+A verb is a module of `sonic_lib.cli.commands` with HELP, `add_arguments` and `run`; one that can
+work without Spark also has `run_without_spark`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ VERBS = (
     *("report", "sql", "register", "jars", "doctor", "completion", "demo"),
 )
 
-# Headings, each before the verb that begins its part of the list.
+# Headings, by the verb that they precede.
 _SECTIONS = {
     "index": "songs and clips:\n",
-    "features": "\ngenres, popularity, likeness:\n",
+    "features": "\ngenres, popularity, similarity:\n",
     "report": "\ntables and this machine:\n",
 }
 _EXAMPLES = {
@@ -69,18 +69,18 @@ for example:
   sonic identify ~/clips --output matches.csv
   sonic sql "SELECT title, artist FROM sonic.latest_matches WHERE accepted"
 
-`sonic VERB --help` tells the options of one. --warehouse (where the tables are), --config and
---set key=value (conf/sonic.yaml lists the settings) go with each. Every verb is a spark-submit
-job, too: jobs/. It ends with 0 if done, 1 if it failed, 2 if it was called wrongly."""
+`sonic VERB --help` lists the options of a verb. Every verb takes --warehouse (where the tables
+are), --config and --set key=value (conf/sonic.yaml lists the settings), and is a spark-submit job,
+too: jobs/. Exit codes: 0 done, 1 failed, 2 wrong arguments."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; on the Spark session of this process, if it has one, which goes on.
+    """Run one command; a Spark session of this process is used and kept.
 
     Returns
     -------
     int
-        0 if done, 1 if it failed, 2 if it was called wrongly.
+        0 done, 1 failed, 2 wrong arguments.
     """
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] not in VERBS and not words[0].startswith("-"):
@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
         hint = f"Did you mean {near[0]!r}? " if near else ""
         report_error(f"there is no verb {words[0]!r}. {hint}`sonic --help` lists them all.")
         return 2
-    # Others are loaded only to be listed: one command is not to wait for what all of them import.
+    # Only the verb in use is loaded, since the imports of all verbs take long.
     parser, _ = make_parser(words[:1] if words and words[0] in VERBS else VERBS)
     if not words:
         show(parser.format_help(), file=sys.stderr)
@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
 def make_parser(
     verbs: Sequence[str],
 ) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    """Make the parser of the command line, and those of some verbs."""
+    """Return the parser of the command line, and those of some verbs."""
     commands = {verb: import_module(f"sonic_lib.cli.commands.{verb}") for verb in verbs}
     listed = "\n".join(
         f"{_SECTIONS.get(verb, '')}  {verb:<{_VERB_WIDTH}}{command.HELP}"
@@ -143,11 +143,11 @@ def _prepare(parser: argparse.ArgumentParser, command) -> None:
         default=[],
         dest="overrides",
         metavar="KEY=VALUE",
-        help="one setting, stronger than the file; may be repeated",
+        help="one setting; overrides the file; may be repeated",
     )
-    told = common.add_mutually_exclusive_group()
-    told.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    told.add_argument("--json", action="store_true", help="print what is told as one JSON object")
+    output = common.add_mutually_exclusive_group()
+    output.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    output.add_argument("--json", action="store_true", help="print the results as one JSON object")
 
 
 def _run(command, args: argparse.Namespace) -> int:
@@ -175,9 +175,9 @@ def _code(command, args: argparse.Namespace) -> int:
         report_error(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        report_error("interrupted; run the same command again to go on.")
+        report_error("interrupted; run the same command again to continue.")
         return 130
-    except BrokenPipeError:  # whoever reads, as `head` does, wants no more
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -195,7 +195,7 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     )
     if hasattr(command, "check"):
         command.check(args)
-    # It prints errors as JSON that are shown as sentences below.
+    # Spark would print errors as JSON, which are printed as sentences below.
     logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)
     started_s = time.monotonic()
     app_name = f"sonic {_verb(command)}"

@@ -1,4 +1,4 @@
-"""A frame as one file for people: CSV, JSON or Parquet by its suffix; or as a text table.
+"""Write a DataFrame to one CSV, JSON or Parquet file, or as a text table.
 
 The rows pass through the driver one partition at a time, so the file may be larger than its
 memory.
@@ -26,7 +26,7 @@ SUFFIXES = ".csv, .json or .parquet"
 
 
 def check_output(path: str | None) -> None:
-    """Refuse a file that `write_output` could not write.
+    """Check that `write_output` can write a file.
 
     Raises
     ------
@@ -38,18 +38,18 @@ def check_output(path: str | None) -> None:
     if Path(path).suffix.lower() not in (".csv", ".json", ".parquet"):
         raise UsageError(f"--output {path!r}: expected a name that ends in {SUFFIXES}.")
     if not Path(path).absolute().parent.is_dir():
-        raise UsageError(f"--output {path!r}: its folder does not exist; make it first.")
+        raise UsageError(f"--output {path!r}: its folder does not exist; create it first.")
 
 
 def write_output(rows: DataFrame, path: str, *, all_digits: bool = False) -> None:
-    """Write a frame to one local file; the file appears whole or not at all.
+    """Write a DataFrame to one local file; the file appears complete or not at all.
 
     Parameters
     ----------
     path : str
-        Its suffix decides what is written.
+        The suffix is the format.
     all_digits : bool
-        Write numbers of a CSV file with all that they have, not with six digits.
+        Write numbers to CSV with all digits, not with six.
     """
     from pyspark.sql.pandas.types import to_arrow_schema
 
@@ -61,9 +61,9 @@ def write_output(rows: DataFrame, path: str, *, all_digits: bool = False) -> Non
 def write_rows(
     rows: Iterable[dict], path: str, *, schema: pa.Schema, all_digits: bool = False
 ) -> None:
-    """Write rows, each by column, to one local file, as `write_output` does."""
+    """Write rows, as mappings of columns, to one local file like `write_output`."""
     suffix = Path(path).suffix.lower()
-    # A name that nobody can foresee, made by this run alone: no link that lies there is followed.
+    # An unpredictable name, created exclusively: no link that somebody planted is followed.
     descriptor, unfinished = tempfile.mkstemp(dir=Path(path).absolute().parent, prefix=".sonic-")
     try:
         with open(descriptor, "w", newline="", encoding="utf-8") as file:
@@ -82,7 +82,7 @@ def write_rows(
 
 
 def _umask() -> int:
-    """Give the mask of this process, which can only be read by setting it."""
+    """Return the umask of this process, which can only be read by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -96,7 +96,7 @@ def text_table(rows: DataFrame, *, n_rows: int, max_width: int = 48) -> Iterator
 def text_lines(
     columns: Sequence[str], rows: Iterable[Sequence], *, max_width: int = 48
 ) -> Iterator[str]:
-    """Lines of an aligned table; numbers stand to the right."""
+    """Lines of an aligned table; numbers are right-aligned."""
     rows = list(rows)
     shown = [[_cell(value, max_width) for value in row] for row in rows]
     lines = [list(columns), *shown]
@@ -118,7 +118,7 @@ def _is_number(value: object) -> bool:
 
 
 def _width(text: str) -> int:
-    """Columns of a terminal that a text takes: two for each East Asian wide character."""
+    """Width of a text in a terminal: two columns per East Asian wide character."""
     return sum(
         0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
         for c in text
@@ -140,7 +140,7 @@ def _write_csv(
 
 
 def _write_json(rows: Iterable[dict], file: TextIO) -> None:
-    """Write one array, a row a line."""
+    """Write one JSON array, one row per line."""
     before = "[\n"
     for row in rows:
         file.write(before + json.dumps(row, ensure_ascii=False, default=str))

@@ -1,1 +1,1 @@
-"""Descriptors of songs: from audio, and from tables that others made."""
+"""Descriptors of songs, from audio or from imported tables."""

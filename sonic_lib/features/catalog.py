@@ -1,14 +1,14 @@
-"""The names of all descriptors of audio, with units and meanings; no computation.
+"""Names, units and meanings of all audio descriptors; no computation.
 
-A family is a quantity measured in every frame of a song, or once; a descriptor is one statistic of
-one part of it: `mfcc_01_mean`. docs/features.md shows this table.
+A family is a quantity measured in every frame of a song, or once per song; a descriptor is one
+statistic of one part of it: `mfcc_01_mean`. docs/features.md shows this table.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-FEATURE_VERSION = 1  # of names and values; another one computes every song anew
+FEATURE_VERSION = 1  # of names and values; a new version recomputes every song
 
 _PITCHES = ("c", "c_sharp", "d", "d_sharp", "e", "f", "f_sharp", "g", "g_sharp", "a", "a_sharp")
 _SPREAD = ("mean", "std")
@@ -20,13 +20,13 @@ class Family(NamedTuple):
     Attributes
     ----------
     name : str
-        With the unit as suffix where it has one.
+        With the unit as suffix, if it has one.
     unit : str
         Unit or range.
     meaning : str
-        What it says of the music.
+        What it measures in the music.
     statistics : tuple of str
-        mean, std or delta_std (of its slope) over the frames; empty if measured once a song.
+        mean, std or delta_std (of its slope) over the frames; empty if measured once per song.
     parts : tuple of str
         Names of its parts; empty if it is one.
     """

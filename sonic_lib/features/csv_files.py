@@ -1,4 +1,4 @@
-"""How a CSV file begins: its encoding, and the names in its first line."""
+"""Read the beginning of a CSV file: its encoding, and the names in its first line."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def head_of(spark: SparkSession, file: str) -> bytes:
 
 
 def marked_encoding(head: bytes) -> str | None:
-    """Give the encoding that a file tells by its first bytes, as Excel writes UTF-16."""
+    """Detect the encoding from the first bytes, such as Excel's UTF-16."""
     if head.startswith(codecs.BOM_UTF8):
         return "UTF-8"
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "UTF-16"
-    # Of Latin letters every other byte is 0.
+    # In UTF-16, every other byte of Latin letters is 0.
     if head[1:200:2] and not any(head[1:200:2]):
         return "UTF-16LE"
     if head[0:200:2] and not any(head[0:200:2]):
@@ -44,12 +44,12 @@ def marked_encoding(head: bytes) -> str | None:
 
 
 def first_line(head: bytes, encoding: str) -> str:
-    """Give the first line; as much of it as there is."""
+    """Return the first line, as far as it was read."""
     text = head.decode(encoding, errors="replace").removeprefix("\ufeff")
     return text.splitlines()[0] if text else ""
 
 
 def names_of(head: bytes, encoding: str) -> Sequence[str]:
-    """Give the cells of the first row."""
+    """Return the cells of the first row."""
     text = head.decode(encoding, errors="replace").removeprefix("\ufeff")
     return next(csv.reader(io.StringIO(text, newline="")), [])

@@ -1,11 +1,10 @@
-"""Rows of a feature table that others made, as a CSV file, to feature rows and rejects.
+"""Convert the rows of a CSV feature table to feature rows and rejects.
 
 Conventions
 -----------
-``rows`` has a column of strings for each column of the file, `CORRUPT`, which holds the text of
-a row that has another number of fields, and `PLACE`, where it stood and what it was. ``columns``
-are the names that count. ``judged`` is ``rows`` with the key and, where a row cannot be used, the
-reason.
+``rows`` has a string column for each column of the file, `CORRUPT` with the text of a row that has
+a wrong number of fields, and `PLACE` with its position and cells. ``columns`` are the names to use.
+``judged`` is ``rows`` with the key and, if a row cannot be used, the reason.
 """
 
 from __future__ import annotations
@@ -28,39 +27,39 @@ _KEY, _TURN, _REASON, _DIGEST = "_key", "_turn", "_reason", "_digest"
 _RESERVED = (*KEYS, CORRUPT, PLACE, _KEY, _TURN, _REASON, _DIGEST)
 
 ID_COLUMNS = ("id", "track_id")
-_MIN_NUMBER_SHARE = 0.95  # of the cells that are not empty, for a column to be one of numbers
+_MIN_NUMBER_SHARE = 0.95  # of the non-empty cells, for a column to be numeric
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _SPACES = " \t\r\n\u00a0\u3000"
 _MISSING = ("", "nan", "na", "n/a", "#n/a", "null", "none")
 _MISSING_TEXTS = ("", "n/a", "#n/a")  # the others may be names
-# Written by pandas and Spark for a column without a name: a row's place, which tells nothing.
+# Names that pandas and Spark give to columns without one: usually row numbers.
 _UNNAMED = re.compile(r"_c\d+|Unnamed: \d+")
-# A quote that is never closed makes one cell of all that follows.
+# A quote that is never closed turns everything after it into one cell.
 _MAX_CELL_CHARACTERS = 100_000
 _MAX_RECORD_CHARACTERS = 10_000  # of a reject
 _QUOTING = {"quote": '"', "escape": '"'}
-_REPLACED = "\ufffd"  # what stands for bytes that are no letters
+_REPLACED = "\ufffd"  # the replacement character, for invalid bytes
 
 
 def read_rows(
     spark: SparkSession, path: str, *, encoding: str = "UTF-8", by_lines: bool = False
 ) -> DataFrame:
-    """Read CSV files with headers; cells stay texts.
+    """Read CSV files with headers; cells stay strings.
 
     Parameters
     ----------
     path : str
         A file, or a folder or pattern of files with the same columns, in any order: local or any
-        URI. Cells may be quoted and then hold commas, lines and doubled quotes.
+        URI. Quoted cells may contain commas, line ends and doubled quotes.
     encoding : str
-        Of files that do not say theirs by a mark, as UTF-16 does.
+        Of files without a byte order mark.
     by_lines : bool
-        Let every row end with its line, also within quotes.
+        End every row with its line, even within quotes.
 
     Raises
     ------
     UsageError
-        If it holds no table, or files with different columns.
+        If there is no table, or the files have different columns.
     """
     if Path(path).exists():  # not a pattern, whatever its name looks like
         path = _literal(path)
@@ -79,9 +78,9 @@ def read_rows(
             first, given = names, _given_names(spark, files[0], said_encoding, names)
         if set(names) != set(first):
             raise UsageError(
-                f"--csv {path!r}: {files[0]} has the columns {', '.join(names)}, and another file "
-                f"{', '.join(first)}. Expected the same columns, in any order, in all files of a "
-                "table; bring them in one by one, each with a --source."
+                f"{path!r} (--csv): {files[0]} has the columns {', '.join(names)}, and another "
+                f"file {', '.join(first)}. Expected the same columns, in any order, in all files "
+                "of a table; import them one by one, each as its own source (--source)."
             )
         fields = [StructField(name, StringType()) for name in (*names, CORRUPT)]
         frame = spark.read.csv(
@@ -98,17 +97,17 @@ def read_rows(
 
 
 def find_flaws(rows: DataFrame) -> DataFrame:
-    """Count signs that the rows were read in a wrong way, in one row.
+    """Count signs of a wrong encoding or quoting, in one row.
 
     Returns
     -------
     DataFrame
-        n_replaced: rows with letters that are none in the encoding; n_swallowed: rows of whose
-        cells one seems to hold many rows.
+        n_replaced: rows with bytes that are invalid in the encoding; n_swallowed: rows with a cell
+        that seems to contain other rows.
     """
     names = _cell_names(rows)
     text = F.concat_ws("\n", CORRUPT, *map(_cell, names))
-    # In a table of two columns, lines of a text may well look like rows.
+    # In a table of two columns, lines of a text often look like rows.
     n_least = 2 if len(names) > 2 else 20
     like_rows = F.filter(
         F.split(F.coalesce(CORRUPT, text), "\n"),
@@ -121,7 +120,7 @@ def find_flaws(rows: DataFrame) -> DataFrame:
 
 
 def second_reading(flaws: Mapping[str, int]) -> dict:
-    """Give the options of `read_rows` that mend what `find_flaws` counted; empty if nothing."""
+    """Options of `read_rows` that fix what `find_flaws` counted; empty if there is nothing."""
     options: dict = {}
     if flaws["n_replaced"]:
         options["encoding"] = "windows-1252"
@@ -131,18 +130,18 @@ def second_reading(flaws: Mapping[str, int]) -> dict:
 
 
 def named_columns(rows: DataFrame) -> list[str]:
-    """Columns of the file, but those without a name, such as a row's number."""
+    """Columns of the file that have a name; row numbers have none."""
     return [name for name in _cell_names(rows) if not _UNNAMED.fullmatch(name)]
 
 
 def count_cells(rows: DataFrame, *, columns: Sequence[str]) -> DataFrame:
-    """Count what decides about columns, in one row.
+    """Count cells, to decide about columns, in one row.
 
     Returns
     -------
     DataFrame
-        n_rows; for each column by its place filled_<i> and numbers_<i>; for those of ID_COLUMNS
-        that are there distinct_<name>.
+        n_rows; for the i-th column filled_<i> and numbers_<i>; distinct_<name> for each of
+        ID_COLUMNS in the file.
     """
     whole = rows.filter(F.col(CORRUPT).isNull())
     counts = [F.count("*").alias("n_rows")]
@@ -156,10 +155,10 @@ def count_cells(rows: DataFrame, *, columns: Sequence[str]) -> DataFrame:
 
 
 def choose_kinds(columns: Sequence[str], counts: Mapping[str, int]) -> dict[str, str]:
-    """Say of each column whether it is of kind number or text.
+    """Decide whether each column is of kind number or text.
 
-    Numbers (True and False among them) are at least 95 % of a number column's cells that are not
-    empty; the others make their rows rejects. A name with "date" makes texts of years, too.
+    At least 95 % of the non-empty cells of a number column are numbers, True or False; rows with
+    other cells are rejected. Columns with "date" in their name are texts, even if they hold years.
 
     Parameters
     ----------
@@ -177,14 +176,14 @@ def choose_kinds(columns: Sequence[str], counts: Mapping[str, int]) -> dict[str,
 def choose_id(
     columns: Sequence[str], counts: Mapping[str, int], *, given: str | None
 ) -> str | None:
-    """Name the column with the rows' keys; None if the whole row is the key.
+    """Choose the key column; None if the whole row is the key.
 
     Parameters
     ----------
     counts : mapping
         The row of `count_cells`.
     given : str, optional
-        The column asked for; otherwise the one of ID_COLUMNS with another value in each row.
+        The column asked for; by default the first of ID_COLUMNS with unique values.
 
     Raises
     ------
@@ -194,7 +193,7 @@ def choose_id(
     if given is not None:
         if given not in columns:
             raise UsageError(
-                f"--id {given!r}: there is no such column; there are {', '.join(columns)}."
+                f"id_column {given!r} (--id): no such column; there are {', '.join(columns)}."
             )
         return given
     unique = (name for name in ID_COLUMNS if counts.get(f"distinct_{name}") == counts["n_rows"])
@@ -202,10 +201,10 @@ def choose_id(
 
 
 def judge_rows(rows: DataFrame, *, kinds: Mapping[str, str], id_column: str | None) -> DataFrame:
-    """Give each row its key, or the reason why it cannot be used.
+    """Add the key of each row, or the reason why it cannot be used.
 
-    Of rows with one id the usable one is kept; if there are more, always the same one, whatever
-    the order of the file. Without ids equal rows are told apart by counting them.
+    Of several rows with one id, one usable row is kept, independent of the order of the file.
+    Without ids, equal rows are numbered.
     """
     n_fields = len(_cell_names(rows))
     wrong_count = F.when(
@@ -214,22 +213,22 @@ def judge_rows(rows: DataFrame, *, kinds: Mapping[str, str], id_column: str | No
     reasons = [wrong_count]
     for name in (name for name, kind in kinds.items() if kind == "number" and name != id_column):
         is_wrong = ~_is_missing(name) & _number(name).isNull()
-        said = F.concat(
+        problem = F.concat(
             F.lit(f"{name}: '"), F.left(_cell(name), F.lit(100)), F.lit("' is no number")
         )
-        reasons.append(F.when(wrong_count.isNull() & is_wrong, said))
+        reasons.append(F.when(wrong_count.isNull() & is_wrong, problem))
     for name in (name for name, kind in kinds.items() if kind == "text"):
         is_endless = F.length(_cell(name)) > _MAX_CELL_CHARACTERS
         reasons.append(F.when(is_endless, f"{name}: is too long; is a quote not closed?"))
     if id_column is not None:
         no_id = wrong_count.isNull() & _text(id_column).isNull()
         reasons.append(F.when(no_id, f"{id_column}: the row has no id"))
-    said = F.concat_ws("; ", *reasons)
+    reason = F.concat_ws("; ", *reasons)
     digest = F.sha2(F.to_json(F.struct(*map(_cell, kinds))), 256)
     key = F.col(_DIGEST) if id_column is None else F.coalesce(_text(id_column), _DIGEST)
     same_key = Window.partitionBy(_KEY).orderBy(F.col(_REASON).isNotNull(), _DIGEST)
     judged = (
-        rows.withColumns({_REASON: F.when(said != "", said), _DIGEST: digest})
+        rows.withColumns({_REASON: F.when(reason != "", reason), _DIGEST: digest})
         .withColumn(_KEY, key)
         .withColumn(_TURN, F.row_number().over(same_key))
     )
@@ -242,13 +241,13 @@ def judge_rows(rows: DataFrame, *, kinds: Mapping[str, str], id_column: str | No
 def usable_rows(
     judged: DataFrame, *, source: str, kinds: Mapping[str, str], id_column: str | None
 ) -> DataFrame:
-    """Rows without a reason against them.
+    """Select the usable rows.
 
     Returns
     -------
     DataFrame
-        The columns of schemas.FEATURES without run_id and computed_at; empty cells are absent
-        from the maps, and so is the id.
+        The columns of schemas.FEATURES without run_id and computed_at; the maps omit empty cells
+        and the id.
     """
     kinds = {name: kind for name, kind in kinds.items() if name != id_column}
     numbers = {name: _number(name) for name in kinds if kinds[name] == "number"}
@@ -264,7 +263,7 @@ def usable_rows(
 
 
 def cell_rows(judged: DataFrame, *, source: str) -> DataFrame:
-    """Cells of the rows without a reason against them, as the file has them.
+    """Select the cells of the usable rows, unchanged.
 
     Returns
     -------
@@ -277,7 +276,7 @@ def cell_rows(judged: DataFrame, *, source: str) -> DataFrame:
 
 
 def rejected_rows(judged: DataFrame, *, source: str, columns: Sequence[str]) -> DataFrame:
-    """Rows with a reason against them.
+    """Select the rows that cannot be used.
 
     Returns
     -------
@@ -298,7 +297,7 @@ def song_key(key: str) -> Column:
 
 
 def column_name(name: str) -> str:
-    """A name that Spark takes for one column and that no key has."""
+    """Quote a name, so that Spark takes it for one column."""
     plain = re.sub(r"[.`]", "_", name).strip()
     return f"{plain}_given" if plain.lower() in _RESERVED else plain
 
@@ -309,7 +308,7 @@ def _files(spark: SparkSession, path: str) -> list[str]:
     jvm = spark._jvm
     files = [jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(uri)).toString() for uri in found]
     if not files:
-        raise UsageError(f"--csv {path!r}: there is no file; expected a CSV file or some.")
+        raise UsageError(f"{path!r} (--csv): no such file; expected one or more CSV files.")
     return sorted(files)
 
 
@@ -317,7 +316,7 @@ def _names(spark: SparkSession, file: str, encoding: str) -> list[str]:
     if encoding.startswith("UTF-16"):
         given = csv_files.names_of(csv_files.head_of(spark, file), encoding)
     else:
-        # Not over several lines: then Spark would take the name for a pattern a second time.
+        # Not multi-line: Spark would then expand the name as a pattern a second time.
         read = spark.read.option("encoding", encoding)
         given = read.csv(_literal(file), header=True, **_QUOTING).columns
     names = [column_name(name) for name in given]
@@ -325,25 +324,25 @@ def _names(spark: SparkSession, file: str, encoding: str) -> list[str]:
     if len(given) < 2 or repeated:
         found = f"twice {', '.join(repeated)}" if repeated else f"only {given or 'an empty file'}"
         raise UsageError(
-            f"--csv {file!r}: found {found}; expected a first line with the names of two or more "
-            "columns, each once, with commas between them."
+            f"{file!r} (--csv): found {found}; expected a first line with two or more distinct "
+            "column names, separated by commas."
         )
     return names
 
 
 def _given_names(spark: SparkSession, file: str, encoding: str, names: list[str]) -> list[str]:
-    """Names as the file has them, where they tell its columns apart."""
+    """Names as in the file, if they are unique."""
     given = csv_files.names_of(csv_files.head_of(spark, file), encoding)
     return list(given) if len(set(given)) == len(names) else names
 
 
 def _place(names: Sequence[str], given: Sequence[str]) -> Column:
-    """Column: where a row stood, and its cells by the names that the file gives them."""
+    """Column: the position of a row, and its cells by the names in the file."""
     cells = F.map_from_arrays(F.array(*map(F.lit, given)), F.array(*map(_cell, names)))
     return F.struct(
         F.col("_metadata.file_path").alias("file"),
         F.col("_metadata.file_block_start").alias("split_bytes"),
-        # Spark puts the number of a task into the upper bits.
+        # The upper bits are the number of the task.
         F.pmod(F.monotonically_increasing_id(), F.lit(2**33)).alias("place"),
         cells.alias("cells"),
     ).alias(PLACE)
@@ -354,7 +353,7 @@ def _cell_names(rows: DataFrame) -> list[str]:
 
 
 def _literal(path: str) -> str:
-    """A path that is no pattern."""
+    """Escape a path, so that it is not a pattern."""
     return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)
 
 

@@ -1,12 +1,12 @@
-"""What a song sounds like, in numbers: numpy and librosa, no I/O.
+"""Compute the descriptors of a sound: numpy and librosa, no I/O.
 
 Conventions
 -----------
 Spectra are magnitudes of shape (n_bins, n_frames): 2048 samples under a Hann window, every 512, of
 sound at 22,050 Hz.
 
-Sources: the quantities are librosa's (McFee et al., SciPy 2015), with the same values up to
-rounding. All share one spectrogram, which librosa's own functions would compute each for itself.
+The quantities are librosa's (McFee et al., SciPy 2015), with the same values up to rounding. All
+share one spectrogram, which librosa's own functions would compute again each time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sonic_lib.features.catalog import DESCRIPTORS, FAMILIES
 from sonic_lib.features.librosa_import import load_librosa
 
 SAMPLE_RATE_HZ = 22_050
-# What 6 x 10 s miss of a song is a small part of what songs differ by: benchmarks/features.py.
+# 6 x 10 s miss little compared with the differences between songs: benchmarks/features.py.
 N_EXCERPTS = 6
 EXCERPT_S = 10.0
 
@@ -35,7 +35,7 @@ _TEMPI_BPM = (30.0, 300.0)
 def excerpt_places(
     duration_s: float, *, n_excerpts: int = N_EXCERPTS, excerpt_s: float = EXCERPT_S
 ) -> list[tuple[int, int]]:
-    """Say where the excerpts of a song are: the first sample of each, and the one after its last.
+    """Return the first and the end sample of each excerpt of a song.
 
     Parameters
     ----------
@@ -57,16 +57,16 @@ def pick_excerpts(
     n_excerpts: int = N_EXCERPTS,
     excerpt_s: float = EXCERPT_S,
 ) -> NDArray[np.float32]:
-    """Keep evenly spaced excerpts of a song, joined; the beginning if it is not longer than they.
+    """Join evenly spaced excerpts of a song; a short song is kept whole.
 
     Parameters
     ----------
     blocks : iterable of np.ndarray [shape=(any,), dtype=float32]
         The song at SAMPLE_RATE_HZ in pieces, which are not kept.
     duration_s : float >= 0
-        How long the song is said to be.
+        Length of the song, as its file says.
     n_excerpts, excerpt_s
-        How many, and how long each is.
+        Number and length of the excerpts.
 
     Returns
     -------
@@ -85,19 +85,19 @@ def pick_excerpts(
 def describe(
     samples: NDArray[np.float32], sample_rate_hz: int = SAMPLE_RATE_HZ
 ) -> dict[str, float]:
-    """Measure every descriptor of a sound.
+    """Compute all descriptors of a sound.
 
     Parameters
     ----------
     samples : np.ndarray [shape=(n_samples,), dtype=float32]
-        Mono, finite. Less than 0.4 s is filled up with silence.
+        Mono, finite. Sounds shorter than 0.4 s are padded with silence.
     sample_rate_hz : int > 0
-        Rate of the samples; values compare only between sounds of one rate.
+        Values are comparable only between sounds of the same rate.
 
     Returns
     -------
     dict of str to float
-        A finite value for each of `families.DESCRIPTORS`, in that order.
+        A finite value for each of `catalog.DESCRIPTORS`, in that order.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def _statistics(part: NDArray, names: Iterable[str]) -> list[float]:
 
 
 def _measure(samples: NDArray[np.float32], rate_hz: int) -> dict[str, NDArray]:
-    """Give each family as (n_parts, n_frames), or as one number."""
+    """Compute each family, with shape (n_parts, n_frames), or as one number."""
     librosa = load_librosa()
     spectrum = np.abs(librosa.stft(samples, n_fft=_FFT_SAMPLES, hop_length=_HOP_SAMPLES))
     power = spectrum**2
@@ -161,7 +161,7 @@ def _bins_hz(rate_hz: int) -> NDArray[np.floating]:
 
 
 def _moments_hz(spectrum: NDArray, rate_hz: int) -> tuple[NDArray, NDArray]:
-    """Centroid and bandwidth by two products, a tenth of the time of |f - centroid| in full."""
+    """Centroid and bandwidth by two products, ten times as fast as by |f - centroid|."""
     bins_hz = _bins_hz(rate_hz)
     spectrum = spectrum.astype(np.float64)
     total = np.maximum(spectrum.sum(axis=0), np.finfo(np.float32).tiny)
@@ -177,7 +177,7 @@ def _rolloff_hz(spectrum: NDArray, rate_hz: int) -> NDArray:
 
 
 def _zero_crossing_rates(samples: NDArray[np.float32]) -> NDArray:
-    """Share of sign changes, frame by frame without overlap."""
+    """Share of sign changes per frame, without overlap."""
     n_frames = len(samples) // _HOP_SAMPLES
     negative = np.signbit(samples[: n_frames * _HOP_SAMPLES])
     changes = np.diff(negative, prepend=negative[0])
@@ -185,7 +185,7 @@ def _zero_crossing_rates(samples: NDArray[np.float32]) -> NDArray:
 
 
 def _beat(onsets: NDArray, rate_hz: int) -> tuple[float, float]:
-    """Tempo (beats a minute), and how far its lag stands out in the onsets' autocorrelation."""
+    """Tempo (beats per minute), and how far its lag stands out in the onset autocorrelation."""
     librosa = load_librosa()
     tempogram = librosa.feature.tempogram(onset_envelope=onsets, sr=rate_hz)
     tempo_bpm = float(librosa.feature.tempo(tg=tempogram, sr=rate_hz)[0])

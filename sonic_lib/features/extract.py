@@ -1,6 +1,6 @@
-"""One audio file to its descriptors: the work that an executor does for it.
+"""Compute the descriptors of one audio file, inside an executor.
 
-I/O, without Spark: whatever goes wrong with a file becomes a row that says so.
+I/O, without Spark; any failure of a file becomes a row with the error.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def describe_rows(path: str, *, min_duration_s: float) -> Iterator[dict]:
 
 
 def describe_row(path: str, *, min_duration_s: float) -> dict:
-    """Describe a song.
+    """Compute the descriptors of a song.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def describe_row(path: str, *, min_duration_s: float) -> dict:
     Returns
     -------
     dict
-        path, and either numbers and texts (as in `schemas.FEATURES`) or the stage and error for
-        which the file is to be rejected.
+        path, and either numbers and texts (as in `schemas.FEATURES`) or stage and error of the
+        rejected file.
     """
     try:
         with open_audio(path) as file:
@@ -59,7 +59,7 @@ def describe_row(path: str, *, min_duration_s: float) -> dict:
         }
     except DecodeError as error:
         return {"path": path, "stage": error.stage, "error": str(error)}
-    except Exception as error:  # of odd samples librosa raises what is no ValueError
+    except Exception as error:  # librosa raises other errors than ValueError on odd samples
         return {"path": path, "stage": "decode", "error": f"{type(error).__name__}: {error}"}
 
 
@@ -77,7 +77,7 @@ def _texts(tags: Tags, path: str) -> dict[str, str]:
 
 
 def _excerpts(file: BinaryIO) -> tuple[NDArray[np.float32], float, str | None]:
-    """Excerpts of a song, how long all of it is (s), and what of it could not be used."""
+    """Excerpts of a song, its total length (s), and a note on what could not be used."""
     info, blocks = _decode(file)
     places = excerpt_places(info.duration_s or 0.0)
     if len(places) > 1 and not info.left_out:
@@ -86,7 +86,7 @@ def _excerpts(file: BinaryIO) -> tuple[NDArray[np.float32], float, str | None]:
             parts, duration_s = sought
             return np.concatenate(parts), duration_s, None
         info, blocks = _decode(file)
-    # Few formats do not say how long they are; those are decoded twice rather than held whole.
+    # Files of unknown length (a few formats) are decoded twice rather than held in memory.
     announced_s = info.duration_s or sum(map(len, blocks)) / SAMPLE_RATE_HZ
     if not info.duration_s:
         info, blocks = _decode(file)

@@ -1,9 +1,9 @@
-"""librosa, loaded by one process of a machine at a time.
+"""Import librosa in one process of a machine at a time.
 
-librosa compiles its array functions when they are first loaded and keeps them on disk. Numba does
-that in two files for each, which processes that compile at once mix up: whoever loads such a pair
-later, crashes (numba issue 10128). A new installation would begin with just that, as Spark's
-workers all start together.
+librosa compiles its array functions when they are first loaded and caches them on disk. Numba
+writes two files for each, which processes that compile at the same time mix up; loading such a pair
+later crashes (numba issue 10128). A new installation would hit this at once, since Spark's workers
+all start together.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sonic_lib.errors import MODELS, SetupError, install_command
 
 
 def load_librosa() -> ModuleType:
-    """Import librosa with all parts that are compiled while they are imported.
+    """Import librosa with all parts that are compiled on import.
 
     Raises
     ------
@@ -44,10 +44,10 @@ def load_librosa() -> ModuleType:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process holds the lock in a folder, or, if it is read-only, in /tmp."""
+    """Wait for the lock in a folder, or in /tmp if the folder is read-only."""
     if not os.access(folder, os.W_OK):
         folder = Path(tempfile.gettempdir())
     with open(folder / f"sonic-signature-{os.getuid()}.lock", "a") as file:
-        with suppress(OSError):  # some network disks know no locks
+        with suppress(OSError):  # some network filesystems have no locks
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Files to feature rows, and feature rows to frames that models read: DataFrame -> DataFrame."""
+"""Files to feature rows, and feature rows to wide frames: DataFrame -> DataFrame."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from sonic_lib.fingerprint.spark import DEFAULT_LIMITS, row_by_row
 from sonic_lib.schemas import EXTRACTS, FEATURES
 
 KEYS = ("source", "song_id", "source_key")
-AUDIO = "audio"  # the source of what is described from files
+AUDIO = "audio"  # the source of features computed from files
 
-# One row a file: numbers, texts and perhaps a note, or else stage and error.
+# One row per file: numbers, texts and possibly a note, or stage and error.
 DESCRIPTIONS = StructType(
     [
         *[f for f in EXTRACTS if f.name in ("path", "song_id", "stage", "error", "note")],
@@ -29,7 +29,7 @@ DESCRIPTIONS = StructType(
 
 
 def settled_files(known: DataFrame, *, features: DataFrame) -> DataFrame:
-    """Files that need no second look: rejected, or described by the present version.
+    """Files that need not be read again: rejected, or described by the current version.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def settled_files(known: DataFrame, *, features: DataFrame) -> DataFrame:
 
 
 def described_songs(features: DataFrame) -> DataFrame:
-    """Songs that the present version described from audio: song_id."""
+    """Songs with audio descriptors of the current version: song_id."""
     is_present = (F.col("source") == AUDIO) & (F.col("feature_version") == FEATURE_VERSION)
     return features.filter(is_present).select("song_id")
 
@@ -54,7 +54,7 @@ def describe_songs(
     limits: Limits = DEFAULT_LIMITS,
     n_done: Accumulator | None = None,
 ) -> DataFrame:
-    """Decode and describe every song.
+    """Decode every song and compute its descriptors.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def describe_songs(
     min_duration_s : float
         Shorter files are rejected.
     limits : Limits
-        What a file may take.
+        Time and memory that a file may take.
     n_done : Accumulator, optional
         Counts finished files, for a progress bar.
 
@@ -84,7 +84,7 @@ def describe_songs(
 
 
 def feature_rows(descriptions: DataFrame) -> DataFrame:
-    """Rows of the songs that could be described.
+    """Rows of the songs without an error.
 
     Parameters
     ----------
@@ -106,28 +106,30 @@ def feature_rows(descriptions: DataFrame) -> DataFrame:
 
 
 def with_labels(features: DataFrame, *, labels: DataFrame) -> DataFrame:
-    """Add what a table of labels says of songs, by their paths.
+    """Join a table of labels to songs by their paths.
 
     Parameters
     ----------
     features, labels : DataFrame [schemas.FEATURES]
-        The key of a label is a path of a song or its last parts, down to the name of the file; of
-        several that fit the longest counts. Where both have a name, the label's value counts.
+        The key of a label is the path of a song or its last parts, at least the file name; the
+        longest match counts. Values of labels override features of the same name.
 
     Returns
     -------
     DataFrame
-        The features, as many as before.
+        The features, with the same number of rows.
     """
     parts = F.split("source_key", "/")
     ends = F.transform(
         F.sequence(F.lit(1), F.size(parts)),
         lambda n: F.array_join(F.slice(parts, -n, n), "/"),
     )
-    said = labels.select(F.col("source_key").alias("end"), F.struct("numbers", "texts").alias("on"))
+    values = labels.select(
+        F.col("source_key").alias("end"), F.struct("numbers", "texts").alias("on")
+    )
     best = (
         features.select("song_id", F.explode(ends).alias("end"))
-        .join(said, "end")
+        .join(values, "end")
         .groupBy("song_id")
         .agg(F.max_by("on", F.length("end")).alias("_said"))
     )
@@ -148,13 +150,13 @@ def with_labels(features: DataFrame, *, labels: DataFrame) -> DataFrame:
 
 
 def wide(features: DataFrame, *, numbers: Sequence[str], texts: Sequence[str]) -> DataFrame:
-    """Give each named descriptor a column.
+    """Turn named descriptors into columns.
 
     Parameters
     ----------
     features : DataFrame [schemas.FEATURES]
     numbers, texts : sequence of str
-        Names in the maps; a row that lacks one has null there.
+        Names in the maps; null where a row lacks one.
 
     Returns
     -------
@@ -164,13 +166,13 @@ def wide(features: DataFrame, *, numbers: Sequence[str], texts: Sequence[str]) -
     Raises
     ------
     TableError
-        If a name is given twice or is a key's; Spark does not tell upper case from lower.
+        If a name is repeated or is that of a key column; case is ignored, as in Spark.
     """
     names = [*KEYS, *numbers, *texts]
     lower = [name.lower() for name in names]
     if repeated := sorted({name for name in names if lower.count(name.lower()) > 1}):
         raise TableError(
-            f"A wide frame would have two columns of the name {', '.join(repeated)}; expected "
+            f"A wide frame would have two columns named {', '.join(repeated)}; expected "
             f"each name once among numbers and texts, and none of {', '.join(KEYS)}."
         )
     return features.select(
@@ -181,7 +183,7 @@ def wide(features: DataFrame, *, numbers: Sequence[str], texts: Sequence[str]) -
 
 
 def profile(features: DataFrame) -> DataFrame:
-    """Say which descriptors there are.
+    """List the descriptors of a table.
 
     Parameters
     ----------
@@ -190,13 +192,13 @@ def profile(features: DataFrame) -> DataFrame:
     Returns
     -------
     DataFrame
-        One row a name and kind: name, kind (number or text), n (rows with a value), n_distinct
-        (different values, right within some 5 %).
+        One row per name and kind: name, kind (number or text), n (rows with a value), n_distinct
+        (distinct values, within about 5 %).
     """
 
     def entries(kind: str):
         def entry(pair):
-            # One type for all values, so that one pass serves both maps.
+            # One type for all values, so that one pass covers both maps.
             value = F.when(pair["value"].isNotNull(), F.xxhash64(pair["value"]))
             return F.struct(
                 pair["key"].alias("name"), F.lit(kind).alias("kind"), value.alias("value")

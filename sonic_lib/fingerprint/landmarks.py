@@ -109,15 +109,17 @@ def _vertex(left, middle, right):
 
 @numba.njit(cache=True)
 def _rank(landmarks):
-    first = 0
+    frames, strengths = landmarks[:, 0].copy(), landmarks[:, 2].copy()
+    first = last = 0
     for i in range(len(landmarks)):
-        frame, strength = landmarks[i, 0], landmarks[i, 2]
-        while landmarks[first, 0] < frame - RANK_WINDOW_FRAMES:
+        while frames[first] < frames[i] - RANK_WINDOW_FRAMES:
             first += 1
+        while last < len(frames) and frames[last] <= frames[i] + RANK_WINDOW_FRAMES:
+            last += 1
+        # Of equally strong landmarks the earlier is the stronger.
         stronger = 0
-        for j in range(first, len(landmarks)):
-            if landmarks[j, 0] > frame + RANK_WINDOW_FRAMES:
-                break
-            if landmarks[j, 2] > strength or (landmarks[j, 2] == strength and j < i):
-                stronger += 1
+        for strength in strengths[first:i]:
+            stronger += strength >= strengths[i]
+        for strength in strengths[i + 1 : last]:
+            stronger += strength > strengths[i]
         landmarks[i, 3] = stronger

@@ -93,12 +93,28 @@ def _gaussian(sigma: float) -> NDArray[np.float32]:
 
 def _wide_mean(x: NDArray, sigma_frames: float, sigma_bins: float) -> NDArray[np.float32]:
     """Gaussian mean of x, sampled at the centres of CELL x CELL cells."""
-    padding = [(0, -n % CELL) for n in x.shape]
-    cells = np.pad(x, padding, mode="edge") if any(p for _, p in padding) else x
-    cells = cells.reshape(cells.shape[0] // CELL, CELL, cells.shape[1] // CELL, CELL)
-    cells = cells.mean(axis=(1, 3))
+    cells = _cell_means(x)
     sigmas = (sigma_frames / CELL, sigma_bins / CELL)
     return scipy.ndimage.gaussian_filter(cells, sigmas, mode="nearest", truncate=_TRUNCATE)
+
+
+@numba.njit(cache=True)
+def _cell_means(x):
+    """Means of CELL x CELL cells; the edges are repeated where the last cells are not full."""
+    n_frames, n_bins = x.shape
+    means = np.empty((-(-n_frames // CELL), -(-n_bins // CELL)), np.float32)
+    columns = np.empty(means.shape[1] * CELL, np.float32)
+    for i in range(means.shape[0]):
+        columns[:] = 0
+        for t in range(i * CELL, (i + 1) * CELL):
+            columns[:n_bins] += x[min(t, n_frames - 1)]
+        columns[n_bins:] = columns[n_bins - 1]
+        for j in range(means.shape[1]):
+            total = np.float32(0)
+            for k in range(CELL):
+                total += columns[j * CELL + k]
+            means[i, j] = total / np.float32(CELL * CELL)
+    return means
 
 
 @numba.njit(cache=True, fastmath=True)

@@ -127,7 +127,7 @@ def undo_stage(spark: SparkSession, warehouse: str, folder: str) -> None:
     if ids is not None:
         committed = tables.read(spark, warehouse, SONGS).select("song_id")
         orphans = ids.join(committed, "song_id", "left_anti")
-        tables.delete_keys(orphans, warehouse, FINGERPRINTS, key="song_id")
+        delete_fingerprints(orphans, warehouse)
     remove_folder(spark, folder)
 
 
@@ -164,8 +164,33 @@ def last_change_s(spark: SparkSession, folder: str) -> float:
 
 def delete_songs(song_ids: DataFrame, warehouse: str) -> None:
     """Delete songs, fingerprints first: if the run dies in between, the song is found again."""
-    for table in (FINGERPRINTS, SONGS):
-        tables.delete_keys(song_ids, warehouse, table, key="song_id")
+    delete_fingerprints(song_ids, warehouse)
+    tables.delete_keys(song_ids, warehouse, SONGS, key="song_id")
+
+
+def delete_fingerprints(song_ids: DataFrame, warehouse: str) -> None:
+    """Rewrite the partitions that hold fingerprints of some songs, without these.
+
+    A MERGE would rewrite the same files, but not keep them sorted.
+    """
+    spark = song_ids.sparkSession
+    gone = song_ids.select("song_id").distinct()
+    prefix_bits = tables.prefix_bits(spark, warehouse)
+    stored = tables.read(spark, warehouse, FINGERPRINTS)
+    found = stored.join(gone, "song_id", "left_semi").select("hash_prefix").distinct()
+    prefixes = [row.hash_prefix for row in found.collect()]  # at most 4096
+    if prefixes:
+        where = has_prefix(prefixes)
+        rows = stored.filter(where).join(gone, "song_id", "left_anti")
+        rows = rows.transform(in_few_sorted_files, prefix_bits=prefix_bits, n_rows=stored.count())
+        tables.replace(rows, warehouse, FINGERPRINTS, where=where)
+    if tables.prefix_bits(spark, warehouse) != prefix_bits:  # changed by `maintain` meanwhile
+        delete_fingerprints(song_ids, warehouse)
+
+
+def has_prefix(prefixes: list[int]) -> str:
+    """Return the SQL condition that selects some partitions of the fingerprints."""
+    return f"hash_prefix IN ({', '.join(map(str, sorted(prefixes)))})"
 
 
 def record_files(rows: DataFrame, gone: DataFrame | None, warehouse: str, *, run_id: str) -> None:

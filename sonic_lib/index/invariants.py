@@ -56,8 +56,8 @@ def song_counts(fingerprints: DataFrame, *, songs: DataFrame) -> DataFrame:
         F.count("*").alias("n_found"),
         F.max("_metadata.file_modification_time").alias("written_at"),
     )
-    said = songs.select("song_id", F.coalesce("n_fingerprints", F.lit(0)).alias("n_said"))
-    return said.join(found, "song_id", "full").fillna(0, ["n_found"])
+    expected = songs.select("song_id", F.coalesce("n_fingerprints", F.lit(0)).alias("n_said"))
+    return expected.join(found, "song_id", "full").fillna(0, ["n_found"])
 
 
 def orphans(counts: DataFrame, *, at_work: tuple[datetime, datetime]) -> DataFrame:
@@ -112,24 +112,24 @@ def findings(
             counts.transform(orphans, at_work=at_work),
             F.format_string("song %d has %d fingerprints and no row", "song_id", "n_found"),
         ),
-        "songs have the fingerprints they say": (
+        "songs have all their fingerprints": (
             counts.filter("n_said <> n_found"),
-            F.format_string("song %d says %d and has %d", "song_id", "n_said", "n_found"),
+            F.format_string("song %d should have %d and has %d", "song_id", "n_said", "n_found"),
         ),
-        "no fingerprint stands twice": (
+        "fingerprints are unique": (
             fingerprints.transform(doubled_rows),
             F.format_string("hash %d of song %d at frame %d", *SORT_KEYS),
         ),
-        "the prefix is that of the hash": (
+        "prefixes match the hashes": (
             fingerprints.filter(wrong_prefix),
-            F.format_string("hash %d is below prefix %d", "hash", "hash_prefix"),
+            F.format_string("hash %d has prefix %d", "hash", "hash_prefix"),
         ),
         "files are sorted": (files.filter("not is_sorted"), F.col("file")),
-        "no song stands twice": (
+        "songs are unique": (
             songs.groupBy("song_id").count().filter(twice),
-            F.format_string("song %d stands %d times", "song_id", "count"),
+            F.format_string("song %d occurs %d times", "song_id", "count"),
         ),
-        "no file stands twice": (song_files.groupBy("path").count().filter(twice), F.col("path")),
+        "files are unique": (song_files.groupBy("path").count().filter(twice), F.col("path")),
         "every file's song exists": (
             song_files.filter("song_id IS NOT NULL").join(songs, "song_id", "left_anti"),
             F.col("path"),

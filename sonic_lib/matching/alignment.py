@@ -35,6 +35,7 @@ VARIANT_COST = 10.0
 PLAIN_DRIFT_FRAMES = 0.75
 LINE_FRAMES = 1.5  # to either side: landmarks fall on either side of a frame's edge
 MIN_SHARED = 10.0  # nats, about one hit: lower bound of what a song shares off its line
+_ROUNDING = 1e-4  # of sums of weights in single precision
 MIN_DETUNE = 0.012  # smaller ones are within the error of a short clip
 
 
@@ -114,20 +115,19 @@ def find_alignments(
     """
     n_frames = 2.0 * max(int(np.abs(hits.frame).max()), 1)  # of the window, approximately
     order, codes = _by_song(hits.song_id, hits.variant, len(VARIANTS))
-    hits = Hits(*(column[order] for column in hits))
-    songs = hits.song_id[np.diff(codes, prepend=-1) != 0]
+    first = np.flatnonzero(np.diff(codes, prepend=-1))
+    songs = hits.song_id[order[first]]
+    variant, offset, frame, weight = (
+        column[order] for column in (hits.variant, hits.offset_frames, hits.frame, hits.weight)
+    )
     evidence, variants, slopes, offsets, n_votes = _best_lines(
-        codes,
-        *(hits.variant, hits.offset_frames, hits.frame, hits.weight),
+        *(codes, variant, offset, frame, weight),
         *(len(songs), _slopes(n_frames, MAX_DRIFT), VARIANT_COST),
     )
-    evidence = correct_for_background(evidence, np.bincount(codes, weights=hits.weight) - evidence)
+    evidence = correct_for_background(evidence, np.bincount(codes, weights=weight) - evidence)
     best = np.lexsort((songs, -evidence))[:n_songs]
     found = []
     for rank, song in enumerate(best):
-        first, last = np.searchsorted(codes, [song, song + 1])
-        on_song = Hits(*(column[first:last] for column in hits))
-        on_song = Hits(*(c[on_song.variant == variants[song]] for c in on_song))
         plain = Alignment(
             int(songs[song]),
             float(evidence[song]),
@@ -137,7 +137,11 @@ def find_alignments(
             *(-0.5 * n_frames * FRAME_S, 0.5 * n_frames * FRAME_S),
             int(n_votes[song]),
         )
-        lines = _lines_of_song(on_song, plain, n_frames, n_lines) if rank < n_lined else [plain]
+        lines = [plain]
+        if rank < n_lined:
+            of_song = order[codes == song]
+            on_song = Hits(*(c[of_song[hits.variant[of_song] == variants[song]]] for c in hits))
+            lines = _lines_of_song(on_song, plain, n_frames, n_lines)
         found.append(lines)
     return found
 
@@ -226,16 +230,18 @@ def _best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_c
     best_slope = np.ones(n_songs)
     best_offset = np.zeros(n_songs)
     n_votes = np.zeros(n_songs, np.int64)
-    reach = 0.0
+    longest, size = 0, 0
     for i in range(n):
-        reach = max(reach, abs(frame[i]) * slopes[-1])
-    margin = int(reach) + 3
-    size = 0
-    for i in range(n):
+        longest = max(longest, abs(frame[i]))
         size = max(size, offset[i])
+    margin = int(longest * max(1.0, slopes[-1])) + 3
     weights = np.zeros(size + 2 * margin + 1, np.float32)
-    counts = np.zeros(size + 2 * margin + 1, np.int32)
+    counts = np.zeros(len(weights), np.int32)
     place = np.empty(n, np.int64)
+    # By slope 1, the hits of any line lie within two neighbouring cells of this width.
+    width = 2 * (int(longest * max(abs(slopes[0] - 1), abs(slopes[-1] - 1))) + 3)
+    cells = np.zeros(len(weights) // width + 3, np.float32)
+    near = np.empty(n, np.int64)
     start = 0
     while start < n:
         stop = start
@@ -243,13 +249,30 @@ def _best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_c
             stop += 1
         s = song[start]
         cost = variant_cost if variant[start] != 0 else 0.0
-        for slope in slopes:
+        if len(slopes) > 1:  # slope 1 is one of them
             for i in range(start, stop):
+                place[i] = offset[i] - frame[i] + margin
+            n_near = _near_best(
+                place[start:stop],
+                weight[start:stop],
+                width,
+                evidence[s] + cost,
+                weights,
+                cells,
+                near,
+            )
+            for k in range(n_near):
+                near[k] += start
+        else:
+            n_near = stop - start
+            near[:n_near] = np.arange(start, stop)
+        for slope in slopes:
+            for i in near[:n_near]:
                 p = int(np.floor(offset[i] - slope * frame[i] + 0.5)) + margin
                 place[i] = p
                 weights[p] += weight[i]
                 counts[p] += 1
-            for i in range(start, stop):
+            for i in near[:n_near]:
                 p = place[i]
                 e = weights[p] + 0.5 * (weights[p - 1] + weights[p + 1]) - cost
                 if e > evidence[s]:
@@ -258,57 +281,91 @@ def _best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_c
                     best_slope[s] = slope
                     best_offset[s] = p - margin
                     n_votes[s] = counts[p] + counts[p - 1] + counts[p + 1]
-            for i in range(start, stop):
+            for i in near[:n_near]:
                 weights[place[i]] = 0.0
                 counts[place[i]] = 0
         start = stop
     return evidence, best_variant, best_slope, best_offset, n_votes
 
 
+@numba.njit(cache=True, nogil=True)
+def _near_best(place, weight, width, least, weights, cells, near):
+    """Find the hits that a line can have that outweighs both `least` and the best of slope 1."""
+    for i in range(len(place)):
+        weights[place[i]] += weight[i]
+        cells[place[i] // width + 1] += weight[i]
+    for i in range(len(place)):
+        p = place[i]
+        least = max(least, weights[p] + 0.5 * (weights[p - 1] + weights[p + 1]))
+    n_near = 0
+    for i in range(len(place)):
+        c = place[i] // width + 1
+        if cells[c] + max(cells[c - 1], cells[c + 1]) >= (1 - _ROUNDING) * least:
+            near[n_near] = i
+            n_near += 1
+    for i in range(len(place)):
+        weights[place[i]] = 0.0
+        cells[place[i] // width + 1] = 0.0
+    return n_near
+
+
 def _lines_of_song(hits: Hits, plain: Alignment, n_frames: float, n_lines: int) -> list[Alignment]:
     """The best lines of one song under one variant, with slope, extent and pitch."""
     variant = VARIANTS[hits.variant[0]] if len(hits.variant) else UNCHANGED
-    _, _, slope, offset, _ = (
-        column[0]
-        for column in _best_lines(
-            np.zeros(len(hits.frame), np.int64),
-            *(hits.variant, hits.offset_frames, hits.frame, hits.weight),
-            *(1, _slopes(n_frames, MAX_WIDE_DRIFT), 0.0),
-        )
-    )
     lines: list[Alignment] = []
-    left = hits
-    for _ in range(n_lines):
-        slope, offset, on_line = _fit(
-            left, offset, slope, plain_slope=1 / variant.tempo, n_frames=n_frames
+    for weight, offset, slope, detune, first, last, n_votes in _lines(
+        *(hits.variant, hits.offset_frames, hits.frame, hits.detune, hits.weight),
+        *(_slopes(n_frames, MAX_WIDE_DRIFT), 1 / variant.tempo, n_frames, n_lines),
+    ):
+        speed = slope * variant.tempo
+        pitch = variant.pitch * np.exp(detune)
+        if abs(np.log(speed)) > 1e-3 and abs(np.log(pitch / speed)) < abs(np.log(pitch)):
+            pitch = speed  # changed together, as by a turntable; speed is measured more exactly
+        elif abs(np.log(pitch)) < MIN_DETUNE:
+            pitch = 1.0
+        line = plain._replace(
+            evidence=float(weight) if lines else plain.evidence,
+            offset_s=float(offset) * FRAME_S,
+            speed=float(speed),
+            pitch=float(pitch),
+            first_s=float(first) * FRAME_S / variant.tempo,
+            last_s=float(last) * FRAME_S / variant.tempo,
+            n_votes=int(n_votes),
         )
-        if not on_line.any():
-            break
-        line = _measured(Hits(*(c[on_line] for c in left)), plain, variant, slope, offset)
-        lines.append(line._replace(evidence=line.evidence if lines else plain.evidence))
-        left = Hits(*(c[~on_line] for c in left))
-        if not len(left.frame):
-            break
-        # Repetitions in the song have the same slope.
-        _, _, _, offsets, _ = _best_lines(
-            np.zeros(len(left.frame), np.int64),
-            *(left.variant, left.offset_frames, left.frame, left.weight),
-            *(1, np.array([slope]), 0.0),
-        )
-        offset = offsets[0]
+        lines.append(line)
     return lines or [plain]
 
 
-def _fit(
-    hits: Hits, offset: float, slope: float, *, plain_slope: float, n_frames: float
-) -> tuple[float, float, NDArray[np.bool_]]:
-    """Least squares through the hits within 1.5 frames: slope, offset, hits on the line."""
-    slope, offset = _fitted(
-        *(hits.frame, hits.offset_frames, hits.weight),
-        *(float(slope), float(offset), plain_slope, n_frames),
-    )
-    on_line = np.abs(hits.offset_frames - offset - slope * hits.frame) <= LINE_FRAMES
-    return slope, offset, on_line
+@numba.njit(cache=True, nogil=True)
+def _lines(variant, offset, frame, detune, weight, slopes, plain_slope, n_frames, n_lines):
+    """Measure the best lines of one song, each on the hits that those before it left.
+
+    Returns
+    -------
+    list of tuple
+        Weight, offset, slope, median detune, first and last frame, and number of the hits.
+    """
+    found = []
+    song = np.zeros(len(frame), np.int64)
+    for _ in range(n_lines):
+        if not len(frame):
+            return found
+        _, _, best_slopes, best_offsets, _ = _best_lines(
+            song[: len(frame)], variant, offset, frame, weight, 1, slopes, 0.0
+        )
+        slope, at = _fitted(
+            frame, offset, weight, best_slopes[0], best_offsets[0], plain_slope, n_frames
+        )
+        on_line = np.abs(offset - at - slope * frame) <= LINE_FRAMES
+        if not on_line.any():
+            return found
+        weights, frames = weight[on_line], frame[on_line]
+        median = _weighted_median(detune[on_line], weights)
+        found.append((weights.sum(), at, slope, median, frames.min(), frames.max(), len(frames)))
+        variant, offset, frame = variant[~on_line], offset[~on_line], frame[~on_line]
+        detune, weight = detune[~on_line], weight[~on_line]
+        slopes = np.array([slope])  # repetitions in the song have the same
+    return found
 
 
 @numba.njit(cache=True, nogil=True)
@@ -345,30 +402,13 @@ def _fitted(frame, song_frame, weight, slope, offset, plain_slope, n_frames):
     return slope, offset
 
 
-def _measured(on_line: Hits, plain: Alignment, variant, slope: float, offset: float) -> Alignment:
-    speed = slope * variant.tempo
-    times_s = on_line.frame * (FRAME_S / variant.tempo)
-    tells = ~np.isnan(on_line.detune)
-    pitch = variant.pitch * np.exp(_weighted_median(on_line.detune[tells], on_line.weight[tells]))
-    if abs(np.log(speed)) > 1e-3 and abs(np.log(pitch / speed)) < abs(np.log(pitch)):
-        pitch = speed  # changed together, as by a turntable; speed is measured more exactly
-    elif abs(np.log(pitch)) < MIN_DETUNE:
-        pitch = 1.0
-    return plain._replace(
-        evidence=float(on_line.weight.sum()),
-        offset_s=offset * FRAME_S,
-        speed=float(speed),
-        pitch=float(pitch),
-        first_s=float(times_s.min()),
-        last_s=float(times_s.max()),
-        n_votes=len(times_s),
-    )
-
-
-def _weighted_median(values: NDArray, weights: NDArray) -> float:
-    """Weighted median; 0 if there is no value."""
+@numba.njit(cache=True, nogil=True)
+def _weighted_median(values, weights):
+    """Weighted median of the values that are numbers; 0 if there is none."""
+    is_number = ~np.isnan(values)
+    values, weights = values[is_number], weights[is_number]
     if not len(values):
         return 0.0
     order = np.argsort(values)
     total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, 0.5 * total[-1])])
+    return values[order[np.searchsorted(total, 0.5 * total[-1])]]

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 MIN_CLIP_S = 0.5  # shorter clips hold no useful triangle
 FIRST_PASS_SHARE = 0.3  # of the hits that a window may keep: few identify a clean clip
+CHUNK_BYTES = 100_000_000  # of what windows look up together
+CHUNK_BYTES_PER_ROW = 1  # of the table, which each chunk reads
 MAX_ROWS_PER_HASH = 10_000  # for `duplicates`: more frequent hashes say little about a pair
 
 
 def first_pass_hits(max_hits_per_window: int) -> int:
     """Return how many hits a window may keep in the first pass."""
     return round(FIRST_PASS_SHARE * max_hits_per_window)
+
+
+def chunk_bytes(n_fingerprints: int) -> int:
+    """Return how many bytes of queries (`query.PACKED_QUERY`) are looked up together.
+
+    Each chunk reads the table, so those for a larger table are larger.
+    """
+    return max(CHUNK_BYTES, CHUNK_BYTES_PER_ROW * n_fingerprints)
 
 
 def affordable_frequency(n_hits: dict[int, float], *, max_hits: float) -> int:

@@ -125,13 +125,18 @@ class SlicedQueries(NamedTuple):
 
 def gather(windows: Sequence[bytes], *, bits: int) -> SlicedQueries:
     """Concatenate what several windows look up; they are numbered in the order given."""
-    together = np.concatenate(
-        [np.zeros(0, PACKED_QUERY), *(np.frombuffer(window, PACKED_QUERY) for window in windows)]
-    )
-    ends = np.cumsum([len(window) // PACKED_QUERY.itemsize for window in windows], dtype=np.intp)
-    columns = [np.ascontiguousarray(together[name]) for name in PACKED_QUERY.names or ()]
-    *ordered, stops = _by_slice(ends, 1 << bits, HASH_BITS - bits, *columns)
-    return SlicedQueries(Queries(*ordered), stops)
+    packed = [np.frombuffer(window, PACKED_QUERY) for window in windows]
+    shift = HASH_BITS - bits
+    sizes = np.zeros(1 << bits, np.intp)
+    for window in packed:
+        _count_by_slice(window, shift, sizes)
+    stops = np.cumsum(sizes)
+    kinds = (np.int64, np.int32, np.int8, np.int32, np.float32, np.int32)
+    queries = Queries(*(np.empty(sizes.sum(), kind) for kind in kinds))
+    free = stops - sizes
+    for number, window in enumerate(packed):
+        _sort_by_slice(window, number, shift, free, *queries)
+    return SlicedQueries(queries, stops)
 
 
 def within(sliced: SlicedQueries, number: int) -> Queries:
@@ -141,29 +146,19 @@ def within(sliced: SlicedQueries, number: int) -> Queries:
 
 
 @numba.njit(cache=True, nogil=True)
-def _by_slice(ends, n_slices, shift, hashes, variants, frames, detunes, descriptors):
-    """Order by slice what is ordered by window and hash: columns of `Queries`, and stops."""
-    n = len(hashes)
-    stops = np.zeros(n_slices, np.intp)
-    for i in range(n):
-        stops[hashes[i] >> shift] += 1
-    for k in range(1, n_slices):
-        stops[k] += stops[k - 1]
-    free = np.zeros(n_slices, np.intp)
-    free[1:] = stops[:-1]
-    hash_, window = np.empty(n, np.int64), np.empty(n, np.int32)
-    variant, frame = np.empty(n, np.int8), np.empty(n, np.int32)
-    detune, descriptor = np.empty(n, np.float32), np.empty(n, np.int32)
-    w = 0
-    for i in range(n):
-        while i >= ends[w]:
-            w += 1
-        k = hashes[i] >> shift
-        j = free[k]
-        free[k] += 1
-        hash_[j], window[j], variant[j] = hashes[i], w, variants[i]
-        frame[j], detune[j], descriptor[j] = frames[i], detunes[i], descriptors[i]
-    return hash_, window, variant, frame, detune, descriptor, stops
+def _count_by_slice(packed, shift, sizes):
+    for query in packed:
+        sizes[query.hash >> shift] += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _sort_by_slice(packed, number, shift, free, hash_, window, variant, frame, detune, descriptor):
+    """Copy the queries of one window to where the slice of each goes on."""
+    for query in packed:
+        j = free[query.hash >> shift]
+        free[query.hash >> shift] += 1
+        hash_[j], window[j], variant[j] = query.hash, number, query.variant
+        frame[j], detune[j], descriptor[j] = query.frame, query.detune, query.descriptor
 
 
 def pack_hits(hits: Hits) -> NDArray[np.void]:

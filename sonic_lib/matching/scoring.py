@@ -53,7 +53,8 @@ def score_candidates(evidence: NDArray[np.float64], *, chance: float) -> NDArray
     n_copies = min(1 + int(np.argmax(gaps)), n)
     # Copies of the recording share its score, by their evidence.
     scores = np.zeros(n)
-    scores[:n_copies] = max(gaps.max(), 0.0) * evidence[:n_copies] / evidence[0]
+    if evidence[0] > 0:  # a weak line of a variant may be left with none
+        scores[:n_copies] = max(gaps.max(), 0.0) * evidence[:n_copies] / evidence[0]
     return scores
 
 

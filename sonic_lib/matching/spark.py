@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from operator import itemgetter
 
@@ -14,7 +15,8 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from sonic_lib.matching.join import SlicedQueries, cut, gather, pack_hits, unpack_hits
+from sonic_lib.matching.budget import chunk_bytes
+from sonic_lib.matching.join import cut, gather, pack_hits, unpack_hits
 from sonic_lib.matching.ranking import chance_evidence, window_rows
 from sonic_lib.matching.scan import IndexFiles, find_hits
 from sonic_lib.matching.segments import COLUMNS, find_segments
@@ -125,35 +127,43 @@ def join_parts(parts: DataFrame, *, index: IndexFiles, parts_bits: int, max_hits
     """
     schema = to_arrow_schema(HIT_PARTS)
 
+    # Cut by windows, so that memory is bounded however many there are.
+    max_bytes = chunk_bytes(index.n_fingerprints) >> parts_bits
+
     def join(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        windows, parts_here, queries = _looked_up(batches, bits=index.slice_bits)
-        options = {"parts_bits": parts_bits, "max_hits": max_hits}
-        for number, found, stops, hits in itertools.chain.from_iterable(
-            find_hits(queries, index, part=part, **options) for part in sorted(parts_here)
-        ):
-            packed = np.split(pack_hits(hits), stops[:-1])
-            columns = [
-                pa.array(windows[found]),
-                pa.array([number] * len(found), pa.int32()),
-                pa.array([hits_of.tobytes() for hits_of in packed], pa.binary()),
-            ]
-            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+        for part, windows, packed_queries in _looked_up(batches, max_bytes=max_bytes):
+            queries = gather(packed_queries, bits=index.slice_bits)
+            options = {"parts_bits": parts_bits, "max_hits": max_hits}
+            for number, found, stops, hits in find_hits(queries, index, part=part, **options):
+                packed = np.split(pack_hits(hits), stops[:-1])
+                columns = [
+                    pa.array(windows[found]),
+                    pa.array([number] * len(found), pa.int32()),
+                    pa.array([hits_of.tobytes() for hits_of in packed], pa.binary()),
+                ]
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     return parts.repartitionById(1 << parts_bits, "part").mapInArrow(join, HIT_PARTS)
 
 
 def _looked_up(
-    batches: Iterator[pa.RecordBatch], *, bits: int
-) -> tuple[NDArray[np.int64], set[int], SlicedQueries]:
-    """The ids of all windows of a task, its parts (usually one), and what the windows look up."""
-    parts: set[int] = set()
-    ids: list[int] = []
-    queries: list[bytes] = []
+    batches: Iterator[pa.RecordBatch], *, max_bytes: int
+) -> Iterator[tuple[int, NDArray[np.int64], list[bytes]]]:
+    """Yield a part (usually a task has one), ids of windows, and what they look up in it."""
+    held: dict[int, tuple[list[int], list[bytes]]] = {}
+    sizes: Counter[int] = Counter()
     for batch in batches:
-        parts |= set(batch["part"].to_pylist())
-        ids += batch["window_id"].to_pylist()
-        queries += batch["queries"].to_pylist()
-    return np.array(ids, np.int64), parts, gather(queries, bits=bits)
+        columns = (batch[name].to_pylist() for name in ("part", "window_id", "queries"))
+        for part, window_id, queries in zip(*columns, strict=True):
+            ids, packed = held.setdefault(part, ([], []))
+            ids.append(window_id)
+            packed.append(queries)
+            sizes[part] += len(queries)
+            if sizes[part] >= max_bytes:
+                yield part, np.array(ids, np.int64), packed
+                del held[part], sizes[part]
+    for part, (ids, packed) in sorted(held.items()):
+        yield part, np.array(ids, np.int64), packed
 
 
 def rank_windows(hits: DataFrame, *, n_index_frames: float, n_listed: int) -> DataFrame:

@@ -1,8 +1,8 @@
-"""What each column alone says of the target, and the target of it: DataFrame -> DataFrame.
+"""How well columns predict the target, and the target each column; DataFrame -> DataFrame.
 
-How well a column tells the target is measured on rows that do not count themselves: by the
-commonest class, or the mean, of the other rows with the same value.  A value of one row alone says
-nothing then, so neither an album of one song nor an artist of few is taken for a leak.
+Measured leave-one-out: each row is predicted by the most frequent class, or the mean, of the other
+rows with the same value.  Values that occur only once do not count, so albums of one song and
+artists of few songs are no leaks.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-MAX_ROWS = 1_000_000  # of larger tables as many are drawn by hash
-SHAPE = "\0without digits"  # behind the name of a text that is told so
+MAX_ROWS = 1_000_000  # larger tables are sampled by hash
+SHAPE = "\0without digits"  # suffix of the names of such texts
 _MAX_BINS, _ROWS_PER_BIN = 200, 20
 _SEED = 20_222
 
 
 def number_ranges(frame: DataFrame, *, numbers: Sequence[str], n_bins: int) -> DataFrame:
-    """Describe number columns, a row each.
+    """Describe number columns, one row per column.
 
     Returns
     -------
@@ -28,7 +28,7 @@ def number_ranges(frame: DataFrame, *, numbers: Sequence[str], n_bins: int) -> D
         (whether all are whole), distinct (within 5 %).
     """
     shares = [place / n_bins for place in range(1, n_bins)]
-    # As rows, not as columns: Spark plans and compiles what it does with each column.
+    # As rows, not columns: Spark plans and compiles the aggregates of every column.
     entries = [
         F.struct(F.lit(place).alias("place"), _column(name).cast("double").alias("x"))
         for place, name in enumerate(numbers)
@@ -64,12 +64,12 @@ def by_place(rows: Sequence[dict], *, n_rows: int) -> dict:
 def associations(
     frame: DataFrame, *, texts: Sequence[str], numbers: Sequence[str], target: str, ranges: dict
 ) -> DataFrame:
-    """Say how well each column tells the target, and the target it.
+    """Measure how well each column predicts the target, and the target each column.
 
     Parameters
     ----------
     frame : DataFrame with `texts`, `numbers` and `target`
-        Rows have a target. A number that is the target is the last of `numbers`.
+        All rows have a target. A numeric target is also the last of `numbers`.
     ranges : dict
         From `by_place`, of `numbers`.
 
@@ -113,12 +113,12 @@ def associations(
 
 
 def n_bins(n_rows: int) -> int:
-    """Into how many bins of equal size numbers are cut."""
+    """Number of quantile bins for numbers."""
     return max(2, min(_MAX_BINS, n_rows // _ROWS_PER_BIN))
 
 
 def drawn(frame: DataFrame, *, n_rows: int) -> DataFrame:
-    """At most some MAX_ROWS of the rows, by the hash of song_id."""
+    """Sample about MAX_ROWS rows by the hash of song_id, if there are more."""
     if n_rows <= MAX_ROWS:
         return frame
     place = F.pmod(F.xxhash64(F.lit(_SEED), "song_id"), F.lit(2**20))
@@ -126,7 +126,7 @@ def drawn(frame: DataFrame, *, n_rows: int) -> DataFrame:
 
 
 def _without_digits(name: str) -> Column:
-    """Texts that are numbered, such as rock.00017.wav, with one digit in place of the number."""
+    """Numbered texts, such as rock.00017.wav, with one digit in place of the number."""
     text = _column(name)
     return F.when(text.rlike("[0-9]"), F.regexp_replace(text, "[0-9]+", "0"))
 
@@ -168,7 +168,7 @@ def _binned(frame: DataFrame, numbers: Sequence[str], ranges: dict) -> DataFrame
 
 
 def _told(pairs: DataFrame, *, n_rows: int) -> DataFrame:
-    """How well values tell the target, each row by the others of its value."""
+    """How well values predict the target, leave-one-out."""
     by_value = (
         pairs.groupBy("name", "value")
         .agg(
@@ -192,13 +192,8 @@ def _told(pairs: DataFrame, *, n_rows: int) -> DataFrame:
         F.sum("yy").alias("yy"),
     )
     all_of = F.col("yy") - F.col("y") * F.col("y") / F.col("n")
-    commonest = (
-        pairs.groupBy("name", "label")
-        .agg(F.sum("n").alias("n"))
-        .groupBy("name")
-        .agg((F.max("n") / F.sum("n")).alias("base"))
-    )
-    return sums.join(commonest, "name").select(
+    base = _largest_share(pairs, by="label").withColumnRenamed("share", "base")
+    return sums.join(base, "name").select(
         "name",
         "n",
         (F.col("n") / n_rows).alias("coverage"),
@@ -210,7 +205,7 @@ def _told(pairs: DataFrame, *, n_rows: int) -> DataFrame:
 
 
 def _told_back(pairs: DataFrame) -> DataFrame:
-    """How well the target tells the values of a column."""
+    """How well the target predicts the values of a column, leave-one-out."""
     by_label = pairs.groupBy("name", "label").agg(
         F.sum("n").alias("n"),
         F.max("n").alias("most"),
@@ -226,18 +221,19 @@ def _told_back(pairs: DataFrame) -> DataFrame:
         F.sum("xx").alias("xx"),
     )
     all_of = F.col("xx") - F.col("x") * F.col("x") / F.col("n")
-    commonest = (
-        pairs.groupBy("name", "value")
-        .agg(F.sum("n").alias("n"))
-        .groupBy("name")
-        .agg((F.max("n") / F.sum("n")).alias("back_base"))
-    )
-    return sums.join(commonest, "name").select(
+    base = _largest_share(pairs, by="value").withColumnRenamed("share", "back_base")
+    return sums.join(base, "name").select(
         "name",
         (F.col("most") / F.col("n")).alias("back_accuracy"),
         "back_base",
         (1 - F.col("missed") / F.nullif(all_of, F.lit(0.0))).alias("back_r2"),
     )
+
+
+def _largest_share(pairs: DataFrame, *, by: str) -> DataFrame:
+    """Share of the most frequent value of a column, by name: name, share."""
+    counts = pairs.groupBy("name", by).agg(F.sum("n").alias("n"))
+    return counts.groupBy("name").agg((F.max("n") / F.sum("n")).alias("share"))
 
 
 def _column(name: str) -> Column:

@@ -1,12 +1,12 @@
-"""Which group of rows goes to which part of a split: numpy arrays in, numpy arrays out."""
+"""Assign groups of rows to the parts of a split; pure numpy."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-_LEAST_GAIN = 1e-3  # of all rows; a part that misses its share by less stays as it is
-_SWAPPED = 200  # up to so many groups, pairs of them may change places, too
+_LEAST_GAIN = 1e-3  # of all rows; smaller deviations from a share are ignored
+_SWAPPED = 200  # with more groups than this, only single moves are tried, no exchanges
 
 
 def balanced(
@@ -14,15 +14,15 @@ def balanced(
 ) -> NDArray[np.int64]:
     """Move whole groups until every part has its share of the rows of every class.
 
-    It begins with a given split and takes the best move, or exchange of two groups, as long as
-    one helps: what is balanced already stays, and most of the rest does when rows are added.
+    Starts from a given split and makes the best move, or exchange of two groups, as long as that
+    helps.  A balanced split is not changed, and few groups move when rows are added.
 
     Parameters
     ----------
     counts : np.ndarray [shape=(n_groups, n_classes)]
         Rows of a class in a group; every class has one.
     shares : np.ndarray [shape=(n_parts,)]
-        Above 0, of sum 1.
+        Greater than 0; the sum is 1.
     start : np.ndarray [shape=(n_groups,)]
         Part of each group, 0 to n_parts - 1.
 
@@ -33,8 +33,8 @@ def balanced(
 
     Notes
     -----
-    What is made small is sum over parts and classes of (rows - wanted)^2 / wanted, Pearson's
-    chi-square: a class that a part lacks costs as many rows as it should have.
+    Minimises Pearson's chi-square, the sum over parts and classes of (rows - wanted)^2 / wanted: a
+    class missing in a part costs as many rows as it should have.
     """
     rows = np.asarray(counts, float)
     parts = np.array(start, np.int64)
@@ -63,7 +63,7 @@ def balanced(
 def _cost_of_moves(
     rows: NDArray, parts: NDArray, excess: NDArray, wanted: NDArray
 ) -> NDArray[np.float64]:
-    """What it costs to move each group to each part; shape=(n_groups, n_parts)."""
+    """Cost of moving each group to each part; shape=(n_groups, n_parts)."""
     own = rows**2 @ (1 / wanted).T
     pull = 2 * rows @ (excess / wanted).T
     here = np.arange(len(rows)), parts
@@ -75,7 +75,7 @@ def _cost_of_moves(
 def _cost_of_swaps(
     rows: NDArray, parts: NDArray, excess: NDArray, wanted: NDArray
 ) -> NDArray[np.float64]:
-    """What it costs to exchange two groups; shape=(n_groups, n_groups)."""
+    """Cost of exchanging two groups; shape=(n_groups, n_groups)."""
     gained = rows[None, :] - rows[:, None]  # of the first one's part
     weight, pull = 1 / wanted[parts], excess[parts] / wanted[parts]
     costs = gained**2 * (weight[:, None] + weight[None, :])

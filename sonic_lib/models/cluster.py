@@ -1,4 +1,4 @@
-"""Training by the whole cluster, of tables that do not fit one task: prepared rows stay in it."""
+"""Train on the whole cluster, for tables that do not fit into one task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sonic_lib.models.recipe import Recipe
 from sonic_lib.models.stages import FEATURES, FOLD, KEY, LABEL, WEIGHT
 
 _SIZE, _ERROR = "_size", "_error"
-_LEAST_SIZE_SHARE = 0.05  # of the mean error: no song is foretold with certainty
+_LEAST_SIZE_SHARE = 0.05  # of the mean error: no prediction is certain
 
 
 def fit(
@@ -24,18 +24,18 @@ def fit(
     Parameters
     ----------
     folded : DataFrame
-        A wide frame with `_label` and `_fold`, cached.
+        A wide DataFrame with `_label` and `_fold`, cached.
     recipe : Recipe
     kind : str
         BOOSTED or FOREST.
     counts : mapping of float to int
-        Rows of each class; none of a regression.
+        Rows of each class; empty for a regression.
     n_rows : int
     """
     n_slots = folded.sparkSession.sparkContext.defaultParallelism
     n_workers = estimators.n_workers(n_rows, n_slots=n_slots)
     stages = preprocess.pipeline(recipe.columns, n_classes=len(recipe.classes)).fit(folded)
-    # Kept in one order: trees depend on it, by sampling and by sums of floating-point numbers.
+    # In a fixed order: trees depend on it, by sampling and by floating-point sums.
     prepared = (
         stages.transform(folded)
         .select(KEY, FOLD, LABEL, FEATURES)
@@ -56,7 +56,7 @@ def fit(
 def _fit_classes(
     prepared: DataFrame, recipe: Recipe, counts: Mapping[float, int], n_workers: int, kind: str
 ) -> list:
-    # A rare class may be missing here, and estimators take numbers without gaps.
+    # A rare class may be missing here, and estimators need labels without gaps.
     labels = sorted(int(label) for label in counts)
     n_rows = sum(counts.values())
     place = F.array_position(F.array(*map(F.lit, labels)), F.col(LABEL).cast("int")) - 1
@@ -76,7 +76,7 @@ def _fit_classes(
 
 def _fit_number(prepared: DataFrame, recipe: Recipe, n_workers: int, kind: str) -> list:
     learner = estimators.regressor(kind, n_workers=n_workers, seed=recipe.seed)
-    # Each half is foretold by the other: errors of rows that the learner knew would be too small.
+    # Cross-fit: predict each half with a model fitted on the other; in-sample errors are too small.
     halves = [prepared.filter(F.col(FOLD) % 2 == half) for half in (0, 1)]
     missed = [
         learner.fit(halves[1 - half])

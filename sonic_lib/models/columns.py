@@ -1,9 +1,9 @@
-"""Which column of a feature table plays which role for a model; without Spark.
+"""Choose the role of each column of a feature table for a model; no Spark.
 
 Conventions
 -----------
-A profile is a list of `ColumnProfile`, one for each descriptor of a source: what was counted by
-`features.frame.profile` and `preprocess.count_shapes`. Names are compared without regard to case.
+A profile is a list of `ColumnProfile`, one per column of a source, from `features.spark.profile`
+and `preprocess.count_shapes`. Names are compared without regard to case.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 from sonic_lib.errors import ModelError, UsageError
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
-TASKS = {"genre": CLASSIFICATION, "popularity": REGRESSION}  # by the model's name
+TASKS = {"genre": CLASSIFICATION, "popularity": REGRESSION}  # by model name
 
-MAX_CATEGORIES = 30  # a text with more values is encoded by the target
+MAX_CATEGORIES = 30  # texts with more values are target-encoded
 MAX_CLASSES = 500
-_MAX_DISTINCT_SHARE = 0.9  # with more, a text is another one in almost every row
-_MIN_SHAPED_SHARE = 0.9  # of texts that look like dates or lists, for a column to be one
-# Where a file lies tells of its genre what nobody can tell of a new file.
+_MAX_DISTINCT_SHARE = 0.9  # with more, almost every row has its own value
+_MIN_SHAPED_SHARE = 0.9  # of values that must look like dates or lists
+# The folder of a file often names its genre, but not for new files.
 _PLACES = (
     *("folder", "path", "file", "filename", "file_name", "filepath", "file_path"),
     *("audio_file", "audio_path"),
@@ -32,7 +32,7 @@ _OUTPUTS = ("probabilities", "prediction", "difficulty")
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """What is known of a descriptor: of `n` values, `n_dates` and `n_lists` look so."""
+    """Counts of a column: of `n` values, `n_dates` look like dates and `n_lists` like lists."""
 
     name: str
     kind: str
@@ -51,20 +51,20 @@ class Columns:
     task : str
         CLASSIFICATION or REGRESSION.
     target : str
-        What is learned.
+        The column to predict.
     numbers, categories, encoded, lists, dates : tuple of str
-        Numbers; texts of few values; texts of many values, and lists, that are encoded by the
-        target; texts that are dates, which may be encoded as well.
+        Numbers; texts of few values; target-encoded texts of many values, and lists; texts that
+        are dates, which may be target-encoded as well.
     group : str or None
-        Rows with one value of it stay together in splits.
+        Column whose values are never split between training and held-out rows.
     dropped : dict of str to str
         Reasons by name.
     target_is_number, group_is_number : bool
         In which of the maps of `features` they are.
     kept : tuple of str
-        Used although they seem to give the target away, because a person wanted it so.
+        Used although they look like leaks of the target, because the user asked for it.
     texts : tuple of str
-        Titles and names, of which the letters count.
+        Titles and names, used by their letters.
     """
 
     task: str
@@ -83,7 +83,7 @@ class Columns:
 
     @property
     def needed(self) -> tuple[list[str], list[str]]:
-        """Numbers and texts that a model reads of a song, for `features.frame.wide`."""
+        """Numbers and texts that a model reads, for `features.spark.wide`."""
         texts = dict.fromkeys(
             (*self.categories, *self.encoded, *self.lists, *self.dates, *self.texts)
         )
@@ -103,16 +103,16 @@ class Columns:
         return numbers, texts
 
     def to_card(self) -> dict:
-        """Return what a model card says of the columns."""
+        """Return the entry of a model card."""
         return asdict(self)
 
     @classmethod
     def from_card(cls, card: dict) -> Columns:
-        """Return the columns that `to_card` described."""
-        told: dict[str, Any] = {
+        """Read what `to_card` returned."""
+        roles: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in card.items()
         }
-        return cls(**told)
+        return cls(**roles)
 
 
 def choose_columns(
@@ -130,19 +130,18 @@ def choose_columns(
     ----------
     profile : sequence of Described
     model : str
-        A name in TASKS; the default name of the target.
+        A name in TASKS; also the default target.
     target, group : str, optional
-        Column to learn; column whose rows stay together in splits.
+        Column to predict; column whose values are never split.
     drop, keep : collection of str
-        Columns that are not to be used; columns to be used though their names, or what is in them,
-        speak against it.
+        Columns to exclude; columns to use although their names or values speak against it.
 
     Raises
     ------
     UsageError
-        If a name is not there, or the target cannot be learned.
+        If there is no such column, or the target cannot be predicted.
     ModelError
-        If nothing is left to learn from.
+        If no column is left to train on.
     """
     task = TASKS[model]
     found = _find(profile, target or model)
@@ -152,8 +151,8 @@ def choose_columns(
     named = {name: _find(profile, name) for name in (*drop, *keep, *([group] if group else []))}
     if missing := [name for name, entry in named.items() if entry is None]:
         raise UsageError(
-            f"There is no column {', '.join(missing)}; expected --drop, --keep and --group to name "
-            f"some of {', '.join(entry.name for entry in profile)}."
+            f"There is no column {', '.join(missing)}; expected drop, keep and group (--drop, "
+            f"--keep, --group) to name some of {', '.join(entry.name for entry in profile)}."
         )
     roles: dict[str, list[str]] = {
         role: [] for role in ("numbers", "categories", "encoded", "lists", "dates", "texts")
@@ -175,8 +174,8 @@ def choose_columns(
     if not any(roles.values()):
         why = "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
         raise ModelError(
-            f"Nothing is left to learn {found.name} from ({why or 'there is no other column'}). "
-            "Expected numbers or texts that repeat; `sonic features` brings more in."
+            f"No column is left to predict {found.name} ({why or 'there is no other column'}). "
+            "Expected numbers, or texts that repeat; add more with `sonic features`."
         )
     grouped = named[group] if group else None
     return Columns(
@@ -200,10 +199,10 @@ def _find(profile: Sequence[ColumnProfile], name: str) -> ColumnProfile | None:
 def _no_target(profile: Sequence[ColumnProfile], model: str, target: str | None) -> str:
     kind = "number" if TASKS[model] == REGRESSION else "text"
     fitting = [entry.name for entry in profile if entry.kind == kind]
-    asked = f"--target {target}" if target else f"the column {model}"
+    asked = f"{target} (--target)" if target else f"the column {model}"
     return (
-        f"The model {model} learns {asked}, but there is no such column. Name another one with "
-        f"--target; the columns that hold {kind}s are {', '.join(fitting) or 'none'}."
+        f"The model {model} predicts {asked}, but there is no such column. Choose another target "
+        f"(--target); the columns that hold {kind}s are {', '.join(fitting) or '(none)'}."
     )
 
 
@@ -212,19 +211,19 @@ def _check_target(
 ) -> None:
     if task == REGRESSION and found.kind != "number":
         raise UsageError(
-            f"--target {found.name} holds texts, but {model} is learned as a number. "
+            f"target {found.name} (--target) holds texts, but {model} is a number. "
             + _no_target(profile, model, found.name).partition(". ")[2]
         )
     if task == CLASSIFICATION and found.n_distinct > min(MAX_CLASSES, found.n / 2):
         raise UsageError(
-            f"--target {found.name} has some {found.n_distinct} different values in {found.n} "
-            f"rows; expected classes with two rows or more each, and at most {MAX_CLASSES}. "
-            "Name another column with --target."
+            f"target {found.name} (--target) has about {found.n_distinct} distinct values in "
+            f"{found.n} rows; expected at most {MAX_CLASSES} classes with two rows or more each. "
+            "Choose another column."
         )
 
 
 def _why_not(entry: ColumnProfile, target: ColumnProfile, is_wanted: bool) -> str | None:
-    """Why a column cannot, or unless it is wanted should not, be used."""
+    """Why a column cannot be used, or should not unless the user asks for it."""
     tokens = _tokens(entry.name)
     if entry.n == 0 or entry.n_distinct <= 1:
         return "the same in every row"

@@ -1,4 +1,4 @@
-"""The two estimators of each task behind one interface: what learns from feature vectors.
+"""The two estimators of each task, behind one interface.
 
 ``forest`` is the plain baseline, Spark MLlib's random forest (L. Breiman, Random forests, 2001).
 ``boosted`` is XGBoost's Spark estimator on the CPU (T. Chen and C. Guestrin, XGBoost: a scalable
@@ -26,7 +26,7 @@ AUTO = "auto"
 
 KINDS = (BOOSTED, FOREST, LINEAR, KERNEL, AUTO)
 
-# Else it tells of every task, also where a model that was saved foretells.
+# Otherwise it logs every task, also when a saved model predicts.
 logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
 
 _ROWS_PER_WORKER = 100_000
@@ -67,13 +67,13 @@ _BOOSTED_SIZE = {
     "max_depth": 4,
     "min_child_weight": 20,
 }
-# A node carries counts of all classes: deeper trees of many genres fill a driver's memory.
+# Nodes hold counts of all classes: deeper trees with many genres fill the driver's memory.
 _FOREST = {"numTrees": 60, "maxDepth": 10, "minInstancesPerNode": 2}
 _OUTPUTS = ("rawPrediction", "probability", "prediction")
 
 
 def check_kind(kind: str) -> None:
-    """Make sure that what an estimator needs is installed.
+    """Check that the packages of an estimator are installed.
 
     Raises
     ------
@@ -89,15 +89,15 @@ def check_kind(kind: str) -> None:
 
 
 def members(kind: str, *, n_rows: int) -> tuple[str, ...]:
-    """Name the learners that a kind stands for, in one task.
+    """Return the learners that a kind stands for, when trained in one task.
 
     Parameters
     ----------
     kind : str
         One of KINDS.
     n_rows : int
-        Kernels cost more with the square of the rows, and bring nothing where trees have many;
-        where there are more yet, boosted trees alone are ahead, and a forest costs as much again.
+        Kernels cost the square of the rows, and do not help where trees have many rows; with more
+        rows yet, a forest adds nothing to boosted trees.
     """
     if kind != AUTO:
         return (kind,)
@@ -109,7 +109,7 @@ def members(kind: str, *, n_rows: int) -> tuple[str, ...]:
 def in_one_task(
     kind: str, *, n_rows: int, n_classes: int, seed: int, weighted: bool, layout: Layout
 ) -> Request:
-    """Say what one task fits: of more than a few rows what a distributed training would."""
+    """Return the learners for one task; on few rows boosted trees are shallow."""
     trees = _BOOSTED_CLASSES if n_classes else _BOOSTED_NUMBER
     if n_classes and n_rows <= _FEW_ROWS:
         trees = trees | _BOOSTED_FEW
@@ -125,7 +125,7 @@ def in_one_task(
 
 
 def n_workers(n_rows: int, *, n_slots: int) -> int:
-    """Say how many tasks train together, by the rows: the same on any cluster that is large enough.
+    """Return how many tasks train together: by the rows, so the same on any large cluster.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def n_workers(n_rows: int, *, n_slots: int) -> int:
 
 
 def classifier(kind: str, *, n_workers: int, seed: int, weighted: bool) -> Estimator:
-    """Return what learns classes, numbered from 0 without gaps, from `_features` and `_label`.
+    """Return an estimator of classes, numbered from 0 without gaps.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def classifier(kind: str, *, n_workers: int, seed: int, weighted: bool) -> Estim
 
 
 def regressor(kind: str, *, n_workers: int, seed: int) -> Estimator:
-    """Return what learns a number from `_features` and `_label`; parameters as in `classifier`."""
+    """Return an estimator of a number; parameters as in `classifier`."""
     if kind == BOOSTED:
         settings = _BOOSTED | _BOOSTED_NUMBER | _boosted_columns(weighted=False)
         return _xgboost().SparkXGBRegressor(**settings, num_workers=n_workers, random_state=seed)
@@ -168,7 +168,7 @@ def regressor(kind: str, *, n_workers: int, seed: int) -> Estimator:
 
 
 def error_size(kind: str, *, n_workers: int, seed: int, errors: str, output: str) -> Estimator:
-    """Return what learns the expected size of an error, in the column `errors`, as `output`."""
+    """Return an estimator of the expected absolute error: column `errors` in, `output` out."""
     if kind == BOOSTED:
         settings = _BOOSTED | _BOOSTED_SIZE | _boosted_columns(weighted=False)
         settings |= {"label_col": errors, "prediction_col": output}
@@ -181,7 +181,7 @@ def error_size(kind: str, *, n_workers: int, seed: int, errors: str, output: str
 
 
 def importances(model: Model, *, n_features: int) -> NDArray[np.float64]:
-    """Say how much each feature brings: its share of all that the splits gain.
+    """Return the importance of each feature: its share of the gain of all splits.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def importances(model: Model, *, n_features: int) -> NDArray[np.float64]:
     Returns
     -------
     np.ndarray [shape=(n_features,)]
-        Not negative, of sum 1.
+        Not negative; the sum is 1.
     """
     if hasattr(model, "get_booster"):
         gains = np.zeros(n_features)
@@ -204,9 +204,9 @@ def importances(model: Model, *, n_features: int) -> NDArray[np.float64]:
 
 
 class Probabilities(StoredModel):
-    """Adds `probabilities`, array of double of sum 1, an entry a class; drops what it is made of.
+    """Adds `probabilities`, one entry per class, sum 1; drops the columns it is computed from.
 
-    The setting `labels` says which classes the estimator saw: others have the probability 0.
+    The setting `labels` lists the classes that the estimator saw; others get the probability 0.
     """
 
     def _transform(self, frame: DataFrame) -> DataFrame:
@@ -222,7 +222,7 @@ class Probabilities(StoredModel):
 
 
 class Difficulty(StoredModel):
-    """Adds `difficulty`, double, never below the setting `least`; drops what it is made of."""
+    """Adds `difficulty`, at least the setting `least`; drops the column it is computed from."""
 
     def _transform(self, frame: DataFrame) -> DataFrame:
         size: Column = F.greatest(F.col(self.settings["input"]), F.lit(self.settings["least"]))
@@ -233,7 +233,7 @@ class Difficulty(StoredModel):
 
 
 def _for_train(settings: dict) -> dict:
-    """The same settings as XGBoost's own `train` takes them."""
+    """The same settings under the names of XGBoost's own `train`."""
     names = {"n_estimators": "num_boost_round"}
     return {names.get(name, name): value for name, value in settings.items() if name != "verbose"}
 
@@ -259,6 +259,6 @@ def _xgboost():
     except ImportError as error:
         raise SetupError(
             f"The boosted models need XGBoost: {install_command(XGBOOST)}, or train with "
-            "--model forest."
+            "the kind forest (--model forest)."
         ) from error
     return xgboost.spark

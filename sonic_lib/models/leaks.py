@@ -1,9 +1,9 @@
-"""Columns that give the target away, by what `associations` measures; without Spark.
+"""Find columns that leak the target, from what `associations` measured; no Spark.
 
-A column leaks if it alone tells the target of nearly every song (a sub-genre, of the genre), if the
-target tells it (a genre, of the sub-genre; a rounded popularity), if it would tell it but for its
-digits (rock.00017.wav), or if it is the number of the row.  A score with it would be the column's,
-and no song that lacks it could be foretold so well.
+A column leaks if it alone predicts the target of nearly every song (a sub-genre predicts the
+genre), if the target predicts it (a rounded popularity), if it would predict the target but for its
+digits (rock.00017.wav), or if it is a row number.  Scores with such a column are too good for new
+songs, which lack it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from sonic_lib.errors import ModelError
 from sonic_lib.models.associations import SHAPE
 from sonic_lib.models.columns import CLASSIFICATION, Columns
 
-_MAX_TOLD_BACK = 500  # a text of more values is no coarser form of the target
-_NEARLY, _LEFT = 0.95, 0.25  # a share of right answers, or R2; of the errors without the column
+_MAX_TOLD_BACK = 500  # a text with more values is not a coarser form of the target
+_NEARLY, _LEFT = 0.95, 0.25  # accuracy or R2; relative to the errors without the column
 _MIN_COVERED, _MIN_ROWS_PER_VALUE = 0.5, 8
 _MIN_ROWS = 30
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A column that gives the target away: `told` says how, `share` how well (0 to 1)."""
+    """A column that leaks the target; `share` (0 to 1) is the accuracy or R2."""
 
     column: str
     why: str
@@ -32,7 +32,7 @@ class Leak:
     n: int
 
     def sentence(self, target: str, *, is_kept: bool) -> str:
-        """Say it to people."""
+        """Describe the leak in a sentence or two."""
         what = {
             "tells": f"{self.column} alone tells {target}: {self.share:.1%} of it, by the other "
             f"rows with the same value ({self.n} songs)",
@@ -43,18 +43,18 @@ class Leak:
         }[self.why]
         if is_kept:
             return (
-                f"{what}. Kept as you asked: the scores below are that column's more than music's"
+                f"{what}. Kept as you asked: the scores owe more to this column than to the music"
             )
         return (
-            f"{what}. A score with it would be near that, and say nothing of new songs. "
-            f"Left out; --keep {self.column} lets it in"
+            f"{what}. Scores with it would be about as high, but not for new songs. "
+            f"Left out; use it with --keep {self.column}"
         )
 
 
 def find_leaks(
     rows: Sequence[dict], *, columns: Columns, numbers: Sequence[str], ranges: dict
 ) -> list[Leak]:
-    """Judge the rows of `associations`, and what `by_place` returned; pure."""
+    """Find leaks in the rows of `associations` and the ranges of `by_place`; no Spark."""
     is_class = columns.task == CLASSIFICATION
     found = {}
     for place, name in enumerate(numbers):
@@ -88,12 +88,12 @@ def find_leaks(
 
 
 def without_leaks(columns: Columns, leaks: Sequence[Leak], *, keep: Sequence[str]) -> Columns:
-    """Leave leaking columns out, but those that are to be kept.
+    """Exclude leaking columns, except those to keep.
 
     Raises
     ------
     ModelError
-        If nothing is left to learn from.
+        If no column is left.
     """
     reasons = {
         "tells": "alone tells",
@@ -113,7 +113,7 @@ def without_leaks(columns: Columns, leaks: Sequence[Leak], *, keep: Sequence[str
     }
     if not any(roles.values()):
         raise ModelError(
-            f"Nothing is left to learn {columns.target} from: {', '.join(gone)} give it away. "
-            "Keep one with --keep, or bring in other columns with `sonic features`."
+            f"No column is left to predict {columns.target}: {', '.join(gone)} leak it. "
+            "Keep one with --keep, or add other columns with `sonic features`."
         )
     return replace(columns, dropped=columns.dropped | gone, **roles)

@@ -1,4 +1,4 @@
-"""Between which values a number that is learned lies: seen in the data, or given."""
+"""The range of a numeric target: given, or guessed from the data."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pyspark.sql import functions as F
 
 from sonic_lib.models.stages import LABEL
 
-# Of so few labels none need have come near a limit.
+# With fewer labels, none may have come near a limit.
 _MIN_LABELS = 30
-# A scale's end is one that labels come near: a share of 1, a percentage of 100.
+# Labels come near the end of their scale: 1 for a share, 100 for a percentage.
 _NEAR_SHARE, _NEAR_PERCENT = 0.8, 80.0
 
 
 def label_range(rows: DataFrame) -> DataFrame:
-    """Say of labels, in one row: n, low, high, and whether all are whole numbers.
+    """Summarise labels in one row: n, low, high, are_whole.
 
     Parameters
     ----------
@@ -35,10 +35,10 @@ def label_range(rows: DataFrame) -> DataFrame:
 def seen_limits(
     *, n: int, low: float | None, high: float | None, are_whole: bool
 ) -> tuple[float, float] | None:
-    """Say between which values labels lie by their nature; infinite where there is no end.
+    """Guess the range of labels; infinite where there is no limit.
 
-    What is never below 0 is taken for an amount or a share. Its upper end is 1 or 100 if labels
-    come near it: of whole numbers to 80 and more, of others to 99 and more.
+    Labels that are never negative are an amount, a share or a percentage. The upper limit is 1 or
+    100 if labels come near it: to 80 % if they are whole numbers, else to 99 %.
 
     Examples
     --------
@@ -59,15 +59,15 @@ def seen_limits(
 
 
 def to_card(limits: tuple[float, float] | None) -> list[float | None] | None:
-    """Give limits as a card has them: JSON knows no infinite numbers."""
+    """Convert limits for a card: JSON has no infinite numbers."""
     if limits is None:
         return None
     return [None if abs(end) == float("inf") else float(end) for end in limits]
 
 
-def from_card(told: Sequence[float | None] | None) -> tuple[float, float] | None:
-    """Give the limits that `to_card` told."""
-    if not told:
+def from_card(stored: Sequence[float | None] | None) -> tuple[float, float] | None:
+    """Read what `to_card` returned."""
+    if not stored:
         return None
-    low, high = told
+    low, high = stored
     return (float("-inf") if low is None else low, float("inf") if high is None else high)

@@ -1,8 +1,8 @@
-"""Reading a pipeline without trusting what is written beside it.
+"""Load a pipeline without trusting its metadata.
 
-Spark ML imports whatever class a stage's metadata names, and XGBoost unpickles what it finds there:
-whoever may write to a warehouse could have a program run as whoever loads a model.  Here the
-classes are those that our own training saves, and nothing is unpickled.
+Spark ML imports any class that a stage's metadata names, and XGBoost unpickles what it finds there:
+whoever can write to a warehouse could run code as the user who loads a model.  Here only classes
+that our training saves are accepted, and nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
     from pyspark.sql import SparkSession
 
-# As metadata name them, and where Python has them.
+# Names in metadata, and where the classes are in Python.
 _CLASSES = {
     **{
         f"sonic_lib.models.{module}.{name}": f"sonic_lib.models.{module}"
@@ -41,7 +41,7 @@ _CLASSES = {
     "xgboost.spark.estimator.SparkXGBRegressorModel": "xgboost.spark",
 }
 _PIPELINE = "pyspark.ml.pipeline.PipelineModel"
-# XGBoost's: a pickle, the address of another machine, a path to read another booster from.
+# XGBoost's: a pickle, the address of another machine, the path of another booster.
 _REFUSED = ("serialized_callbacks", "coll_cfg", "init_booster")
 _UID = re.compile(r"[\w-]+")
 
@@ -57,14 +57,14 @@ def load_pipeline(spark: SparkSession, path: str) -> PipelineModel:
     Raises
     ------
     ModelError
-        If it has a stage that our training does not make, or parameters that would be run.
+        If it has a stage that our training does not save, or parameters that would be executed.
     """
     from pyspark.ml import PipelineModel
 
-    said = _metadata(spark, path)
-    uids = said.get("paramMap", {}).get("stageUids")
-    if said["class"] != _PIPELINE or not isinstance(uids, list):
-        raise _refused(path, f"it is a {said['class']}, expected a {_PIPELINE}")
+    metadata = _metadata(spark, path)
+    uids = metadata.get("paramMap", {}).get("stageUids")
+    if metadata["class"] != _PIPELINE or not isinstance(uids, list):
+        raise _refused(path, f"it is a {metadata['class']}, expected a {_PIPELINE}")
     digits = len(str(len(uids)))
     stages = []
     for place, uid in enumerate(uids):
@@ -84,35 +84,39 @@ def load_pipeline(spark: SparkSession, path: str) -> PipelineModel:
 
 
 def _checked_class(spark: SparkSession, stage: str) -> str:
-    said = _metadata(spark, stage)
-    kind = said["class"]
+    metadata = _metadata(spark, stage)
+    kind = metadata["class"]
     if kind not in _CLASSES:
         raise _refused(stage, f"it is a {kind}, which no training of ours makes")
     for name in _REFUSED:
-        if name in said or name in said.get("paramMap", {}):
+        if name in metadata or name in metadata.get("paramMap", {}):
             raise _refused(stage, f"it has {name}, which our training never sets")
     return kind
 
 
 def _metadata(spark: SparkSession, path: str) -> Mapping[str, Any]:
-    """What Spark ML would take for a stage's metadata: the first line below its folder."""
+    """Metadata of a stage as Spark ML reads them: the first line of the files in its folder."""
     from pyspark.errors import PySparkException
 
     try:
         lines = [row.value for row in spark.read.text(f"{path}/metadata").take(2)]
-        said = json.loads(lines[0])
+        metadata = json.loads(lines[0])
     except (PySparkException, ValueError, IndexError) as error:
         raise ModelError(
-            f"The model in {path} cannot be read: its metadata are gone or broken. Train it again, "
-            "or go back with `sonic models --rollback`."
+            f"The model in {path} cannot be read: its metadata are missing or damaged. "
+            "Train it again, or go back with `sonic models --rollback`."
         ) from error
-    if len(lines) > 1 or not isinstance(said, dict) or not isinstance(said.get("class"), str):
+    if (
+        len(lines) > 1
+        or not isinstance(metadata, dict)
+        or not isinstance(metadata.get("class"), str)
+    ):
         raise _refused(path, "its metadata are not one line with a class")
-    return said
+    return metadata
 
 
 def _refused(place: str, why: str) -> ModelError:
     return ModelError(
-        f"The model in {place} is refused: {why}. Somebody else has written it, and loading it "
-        "could run a program of theirs. See who may write there; train the model again."
+        f"The model in {place} is refused: {why}. It was not written by Sonic Signature, and "
+        "loading it could run foreign code. Check who can write there, and train the model again."
     )

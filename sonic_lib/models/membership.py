@@ -1,7 +1,7 @@
-"""Which rows a model was trained on, and which were kept from it.
+"""Decide which rows are held out, and find the rows that a model was trained on.
 
-Rows are held out for good, by the hash of their key or group, so that versions can be compared on
-rows that none of them has seen; a model's card and the snapshot it names tell which those were.
+Rows are held out by the hash of their key or group, always the same ones, so versions can be
+compared on rows that none of them has seen.  A model's card and its snapshot determine them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ALL_ROWS, OTHER_ROWS = "all rows", "rows not held out"
 def with_held_out(
     rows: DataFrame, *, group: str | None, has_classes: bool, is_balanced: bool = True
 ) -> DataFrame:
-    """Add `_held_out`: whether no model may see a row.
+    """Add `_held_out`: whether the row is kept from every model.
 
     With a group this runs a job, `splits.balanced_parts`.
 
@@ -32,11 +32,11 @@ def with_held_out(
     rows : DataFrame
         From `training.labelled`.
     group : str or None
-        Rows with one value of it stay together.
+        Column whose values are never split.
     has_classes : bool
-        Whether labels are classes, of which each part should have its share.
+        Whether labels are classes; then each part gets its share of every class.
     is_balanced : bool
-        False for what models of earlier versions held out: groups by their hashes alone.
+        False reproduces the split of earlier versions: groups by hash only.
     """
     parts = None
     if group is not None and is_balanced:
@@ -56,17 +56,17 @@ def with_held_out(
 def training_songs(
     features: DataFrame, *, card: dict, labels: DataFrame | None = None, by_judge: bool = False
 ) -> DataFrame:
-    """Songs that a model learned from: song_id.
+    """Songs that a model was trained on: song_id.
 
     Parameters
     ----------
     features, labels : DataFrame [schemas.FEATURES]
-        Of the sources and the version that the card's snapshot names.
+        Of the sources and the table version that the card names.
     card : dict
         From the registry.
     by_judge : bool
-        Of a model that serves after it has learned from all rows, those that its judge learned
-        from, which is asked in its place where versions are compared.
+        For a model that was refitted on all rows: the songs of the model that was evaluated, which
+        is used instead when versions are compared.
     """
     if labels is not None:
         features = features.transform(with_labels, labels=labels)

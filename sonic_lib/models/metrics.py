@@ -1,7 +1,7 @@
-"""How good a model is: scored frames (docs/models.md) to small frames, and those to figures.
+"""Metrics of scored frames (docs/models.md): Spark aggregates first, then numpy on the result.
 
-Whatever the number of songs, a frame made here has a row for each pair of classes, or a bounded
-number of cells.
+Aggregates have one row per pair of classes, or a fixed number of rows, whatever the number of
+songs.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from pyspark.sql import functions as F
 
 
 def predicted() -> Column:
-    """Column: the likeliest class of a scored frame; of equal ones the first."""
+    """Column: the most likely class of a scored frame; the first of several."""
     return (F.array_position("probabilities", F.array_max("probabilities")) - 1).cast("int")
 
 
 def confusion(scored: DataFrame) -> DataFrame:
-    """Count how often each class is taken for each.
+    """Count the confusions of classes.
 
     Returns
     -------
     DataFrame
         label, predicted (int), n, log_loss (nats, sum over the rows).
     """
-    # A model that was wrong for certain loses much, not all.
+    # Clipped, so that one certain but wrong prediction does not make the loss infinite.
     probability = F.greatest(F.get("probabilities", F.col("label")), F.lit(1e-15))
     return scored.groupBy("label", predicted().alias("predicted")).agg(
         F.count("*").alias("n"), F.sum(-F.log(probability)).alias("log_loss")
@@ -36,7 +36,7 @@ def confusion(scored: DataFrame) -> DataFrame:
 
 
 def confusion_matrix(counts: pd.DataFrame, *, n_classes: int) -> NDArray[np.int64]:
-    """Return the counts of `confusion` as a matrix [shape=(K, K)], truth by prediction."""
+    """Return the counts of `confusion` as a matrix [shape=(K, K)], rows are the truth."""
     matrix = np.zeros((n_classes, n_classes), dtype=np.int64)
     matrix[counts["label"], counts["predicted"]] = counts["n"]
     return matrix
@@ -48,24 +48,24 @@ def class_scores(matrix: NDArray[np.int64], *, classes: Sequence[str]) -> pd.Dat
     Parameters
     ----------
     matrix : np.ndarray [shape=(K, K)]
-        Truth by prediction.
+        Rows are the truth.
     classes : sequence of str
 
     Returns
     -------
     pandas.DataFrame
-        label, support (rows of the class), precision, recall, f1 (0-1; 0 where nothing is
-        right); the classes with most rows first.
+        label, support (rows of the class), precision, recall, f1 (0-1; 0 if none is right);
+        classes with most rows first.
     """
     right = np.diag(matrix).astype(float)
-    support, told = matrix.sum(axis=1), matrix.sum(axis=0)
+    support, n_predicted = matrix.sum(axis=1), matrix.sum(axis=0)
     scores = pd.DataFrame(
         {
             "label": list(classes),
             "support": support,
-            "precision": right / np.maximum(told, 1),
+            "precision": right / np.maximum(n_predicted, 1),
             "recall": right / np.maximum(support, 1),
-            "f1": 2 * right / np.maximum(told + support, 1),
+            "f1": 2 * right / np.maximum(n_predicted + support, 1),
         }
     )
     return scores.sort_values(["support", "label"], ascending=[False, True], ignore_index=True)
@@ -83,8 +83,8 @@ def class_metrics(counts: pd.DataFrame, *, classes: Sequence[str]) -> dict[str, 
     Returns
     -------
     dict
-        n (rows), f1_micro (with one class a row the same as accuracy), f1_macro (mean over the
-        classes that occur), log_loss (nats a row).
+        n (rows), f1_micro (the accuracy, with one class per row), f1_macro (mean over the classes
+        that occur), log_loss (nats per row).
     """
     matrix = confusion_matrix(counts, n_classes=len(classes))
     scores = class_scores(matrix, classes=classes)
@@ -103,8 +103,8 @@ def regression_metrics(scored: DataFrame) -> DataFrame:
     Returns
     -------
     DataFrame
-        One row: n, r2 (1 is right, 0 is the mean; null where the target does not vary), rmse,
-        mae (in the target's unit).
+        One row: n, r2 (1: perfect, 0: as good as the mean; null if the target does not vary),
+        rmse, mae (in the target's unit).
     """
     error = F.col("target") - F.col("prediction")
     squares = F.sum(error * error)
@@ -117,12 +117,12 @@ def regression_metrics(scored: DataFrame) -> DataFrame:
 
 
 def residual_counts(scored: DataFrame, *, low: float, high: float, n_bins: int = 50) -> DataFrame:
-    """Count rows by what was foretold and what was true, for a figure.
+    """Count rows by predicted and true value, for a plot.
 
     Parameters
     ----------
     low, high : float
-        Range of both; what is outside counts for the outer bins.
+        Range of both; values outside go to the outer bins.
     n_bins : int
 
     Returns

@@ -1,6 +1,6 @@
-"""Which songs are one song, by what they are called: "Help! - Remastered 2009" is "Help!".
+"""Recognise versions of a song by their names: "Help! - Remastered 2009" is "Help!".
 
-The same rules twice, of the same patterns: on texts for people and tests, and as columns of Spark.
+The same patterns are applied by Python functions and by Spark columns.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TITLES = ("title", "track_name", "track_title", "song_name", "name")
 ARTISTS = ("artist", "artist_name", "artists", "track_artist")
 TRACK_IDS = ("track_id", "spotify_id", "isrc")
 
-# What a part in brackets, or behind a dash, says if it tells of a version and not of a song.
+# Words of a part in brackets or behind a dash that describe a version.
 _VERSION = (
     r"\b(?:re-?master(?:ed|s)?|re-?mix(?:ed|es)?|rmx|mix(?:ed)?|edit(?:ed|ion)?|versions?|"
     r"live|radio|feat|ft|featuring|with|acoustic|unplugged|demo|mono|stereo|deluxe|bonus|"
@@ -39,7 +39,7 @@ _ARTIST_RULES = (
 
 
 def song_name(title: str) -> str:
-    """Give a title without what tells one version of a song from another.
+    """Return a title without the parts that describe a version.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def song_name(title: str) -> str:
 
 
 def first_artist(artist: str) -> str:
-    """Give the artist that a song is filed under.
+    """Return the first artist of a song, without guests.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def first_artist(artist: str) -> str:
 
 
 def one_song(title: str, artist: str) -> Column:
-    """Column: a number that is equal for versions of a song; null where a name is missing."""
+    """Column: a number that is equal for versions of a song; null if a name is missing."""
     names = [song_name_column(title), first_artist_column(artist)]
     return F.when(names[0].isNotNull() & names[1].isNotNull(), F.xxhash64(*names))
 
@@ -88,7 +88,7 @@ def _plain(text: str, rules: Sequence[tuple[str, str]]) -> str:
 def _plain_column(name: str, rules: Sequence[tuple[str, str]]) -> Column:
     plain = whole = F.lower(F.col(f"`{name}`"))
     for pattern, other in rules:
-        # (?U): of any script, as Python has it.
+        # (?U): letters of any script, as in Python.
         plain = F.regexp_replace(plain, F.lit(f"(?U){pattern}"), F.lit(other))
     plain = F.trim(plain)
     return F.when(plain != "", plain).otherwise(F.nullif(F.trim(whole), F.lit("")))

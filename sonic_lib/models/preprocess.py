@@ -1,8 +1,8 @@
-"""Spark ML stages from a wide frame to feature vectors; what they learn, they learn in `fit`.
+"""Spark ML stages from a wide DataFrame to feature vectors.
 
-`pipeline` puts them together: numbers, date parts and few-valued texts (`Preparation`), what the
-targets of the same artist, genre or date say (`TargetEncoder`, `LocalEncoder`), and one vector of
-all (`Assembler`). Training rows have their inner fold in the column `_fold`, see `stages`.
+`pipeline` chains them: numbers, date parts and texts of few values (`Preparation`), the target
+encodings (`TargetEncoder`, `LocalEncoder`), and one vector of all (`Assembler`). Training rows have
+their inner fold in the column `_fold`, see `stages`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _DATE_PARTS = ("year", "month", "day", "weekday", "precision", "time")
 
 
 def pipeline(columns: Columns, *, n_classes: int) -> Pipeline:
-    """Return the stages, still to be fitted, that add the vector column `_features`.
+    """Return the unfitted stages that add the vector column `_features`.
 
     Parameters
     ----------
     columns : Columns
     n_classes : int
-        Of a classification; 0 for a regression.
+        0 for a regression.
     """
     stages = [Preparation(columns)]
     outputs = [_PREPARED]
@@ -54,27 +54,27 @@ def feature_names(model: PipelineModel, *, classes: Sequence[str]) -> list[str]:
     Parameters
     ----------
     model : PipelineModel
-        Made by `pipeline`; later stages may follow.
+        From `pipeline`; later stages may follow.
     classes : sequence of str
-        Names of the classes; none for a regression.
+        Names of the classes; empty for a regression.
     """
     named = [stage for stage in model.stages if hasattr(stage, "entry_names")]
     return [name for stage in named for name in stage.entry_names(classes)]
 
 
 def count_shapes(frame: DataFrame, *, columns: Sequence[str]) -> DataFrame:
-    """Count which texts look like dates and like lists.
+    """Count values that look like dates or lists.
 
     Parameters
     ----------
     columns : sequence of str
-        Texts of a wide frame.
+        Text columns of a wide DataFrame.
 
     Returns
     -------
     DataFrame
-        One row: for each column by its place dates_<i> (YYYY, YYYY-MM or YYYY-MM-DD) and lists_<i>
-        (such as ``['bebop', 'swing']``).
+        One row: for the i-th column dates_<i> (YYYY, YYYY-MM or YYYY-MM-DD) and lists_<i> (such as
+        ``['bebop', 'swing']``).
     """
     counts = []
     for place, name in enumerate(columns):
@@ -90,9 +90,9 @@ def date_parts(name: str) -> dict[str, Column]:
     Returns
     -------
     dict
-        year; month (1-12), day (1-31), weekday (0 is Monday), null where the text does not say;
-        precision (1 year, 2 month, 3 day); time (years with their fraction). All null where the
-        text is no date.
+        year; month (1-12), day (1-31) and weekday (0 is Monday), null if not given; precision (1
+        year, 2 month, 3 day); time (years with their fraction). All are null if the text is not
+        a date.
     """
     text = F.trim(column(name))
     year, month, day = (
@@ -109,7 +109,7 @@ def date_parts(name: str) -> dict[str, Column]:
 
 
 class Preparation(Estimator):
-    """Numbers and date parts, imputed by the median; texts of few values, one-hot.
+    """Impute numbers and date parts by the median; one-hot encode texts of few values.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class Preparation(Estimator):
 
 
 class PreparationModel(StoredModel):
-    """Adds `_prepared`: array of double, no entry null."""
+    """Adds `_prepared`: array of double without nulls."""
 
     def _transform(self, frame: DataFrame) -> DataFrame:
         numbers = finite_numbers(self.settings["numbers"], self.settings["dates"])
@@ -149,7 +149,7 @@ class PreparationModel(StoredModel):
         return frame.withColumn(_PREPARED, F.array(*entries).cast("array<double>"))
 
     def entry_names(self, classes: Sequence[str]) -> list[str]:
-        """Name the entries; whatever the classes."""
+        """Name the entries; they do not depend on the classes."""
         categories = self.settings["categories"].items()
         one_hot = [f"{name} = {value}" for name, values in categories for value in values]
         return [*number_names(self.settings["numbers"], self.settings["dates"]), *one_hot]
@@ -163,14 +163,14 @@ class Assembler(StoredModel):
 
 
 def number_names(numbers: Sequence[str], dates: Sequence[str]) -> list[str]:
-    """Name what `finite_numbers` holds, in its order; without Spark."""
+    """Names of the columns of `finite_numbers`, in order; no Spark."""
     return [*numbers, *(f"{name}_{part}" for name in dates for part in _DATE_PARTS)]
 
 
 def finite_numbers(numbers: Sequence[str], dates: Sequence[str]) -> dict[str, Column]:
-    """Columns of finite numbers or null, by name: as `number_names` has them."""
+    """Columns of finite numbers or null, by `number_names`."""
     given = {name: column(name).cast("double") for name in numbers}
     for name in dates:
         given |= date_parts(name)
-    # Infinite or not a number is as good as missing.
+    # Infinity and NaN count as missing.
     return {name: F.when(F.abs(values) < float("inf"), values) for name, values in given.items()}

@@ -1,4 +1,4 @@
-"""What decides, with the rows, which model comes out."""
+"""Everything besides the rows that determines a model."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from sonic_lib.models.columns import Columns
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides, with the rows, what is trained.
+    """Everything besides the rows that determines a model.
 
     Parameters
     ----------
     columns : Columns
-        With the group by which training rows are kept together, if any.
+        With the group column, if any.
     classes : tuple of str
-        Names of the classes, in the order of their numbers; none for a regression.
+        Names of the classes, in the order of their numbers; empty for a regression.
     kind : str
         One of estimators.KINDS.
     seed : int
     class_weights : bool
-        Whether rare classes count as much as frequent ones.
+        Weight rare classes as much as frequent ones.
     """
 
     columns: Columns

@@ -1,9 +1,9 @@
-"""Whether a challenger is better than the champion beyond noise: paired tests.
+"""Paired tests of a challenger against the champion, on the same held-out songs.
 
-Both have answered for the same held-out songs.  Of a classifier only the songs on which one is
-right and the other wrong say anything: if both were equally good, either would be right on half
-of them (McNemar 1947, in its exact form).  Of a regression the differences of the squared errors
-have a mean of zero then (paired t-test).  Both are one-sided: a small p speaks for the challenger.
+For a classifier only songs on which exactly one model is right count: if both are equally good,
+each is right on half of them (McNemar 1947, exact form).  For a regression the differences of the
+squared errors then have mean zero (paired t-test).  Both tests are one-sided: a small p-value means
+that the challenger is better.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from scipy import stats
 
 
 def classifier_differences(champion: DataFrame, *, challenger: DataFrame) -> DataFrame:
-    """Count the songs on which one is right and the other wrong.
+    """Count the songs on which exactly one model is right.
 
     Parameters
     ----------
     champion, challenger : DataFrame with song_id, is_right
-        Songs that only one of them answers for do not count.
+        Songs that only one of them predicts are ignored.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def regression_differences(champion: DataFrame, *, challenger: DataFrame) -> Dat
 
 
 def classifier_p_value(*, n_only_champion: int, n_only_challenger: int) -> float:
-    """Chance of as many songs that only the challenger gets right, were both equally good."""
+    """P-value of the songs that only the challenger gets right, if both are equally good."""
     n = n_only_champion + n_only_challenger
     if n == 0:
         return 1.0
@@ -71,7 +71,7 @@ def classifier_p_value(*, n_only_champion: int, n_only_challenger: int) -> float
 
 
 def regression_p_value(*, n: int, mean_gain: float, deviation: float) -> float:
-    """Chance of as large a mean gain, were both equally good."""
+    """P-value of the mean gain, if both are equally good."""
     if n < 2 or deviation == 0:
         return 0.0 if n >= 2 and mean_gain > 0 else 1.0
     return float(stats.t.sf(mean_gain / (deviation / math.sqrt(n)), n - 1))

@@ -1,14 +1,14 @@
-"""Folds and held-out rows by hash: the same on any cluster, and in any order of the rows.
+"""Folds and held-out rows by hash: the same on any cluster, for any order of the rows.
 
 Conventions
 -----------
-A row is told by its `key`. Rows with one value of `group` stay together; a row without a value is
-a group of its own. `purpose` keeps splits apart that must not depend on one another, such as the
-folds of a cross-validation and those inside its training rows.
+`key` identifies a row. Rows with the same value of `group` stay together; a row without a value is
+a group of its own. `purpose` makes splits independent of one another, such as the folds of a
+cross-validation and those inside its training rows.
 
-By hash a few large groups may leave a part of a split nearly empty, or without a class. So groups
-that hold a considerable part of the rows are told to a part by `balanced_parts`; there are few of
-them, however many rows and groups there are, and hashes balance the others, many and small.
+With hashes only, a few large groups could leave a part nearly empty or without a class. So
+`balanced_parts` assigns large groups; there are few of them, however many rows there are, and
+hashes balance the many small ones.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from sonic_lib.models.balance import balanced
 
 FOLDS, INNER_FOLDS, HELD_OUT = "folds", "inner folds", "held out"
 
-_N_STEPS = 10_000  # a share of rows is right to one part in this many
+_N_STEPS = 10_000  # resolution of shares
 _SEPARATOR = "\x1f"
-# A group of so large a share of the rows is large; there are at most 1 / share of them.
+# A group with this share of the rows is large; there are at most 1 / share of them.
 _LARGE_SHARE = 1 / 2000
 _MAX_CLASSES = 50  # the rarer ones are balanced together
 _GROUP, _PART = "_group", "_part"
@@ -40,11 +40,11 @@ def bucket(
     ----------
     n_buckets : int > 0
     seed : int
-        Another one gives another split.
+        Another seed gives another split.
     purpose : str
         FOLDS, INNER_FOLDS or HELD_OUT.
     key, group : str
-        Column that tells rows apart; column whose rows stay together.
+        Column that identifies a row; column whose rows stay together.
     """
     own = F.concat(F.lit(f"row{_SEPARATOR}"), _column(key).cast("string"))
     together = own
@@ -59,7 +59,7 @@ def bucket(
 def is_held_out(
     *, share: float, seed: int, key: str = "song_id", group: str | None = None
 ) -> Column:
-    """Column: whether a row is kept from training, to judge a model by.
+    """Column: whether a row is held out from training.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def with_held_out(
     group: str | None = None,
     parts: DataFrame | None = None,
 ) -> DataFrame:
-    """Add whether a row is kept from training, as the boolean column `name`.
+    """Add whether a row is held out from training, as the boolean column `name`.
 
     Parameters
     ----------
@@ -128,9 +128,9 @@ def balanced_parts(
     group: str,
     label: str | None = None,
 ) -> DataFrame:
-    """Choose the part of each large group so that parts have their shares, of each class, too.
+    """Assign large groups to parts so that each part has its share of rows and of each class.
 
-    This runs a job. What comes to the driver is a row a class for each of some 2000 groups.
+    Runs a job, which collects one row per class for each of some 2000 groups.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def balanced_parts(
         As in `bucket`.
     group : str
     label : str, optional
-        Column with the class; without it rows alone are balanced.
+        Column with the class; without it only the numbers of rows are balanced.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def balanced_parts(
     """
     ends = np.cumsum(shares) * _N_STEPS
     place = bucket(n_buckets=_N_STEPS, seed=seed, purpose=purpose, key=_GROUP, group=_GROUP)
-    if np.ptp(shares) == 0:  # as with_folds has it, so that only what must be is moved
+    if np.ptp(shares) == 0:  # as in with_folds, so that only what must move is moved
         first = bucket(n_buckets=len(shares), seed=seed, purpose=purpose, key=_GROUP, group=_GROUP)
     else:
         first = sum(
@@ -199,7 +199,7 @@ def _with_part(
     given: Column,
     by_hash: Column,
 ) -> DataFrame:
-    """Add what `parts` says of the group of a row, or else its hash."""
+    """Add the part of a row's group from `parts`, or else from its hash."""
     if parts is None or group is None:
         return frame.withColumn(name, by_hash)
     is_same = _column(group).cast("string") == F.col(_GROUP)

@@ -1,10 +1,10 @@
-"""What the stages of our pipelines share: how a fitted stage is kept and read again.
+"""Base of the stages of our pipelines: saving and loading.
 
-A fitted stage is settings, which are JSON, and perhaps statistics, which are a DataFrame because
-they grow with the songs. It is saved as Spark ML saves its own stages, with the statistics as
-Parquet beside the metadata, so that `PipelineModel.load` reads it from any URI.
+A fitted stage has settings (JSON) and possibly statistics (a DataFrame, because they grow with the
+songs). It is saved in the format of Spark ML, with the statistics as Parquet beside the metadata,
+so that `PipelineModel.load` reads it from any URI.
 
-Columns between stages begin with an underscore, so that they meet no descriptor's name.
+Columns between stages begin with an underscore, so that they cannot clash with descriptors.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class StoredModel(Model, MLWritable, MLReadable):
     settings : dict
         Values that JSON can hold.
     statistics : DataFrame, optional
-        What grows with the songs.
+        Data that grow with the songs.
     """
 
     def __init__(self, settings: dict, statistics: DataFrame | None = None) -> None:
@@ -44,16 +44,16 @@ class StoredModel(Model, MLWritable, MLReadable):
         self.statistics = statistics
 
     def write(self) -> MLWriter:
-        """Return what saves this stage."""
+        """Return the writer of this stage."""
         return _Writer(self)
 
     @classmethod
     def read(cls) -> MLReader:
-        """Return what loads such a stage."""
+        """Return the reader of this stage."""
         return _Reader(cls)
 
     def release(self) -> None:
-        """Let go of cached statistics; the stage still works."""
+        """Uncache the statistics; the stage still works."""
         if self.statistics is not None:
             self.statistics.unpersist()
 
@@ -93,5 +93,5 @@ def column(name: str) -> Column:
 
 
 def fold_or_none(frame: DataFrame) -> Column:
-    """Column: the inner fold of a training row; null of rows that no fit has seen."""
+    """Column: the inner fold of a training row; null for rows that were not fitted."""
     return F.col(FOLD) if FOLD in frame.columns else F.lit(None).cast("int")

@@ -1,10 +1,10 @@
-"""Fit, cross-validate and hold out: wide frames to models and to scored frames.
+"""Fit, cross-validate and evaluate: wide frames to models and scored frames.
 
 Conventions
 -----------
-``rows`` is a wide frame (docs/models.md) with the columns `Recipe.columns` names, made ready by
-`labelled`. What is fitted is a `pyspark.ml.PipelineModel`: from a wide frame without labels it
-adds `probabilities`, or `prediction` and `difficulty`.
+``rows`` is a wide frame (docs/models.md) with the columns of `Recipe.columns`, prepared by
+`labelled`. A model is a `pyspark.ml.PipelineModel`: to a wide frame without labels it adds
+`probabilities`, or `prediction` and `difficulty`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from sonic_lib.models.tabular import stage
 from sonic_lib.models.tabular.crossfit import HELD_OUT
 
 _N_INNER_FOLDS = 10
-_N_PARTS = 3  # of a fit alone, by which kinds are weighed and errors found
+_N_PARTS = 3  # inside a fit, to weight learners and measure errors
 OUTER_FOLD = "_outer_fold"
 
 
 def class_counts(frame: DataFrame, *, target: str) -> DataFrame:
-    """Count the rows of each class: label (string), n; rows without one are left out."""
+    """Count the rows of each class: label (string), n; rows without a class are ignored."""
     label = _class_name(target).alias("label")
     return (
         frame.select(label)
@@ -45,7 +45,7 @@ def class_counts(frame: DataFrame, *, target: str) -> DataFrame:
 
 
 def labelled(frame: DataFrame, *, columns: Columns, classes: Sequence[str]) -> DataFrame:
-    """Add `_label`, the number of the class or the target; rows without one are left out."""
+    """Add `_label`, the number of the class or the target; rows without one are dropped."""
     if columns.task == CLASSIFICATION:
         places = F.array(*map(F.lit, classes))
         place = F.array_position(places, _class_name(columns.target))
@@ -58,21 +58,21 @@ def labelled(frame: DataFrame, *, columns: Columns, classes: Sequence[str]) -> D
 
 @dataclass(frozen=True)
 class Trained:
-    """A model and what was said of rows that its like had not seen.
+    """A model and its out-of-sample predictions.
 
     Parameters
     ----------
     model : PipelineModel
-        The one that serves.
+        The model for predictions.
     folds, held_out : DataFrame
-        Scored frames: of the rows that folds scored, of those that were held out.
+        Scored frames of the cross-validated and of the held-out rows.
     weights : dict of str to float
-        How much each learner counts.
+        Weight of each learner.
     without_texts : DataFrame or None
-        The scored frame of the held-out rows without what the letters of texts say.
+        Scored frame of the held-out rows by a model without text features.
     on_all_rows : bool
-        Whether the model that serves was fitted on the held-out rows, too, by which another one,
-        fitted without them, was judged.
+        Whether `model` was refitted on all rows; the held-out rows were then scored by a model
+        that had not seen them.
     """
 
     model: PipelineModel
@@ -84,11 +84,10 @@ class Trained:
 
 
 def train(rows: DataFrame, *, recipe: Recipe, n_folds: int, is_held_out: Column) -> Trained:
-    """Cross-validate on the rows that are not held out, judge on the others, and fit what serves.
+    """Cross-validate on the rows that are not held out, score the others, and fit the model.
 
-    A table that fits one task (`stage.fits_one_task`) is trained there, in one go, and what serves
-    is fitted on all of its rows. A larger one is trained by the whole cluster, and its fifth that
-    is held out is not learned from.
+    A table that fits into one task (`stage.fits_one_task`) is trained there, and the model is
+    refitted on all rows. A larger one is trained by the whole cluster, without the held-out rows.
 
     Parameters
     ----------
@@ -136,18 +135,18 @@ def fit(rows: DataFrame, *, recipe: Recipe) -> PipelineModel:
     Parameters
     ----------
     rows : DataFrame
-        From `labelled`, cached; `song_id` tells them apart.
+        From `labelled`, cached; `song_id` is the key.
 
     Raises
     ------
     ModelError
-        If there is nothing to tell apart, or too little.
+        If there are too few rows or classes.
     SetupError
-        If XGBoost is needed and missing.
+        If XGBoost is needed but not installed.
     """
     n_rows, counts = _counted(rows, recipe)
     if _fits_one_task(n_rows, recipe):
-        # Without folds of its own: weights and errors come from parts of the inner ones.
+        # No folds of its own: weights and errors come from the inner folds.
         needs_parts = not recipe.classes or recipe.kind == estimators.AUTO
         outer = F.col(FOLD) % _N_PARTS if needs_parts else F.lit(0)
         parts = _with_inner_folds(rows, recipe).withColumn(stage.OUTER, outer.cast("int"))
@@ -163,26 +162,25 @@ def fit(rows: DataFrame, *, recipe: Recipe) -> PipelineModel:
 
 
 def scored(rows: DataFrame, *, model: PipelineModel, recipe: Recipe) -> DataFrame:
-    """Let a model say of labelled rows what it thinks.
+    """Score labelled rows with a model.
 
-    A model that serves after it has learned from the held-out rows, too, lets the one speak that
-    has not: what is said of them is said by none that has seen them.
+    If the model was refitted on all rows, the one that has not seen the held-out rows is used.
 
     Returns
     -------
     DataFrame
         The scored frame of docs/models.md.
     """
-    said = PipelineModel([_judging(each) for each in model.stages]).transform(rows)
+    scored_rows = PipelineModel([_judging(each) for each in model.stages]).transform(rows)
     if recipe.classes:
-        return said.select(KEY, F.col(LABEL).cast("int").alias("label"), "probabilities")
-    return said.select(KEY, F.col(LABEL).alias("target"), "prediction", "difficulty")
+        return scored_rows.select(KEY, F.col(LABEL).cast("int").alias("label"), "probabilities")
+    return scored_rows.select(KEY, F.col(LABEL).alias("target"), "prediction", "difficulty")
 
 
 def cross_validate(rows: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame:
-    """Score every row by a model that was fitted without its fold.
+    """Score every row with a model that was fitted without its fold.
 
-    Folds are by hash, and hold whole groups if the recipe's columns have a group.
+    Folds are by hash, and never split a group of the recipe.
 
     Parameters
     ----------
@@ -201,10 +199,10 @@ def cross_validate(rows: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFram
 
 
 def score_folds(folded: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame:
-    """Score every row by a model that was fitted without its fold, in `_outer_fold`.
+    """Score every row with a model that was fitted without its `_outer_fold`.
 
-    Models are fitted at the same time where the cluster has room. What they say is checkpointed,
-    so that no model is asked twice, and no later task carries all of them along.
+    Models are fitted in parallel if the cluster has room. Their scores are checkpointed, so that
+    they are computed once, and later tasks do not carry all models along.
 
     Parameters
     ----------
@@ -222,7 +220,7 @@ def score_folds(folded: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame
             for chosen in (F.col(OUTER_FOLD) != fold, F.col(OUTER_FOLD) == fold)
         )
         model = fit(training, recipe=recipe)
-        # At once, while the statistics of the model are at hand.
+        # Now, while the statistics of the model are cached.
         kept = scored(test, model=model, recipe=recipe).localCheckpoint()
         release(model)
         return kept
@@ -234,14 +232,14 @@ def score_folds(folded: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame
 
 
 def release(model: PipelineModel) -> None:
-    """Let go of what a fitted model holds in the cluster's memory; call it when it is saved."""
+    """Uncache the data of a fitted model; call this when it is saved."""
     for each in model.stages:
         if isinstance(each, StoredModel):
             each.release()
 
 
 def feature_importances(model: PipelineModel, *, recipe: Recipe) -> list[tuple[str, float]]:
-    """Names of the features and their shares of all that is gained, greatest first."""
+    """Names and importances of the features, greatest first."""
     if isinstance(model.stages[0], stage.TabularModel):
         return model.stages[0].importances(classes=recipe.classes)
     names = preprocess.feature_names(model, classes=recipe.classes)
@@ -252,14 +250,14 @@ def feature_importances(model: PipelineModel, *, recipe: Recipe) -> list[tuple[s
 
 
 def _counted(rows: DataFrame, recipe: Recipe) -> tuple[int, dict[float, int]]:
-    """Count the rows, and those of each class if there are any; too few are refused."""
+    """Count the rows, and those of each class; raise if there are too few."""
     counts = dict(rows.groupBy(LABEL).count().collect()) if recipe.classes else {}
     n_rows = sum(counts.values()) if recipe.classes else rows.count()
     if n_rows < _N_INNER_FOLDS or len(counts) == 1:
         raise ModelError(
-            f"{n_rows} rows{' of one class' if len(counts) == 1 else ''} are too little to learn "
-            f"{recipe.columns.target}; expected {_N_INNER_FOLDS} rows and two classes at least. "
-            "`sonic features` brings more in."
+            f"Not enough data to train {recipe.columns.target}: {n_rows} rows"
+            f"{' of one class' if len(counts) == 1 else ''}; expected at least {_N_INNER_FOLDS} "
+            "rows and two classes. Add more with `sonic features`."
         )
     return n_rows, counts
 
@@ -270,19 +268,19 @@ def _fits_one_task(n_rows: int, recipe: Recipe) -> bool:
 
 
 def _distributed_kind(recipe: Recipe) -> str:
-    """Which learner a table gets that does not fit one task."""
+    """The learner for a table that does not fit into one task."""
     if recipe.kind == estimators.AUTO:
         return estimators.BOOSTED
     if recipe.kind not in (estimators.BOOSTED, estimators.FOREST):
         raise ModelError(
-            f"--model {recipe.kind} learns tables of {stage.MAX_ROWS:,} rows at most; expected "
+            f"kind {recipe.kind} (--model) takes at most {stage.MAX_ROWS:,} rows; expected "
             f"{estimators.BOOSTED} or {estimators.FOREST} for this one."
         )
     return recipe.kind
 
 
 def _balanced_folds(rows: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame | None:
-    """Choose the folds of large groups; None without groups."""
+    """Assign large groups to folds; None without groups."""
     if recipe.columns.group is None:
         return None
     return balanced_parts(
@@ -314,9 +312,9 @@ def _with_inner_folds(rows: DataFrame, recipe: Recipe) -> DataFrame:
 
 
 def _in_one_task(folded: DataFrame, *, recipe: Recipe, n_rows: int, serve: bool) -> DataFrame:
-    """Train by `_outer`; what comes out is kept, so that it is trained once."""
+    """Train by `_outer`, and persist the result, so that it is trained once."""
     context = folded.sparkSession.sparkContext
-    # The cores of the executor that the task runs in: no other task of ours has work meanwhile.
+    # All cores of the executor: none of our other tasks runs meanwhile.
     cores = context.getConf().get("spark.executor.cores")
     is_local = context.master.startswith("local")
     n_threads = context.defaultParallelism if is_local else int(cores or 1)

@@ -1,1 +1,1 @@
-"""What people look at: plots."""
+"""Reports for people: pages, plots and tables."""

@@ -1,4 +1,4 @@
-"""What a report is made of: small frames and cards, all of them optional."""
+"""The data of a report: small frames and cards, all of them optional."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Maybe = Any
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What the registry knows of one model.
+    """One model in the registry.
 
     Attributes
     ----------
     cards : sequence of dict
-        Of all versions, the oldest first.
+        Of all versions, oldest first.
     history : sequence of dict
-        champion, challenger, at and why, the oldest first.
+        champion, challenger, at and why, oldest first.
     """
 
     cards: Sequence[dict]
@@ -27,14 +27,14 @@ class ModelRecord:
 
     @property
     def champion(self) -> dict | None:
-        """The card of the version that serves."""
+        """The card of the champion."""
         version = self.history[-1].get("champion") if self.history else None
         return next((card for card in self.cards if card["version"] == version), None)
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found in a warehouse; what is not there is None or empty.
+    """The contents of a warehouse; missing parts are None or empty.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Findings:
     answers : DataFrame
         From `summary.shown_answers` with names, and with `schemas.EXCERPTS` on the surest rows.
     robustness, calibration : DataFrame
-        From `matching.evaluate`.
+        From `matching.evaluation`.
     models : mapping of str to ModelRecord
     sources, predictions, trainings : DataFrame
         From `summary.feature_sources`, `prediction_states` and `latest_runs`.

@@ -1,6 +1,6 @@
-"""What can be heard and seen of an answer: some seconds of clip and song, and their landmarks.
+"""Audio excerpts and landmarks of an answer, from clip and song.
 
-Executors cut them, so that files need only be where executors reach them.
+Executors cut them, so only they need access to the files.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ def with_excerpts(answers: DataFrame, *, params: FingerprintParams) -> DataFrame
     Parameters
     ----------
     answers : DataFrame with clip_path, song_path, clip_start_s, clip_end_s, offset_s, speed, pitch
-        One row a clip; all but clip_path may be null.
+        One row per clip; all but clip_path may be null.
 
     Returns
     -------
     DataFrame [schemas.EXCERPTS]
-        A row an answer; what cannot be read is null.
+        One row per answer; null where a file cannot be read.
     """
     work = packed(excerpt_rows, params=params)
 
     def rows(answer: dict) -> Iterator[dict]:
         path = answer["clip_path"]
-        # In the helper and within its limits, as whatever decodes.
+        # In the helper process and within its limits, like all decoding.
         for row in isolated(work, answer, path=path, size_bytes=0, limits=Limits()):
             yield {"clip_path": path} | row
 
@@ -54,42 +54,42 @@ def with_excerpts(answers: DataFrame, *, params: FingerprintParams) -> DataFrame
 
 
 def excerpt_rows(answer: dict, *, params: FingerprintParams) -> Iterator[dict]:
-    """Give what `excerpt` gives, as work of the helper."""
+    """Yield the row of `excerpt`, as work for the helper process."""
     yield excerpt(answer, params=params)
 
 
 def excerpt(answer: dict, *, params: FingerprintParams) -> dict:
-    """Cut what was matched out of a clip and its song, and compare their landmarks.
+    """Cut the matched passages out of a clip and its song, and compare their landmarks.
 
     Parameters
     ----------
     answer : dict
-        A row that `with_excerpts` takes.
+        A row of the input of `with_excerpts`.
 
     Returns
     -------
     dict
-        Columns of `schemas.EXCERPTS`; those of a file that cannot be read are left out.
+        Columns of `schemas.EXCERPTS`, without those of a file that cannot be read.
     """
     start_s = answer["clip_start_s"] or 0.0
     length_s = min(LENGTH_S, (answer["clip_end_s"] or LENGTH_S) - start_s)
     speed = answer["speed"] or 1.0
     clip = _passage(answer["clip_path"], start_s, length_s)
     song = _passage(answer["song_path"], answer["offset_s"] or 0.0, length_s * speed)
-    told: dict = {"length_s": length_s}
+    row: dict = {"length_s": length_s}
     points = landmark_points(clip, params=params)
     others = landmark_points(song, params=params) / [speed, 1 / (answer["pitch"] or 1.0)]
     for name, samples, found in (("clip", clip, points), ("song", song, others)):
         if len(samples):
-            told[f"{name}_audio"] = encoded(samples)
-            told[f"{name}_time_s"], told[f"{name}_khz"] = found.T.tolist()
+            row[f"{name}_audio"] = encoded(samples)
+            row[f"{name}_time_s"], row[f"{name}_khz"] = found.T.tolist()
     if len(clip):
-        told["clip_is_shared"] = shared(points, others).tolist()
-    return told
+        row["clip_is_shared"] = shared(points, others).tolist()
+    return row
 
 
 def landmark_points(samples: NDArray[np.float32], *, params: FingerprintParams) -> NDArray:
-    """Find the landmarks of a passage, at the middle one of the densities.
+    """Find the landmarks of a passage, at the middle density.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def landmark_points(samples: NDArray[np.float32], *, params: FingerprintParams) 
 
 
 def shared(points: NDArray, others: NDArray) -> NDArray[np.bool_]:
-    """Tell which landmarks have one of the others within a frame and a half, and so many bins.
+    """Whether each landmark has one of the others within one and a half frames and bins.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def encoded(samples: NDArray[np.float32]) -> bytes:
 
 
 def _passage(path: str | None, start_s: float, length_s: float) -> NDArray[np.float32]:
-    """Read a passage; without it if the file cannot be read, as it has moved or gone."""
+    """Read a passage; None if the file can no longer be read."""
     if path is None or length_s <= 0:
         return np.zeros(0, np.float32)
     first, end = (round(s * HEARD_RATE_HZ) for s in (max(start_s, 0.0), start_s + length_s))

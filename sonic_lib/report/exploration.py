@@ -1,7 +1,4 @@
-"""What was found in a source of features, and how it is told: figures, tables and lines of text.
-
-No Spark and no I/O; `workflows.exploration` fills it, a command writes it, notebooks show it.
-"""
+"""The result of an exploration, as figures, tables and lines of text; no Spark, no I/O."""
 
 from __future__ import annotations
 
@@ -17,30 +14,30 @@ from sonic_lib.report.figures import exploration as plots
 
 
 class Exploration(NamedTuple):
-    """What was found in a source; all of it small.
+    """The result of exploring a source; all of it is small.
 
     Attributes
     ----------
     n_songs : int
     columns : pandas.DataFrame
-        name, kind (number or text), n, n_distinct, n_missing of every descriptor.
+        name, kind (number or text), n, n_distinct, n_missing of every column.
     summary : pandas.DataFrame
-        From `explore.summary`, in the order of the columns.
+        From `aggregates.summary`, in the order of the columns.
     bins : dict of str to Bins
     counts : pandas.DataFrame
-        From `explore.histograms`.
+        From `aggregates.histograms`.
     varied : list of str
-        The columns that are not constant: those of the next three.
+        The columns that are not constant, for correlations and components.
     correlations, rank_correlations : np.ndarray [shape=(p, p)]
     components : Components
     color : str or None
-        What the maps show.
+        The column that colors the projections.
     top : pandas.DataFrame or None
-        The commonest values of `color`, if it is a text.
+        The most frequent values of `color`, if it is a text.
     n_values : int
-        How many values it has.
+        Number of distinct values of `color`.
     sample : pandas.DataFrame
-        source_key, color, pc_1, pc_2, tsne_1, tsne_2 of the songs on the maps.
+        source_key, color, pc_1, pc_2, tsne_1, tsne_2 of the songs in the projections.
     """
 
     n_songs: int
@@ -59,7 +56,7 @@ class Exploration(NamedTuple):
 
 
 def figures_of(found: Exploration) -> Iterator[tuple[str, Figure]]:
-    """Draw an exploration: each figure with a name for its file."""
+    """Plot an exploration; yields (file name without suffix, figure)."""
     n_songs = found.n_songs
     if found.top is not None:
         yield (
@@ -86,7 +83,7 @@ def figures_of(found: Exploration) -> Iterator[tuple[str, Figure]]:
 
 
 def tables_of(found: Exploration) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Give the data behind the figures: each table with a name for its file."""
+    """Yield the data behind the figures: (file name without suffix, table)."""
     yield "columns", found.columns
     yield "summary", found.summary
     if found.top is not None:
@@ -111,9 +108,9 @@ def tables_of(found: Exploration) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def text_of(found: Exploration) -> Iterator[str]:
-    """Sum an exploration up: lines of text."""
+    """Summarise an exploration in lines of text."""
     n_constant = len(found.summary) - len(found.varied)
-    constant = f"; {n_constant} constant, left out of correlations and maps" if n_constant else ""
+    constant = f"; {n_constant} constant, not in correlations and projections" if n_constant else ""
     yield f"Exploration of {found.n_songs:,} songs"
     yield f"  numbers     {len(found.summary)} columns{constant}"
     if found.top is not None:
@@ -128,11 +125,11 @@ def text_of(found: Exploration) -> Iterator[str]:
         f"  components  2 hold {explained[:2].sum():.0f} % of the variance, "
         f"{1 + int(np.searchsorted(explained.cumsum(), 90))} hold 90 %"
     )
-    yield f"  maps        {len(found.sample):,} songs, drawn by the hash of song_id"
+    yield f"  projections {len(found.sample):,} songs, sampled by the hash of song_id"
 
 
 def _axis_name(found: Exploration, place: int) -> str:
-    """What a principal component mostly is."""
+    """Describe a principal component by its largest weights."""
     weights = found.components.axes[:, place]
     parts = [
         f"{'+' if weights[i] > 0 else '−'}\N{NO-BREAK SPACE}{found.varied[i]}"

@@ -1,4 +1,4 @@
-"""The tables and figures of one model, as files in a folder."""
+"""Write tables and figures of one model to a folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN_CONFIDENCE = 0.9
 
 
 def write(held_out: DataFrame, card: dict, folder: Path) -> None:
-    """Write what a model said of held-out rows.
+    """Write the report of a model on its held-out rows.
 
     Parameters
     ----------
@@ -29,12 +29,12 @@ def write(held_out: DataFrame, card: dict, folder: Path) -> None:
     card : dict
         The model's card.
     folder : Path
-        Made if need be.
+        Created if necessary.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     importances = [(name, share) for name, share in card["importances"]]
-    figure = model_plots.importance_bars(importances, title="What the model looks at")
+    figure = model_plots.importance_bars(importances, title="Feature importances")
     figure.savefig(folder / "importances.png")
     if card["task"] == CLASSIFICATION:
         _write_genres(held_out, card, folder)
@@ -56,7 +56,7 @@ def _write_genres(held_out: DataFrame, card: dict, folder: Path) -> None:
     n = int(matrix.sum())
     figures = {
         "confusion": model_plots.confusion_heatmap(
-            matrix, classes=classes, title=f"Genres taken for each other, {n:,} held-out songs"
+            matrix, classes=classes, title=f"Confusion matrix, {n:,} held-out songs"
         ),
         "genres": model_plots.class_bars(scores, title=f"Scores by genre, {n:,} held-out songs"),
         "set_sizes": conformal_plots.set_sizes(
@@ -100,6 +100,6 @@ def _write_numbers(held_out: DataFrame, card: dict, folder: Path) -> None:
         high=high,
         n_bins=_N_BINS,
         unit=card["columns"]["target"],
-        title=f"Foretold and true, {int(counts['n'].sum()):,} held-out songs",
+        title=f"Predicted and true, {int(counts['n'].sum()):,} held-out songs",
     )
     figure.savefig(folder / "residuals.png")

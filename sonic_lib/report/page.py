@@ -1,7 +1,7 @@
-"""Sections to one HTML page that opens from disk: no network, no script but its own, no I/O.
+"""Render sections as one HTML page that opens from disk without network; no I/O.
 
-Whatever a tag or a file name holds is text: the template escapes all values, and the page's
-Content-Security-Policy lets nothing run or load but the script and style whose hashes it names.
+Tags and file names are untrusted: the template escapes all values, and the page's
+Content-Security-Policy allows only its own script and style, by their hashes.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Column(NamedTuple):
     Attributes
     ----------
     key : str
-        Which value of a row.
+        Key of the value in a row.
     title : str
-        With its unit, if it has one.
+        With the unit, if there is one.
     kind : str
         text, number, share (0 to 1), p, time or duration; file (a path); of values that are
         mappings named (main, sub, perhaps the key to sort by), verdict (kind, text, why) and
@@ -50,7 +50,7 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table; rows are mappings by the columns' keys, a value that is missing is None."""
+    """A table; rows are mappings by the columns' keys, missing values are None."""
 
     name: str
     caption: str
@@ -60,7 +60,7 @@ class Table(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A figure as a data URI, and what it shows in words."""
+    """A figure as a data URI, with a description in words."""
 
     source: str
     alt: str
@@ -78,12 +78,12 @@ class Section(NamedTuple):
 
 
 def render(sections: Sequence[Section], *, title: str, subtitle: str) -> str:
-    """Make the page.
+    """Render the page.
 
     Returns
     -------
     str
-        HTML, to be stored as UTF-8.
+        HTML, to be saved as UTF-8.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def render(sections: Sequence[Section], *, title: str, subtitle: str) -> str:
 
 
 def check_installed() -> None:
-    """Refuse to go on without jinja2.
+    """Check that jinja2 is installed.
 
     Raises
     ------
@@ -119,32 +119,32 @@ def check_installed() -> None:
 
 
 def picture(figure: matplotlib.figure.Figure, *, alt: str) -> Picture:
-    """Draw a figure."""
+    """Render a figure."""
     file = io.BytesIO()
     with warnings.catch_warnings():
-        # Some songs' names need fonts that not every machine has.
+        # Some song names need fonts that not every machine has.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(file, format="png", dpi=_DPI)
     return Picture(data_uri(file.getvalue(), "image/png"), alt)
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Put content into a URI."""
+    """Encode content as a data URI."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def rows_of(frame: pd.DataFrame | None) -> list[dict]:
-    """Give the rows of a frame, none of one that is not there."""
+    """Return the rows of a frame, or no rows for None."""
     return [] if frame is None else frame.to_dict("records")
 
 
 def is_missing(value: Any) -> bool:
-    """Tell whether there is no value: None, NaN, or a time that is none."""
+    """Whether a value is missing: None, NaN or NaT."""
     return value is None or (value != value) is True
 
 
 def shown(value: Any, column: Column) -> str:
-    """Write a value for people."""
+    """Format a value for people."""
     if is_missing(value):
         return ""
     if column.kind == "number":
@@ -161,7 +161,7 @@ def shown(value: Any, column: Column) -> str:
 
 
 def sort_key(value: Any) -> str:
-    """Write a value for the script, which sorts numbers as numbers and the rest as text."""
+    """Format a value for the script, which sorts numbers as numbers and the rest as text."""
     if is_missing(value):
         return ""
     if isinstance(value, datetime):
@@ -172,7 +172,7 @@ def sort_key(value: Any) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Write a time as people do: 1:02:03 or 2:03.4."""
+    """Format a duration: 1:02:03 or 2:03.4."""
     tenths = round(abs(seconds) * 10)
     sign = "−" if seconds < 0 and tenths else ""
     hours, rest = divmod(tenths, 36_000)

@@ -1,7 +1,6 @@
-"""What a report says of the tables: DataFrame -> DataFrame, each small whatever the corpus.
+"""Summarise the tables for a report: DataFrame -> small DataFrame.
 
-Nothing here has a row a song: one row, a row a value of the commonest ones, or as many clips as
-are asked for.
+No result has one row per song: one row, one per frequent value, or one per requested clip.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from pyspark.sql import functions as F
 
 from sonic_lib.audio.listing import relative_path
 
-MAX_DIGITS = 20  # of a p-value: beyond, all are equally sure
+MAX_DIGITS = 20  # of a p-value: beyond, all are equally certain
 _MAX_SEGMENTS = 12
 
 
 def catalogue(songs: DataFrame) -> DataFrame:
-    """Sum the index up.
+    """Summarise the index.
 
     Returns
     -------
@@ -36,12 +35,12 @@ def catalogue(songs: DataFrame) -> DataFrame:
 
 
 def commonest(songs: DataFrame, *, column: str, n_values: int = 12) -> DataFrame:
-    """Count the songs of each of the commonest values of a column.
+    """Count the songs of each of the most frequent values of a column.
 
     Returns
     -------
     DataFrame
-        value (null where songs have none), n_songs, hours, n_fingerprints.
+        value (null for songs without one), n_songs, hours, n_fingerprints.
     """
     return (
         songs.groupBy(F.col(column).alias("value"))
@@ -71,7 +70,7 @@ def file_states(song_files: DataFrame) -> DataFrame:
 
 
 def reject_reasons(song_files: DataFrame, *, n_reasons: int = 20) -> DataFrame:
-    """Count the commonest reasons why files were rejected, alike but for their figures.
+    """Count the most frequent reasons of rejection, ignoring numbers in them.
 
     Returns
     -------
@@ -94,7 +93,7 @@ def job_states(runs: DataFrame) -> DataFrame:
     Returns
     -------
     DataFrame
-        job, n_runs, n_failed, n_unfinished (running, or killed), last_at, mean_s (of those done).
+        job, n_runs, n_failed, n_unfinished (running or killed), last_at, mean_s (of those done).
     """
     length_s = F.unix_micros("ended_at") / 1e6 - F.unix_micros("started_at") / 1e6
     return (
@@ -111,12 +110,12 @@ def job_states(runs: DataFrame) -> DataFrame:
 
 
 def latest_runs(runs: DataFrame, *, jobs: Sequence[str], n_runs: int = 50) -> DataFrame:
-    """Give the latest runs of some jobs, each named by its first word.
+    """Select the latest runs of some jobs, given by their first word.
 
     Returns
     -------
     DataFrame
-        Columns of `schemas.RUNS`, the latest first.
+        Columns of `schemas.RUNS`, latest first.
     """
     verb = F.split_part("job", F.lit(" "), F.lit(1))
     return runs.filter(verb.isin(*jobs)).orderBy(F.desc("started_at"), "run_id").limit(n_runs)
@@ -159,7 +158,7 @@ def certainty_counts(matches: DataFrame) -> DataFrame:
 
 
 def shown_answers(matches: DataFrame, *, n_clips: int) -> DataFrame:
-    """Choose the answers that a page shows: of the first clips by name, up to 12 segments each.
+    """Select the answers to show: the first clips by name, with up to 12 segments each.
 
     Parameters
     ----------
@@ -170,8 +169,8 @@ def shown_answers(matches: DataFrame, *, n_clips: int) -> DataFrame:
     Returns
     -------
     DataFrame
-        Columns of `schemas.MATCHES` but for the run's; is_surest (one row of a clip, also of one
-        in which nothing is accepted) and n_segments (accepted ones of the clip).
+        Columns of `schemas.MATCHES` except the run's; is_surest (one row per clip, even if nothing
+        is accepted) and n_segments (accepted ones of the clip).
     """
     chosen = matches.select("clip_path").distinct().orderBy("clip_path").limit(n_clips)
     surest_first = (F.desc("accepted"), F.col("p_value"), F.col("clip_start_s"))
@@ -193,7 +192,7 @@ def with_names(answers: DataFrame, *, songs: DataFrame, song_files: DataFrame) -
     Parameters
     ----------
     answers : DataFrame
-        Few rows, with song_id: they are broadcast.
+        A few rows with song_id, which are broadcast.
     """
     wanted = F.broadcast(answers.select("song_id").distinct())
     names = songs.join(wanted, "song_id", "left_semi").select("song_id", "title", "artist")
@@ -217,7 +216,7 @@ def feature_sources(features: DataFrame) -> DataFrame:
     Returns
     -------
     DataFrame
-        source, n_songs, last_at; a source is a table that people brought in, so they are few.
+        source, n_songs, last_at; one row per imported table, so few.
     """
     return (
         features.groupBy("source")
@@ -227,13 +226,13 @@ def feature_sources(features: DataFrame) -> DataFrame:
 
 
 def prediction_states(predictions: DataFrame) -> DataFrame:
-    """Sum up what each model says.
+    """Summarise the predictions of each model.
 
     Returns
     -------
     DataFrame
         model, model_version, source, n_songs, mean_set_size, share_single, mean_popularity,
-        mean_width, confidence, last_at; what a model does not say is null.
+        mean_width, confidence, last_at; null where a model does not predict it.
     """
     size = F.when(F.col("genre_set").isNotNull(), F.size("genre_set"))
     return (

@@ -1,4 +1,4 @@
-"""What an identification gives out, whichever engine found it; loads no Spark."""
+"""The result of an identification, the same for both engines; does not load Spark."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Answers(NamedTuple):
     Attributes
     ----------
     rows : DataFrame or list of dict
-        `COLUMNS`, in the order of clips, places and ranks; a frame if Spark found them.
+        `COLUMNS`, ordered by clip, place and rank; a DataFrame if Spark found them.
     met : DataFrame or list of dict
-        The same, and below the songs that were asked for others that were met: they may tie.
+        The same, with lower-ranked songs than were asked for: they may tie.
     counts : dict of str to float
         clips, identified, segments, rejected, seconds.
     run_id : str or None
-        Under which they stand in `matches`; None if they were not recorded.
+        Their run in the table `matches`; None if they were not recorded.
     """
 
     rows: DataFrame | list[dict]
@@ -39,7 +39,7 @@ class Answers(NamedTuple):
     run_id: str | None
 
     def to_pandas(self) -> pd.DataFrame:
-        """Bring the rows into this process."""
+        """Collect the rows."""
         import pandas as pd
 
         if isinstance(self.rows, list):
@@ -48,12 +48,12 @@ class Answers(NamedTuple):
 
 
 def n_asked(n_listed: int) -> int:
-    """Say how many songs to ask for, so that songs that tie with the best are met."""
+    """Return how many songs to ask for, so that ties with the best are found."""
     return max(n_listed, MAX_COPIES)
 
 
 def can_record(warehouse: str) -> bool:
-    """Whether answers may be written into the tables, as far as can be seen beforehand."""
+    """Whether the tables look writable, as far as can be seen beforehand."""
     tables = [os.path.join(warehouse, name) for name in ("matches", "runs")]
     return not is_local(warehouse) or all(
         os.access(table, os.W_OK) for table in tables if os.path.exists(table)

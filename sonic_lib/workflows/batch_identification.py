@@ -1,4 +1,4 @@
-"""Folders of clips against the index, in one batch of Spark: recorded, and with names."""
+"""Identify folders of clips in one Spark batch, record the answers and add song names."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def identify_batch(
     clips : DataFrame
         From `audio.listing.list_audio`.
     n_listed : int >= 1
-        Songs to list for each segment.
+        Songs to list per segment.
     record : bool
-        Whether answers go into the tables `matches` and `runs`.
+        Write the answers to the tables `matches` and `runs`.
     token : str, optional
-        What was written under the same token is not written again.
+        Idempotency token: answers are written once per token.
 
     Raises
     ------
     TableError
-        If there is no index, it holds no song, or was made with other parameters.
+        If there is no index, or it is empty or was made with other parameters.
     """
     started_s = time.monotonic()
     warehouse = config.warehouse
@@ -74,7 +74,7 @@ def identify_batch(
 
 
 def _matches(found: DataFrame, run_id: str) -> DataFrame:
-    """Every clip has at least one row: its segments, or that there are none, or why."""
+    """Give every clip at least one row: its segments, or that there are none, or the error."""
     return found.select(
         F.lit(run_id).alias("run_id"),
         F.current_date().alias("run_date"),
@@ -96,7 +96,7 @@ def _matches(found: DataFrame, run_id: str) -> DataFrame:
 
 
 def _named(matches: DataFrame, clips: DataFrame, warehouse: str) -> DataFrame:
-    """Paths relative to the folders given, titles and artists in place of ids."""
+    """Replace absolute paths by relative ones, and song ids by titles and artists."""
     spark = matches.sparkSession
     songs = tables.read(spark, warehouse, SONGS).select("song_id", "title", "artist")
     is_copy = (F.col("status") == "duplicate").alias("is_copy")

@@ -1,4 +1,4 @@
-"""The songs of an index by path, title, artist and album; loads no Spark where it does without."""
+"""List songs by path, title, artist and album; loads Spark only if it is needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 COLUMNS = ("path", "title", "artist", "album", "duration_s", "song_id")
 _ORDER = ("path", "song_id")
 _SEARCHED = ("path", "title", "artist", "album")
-_MAX_LOCAL_SONGS = 1_000_000  # of more the names alone fill the memory of a laptop
+_MAX_LOCAL_SONGS = 1_000_000  # the names of more songs do not fit into the memory of a laptop
 
 
 def list_without_spark(warehouse: str, words: Sequence[str]) -> pa.Table | None:
@@ -28,12 +28,12 @@ def list_without_spark(warehouse: str, words: Sequence[str]) -> pa.Table | None:
     warehouse : str
         A local folder.
     words : sequence of str
-        Only songs with all of these in path, title, artist or album, whatever their case.
+        Only songs with all of these in path, title, artist or album; case is ignored.
 
     Returns
     -------
     pyarrow.Table, optional
-        `COLUMNS`, by path; None if it is work for Spark.
+        `COLUMNS`, ordered by path; None if Spark is needed.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def list_without_spark(warehouse: str, words: Sequence[str]) -> pa.Table | None:
 
 
 def list_on_spark(spark: SparkSession, config: Config, words: Sequence[str]) -> DataFrame:
-    """List the songs of any warehouse: `COLUMNS`, by path; words as in `list_without_spark`."""
+    """List the songs of any warehouse; words and result as in `list_without_spark`."""
     from sonic_lib.sql import views
     from sonic_lib.storage import tables
 
@@ -67,7 +67,7 @@ def list_on_spark(spark: SparkSession, config: Config, words: Sequence[str]) -> 
 
 
 def searched(catalogue: DataFrame, *, words: Sequence[str]) -> DataFrame:
-    """Songs of the view `catalogue` with all of some words: `COLUMNS`."""
+    """Select songs of the view `catalogue` that contain all words: `COLUMNS`."""
     from pyspark.sql import functions as F
 
     found = catalogue.withColumnRenamed("first_path", "path").select(*COLUMNS)

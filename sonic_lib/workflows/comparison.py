@@ -1,4 +1,4 @@
-"""Whether a challenger is better than the champion, beyond noise."""
+"""Test whether a challenger is significantly better than the champion."""
 
 from __future__ import annotations
 
@@ -24,35 +24,36 @@ def compared(
     trained: TrainedModel,
     known: DataFrame,
 ) -> tuple[float, str]:
-    """Let the champion answer for the held-out rows that it has not learned from, either.
+    """Compare both models on the held-out rows that are new to the champion as well.
 
     Parameters
     ----------
     known : DataFrame with song_id
-        Songs that the champion learned from. Another --group, or songs that came since, may have
+        Songs that the champion was trained on. Another `group`, or songs added since, may have
         changed which rows are held out.
 
     Returns
     -------
     p_value : float
     reason : str
-        What it comes from.
+        The scores and the test behind it.
     """
     columns = Columns.from_card(card["columns"])
     if columns.target != given.recipe.columns.target or columns.task != given.recipe.columns.task:
         raise ModelError(
-            f"The champion {card['version']} of {given.name} learned {columns.target}, the "
-            f"challenger {given.recipe.columns.target}; they cannot be compared. Train it with the "
-            f"other --target, or promote it: `sonic models --promote {given.name} VERSION`."
+            f"The champion {card['version']} of {given.name} predicts {columns.target}, the "
+            f"challenger {given.recipe.columns.target}; they cannot be compared. Train it with "
+            "the same target (--target), or promote it: "
+            f"`sonic models --promote {given.name} VERSION`."
         )
     recipe = Recipe(columns, tuple(card["classes"]), card["kind"], card["seed"])
     missing = set(columns.needed[0] + columns.needed[1]) - set(given.rows.columns)
     if missing:
-        return 0.0, f"{card['version']} needs {', '.join(sorted(missing))}, which are gone"
+        return 0.0, f"{card['version']} needs {', '.join(sorted(missing))}, now missing"
     new_to_both = given.held_out_rows.join(known, "song_id", "left_anti")
     rows = training.labelled(new_to_both, columns=columns, classes=recipe.classes)
     if rows.isEmpty():
-        return 1.0, f"{card['version']} has learned from all held-out songs: nothing to compare by"
+        return 1.0, f"{card['version']} was trained on all held-out songs: nothing to compare on"
     before = training.scored(rows, model=champion, recipe=recipe).persist()
     try:
         old = compute_metrics(before, recipe=recipe)

@@ -1,4 +1,4 @@
-"""The table that came in, with what the champions say of its rows beside it."""
+"""Complete an imported table with the predictions of the champions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sonic_lib.storage import tables
 from sonic_lib.workflows.prediction import Predictions
 from sonic_lib.workflows.sources import read_source
 
-# What is told of a prediction beside the table: by model, the new column and that of PREDICTIONS.
+# Columns added to the table, by model: the new name and the column of PREDICTIONS.
 ADDED = {
     "genre": {
         "genre_predicted": "genre",
@@ -36,14 +36,14 @@ _IN_ORDER = ["file", "split_bytes", "place"]
 def completed_source(
     spark: SparkSession, warehouse: str, done: Predictions, *, as_texts: bool = False
 ) -> tuple[DataFrame, int]:
-    """Complete the table of a source by the predictions that were just made.
+    """Complete the table of a source with predictions.
 
     Returns
     -------
     DataFrame
-        As of `completed`.
+        As from `completed`.
     n_rejected : int
-        Rows of the table that it lacks, as they could not be used.
+        Rows of the table that are missing, because they were rejected at import.
     """
     of_source = F.col("source") == done.source
     table = completed(
@@ -66,9 +66,9 @@ def completed(
     as_texts: bool = False,
     classes: Sequence[str] = (),
 ) -> DataFrame:
-    """Give the table as it was brought in, the gaps of its targets filled.
+    """Rebuild the imported table and fill missing target values.
 
-    What a row says of a target stands; what the model says stands beside it, in columns of ADDED.
+    A target value in the table is kept; what the model predicts goes into the columns of ADDED.
 
     Parameters
     ----------
@@ -79,12 +79,12 @@ def completed(
     models : mapping of str to str
         By target, the name of its model.
     cells : DataFrame [schemas.FEATURE_CELLS], optional
-        Of the same: rows and columns then come in the order, and columns by the names, of the
-        file. Without them, as of audio, rows are sorted by their key and columns by their names.
+        Of the same: rows and columns then have the order and the names of the file. Without
+        them, as for audio, rows are sorted by key and columns by name.
     as_texts : bool
-        Give each cell as the file has it, digit by digit, in place of a number.
+        Keep each cell as text, exactly as in the file, instead of converting it to a number.
     classes : sequence of str
-        Genres whose probabilities get a column each, where they are known.
+        Genres whose probabilities get a column each.
     """
     described = profile(features).collect()  # as few rows as columns
     kinds = {row.name: row.kind for row in sorted(described, key=lambda row: row.kind)[::-1]}
@@ -116,13 +116,13 @@ def completed(
 
 
 def _header(cells: DataFrame | None) -> list[str]:
-    """Names of the columns in the order of the file, which are the same in every row."""
+    """Names of the columns in the order of the file; the same in every row."""
     first = None if cells is None else cells.select(F.map_keys("cells")).first()
     return [] if first is None else list(first[0])
 
 
 def _answers(predicted: DataFrame, model: str, classes: Sequence[str]) -> DataFrame:
-    """What one model says: song_id and its columns of ADDED."""
+    """Predictions of one model: song_id and its columns of ADDED."""
     columns = []
     for column, given in ADDED[model].items():
         is_double = dict(predicted.dtypes)[given] == "double"
@@ -144,7 +144,7 @@ def _value(name: str, column: str, kinds: Mapping[str, str], *, is_given: bool) 
 
 
 def _filled(given: Column, column: str, model: str, *, as_text: bool) -> Column:
-    """What the row says of a target, or else what the model says."""
+    """The target value of the row, or else the predicted one."""
     predicted = F.col(f"{model}_predicted")
     if as_text:
         is_known = F.coalesce(

@@ -1,4 +1,4 @@
-"""Songs of an index that are the same recording, or share a passage."""
+"""Find songs of an index that are the same recording or share a passage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sonic_lib.storage import runs, tables
 from sonic_lib.workflows.identification import Index, open_index
 
 MAX_P = 1e-9
-# What the self-join may give for a fingerprint, on the average, and in a small index at least.
+# Limit of the self-join: rows per fingerprint on average, and in a small index at least.
 PAIRS_PER_ROW, MIN_PAIRS = 8, 20_000_000
 
 
@@ -37,7 +37,7 @@ class Duplicates(NamedTuple):
 
 
 def list_duplicates(spark: SparkSession, config: Config) -> Duplicates:
-    """Compare all songs of the index with each other.
+    """Compare all songs of the index with one another.
 
     Raises
     ------
@@ -61,9 +61,9 @@ def list_duplicates(spark: SparkSession, config: Config) -> Duplicates:
 
 
 def find_duplicates(index: Index, song_files: DataFrame, *, limits: Limits) -> DataFrame:
-    """Pairs of songs that have something in common: `duplicates.COLUMNS`.
+    """Find pairs of songs with music in common: `duplicates.COLUMNS`.
 
-    The files of songs that have copies are looked into once more, within the limits.
+    Songs with copies are compared once more, within the limits.
     """
     fingerprints = index.fingerprints.join(index.songs.select("song_id"), "song_id", "left_semi")
     sample = fingerprints.filter("hash_prefix = 0").transform(duplicates.pairs_by_frequency)
@@ -97,7 +97,7 @@ def group_labels(same: DataFrame) -> DataFrame:
 
     Notes
     -----
-    As many rounds as the longest way within a group; each is a join and a shuffle of the pairs.
+    Takes as many rounds as the longest path in a group; each joins and shuffles the pairs.
     """
     back = same.select(
         F.col("other_song_id").alias("song_id"), F.col("song_id").alias("other_song_id")

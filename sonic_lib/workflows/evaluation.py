@@ -1,4 +1,4 @@
-"""How well the songs of this index are found again when their clips are damaged."""
+"""Evaluate identification on degraded clips of the indexed songs."""
 
 from __future__ import annotations
 
@@ -34,17 +34,22 @@ _NONE = -1  # no song has this id
 
 
 def check_plan(*, n_clips: int, lengths_s: Sequence[float], left_out: float, n_songs: int) -> None:
-    """Refuse a plan that cannot work.
+    """Check the numbers of an evaluation.
 
     Raises
     ------
     UsageError
-        If a number is out of its range.
+        If one is out of range.
     """
     if n_clips < 1 or n_songs < 2 or not 0 < left_out < 1:
-        raise UsageError("--clips must be 1 or more, --songs 2 or more, --left-out within 0..1.")
+        raise UsageError(
+            f"n_clips {n_clips} (--clips), n_songs {n_songs} (--songs), left_out {left_out:g} "
+            "(--left-out): expected 1 or more clips, 2 or more songs, and a share between 0 and 1."
+        )
     if not all(1 <= length_s <= 120 for length_s in lengths_s):
-        raise UsageError(f"--lengths {list(lengths_s)}: expected 1 to 120 seconds each.")
+        raise UsageError(
+            f"lengths_s {list(lengths_s)} (--lengths): expected 1 to 120 seconds each."
+        )
 
 
 def evaluate_index(
@@ -57,33 +62,33 @@ def evaluate_index(
     n_songs: int = N_SONGS,
     seed: int = SEED,
 ) -> pd.DataFrame:
-    """Draw songs, damage clips of them, identify these, and judge the answers.
+    """Sample songs, degrade and identify clips of them, and judge the answers.
 
     Parameters
     ----------
     n_clips : int >= 1
-        For each condition and length: clips of songs that the index holds, and of others.
+        Clips of known songs, and as many of unknown songs, per condition and length.
     lengths_s : sequence of float in 1..120
-        Clip lengths.
+        Clip lengths in seconds.
     left_out : float in 0..1
-        Share of the drawn songs that plays the unknown.
+        Share of the sampled songs that is held out and serves as unknown songs.
     n_songs : int >= 2
-        Songs to draw from.
+        Number of songs to sample.
     seed : int
 
     Returns
     -------
     pandas.DataFrame
         One row per clip: the case (`matching.evaluation.plan_cases`), found_id, offset_s, speed,
-        pitch, score, p_value and accepted of its best answer, is_right, is_placed, and has_copy:
-        the index holds the music of a song that was left out all the same.
+        pitch, score, p_value and accepted of its best answer, is_right, is_placed, and has_copy
+        (a held-out song whose music is in the index all the same).
 
     Raises
     ------
     UsageError
-        If a number is out of its range, or the index has too few songs with readable files.
+        If a number is out of range, or the index has too few songs with readable files.
     TableError
-        If there is no index, it holds no song, or was made with other parameters.
+        If there is no index, or it is empty or was made with other parameters.
     """
     check_plan(n_clips=n_clips, lengths_s=lengths_s, left_out=left_out, n_songs=n_songs)
     tables.check_params(spark, config.warehouse, params=config.fingerprint.params())
@@ -91,8 +96,8 @@ def evaluate_index(
     songs = _drawn_songs(index, config, n_songs=n_songs, left_out=left_out, seed=seed)
     if not 0 < songs["is_known"].sum() < len(songs):
         raise UsageError(
-            f"{len(songs)} songs with readable files are too few to leave some of them out; "
-            "index more, or raise --left-out."
+            f"{len(songs)} songs with readable files are too few to hold some of them out; "
+            "index more, or raise left_out (--left-out)."
         )
     with runs.recorded(spark, config.warehouse, job="evaluate", config=config) as this_run:
         cases = plan_cases(songs, n_clips=n_clips, lengths_s=list(lengths_s), seed=seed)
@@ -109,12 +114,12 @@ def evaluate_index(
 
 
 def write_tables(judged: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Write tables and pictures of judged clips into a folder, which is made if need be.
+    """Write tables and plots of judged clips to a folder, which is created if necessary.
 
     Returns
     -------
     robustness, calibration : pandas.DataFrame
-        As `matching.evaluation` makes them; of unknown songs without those that have a copy.
+        As from `matching.evaluation`; held-out songs with a copy in the index are excluded.
     """
     folder.mkdir(parents=True, exist_ok=True)
     table, curve = robustness(judged), calibration(judged[~judged["has_copy"]])
@@ -129,7 +134,7 @@ def write_tables(judged: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, pd.D
 def _drawn_songs(
     index: Index, config: Config, *, n_songs: int, left_out: float, seed: int
 ) -> pd.DataFrame:
-    """A few songs, drawn by the hash of their ids: as many as asked for, whatever the index."""
+    """Sample a number of songs by the hash of their ids."""
     spark = index.songs.sparkSession
     paths = (
         tables.read(spark, config.warehouse, SONG_FILES)
@@ -150,7 +155,7 @@ def _drawn_songs(
 
 
 def _without(index: Index, songs: DataFrame) -> Index:
-    """The index as if it did not hold these songs: what is not in `songs` does not count."""
+    """The index without these songs: fingerprints of songs not in `songs` are ignored."""
     left = index.songs.join(songs, "song_id", "left_anti")
     index_s = left.agg(F.sum("duration_s")).first()[0]
     ids = songs.toPandas()["song_id"].to_numpy()  # a part of those drawn
@@ -160,15 +165,15 @@ def _without(index: Index, songs: DataFrame) -> Index:
 
 
 def songs_met_again(judged: pd.DataFrame, index: Index) -> list[int]:
-    """Left-out songs whose music the index holds all the same: in a copy, or in part.
+    """Find held-out songs whose music is in the index all the same, as a copy or in part.
 
     Parameters
     ----------
     judged : pandas.DataFrame
         From `judge_answers`.
     index : Index
-        With the songs that were left out: what they share with the songs found is looked at as
-        `sonic duplicates` does.
+        Including the held-out songs, which are compared with the songs found as in
+        `sonic duplicates`.
     """
     is_met = ~judged["is_known"] & (judged["p_value"] <= max(ASKED)) & judged["found_id"].notna()
     met = judged.loc[is_met, ["song_id", "found_id"]].drop_duplicates().astype("int64")
@@ -185,7 +190,7 @@ def songs_met_again(judged: pd.DataFrame, index: Index) -> list[int]:
 
 
 def _answers(cases: DataFrame, found: DataFrame) -> pd.DataFrame:
-    """Every case with the first of its best answers."""
+    """Join every case with the first of its best answers."""
     best = (
         found.filter("rank = 1 OR rank IS NULL")
         .groupBy("path")
@@ -202,6 +207,6 @@ def _answers(cases: DataFrame, found: DataFrame) -> pd.DataFrame:
         )
     )
     answers = cases.drop("size_bytes").join(best, "path").orderBy("path").toPandas()
-    # As floats, which numbers beside nulls become, ids would lose their last digits.
+    # pandas turns integers with nulls into floats, and ids would lose their last digits.
     found_id = answers["found_id"].astype("Int64")
     return answers.assign(found_id=found_id.mask(found_id == _NONE))

@@ -1,4 +1,4 @@
-"""What there is to know of a training set besides scores: leaks, and songs that it has twice."""
+"""Examine a training set for leaks, and for songs on both sides of the split."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sonic_lib.workflows.fitting import TrainedModel, compute_metrics, coverage
 from sonic_lib.workflows.remarks import Remark
 from sonic_lib.workflows.training_sets import TrainingSet
 
-CONFIDENCE = 0.9  # at which coverage of rows new to the model is told
+CONFIDENCE = 0.9  # at which the coverage of new tracks and artists is reported
 
 
 def examine(
     spark: SparkSession, warehouse: str, given: TrainingSet, trained: TrainedModel
 ) -> list[Remark]:
-    """Put leaks and doubles of the held-out rows into the card; return remarks on them."""
+    """Add leaks and duplicates to the card, and return remarks on them."""
     columns = given.recipe.columns
     trained.card["leaks"] = [
         {"column": leak.column, "why": leak.why, "share": round(leak.share, 6), "n": leak.n}
@@ -41,8 +41,8 @@ def examine(
     remarks += [Remark("doubles", _sentence(each, trained.card["task"])) for each in doubles]
     if artist and columns.group is None and columns.target != artist:
         text = (
-            f"--group {artist} keeps songs of one artist on one side of every split: "
-            "the score to expect of artists that are new"
+            f"group {artist} (--group) keeps the songs of an artist on one side of every split: "
+            "the score to expect for new artists"
         )
         remarks.append(Remark("artists", text))
     return remarks
@@ -51,9 +51,9 @@ def examine(
 def _doubles(
     features: DataFrame, texts: set[str], *, given: TrainingSet, trained: TrainedModel
 ) -> list[dict]:
-    """Count held-out songs whose track, or artist, is among the training songs, too.
+    """Count held-out songs whose track or artist is in the training set, too.
 
-    Scores of the other held-out songs stand beside their number.
+    Also scores the other held-out songs.
     """
     keys = _keys(texts)
     if not keys:
@@ -63,7 +63,7 @@ def _doubles(
     named = wide(features, numbers=[], texts=names).select(
         "song_id", *(key.alias(what) for what, key in keys.items())
     )
-    # As they were split, whatever split them.
+    # The actual split, however it was made.
     held_out = trained.held_out.select("song_id")
     training_songs = given.rows.select("song_id").join(held_out, "song_id", "left_anti")
     marked = trained.held_out.join(named, "song_id", "left")
@@ -92,7 +92,7 @@ def _doubles(
 
 
 def _keys(texts: set[str]) -> dict[str, Column]:
-    """What tells tracks and artists apart, by what it is."""
+    """Columns that identify a track and an artist."""
     title, artist, track_id = (_first(names, texts) for names in (TITLES, ARTISTS, TRACK_IDS))
     keys: dict[str, Column] = {}
     if track_id:
@@ -109,13 +109,13 @@ def _sentence(double: dict, task: str) -> str:
     sentence = f"{double['share']:.1%} of the held-out songs have their {what} in training"
     others = double.get("others")
     if not others:
-        return f"{sentence}, so no score is of a new {what}"
+        return f"{sentence}; there is no score for a new {what}"
     score = (
         f"F1-micro {others['f1_micro']:.3f}" if task == CLASSIFICATION else f"R2 {others['r2']:.3f}"
     )
     return (
-        f"{sentence}; on the other {others['n']:.0f} {score}, "
-        f"{others['coverage']:.1%} hold the truth at {CONFIDENCE:.0%}"
+        f"{sentence}; on the other {others['n']:.0f}: {score}, "
+        f"coverage {others['coverage']:.1%} at {CONFIDENCE:.0%} confidence"
     )
 
 

@@ -1,6 +1,6 @@
-"""Why a clip got its answer: identified once more, with the hits that the answer rests on.
+"""Identify a clip once more and collect the hits behind the answer.
 
-Loads no Spark: a clip and an index of this machine do without.
+Does not load Spark if clip and index are on this machine.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def explain_clip(spark: SparkSession, config: Config, clip: str) -> Explanation:
     Raises
     ------
     UsageError
-        If it is a folder of several files or none.
+        If `clip` is not a single audio file.
     TableError
-        If there is no index, it holds no song, or was made with other parameters.
+        If there is no index, or it is empty or was made with other parameters.
     """
     from sonic_lib.audio.listing import list_audio
     from sonic_lib.storage import tables
@@ -56,7 +56,7 @@ def explain_clip(spark: SparkSession, config: Config, clip: str) -> Explanation:
 
 
 def explain_without_spark(config: Config, clip: str) -> Explanation | None:
-    """Do the same on this machine, if that takes no longer than Spark would.
+    """Do the same without Spark, if that is not slower.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def explain_without_spark(config: Config, clip: str) -> Explanation | None:
     Returns
     -------
     Explanation, optional
-        None if it is work for Spark.
+        None if Spark is needed.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def explain_without_spark(config: Config, clip: str) -> Explanation | None:
 
 
 def explained_on_spark(clips: DataFrame, index: Index, config: Config) -> Explanation:
-    """Explain the one clip of a frame; one clip's hits are few.
+    """Explain the one clip of a DataFrame; its hits are few.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def explained_locally(path: str, index: LocalIndex, config: Config) -> Explanati
     from sonic_lib.workflows.local_engine import extract_clip, identify_clips
 
     def hits(probes: Sequence[Probe], answers: pd.DataFrame) -> pd.DataFrame:
-        _, windows, _ = extract_clip(path, config, windows=None, probes=probes)
+        windows = extract_clip(path, config, probes=probes)
         found = shared_hits(windows, index.files, answers["song_id"].unique())
         return found.join(pd.DataFrame(windows)[["start_s", "end_s"]], on="window")
 
@@ -167,6 +167,6 @@ def _explanation(found: pd.DataFrame, config: Config, *, find_hits: FindHits) ->
 def _check_one(given: str, n_clips: int) -> None:
     if n_clips != 1:
         raise UsageError(
-            f"{given!r} holds {n_clips} audio files, explain takes one; "
-            "for folders there is `sonic identify`."
+            f"{given!r} holds {n_clips} audio files, but explain takes one; "
+            "use `sonic identify` for folders."
         )

@@ -1,4 +1,4 @@
-"""What a source of features holds: Spark aggregates, and one sample comes to the driver."""
+"""Explore a source of features with Spark aggregates and one collected sample."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ def explored(
     n_sample: int = 3000,
     seed: int = 1,
 ) -> Exploration:
-    """Look at the features of one source; Spark aggregates, and one sample comes here.
+    """Compute distributions, correlations and projections of one source.
 
     Parameters
     ----------
     features : DataFrame [schemas.FEATURES]
     color : str, optional
-        Text or number that the maps show; by default genre, genres or folder.
+        Column that colors the projections; by default genre, genres or folder.
     columns : list of str, optional
-        Numbers to look at; all by default.
+        Numeric columns to explore; all by default.
     n_sample : int
-        Songs on the maps.
+        Songs in the projections.
     seed : int
-        Of the sample and of t-SNE.
+        Seed of the sample and of t-SNE.
 
     Raises
     ------
     UsageError
-        If a name is not among the descriptors.
+        If there is no such column.
     ModelError
-        If there are fewer than ten songs or than two columns that vary.
+        If there are fewer than ten songs, or fewer than two columns vary.
     """
     n_songs = features.count()
     described = profile(features).toPandas().sort_values(["kind", "name"], ignore_index=True)
@@ -94,10 +94,10 @@ def explored(
 
 
 def _color(described: pd.DataFrame, asked: str | None) -> tuple[str | None, bool]:
-    """What the maps show, and whether it is a text."""
+    """The column that colors the projections, and whether it is a text."""
     kinds = dict(zip(described["name"], described["kind"], strict=True))
     if asked is not None and asked not in kinds:
-        raise UsageError(f"--color {asked!r}: this source has {', '.join(kinds)}.")
+        raise UsageError(f"color {asked!r} (--color): this source has {', '.join(kinds)}.")
     if asked is None:
         asked = next((name for name in _GENRE_NAMES if kinds.get(name) == "text"), None)
     return asked, kinds.get(asked) == "text"
@@ -105,8 +105,8 @@ def _color(described: pd.DataFrame, asked: str | None) -> tuple[str | None, bool
 
 def _too_little(n_songs: int, n_columns: int) -> str:
     return (
-        f"{n_songs} songs with {n_columns} numeric columns that vary are too little to explore; "
-        f"expected {_MIN_SONGS} songs and 2 columns. `sonic features` brings more in."
+        f"{n_songs} songs with {n_columns} numeric columns that vary are not enough to explore; "
+        f"expected {_MIN_SONGS} songs and 2 columns. Add more with `sonic features`."
     )
 
 
@@ -132,14 +132,14 @@ def _mapped(
     *,
     seed: int,
 ) -> pd.DataFrame:
-    """Place the drawn songs on both maps."""
+    """Compute both projections of the sampled songs."""
     drawn = drawn.sort_values("song_id", ignore_index=True)
     values = projections.standardise(
         drawn[varied["name"]].to_numpy(float),
         means=varied["mean"].to_numpy(float),
         stds=varied["std"].to_numpy(float),
     )
-    # The last digits depend on the order in which Spark summed; t-SNE would blow them up.
+    # The last digits depend on the order in which Spark sums; t-SNE would amplify them.
     values = values.round(6)
     points = np.hstack([values @ components.axes[:, :2], projections.tsne(values, seed=seed)])
     placed = pd.DataFrame(points, columns=["pc_1", "pc_2", "tsne_1", "tsne_2"])

@@ -1,4 +1,4 @@
-"""Descriptors of songs, from their audio or from a table that others made."""
+"""Fill the table `features`, from audio or from an existing feature table."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from sonic_lib.storage import runs, tables
 
 
 class TableImport(NamedTuple):
-    """What `import_table` brought in.
+    """Result of `import_table`.
 
     Attributes
     ----------
     counts : dict of str to float
         rows, rejected, seconds.
     id_column : str or None
-        The key of its rows; none if the whole row is.
+        Column that identifies a row; None if all columns together do.
     numbers, texts : list of str
-        Columns by what they hold.
+        Numeric and text columns.
     remarks : list of str
-        How the file had to be read, if not as UTF-8 with closed quotes.
+        How the file was read, if it is not UTF-8 with closed quotes.
     """
 
     counts: dict[str, float]
@@ -53,15 +53,16 @@ def describe_audio(
     retry_rejected: bool = False,
     follow_links: bool = True,
 ) -> dict[str, float]:
-    """Describe the songs of folders that are new or changed.
+    """Compute the descriptors of songs that are new or have changed.
 
     Parameters
     ----------
     paths : list of str
         Folders or audio files.
     retry_rejected : bool
-        Read again what was rejected before.
+        Read files again that were rejected before.
     follow_links : bool
+        Follow symbolic links in the folders.
 
     Returns
     -------
@@ -83,9 +84,9 @@ def describe_audio(
 def import_table(
     spark: SparkSession, config: Config, csv: str, *, source: str, id_column: str | None = None
 ) -> TableImport:
-    """Bring in a feature table in place of what its source had.
+    """Import a feature table; it replaces earlier rows of its source.
 
-    It is read a second time if it turns out to be written in another way.
+    The file is read a second time if its encoding or quoting turns out to be different.
 
     Parameters
     ----------
@@ -94,12 +95,12 @@ def import_table(
     source : str
         Name of the source that it becomes.
     id_column : str, optional
-        The key; by default id or track_id, else the whole row.
+        Column that identifies a row; by default id or track_id, else all columns together.
 
     Raises
     ------
     UsageError
-        If the table cannot be read, or nothing can be learned from it.
+        If the table cannot be read, or has no usable column.
     """
     started_s = time.monotonic()
     rows = csv_import.read_rows(spark, csv)
@@ -125,7 +126,7 @@ def import_table(
         this_run.counts.update(done.counts)
     remarks = []
     if "encoding" in better:
-        remarks.append(f"read as {better['encoding']}: it is no UTF-8")
+        remarks.append(f"read as {better['encoding']}: it is not UTF-8")
     if "by_lines" in better:
         remarks.append("read line by line: a quote in it is not closed")
     return done._replace(remarks=remarks)
@@ -144,7 +145,7 @@ def _describe(
     if not n_changed:
         return counts | dict.fromkeys(("songs", "audio_s", "duplicate", "rejected", "dropped"), 0)
 
-    # Staged as files: Spark computes a cached frame anew when a table below it is written.
+    # Staged as files: Spark recomputes a cached DataFrame when a table that it reads is written.
     folder = commit.run_folder(warehouse, run_id)
     n_slots = spark.sparkContext.defaultParallelism
     n_tasks = plan.n_tasks(n_changed, n_bytes, n_slots=n_slots, task_mb=config.index.task_mb)
@@ -167,7 +168,7 @@ def _describe(
     }
     if counts["dropped"]:
         tables.delete_keys(abandoned, warehouse, FEATURES, key="song_id")
-    # Last, so that the files of a run that was killed are looked at again.
+    # Last, so that the files of a killed run are read again.
     stamped = judged.withColumns({"run_id": F.lit(run_id), "seen_at": F.current_timestamp()})
     tables.upsert(stamped, warehouse, FEATURE_FILES, key="path")
     commit.remove_folder(spark, folder)
@@ -177,7 +178,7 @@ def _describe(
 def _describe_batches(
     spark: SparkSession, config: Config, digests: DataFrame, run_id: str
 ) -> DataFrame:
-    """Describe and commit all new songs; return what became of each."""
+    """Compute and commit the descriptors of all new songs; return the outcome for each."""
     stored = tables.read(spark, config.warehouse, FEATURES).transform(described_songs)
     new = plan.new_songs(digests, songs=stored)
     n_new, n_bytes = new.agg(F.count("*"), plan.work_bytes()).first()
@@ -219,12 +220,12 @@ def _bring_in(
     for name in columns:
         if name != id_column:
             names[kinds[name]].append(name)
-    # Labels may be texts alone; they are told by their key.
+    # A table of labels may have texts only, if it has a key.
     if not names["number"] and not (id_column and names["text"]):
         raise UsageError(
-            f"--csv {csv!r}: no column holds numbers, so nothing can be learned from it. "
+            f"The table {csv!r} (--csv) has no numeric column, so no model can be trained on it. "
             f"Expected cells such as 0.5, with a point; the columns are {', '.join(columns)}. "
-            "A table of labels needs --id, the column with the paths of the songs."
+            "A table of labels needs id_column (--id), the column with the paths of the songs."
         )
     judged = rows.transform(csv_import.judge_rows, kinds=kinds, id_column=id_column)
     with _held(judged):
@@ -240,7 +241,7 @@ def _replace_source(
     kinds: dict[str, str],
     id_column: str | None,
 ) -> dict[str, float]:
-    """Write rejects, cells and then rows of a table, each in place of what its source had."""
+    """Write rejects, cells and then rows of a table, replacing earlier ones of its source."""
     rejected = judged.transform(csv_import.rejected_rows, source=source, columns=list(kinds))
     usable = judged.transform(
         csv_import.usable_rows, source=source, kinds=kinds, id_column=id_column
@@ -257,7 +258,7 @@ def _replace_source(
 
 @contextmanager
 def _held(frame: DataFrame) -> Iterator[None]:
-    """Keep a frame while it is in use: left behind, it would answer for a file changed since."""
+    """Cache a DataFrame inside the block only: a stale cache would hide changes to the file."""
     frame.persist()
     try:
         yield

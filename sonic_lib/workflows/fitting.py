@@ -1,4 +1,4 @@
-"""From a training set to a calibrated model and its card."""
+"""Fit, calibrate and evaluate a model, and write its card."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOWN_CONFIDENCES = (0.8, 0.9, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A fitted model, its card, and its answers for the rows that were held out."""
+    """A fitted model, its card, and its predictions for the held-out rows."""
 
     model: PipelineModel
     card: dict
@@ -41,16 +41,16 @@ def train_and_evaluate(
     mondrian: bool = False,
     limits: tuple[float, float] | None = None,
 ) -> TrainedModel:
-    """Cross-validate, calibrate on the rows so scored, judge on the held out, fit what serves.
+    """Cross-validate, calibrate on the out-of-fold scores, evaluate on held-out rows and refit.
 
     Parameters
     ----------
     given : TrainingSet
     n_folds : int
     method, mondrian
-        As in `conformal`: how sets of genres are made.
+        As in `conformal.sets`.
     limits : (float, float), optional
-        Between which the number that is learned lies.
+        Range of a numeric target.
     """
     recipe = given.recipe
     trained = training.train(
@@ -83,7 +83,7 @@ def train_and_evaluate(
         "code_version": sonic_lib.__version__,
     }
     covered = coverage(held_out, card=card)
-    # Reports are drawn from the cards, when the held-out rows are long gone.
+    # Reports are made from the cards; the held-out rows may be gone by then.
     card["coverage"] = covered.to_dict("records")
     if recipe.classes:
         counts = held_out.transform(metrics.confusion).toPandas()
@@ -92,7 +92,7 @@ def train_and_evaluate(
 
 
 def compute_metrics(scored: DataFrame, *, recipe: Recipe) -> dict[str, float]:
-    """Score answers whose truth is known; one row per pair of classes, or one row, comes here."""
+    """Compute metrics; collects one row, or one per pair of classes."""
     if recipe.classes:
         counts = scored.transform(metrics.confusion).toPandas()
         scores = metrics.class_metrics(counts, classes=recipe.classes)
@@ -105,7 +105,7 @@ def compute_metrics(scored: DataFrame, *, recipe: Recipe) -> dict[str, float]:
 def coverage(
     held_out: DataFrame, *, card: dict, confidences: Collection[float] = SHOWN_CONFIDENCES
 ) -> pd.DataFrame:
-    """Say how sets or intervals did on held-out rows: one row per confidence."""
+    """Measure the coverage of sets or intervals on held-out rows: one row per confidence."""
     conformed = card["conformal"]
     levels = [(c, threshold) for c, threshold in conformed["thresholds"] if c in confidences]
     if card["task"] == CLASSIFICATION:

@@ -1,4 +1,4 @@
-"""Clips against the index: the two passes that identify, evaluate and explain share."""
+"""Search the index for clips, in two passes; shared by identify, evaluate and explain."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BYTES_PER_PART = 64_000_000  # of what windows look up
 
 @dataclass(frozen=True)
 class Index:
-    """The tables that clips are looked up in, and what must be known of them.
+    """The tables of an index, all of one moment.
 
     Attributes
     ----------
@@ -52,14 +52,14 @@ def open_index(spark: SparkSession, warehouse: str) -> Index:
     TableError
         If it holds no song.
     """
-    # One version of each for the whole run, the songs first: what is indexed, removed or moved
-    # meanwhile changes nothing, and no song is there without its fingerprints.
+    # One version of each for the whole run, songs first: changes during the run have no effect, and
+    # every song has its fingerprints.
     songs = tables.read_pinned(spark, warehouse, SONGS)
     version = tables.version(spark, warehouse, FINGERPRINTS)
     index_s, n_fingerprints = songs.agg(F.sum("duration_s"), F.sum("n_fingerprints")).first()
     if not index_s:
         raise TableError(
-            f"The index in {warehouse} holds no song; fill it with `sonic index FOLDER` first."
+            f"The index in {warehouse} holds no song; add some with `sonic index FOLDER` first."
         )
     fingerprints = tables.read(spark, warehouse, FINGERPRINTS, version=version)
     files = IndexFiles(
@@ -82,23 +82,23 @@ def search(
 ) -> DataFrame:
     """Identify clips, in two passes.
 
-    The first looks every window up as it is; the second looks those that are not sure up with
-    denser landmarks, and at other speeds, tempos and pitches.
+    The first pass looks up every window as it is.  The second looks up uncertain windows again,
+    with denser landmarks and at other speeds, tempos and pitches.
 
     Parameters
     ----------
     clips : DataFrame with path, size_bytes
     n_listed : int
-        Songs to list for each segment.
+        Songs to list per segment.
     fingerprint : callable
-        Makes extracts of clips; with the options of `fingerprint_clips`.
+        Returns extracts of clips; takes the options of `fingerprint_clips`.
 
     Returns
     -------
     DataFrame
-        path, duration_s, error (if the clip could not be read), note (what of it could not be
-        used), and the columns of
-        `schemas.SEGMENTS`, which are null for a clip that shares nothing with the index.
+        path, duration_s, error (if the clip could not be read), note (parts that could not be
+        used), and the columns of `schemas.SEGMENTS`, null for a clip that shares no hash with
+        the index.
     """
     extracts = extract_clips(
         clips,
@@ -129,7 +129,7 @@ def search(
         second_extracts = extract_clips(
             again.join(clips, "path"),
             config,
-            what="unsure clips, closely and at other speeds",
+            what="uncertain clips, second pass",
             probes=SECOND_PASS,
             fingerprint=fingerprint,
         )
@@ -146,13 +146,13 @@ def search(
 
 
 def match(extracts: DataFrame, index: Index, *, max_hits: int, n_listed: int) -> DataFrame:
-    """Look up what clips hold, in as many parts of the hashes as keep all cores at work.
+    """Look up the hashes of clips, split into as many tasks as keep all cores busy.
 
     Parameters
     ----------
     extracts : DataFrame [schemas.CLIP_EXTRACTS]
     max_hits : int
-        How many hits a window may keep; the heaviest.
+        Hits to keep per window, those of the greatest weight.
 
     Returns
     -------
@@ -184,7 +184,7 @@ def extract_clips(
     ----------
     clips : DataFrame with path, size_bytes and perhaps windows
     what : str
-        What the progress bar counts.
+        Label of the progress bar.
     probes
         As in `fingerprint.spark.fingerprint_clips`.
     fingerprint
@@ -193,8 +193,7 @@ def extract_clips(
     Returns
     -------
     DataFrame [schemas.CLIP_EXTRACTS]
-        Kept on disk, since what follows reads it twice: of long recordings it is gigabytes, which
-        would fill the heap.
+        Persisted on disk, since it is read twice and is gigabytes for long recordings.
     """
     context = clips.sparkSession.sparkContext
     n_clips, n_bytes = clips.agg(F.count("*"), F.coalesce(F.sum("size_bytes"), F.lit(0))).first()

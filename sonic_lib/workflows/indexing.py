@@ -1,4 +1,4 @@
-"""Bring an index up to date with folders: what is new or changed goes in, nothing twice."""
+"""Update an index from folders: add new and changed songs, each once."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _COUNTED = (
 
 
 class IndexRun(NamedTuple):
-    """What a run of `index_songs` did.
+    """Result of `index_songs`.
 
     Attributes
     ----------
     counts : dict of str to float
-        Files, songs, seconds and hashes by name, as the table `runs` keeps them.
+        Counts of files, songs and hashes, and seconds, as in the table `runs`.
     remarks : list of str
-        Why the first files were rejected, or used in part.
+        Why files were rejected or used only in part; the first few.
     table_bytes : int
-        Size of the table of fingerprints now.
+        Size of the fingerprint table.
     passed_over : Counter of str
-        Files that were passed over, by their ending.
+        Files that were skipped, by extension.
     """
 
     counts: dict[str, float]
@@ -57,22 +57,23 @@ def index_songs(
     retry_rejected: bool = False,
     follow_links: bool = True,
 ) -> IndexRun:
-    """Fingerprint the songs of folders that are new or changed into the index.
+    """Add the songs of folders to the index if they are new or have changed.
 
     Parameters
     ----------
     paths : list of str
         Folders or audio files.
     prune : bool
-        Drop songs whose files are gone from the folders.
+        Also remove songs whose files are no longer in the folders.
     retry_rejected : bool
-        Read again what was rejected before.
+        Read files again that were rejected before.
     follow_links : bool
+        Follow symbolic links in the folders.
 
     Raises
     ------
     UsageError
-        If a path does not exist, or pruning would drop a folder's every song.
+        If a path does not exist, or `prune` would remove every song of a folder.
     TableError
         If the tables were made with other parameters.
     """
@@ -113,9 +114,9 @@ def _index(
     retry_rejected: bool,
     run_id: str,
 ) -> tuple[dict[str, float], list[str]]:
-    """Do what there is to do; gives counts, and remarks on the first files that went wrong."""
+    """Update the tables; return counts, and remarks on the first files with problems."""
     warehouse = config.warehouse
-    # As it was: what is cached of it is computed anew after each commit to the table.
+    # As it was: what is cached of it is recomputed after each commit to the table.
     known = tables.read_pinned(spark, warehouse, SONG_FILES)
     songs = tables.read(spark, warehouse, SONGS)
     changed = plan.changed_files(files, known=known, retry_rejected=retry_rejected).persist()
@@ -178,36 +179,37 @@ def _index(
 
 
 def _remarks(judged: DataFrame) -> list[str]:
-    """Say what is wrong with the first files that were rejected, or used in part."""
-    told = F.coalesce("error", "note").alias("told")
+    """Describe the problems of the first files that were rejected or used only in part."""
+    problem = F.coalesce("error", "note").alias("problem")
     is_rejected = (F.col("status") == "rejected").alias("is_rejected")
     rows = (
-        judged.select("path", is_rejected, told)
-        .filter("told IS NOT NULL")
+        judged.select("path", is_rejected, problem)
+        .filter("problem IS NOT NULL")
         .orderBy(F.desc("is_rejected"), "path")
         .take(_N_REMARKS)
     )
     return [
-        f"{'rejected' if row.is_rejected else 'in part '}  {row.path}: {row.told}" for row in rows
+        f"{'rejected' if row.is_rejected else 'in part '}  {row.path}: {row.problem}"
+        for row in rows
     ]
 
 
 def _check_present(known: DataFrame, files: DataFrame, roots: list[str]) -> None:
-    """Refuse to prune a folder that has lost all its songs: a disk that is not mounted looks so."""
+    """Refuse to prune a folder without any song: its disk may just not be mounted."""
     present = files.agg(*(F.max(plan.is_below([root])) for root in roots)).first()
     empty = [root for root, is_present in zip(roots, present, strict=True) if not is_present]
     if empty and not plan.pruned_files(known, files=files, roots=empty).isEmpty():
         raise UsageError(
-            f"--prune would drop every song of {', '.join(map(repr, empty))}: no audio file is "
-            "there now. Mount the disk or correct the path; where the songs are gone for good, "
-            "name the folder above, or take them out by `sonic remove`."
+            f"prune (--prune) would remove every song of {', '.join(map(repr, empty))}, which "
+            "has no audio files now. Mount the disk or correct the path. If the songs are gone "
+            "for good, give the parent folder, or remove them with `sonic remove`."
         )
 
 
 def _fingerprint_batches(
     spark: SparkSession, config: Config, new: DataFrame, run_id: str
 ) -> DataFrame:
-    """Decode, stage and commit all new songs; return the closing rows of their files."""
+    """Decode, stage and commit all new songs; return the summary rows of their files."""
     warehouse = config.warehouse
     commit.sweep(new, warehouse, run_id=run_id)
     n_new, n_bytes = new.agg(F.count("*"), plan.work_bytes()).first()
@@ -240,8 +242,8 @@ def _fingerprint_batches(
                 chosen = chosen.join(songs.select("song_id"), "song_id", "left_anti")
             else:
                 raise TableError(
-                    f"Other runs took this one for dead {_MAX_TRIES} times, since they met the "
-                    "same songs. Nothing is lost: run it again when they are done."
+                    f"Other runs with the same songs considered this one dead {_MAX_TRIES} times. "
+                    "Nothing is lost: run it again when they are done."
                 )
             rows = commit.closing_rows(staged)
             closings = rows if closings is None else closings.unionByName(rows)

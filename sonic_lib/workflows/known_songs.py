@@ -1,4 +1,4 @@
-"""Which songs of a source a model has learned from."""
+"""Find the songs that a model was trained on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sonic_lib.workflows.remarks import Remark
 
 
 class KnownSongs(NamedTuple):
-    """Songs that a model learned from (song_id), and a remark if those of then are purged."""
+    """Songs that a model was trained on (song_id), and a remark if the snapshot is purged."""
 
     songs: DataFrame
     remark: Remark | None = None
@@ -31,10 +31,10 @@ def known_songs(
     source: str,
     by_judge: bool = False,
 ) -> KnownSongs:
-    """Find the songs of a source that a model learned from.
+    """Find the songs of a source that a model was trained on.
 
-    They are those of the snapshot that its card names. Once that has been purged, they are those of
-    the present rows which a training would take: some may have come later. `by_judge` as in
+    Reads the snapshot that its card names. If that has been purged, the current rows that a
+    training would use are returned, some of which may be newer. `by_judge` as in
     `membership.training_songs`.
     """
     snapshot = card["snapshot"]
@@ -47,7 +47,7 @@ def known_songs(
         found.count()
     except (PySparkException, Py4JJavaError):  # of the log, or of files that are gone
         found = _training_songs(tables.read(spark, warehouse, FEATURES), card, by_judge)
-        text = "the rows it learned from are purged: in_training is as of today"
+        text = "its training rows have been purged; in_training is based on the current rows"
         return KnownSongs(found, Remark(card["name"], text))
     return KnownSongs(found)
 
@@ -64,7 +64,7 @@ def _training_songs(stored: DataFrame, card: dict, by_judge: bool) -> DataFrame:
 
 
 def marked(predicted: DataFrame, *, known: DataFrame) -> DataFrame:
-    """Add `in_training`: whether the song is among those that the model learned from."""
+    """Add `in_training`: whether the model was trained on the song."""
     return predicted.join(
         known.select("song_id", F.lit(True).alias("in_training")), "song_id", "left"
     ).withColumn("in_training", F.coalesce("in_training", F.lit(False)))

@@ -1,4 +1,4 @@
-"""Look through a source for columns that give the target away."""
+"""Search a source for columns that leak the target."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from sonic_lib.models.names import ARTISTS
 
 
 def leaks_of(features: DataFrame, columns: Columns) -> list[Leak]:
-    """Find the columns that give the target away; one that keeps rows together is none of them.
+    """Find the columns that leak the target; the group column is not considered.
 
     Parameters
     ----------
     features : DataFrame [schemas.FEATURES]
     columns : Columns
-        As they were chosen by names and counts.
+        As chosen by names and counts.
     """
     numbers, texts = (
         [name for name in names if name not in (columns.target, columns.group)]
         for names in columns.needed
     )
-    # Songs have an artist, new ones, too: --group says what is known of new artists.
+    # New songs have an artist, too; training with a group measures the score for new artists.
     texts = [name for name in texts if name.lower() not in ARTISTS]
     (numbers if columns.target_is_number else texts).append(columns.target)
     frame = wide(features, numbers=numbers, texts=texts)

@@ -1,8 +1,8 @@
-"""The index without Spark: a few clips against a warehouse on this machine's disk.
+"""Identify clips without Spark, in a warehouse on this machine.
 
-delta-rs finds the files of the same Delta tables, and the same kernels read them and make the
-same hashes, hits, lines, scores and segments, so the answers are those of the Spark job.  What
-Spark does with shuffles is done here in memory: right for some hundred clips, whatever the index.
+delta-rs finds the files of the same Delta tables, and the same kernels read them and compute
+hashes, hits, lines, scores and segments, so the answers are those of the Spark job.  Everything is
+done in memory instead of by shuffles, which is right for some hundred clips.
 
 Examples
 --------
@@ -15,11 +15,11 @@ Examples
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from queue import Full, Queue
+from threading import Event
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -38,15 +38,12 @@ __all__ = ["LocalIndex", "extract_clip", "identify_clips", "open_index"]
 # A file, and which of its windows; None for all.
 Job: TypeAlias = tuple[str, list[int] | None]
 
-PARTS_BITS = 4  # of the hashes, which threads share
-# A helper takes a second to load what it needs: the next one is for so many files more.
+PARTS_BITS = 4  # of the hashes, shared by threads
+# A helper takes a second to start: one per this many files, where each megabyte counts as a file.
 FILES_PER_HELPER = 8
-# What is looked up together: a window of 5 s takes 0.1 MB in the first pass, 3 MB in the second.
-# Each chunk reads the table, so those for a larger table are larger.
-CHUNK_BYTES = 100_000_000
-CHUNK_BYTES_PER_ROW = 1
-# Of a long recording: what comes before them is decoded, too.
-WINDOWS_PER_JOB = 64
+# Windows that wait while others are looked up: each takes 0.1 MB in the first pass, 3 MB in the
+# second.
+N_WAITING = 32
 
 
 def identify_clips(
@@ -59,55 +56,52 @@ def identify_clips(
     paths : sequence of str
         Audio files.
     n_listed : int >= 1
-        Songs to list for each segment.
+        Songs to list per segment.
 
     Returns
     -------
     list of dict
         path, duration_s, error (if the clip could not be read), and the columns of
-        `schemas.SEGMENTS`, absent for a clip that shares nothing with the index.
+        `schemas.SEGMENTS`, absent for a clip that shares no hash with the index.
 
     Notes
     -----
-    Files are decoded by helper processes, one a core, a chunk of them while the chunk before is
-    looked up; memory is bounded by chunks, whatever the number of clips.
+    Helper processes, one per core, decode files while earlier windows are looked up, in chunks:
+    memory is bounded, whatever the number and the length of the clips.
     """
     paths = list(dict.fromkeys(paths))
     max_hits = config.identify.max_hits_per_window
-    chunk_bytes = max(CHUNK_BYTES, CHUNK_BYTES_PER_ROW * index.files.n_fingerprints)
+    chunk_bytes = budget.chunk_bytes(index.files.n_fingerprints)
     ends: dict[str, dict] = {}
     lines: dict[str, list[dict]] = {path: [] for path in paths}
-    windows: dict[str, set[int]] = {}
+    windows: dict[str, set[int]] = {path: set() for path in paths}
     with progress("clips", total=len(paths), done=lambda: len(ends)):
         whole: list[Job] = [(path, None) for path in paths]
-        for chunk in _extracted(whole, config, probes=FIRST_PASS, chunk_bytes=chunk_bytes):
-            ends |= {path: end for path, _, end in chunk}
-            readable = [(path, row) for path, rows, end in chunk if not _error(end) for row in rows]
-            for path, row in readable:
-                windows.setdefault(path, set()).add(row["window"])
+        for chunk in _extracted(whole, ends, config, probes=FIRST_PASS, chunk_bytes=chunk_bytes):
+            for path, row in chunk:
+                windows[path].add(row["window"])
             first_hits = budget.first_pass_hits(max_hits)
-            for path, line in _match(readable, index, max_hits=first_hits, n_listed=n_listed):
+            for path, line in _match(chunk, index, max_hits=first_hits, n_listed=n_listed):
                 lines[path].append(line)
+    for path, end in ends.items():
+        if _error(end):
+            windows[path].clear()
+            lines[path].clear()
     jobs = _unsure_jobs(windows, lines, config)
-    n_unsure = len({path for path, _ in jobs})
-    seen: set[str] = set()
-    with progress("unsure clips, closely", total=n_unsure, done=lambda: len(seen)):
-        for chunk in _extracted(jobs, config, probes=SECOND_PASS, chunk_bytes=chunk_bytes):
-            seen |= {path for path, *_ in chunk}
-            rows = [(path, row) for path, rows, _ in chunk for row in rows]
-            for path, line in _match(rows, index, max_hits=max_hits, n_listed=n_listed):
+    done: dict[str, dict] = {}
+    with progress("uncertain clips, second pass", total=len(jobs), done=lambda: len(done)):
+        for chunk in _extracted(jobs, done, config, probes=SECOND_PASS, chunk_bytes=chunk_bytes):
+            for path, line in _match(chunk, index, max_hits=max_hits, n_listed=n_listed):
                 lines[path].append(line)
     return [
-        row
-        for path, end in ends.items()
-        for row in _segments(path, end, lines[path], config, n_listed)
+        row for path in paths for row in _segments(path, ends[path], lines[path], config, n_listed)
     ]
 
 
 def _unsure_jobs(
     windows: dict[str, set[int]], lines: dict[str, list[dict]], config: Config
 ) -> list[Job]:
-    """Windows that no song is sure of, some at a time; their lines are forgotten."""
+    """Uncertain windows of each clip, whose lines are dropped."""
     from sonic_lib.matching.scoring import second_pass_threshold
 
     sure = second_pass_threshold(config.identify.false_accept_rate)
@@ -115,14 +109,13 @@ def _unsure_jobs(
     for path, found in windows.items():
         unsure = _unsure(found, lines[path], sure)
         lines[path] = [line for line in lines[path] if line["window"] not in unsure]
-        again = sorted(unsure)
-        for first in range(0, len(again), WINDOWS_PER_JOB):
-            jobs.append((path, again[first : first + WINDOWS_PER_JOB]))
+        if unsure:
+            jobs.append((path, sorted(unsure)))
     return jobs
 
 
 def start_helper() -> None:
-    """Let the process that fingerprints clips load what it needs while an index is opened."""
+    """Let the fingerprinting process load its modules while an index is opened."""
     prepare(packed(_load_in_helper))
 
 
@@ -131,74 +124,112 @@ def _load_in_helper() -> None:
 
 
 def clip_rows(path: str, **options) -> Iterator[dict]:
-    """Call `extract.clip_rows`, of which only the helper process loads the module."""
+    """Call `extract.clip_rows`; only the helper process loads that module."""
     from sonic_lib.fingerprint import extract
 
     return extract.clip_rows(path, **options)
 
 
 def _load() -> None:
-    """Load what is needed once the clips are fingerprinted, which another process does."""
+    """Load the matching modules while another process fingerprints the clips."""
     import pandas  # noqa: F401
 
     from sonic_lib.matching import scan, segments  # noqa: F401
     from sonic_lib.matching.alignment import Hits
     from sonic_lib.matching.ranking import window_rows
 
-    # Compiled kernels come from their cache at the first call.
+    # The first call loads compiled kernels from their cache.
     kinds = (np.int64, np.int8, np.int32, np.int32, np.float32, np.float32)
     hit = Hits(*(np.ones(1, kind) for kind in kinds))._replace(variant=np.zeros(1, np.int8))
     window_rows(hit, chance=1.0, n_listed=1)
 
 
 def _extracted(
-    jobs: Sequence[Job], config: Config, *, probes: Sequence[Probe], chunk_bytes: int
-) -> Iterator[list[tuple[str, list[dict], dict]]]:
-    """Decode and hash files, on all cores, and give them in chunks: path, rows, closing row."""
-    n_helpers = min(os.cpu_count() or 1, 1 + len(jobs) // FILES_PER_HELPER)
-    chunk: list[tuple[str, list[dict], dict]] = []
+    jobs: Sequence[Job],
+    ends: dict[str, dict],
+    config: Config,
+    *,
+    probes: Sequence[Probe],
+    chunk_bytes: int,
+) -> Iterator[list[tuple[str, dict]]]:
+    """Decode and hash files on all cores; yield chunks of windows, put summary rows into `ends`."""
+    n_files = sum(1 + _size_bytes(path) // 1_000_000 for path, _ in jobs)
+    n_helpers = min(os.cpu_count() or 1, max(len(jobs), 1), 1 + n_files // FILES_PER_HELPER)
+    waiting: Queue[tuple[str, dict] | BaseException] = Queue(N_WAITING)
+    is_over = Event()
+
+    def give(found: tuple[str, dict] | BaseException) -> None:
+        while not is_over.is_set():
+            try:
+                return waiting.put(found, timeout=1)
+            except Full:
+                continue
+
+    def extract(job: Job) -> None:
+        path, windows = job
+        try:
+            for row in _clip_rows(path, config, windows=windows, probes=probes):
+                give((path, row))
+                if is_over.is_set():
+                    return
+        except BaseException as error:  # for the thread that waits for the rows
+            give(error)
+
+    chunk: list[tuple[str, dict]] = []
     n_bytes = 0
-    waiting: deque[Future] = deque()
-    left = iter(jobs)
     with ThreadPoolExecutor(n_helpers) as pool:
-        while True:
-            # One more than there are helpers: what is ready takes memory.
-            for path, windows in itertools.islice(left, n_helpers + 1 - len(waiting)):
-                waiting.append(
-                    pool.submit(extract_clip, path, config, windows=windows, probes=probes)
-                )
-            if not waiting:
-                break
-            if not chunk:
+        try:
+            for job in jobs:
+                pool.submit(extract, job)
+            if jobs:
                 _load()
-            chunk.append(waiting.popleft().result())
-            n_bytes += sum(len(row["queries"]) for row in chunk[-1][1])
-            if n_bytes >= chunk_bytes:
+            while len(ends) < len(jobs):
+                found = waiting.get()
+                if isinstance(found, BaseException):
+                    raise found
+                path, row = found
+                if "queries" not in row:
+                    ends[path] = row
+                    continue
+                chunk.append(found)
+                n_bytes += len(row["queries"])
+                if n_bytes >= chunk_bytes:
+                    yield chunk
+                    chunk, n_bytes = [], 0
+            if chunk:
                 yield chunk
-                chunk, n_bytes = [], 0
-    if chunk:
-        yield chunk
+        finally:
+            is_over.set()
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
-def extract_clip(
+def extract_clip(path: str, config: Config, *, probes: Sequence[Probe]) -> list[dict]:
+    """Return what each window of a file looks up: rows as from `extract.clip_rows`."""
+    *rows, _ = _clip_rows(path, config, windows=None, probes=probes)
+    return rows
+
+
+def _clip_rows(
     path: str, config: Config, *, windows: list[int] | None, probes: Sequence[Probe]
-) -> tuple[str, list[dict], dict]:
-    """Hash one file in a helper process: path, rows of its windows, closing row."""
+) -> Iterator[dict]:
     work = packed(
         clip_rows,
         params=config.fingerprint.params(),
         min_duration_s=budget.MIN_CLIP_S,
         probes=probes,
     )
-    *rows, end = isolated(
+    yield from isolated(
         work,
         path,
         path=path,
-        size_bytes=os.path.getsize(path) if os.path.exists(path) else 0,
+        size_bytes=_size_bytes(path),
         limits=config.index.limits(),
         windows=windows,
     )
-    return path, rows, end
+
+
+def _size_bytes(path: str) -> int:
+    return os.path.getsize(path) if os.path.exists(path) else 0
 
 
 def _error(end: dict) -> str | None:
@@ -206,7 +237,7 @@ def _error(end: dict) -> str | None:
 
 
 def _unsure(windows: set[int], lines: list[dict], sure: float) -> set[int]:
-    """Every other window, and the last, that no song is sure of."""
+    """Every other uncertain window, and the last one."""
     is_sure = {line["window"] for line in lines if line["score"] >= sure}
     return {w for w in windows if w % 2 == 0 or w == max(windows)} - is_sure
 
@@ -214,7 +245,7 @@ def _unsure(windows: set[int], lines: list[dict], sure: float) -> set[int]:
 def _match(
     windows: Sequence[tuple[str, dict]], index: LocalIndex, *, max_hits: int, n_listed: int
 ) -> Iterator[tuple[str, dict]]:
-    """Lines of windows, with the path of each."""
+    """Find the lines of windows, with the path of each."""
     from sonic_lib.matching.alignment import Hits
     from sonic_lib.matching.join import gather
     from sonic_lib.matching.ranking import chance_evidence, window_rows
@@ -260,7 +291,7 @@ def _segments(path: str, end: dict, lines: list[dict], config: Config, n_listed:
     if not lines:
         return [closing]
     found = find_segments(
-        pd.DataFrame(lines),
+        pd.DataFrame(lines).sort_values(["window", "rank", "line"], ignore_index=True),
         duration_s=end["duration_s"],
         false_accept_rate=config.identify.false_accept_rate,
         n_listed=n_listed,

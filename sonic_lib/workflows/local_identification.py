@@ -1,4 +1,4 @@
-"""Folders of clips against an index on this machine's disk, without Spark."""
+"""Identify folders of clips without Spark, record the answers and add song names."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from sonic_lib.workflows.local_engine import (
     start_helper,
 )
 
-# Beyond, Spark's retries are worth what it takes more of time and memory; --engine says otherwise.
+# Beyond this, Spark's retries are worth its overhead; `engine` overrides the choice.
 MAX_S = 1800.0
-# What this engine takes, on the two cores of the benchmarks: a clip of up to 10 s, of which a third
-# are unsure; coded audio beyond, most of it unknown; a row of the table, read once; and for a clip.
+# Measured on the two cores of the benchmarks: per clip of up to 10 s, a third of them uncertain;
+# per byte of longer ones, mostly unknown; per row of the table, read once; and per row and clip.
 S_PER_CLIP = 0.1
 SHORT_BYTES = 500_000
 S_PER_BYTE = 0.8e-6
@@ -51,16 +51,16 @@ def identify_folders(
     paths : list of str
         Folders or audio files of this machine.
     n_listed : int >= 1
-        Songs to list for each segment.
+        Songs to list per segment.
     record : bool
-        Whether answers go into the tables `matches` and `runs`.
+        Write the answers to the tables `matches` and `runs`.
     only_if_quick : bool
-        Leave to Spark what takes longer than `MAX_S`, or tables that delta-rs cannot read.
+        Do nothing if this would take longer than `MAX_S`, or delta-rs cannot read the tables.
 
     Returns
     -------
     Answers, optional
-        None if it is work for Spark.
+        None if Spark is needed.
 
     Raises
     ------
@@ -82,9 +82,9 @@ def identify_folders(
 
 @contextmanager
 def _garbage_kept() -> Iterator[None]:
-    """Look for no garbage, now and at Python's end: that would take a fifth of the time.
+    """Turn garbage collection off, also at exit: it would take a fifth of the time.
 
-    What is loaded stays, and what clips leave behind is little.
+    Modules stay loaded anyway, and clips leave little behind.
     """
     atexit.register(gc.freeze)
     gc.disable()
@@ -132,7 +132,7 @@ def _identify(
         named = _named(met, roots, index)
         this_run.counts["seconds"] = time.monotonic() - started_s
     except BaseException:
-        with suppress(Exception):  # on a full disk this fails, too, and would hide the reason
+        with suppress(Exception):  # on a full disk this fails as well, and would hide the cause
             if record:
                 _record(this_run, config, "failed")
         raise
@@ -143,12 +143,12 @@ def _identify(
 
 
 def estimated_s(n_clips: int, n_bytes: int, n_fingerprints: int) -> float:
-    """Foretell how long this engine takes, in seconds.
+    """Estimate how long this engine takes, in seconds.
 
     Parameters
     ----------
     n_clips, n_bytes : int
-        Clips, and the size of their files together.
+        Number of clips, and the total size of their files.
     n_fingerprints : int
         Rows of the index.
 
@@ -171,7 +171,7 @@ def estimated_s(n_clips: int, n_bytes: int, n_fingerprints: int) -> float:
 def _clips(
     paths: list[str], *, stop_early: bool, follow_links: bool = True
 ) -> dict[str, tuple[str, int]] | None:
-    """Root and size of each clip, by path; None as soon as they are too many."""
+    """Root and size of each clip, by path; None if there are too many."""
     clips: dict[str, tuple[str, int]] = {}
     n_bytes = 0
     for file in walk(paths, follow_links=follow_links):
@@ -184,7 +184,7 @@ def _clips(
 
 
 def _match(row: dict, this_run: Run) -> dict:
-    """A row of `matches`: every clip has one, also if nothing was found or read."""
+    """A row of `matches`; clips without an answer or with an error have one, too."""
     nothing = {
         "clip_start_s": 0.0,
         "clip_end_s": row["duration_s"],
@@ -219,7 +219,7 @@ def _count(matches: list[dict], this_run: Run) -> None:
 
 
 def _named(matches: list[dict], clips: dict[str, str], index: LocalIndex) -> list[dict]:
-    """Paths relative to the folders given, titles and artists in place of ids."""
+    """Replace absolute paths by relative ones, and song ids by titles and artists."""
     import pyarrow.compute as pc
 
     ids = list({row["song_id"] for row in matches} - {None})
@@ -241,7 +241,7 @@ def _named(matches: list[dict], clips: dict[str, str], index: LocalIndex) -> lis
 
 
 def _file_names(song_ids: list[int], warehouse: str) -> dict[int, str]:
-    """The file of each song; of copies the first that was indexed."""
+    """The file of each song; of several copies the first indexed."""
     import pyarrow.compute as pc
 
     files = open_table(warehouse, "song_files").to_pyarrow_dataset()
@@ -267,7 +267,7 @@ def _relative(path: str, root: str) -> str:
 
 
 def answer_schema(warehouse: str):
-    """Give the Arrow types of `COLUMNS`, as the table `matches` has them."""
+    """Arrow types of `COLUMNS`, as in the table `matches`."""
     import pyarrow as pa
 
     stored = pa.schema(open_table(warehouse, "matches").schema().to_arrow())
@@ -277,6 +277,6 @@ def answer_schema(warehouse: str):
 
 
 def _record(this_run: Run, config: Config, status: str) -> None:
-    """Write the run in one row at its end: it takes seconds."""
+    """Record the run when it ends; it takes only seconds."""
     row = run_row(this_run, job="identify", config=config, status=status)
     append([row | {"counts": list(row["counts"].items())}], config.warehouse, "runs")

@@ -1,7 +1,7 @@
-"""The care of an index: sweep, compact, repartition, restore and purge.
+"""Maintain an index: sweep, compact, repartition, restore and purge.
 
-All of it may be done while other jobs index, identify and remove: every change is one commit that
-Delta either takes or refuses because another job's came between, and then it is done again.
+Other jobs may index, identify and remove meanwhile: every change is one commit, which is retried
+if Delta refuses it because another job committed in between.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from sonic_lib.schemas import FINGERPRINTS, MATCHES, RUNS, SONG_FILES, SONGS, TA
 from sonic_lib.storage import history, tables
 from sonic_lib.storage.table_files import Damage, move_aside
 
-# A partition is rewritten when it has this many times the files that its rows need.
+# A partition is rewritten if it has this many times the files that its rows need.
 _TOO_MANY = 1.25
-# A commit that fails is done again from the start: so many rows take some minutes of a cluster.
+# A failed commit is retried from the start; this many rows take some minutes on a cluster.
 _ROWS_PER_COMMIT = 2_000_000_000
 
 
 class Pinned(NamedTuple):
-    """The tables of an index at one moment at which no commit was under way."""
+    """The tables of an index, all of one moment without a commit in progress."""
 
     songs: DataFrame
     song_files: DataFrame
@@ -38,7 +38,7 @@ class Pinned(NamedTuple):
 
 
 def pinned(spark: SparkSession, warehouse: str) -> Pinned:
-    """Read the index at one moment."""
+    """Read all tables of the index as of one moment."""
 
     def versions() -> list[int]:
         names = (SONGS, SONG_FILES, FINGERPRINTS)
@@ -58,7 +58,7 @@ def pinned(spark: SparkSession, warehouse: str) -> Pinned:
 
 
 def findings(spark: SparkSession, warehouse: str, *, grace_hours: float) -> list[Row]:
-    """Check every invariant: a row each, with the number of what breaks it and an example."""
+    """Check every invariant: one row each, with the number of violations and an example."""
     index = pinned(spark, warehouse)
     return (
         index.fingerprints.transform(
@@ -76,13 +76,13 @@ def findings(spark: SparkSession, warehouse: str, *, grace_hours: float) -> list
 
 
 def sweep(spark: SparkSession, warehouse: str, *, grace_hours: float) -> dict[str, int]:
-    """Remove what runs that died left: their stages, and fingerprints whose song never came.
+    """Remove leftovers of dead runs: their stages, and fingerprints without a song.
 
     Parameters
     ----------
     grace_hours : float
-        A run that wrote something less long ago may be at work.  A slower one is taken for
-        dead: it can commit no more of this, and begins anew if it was alive.
+        A run that has written nothing for this long is considered dead.  If it is alive, it can
+        no longer commit these songs, and decodes them again.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def sweep(spark: SparkSession, warehouse: str, *, grace_hours: float) -> dict[st
     stages = old_stages(spark, warehouse, hours=grace_hours)
     for folder in stages:
         commit.undo_stage(spark, warehouse, folder)
-    # Whoever could still commit songs of old files has just lost the right to.
+    # From here on no run can commit songs whose fingerprints are old.
     fingerprints = tables.read(spark, warehouse, FINGERPRINTS)
     left = (
         invariants.song_counts(fingerprints, songs=tables.read(spark, warehouse, SONGS))
@@ -101,7 +101,7 @@ def sweep(spark: SparkSession, warehouse: str, *, grace_hours: float) -> dict[st
     )
     n_songs, n_rows = left.agg(F.count("*"), F.coalesce(F.sum("n_found"), F.lit(0))).first()
     if n_songs:
-        tables.delete_keys(left, warehouse, FINGERPRINTS, key="song_id")
+        commit.delete_fingerprints(left, warehouse)
     lost = lost_files(spark, warehouse)
     n_lost = lost.count()
     if n_lost:
@@ -115,18 +115,18 @@ def sweep(spark: SparkSession, warehouse: str, *, grace_hours: float) -> dict[st
 
 
 def mend(spark: SparkSession, warehouse: str, found: list[Damage]) -> int:
-    """Make tables readable again without the files that are broken.
+    """Make tables readable again, without their damaged files.
 
     Parameters
     ----------
     found : list of Damage
-        All of them can be mended.
+        All of it can be repaired.
 
     Returns
     -------
     int
-        Songs that were dropped, since a part of their fingerprints is lost: their files are read
-        again by the next index run.
+        Songs that were dropped because fingerprints are lost; the next index run reads their
+        files again.
     """
     move_aside(warehouse, found)
     lost = [damage for damage in found if damage.is_data]
@@ -135,7 +135,9 @@ def mend(spark: SparkSession, warehouse: str, found: list[Damage]) -> int:
         where = None
         if name == FINGERPRINTS.name:
             files = [damage.file for damage in lost if damage.table == name]
-            where = _is_in(sorted({int(prefix) for file in files for prefix in _prefixes(file)}))
+            where = commit.has_prefix(
+                [*{int(prefix) for file in files for prefix in _prefixes(file)}]
+            )
         history.drop_lost_files(spark, warehouse, by_name[name], where=where)
     if not any(damage.table == FINGERPRINTS.name for damage in found):
         return 0
@@ -155,24 +157,24 @@ def _prefixes(file: str) -> list[str]:
 
 
 def lost_files(spark: SparkSession, warehouse: str) -> DataFrame:
-    """Files that count as read though their song is gone: the next index run is to read them."""
+    """Files recorded as read whose song is gone; the next index run should read them."""
     files = tables.read(spark, warehouse, SONG_FILES).filter("song_id IS NOT NULL")
     return files.join(tables.read(spark, warehouse, SONGS), "song_id", "left_anti").select("path")
 
 
 def deduplicate(spark: SparkSession, warehouse: str) -> None:
-    """Write the partitions with rows that stand twice again, each row once."""
+    """Rewrite partitions that contain duplicates, keeping one copy of each row."""
     fingerprints = tables.read(spark, warehouse, FINGERPRINTS)
     doubled = fingerprints.transform(invariants.doubled_rows).select("hash_prefix").distinct()
     prefixes = [row.hash_prefix for row in doubled.collect()]  # at most 4096
     if prefixes:
-        where = _is_in(prefixes)
+        where = commit.has_prefix(prefixes)
         rows = tables.read(spark, warehouse, FINGERPRINTS).filter(where).distinct()
         tables.replace(rows, warehouse, FINGERPRINTS, where=where)
 
 
 def compact(spark: SparkSession, warehouse: str) -> dict[str, int]:
-    """Write partitions with many small or unsorted files again, and the other tables' files."""
+    """Rewrite partitions with many small or unsorted files, and compact the other tables."""
     for table in (SONGS, SONG_FILES, MATCHES, RUNS):
         if tables.exists(spark, warehouse, table):
             tables.optimize(spark, warehouse, table)
@@ -192,7 +194,7 @@ def compact(spark: SparkSession, warehouse: str) -> dict[str, int]:
     n_needed = 2 ** max(0, math.ceil(math.log2(max(largest, 1) / commit.ROWS_PER_FILE)))
     untidy = [p for p in partitions if p.n_unsorted or p.n_files > _TOO_MANY * n_needed]
     for group in _groups(untidy):
-        where = _is_in([p.hash_prefix for p in group])
+        where = commit.has_prefix([p.hash_prefix for p in group])
         rows = tables.read(spark, warehouse, FINGERPRINTS).filter(where)
         tidy = rows.transform(
             commit.in_few_sorted_files, prefix_bits=bits, n_rows=largest * 2.0**bits
@@ -206,7 +208,7 @@ def compact(spark: SparkSession, warehouse: str) -> dict[str, int]:
 
 
 def repartition(spark: SparkSession, warehouse: str, *, prefix_bits: int) -> bool:
-    """Rewrite all fingerprints for another size of the prefix; False if it is so already."""
+    """Rewrite all fingerprints for another prefix size; False if nothing changes."""
     if tables.prefix_bits(spark, warehouse) == prefix_bits:
         return False
     fingerprints = tables.read(spark, warehouse, FINGERPRINTS)
@@ -218,10 +220,10 @@ def repartition(spark: SparkSession, warehouse: str, *, prefix_bits: int) -> boo
 
 
 def restore(spark: SparkSession, warehouse: str, *, timestamp: str) -> None:
-    """Make songs, files and fingerprints what they were at a time (UTC).
+    """Restore songs, files and fingerprints as of a time (UTC).
 
-    Readers see whole songs alone: those that stand in both states, until the last commit.  What
-    died in between is finished by the same call again.
+    Until the last commit readers see the songs that both states have in common.  If the call dies
+    in between, repeating it completes the restore.
     """
     order = (FINGERPRINTS, SONGS, SONG_FILES)
     then = {t: history.version_at(spark, warehouse, t, timestamp=timestamp) for t in order}
@@ -231,7 +233,7 @@ def restore(spark: SparkSession, warehouse: str, *, timestamp: str) -> None:
     dropped = tables.read(spark, warehouse, SONGS).join(kept, "song_id", "left_anti")
     tables.delete_keys(dropped, warehouse, SONGS, key="song_id")
     history.restore(spark, warehouse, FINGERPRINTS, version=then[FINGERPRINTS])
-    # A run at work may have added fingerprints that are gone now: it must not add their songs.
+    # A live run may have added fingerprints that are gone now; it must not add their songs.
     for folder in commit.stage_folders(spark, warehouse):
         commit.fence_stage(spark, warehouse, folder)
     for table in (SONGS, SONG_FILES):
@@ -243,21 +245,21 @@ def restore(spark: SparkSession, warehouse: str, *, timestamp: str) -> None:
 def purge(
     spark: SparkSession, warehouse: str, *, retention_hours: float, grace_hours: float
 ) -> None:
-    """Delete the files of versions that ended longer ago than this.
+    """Delete the files of table versions that were replaced longer ago than this.
 
     Raises
     ------
     UsageError
-        If a run may be at work and the files that it is writing could be taken for old ones.
+        If the files of a live run might be deleted.
     """
     stages = set(commit.stage_folders(spark, warehouse))
     young = stages - set(old_stages(spark, warehouse, hours=grace_hours))
     if young and retention_hours < grace_hours:
         raise UsageError(
-            f"An index run may be at work (its stage {min(young)} was written less than "
-            f"{grace_hours:g} hours ago), and --retention-hours {retention_hours:g} could delete "
-            f"files under it. Wait for it, give at least {grace_hours:g}, or, if you know that "
-            "none runs, --grace-hours 0."
+            f"An index run may be active (its stage {min(young)} was written less than "
+            f"{grace_hours:g} hours ago), and retention_hours {retention_hours:g} "
+            "(--retention-hours) could delete its files. Wait for it, use at least "
+            f"{grace_hours:g}, or, if no run is active, grace_hours 0 (--grace-hours 0)."
         )
     for table in TABLES:
         if tables.exists(spark, warehouse, table):
@@ -265,24 +267,20 @@ def purge(
 
 
 def old_stages(spark: SparkSession, warehouse: str, *, hours: float) -> list[str]:
-    """Stages below which nothing was written for some hours."""
+    """Stages in which nothing was written for some hours."""
     first, last = (moment.timestamp() for moment in _around_now(hours))
     folders = commit.stage_folders(spark, warehouse)
     return [f for f in folders if not first <= commit.last_change_s(spark, f) <= last]
 
 
 def _around_now(hours: float) -> tuple[datetime, datetime]:
-    """When jobs at work have written; a file of the far future is of a clock that was wrong."""
+    """When live jobs have written; files dated further ahead come from a wrong clock."""
     now = datetime.now(timezone.utc)
     return now - timedelta(hours=hours), now + timedelta(hours=hours)
 
 
-def _is_in(prefixes: list[int]) -> str:
-    return f"hash_prefix IN ({', '.join(map(str, prefixes))})"
-
-
 def _groups(partitions: list[Row]) -> Iterator[list[Row]]:
-    """Partitions that are rewritten in one commit."""
+    """Group partitions that are rewritten in one commit."""
     group: list[Row] = []
     for partition in partitions:
         if group and sum(p.n_rows for p in group) + partition.n_rows > _ROWS_PER_COMMIT:

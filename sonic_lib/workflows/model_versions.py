@@ -1,4 +1,4 @@
-"""Which versions of the models there are, and which of them serves."""
+"""List the versions of models, and choose the champion."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pyspark.sql import SparkSession
 
 from sonic_lib.config import Config
-from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.models.registry import NAMES
 from sonic_lib.workflows.sources import registry_of
 
 
@@ -18,9 +18,9 @@ class ModelVersions(NamedTuple):
     ----------
     name : str
     aliases : dict
-        The versions that are champion and challenger, since when (at) and why; empty if none is.
+        champion and challenger (versions), at (since when) and why; empty without a champion.
     cards : list of dict
-        One per version, the oldest first: version, created_at, metrics, columns, ….
+        One per version, oldest first: version, created_at, metrics, columns, ….
     """
 
     name: str
@@ -30,13 +30,8 @@ class ModelVersions(NamedTuple):
 
 def list_models(spark: SparkSession, config: Config) -> list[ModelVersions]:
     """List the versions of every model."""
-    registry, root = registry_of(config)
-    return [
-        ModelVersions(
-            name, registry.aliases(spark, root, name), registry.versions(spark, root, name)
-        )
-        for name in NAMES
-    ]
+    registry = registry_of(spark, config)
+    return [ModelVersions(name, registry.aliases(name), registry.versions(name)) for name in NAMES]
 
 
 def promote(spark: SparkSession, config: Config, name: str, version: str) -> None:
@@ -47,17 +42,17 @@ def promote(spark: SparkSession, config: Config, name: str, version: str) -> Non
     ModelError
         If there is no such version.
     """
-    registry, root = registry_of(config)
-    registry.promote(spark, root, name, version, why="promoted by hand")
+    registry = registry_of(spark, config)
+    registry.promote(name, version, why="promoted by hand")
 
 
 def rollback(spark: SparkSession, config: Config, name: str) -> str:
-    """Make the champion before the present one the champion again; return its version.
+    """Make the previous champion the champion again, and return its version.
 
     Raises
     ------
     ModelError
-        If there was none.
+        If there is no previous champion.
     """
-    registry, root = registry_of(config)
-    return registry.rollback(spark, root, name)
+    registry = registry_of(spark, config)
+    return registry.rollback(name)

@@ -1,4 +1,4 @@
-"""Songs that go with several songs, and are not all the same."""
+"""Make playlists: songs similar to a few seeds, but diverse."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sonic_lib.workflows.recommendation import song_vectors
 from sonic_lib.workflows.song_names import find_songs, named
 from sonic_lib.workflows.sources import read_source
 
-# As many of the most alike come to the driver for each song of the list.
+# Most similar songs collected per song of the playlist.
 _CANDIDATES_PER_SONG = 20
 
 
@@ -29,31 +29,14 @@ def make_playlist(
     count: int = 20,
     diversity: float = 0.3,
 ) -> DataFrame:
-    """Choose songs that are like a few songs, by maximal marginal relevance.
+    """Choose songs similar to a few songs, by maximal marginal relevance.
 
-    Parameters
-    ----------
-    songs : sequence of str
-        As of `song_names.find_songs`.
-    source : str, optional
-        Which features, if there are several.
-    columns : sequence of str, optional
-        Numbers to compare by; all by default.
-    count : int in 1..500
-    diversity : float in 0..1
-        0: the most alike, 1: the most unlike each other.
+    Parameters and errors are those of the method `playlist` of `warehouse.Warehouse`.
 
     Returns
     -------
     DataFrame
-        place, relevance, title, artist, song_id, source_key; in the order of places.
-
-    Raises
-    ------
-    UsageError
-        If an argument will not do, a song is not found, or there is no other song.
-    ModelError
-        If no column varies.
+        place, relevance, title, artist, song_id, source_key; ordered by place.
     """
     check_choices(count=count, diversity=diversity)
     _, features = read_source(spark, config.warehouse, source)
@@ -75,7 +58,7 @@ def make_playlist(
         .toPandas()
     )
     if candidates.empty:
-        raise UsageError("There is no other song to choose from; `sonic features` brings more in.")
+        raise UsageError("There is no other song to choose from; add some with `sonic features`.")
     rows = unit_rows(np.stack(candidates["vector"]))
     chosen = diverse(
         rows @ rows.T,
@@ -95,14 +78,14 @@ def make_playlist(
 
 
 def check_choices(*, count: int, diversity: float) -> None:
-    """Refuse numbers that cannot work.
+    """Check the numbers.
 
     Raises
     ------
     UsageError
-        If so.
+        If one is out of range.
     """
     if not 0 <= diversity <= 1:
-        raise UsageError(f"--diversity {diversity:g}: expected 0 to 1.")
+        raise UsageError(f"diversity {diversity:g} (--diversity): expected 0 to 1.")
     if not 1 <= count <= 500:
-        raise UsageError(f"--count {count}: expected 1 to 500 songs.")
+        raise UsageError(f"count {count} (--count): expected 1 to 500 songs.")

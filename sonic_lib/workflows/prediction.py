@@ -1,4 +1,4 @@
-"""Predict by the champions: genre and popularity of the songs of a source."""
+"""Predict genre and popularity for the songs of a source, with the champions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sonic_lib.models.columns import Columns
 from sonic_lib.models.conformal import sets as conformal
 from sonic_lib.models.conformal.intervals import intervals
 from sonic_lib.models.limits import from_card
-from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.models.registry import NAMES
 from sonic_lib.schemas import PREDICTIONS
 from sonic_lib.storage import runs, tables
 from sonic_lib.workflows.known_songs import known_songs, marked
@@ -30,7 +30,7 @@ class Predictor(NamedTuple):
     ----------
     name, version : str
     n_known : int
-        Songs of the source that it learned from.
+        Songs of the source that it was trained on.
     """
 
     name: str
@@ -39,19 +39,19 @@ class Predictor(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """What `predict_songs` wrote.
+    """Result of `predict_songs`.
 
     Attributes
     ----------
     rows : DataFrame [schemas.PREDICTIONS]
-        Of the source, by the models that were asked.
+        The new predictions.
     source : str
     predictors : dict of str to Predictor
         By the column that they predict.
     classes : list of str
-        Genres whose probabilities are there; empty if they were not asked for.
+        Genres whose probabilities are included; empty if they were not asked for.
     remarks : list of Remark
-        By model: columns that the source lacks, rows that are purged.
+        By model: columns missing in the source, purged training rows.
     counts : dict of str to float
         songs, models, seconds.
     """
@@ -73,31 +73,31 @@ def predict_songs(
     confidence: float = 0.9,
     probabilities: bool = False,
 ) -> Predictions:
-    """Predict by every champion, and replace the earlier predictions for the source.
+    """Predict with every champion, and replace earlier predictions for the source.
 
     Parameters
     ----------
     source : str, optional
-        Which features, if there are several.
+        Source of the features; not needed if there is only one.
     model : str, optional
-        Name of one model; by default all that have a champion.
+        Name of one model; by default every model that has a champion.
     confidence : float
-        Target coverage of sets and intervals, between 0 and 1.
+        Target coverage of prediction sets and intervals, between 0 and 1.
     probabilities : bool
-        Give the probability of every genre, too.
+        Include the probability of every genre.
 
     Raises
     ------
     UsageError
         If there is no such source, or the confidence is not between 0 and 1.
     ModelError
-        If there is no champion, or it cannot answer for the source or the confidence.
+        If there is no champion, or it cannot predict for this source or confidence.
     """
     check_confidence(confidence)
     started_s = time.monotonic()
     source, features = read_source(spark, config.warehouse, source)
     tables.create_for_models(spark, config.warehouse)
-    registry, root = registry_of(config)
+    registry = registry_of(spark, config)
     names = _champions(spark, config) if model is None else [model]
     columns = {row.name for row in profile(features).collect()}  # one row per column
     predictors: dict[str, Predictor] = {}
@@ -105,9 +105,9 @@ def predict_songs(
     remarks: list[Remark] = []
     with runs.recorded(spark, config.warehouse, job="predict", config=config) as this_run:
         for name in names:
-            fitted, card = registry.load(spark, root, name)
+            fitted, card = registry.load(name)
             if missing := missing_columns(card, columns, source):
-                text = f"without {', '.join(missing)}, which {source} lacks"
+                text = f"predicts without {', '.join(missing)}, missing in {source}"
                 remarks.append(Remark(name, text))
             rows = predictions(
                 features,
@@ -141,15 +141,17 @@ def predict_songs(
 
 
 def check_confidence(confidence: float) -> None:
-    """Refuse a confidence that is no share.
+    """Check a confidence.
 
     Raises
     ------
     UsageError
-        If so.
+        If it is not between 0 and 1.
     """
     if not 0 < confidence < 1:
-        raise UsageError(f"--confidence {confidence:g}: expected a share between 0 and 1.")
+        raise UsageError(
+            f"confidence {confidence:g} (--confidence): expected a number between 0 and 1."
+        )
 
 
 def predictions(
@@ -164,9 +166,9 @@ def predictions(
     card : dict
         From the registry.
     confidence : float
-        One of those that the card has thresholds for.
+        One that the card has a threshold for.
     with_probabilities : bool
-        Give the probability of every genre, too.
+        Include the probability of every genre.
 
     Returns
     -------
@@ -206,39 +208,40 @@ def predictions(
 
 
 def _champions(spark: SparkSession, config: Config) -> list[str]:
-    registry, root = registry_of(config)
-    names = [name for name in NAMES if registry.aliases(spark, root, name).get("champion")]
+    registry = registry_of(spark, config)
+    names = [name for name in NAMES if registry.aliases(name).get("champion")]
     if not names:
         raise ModelError(
-            f"There is no champion in {root} yet. Train one with `sonic train genre` or "
+            f"There is no champion in {registry.root} yet. Train one with `sonic train genre` or "
             "`sonic train popularity`."
         )
     return names
 
 
 def missing_columns(card: dict, known: set[str], source: str) -> list[str]:
-    """Name the columns that a model reads and a source lacks; lacking all is an error."""
+    """Columns that a model needs and a source lacks; it is an error if all are missing."""
     numbers, texts = Columns.from_card(card["columns"]).needed
     missing = [name for name in (*numbers, *texts) if name not in known]
     if len(missing) == len(numbers) + len(texts):
         raise ModelError(
             f"The source {source} has none of the columns that {card['name']} {card['version']} "
-            f"learned from ({', '.join(missing)}). Name another --source, or train a model on it "
-            f"with `sonic train {card['name']} --source {source}`."
+            f"was trained on ({', '.join(missing)}). Choose another source (--source), or train a "
+            f"model on this one with `sonic train {card['name']} --source {source}`."
         )
     return missing
 
 
 def _threshold(card: dict, confidence: float):
-    """Give the number, or for Mondrian sets the mapping of labels to numbers."""
+    """The threshold of a confidence; for Mondrian sets one per label."""
     by_confidence = {round(c, 6): t for c, t in card["conformal"]["thresholds"]}
     if round(confidence, 6) not in by_confidence:
         raise ModelError(
-            f"--confidence {confidence:g}: the model {card['name']} {card['version']} was "
-            f"calibrated for {', '.join(f'{c:g}' for c in sorted(by_confidence))}."
+            f"confidence {confidence:g} (--confidence): the model {card['name']} "
+            f"{card['version']} was calibrated for "
+            f"{', '.join(f'{c:g}' for c in sorted(by_confidence))}."
         )
     threshold = by_confidence[round(confidence, 6)]
-    if isinstance(threshold, dict):  # JSON has made texts of the labels
+    if isinstance(threshold, dict):  # keys are strings in JSON
         return {int(label): value for label, value in threshold.items()}
     return threshold
 

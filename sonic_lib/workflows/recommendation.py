@@ -1,4 +1,4 @@
-"""The songs most like every song, compared once and for all; lists and playlists of them."""
+"""Find the most similar songs for every song, store the lists and look them up."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from sonic_lib.workflows.song_names import find_songs, named
 from sonic_lib.workflows.sources import chosen_numbers, read_source, sql_text
 
 MODEL_NAME = "recommendations"
-# Comparing all with all takes an hour on 100 cores here; clusters take over.
+# Comparing all pairs takes an hour on 100 cores at this size; beyond it, clusters are used.
 EXACT_UP_TO = 10_000_000
 _JOB = f"train {MODEL_NAME}"
-# A task holds this many songs as queries, some 20 MB, while all songs pass it.
+# Query songs per task, some 20 MB; all songs stream past them.
 _QUERIES_PER_TASK = 50_000
 _PROBED = 8
 _SONGS_PER_CENTROID = 100  # of the sample that the clusters are fitted on
@@ -46,13 +46,13 @@ class Vectors(NamedTuple):
 
 
 class RecommendationTraining(NamedTuple):
-    """What `train_recommendations` made.
+    """Result of `train_recommendations`.
 
     Attributes
     ----------
     source : str
     constant : tuple of str
-        Columns that were left out, as all their values are one.
+        Columns that were left out because all values are equal.
     counts : dict of str to float
         songs, columns, seconds.
     """
@@ -74,24 +74,8 @@ def train_recommendations(
 ) -> RecommendationTraining:
     """Compare the songs of a source and replace their lists.
 
-    Parameters
-    ----------
-    source : str, optional
-        Which features, if there are several.
-    columns : sequence of str, optional
-        Numbers to compare by; all by default.
-    count : int in 1..1000
-        Songs listed for each.
-    clusters : int, optional
-        Compare within the nearest of so many clusters only; 0: with all songs, which is the
-        default up to `EXACT_UP_TO` songs.
-
-    Raises
-    ------
-    UsageError
-        If an argument will not do.
-    ModelError
-        If there are fewer than two songs, or no column varies.
+    Parameters and errors are those of the method of the same name of `warehouse.Warehouse`;
+    `clusters` may also be 0, which compares all pairs, the default up to `EXACT_UP_TO` songs.
     """
     check_lists(count=count, clusters=clusters)
     started_s = time.monotonic()
@@ -100,7 +84,7 @@ def train_recommendations(
     if vectors.n < 2:
         raise ModelError(
             f"The source {source} has {vectors.n} songs; expected 2 or more to compare. "
-            "`sonic features` brings more in."
+            "Add more with `sonic features`."
         )
     tables.create_for_models(spark, config.warehouse)
     options = {
@@ -125,7 +109,7 @@ def train_recommendations(
 def repeat_recommendations(
     spark: SparkSession, config: Config, source: str | None = None
 ) -> RecommendationTraining:
-    """Make them anew, as they were asked for the last time."""
+    """Compute recommendations again, with the options of the last time."""
     tables.create_for_models(spark, config.warehouse)
     last = runs.last_options(spark, config.warehouse, job=_JOB, source=source)
     return train_recommendations(spark, config, **{"source": source} | last)
@@ -139,29 +123,29 @@ def recommended(
     source: str | None = None,
     count: int = 10,
 ) -> DataFrame:
-    """List the songs most like each of a few songs.
+    """List the most similar songs for each of a few songs.
 
     Parameters
     ----------
     songs : sequence of str
-        As of `song_names.find_songs`.
+        As in `song_names.find_songs`.
     source : str, optional
-        Which features, if there are several.
+        Source of the recommendations; not needed if there is only one.
     count : int
-        Songs for each, as many as are listed.
+        Similar songs per song, at most as many as are stored.
 
     Returns
     -------
     DataFrame
-        song (as it was asked for), rank, similarity, title, artist, song_id, source_key; in the
-        order of songs and ranks.
+        song (as given), rank, similarity, title, artist, song_id, source_key; ordered by song
+        and rank.
 
     Raises
     ------
     ModelError
         If there are no recommendations for the source yet.
     UsageError
-        If a song is not found, or several are.
+        If a song is not found or is ambiguous.
     """
     source, features = read_source(spark, config.warehouse, source)
     lists = tables.read(spark, config.warehouse, RECOMMENDATIONS).filter(F.col("source") == source)
@@ -186,17 +170,17 @@ def recommended(
 
 
 def check_lists(*, count: int, clusters: int | None) -> None:
-    """Refuse numbers that cannot work.
+    """Check the numbers.
 
     Raises
     ------
     UsageError
-        If so.
+        If one is out of range.
     """
     if not 1 <= count <= 1000:
-        raise UsageError(f"--count {count}: expected 1 to 1000 songs.")
+        raise UsageError(f"count {count} (--count): expected 1 to 1000 songs.")
     if clusters is not None and (clusters < 0 or clusters == 1):
-        raise UsageError(f"--clusters {clusters}: expected 0, or 2 clusters or more.")
+        raise UsageError(f"clusters {clusters} (--clusters): expected 0, or 2 or more.")
 
 
 def song_vectors(features: DataFrame, *, columns: Sequence[str] | None = None) -> Vectors:
@@ -205,7 +189,7 @@ def song_vectors(features: DataFrame, *, columns: Sequence[str] | None = None) -
     Raises
     ------
     UsageError
-        If a column is not among its numbers.
+        If it has no such numeric column.
     ModelError
         If no column varies.
     """
@@ -223,8 +207,8 @@ def song_vectors(features: DataFrame, *, columns: Sequence[str] | None = None) -
     varied = [name for name in numbers if (moments[f"deviation {name}"] or 0.0) > 0]
     if not varied:
         raise ModelError(
-            f"None of the columns {', '.join(numbers) or '(there is no number)'} varies; songs "
-            "cannot be compared by them. Name others with --columns."
+            f"None of the columns {', '.join(numbers) or '(none is numeric)'} varies, so songs "
+            "cannot be compared. Choose others with columns (--columns)."
         )
     recording: Column | None = one_song(title, artist) if title and artist else None
     vectors = frame.transform(
@@ -238,7 +222,7 @@ def song_vectors(features: DataFrame, *, columns: Sequence[str] | None = None) -
 
 
 def neighbours(vectors: Vectors, *, k: int, n_clusters: int | None = None) -> DataFrame:
-    """Choose the plan by the number of songs, unless clusters are asked for."""
+    """Choose exact or clustered search by the number of songs, unless `clusters` is given."""
     if n_clusters is None:
         n_clusters = 0 if vectors.n <= EXACT_UP_TO else int(vectors.n**0.5)
     if n_clusters:
@@ -250,13 +234,13 @@ def neighbours(vectors: Vectors, *, k: int, n_clusters: int | None = None) -> Da
 
 
 def fit_centroids(vectors: Vectors, *, n: int) -> NDArray[np.float64]:
-    """Find the middles of n clusters of directions by k-means on a sample drawn by hash."""
+    """Find n cluster centres of directions by k-means on a sample drawn by hash."""
     from pyspark.ml.clustering import KMeans
     from pyspark.ml.functions import array_to_vector
 
     share = min(1.0, n * _SONGS_PER_CENTROID / vectors.n)
     drawn = F.pmod(F.xxhash64(F.lit(_SEED), "song_id"), F.lit(2**20)) < int(share * 2**20)
-    # Of directions: the cosine is what songs are compared by, and nothing has none.
+    # Unit vectors, since songs are compared by their cosine; a zero vector has no direction.
     is_nothing = F.forall("vector", lambda x: x == 0)
     sample = vectors.frame.filter(drawn & ~is_nothing)
     kmeans = KMeans(k=n, seed=_SEED, distanceMeasure="cosine", maxIter=10)

@@ -1,4 +1,4 @@
-"""What workflows tell beside their results, for whoever prints it."""
+"""Remarks that workflows return with their results."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 
 class Remark(NamedTuple):
-    """What somebody should know beside the scores.
+    """A remark for the user.
 
     Attributes
     ----------
     topic : str
-        A word: leak, doubles, artists, or the name of a model.
+        One word: leak, doubles, artists, or the name of a model.
     text : str
     """
 

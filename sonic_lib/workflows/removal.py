@@ -1,4 +1,4 @@
-"""Take songs out of the index, with all that was computed of them."""
+"""Remove songs from the index, with everything computed from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sonic_lib.storage import runs, tables
 
 
 def check_given(given: Sequence[str], *, where: str | None) -> None:
-    """Refuse to remove nothing.
+    """Check that there is something to remove.
 
     Raises
     ------
@@ -32,30 +32,32 @@ def check_given(given: Sequence[str], *, where: str | None) -> None:
         If neither songs nor a condition are given.
     """
     if not given and where is None:
-        raise UsageError("Nothing to remove was given; expected SONG … or --where CONDITION.")
+        raise UsageError(
+            "No SONG is given; expected ids or paths, or a condition (--where CONDITION)."
+        )
 
 
 def remove_songs(
     spark: SparkSession, config: Config, given: Sequence[str], *, where: str | None = None
 ) -> dict[str, float]:
-    """Delete songs, all that was computed of them, and the record of their files.
+    """Delete songs, everything computed from them, and the records of their files.
 
     Parameters
     ----------
     given : sequence of str
-        Ids of songs, and paths of files as they were indexed.
+        Song ids, or paths of files as they were indexed.
     where : str, optional
-        All songs for which this holds, in SQL over the columns of `songs`.
+        SQL condition on the columns of `songs`; all that match are removed.
 
     Returns
     -------
     dict of str to float
-        songs: how many were removed.
+        songs: number of songs removed.
 
     Raises
     ------
     UsageError
-        If nothing is given, no song has an id or path, or `where` is no condition on a song;
+        If nothing is given, an id or path is unknown, or `where` is not a valid condition;
         nothing is removed then.
     TableError
         If there is no index, or one of an older layout.
@@ -63,11 +65,11 @@ def remove_songs(
     check_given(given, where=where)
     warehouse = config.warehouse
     tables.check_layout(spark, warehouse)
-    # One version for all steps: each changes the tables that the next would look into.
+    # One version for all steps: each step changes tables that later steps read.
     songs = tables.read_pinned(spark, warehouse, SONGS)
     ids = _given_songs(songs, given, warehouse)
     if where is not None:
-        chosen = songs.filter(condition(songs, where, option="--where"))
+        chosen = songs.filter(condition(songs, where, option="where (--where)"))
         ids = ids.unionByName(chosen.select("song_id")).distinct()
     with runs.recorded(spark, warehouse, job="remove", config=config) as this_run:
         this_run.counts["songs"] = ids.count()
@@ -79,7 +81,7 @@ def remove_songs(
 
 
 def _forget(song_ids: DataFrame, warehouse: str) -> None:
-    """Delete what other jobs said of songs; first, while a run that dies finds the songs again."""
+    """Delete the results of other jobs; first, so that a repeated run still finds the songs."""
     keys = {
         FEATURES: ("song_id",),
         FEATURE_FILES: ("song_id",),
@@ -93,7 +95,7 @@ def _forget(song_ids: DataFrame, warehouse: str) -> None:
 
 
 def _given_songs(songs: DataFrame, given: Sequence[str], warehouse: str) -> DataFrame:
-    """The songs named one by one: song_id."""
+    """The songs given by id or path: song_id."""
     spark = songs.sparkSession
     files = tables.read(spark, warehouse, SONG_FILES).filter("song_id IS NOT NULL")
     chosen = _chosen(files, songs, given).collect() if given else []  # as few as the arguments
@@ -108,7 +110,7 @@ def _given_songs(songs: DataFrame, given: Sequence[str], warehouse: str) -> Data
 
 
 def _chosen(files: DataFrame, songs: DataFrame, given: Sequence[str]) -> DataFrame:
-    """Songs by what the user wrote: given, song_id."""
+    """The song of each id or path: given, song_id."""
     spark = files.sparkSession
     wanted = spark.createDataFrame(
         [(text, canonical_path(text)) for text in given], "given string, name string"

@@ -1,4 +1,4 @@
-"""The index, an identification run and the models as one HTML page."""
+"""Report on the index, an identification run and the models in one HTML page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 import sonic_lib
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
-from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.models.registry import NAMES
 from sonic_lib.report import page, summary
 from sonic_lib.report.data import Findings, ModelRecord
 from sonic_lib.report.excerpts import with_excerpts
@@ -23,33 +23,33 @@ from sonic_lib.schemas import FEATURES, MATCHES, PREDICTIONS, RUNS, SONG_FILES, 
 from sonic_lib.storage import tables
 from sonic_lib.workflows.sources import registry_of
 
-EVALUATION = "evaluation"  # where `sonic evaluate` writes if it is told nothing else
+EVALUATION = "evaluation"  # default output of `sonic evaluate`
 N_CLIPS = 50
 MAX_CLIPS = 1000
 _TRAININGS = ("train", "retrain")
 
 
 def check_wanted(path: str, *, n_clips: int, evaluation: str | None) -> None:
-    """Refuse what cannot become a page.
+    """Check the arguments.
 
     Raises
     ------
     UsageError
-        If the name is none of an HTML page, its folder does not exist, the number of clips is out
-        of its range, or the folder of an evaluation has no tables.
+        If the path does not end in .html, its folder does not exist, the number of clips is out
+        of range, or the evaluation folder has no tables.
     SetupError
         If jinja2 is not installed.
     """
     if not path.lower().endswith((".html", ".htm")):
-        raise UsageError(f"--output {path!r}: expected a name that ends in .html.")
+        raise UsageError(f"path {path!r} (--output): expected a name that ends in .html.")
     if not Path(path).absolute().parent.is_dir():
-        raise UsageError(f"--output {path!r}: its folder does not exist; make it first.")
+        raise UsageError(f"path {path!r} (--output): its folder does not exist; create it first.")
     if not 0 <= n_clips <= MAX_CLIPS:
-        raise UsageError(f"--clips {n_clips}: expected 0 to {MAX_CLIPS}.")
+        raise UsageError(f"n_clips {n_clips} (--clips): expected 0 to {MAX_CLIPS}.")
     if evaluation and not _evaluation_files(evaluation):
         raise UsageError(
-            f"--evaluation {evaluation!r}: expected a folder with robustness.csv and "
-            "calibration.csv, as `sonic evaluate --output FOLDER` makes it."
+            f"evaluation {evaluation!r} (--evaluation): expected a folder with robustness.csv and "
+            "calibration.csv, as written by `sonic evaluate --output FOLDER`."
         )
     page.check_installed()
 
@@ -63,19 +63,19 @@ def write_report(
     n_clips: int = N_CLIPS,
     evaluation: str | None = None,
 ) -> int:
-    """Gather what there is in a warehouse and write the page.
+    """Collect the data of a warehouse and write the page.
 
     Parameters
     ----------
     path : str
-        An HTML file; what was there is replaced once the page is whole.
+        HTML file; an existing one is replaced when the page is complete.
     run_id : str, optional
-        Which run of identify to show; the last by default.
+        Run of identify to show; by default the last.
     n_clips : int in 0..1000
         Clips of the run to show.
     evaluation : str, optional
-        Folder that `evaluation.write_tables` wrote; by default `EVALUATION`, if an evaluation ran
-        on this warehouse and the folder is there.
+        Folder that `evaluation.write_tables` wrote; by default `EVALUATION`, if that exists and
+        an evaluation ran on this warehouse.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def write_report(
     Raises
     ------
     UsageError, SetupError
-        As `check_wanted`; also if `run_id` is no run of identify.
+        As `check_wanted`; also if there is no such run of identify.
     """
     check_wanted(path, n_clips=n_clips, evaluation=evaluation)
     found = collect(spark, config, run_id=run_id, n_clips=n_clips, evaluation=evaluation)
@@ -109,13 +109,13 @@ def collect(
     n_clips: int = N_CLIPS,
     evaluation: str | None = None,
 ) -> Findings:
-    """Gather what a report is made of; parameters as in `write_report`."""
-    told = _index(spark, config.warehouse)
-    # Of another warehouse, what lies about would say nothing.
-    if evaluation is None and "jobs" in told and told["jobs"]["job"].eq("evaluate").any():
+    """Collect the data of a report; parameters as in `write_report`."""
+    data = _index(spark, config.warehouse)
+    # The default folder may belong to another warehouse.
+    if evaluation is None and "jobs" in data and data["jobs"]["job"].eq("evaluate").any():
         evaluation = EVALUATION
     return Findings(
-        **told,
+        **data,
         **_identification(spark, config, run_id=run_id, n_clips=n_clips),
         **(_evaluation(evaluation) if evaluation else {}),
         **_models(spark, config),
@@ -123,19 +123,19 @@ def collect(
 
 
 def _index(spark: SparkSession, warehouse: str) -> dict:
-    told: dict = {}
+    data: dict = {}
     if (songs := _read(spark, warehouse, SONGS)) is not None:
-        told["catalogue"] = songs.transform(summary.catalogue).first().asDict()
+        data["catalogue"] = songs.transform(summary.catalogue).first().asDict()
         for name, column in (("genres", "genre"), ("codecs", "codec")):
-            told[name] = songs.transform(summary.commonest, column=column).toPandas()
+            data[name] = songs.transform(summary.commonest, column=column).toPandas()
     if (song_files := _read(spark, warehouse, SONG_FILES)) is not None:
-        told["files"] = song_files.transform(summary.file_states).toPandas()
-        told["rejects"] = song_files.transform(summary.reject_reasons).toPandas()
+        data["files"] = song_files.transform(summary.file_states).toPandas()
+        data["rejects"] = song_files.transform(summary.reject_reasons).toPandas()
     if (runs := _read(spark, warehouse, RUNS)) is not None:
-        told["jobs"] = runs.transform(summary.job_states).toPandas()
+        data["jobs"] = runs.transform(summary.job_states).toPandas()
         trainings = runs.transform(summary.latest_runs, jobs=_TRAININGS).toPandas()
-        told["trainings"] = trainings if len(trainings) else None
-    return told
+        data["trainings"] = trainings if len(trainings) else None
+    return data
 
 
 def _identification(
@@ -145,7 +145,7 @@ def _identification(
     runs, matches = (_read(spark, warehouse, table) for table in (RUNS, MATCHES))
     if runs is None or matches is None:
         if run_id:
-            raise UsageError(f"--run {run_id!r}: there is no run in {warehouse}.")
+            raise UsageError(f"run_id {run_id!r} (--run): {warehouse} has no runs of identify.")
         return {}
     done = runs.filter("status = 'done'").transform(summary.latest_runs, jobs=["identify"])
     chosen = (runs.filter(F.col("run_id") == run_id) if run_id else done).first()
@@ -154,12 +154,13 @@ def _identification(
             return {}
         known = ", ".join(row.run_id for row in done.select("run_id").take(5)) or "none yet"
         raise UsageError(
-            f"--run {run_id!r} is no run of identify in {warehouse}; the latest are: {known}."
+            f"run_id {run_id!r} (--run): not a run of identify in {warehouse}; "
+            f"the latest are {known}."
         )
     own = matches.filter(
         (F.col("run_date") >= F.lit(chosen.started_at.date())) & (F.col("run_id") == chosen.run_id)
     )
-    told = {
+    data = {
         "run": {
             "run_id": chosen.run_id,
             "started_at": chosen.started_at,
@@ -169,12 +170,12 @@ def _identification(
         "certainty": own.transform(summary.certainty_counts).toPandas(),
     }
     if n_clips:
-        told["answers"] = _answers(spark, config, own, n_clips=n_clips)
-    return told
+        data["answers"] = _answers(spark, config, own, n_clips=n_clips)
+    return data
 
 
 def _answers(spark: SparkSession, config: Config, own: DataFrame, *, n_clips: int) -> pd.DataFrame:
-    """Answers for as many clips as are asked for, and the excerpts of each clip's surest one."""
+    """Answers for the first clips, and excerpts for the most certain answer of each."""
     names = {
         "songs": tables.read(spark, config.warehouse, SONGS),
         "song_files": tables.read(spark, config.warehouse, SONG_FILES),
@@ -198,12 +199,10 @@ def _answers(spark: SparkSession, config: Config, own: DataFrame, *, n_clips: in
 
 
 def _models(spark: SparkSession, config: Config) -> dict:
-    kept, root = registry_of(config)
-    told: dict = {
+    registry = registry_of(spark, config)
+    data: dict = {
         "models": {
-            name: ModelRecord(
-                kept.versions(spark, root, name), kept.alias_history(spark, root, name)
-            )
+            name: ModelRecord(registry.versions(name), registry.alias_history(name))
             for name in NAMES
         }
     }
@@ -212,8 +211,8 @@ def _models(spark: SparkSession, config: Config) -> dict:
         ("predictions", PREDICTIONS, summary.prediction_states),
     ):
         if (rows := _read(spark, config.warehouse, table)) is not None:
-            told[name] = rows.transform(sum_up).toPandas()
-    return told
+            data[name] = rows.transform(sum_up).toPandas()
+    return data
 
 
 def _evaluation(folder: str) -> dict:

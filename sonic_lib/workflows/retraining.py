@@ -1,4 +1,4 @@
-"""Train challengers from a snapshot; one that is better beyond noise becomes the champion."""
+"""Train challengers; one that is significantly better becomes the champion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.models import training
 from sonic_lib.models.estimators import BOOSTED
-from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.models.registry import NAMES
 from sonic_lib.storage import runs
 from sonic_lib.workflows.comparison import MAX_P, compared
 from sonic_lib.workflows.known_songs import known_songs
@@ -30,20 +30,20 @@ ALL_NAMES = (*NAMES, MODEL_NAME)
 
 
 class Retraining(NamedTuple):
-    """What became of one model.
+    """The outcome for one model.
 
     Attributes
     ----------
     name : str
     version : str or None
-        None if nothing was to be kept.
+        None in a dry run.
     is_better : bool
-        Than the champion, beyond noise, or there was none; it then serves if it was kept.
+        Significantly better than the champion, or there was none; promoted unless in a dry run.
     comparison : str
-        What that comes from.
+        The scores and the test behind it.
     card : dict
     remarks : list of Remark
-        As of `training.Training`, and what could not be compared as it was then.
+        As in `training.Training`, and what limits the comparison.
     counts : dict of str to float
         The metrics, p_value, promoted, seconds.
     """
@@ -58,7 +58,7 @@ class Retraining(NamedTuple):
 
 
 class PassedOver(NamedTuple):
-    """A model that has nothing to learn from, and was not asked for by name."""
+    """A model that was skipped because there is no data for it."""
 
     name: str
     reason: str
@@ -75,28 +75,28 @@ def retrain_models(
     seed: int | None = None,
     dry_run: bool = False,
 ) -> Iterator[Retraining | RecommendationTraining | PassedOver]:
-    """Retrain one model after the other, as the champions were trained.
+    """Retrain models one after the other, with the options of their champions.
 
     Parameters
     ----------
     names : sequence of str
-        Some of `ALL_NAMES`; all by default, and those with nothing to learn from are passed over.
+        Some of `ALL_NAMES`.  By default all; those without data are skipped.
     source, kind, n_folds, seed : optional
         As for `training.train_model`; by default those of the champion.
     dry_run : bool
-        Compare, but keep nothing and promote nothing.
+        Compare only: store and promote nothing.
 
     Yields
     ------
     Retraining, RecommendationTraining or PassedOver
-        Each when it is done.
+        As soon as each is done.
 
     Raises
     ------
     UsageError
-        If a name or a choice will not do, or a model that was named has nothing to learn from.
+        If a name or an option is not valid, or a model in `names` has no data.
     ModelError
-        If a challenger learns another column than the champion.
+        If a challenger predicts another column than the champion.
     """
     check_names(names)
     check_choices(kind=kind, n_folds=n_folds)
@@ -125,12 +125,12 @@ def retrain_models(
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Refuse names that no model has.
+    """Check model names.
 
     Raises
     ------
     UsageError
-        If there is one.
+        If one is unknown.
     """
     if unknown := sorted(set(names) - set(ALL_NAMES)):
         raise UsageError(f"MODEL {', '.join(unknown)}: expected some of {', '.join(ALL_NAMES)}.")
@@ -148,9 +148,9 @@ def _retrain(
     dry_run: bool,
 ) -> Retraining:
     started_s = time.monotonic()
-    registry, root = registry_of(config)
-    has_champion = registry.aliases(spark, root, name).get("champion") is not None
-    model, card = registry.load(spark, root, name) if has_champion else (None, {})
+    registry = registry_of(spark, config)
+    has_champion = registry.aliases(name).get("champion") is not None
+    model, card = registry.load(name) if has_champion else (None, {})
     with (
         runs.recorded(spark, config.warehouse, job=f"retrain {name}", config=config) as this_run,
         training_set(
@@ -195,16 +195,16 @@ def _retrain(
         )
         version = None
         if not dry_run:
-            version = registry.save(spark, root, name, model=trained.model, card=trained.card)
+            version = registry.save(name, model=trained.model, card=trained.card)
             appoint = registry.promote if is_better else registry.challenge
-            appoint(spark, root, name, version, why=f"retrained: {comparison}")
+            appoint(name, version, why=f"retrained: {comparison}")
         training.release(trained.model)
     counts = dict(this_run.counts)
     return Retraining(name, version, is_better, comparison, trained.card, remarks, counts)
 
 
 def _choices(card: dict, *, source: str | None, kind: str | None, seed: int | None) -> dict:
-    """What a person chose for the champion holds for its challengers."""
+    """Options of the champion that its challengers inherit."""
     chosen, snapshot = card.get("columns", {}), card.get("snapshot", {})
     return {
         "source": source or snapshot.get("source"),

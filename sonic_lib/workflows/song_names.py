@@ -1,4 +1,4 @@
-"""Find songs by what people call them."""
+"""Find songs by id, key or title."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_TITLES = (
 
 
 def named(features: DataFrame) -> DataFrame:
-    """Name the songs: song_id, source_key, title, artist."""
+    """Titles and artists of songs: song_id, source_key, title, artist."""
 
     def first_of(names: tuple[str, ...]):
         return F.coalesce(*(F.try_element_at("texts", F.lit(name)) for name in names))
@@ -31,17 +31,17 @@ def named(features: DataFrame) -> DataFrame:
 
 
 def find_songs(features: DataFrame, given: Sequence[str]) -> list[int]:
-    """Find each song by its id, its key, or a part of its title that no other song has.
+    """Find each song by its id, its key, or a part of its title if that is unique.
 
-    Of versions of one song, as `names.one_song` has it, the first by song_id is taken.
+    Of several versions of one song (see `names.one_song`) the first by song_id is taken.
 
     Raises
     ------
     UsageError
-        If one is not found, or several are, or none is given.
+        If none is given, or one is not found or is ambiguous.
     """
     if not given:
-        raise UsageError("No SONG is given; expected one at least.")
+        raise UsageError("No SONG is given; expected at least one.")
     songs = named(features)
     found = []
     for text in given:
@@ -60,15 +60,15 @@ def find_songs(features: DataFrame, given: Sequence[str]) -> list[int]:
             )
             where = "" if songs.filter("title IS NOT NULL").limit(1).collect() else _NO_TITLES
             raise UsageError(
-                f"SONG {text!r}: expected the song_id, the key (a path or an id), or a part of the "
-                f"title of one song; it fits {which or 'none'}.{where}"
+                f"SONG {text!r}: expected a song_id, a key (a path or an id), or a part of the "
+                f"title of one song; it matches {which or 'none'}.{where}"
             )
         found.append(rows[0].song_id)
     return found
 
 
 def _are_one(rows: Sequence[Row]) -> bool:
-    """Whether rows are versions of one song, and no more than were looked at."""
+    """Whether all rows are versions of one song, and all were read."""
     if len(rows) == _N_NAMED or not all(row.title and row.artist for row in rows):
         return False
     return len({(song_name(row.title), first_artist(row.artist)) for row in rows}) == 1

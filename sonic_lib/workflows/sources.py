@@ -1,17 +1,15 @@
-"""What workflows read and write besides an index: sources of features, models, SQL names."""
+"""Sources of features, the model registry and SQL names, for all workflows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from types import ModuleType
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
-from sonic_lib.models.registry import directory as registry
-from sonic_lib.models.registry import mlflow as mlflow_registry
+from sonic_lib.models.registry import ModelRegistry, open_registry
 from sonic_lib.schemas import FEATURES, FINGERPRINTS
 from sonic_lib.sql import functions as sql_functions
 from sonic_lib.sql import views
@@ -21,28 +19,32 @@ from sonic_lib.storage import tables
 def read_source(
     spark: SparkSession, warehouse: str, asked: str | None, *, version: int | None = None
 ) -> tuple[str, DataFrame]:
-    """Give the name and the features of the source asked for, or of the only one there is.
+    """Return name and features of the source asked for, or of the only one.
 
     Raises
     ------
     UsageError
-        If there is none of that name, or several to choose from.
+        If there is no such source, or there are several and none is given.
     """
     features = tables.read(spark, warehouse, FEATURES, version=version)
-    # Sources are partitions: as few as the tables that people brought in.
+    # Sources are partitions: one per imported table.
     names = sorted(row.source for row in features.select("source").distinct().collect())
     if asked in names or (asked is None and len(names) == 1):
         name = asked or names[0]
         return name, features.filter(F.col("source") == name)
-    given = f"--source {asked!r} is not in the table features" if asked else "No --source is given"
+    given = (
+        f"source {asked!r} (--source) is not in the table features"
+        if asked
+        else "No source (--source) is given"
+    )
     raise UsageError(
-        f"{given}; expected one of: {', '.join(names) or 'none is there yet'}. "
-        "`sonic features` brings more in."
+        f"{given}; expected one of: {', '.join(names) or '(there is none yet)'}. "
+        "Add more with `sonic features`."
     )
 
 
 def register(spark: SparkSession, config: Config) -> None:
-    """Make tables, views and table functions known to SQL, in the database ``sonic``."""
+    """Register tables, views and table functions for SQL, in the database ``sonic``."""
     views.create(spark, tables.register(spark, config.warehouse))
     has_index = tables.exists(spark, config.warehouse, FINGERPRINTS)
     sql_functions.register(
@@ -55,27 +57,26 @@ def register(spark: SparkSession, config: Config) -> None:
 
 
 def chosen_numbers(known: Sequence[str], asked: Iterable[str] | None) -> list[str]:
-    """Give the columns asked for, or all.
+    """Return the columns asked for, or all.
 
     Raises
     ------
     UsageError
-        If one is not known.
+        If one is unknown.
     """
     if unknown := sorted(set(asked or []) - set(known)):
         raise UsageError(
-            f"--columns {' '.join(unknown)}: not among the numbers of this source, which are "
-            f"{', '.join(known)}."
+            f"columns {' '.join(unknown)} (--columns): not among the numeric columns of this "
+            f"source, which are {', '.join(known)}."
         )
     return list(dict.fromkeys(asked)) if asked else list(known)
 
 
-def registry_of(config: Config) -> tuple[ModuleType, str]:
-    """Give what keeps the models, one of two modules of the same functions, and where."""
-    kept = {"directory": registry, "mlflow": mlflow_registry}[config.models.registry]
-    return kept, kept.root(config.warehouse)
+def registry_of(spark: SparkSession, config: Config) -> ModelRegistry:
+    """Open the model registry that the configuration names."""
+    return open_registry(spark, config.warehouse, kind=config.models.registry)
 
 
 def sql_text(text: str) -> str:
-    """Quote a text for SQL."""
+    """Quote a string for SQL."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,11 +1,10 @@
-"""`--watch`: new files of folders as they come, by Structured Streaming, on the code of a batch.
+"""Watch folders (`--watch`): process new files in batches, by Structured Streaming.
 
-Spark's file source finds files that it has not seen before, and its checkpoint, below the
-warehouse, remembers which batch they belong to: a batch that was cut off is given again, as it was.
-Who takes it makes a repetition harmless: the index knows its files, and answers are appended
-under the batch's name.  The source looks at a path once, so a file has to appear whole,
-written elsewhere and moved.  Where it did not, the next plain `sonic index` reads it again: it
-has changed.
+Spark's file source finds new files, and its checkpoint below the warehouse records which batch
+they belong to: an interrupted batch is replayed unchanged.  Consumers make the repetition harmless:
+the index knows its files, and answers are written once per batch name.  The source reads a path
+once, so files must appear complete: write them elsewhere, then move them.  A file that did not is
+read again by the next plain `sonic index`, as a changed one.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ if TYPE_CHECKING:  # commands that may do without Spark declare --watch, too
 ONCE = "once"
 _SCHEMA = "path string, modificationTime timestamp, length long, content binary"
 _FILES_PER_BATCH = 10_000
-# Spark passes over files a week older than the newest it has seen, unless it is told otherwise.
-# Music is copied with the dates that it had, and one file of the future must not hide the rest.
+# By default Spark skips files a week older than the newest.  But copied music keeps its old dates,
+# and one file dated in the future must not hide the rest.
 _ANY_AGE = "36500d"
 
 
@@ -37,24 +36,24 @@ def watch(
     when: str,
     take: Callable[[SparkSession, DataFrame, str], None],
 ) -> int:
-    """Give the new files of folders to a function, batch by batch.
+    """Pass the new files of folders to a function, batch by batch.
 
     Parameters
     ----------
     paths : list of str
         Folders.
     verb : str
-        Whose watch this is; each has its own memory of the same folders.
+        The command; each has its own checkpoint for the same folders.
     when : str
-        ``once``, or seconds between two looks.
+        ``once``, or seconds between two checks.
     take : callable
         Called with a session, the new files (`schemas.FILES`), and the name of the batch, which
-        is the same when the batch is given again.
+        is the same when the batch is replayed.
 
     Returns
     -------
     int
-        Batches that were taken.
+        Number of batches.
 
     Raises
     ------
@@ -78,7 +77,7 @@ def watch(
         try:
             take(session, files, f"{name}-{number}")
         finally:
-            # A service would fill up with it, and each commit plans anew what is cached.
+            # It would pile up in a long-running service, and each commit replans what is cached.
             session.catalog.clearCache()
         n_taken += 1
 
@@ -98,7 +97,7 @@ def watch(
     except StreamingQueryException as error:
         raise SonicError(
             f"A batch of {', '.join(roots)} failed: {str(error).strip().splitlines()[0]} It is "
-            "given again when the same command is run again."
+            "replayed when the same command runs again."
         ) from error
     finally:
         query.stop()

@@ -1,4 +1,4 @@
-"""Train a model, keep it with its card, and make the first of its name the champion."""
+"""Train a model, save it with its card, and make the first version the champion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.models.conformal.sets import METHODS
 from sonic_lib.models.estimators import AUTO, KINDS, check_kind
-from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.models.registry import NAMES
 from sonic_lib.models.training import release
 from sonic_lib.report import model_report
 from sonic_lib.storage import runs, tables
@@ -26,18 +26,18 @@ from sonic_lib.workflows.training_sets import TrainingSet, limits_of, training_s
 
 
 class Training(NamedTuple):
-    """What `train_model` made.
+    """Result of `train_model`.
 
     Attributes
     ----------
     name, version : str
     role : str
-        ``champion``, which serves, if it is the first of its name; else ``challenger``.
+        ``champion`` if it is the first version, else ``challenger``.
     model : PipelineModel
     card : dict
-        What the registry keeps with it: metrics, coverage, columns, importances, ….
+        As stored in the registry: metrics, coverage, columns, importances, ….
     remarks : list of Remark
-        Columns that give the target away, and held-out songs that are in training, too.
+        Columns that leak the target, and held-out songs that are in the training set, too.
     counts : dict of str to float
         The metrics, and seconds.
     """
@@ -71,45 +71,16 @@ def train_model(
     mondrian: bool = False,
     report: str | None = None,
 ) -> Training:
-    """Train on a snapshot of a source, calibrate, judge, and save a version.
+    """Train on a snapshot of a source, calibrate, evaluate, and save a version.
 
-    Parameters
-    ----------
-    name : str
-        One of `NAMES`.
-    source, labels : str, optional
-        Features, and a source whose columns are added to them.
-    target : str, optional
-        Column to learn; by default named like the model.
-    group : str, optional
-        Column: rows with one value stay on one side of all splits.
-    drop, keep : collection of str
-        Columns to leave out, and to use although they seem to give the target away.
-    limits : (float, float), optional
-        Between which a number lies; by default as seen in the table.
-    kind : str
-        Of `models.estimators.KINDS`.
-    n_folds, seed : int
-    class_weights : bool
-        Let rare classes count as much as others.
-    method, mondrian
-        As in `models.conformal.sets`.
-    report : str, optional
-        Folder for tables and figures of the held-out rows.
-
-    Raises
-    ------
-    UsageError
-        If an argument will not do, or a column or source is not there.
-    ModelError
-        If there is too little to learn from.
+    Parameters and errors are those of the method `train` of `warehouse.Warehouse`.
     """
     if name not in NAMES:
         raise UsageError(f"MODEL {name!r}: expected one of {', '.join(NAMES)}.")
     check_choices(kind=kind, n_folds=n_folds, limits=limits)
     started_s = time.monotonic()
     tables.create_for_models(spark, config.warehouse)
-    registry, root = registry_of(config)
+    registry = registry_of(spark, config)
     with (
         runs.recorded(spark, config.warehouse, job=f"train {name}", config=config) as this_run,
         training_set(
@@ -136,10 +107,10 @@ def train_model(
             mondrian=mondrian,
             limits=limits,
         )
-        version = registry.save(spark, root, name, model=trained.model, card=trained.card)
-        is_first = not registry.aliases(spark, root, name).get("champion")
+        version = registry.save(name, model=trained.model, card=trained.card)
+        is_first = not registry.aliases(name).get("champion")
         appoint = registry.promote if is_first else registry.challenge
-        appoint(spark, root, name, version, why="trained")
+        appoint(name, version, why="trained")
         this_run.counts.update(trained.card["metrics"])
         this_run.counts["seconds"] = time.monotonic() - started_s
         if report:
@@ -161,12 +132,12 @@ def train_and_examine(
     mondrian: bool,
     limits: Sequence[float] | None,
 ) -> tuple[TrainedModel, list[Remark]]:
-    """Train and evaluate, and put into the card what was chosen and what is odd.
+    """Train and evaluate a model, and examine its training set.
 
     Parameters
     ----------
     limits : (float, float) or None
-        As somebody chose them.
+        As given by the user.
     """
     trained = train_and_evaluate(
         given,
@@ -182,19 +153,21 @@ def train_and_examine(
 def check_choices(
     *, kind: str | None, n_folds: int | None, limits: Sequence[float] | None = None
 ) -> None:
-    """Refuse choices that cannot work; None stands for one that is not made.
+    """Check options of training; None means not given.
 
     Raises
     ------
-    UsageError, SetupError
-        If so, or if a package is missing for the kind.
+    UsageError
+        If one is not valid.
+    SetupError
+        If a package is missing for the kind.
     """
     if kind is not None:
         if kind not in KINDS:
-            raise UsageError(f"--model {kind!r}: expected one of {', '.join(KINDS)}.")
+            raise UsageError(f"kind {kind!r} (--model): expected one of {', '.join(KINDS)}.")
         check_kind(kind)
     if n_folds is not None and n_folds < 2:
-        raise UsageError(f"--folds {n_folds}: expected 2 or more.")
+        raise UsageError(f"n_folds {n_folds} (--folds): expected 2 or more.")
     if limits is not None and not limits[0] < limits[1]:
         low, high = limits
-        raise UsageError(f"--limits {low:g} {high:g}: expected the lower one first.")
+        raise UsageError(f"limits {low:g} {high:g} (--limits): expected the lower one first.")

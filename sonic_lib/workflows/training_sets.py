@@ -1,4 +1,4 @@
-"""What models learn from: a snapshot of a source, and the columns chosen from it."""
+"""Training sets: a snapshot of a source, and the columns chosen from it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sonic_lib.workflows.sources import read_source
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Rows to learn from, and all that decides what is made of them."""
+    """The rows of a training, and the recipe for them."""
 
     name: str
     source: str
@@ -37,11 +37,11 @@ class TrainingSet:
 
     @property
     def held_out_rows(self) -> DataFrame:
-        """Rows that no model has seen by which a version is judged."""
+        """Rows that no model is trained on; versions are evaluated on them."""
         return self.rows.filter(self.is_held_out()).drop(HELD_OUT)
 
     def is_held_out(self) -> Column:
-        """Column: whether a row is one of them."""
+        """Column: whether a row is held out."""
         return F.col(HELD_OUT)
 
 
@@ -61,12 +61,12 @@ def training_set(
     seed: int,
     class_weights: bool = False,
 ) -> Iterator[TrainingSet]:
-    """Snapshot a source and choose what is learned from it.
+    """Take a snapshot of a source and choose its columns.
 
     Yields
     ------
     TrainingSet
-        Its rows are cached while the block runs.
+        Its rows are cached inside the block.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def training_set(
     frame = wide(features, numbers=numbers, texts=texts).persist()
     classes: tuple[str, ...] = ()
     if columns.task == CLASSIFICATION:
-        counts = training.class_counts(frame, target=columns.target).collect()  # a row a class
+        counts = training.class_counts(frame, target=columns.target).collect()  # one row per class
         classes = tuple(sorted(row.label for row in counts))
     recipe = Recipe(columns, classes, kind, seed, class_weights)
     rows = training.labelled(frame, columns=columns, classes=classes)
@@ -99,7 +99,7 @@ def training_set(
 
 
 def limits_of(given: TrainingSet, wanted: Sequence[float] | None) -> tuple[float, float] | None:
-    """Between which values the target lies: as a person said, or as the labels look."""
+    """Range of a numeric target: as the user gave it, or as seen in the labels."""
     if given.recipe.columns.task == CLASSIFICATION:
         return None
     if wanted is not None:

@@ -1,4 +1,4 @@
-"""The steps of `maintenance` in their order: mend, restore, sweep, repartition, compact, purge."""
+"""Run the steps of `maintenance` in order: repair, restore, sweep, repartition, compact, purge."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from sonic_lib.workflows import maintenance
 
 SAFE_HOURS = 168.0
 GRACE_HOURS = 24.0
-_ONCE = "no fingerprint stands twice"
+_ONCE = "fingerprints are unique"
 
 
 class Step(NamedTuple):
-    """What was just done.
+    """A step that is done.
 
     Attributes
     ----------
     name : str
         mended, restored, swept, repartitioned, compacted, purging (about to), purged or checked.
-    told : dict
-        What there is to say of it.
+    result : dict
+        Its results by name.
     """
 
     name: str
-    told: dict
+    result: dict
 
 
 class Upkeep(NamedTuple):
-    """What a run of `maintain` did.
+    """Result of `maintain`.
 
     Attributes
     ----------
     counts : dict of str to float
-        As the table `runs` keeps them: stages, orphan_songs, orphan_fingerprints, lost_files,
-        partitions, files_before, files_after, broken, and mended and dropped if files were broken.
+        As in the table `runs`: stages, orphan_songs, orphan_fingerprints, lost_files, partitions,
+        files_before, files_after, broken, and mended and dropped if files were damaged.
     findings : list of Row
-        What `maintenance.findings` gave at the end: invariant, n_broken, example.
+        From `maintenance.findings` at the end: invariant, n_broken, example.
     """
 
     counts: dict[str, float]
@@ -52,22 +52,22 @@ class Upkeep(NamedTuple):
 
 
 def check_wanted(*, prefix_bits: int | None, retention_hours: float, grace_hours: float) -> None:
-    """Refuse options that are out of their range.
+    """Check the numbers.
 
     Raises
     ------
     UsageError
+        If one is out of range.
     """
     if prefix_bits is not None and not 0 <= prefix_bits <= 12:
-        raise UsageError(f"--prefix-bits {prefix_bits}: expected 0 to 12.")
-    hours = {"--retention-hours": retention_hours, "--grace-hours": grace_hours}
-    for option, given in hours.items():
+        raise UsageError(f"prefix_bits {prefix_bits} (--prefix-bits): expected 0 to 12.")
+    for name, given in (("retention", retention_hours), ("grace", grace_hours)):
         if not 0 <= given < float("inf"):
-            raise UsageError(f"{option} {given}: expected hours, 0 or more.")
+            raise UsageError(f"{name}_hours {given} (--{name}-hours): expected 0 or more.")
 
 
 def check(spark: SparkSession, config: Config, *, grace_hours: float = GRACE_HOURS) -> list[Row]:
-    """Look at the files and the invariants of an index, and change nothing.
+    """Check the files and the invariants of an index; nothing is changed.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def check(spark: SparkSession, config: Config, *, grace_hours: float = GRACE_HOU
     Raises
     ------
     DamageError
-        If files of its tables are broken.
+        If files of its tables are damaged.
     TableError
         If there is no index, or one of an older layout.
     """
@@ -107,7 +107,7 @@ def maintain(
         retention_hours=retention_hours,
         grace_hours=grace_hours,
     )
-    [last] = [step.told for step in done if step.name == "checked"]
+    [last] = [step.result for step in done if step.name == "checked"]
     return Upkeep(last["counts"], last["findings"])
 
 
@@ -121,35 +121,14 @@ def steps(
     retention_hours: float,
     grace_hours: float,
 ) -> Generator[Step, None, None]:
-    """Mend, tidy and check an index, and tell of each step when it is done.
+    """Repair, compact and check an index; yields each step when it is done.
 
-    Parameters
-    ----------
-    restore_to : str, optional
-        Go back to a time (UTC), as ``2026-01-31 18:00:00``.
-    prefix_bits : int in 0..12, optional
-        Rewrite the fingerprints for 2 to the power of so many partitions.
-    purge : bool
-        Delete the files of earlier states for good.
-    retention_hours : float
-        With `purge`: states that ended less long ago are kept.
-    grace_hours : float
-        A run that wrote nothing for so long is taken for dead.
-
-    Raises
-    ------
-    DamageError
-        If files of the tables are broken, and what they held is lost.
-    UsageError
-        If an option is out of its range, there was no index at the time, or a purge could delete
-        what a run is writing.
-    TableError
-        If there is no index, or one of an older layout.
+    Parameters and errors are those of the method `maintain` of `warehouse.Warehouse`.
     """
     check_wanted(prefix_bits=prefix_bits, retention_hours=retention_hours, grace_hours=grace_hours)
     warehouse, grace = config.warehouse, {"grace_hours": grace_hours}
     mended: dict[str, int] = {}
-    # To go back is a way out of lost data.
+    # Restoring an earlier state is a way out when data are lost.
     if damaged := _damage(warehouse, with_data=restore_to is None):
         mended = _mend(spark, warehouse, damaged)
         yield Step("mended", {"damaged": damaged, **mended})
@@ -182,7 +161,7 @@ def steps(
 
 
 def _damage(warehouse: str, *, with_data: bool = True) -> list[Damage]:
-    """Broken files of the tables; of places that are not local the storage sees to them."""
+    """Damaged files of the tables; only local files can be checked."""
     if not is_local(warehouse):
         return []
     found = find_damage(absolute(warehouse), [table.name for table in TABLES])
@@ -197,5 +176,5 @@ def _mend(spark: SparkSession, warehouse: str, damaged: list[Damage]) -> dict[st
 
 
 def _check_index(spark: SparkSession, warehouse: str) -> None:
-    tables.prefix_bits(spark, warehouse)  # refuses what is no index
+    tables.prefix_bits(spark, warehouse)  # raises if there is no index
     tables.check_layout(spark, warehouse)

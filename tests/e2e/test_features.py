@@ -158,7 +158,7 @@ def test_a_table_without_numbers_is_refused_and_changes_nothing(tmp_path, descri
     csv.write_text("artist,name\nx,a\ny,b\n")
     before = commits(warehouse)
     describe("--csv", csv, "--warehouse", warehouse, code=2)
-    assert "no column holds numbers" in capsys.readouterr().err
+    assert "has no numeric column" in capsys.readouterr().err
     assert commits(warehouse) == before
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from sonic_lib.cli.main import main
 from sonic_lib.models.membership import ALL_ROWS
-from sonic_lib.models.registry import directory as registry
+from sonic_lib.models.registry import open_registry
 from sonic_lib.schemas import FEATURES, PREDICTIONS
 from sonic_lib.storage import tables
 
@@ -42,7 +42,7 @@ def table(tmp_path_factory):
 
 def test_a_session_on_a_table_that_deceives(spark, table, tmp_path, capsys):
     here = ["--warehouse", str(tmp_path / "lake")]
-    root = registry.root(here[1])
+    registry = open_registry(spark, here[1])
 
     def call(*words) -> str:
         assert main([*map(str, words), *here]) == 0
@@ -50,17 +50,17 @@ def test_a_session_on_a_table_that_deceives(spark, table, tmp_path, capsys):
 
     said = call("train", "genre", "--csv", table, "--target", "style", *QUICK)
     assert "flavour alone tells style: 100.0% of it" in said
-    assert "--keep flavour lets it in" in said
+    assert "use it with --keep flavour" in said
     assert "of the held-out songs have their track in training; on the other" in said
     assert "have their artist in training" in said
-    assert "--group artist keeps songs of one artist" in said
-    (card,) = registry.versions(spark, root, "genre")
+    assert "(--group) keeps the songs of an artist" in said
+    (card,) = registry.versions("genre")
     assert card["columns"]["dropped"]["flavour"] == "alone tells style"
     assert card["metrics"]["f1_micro"] < 0.95
     assert [double["what"] for double in card["doubles"]] == ["track", "artist"]
 
     call("train", "popularity", "--source", "songs", "--target", "fame", "--drop", "style", *QUICK)
-    (fame,) = registry.versions(spark, root, "popularity")
+    (fame,) = registry.versions("popularity")
     assert fame["conformal"]["limits"] == [0.0, 100.0]
 
     output = tmp_path / "out.csv"
@@ -89,7 +89,7 @@ def test_a_session_on_a_table_that_deceives(spark, table, tmp_path, capsys):
     assert n_known == n_told
 
     call("retrain", "genre")
-    again = registry.versions(spark, root, "genre")[1]
+    again = registry.versions("genre")[1]
     for key in ("kind", "seed", "n_folds", "metrics", "columns"):
         assert again[key] == card[key]
 

@@ -166,14 +166,14 @@ def test_without_leave_to_write_there_are_answers_all_the_same(
     command = ["identify", str(clips[0] / "fast.wav"), "--warehouse", indexed[0]]
     assert main([*command, "--engine", "local"]) == 0
     printed = capsys.readouterr()
-    assert "no leave to write" in printed.err
+    assert "not writable" in printed.err
     assert "1 identified" in printed.out
     assert tables.version(spark, indexed[0], MATCHES) == before
 
 
 def test_chunks_and_helpers_change_no_answer(clips, indexed, tmp_path, monkeypatch):
-    monkeypatch.setattr("sonic_lib.workflows.local_engine.CHUNK_BYTES", 1)
-    monkeypatch.setattr("sonic_lib.workflows.local_engine.CHUNK_BYTES_PER_ROW", 0)
+    monkeypatch.setattr("sonic_lib.matching.budget.CHUNK_BYTES", 1)
+    monkeypatch.setattr("sonic_lib.matching.budget.CHUNK_BYTES_PER_ROW", 0)
     monkeypatch.setattr("sonic_lib.workflows.local_engine.FILES_PER_HELPER", 1)
     apart = identify_locally(clips[0], indexed[0], tmp_path / "apart.csv", "--no-record")
     monkeypatch.undo()
@@ -268,7 +268,7 @@ def test_evaluate_reports_what_is_found_and_what_chance_does(spark, indexed, tmp
     cases = pd.read_csv(folder / "clips.csv")
     left_out = set(cases.loc[~cases["is_known"], "song_id"])
     assert left_out.isdisjoint(cases["found_id"].dropna())
-    assert "when asked for" in said
+    assert "at a false-accept rate of" in said
     assert {path.name for path in folder.glob("*.png")} == {"calibration.png", "robustness.png"}
 
 

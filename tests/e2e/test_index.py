@@ -127,7 +127,7 @@ def test_second_run_reads_no_audio_and_writes_nothing(spark, collection, indexed
         os.utime(song, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert versions(warehouse) == before
     n_files = len(collection.samples) + 1 + len(collection.rejected)
-    assert f"Nothing new: {n_files} files are as" in capsys.readouterr().out
+    assert f"Nothing new: {n_files} files are already in" in capsys.readouterr().out
 
 
 def test_strict_says_that_files_were_rejected(collection, warehouse, capsys):

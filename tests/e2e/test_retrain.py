@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from sonic_lib.cli.main import main
-from sonic_lib.models.registry import directory as registry
-from sonic_lib.models.registry import mlflow as mlflow_registry
+from sonic_lib.models.registry import open_registry
 from sonic_lib.schemas import PREDICTIONS
 from sonic_lib.storage import tables
 from tests.e2e.conftest import ROOT, submit_environment
@@ -25,11 +24,11 @@ N_SONGS = 160
 DYING = """
 import json, os, signal, sys
 from pathlib import Path
-from sonic_lib.cli import main
-from sonic_lib.models import registry
+from sonic_lib.cli.main import main
+from sonic_lib.models.registry import directory
 
 name, *words = sys.argv[1:]
-write = registry._write
+write = directory._write
 
 def half(spark, uri, content):
     if name not in uri:
@@ -38,7 +37,7 @@ def half(spark, uri, content):
     Path(uri).write_text(text[: len(text) // 2])
     os.killpg(0, signal.SIGKILL)
 
-registry._write = half
+directory._write = half
 sys.exit(main(words))
 """
 
@@ -78,21 +77,22 @@ def trained(spark, table, tmp_path) -> str:
 
 
 def test_killed_retraining_leaves_the_champion(spark, trained):
-    root, words = registry.root(trained), ["retrain", "genre", *QUICK, "--warehouse", trained]
-    champion = registry.load(spark, root, "genre")[1]
+    registry = open_registry(spark, trained)
+    words = ["retrain", "genre", *QUICK, "--warehouse", trained]
+    champion = registry.load("genre")[1]
     for dying, n_versions in (("card.json", 1), ("aliases", 2)):
         done = kill(dying, words)
         assert done.returncode == -signal.SIGKILL, done.stderr
-        assert registry.load(spark, root, "genre")[1] == champion
-        assert len(registry.versions(spark, root, "genre")) == n_versions
+        assert registry.load("genre")[1] == champion
+        assert len(registry.versions("genre")) == n_versions
 
     assert main(["predict", "--warehouse", trained]) == 0
     rows = tables.read(spark, trained, PREDICTIONS)
     assert rows.filter(rows.model_version == champion["version"]).count() == N_SONGS
 
     assert main(words) == 0
-    now = registry.aliases(spark, root, "genre")
-    cards = {card["version"]: card for card in registry.versions(spark, root, "genre")}
+    now = registry.aliases("genre")
+    cards = {card["version"]: card for card in registry.versions("genre")}
     assert now["champion"] == champion["version"]
     assert now["challenger"] in cards
     assert len(cards) == 3
@@ -113,6 +113,6 @@ def test_mlflow_keeps_models_as_the_directory_does(spark, table, tmp_path, capsy
     assert main(["models", "--promote", "genre", "2", *here]) == 0
     assert main(["models", "--rollback", "genre", *here]) == 0
     assert "The champion of genre is 1 again." in capsys.readouterr().out
-    aliases = mlflow_registry.aliases(spark, mlflow_registry.root(str(tmp_path)), "genre")
+    aliases = open_registry(spark, str(tmp_path), kind="mlflow").aliases("genre")
     assert aliases["champion"] == "1"
     assert not (tmp_path / "_models").exists()

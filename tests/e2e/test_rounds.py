@@ -22,7 +22,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from sonic_lib.cli.main import main
-from sonic_lib.models.registry import directory as registry
+from sonic_lib.models.registry import open_registry
 from tests.e2e.conftest import (
     ROOT,
     assert_songs_are_whole,
@@ -79,7 +79,7 @@ def n_commits(lake: str, table: str) -> int:
 
 
 def champion(spark: SparkSession, lake: str) -> dict[str, float]:
-    return registry.load(spark, registry.root(lake), "genre")[1]["metrics"]
+    return open_registry(spark, lake).load("genre")[1]["metrics"]
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ COMMANDS = [
 ]
 SCRIPT = """
 import json, sys
-from sonic_lib.cli import main
+from sonic_lib.cli.main import main
 for command in json.loads(sys.argv[1]):
     if status := main(command):
         sys.exit(status)

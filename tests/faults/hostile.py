@@ -50,20 +50,22 @@ def sound(*, duration_s: float = 5.0, rate_hz: int = RATE_HZ, n_channels: int = 
 @lru_cache
 def encoded(name: str) -> bytes:
     """The sound as a file of this kind."""
-    file = io.BytesIO()
     if name in FFMPEG:
-        _encode_ffmpeg(file, *FFMPEG[name])
-    else:
-        container, subtype = LIBSNDFILE[name]
-        rate_hz = 24_000 if name == "opus" else RATE_HZ
-        soundfile.write(file, sound(rate_hz=rate_hz), rate_hz, format=container, subtype=subtype)
+        return muxed(*FFMPEG[name])
+    file = io.BytesIO()
+    container, subtype = LIBSNDFILE[name]
+    rate_hz = 24_000 if name == "opus" else RATE_HZ
+    soundfile.write(file, sound(rate_hz=rate_hz), rate_hz, format=container, subtype=subtype)
     return file.getvalue()
 
 
-def _encode_ffmpeg(file: io.BytesIO, container: str, codec: str) -> None:
+@lru_cache
+def muxed(container: str, codec: str, options: tuple = ()) -> bytes:
+    """The sound by FFmpeg, in a container with options."""
     import av
 
-    with av.open(file, "w", format=container) as output:
+    file = io.BytesIO()
+    with av.open(file, "w", format=container, options=dict(options)) as output:
         stream = output.add_stream(codec, rate=RATE_HZ)
         stream.layout, stream.bit_rate = "mono", 64_000
         sample_format = stream.codec_context.codec.audio_formats[0].name
@@ -76,6 +78,7 @@ def _encode_ffmpeg(file: io.BytesIO, container: str, codec: str) -> None:
             for ready in resampler.resample(frame):
                 output.mux(stream.encode(ready))
         output.mux(stream.encode())
+    return file.getvalue()
 
 
 def mutate(content: bytes, rng: np.random.Generator) -> tuple[str, bytes]:

@@ -206,9 +206,9 @@ def test_an_exploration_holds_what_its_figures_need(features):
 
 
 def test_unknown_names_and_too_few_songs_are_refused(features):
-    with pytest.raises(UsageError, match=r"--color 'mood'.*genre"):
+    with pytest.raises(UsageError, match=r"color 'mood'.*genre"):
         exploration.explored(features, color="mood")
-    with pytest.raises(UsageError, match=r"--columns genre.*loudness_db"):
+    with pytest.raises(UsageError, match=r"columns genre.*loudness_db"):
         exploration.explored(features, columns=["genre", "tempo_bpm"])
     with pytest.raises(ModelError, match="3 songs"):
         exploration.explored(features.limit(3))

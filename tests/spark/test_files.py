@@ -123,7 +123,7 @@ def test_what_is_passed_over_is_counted_once_by_all_tasks(spark, tmp_path):
     assert files.count() == 1
     assert passed_over.value == {".jpg": 2, ".m3u": 1, "": 1}
     text = passed_over_text(passed_over.value)
-    assert text.endswith("4 files passed over by their ending: 2 .jpg, 1 .m3u, 1 without one")
+    assert text.endswith("4 files without an audio extension: 2 .jpg, 1 .m3u, 1 without one")
 
 
 def test_a_file_given_directly_is_taken_whatever_its_suffix(spark, music):

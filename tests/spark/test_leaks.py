@@ -96,7 +96,7 @@ def test_leaks_are_left_out_unless_they_are_kept(table):
     assert without.dropped["sub"] == "alone tells genre"
     assert without_leaks(columns, [leak], keep=("sub",)) == columns
     assert "--keep sub" in leak.sentence("genre", is_kept=False)
-    with pytest.raises(ModelError, match="Nothing is left to learn genre from: sub"):
+    with pytest.raises(ModelError, match="No column is left to predict genre: sub"):
         without_leaks(choose_columns(described, model="genre"), [leak], keep=())
 
 

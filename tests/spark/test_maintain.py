@@ -117,24 +117,24 @@ def test_each_thing_that_is_broken_is_found(spark, lake, put, broken):
     found = maintenance.findings(spark, lake, grace_hours=0.0)
     assert {r.invariant: r.n_broken for r in found if r.n_broken} == {
         "every fingerprint's song exists": 4,
-        "songs have the fingerprints they say": 2,
-        "no fingerprint stands twice": 2,
-        "the prefix is that of the hash": 1,
+        "songs have all their fingerprints": 2,
+        "fingerprints are unique": 2,
+        "prefixes match the hashes": 1,
         "files are sorted": 1,
         "every file's song exists": 1,
     }
     examples = {r.invariant: r.example for r in found}
-    assert examples["songs have the fingerprints they say"] == "song 4 says 9 and has 8"
+    assert examples["songs have all their fingerprints"] == "song 4 should have 9 and has 8"
     assert set(broken(grace_hours=1.0)) == set(examples) - {
         "every fingerprint's song exists",  # a running job may have just written them
-        *("no song stands twice", "no file stands twice"),
+        *("songs are unique", "files are unique"),
     }
 
 
 def test_a_song_that_stands_twice_is_found(add, broken):
     add(1)
     add(1)
-    assert set(broken()) >= {"no song stands twice", "no file stands twice"}
+    assert set(broken()) >= {"songs are unique", "files are unique"}
 
 
 # ---- sweep ----
@@ -433,7 +433,7 @@ def test_damage_is_named_by_the_check_and_mended(spark, lake, add, stored, capsy
         assert words in told
     assert main(["maintain", "--grace-hours", "0", "--warehouse", lake]) == 0
     told = capsys.readouterr().out
-    assert told.count("mended") == 3
+    assert told.count("repaired ") == 3
     assert "1 songs are incomplete" in told
     assert main(["maintain", "--check", "--warehouse", lake]) == 0
     assert len({row[2] for row in stored(FINGERPRINTS)}) == len(stored(SONGS)) == 1

@@ -16,8 +16,8 @@ from pyspark.ml.regression import RandomForestRegressor
 from sonic_lib.errors import ConfigError, ModelError, SetupError
 from sonic_lib.models.columns import Columns
 from sonic_lib.models.preprocess import Assembler
-from sonic_lib.models.registry import directory as directory_registry
-from sonic_lib.models.registry import mlflow as mlflow_registry
+from sonic_lib.models.registry import ModelRegistry, directory, open_registry
+from sonic_lib.models.registry.mlflow import tracking_uri
 from sonic_lib.models.significance import classifier_differences, regression_differences
 
 
@@ -36,25 +36,17 @@ def model(_spark_session) -> PipelineModel:
 has_mlflow = pytest.mark.skipif(find_spec("mlflow") is None, reason="needs the extra mlflow")
 
 
-@pytest.fixture(
-    params=[directory_registry, pytest.param(mlflow_registry, marks=has_mlflow)],
-    ids=["directory", "mlflow"],
-)
-def registry(request, monkeypatch):
-    """Both keep the same promises."""
+@pytest.fixture(params=["directory", pytest.param("mlflow", marks=has_mlflow)])
+def registry(request, spark, tmp_path, monkeypatch) -> ModelRegistry:
+    """Both stores keep the same promises."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return request.param
+    return open_registry(spark, f"file://{tmp_path}/ware house", kind=request.param)
 
 
-@pytest.fixture
-def root(registry, tmp_path) -> str:
-    return registry.root(f"file://{tmp_path}/ware house")
-
-
-def test_a_model_comes_back_with_its_card(spark, registry, root, model):
-    version = registry.save(spark, root, "popularity", model=model, card={"metrics": {"r2": 0.5}})
-    registry.promote(spark, root, "popularity", version, why="first")
-    loaded, card = registry.load(spark, root, "popularity")
+def test_a_model_comes_back_with_its_card(spark, registry, model):
+    version = registry.save("popularity", model=model, card={"metrics": {"r2": 0.5}})
+    registry.promote("popularity", version, why="first")
+    loaded, card = registry.load("popularity")
     assert card["metrics"] == {"r2": 0.5}
     assert (card["name"], card["version"]) == ("popularity", version)
     frame = spark.createDataFrame([([8.0],)], "x array<double>")
@@ -68,12 +60,12 @@ def stage_metadata(tmp_path, kind: str) -> list[Path]:
 
 @pytest.mark.parametrize("way", ["class", "callbacks", "place"])
 def test_a_model_that_somebody_else_wrote_runs_nothing(
-    spark, registry, root, model, tmp_path, monkeypatch, way
+    spark, registry, model, tmp_path, monkeypatch, way
 ):
     monkeypatch.syspath_prepend(str(tmp_path))
     mark = tmp_path / "ran"
     (tmp_path / "poison.py").write_text(f"open({str(mark)!r}, 'w')\nclass Stage: pass\n")
-    version = registry.save(spark, root, "genre", model=model, card={})
+    version = registry.save("genre", model=model, card={})
     [file] = stage_metadata(tmp_path, "Assembler")
     said = json.loads(file.read_text())
     if way == "class":
@@ -94,60 +86,58 @@ def test_a_model_that_somebody_else_wrote_runs_nothing(
     file.with_name(f".{file.name}.crc").unlink(missing_ok=True)
     file.write_text(json.dumps(said) + "\n")
     with pytest.raises(ModelError, match="is refused"):
-        registry.load(spark, root, "genre", version)
+        registry.load("genre", version)
     assert not mark.exists()
     assert "poison" not in sys.modules
 
 
 @has_mlflow
 def test_code_beside_a_model_in_mlflow_is_not_put_on_the_path(spark, tmp_path, model):
-    root = mlflow_registry.root(str(tmp_path))
-    version = mlflow_registry.save(spark, root, "genre", model=model, card={})
+    registry = open_registry(spark, str(tmp_path), kind="mlflow")
+    version = registry.save("genre", model=model, card={})
     [told] = tmp_path.rglob("MLmodel")
     (told.parent / "code").mkdir()
     told.write_text(told.read_text().replace("  spark:\n", "  spark:\n    code: code\n"))
     before = list(sys.path)
-    mlflow_registry.load(spark, root, "genre", version)
+    registry.load("genre", version)
     assert sys.path == before
 
 
-def test_champions_come_and_go(spark, registry, root, model):
-    first, second, third = (
-        registry.save(spark, root, "genre", model=model, card={"n": n}) for n in range(3)
-    )
-    assert [card["n"] for card in registry.versions(spark, root, "genre")] == [0, 1, 2] or len(
+def test_champions_come_and_go(registry, model):
+    first, second, third = (registry.save("genre", model=model, card={"n": n}) for n in range(3))
+    assert [card["n"] for card in registry.versions("genre")] == [0, 1, 2] or len(
         {first[:16], second[:16], third[:16]}
     ) < 3  # versions of one second sort by chance
-    registry.promote(spark, root, "genre", first, why="first")
-    registry.challenge(spark, root, "genre", second, why="trained")
-    now = registry.aliases(spark, root, "genre")
+    registry.promote("genre", first, why="first")
+    registry.challenge("genre", second, why="trained")
+    now = registry.aliases("genre")
     assert (now["champion"], now["challenger"]) == (first, second)
-    registry.promote(spark, root, "genre", second, why="better")
-    now = registry.aliases(spark, root, "genre")
+    registry.promote("genre", second, why="better")
+    now = registry.aliases("genre")
     assert (now["champion"], now["challenger"]) == (second, None)
-    registry.promote(spark, root, "genre", third, why="better")
-    assert registry.rollback(spark, root, "genre") == second
-    assert registry.rollback(spark, root, "genre") == first
+    registry.promote("genre", third, why="better")
+    assert registry.rollback("genre") == second
+    assert registry.rollback("genre") == first
     with pytest.raises(ModelError, match="nothing to go back to"):
-        registry.rollback(spark, root, "genre")
-    registry.promote(spark, root, "genre", third, why="again")
-    assert registry.rollback(spark, root, "genre") == first
-    whys = [entry["why"] for entry in registry.alias_history(spark, root, "genre")]
+        registry.rollback("genre")
+    registry.promote("genre", third, why="again")
+    assert registry.rollback("genre") == first
+    whys = [entry["why"] for entry in registry.alias_history("genre")]
     assert whys[:4] == ["first", "trained", "better", "better"]
 
 
 def test_a_death_in_between_leaves_the_champion(spark, tmp_path, model, monkeypatch):
-    registry, root = directory_registry, directory_registry.root(f"file://{tmp_path}")
-    champion = registry.save(spark, root, "genre", model=model, card={})
-    registry.promote(spark, root, "genre", champion, why="first")
+    registry = open_registry(spark, f"file://{tmp_path}")
+    champion = registry.save("genre", model=model, card={})
+    registry.promote("genre", champion, why="first")
 
     with monkeypatch.context() as patch:
-        patch.setattr(registry, "_write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(directory, "_write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            registry.save(spark, root, "genre", model=model, card={})
-    assert [card["version"] for card in registry.versions(spark, root, "genre")] == [champion]
+            registry.save("genre", model=model, card={})
+    assert [card["version"] for card in registry.versions("genre")] == [champion]
 
-    challenger = registry.save(spark, root, "genre", model=model, card={})
+    challenger = registry.save("genre", model=model, card={})
     aliases = tmp_path / "_models/genre/aliases"
     for half in ("", '{"champion": "2'):  # what a kill leaves of an alias file
         for checksums in (None, b"", b"crc\0\0\0\2\0"):
@@ -155,18 +145,18 @@ def test_a_death_in_between_leaves_the_champion(spark, tmp_path, model, monkeypa
             (aliases / ".00000002.json.crc").unlink(missing_ok=True)
             if checksums is not None:
                 (aliases / ".00000002.json.crc").write_bytes(checksums)
-            assert registry.load(spark, root, "genre")[1]["version"] == champion
-    registry.promote(spark, root, "genre", challenger, why="better")
-    assert registry.load(spark, root, "genre")[1]["version"] == challenger
+            assert registry.load("genre")[1]["version"] == champion
+    registry.promote("genre", challenger, why="better")
+    assert registry.load("genre")[1]["version"] == challenger
 
 
 @has_mlflow
 def test_a_death_in_between_leaves_the_champion_of_mlflow(spark, tmp_path, model, monkeypatch):
     from mlflow import MlflowClient
 
-    registry, root = mlflow_registry, f"sqlite:///{tmp_path}/mlflow.db"
-    champion = registry.save(spark, root, "genre", model=model, card={})
-    registry.promote(spark, root, "genre", champion, why="first")
+    registry = open_registry(spark, str(tmp_path), kind="mlflow")
+    champion = registry.save("genre", model=model, card={})
+    registry.promote("genre", champion, why="first")
 
     def die(*_, **__):
         raise KeyboardInterrupt
@@ -175,10 +165,10 @@ def test_a_death_in_between_leaves_the_champion_of_mlflow(spark, tmp_path, model
         with monkeypatch.context() as patch:
             patch.setattr(MlflowClient, step, die)
             with pytest.raises(KeyboardInterrupt):
-                registry.save(spark, root, "genre", model=model, card={})
-    assert [card["version"] for card in registry.versions(spark, root, "genre")] == [champion]
+                registry.save("genre", model=model, card={})
+    assert [card["version"] for card in registry.versions("genre")] == [champion]
 
-    challenger = registry.save(spark, root, "genre", model=model, card={})
+    challenger = registry.save("genre", model=model, card={})
     for step, serving in (
         ("set_registered_model_alias", champion),
         ("set_registered_model_tag", challenger),  # who serves is written before why
@@ -186,9 +176,9 @@ def test_a_death_in_between_leaves_the_champion_of_mlflow(spark, tmp_path, model
         with monkeypatch.context() as patch:
             patch.setattr(MlflowClient, step, die)
             with pytest.raises(KeyboardInterrupt):
-                registry.promote(spark, root, "genre", challenger, why="better")
-        assert registry.aliases(spark, root, "genre")["champion"] == serving
-    assert registry.rollback(spark, root, "genre") == champion
+                registry.promote("genre", challenger, why="better")
+        assert registry.aliases("genre")["champion"] == serving
+    assert registry.rollback("genre") == champion
 
 
 @has_mlflow
@@ -197,20 +187,20 @@ def test_mlflow_knows_aliases_signature_and_metrics(spark, tmp_path, model, monk
 
     elsewhere = f"sqlite:///{tmp_path}/elsewhere.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", elsewhere)
-    assert mlflow_registry.root("s3a://bucket/lake") == elsewhere
+    assert tracking_uri("s3a://bucket/lake") == elsewhere
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(ConfigError, match="s3a://bucket/lake: it needs a local folder"):
-        mlflow_registry.root("s3a://bucket/lake")
+        tracking_uri("s3a://bucket/lake")
 
-    root = mlflow_registry.root(str(tmp_path))
+    registry = open_registry(spark, str(tmp_path), kind="mlflow")
     columns = Columns("regression", "y", ("x",), (), ("artist",), (), (), None, {}, True)
     card = {"task": "regression", "columns": columns.to_card(), "metrics": {"r2": 0.5}}
     before = mlflow.get_tracking_uri()
-    version = mlflow_registry.save(spark, root, "popularity", model=model, card=card)
-    mlflow_registry.promote(spark, root, "popularity", version, why="first")
+    version = registry.save("popularity", model=model, card=card)
+    registry.promote("popularity", version, why="first")
     assert mlflow.get_tracking_uri() == before
 
-    client = mlflow.MlflowClient(root, root)
+    client = mlflow.MlflowClient(registry.root, registry.root)
     made = client.get_model_version_by_alias("sonic-popularity", "champion")
     run = client.get_run(made.run_id)
     assert (run.info.status, run.data.metrics) == ("FINISHED", {"r2": 0.5})
@@ -220,27 +210,27 @@ def test_mlflow_knows_aliases_signature_and_metrics(spark, tmp_path, model, monk
 
     other = client.create_model_version("sonic-popularity", made.source, made.run_id)
     client.set_registered_model_alias("sonic-popularity", "champion", other.version)
-    assert mlflow_registry.load(spark, root, "popularity")[1]["version"] == str(other.version)
-    assert mlflow_registry.rollback(spark, root, "popularity") == version
+    assert registry.load("popularity")[1]["version"] == str(other.version)
+    assert registry.rollback("popularity") == version
 
 
 def test_a_champion_in_mlflow_needs_mlflow(spark, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(SetupError, match=r"-m pip install '?mlflow"):
-        mlflow_registry.load(spark, f"sqlite:///{tmp_path}/mlflow.db", "genre")
+        open_registry(spark, str(tmp_path), kind="mlflow").load("genre")
 
 
-def test_what_is_not_there_is_said(spark, registry, root, model):
+def test_what_is_not_there_is_said(registry, model):
     with pytest.raises(ModelError, match=r"no champion of genre [^`]*`sonic train genre`"):
-        registry.load(spark, root, "genre")
-    version = registry.save(spark, root, "genre", model=model, card={})
+        registry.load("genre")
+    version = registry.save("genre", model=model, card={})
     for call in (registry.promote, registry.challenge):
         with pytest.raises(ModelError, match=f"no version 1999 .*; there is {version}"):
-            call(spark, root, "genre", "1999", why="")
+            call("genre", "1999", why="")
     with pytest.raises(ModelError, match="no version 1999"):
-        registry.load(spark, root, "genre", "1999")
+        registry.load("genre", "1999")
     with pytest.raises(ModelError, match="nothing to go back to"):
-        registry.rollback(spark, root, "genre")
+        registry.rollback("genre")
 
 
 def test_differences_are_counted_where_both_answered(spark):

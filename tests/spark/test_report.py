@@ -16,7 +16,7 @@ from sonic_lib.cli.commands import report
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.fingerprint.params import FingerprintParams
-from sonic_lib.models.registry import directory as registry
+from sonic_lib.models.registry import open_registry
 from sonic_lib.report import summary
 from sonic_lib.schemas import FEATURES, MATCHES, PREDICTIONS, RUNS, SONG_FILES, SONGS
 from sonic_lib.storage import tables
@@ -196,7 +196,7 @@ def test_models_alone_have_a_page(spark, warehouse, make_report):
     tables.create_for_models(spark, warehouse)
     numbers = {"source": "csv", "song_id": 1, "numbers": {"x": 1.0}, "computed_at": AT}
     tables.append(rows(spark, FEATURES, numbers), warehouse, FEATURES)
-    folder = Path(registry.root(warehouse), "genre")
+    folder = Path(open_registry(spark, warehouse).root, "genre")
     for path, content in (
         ("1/card.json", card("1", 0.7)),
         ("aliases/00000001.json", {"champion": "1", "at": AT.isoformat(), "why": "trained"}),
@@ -257,7 +257,7 @@ def test_an_index_and_a_run_have_a_page_with_players(spark, warehouse, tmp_path,
     html = make_report("--run", "r1", "--clips", "0")
     assert "Run r1 of" in html
     assert "data:audio" not in html
-    with pytest.raises(UsageError, match=r"'r4' is no run of identify .* r2, r1"):
+    with pytest.raises(UsageError, match=r"'r4' .*not a run of identify .* r2, r1"):
         make_report("--run", "r4")
 
 

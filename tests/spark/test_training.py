@@ -329,7 +329,7 @@ def test_what_serves_has_learned_from_all_rows_and_is_judged_by_one_that_has_not
 
 def test_tables_beyond_one_task_have_no_kernels(songs, by_cluster):
     rows = ready(songs, GENRE)
-    with pytest.raises(ModelError, match="--model kernel learns tables of 0 rows at most"):
+    with pytest.raises(ModelError, match=r"kernel \(--model\) takes at most 0 rows"):
         training.fit(rows, recipe=replace(GENRE, kind=KERNEL))
 
 

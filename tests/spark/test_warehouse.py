@@ -1,8 +1,9 @@
-"""The door for Python: the examples of its methods run as they are shown, in their order."""
+"""The Python API: the examples of its methods run as they are shown, in their order."""
 
 from __future__ import annotations
 
 import doctest
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import soundfile
 
 import sonic_lib
 from sonic_lib import warehouse
-from sonic_lib.errors import ConfigError, TableError
+from sonic_lib.errors import ConfigError, TableError, UsageError
 from sonic_lib.synth.collection import demo_songs, write_song
 
 RATE_HZ = 22_050
@@ -38,26 +39,29 @@ def home(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+def public_methods() -> list:
+    """Methods of `Warehouse`, in the order of its bases and of their source."""
+    return [
+        member
+        for base in (*warehouse.Warehouse.__bases__, warehouse.Warehouse)
+        for name, member in vars(base).items()
+        if inspect.isfunction(member) and not name.startswith("_")
+    ]
+
+
 def test_examples(spark, home):
     lake = sonic_lib.open_warehouse("lake")
-    found = doctest.DocTestFinder(exclude_empty=False).find(
-        warehouse, "warehouse", globs={"sonic_lib": sonic_lib}
-    )
-    examples = sorted((test for test in found if test.examples), key=lambda test: test.lineno or 0)
-    assert len(examples) > 8
+    globs = {"sonic_lib": sonic_lib, "open_warehouse": sonic_lib.open_warehouse, "lake": lake}
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    for test in examples:
-        test.globs |= {"lake": lake, "open_warehouse": sonic_lib.open_warehouse}
-        result = runner.run(test)
-        assert result.failed == 0, test.name
+    for shown in (sonic_lib.open_warehouse, *public_methods()):
+        for test in doctest.DocTestFinder().find(shown, shown.__name__, globs=globs):
+            result = runner.run(test)
+            assert result.failed == 0, test.name
 
 
 def test_every_method_shows_an_example():
-    methods = [
-        member
-        for name, member in vars(warehouse.Warehouse).items()
-        if callable(member) and not name.startswith("_")
-    ]
+    methods = public_methods()
+    assert len(methods) > 20
     assert [method.__name__ for method in methods if "Examples" not in (method.__doc__ or "")] == []
 
 
@@ -78,5 +82,7 @@ def test_nothing_is_made_before_it_is_needed(home):
     assert not (home / "lake").exists()
     with pytest.raises(TableError, match="sonic index"):
         lake.identify("clips", engine="local")
+    with pytest.raises(UsageError, match="auto, local, spark"):
+        lake.identify("clips", engine="sparks")
     with pytest.raises(ConfigError, match="no_such"):
         sonic_lib.open_warehouse("lake", settings={"index.no_such": 1})

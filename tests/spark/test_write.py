@@ -232,10 +232,38 @@ def test_deleting_songs_takes_both_tables(spark, lake, stage, state):
     assert state()[:2] == ([1, 1], [1])
 
 
+def check_sorted(spark, lake, *, n_rows: int) -> None:
+    """Check that each prefix is one sorted file."""
+    for prefix in (0, 1):
+        stored = tables.read(spark, lake, FINGERPRINTS).filter(f"hash_prefix = {prefix}")
+        (file,) = stored.inputFiles()
+        rows = spark.read.parquet(file).select("hash", "song_id", "offset_frames").collect()
+        assert len(rows) == n_rows
+        assert rows == sorted(rows)
+
+
 def test_each_prefix_is_one_sorted_file(spark, lake, stage):
     commit_one(lake, "run-1", *stage("run-1", *range(1, 9)))
-    for prefix in (0, 1):
-        (file,) = Path(lake, "fingerprints", f"hash_prefix={prefix}").glob("*.parquet")
-        rows = spark.read.parquet(str(file)).select("hash", "song_id", "offset_frames").collect()
-        assert len(rows) == 8
-        assert rows == sorted(rows)
+    check_sorted(spark, lake, n_rows=8)
+
+
+def test_files_stay_sorted_when_songs_are_deleted(spark, lake, stage):
+    commit_one(lake, "run-1", *stage("run-1", *range(1, 9)))
+    commit.delete_songs(new(spark, 2, 5), lake)
+    check_sorted(spark, lake, n_rows=6)
+
+
+def test_a_prefix_that_changes_under_a_deletion_leaves_no_fingerprints(
+    spark, lake, stage, state, monkeypatch
+):
+    commit_one(lake, "run-1", *stage("run-1", 1, 2))
+    replace = tables.replace
+
+    def repartition_and_replace(*arguments, **options):
+        monkeypatch.undo()
+        assert maintenance.repartition(spark, lake, prefix_bits=3)
+        replace(*arguments, **options)
+
+    monkeypatch.setattr(tables, "replace", repartition_and_replace)
+    commit.delete_songs(new(spark, 2), lake)
+    assert state()[:2] == ([1, 1], [1])

@@ -125,7 +125,7 @@ def test_jars_are_printed_as_spark_submit_takes_them(tmp_path, monkeypatch, caps
         (TableError("the table is round"), 1, "sonic: the table is round\n"),
         (SetupError("no Java"), 1, "sonic: no Java\n"),
         (AnalysisException("no x\n+- Plan", "NO_X", {}), 1, "sonic: [NO_X] no x\n"),
-        (KeyboardInterrupt(), 130, "sonic: interrupted; run the same command again to go on.\n"),
+        (KeyboardInterrupt(), 130, "sonic: interrupted; run the same command again to continue.\n"),
     ],
 )
 def test_failures_are_one_paragraph_and_an_exit_code(monkeypatch, capsys, error, code, said):

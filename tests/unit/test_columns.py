@@ -162,10 +162,10 @@ def test_numbers_may_be_classes():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"model": "genre", "target": "mood"}, ("--target mood", "release_date, genre")),
-        ({"model": "popularity", "target": "fame"}, ("--target fame", "energy, popularity, key")),
-        ({"model": "popularity", "target": "genre"}, ("--target genre holds texts", "energy")),
-        ({"model": "genre", "target": "energy"}, ("900 different values in 1000", "--target")),
+        ({"model": "genre", "target": "mood"}, ("mood (--target)", "release_date, genre")),
+        ({"model": "popularity", "target": "fame"}, ("fame (--target)", "energy, popularity, key")),
+        ({"model": "popularity", "target": "genre"}, ("genre (--target) holds texts", "energy")),
+        ({"model": "genre", "target": "energy"}, ("900 distinct values in 1000", "--target")),
         ({"model": "genre", "group": "artist"}, ("no column artist", "--group", "release_date")),
         ({"model": "genre", "drop": ["tempo"]}, ("no column tempo", "--drop")),
     ],
@@ -177,7 +177,7 @@ def test_wrong_names_are_told_with_what_there_is(arguments, words):
 
 
 def test_a_missing_target_names_the_flag():
-    with pytest.raises(UsageError, match=r"--target; the columns that hold texts are artist_name"):
+    with pytest.raises(UsageError, match=r"--target\); the columns that hold texts are artist"):
         choose_columns(SUBSET, model="genre")
 
 

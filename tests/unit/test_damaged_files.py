@@ -13,7 +13,7 @@ import soundfile
 from sonic_lib.audio.decode import stream_mono
 from sonic_lib.audio.local_files import SUFFIXES
 from sonic_lib.errors import DecodeError
-from tests.faults.hostile import RATE_HZ, encoded, sound
+from tests.faults.hostile import RATE_HZ, encoded, muxed, sound
 
 av = pytest.importorskip("av")
 
@@ -48,26 +48,6 @@ def original() -> np.ndarray:
 def with_hole(content: bytes, n_bytes: int = 1_500) -> bytes:
     middle = len(content) // 2
     return content[:middle] + bytes(n_bytes) + content[middle + n_bytes :]
-
-
-@lru_cache
-def muxed(container: str, codec: str, options: tuple = (), samples: bytes | None = None) -> bytes:
-    """The sound by FFmpeg, in a container with options."""
-    file = io.BytesIO()
-    with av.open(file, "w", format=container, options=dict(options)) as output:
-        stream = output.add_stream(codec, rate=RATE_HZ)
-        stream.layout, stream.bit_rate = "mono", 64_000
-        kind = stream.codec_context.codec.audio_formats[0].name
-        resampler = av.AudioResampler(format=kind, layout="mono", rate=RATE_HZ)
-        mono = sound()[:, 0][None]
-        for start in range(0, mono.shape[1], 1_024):
-            part = np.ascontiguousarray(mono[:, start : start + 1_024])
-            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = RATE_HZ, start
-            for ready in resampler.resample(frame):
-                output.mux(stream.encode(ready))
-        output.mux(stream.encode())
-    return file.getvalue()
 
 
 FRAGMENTED = (("movflags", "frag_keyframe+empty_moov"), ("frag_duration", "500000"))

@@ -38,7 +38,7 @@ def test_half_a_demo_is_made_again(tmp_path):
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path):
     (tmp_path / "songs").mkdir()
-    with pytest.raises(UsageError, match="holds other things"):
+    with pytest.raises(UsageError, match="holds other files"):
         check(arguments(tmp_path))
 
 

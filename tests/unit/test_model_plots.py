@@ -58,7 +58,7 @@ def test_residuals_lie_where_they_were_counted():
     assert shown[1, 0] == 0
     assert shown[3, 3] == 2  # a hundred, on a scale of powers of ten
     assert np.isfinite(shown).sum() == 2
-    assert figure.axes[0].get_xlabel() == "Foretold popularity"
+    assert figure.axes[0].get_xlabel() == "Predicted popularity"
 
 
 def test_importances_are_drawn_from_the_top():

@@ -1,4 +1,4 @@
-"""`sonic completion`: what a shell needs to complete verbs and options."""
+"""`sonic completion`: shell completion of verbs and options."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _sonic() {{
 {options}
         esac; fi
     fi
-    # File names complete whatever is no verb or option, as anywhere.
+    # Everything else is completed as file names.
     COMPREPLY=($(compgen -W "$words" -- "$word"))
 }}
 complete -o default -F _sonic sonic
@@ -33,7 +33,7 @@ _ZSH = "autoload -U +X bashcompinit && bashcompinit\n"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("shell", choices=("bash", "zsh"), help="for which shell")
+    parser.add_argument("shell", choices=("bash", "zsh"), help="the shell")
 
 
 def run(config: Config, args: argparse.Namespace) -> int:
@@ -47,7 +47,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
 
 
 def script(parsers: dict[str, argparse.ArgumentParser]) -> str:
-    """Give the bash script that completes some verbs.
+    """Return the bash script that completes verbs and options.
 
     Parameters
     ----------

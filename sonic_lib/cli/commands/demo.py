@@ -1,4 +1,4 @@
-"""`sonic demo`: the tour, on songs and clips that it makes up itself."""
+"""`sonic demo`: a tour on synthetic songs and clips."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from sonic_lib.storage import tables
 from sonic_lib.synth.collection import write_demo
 from sonic_lib.workflows.explanation import explain_clip
 
-HELP = "the tour: synthesise songs and clips, index, identify, query, plot, train, recommend"
+HELP = "a tour: synthesise songs and clips, index, identify, query, plot, train, recommend"
 MAX_OFFSET_ERROR_S = 0.1
 _CLIPS_PER_UNKNOWN = 6
 _SAMPLES_PER_CONDITION = 2
 _PASSAGE_S = 10.0
 _MIN_LEARNED_SONGS = 24
-_RECIPE = "demo.json"  # says that the folder is ours, and what is in it
+_RECIPE = "demo.json"  # marks the folder as ours, and records its contents
 _UNKNOWN = "unknown song"
 _QUERY = """\
 SELECT n_songs, count(*) AS n_hashes, round(100 * count(*) / sum(count(*)) OVER (), 1) AS percent
@@ -48,17 +48,17 @@ GROUP BY n_songs ORDER BY n_songs LIMIT 5"""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument(
-        "--folder", default="demo", metavar="DIR", help="where all of it goes (default demo)"
+        "--folder", default="demo", metavar="DIR", help="folder for everything (default demo)"
     )
     parser.add_argument("--songs", type=int, default=36, metavar="N", help="default 36")
     parser.add_argument(
-        "--clips", type=int, default=60, metavar="N", help="default 60; one in 6 of unknown songs"
+        "--clips", type=int, default=60, metavar="N", help="default 60; 1 in 6 of unknown songs"
     )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     if args.songs < 1 or args.clips < 1 or args.seed < 0:
         raise UsageError(
             f"--songs {args.songs} --clips {args.clips} --seed {args.seed}: expected at least one "
@@ -67,7 +67,7 @@ def check(args: argparse.Namespace) -> None:
     folder = Path(args.folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / _RECIPE).is_file():
         raise UsageError(
-            f"--folder {args.folder!r} holds other things than a demo; give a new or empty folder."
+            f"--folder {args.folder!r} holds other files than a demo; give a new or empty folder."
         )
 
 
@@ -91,28 +91,28 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     answers = compare(pd.read_csv(folder / "matches.csv"), pd.read_csv(folder / "truth.csv"))
     summary = list(_summary_lines(answers))
     show("\n".join(["", *_sample_lines(answers), "", *summary]))
-    show("\nMost hashes occur in one song only, which is why a few seconds are enough:")
+    show("\nMost hashes occur in only one song, so a few seconds are enough:")
     call(sql, _QUERY)
     _plot(spark, config, answers, folder)
     if importlib.util.find_spec("librosa") is None:
         show(f"\nModels of the songs need more: {install_command(*MODELS)}")
     elif args.songs < _MIN_LEARNED_SONGS:
-        show(f"\nModels need {_MIN_LEARNED_SONGS} songs or more to learn from.")
+        show(f"\nModels need {_MIN_LEARNED_SONGS} songs or more.")
     else:
         _learn(call, folder)
     if importlib.util.find_spec("jinja2") is not None:
         call(report, "--output", str(folder / "report.html"))
     seconds = time.monotonic() - started_s
-    told = {"folder": str(folder), "summary": summary[-1], "seconds": seconds}
-    say(f"\nThe tour took {seconds:.0f} s.", **told)
+    facts = {"folder": str(folder), "summary": summary[-1], "seconds": seconds}
+    say(f"\nThe tour took {seconds:.0f} s.", **facts)
     return 0
 
 
 def _learn(call: Callable, folder: Path) -> None:
-    """Train on what is heard alone: neither artist nor album, which would tell the style."""
+    """Train on descriptors only: artist and album would give the style away."""
     quick = ("--source", AUDIO, "--model", FOREST, "--folds", "3")
-    told = ("artist", "album", "folder", "release_date")
-    heard = [word for column in told for word in ("--drop", column)]
+    revealing = ("artist", "album", "folder", "release_date")
+    heard = [word for column in revealing for word in ("--drop", column)]
     call(features, str(folder / "songs"))
     call(features, "--csv", str(folder / "popularity.csv"), "--id", "path")
     call(train, "genre", *quick, *heard, "--report", str(folder / "plots" / "genre"))
@@ -125,7 +125,7 @@ def _learn(call: Callable, folder: Path) -> None:
 
 
 def compare(matches: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
-    """Hold the answers against the truth.
+    """Compare the answers with the truth.
 
     Parameters
     ----------
@@ -137,9 +137,9 @@ def compare(matches: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row a clip, with both tables' columns (the truth's as true_song and true_offset_s) and
-        group (its condition, or that its song is unknown), found, placed (found, at the right
-        offset) and falsely_accepted.
+        One row per clip, with the columns of both tables (true_song and true_offset_s are the
+        truth), group (its condition, or unknown song), found, placed (found at the right offset)
+        and falsely_accepted.
     """
     best = matches[matches["rank"] == 1]
     truth = truth.rename(columns={"song": "true_song", "offset_s": "true_offset_s"})
@@ -166,7 +166,7 @@ def _synthesise(folder: Path, args: argparse.Namespace) -> None:
     started_s = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     note.write_text(recipe)
-    truth.unlink(missing_ok=True)  # written last, so it says that the rest is whole
+    truth.unlink(missing_ok=True)  # written last, when everything else is complete
     for name in ("songs", "clips"):
         shutil.rmtree(folder / name, ignore_errors=True)
     n_done = 0
@@ -189,7 +189,7 @@ def _synthesise(folder: Path, args: argparse.Namespace) -> None:
 
 def _sample_lines(answers: pd.DataFrame) -> Iterator[str]:
     for row in answers.groupby("group").head(_SAMPLES_PER_CONDITION).itertuples():
-        answer = f"{_name(row)} @ {row.offset_s:.2f} s" if row.accepted else "nothing that we know"
+        answer = f"{_name(row)} @ {row.offset_s:.2f} s" if row.accepted else "unknown"
         p = f"p = {row.p_value:.2g}" if row.p_value >= 1e-9 else "p < 1e-9"
         yield f"{row.clip}  {row.group:<12} {row.length_s:4.1f} s  {p:<9} -> {answer}"
 
@@ -215,7 +215,7 @@ def _plot(spark: SparkSession, config: Config, answers: pd.DataFrame, folder: Pa
     if found.empty:
         show("\nNo clip was found, so there is nothing to plot.")
         return
-    # Noise shows best how far the right song stands out; matplotlib's own font is Western.
+    # Noise shows best how far the right song stands out; matplotlib's font has few scripts.
     order = found.assign(
         is_noisy=found["group"].eq("noise"),
         is_plain=(found["title"] + found["artist"]).map(str.isascii),
@@ -250,7 +250,7 @@ def _clip_figure(spark: SparkSession, config: Config, clip: pd.Series, folder: P
         votes[0],
         votes[1] if len(votes) > 1 else (np.zeros(0), np.zeros(0)),
         right_name=f"The right song: {names[0]}",
-        wrong_name=f"The best of the others: {[*names, 'none shares a hash'][1]}",
+        wrong_name=f"The best of the others: {[*names, '(none shares a hash)'][1]}",
         title=f"Votes for the offset of {clip['clip']} ({condition})",
     )
 
@@ -269,7 +269,7 @@ def _name(song: pd.Series) -> str:
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     with warnings.catch_warnings():
-        # Some songs' names need fonts that not every machine has.
+        # Some song names need fonts that not every machine has.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(path)
     show(f"  {path}")

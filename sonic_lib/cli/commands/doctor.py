@@ -1,4 +1,4 @@
-"""`sonic doctor`: what this machine has of what is needed, without starting Spark."""
+"""`sonic doctor`: check this machine for what is needed, without starting Spark."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _NEEDED = (
     *("pyspark", "delta-spark", "pyarrow", "pandas", "numpy", "scipy", "numba"),
     *("soundfile", "soxr", "av", "deltalake", "jinja2"),
 )
-# What each extra is for, and the packages that it brings.
+# Purpose and packages of each extra.
 _EXTRAS = {
     "models": (MODELS, "describes audio and trains models"),
     "mlflow": (("mlflow",), "keeps models in MLflow"),
 }
-_MIN_MEMORY_GB = 4.0  # what Spark and two Python workers take for a laptop's corpus
+_MIN_MEMORY_GB = 4.0  # for Spark and two Python workers, with a laptop's collection
 _MIN_DISK_GB = 2.0
 
 
@@ -41,9 +41,9 @@ class Finding(NamedTuple):
     ----------
     what : str
     state : str
-        ``"ok"``, ``"note"`` (something optional is missing or little) or ``"bad"``.
+        ``"ok"``, ``"note"`` (something optional is missing or scarce) or ``"bad"``.
     told : str
-        What was found and, unless it is well, what to do.
+        What was found and, unless it is ok, what to do.
     """
 
     what: str
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(config: Config, args: argparse.Namespace) -> int:
-    """Print what was found; 1 if something that is needed is missing."""
+    """Print the report; 1 if something necessary is missing."""
     findings = list(examine(args.warehouse or config.warehouse))
     lines = [f"{state:<5} {what:<10} {told}" for what, state, told in findings]
     say("\n".join(lines), findings=[finding._asdict() for finding in findings])
@@ -64,7 +64,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
 
 
 def examine(warehouse: str) -> Iterator[Finding]:
-    """Look at everything, the most basic first."""
+    """Run all checks, the most basic first."""
     running = f"{sonic_lib.__version__} in Python {platform.python_version()} ({sys.prefix})"
     yield Finding("sonic", "ok", running)
     yield _try("java", _java)
@@ -119,7 +119,7 @@ def _memory() -> Finding:
     gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     told = f"{gb:.1f} GB, {os.cpu_count()} cores"
     if gb < _MIN_MEMORY_GB:
-        return Finding("memory", "note", f"{told}; {_MIN_MEMORY_GB:g} GB or more are better")
+        return Finding("memory", "note", f"{told}; {_MIN_MEMORY_GB:g} GB or more are recommended")
     return Finding("memory", "ok", told)
 
 
@@ -130,14 +130,14 @@ def _disk(warehouse: str) -> Finding:
     gb = shutil.disk_usage(place).free / 1e9
     told = f"{gb:.1f} GB free in {place}"
     if not os.access(place, os.W_OK):
-        return Finding("disk", "bad", f"{place} cannot be written; give another --warehouse")
+        return Finding("disk", "bad", f"{place} is not writable; give another --warehouse")
     if gb < _MIN_DISK_GB:
         return Finding("disk", "note", f"{told}; 1,000 hours of music take about 2 GB")
     return Finding("disk", "ok", told)
 
 
 def _decoders() -> tuple[str, str]:
-    """Decode a moment of every format: that a package can be imported does not say it works."""
+    """Decode a short piece of every format, since importing a package does not prove it works."""
     from sonic_lib.audio.samples import FORMATS, try_format
 
     problems = {name: try_format(name) for name in FORMATS}
@@ -151,11 +151,11 @@ def _decoders() -> tuple[str, str]:
 
 def _warehouse(warehouse: str) -> Finding:
     if not is_local(warehouse):
-        return Finding("warehouse", "note", f"{warehouse} is not looked into without Spark")
+        return Finding("warehouse", "note", f"{warehouse} cannot be checked without Spark")
     place = Path(absolute(warehouse))
     tables = sorted(log.parent.name for log in place.glob("*/_delta_log"))
     if not tables:
-        told = f"{place} holds no tables yet; `sonic index FOLDER` makes them"
+        told = f"{place} has no tables yet; `sonic index FOLDER` creates them"
         return Finding("warehouse", "note", told)
     return Finding("warehouse", "ok", f"{place}: {', '.join(tables)}")
 

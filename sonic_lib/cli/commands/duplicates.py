@@ -1,4 +1,4 @@
-"""`sonic duplicates`: songs of the index that are the same recording, or share a passage."""
+"""`sonic duplicates`: find songs that are the same recording or share a passage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sonic_lib.console import say, show
 from sonic_lib.index import copies
 from sonic_lib.workflows.duplicates import list_duplicates
 
-HELP = "find songs of the index that are the same recording, or share a passage"
+HELP = "find songs of the index that are the same recording or share a passage"
 _SHOWN_ROWS = 50
 
 
@@ -23,12 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     check_output(args.output)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Compare all songs with each other, and say which belong together."""
+    """Compare all songs with one another and print the pairs."""
     found, counts = list_duplicates(spark, config)
     if args.output:
         write_output(found, args.output)

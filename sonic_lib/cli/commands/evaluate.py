@@ -1,4 +1,4 @@
-"""`sonic evaluate`: how well the songs of this index are found again."""
+"""`sonic evaluate`: measure identification on degraded clips of the indexed songs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sonic_lib.workflows.evaluation import (
     write_tables,
 )
 
-HELP = "damage clips of the indexed songs and say how well they are found"
+HELP = "measure identification on degraded clips of the indexed songs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,11 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=LEFT_OUT,
         metavar="SHARE",
-        help=f"share of the drawn songs that plays the unknown (default {LEFT_OUT})",
+        help=f"share of the sampled songs held out as unknown ones (default {LEFT_OUT})",
     )
-    parser.add_argument(
-        "--songs", type=int, default=N_SONGS, metavar="N", help="songs to draw from"
-    )
+    parser.add_argument("--songs", type=int, default=N_SONGS, metavar="N", help="songs to sample")
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"default {SEED}")
     parser.add_argument(
         "--output", default="evaluation", metavar="DIR", help="folder for tables and plots"
@@ -58,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     check_plan(
         n_clips=args.clips,
         lengths_s=args.lengths,
@@ -68,7 +66,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Draw, damage, identify, and report."""
+    """Evaluate the index and print the results."""
     judged = evaluate_index(
         spark,
         config,
@@ -92,10 +90,10 @@ def _report(judged: pd.DataFrame, folder: Path) -> None:
         )
     means = table[["top1", "placed", "accepted"]].mean()
     show(f"{'mean':<25} {means.top1:6.1f} {means.placed:13.1f} {means.accepted:9.1f}")
-    show(f"\nOf {curve['n'].iloc[0]} clips of songs that were left out, accepted when asked for:")
+    show(f"\nOf {curve['n'].iloc[0]} clips of held-out songs, accepted at a false-accept rate of:")
     if n_copied := int(judged["has_copy"].sum()):
         show(
-            f"  ({n_copied} more do not count: the index holds their music all the same, in a copy "
+            f"  ({n_copied} more do not count: their music is in the index all the same, in a copy "
             "or another song; `sonic duplicates` lists them)"
         )
     for row in curve.itertuples():

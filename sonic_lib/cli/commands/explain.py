@@ -1,6 +1,6 @@
-"""`sonic explain`: why a clip got the answer it got.
+"""`sonic explain`: show the evidence for the answer to a clip.
 
-A clip and an index of this machine are looked at without Spark, as `sonic identify` does.
+Works without Spark if clip and index are on this machine, as `sonic identify` does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sonic_lib.matching.evidence import Explanation
 
-HELP = "say why a clip got its answer, as text and as a picture"
+HELP = "show the evidence for the answer to a clip, as text and as a plot"
 N_SHOWN = 8
 _BAR = 40
 
@@ -28,24 +28,22 @@ _BAR = 40
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("clip", metavar="CLIP", help="audio file")
-    parser.add_argument(
-        "--plot", metavar="FILE", help="also draw it: a PNG, PDF or SVG, by the suffix"
-    )
+    parser.add_argument("--plot", metavar="FILE", help="also plot it, as .png, .pdf or .svg")
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     if args.plot and not args.plot.lower().endswith((".png", ".pdf", ".svg")):
         raise UsageError(f"--plot {args.plot!r}: the name must end in .png, .pdf or .svg.")
 
 
 def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
-    """Explain a clip of this machine, if that takes no longer than Spark would.
+    """Explain a clip without Spark, if that is not slower.
 
     Returns
     -------
     int, optional
-        The exit code; None if it is work for Spark.
+        The exit code; None if Spark is needed.
     """
     from sonic_lib.cli.commands.identify import spark_is_running
     from sonic_lib.workflows.explanation import explain_without_spark
@@ -60,7 +58,7 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Identify one clip and show the hits behind the answer."""
+    """Identify one clip and print the evidence for the answer."""
     from sonic_lib.workflows.explanation import explain_clip
 
     return _tell(explain_clip(spark, config, args.clip), config, args)

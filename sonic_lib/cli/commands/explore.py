@@ -1,4 +1,4 @@
-"""`sonic explore`: what a source of features holds, as figures and tables."""
+"""`sonic explore`: plot and tabulate a source of features."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from sonic_lib.report.exploration import figures_of, tables_of, text_of
 from sonic_lib.workflows.exploration import explored
 from sonic_lib.workflows.sources import read_source
 
-HELP = "draw what a source of features holds: distributions, correlations, maps"
+HELP = "plot a source of features: distributions, correlations, projections"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("--source", metavar="NAME", help="which, if there are several")
+    parser.add_argument("--source", metavar="NAME", help="source of features, if there are several")
     parser.add_argument(
         "--color",
         metavar="COLUMN",
-        help="text or number that the maps show (default: genre, genres or folder)",
+        help="column that colors the projections (default: genre, genres or folder)",
     )
     parser.add_argument(
-        "--columns", nargs="+", metavar="COLUMN", help="numbers to look at (default: all)"
+        "--columns", nargs="+", metavar="COLUMN", help="numeric columns to explore (default: all)"
     )
     parser.add_argument(
         "--sample",
         type=int,
         default=3000,
         metavar="N",
-        help="songs on the maps, drawn by hash (default 3000)",
+        help="songs in the projections, sampled by hash (default 3000)",
     )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
     parser.add_argument(
-        "--report", default="exploration", metavar="FOLDER", help="where figures and tables go"
+        "--report", default="exploration", metavar="FOLDER", help="folder for plots and tables"
     )
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     if not 10 <= args.sample <= 20_000:
-        raise UsageError(f"--sample {args.sample}: expected 10 to 20000 songs on a map.")
+        raise UsageError(f"--sample {args.sample}: expected 10 to 20000 songs.")
     projections.load_manifold()
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Look at one source and write the report."""
+    """Explore one source and write the report."""
     _, features = read_source(spark, config.warehouse, args.source)
     found = explored(
         features, color=args.color, columns=args.columns, n_sample=args.sample, seed=args.seed

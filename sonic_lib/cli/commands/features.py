@@ -1,4 +1,4 @@
-"""`sonic features`: descriptors of songs, from their audio or from a table that others made."""
+"""`sonic features`: descriptors of songs, from audio or from a CSV table."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sonic_lib.errors import MODELS, SetupError, UsageError, install_command
 from sonic_lib.features.spark import AUDIO
 from sonic_lib.workflows.feature_extraction import TableImport, describe_audio, import_table
 
-HELP = "describe songs for the models, from their audio or from a CSV file"
+HELP = "compute features for the models from audio, or import them from CSV"
 
-# Such a name needs no quoting, neither in SQL nor as a folder of the table.
+# Such a name needs no quoting in SQL or as a folder of the table.
 _SOURCE = re.compile(r"[\w][\w .-]*")
 
 
@@ -27,13 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="*", metavar="PATH", help="folder or audio file")
     parser.add_argument("--csv", metavar="FILE", help="a feature table instead of audio")
     parser.add_argument(
-        "--source", metavar="NAME", help="name of the feature table; that of its file by default"
+        "--source", metavar="NAME", help="name of the feature table (default: that of its file)"
     )
     parser.add_argument(
-        "--id", metavar="COLUMN", help="its key; by default id or track_id, else the whole row"
+        "--id", metavar="COLUMN", help="its key (default: id or track_id, else the whole row)"
     )
     parser.add_argument(
-        "--retry-rejected", action="store_true", help="read rejected audio again, too"
+        "--retry-rejected", action="store_true", help="read rejected files again, too"
     )
     parser.add_argument(
         "--strict", action="store_true", help="exit with 1 if a file or row is rejected"
@@ -42,12 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse calls that cannot work, before Spark starts.
+    """Check the arguments before Spark starts.
 
     Raises
     ------
     UsageError
-        If audio and a table are mixed, or the table or its name will not do.
+        If both audio and a table are given, or the table or its name is not valid.
     SetupError
         If librosa is missing for audio.
     """
@@ -63,12 +63,12 @@ def check(args: argparse.Namespace) -> None:
 
 
 def check_table(csv: str, *, source: str) -> None:
-    """Refuse a table that is not there, or a name that will not do.
+    """Check that a table exists and its name is valid.
 
     Raises
     ------
     UsageError
-        If so.
+        If not.
     """
     if "://" not in csv and not csv.startswith("file:") and not Path(csv).exists():
         raise UsageError(f"--csv {csv!r} does not exist; expected a CSV file or a folder.")
@@ -80,7 +80,7 @@ def check_table(csv: str, *, source: str) -> None:
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Bring the features up to date with the folders, or with the table."""
+    """Update the features from folders or from a table."""
     if args.csv:
         source = source_name(args.csv, args.source)
         done = import_table(spark, config, args.csv, source=source, id_column=args.id)
@@ -99,7 +99,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 
 
 def say_table(done: TableImport, source: str, *, warehouse: str) -> None:
-    """Say what came in with a table."""
+    """Describe what was imported from a table."""
     _say(_about_table(done, source), done.counts, warehouse)
 
 
@@ -133,7 +133,7 @@ def _about_table(done: TableImport, source: str) -> str:
 
 
 def source_name(csv: str, given: str | None) -> str:
-    """Name the source that a table becomes: as asked for, or that of its file."""
+    """Name of the source that a table becomes: as given, or that of its file."""
     return given or Path(csv).stem
 
 

@@ -1,7 +1,7 @@
-"""`sonic identify`: which songs are in a folder of clips, and where.
+"""`sonic identify`: find the songs in a folder of clips.
 
-Clips of this machine are looked up in a local index without Spark as long as that takes half an
-hour at most; the tables and answers are the same.
+Clips and an index on this machine are handled without Spark if that takes half an hour at most; the
+tables and answers are the same.
 """
 
 from __future__ import annotations
@@ -39,40 +39,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         choices=range(1, N_CANDIDATES + 1),
         metavar="N",
-        help="list the N best songs of each segment (default 1)",
+        help="list the N best songs per segment (default 1)",
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a clip is rejected")
     parser.add_argument(
         "--engine",
         choices=("auto", "spark", "local"),
         default="auto",
-        help="local: without Spark; auto: so where that takes half an hour at most",
+        help="local: without Spark; auto: local if that takes half an hour at most",
     )
-    parser.add_argument("--no-record", action="store_true", help="write nothing into the warehouse")
+    parser.add_argument("--no-record", action="store_true", help="write nothing to the warehouse")
     add_no_links(parser)
     add_watch(parser)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     check_output(args.output)
     check_watch(args)
     if args.watch and args.no_record:
-        raise UsageError("--no-record and --watch: expected one of them; a watch only records.")
+        raise UsageError("--no-record and --watch: give one of them; a watch only records.")
     if args.watch and args.output:
         raise UsageError(
-            "--output and --watch: expected one of them. What a watch finds is in the table: "
+            "--output and --watch: give one of them. The answers of a watch are in the table: "
             'sonic sql "SELECT * FROM sonic.matches" --output FILE'
         )
 
 
 def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
-    """Identify the clips in this process, if that was asked for or is the quicker way.
+    """Identify the clips without Spark, if that was asked for or is quick.
 
     Returns
     -------
     int, optional
-        The exit code; None if it is work for Spark.
+        The exit code; None if Spark is needed.
     """
     check(args)
     warehouse = args.warehouse or config.warehouse
@@ -106,7 +106,7 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Identify all clips of the folders in one batch, or the new ones as they come."""
+    """Identify all clips of the folders in one batch, or watch for new ones."""
     from sonic_lib.audio.listing import list_audio
 
     if not args.watch:
@@ -152,9 +152,7 @@ def _identify(
 
 def _say(answers: Answers, shown: list[dict], config: Config, args: argparse.Namespace) -> int:
     if answers.run_id is None and not args.no_record:
-        report_error(
-            f"no leave to write in {config.warehouse}: the answers are not recorded there."
-        )
+        report_error(f"{config.warehouse} is not writable: the answers are not recorded there.")
     if answers.counts["clips"] <= MAX_SHOWN_CLIPS:
         say_answers(shown, n_listed=args.candidates)
     say_summary(answers, warehouse=config.warehouse, output=args.output)

@@ -1,4 +1,4 @@
-"""`sonic index`: songs that are new or changed go into the index, nothing twice."""
+"""`sonic index`: add new and changed songs of folders to the index."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sonic_lib.console import say, show
 from sonic_lib.workflows.indexing import IndexRun, index_songs
 from sonic_lib.workflows.streaming import watch
 
-HELP = "fingerprint the songs of folders into the index"
+HELP = "add the songs of folders to the index"
 IS_PYTHON_WORK = True
 _N_ENDINGS = 6  # of those passed over
 
@@ -21,7 +21,7 @@ _N_ENDINGS = 6  # of those passed over
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("paths", nargs="+", metavar="PATH", help="folder or audio file")
-    parser.add_argument("--prune", action="store_true", help="drop songs whose files are gone")
+    parser.add_argument("--prune", action="store_true", help="remove songs whose files are gone")
     parser.add_argument(
         "--retry-rejected", action="store_true", help="read rejected files again, too"
     )
@@ -31,17 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     check_watch(args)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Bring the index up to date with the folders, once or whenever something new is there."""
+    """Update the index from folders, once or whenever there are new files."""
     if not args.watch:
         return _update(spark, config, args)
 
     def take(session: SparkSession, files: DataFrame, batch: str) -> None:
-        _update(session, config, args)  # of all files: what is there already costs nothing
+        _update(session, config, args)  # of all files: known ones cost nothing
 
     n = watch(
         spark, args.paths, warehouse=config.warehouse, verb="index", when=args.watch, take=take
@@ -66,18 +66,18 @@ def _update(spark: SparkSession, config: Config, args: argparse.Namespace) -> in
 
 
 def passed_over_text(endings: Counter[str]) -> str:
-    """Say how many files were passed over by their ending, and which endings they have.
+    """Say how many files were skipped because of their extension.
 
     Examples
     --------
     >>> passed_over_text(Counter({".jpg": 8, "": 1}))
-    '  beside  9 files passed over by their ending: 8 .jpg, 1 without one'
+    '  skipped 9 files without an audio extension: 8 .jpg, 1 without one'
     """
     most = endings.most_common(_N_ENDINGS)
     named = [f"{n} {ending or 'without one'}" for ending, n in most]
     if n_more := endings.total() - sum(n for _, n in most):
         named.append(f"{n_more} others")
-    return f"  beside  {endings.total()} files passed over by their ending: {', '.join(named)}"
+    return f"  skipped {endings.total()} files without an audio extension: {', '.join(named)}"
 
 
 def _report(done: IndexRun, warehouse: str) -> None:
@@ -85,7 +85,7 @@ def _report(done: IndexRun, warehouse: str) -> None:
     facts = {**counts, "remarks": remarks, "table_bytes": table_bytes}
     if not (counts["new"] or counts["changed"] or counts.get("pruned")):
         say(
-            f"Nothing new: {counts['files']:.0f} files are as {warehouse} has them "
+            f"Nothing new: {counts['files']:.0f} files are already in {warehouse} "
             f"({counts['seconds']:.1f} s)",
             **facts,
         )

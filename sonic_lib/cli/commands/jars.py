@@ -1,4 +1,4 @@
-"""`sonic jars`: where the jars are, for `spark-submit --jars "$(sonic jars)"`."""
+"""`sonic jars`: print the paths of the jars, for `spark-submit --jars "$(sonic jars)"`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEEDS_SPARK = False
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("--s3", action="store_true", help="also those that s3a:// needs")
+    parser.add_argument("--s3", action="store_true", help="also those for s3a://")
 
 
 def run(config: Config, args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`sonic maintain`: check, tidy, repartition, restore and purge the tables of an index."""
+"""`sonic maintain`: repair, compact, check, repartition, restore and purge an index."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sonic_lib.errors import DamageError, UsageError
 from sonic_lib.storage.table_files import Damage
 from sonic_lib.workflows import upkeep
 
-HELP = "check and tidy the index; restore or purge earlier states"
+HELP = "repair, compact and check the index; restore or purge earlier states"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,32 +23,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="change nothing; exit with 1 if broken")
     what.add_argument(
-        "--restore-to", metavar="TIME", help="go back to a time (UTC), as 2026-01-31 18:00:00"
+        "--restore-to",
+        metavar="TIME",
+        help="restore the state at this time (UTC), e.g. 2026-01-31 18:00:00",
     )
     what.add_argument(
-        "--prefix-bits", type=int, metavar="N", help="rewrite the fingerprints for 2^N partitions"
+        "--prefix-bits",
+        type=int,
+        metavar="N",
+        help="repartition the fingerprints into 2^N partitions",
     )
     parser.add_argument(
-        "--purge", action="store_true", help="delete files of earlier states for good"
+        "--purge", action="store_true", help="delete the files of earlier states for good"
     )
     parser.add_argument(
         "--retention-hours",
         type=float,
         metavar="H",
         default=upkeep.SAFE_HOURS,
-        help="with --purge: keep states that are younger (default: 168)",
+        help="with --purge: keep states of the last H hours (default: 168)",
     )
     parser.add_argument(
         "--grace-hours",
         type=float,
         metavar="H",
         default=upkeep.GRACE_HOURS,
-        help="a run that wrote nothing for so long is taken for dead (default: 24)",
+        help="a run that has written nothing for H hours is dead (default: 24)",
     )
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     upkeep.check_wanted(
         prefix_bits=args.prefix_bits,
         retention_hours=args.retention_hours,
@@ -59,7 +64,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Do what was asked for and say what was found."""
+    """Maintain or check the index and print the results."""
     try:
         if args.check:
             found = upkeep.check(spark, config, grace_hours=args.grace_hours)
@@ -79,61 +84,64 @@ def _maintain(spark: SparkSession, config: Config, args: argparse.Namespace) -> 
         retention_hours=args.retention_hours,
         grace_hours=args.grace_hours,
     )
-    # Each is told when it is done: of large tables one takes hours.
+    # Printed one by one: on large tables a step takes hours.
     with closing(done):
-        for name, told in done:
+        for name, result in done:
             if name == "restored":
                 say(
-                    f"Songs, files and fingerprints are those of {told['restored_to']} UTC again.",
-                    **told,
+                    f"restored   songs, files and fingerprints as of {result['restored_to']} UTC",
+                    **result,
                 )
             elif name in _LINES:
-                show("\n".join(_LINES[name](told)))
-    return _report(told["findings"], config.warehouse, **told["counts"])  # the last is the check
+                show("\n".join(_LINES[name](result)))
+    return _report(
+        result["findings"], config.warehouse, **result["counts"]
+    )  # the last is the check
 
 
-def _mended(told: dict) -> Iterator[str]:
-    yield from (f"mended     {damage}" for damage in told["damaged"])
-    if told["dropped"]:
+def _mended(result: dict) -> Iterator[str]:
+    yield from (f"repaired   {damage}" for damage in result["damaged"])
+    if result["dropped"]:
         yield (
-            f"           {told['dropped']} songs are incomplete and were dropped: index them again"
+            f"           {result['dropped']} songs are incomplete and were dropped: "
+            "index them again"
         )
 
 
-def _swept(told: dict) -> Iterator[str]:
+def _swept(result: dict) -> Iterator[str]:
     yield (
-        f"swept      {told['stages']} stages of dead runs, "
-        f"{told['orphan_fingerprints']} fingerprints of {told['orphan_songs']} songs "
-        f"that never came, {told['lost_files']} records of files whose song is gone"
+        f"swept      {result['stages']} stages of dead runs, "
+        f"{result['orphan_fingerprints']} fingerprints of {result['orphan_songs']} songs "
+        f"that were never committed, {result['lost_files']} records of files whose song is gone"
     )
 
 
-def _repartitioned(told: dict) -> Iterator[str]:
-    yield f"prefix     {told['prefix_bits']} bits{'' if told['is_new'] else ', as before'}"
+def _repartitioned(result: dict) -> Iterator[str]:
+    yield f"prefix     {result['prefix_bits']} bits{'' if result['is_new'] else ', as before'}"
 
 
-def _compacted(told: dict) -> Iterator[str]:
+def _compacted(result: dict) -> Iterator[str]:
     yield (
-        f"compacted  {told['partitions']} partitions: {told['files_before']} files of "
-        f"fingerprints are {told['files_after']}"
+        f"compacted  {result['partitions']} partitions: {result['files_before']} files of "
+        f"fingerprints are {result['files_after']}"
     )
 
 
-def _purging(told: dict) -> Iterator[str]:
-    hours = told["retention_hours"]
+def _purging(result: dict) -> Iterator[str]:
+    hours = result["retention_hours"]
     yield (
-        f"purging    files of states that ended more than {hours:g} hours ago; after this nobody "
-        "can go back to them"
+        f"purging    files of states that ended more than {hours:g} hours ago; these states can "
+        "no longer be restored"
     )
     if hours < upkeep.SAFE_HOURS:
         yield (
-            f"           {hours:g} hours is less than the usual {upkeep.SAFE_HOURS:g}: a job that "
-            "began to read longer ago than that may fail, and has to be run again"
+            f"           {hours:g} hours is less than the default {upkeep.SAFE_HOURS:g}: a job "
+            "that started reading before that may fail, and must be run again"
         )
 
 
-def _purged(told: dict) -> Iterator[str]:
-    yield f"           the fingerprints of today are {told['live_bytes'] / 1e6:.1f} MB"
+def _purged(result: dict) -> Iterator[str]:
+    yield f"           the fingerprints of today are {result['live_bytes'] / 1e6:.1f} MB"
 
 
 _LINES = {
@@ -147,9 +155,9 @@ _LINES = {
 
 
 def _report_damage(damaged: list[Damage], warehouse: str) -> int:
-    told = "\n".join(f"  {damage}" for damage in damaged)
+    lines = "\n".join(f"  {damage}" for damage in damaged)
     say(
-        f"Check of {warehouse}: {len(damaged)} files of its tables are damaged\n{told}",
+        f"Check of {warehouse}: {len(damaged)} files of its tables are damaged\n{lines}",
         damaged=[asdict(damage) for damage in damaged],
     )
     return 1
@@ -158,12 +166,13 @@ def _report_damage(damaged: list[Damage], warehouse: str) -> int:
 def _report(found: list[Row], warehouse: str, **counts: float) -> int:
     say(f"Check of {warehouse}", findings=[row.asDict() for row in found], **counts)
     for row in found:
-        said = f"{row.n_broken} broken, such as: {row.example}" if row.n_broken else "holds"
-        show(f"  {row.invariant:<38}{said}")
+        status = f"{row.n_broken} broken, such as: {row.example}" if row.n_broken else "holds"
+        show(f"  {row.invariant:<38}{status}")
     broken = any(row.n_broken for row in found)
     if broken:
         show(
-            "What `sonic maintain` did not mend: take the songs out with `sonic remove` and "
-            "index their folder again, or go back with `sonic maintain --restore-to TIME`."
+            "`sonic maintain` could not repair these problems: remove the songs with "
+            "`sonic remove` and index their folder again, or restore an earlier state with "
+            "`sonic maintain --restore-to TIME`."
         )
     return int(broken)

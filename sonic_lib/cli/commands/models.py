@@ -1,4 +1,4 @@
-"""`sonic models`: which versions there are, who is champion, and back to the one before."""
+"""`sonic models`: list versions, promote one, or roll back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
-from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.models.registry import NAMES
 from sonic_lib.workflows import model_versions
 
 HELP = "list versions of the models; promote one, or roll back"
@@ -18,7 +18,10 @@ HELP = "list versions of the models; promote one, or roll back"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument(
-        "--rollback", metavar="NAME", choices=NAMES, help="back to the champion before"
+        "--rollback",
+        metavar="NAME",
+        choices=NAMES,
+        help="make the previous champion the champion again",
     )
     parser.add_argument(
         "--promote", nargs=2, metavar=("NAME", "VERSION"), help="make a version the champion"
@@ -26,15 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse two things at once, and names that no model has."""
+    """Check the arguments before Spark starts."""
     if args.rollback and args.promote:
-        raise UsageError("--rollback and --promote: expected one of them.")
+        raise UsageError("--rollback and --promote: give one of them.")
     if args.promote and args.promote[0] not in NAMES:
         raise UsageError(f"--promote {args.promote[0]!r}: expected one of {', '.join(NAMES)}.")
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Change the champion if that is asked for, and list what there is."""
+    """Change the champion if asked to, and list all versions."""
     if args.rollback:
         version = model_versions.rollback(spark, config, args.rollback)
         show(f"The champion of {args.rollback} is {version} again.")

@@ -1,4 +1,4 @@
-"""`sonic playlist`: songs that go with several songs, and are not all the same."""
+"""`sonic playlist`: make a playlist from a few songs."""
 
 from __future__ import annotations
 
@@ -20,27 +20,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "songs", nargs="+", metavar="SONG", help="song_id, path, id, or part of the title"
     )
-    parser.add_argument("--source", metavar="NAME", help="which features, if there are several")
-    parser.add_argument("--columns", nargs="+", metavar="COLUMN", help="numbers to compare by")
+    parser.add_argument("--source", metavar="NAME", help="source of features, if there are several")
+    parser.add_argument(
+        "--columns", nargs="+", metavar="COLUMN", help="numeric columns to compare (default: all)"
+    )
     parser.add_argument("--count", type=int, default=20, metavar="N", help="default 20")
     parser.add_argument(
         "--diversity",
         type=float,
         default=0.3,
         metavar="D",
-        help="0: the most alike, 1: the most unlike each other (default 0.3)",
+        help="0: most similar songs, 1: most different from each other (default 0.3)",
     )
-    parser.add_argument("--output", metavar="FILE", help="write .csv, .json or .parquet as well")
+    parser.add_argument("--output", metavar="FILE", help="also write .csv, .json or .parquet")
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     check_choices(count=args.count, diversity=args.diversity)
     check_output(args.output)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Choose the songs and print them."""
+    """Make the playlist and print it."""
     playlist = make_playlist(
         spark,
         config,

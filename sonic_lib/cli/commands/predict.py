@@ -1,4 +1,4 @@
-"""`sonic predict`: what the champions say of the songs of a source."""
+"""`sonic predict`: predict genre and popularity with the champions."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from pyspark.sql import SparkSession
 from sonic_lib.cli.writers import check_output, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
-from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.models.registry import NAMES
 from sonic_lib.workflows.completed_table import completed_source
 from sonic_lib.workflows.prediction import Predictions, check_confidence, predict_songs
 from sonic_lib.workflows.sources import sql_text
 
-HELP = "predict genre and popularity by the champions"
+HELP = "predict genre and popularity with the champions"
 IS_PYTHON_WORK = True  # as `sonic train`
 _ALL = "all"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("--source", metavar="NAME", help="which features, if there are several")
+    parser.add_argument("--source", metavar="NAME", help="source of features, if there are several")
     parser.add_argument(
-        "--model", choices=(_ALL, *NAMES), default=_ALL, help="default: all there are"
+        "--model", choices=(_ALL, *NAMES), default=_ALL, help="default: all that have a champion"
     )
     parser.add_argument(
         "--confidence",
         type=float,
         default=0.9,
         metavar="C",
-        help="share of sets and intervals that hold the truth (default 0.9)",
+        help="target coverage of prediction sets and intervals (default 0.9)",
     )
     parser.add_argument(
-        "--output", metavar="FILE", help="the table completed, as .csv, .json or .parquet"
+        "--output", metavar="FILE", help="write the completed table as .csv, .json or .parquet"
     )
     parser.add_argument(
-        "--probabilities", action="store_true", help="tell the probability of every genre, too"
+        "--probabilities", action="store_true", help="include the probability of every genre"
     )
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     check_confidence(args.confidence)
     check_output(args.output)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Predict, and write the completed table if that is asked for."""
+    """Predict, and write the completed table if asked to."""
     done = predict_songs(
         spark,
         config,
@@ -71,8 +71,8 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         show(f"  {predictor.name:10}  {target} by {predictor.version}")
         if predictor.n_known:
             show(
-                f"              it learned from {predictor.n_known} of them (in_training), and is "
-                "surer of those than of others"
+                f"              trained on {predictor.n_known} of them (in_training), for which "
+                "it is overconfident"
             )
     if args.output:
         _write_completed(spark, config.warehouse, done, output=args.output)

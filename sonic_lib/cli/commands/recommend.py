@@ -1,4 +1,4 @@
-"""`sonic recommend`: the songs most like one, from the table that `train` made."""
+"""`sonic recommend`: list similar songs, from the table that `train` wrote."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from sonic_lib.config import Config
 from sonic_lib.console import say
 from sonic_lib.workflows.recommendation import recommended
 
-HELP = "list the songs most like a song"
+HELP = "list the songs most similar to a song"
 _MAX_NAME, _NO_WIDTH = 48, 10_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("song", metavar="SONG", help="song_id, path, id, or part of the title")
-    parser.add_argument("--source", metavar="NAME", help="which features, if there are several")
+    parser.add_argument("--source", metavar="NAME", help="source of features, if there are several")
     parser.add_argument("--count", type=int, default=10, metavar="N", help="default 10")
-    parser.add_argument("--output", metavar="FILE", help="write .csv, .json or .parquet as well")
+    parser.add_argument("--output", metavar="FILE", help="also write .csv, .json or .parquet")
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse an output that could not be written."""
+    """Check the arguments before Spark starts."""
     check_output(args.output)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Look the song up and print its list."""
+    """Print the list of similar songs."""
     found = recommended(spark, config, [args.song], source=args.source, count=args.count)
     found = found.drop("song")
     listed = found.take(args.count)
@@ -41,10 +41,10 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 
 
 def song_lines(rows: Sequence[Row]) -> list[str]:
-    """Lines of a table of songs: titles and artists where there are some, and whole keys.
+    """Lines of a table of songs, with titles and artists if there are any.
 
-    Each row has song_id, source_key, title and artist; a song is asked for by its key, so nothing
-    of it is cut, and its song_id is for programs.
+    Each row has song_id, source_key, title and artist.  Keys are not truncated, since users refer
+    to songs by them.
     """
     shown = [row.asDict() for row in rows]
     columns = [

@@ -1,4 +1,4 @@
-"""`sonic register`: make tables and views known by name to the catalogue of the session."""
+"""`sonic register`: register tables and views in Spark's catalogue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sonic_lib.console import say
 from sonic_lib.sql import views
 from sonic_lib.storage import tables
 
-HELP = "make the tables and views known to Spark's catalogue as sonic.<name>"
+HELP = "register the tables and views in Spark's catalogue as sonic.<name>"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`sonic remove`: take songs out of the index."""
+"""`sonic remove`: remove songs from the index."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sonic_lib.config import Config
 from sonic_lib.console import say
 from sonic_lib.workflows.removal import check_given, remove_songs
 
-HELP = "take songs out of the index"
+HELP = "remove songs from the index"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,22 +21,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--where",
         metavar="CONDITION",
-        help="all songs for which this holds, in SQL over the columns of songs: \"artist = 'X'\"",
+        help="all songs that match this SQL condition on the table songs: \"artist = 'X'\"",
     )
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     check_given(args.songs, where=args.where)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Delete the songs, all that was computed of them, and the record of their files."""
+    """Delete the songs, everything computed from them, and the records of their files."""
     counts = remove_songs(spark, config, args.songs, where=args.where)
     say(
         f"{counts['songs']:.0f} songs removed from {config.warehouse}. Indexing a folder that "
-        "still holds their files brings them back; `sonic maintain --restore-to TIME` does, too, "
-        "until `sonic maintain --purge` has deleted them for good.",
+        "still holds their files adds them again; `sonic maintain --restore-to TIME` does, too, "
+        "until `sonic maintain --purge` deletes them for good.",
         **counts,
     )
     return 0

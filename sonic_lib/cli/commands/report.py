@@ -1,4 +1,4 @@
-"""`sonic report`: the index, an identification run and the models as one HTML page."""
+"""`sonic report`: an HTML report on the index, an identification run and the models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sonic_lib.config import Config
 from sonic_lib.console import say
 from sonic_lib.workflows.reporting import EVALUATION, N_CLIPS, check_wanted, write_report
 
-HELP = "an HTML page of the index, an identification run and the models"
+HELP = "write an HTML report on the index, an identification run and the models"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", default="report.html", metavar="FILE", help="default report.html"
     )
-    parser.add_argument("--run", metavar="RUN_ID", help="which run of identify (default: the last)")
+    parser.add_argument(
+        "--run", metavar="RUN_ID", help="run of identify to show (default: the last)"
+    )
     parser.add_argument(
         "--clips",
         type=int,
@@ -29,17 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--evaluation",
         metavar="DIR",
-        help=f"what `sonic evaluate` wrote (default {EVALUATION}, if it ran on this warehouse)",
+        help=f"output of `sonic evaluate` (default {EVALUATION}, if it is of this warehouse)",
     )
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     check_wanted(args.output, n_clips=args.clips, evaluation=args.evaluation)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Gather what there is and write the page."""
+    """Write the report."""
     n_bytes = write_report(
         spark,
         config,

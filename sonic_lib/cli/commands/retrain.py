@@ -1,4 +1,4 @@
-"""`sonic retrain`: challengers from a snapshot; the better one serves, beyond noise."""
+"""`sonic retrain`: train challengers and promote those that are significantly better."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sonic_lib.workflows.retraining import (
 )
 from sonic_lib.workflows.training import check_choices
 
-HELP = "train challengers on a snapshot and promote those that are better beyond noise"
+HELP = "train challengers on a snapshot and promote those that are significantly better"
 IS_PYTHON_WORK = True  # as `sonic train`
 
 
@@ -30,23 +30,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "names", nargs="*", metavar="MODEL", help=f"some of {', '.join(ALL_NAMES)} (default: all)"
     )
-    parser.add_argument("--source", metavar="NAME", help="which features, if there are several")
+    parser.add_argument(
+        "--source", metavar="NAME", help="source of features (default: that of the champion)"
+    )
     parser.add_argument("--model", choices=KINDS, help="default: that of the champion")
     parser.add_argument("--folds", type=int, metavar="N", help="default: those of the champion")
     parser.add_argument("--seed", type=int, metavar="N", help="default: that of the champion")
     parser.add_argument(
-        "--dry-run", action="store_true", help="compare, but keep nothing and promote nothing"
+        "--dry-run", action="store_true", help="compare only: store and promote nothing"
     )
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     check_names(args.names)
     check_choices(kind=args.model, n_folds=args.folds)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Retrain one model after the other, and say what became of each."""
+    """Retrain one model after the other, and print the outcomes."""
     for done in retrain_models(
         spark,
         config,
@@ -60,7 +62,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         if isinstance(done, RecommendationTraining):
             train_recommendations.say_training(done)
         elif isinstance(done, PassedOver):
-            message = f"Model {done.name}: passed over. {done.reason}"
+            message = f"Model {done.name}: skipped. {done.reason}"
             say(message, **{done.name: {"passed_over": done.reason}})
         else:
             _say_retraining(done)

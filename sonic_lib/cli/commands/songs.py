@@ -1,4 +1,4 @@
-"""`sonic songs`: what is in the index, as a person looks for it: path, title, artist, length."""
+"""`sonic songs`: list the songs of the index by path, title, artist and length."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     check_output(args.output)
 
 
@@ -39,7 +39,7 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
     Returns
     -------
     int, optional
-        The exit code; None if it is work for Spark.
+        The exit code; None if Spark is needed.
     """
     check(args)
     warehouse = args.warehouse or config.warehouse
@@ -71,9 +71,9 @@ def _say(rows: list[dict], n_songs: int, args: argparse.Namespace, warehouse: st
     ]
     if cells:
         show("\n".join(text_lines(_HEADS, cells, max_width=60)))
-    told = f" with {' '.join(map(repr, args.words))}" if args.words else ""
+    matching = f" with {' '.join(map(repr, args.words))}" if args.words else ""
     say(
-        f"{n_songs} songs{told} in {warehouse}"
+        f"{n_songs} songs{matching} in {warehouse}"
         + (f"; all in {args.output}" if args.output else ""),
         songs=rows,
         n_songs=n_songs,

@@ -1,4 +1,4 @@
-"""`sonic sql`: SQL over the tables and views, as sonic.songs, sonic.catalogue and so on."""
+"""`sonic sql`: run SQL on the tables and views: sonic.songs, sonic.catalogue and so on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
 from sonic_lib.workflows.sources import register
 
-HELP = "run SQL over the tables and views; without a statement, a shell"
+HELP = "run SQL on the tables and views; without a statement, open a shell"
 _SHOWN_ROWS = 100
 _HISTORY_LINES = 1000
 
@@ -33,16 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     check_output(args.output)
     if args.file and not Path(args.file).is_file():
-        raise UsageError(f"--file {args.file!r} is no file; expected one with SQL statements.")
+        raise UsageError(f"--file {args.file!r}: no such file; expected one with SQL statements.")
     if args.output and not (args.statement or args.file):
-        raise UsageError("--output takes the rows of a SQL statement; give one, or --file.")
+        raise UsageError("--output writes the rows of a SQL statement; give one, or --file.")
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Run the statements given and show the rows of each, or ask for statements."""
+    """Run statements and print their rows, or open a shell."""
     register(spark, config)
     if not (args.statement or args.file):
         _converse(spark)
@@ -59,7 +59,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 
 
 def split_statements(text: str) -> list[str]:
-    """Cut text at the semicolons that are in no string, name or comment."""
+    """Split text at semicolons outside of strings, names and comments."""
     return list(_statements(io.StringIO(text), ends_open=True))
 
 
@@ -99,7 +99,7 @@ def _says_something(text: str) -> bool:
 
 def _show(spark: SparkSession, statement: str) -> None:
     rows = spark.sql(statement)
-    if not rows.columns:  # a statement that gives no rows, such as CREATE VIEW
+    if not rows.columns:  # a statement without rows, such as CREATE VIEW
         return
     found = rows.take(_SHOWN_ROWS + 1)
     is_cut = len(found) > _SHOWN_ROWS
@@ -114,7 +114,7 @@ def _show(spark: SparkSession, statement: str) -> None:
 
 
 def _converse(spark: SparkSession) -> None:
-    """Run statements as they are typed or piped in; an error ends the statement, not the shell."""
+    """Run statements as they are typed or piped in; an error does not end the shell."""
     is_person = sys.stdin.isatty()
     if is_person:
         _keep_history()
@@ -140,7 +140,7 @@ def _typed() -> Iterator[str]:
 
 
 def _keep_history() -> None:
-    """Let the arrow keys bring back what was typed, also in earlier sessions."""
+    """Give the shell a history, kept between sessions."""
     try:
         import readline
     except ImportError:  # a Python built without it

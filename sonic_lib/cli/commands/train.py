@@ -1,4 +1,4 @@
-"""`sonic train`: a model of genre or popularity, or the recommendations."""
+"""`sonic train`: train a genre or popularity model, or compute recommendations."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sonic_lib.console import say, show
 from sonic_lib.models.columns import CLASSIFICATION
 from sonic_lib.models.conformal.sets import METHODS
 from sonic_lib.models.estimators import AUTO, KINDS
-from sonic_lib.models.registry.directory import NAMES
+from sonic_lib.models.registry import NAMES
 from sonic_lib.workflows.feature_extraction import import_table
 from sonic_lib.workflows.recommendation import MODEL_NAME as RECOMMENDATIONS
 from sonic_lib.workflows.remarks import Remark
 from sonic_lib.workflows.training import check_choices, train_model
 
-HELP = "train a model of genre or popularity, or find the songs most like each other"
-# Trees grow in Python workers and native code; Java plans many short queries of small tables.
+HELP = "train a genre or popularity model, or compute recommendations"
+# Trees are fitted in Python workers; Java only plans many short queries.
 IS_PYTHON_WORK = True
 
 
@@ -34,62 +34,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help=", ".join((*NAMES, RECOMMENDATIONS)),
     )
-    parser.add_argument("--source", metavar="NAME", help="which features, if there are several")
+    parser.add_argument("--source", metavar="NAME", help="source of features, if there are several")
     trained = parser.add_argument_group(" and ".join(NAMES))
-    trained.add_argument("--csv", metavar="FILE", help="bring this feature table in first")
+    trained.add_argument("--csv", metavar="FILE", help="import this feature table first")
     trained.add_argument(
         "--labels",
         metavar="NAME",
-        help="a source whose keys are paths of the songs; its columns are added to them",
+        help="a source whose keys are paths of the songs; its columns are joined",
     )
-    trained.add_argument("--target", metavar="COLUMN", help="what to learn (default: MODEL)")
+    trained.add_argument("--target", metavar="COLUMN", help="column to predict (default: MODEL)")
     trained.add_argument(
-        "--group", metavar="COLUMN", help="rows with one value stay on one side of all splits"
+        "--group", metavar="COLUMN", help="column whose values are never split between folds"
     )
     trained.add_argument(
-        "--drop", action="append", default=[], metavar="COLUMN", help="leave out; may be repeated"
+        "--drop",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="column to exclude; may be repeated",
     )
     trained.add_argument(
         "--keep",
         action="append",
         default=[],
         metavar="COLUMN",
-        help="use it although it seems to give the target away; may be repeated",
+        help="use it although it looks like a leak of the target; may be repeated",
     )
     trained.add_argument(
         "--limits",
         nargs=2,
         type=float,
         metavar=("LOW", "HIGH"),
-        help="between which the number lies (default: as seen in the table, such as 0 to 100)",
+        help="range of a numeric target (default: as in the table, such as 0 to 100)",
     )
     add_choices(trained)
     trained.add_argument(
-        "--report", metavar="FOLDER", help="write tables and figures of the held-out rows there"
+        "--report", metavar="FOLDER", help="folder for tables and plots of the held-out rows"
     )
     train_recommendations.add_arguments(parser.add_argument_group(RECOMMENDATIONS))
 
 
 def add_choices(parser: argparse._ActionsContainer) -> None:
-    """Declare the arguments that decide how a model is made."""
-    parser.add_argument(
-        "--model", choices=KINDS, default=AUTO, help=f"what learns (default {AUTO})"
-    )
+    """Declare the arguments that `train` and `retrain` share."""
+    parser.add_argument("--model", choices=KINDS, default=AUTO, help=f"estimator (default {AUTO})")
     parser.add_argument("--folds", type=int, default=5, metavar="N", help="default 5")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
     parser.add_argument(
-        "--class-weights", action="store_true", help="let rare genres count as much as others"
+        "--class-weights", action="store_true", help="weight rare genres as much as frequent ones"
     )
     parser.add_argument(
-        "--method", choices=METHODS, default=METHODS[0], help="how sets of genres are made"
+        "--method", choices=METHODS, default=METHODS[0], help="conformal score of the genre sets"
     )
     parser.add_argument(
-        "--mondrian", action="store_true", help="guarantee the confidence for each genre"
+        "--mondrian", action="store_true", help="guarantee the coverage for each genre"
     )
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     if args.model_name == RECOMMENDATIONS:
         train_recommendations.check(args)
         return
@@ -99,7 +101,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Bring a table in if there is one, train, and say what came of it."""
+    """Import a table if there is one, train, and print the results."""
     if args.model_name == RECOMMENDATIONS:
         return train_recommendations.run(spark, config, args)
     started_s = time.monotonic()
@@ -133,19 +135,19 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         **{name: {"version": done.version, "role": done.role, **done.counts}},
     )
     if done.role != "champion":
-        show(f"  Make it serve: sonic models --promote {name} {done.version}")
+        show(f"  Make it the champion: sonic models --promote {name} {done.version}")
     if args.report:
         show(f"  report    {args.report}")
     return 0
 
 
 def remark_lines(remarks: Sequence[Remark]) -> list[str]:
-    """Give remarks in lines below those of `report_lines`."""
+    """Format remarks, as lines below those of `report_lines`."""
     return [f"  {remark.topic:9} {remark.text}" for remark in remarks]
 
 
 def report_lines(card: dict) -> list[str]:
-    """Say what was learned and how well, in a few lines."""
+    """Describe a model and its scores in a few lines."""
     metrics, coverage = card["metrics"], card["coverage"]
     columns = card["columns"]
     used = [
@@ -177,8 +179,8 @@ def report_lines(card: dict) -> list[str]:
             )
         for row in coverage:
             lines.append(
-                f"  sets      {row['confidence']:.0%}: {_share_covered(row)} hold the truth, "
-                f"{row['mean_size']:.2f} genres on the average, {row['share_single']:.0%} of one, "
+                f"  sets      {row['confidence']:.0%}: coverage {_share_covered(row)}, "
+                f"{row['mean_size']:.2f} genres on average, {row['share_single']:.0%} single, "
                 f"{row['share_empty']:.0%} empty"
             )
     else:
@@ -194,8 +196,8 @@ def report_lines(card: dict) -> list[str]:
             )
         for row in coverage:
             lines.append(
-                f"  intervals {row['confidence']:.0%}: {_share_covered(row)} hold the truth, "
-                f"{row['mean_width']:.1f} wide on the average"
+                f"  intervals {row['confidence']:.0%}: coverage {_share_covered(row)}, "
+                f"mean width {row['mean_width']:.1f}"
             )
     top = ", ".join(f"{feature} {share:.0%}" for feature, share in card["importances"][:6])
     return [*lines, f"  most      {top}"]

@@ -1,4 +1,4 @@
-"""`sonic train recommendations`: the songs most like every song."""
+"""`sonic train recommendations`: find the most similar songs for every song."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from sonic_lib.workflows.recommendation import (
 def add_arguments(parser: argparse._ActionsContainer) -> None:
     """Declare the arguments of this model."""
     parser.add_argument(
-        "--columns", nargs="+", metavar="COLUMN", help="numbers to compare by (default: all)"
+        "--columns", nargs="+", metavar="COLUMN", help="numeric columns to compare (default: all)"
     )
     parser.add_argument(
-        "--count", type=int, default=10, metavar="K", help="songs for each (default 10)"
+        "--count", type=int, default=10, metavar="K", help="similar songs per song (default 10)"
     )
     parser.add_argument(
         "--clusters",
         type=int,
         metavar="N",
-        help="compare within the nearest of N clusters only; 0: with all songs "
+        help="compare only songs in the nearest of N clusters; 0: all songs "
         f"(default: 0 up to {EXACT_UP_TO:,} songs)",
     )
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before Spark starts."""
+    """Check the arguments before Spark starts."""
     check_lists(count=args.count, clusters=args.clusters)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
-    """Compare the songs and say so."""
+    """Compare the songs and print the counts."""
     done = train_recommendations(
         spark,
         config,
@@ -53,13 +53,13 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 
 
 def say_training(done: RecommendationTraining) -> None:
-    """Say what was compared."""
+    """Describe what was compared."""
     counts = done.counts
     left_out = f"; of one value: {', '.join(done.constant)}" if done.constant else ""
     say(
         f"Recommendations for {done.source}\n"
         f"  songs   {counts['songs']:.0f}, compared by {counts['columns']:.0f} features{left_out}\n"
         f"  time    {counts['seconds']:.1f} s\n"
-        "  Ask: sonic recommend SONG, or sonic playlist SONG SONG …",
+        "  Next: sonic recommend SONG, or sonic playlist SONG SONG …",
         recommendations={"source": done.source, **counts},
     )

@@ -13,20 +13,20 @@ def add_watch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch",
         metavar="WHEN",
-        help=f"take what is new since the last time: {ONCE} (for schedulers), or every so many "
-        "seconds until it is stopped",
+        help=f"process new files since the last time: {ONCE} (for schedulers), or every N seconds "
+        "until stopped",
     )
 
 
 def add_no_links(parser: argparse.ArgumentParser) -> None:
     """Declare --no-links."""
     parser.add_argument(
-        "--no-links", action="store_true", help="pass over links, to folders and to files"
+        "--no-links", action="store_true", help="skip links, to folders and to files"
     )
 
 
 def check_watch(args: argparse.Namespace) -> None:
-    """Refuse what cannot be watched, before Spark starts."""
+    """Check the arguments before Spark starts."""
     if args.watch in (None, ONCE):
         return
     if not (args.watch.isdigit() and int(args.watch)):

@@ -1,1 +1,1 @@
-"""Conformal prediction: sets of classes and intervals of numbers."""
+"""Conformal prediction: sets of classes, intervals of numbers."""

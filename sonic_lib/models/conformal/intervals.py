@@ -1,8 +1,8 @@
-"""Conformal intervals of a regression: as Spark aggregates and column expressions.
+"""Conformal intervals of a regression, as Spark aggregates and column expressions.
 
-The error of a song that the model was not trained on is measured in units of the error expected
-there (`difficulty`); the interval of a new song reaches as many units to either side as
-ceil((n + 1) confidence) of n such songs need (normalised split conformal prediction;
+Errors of songs that the model was not trained on are divided by the expected error
+(`difficulty`).  The ceil((n + 1) confidence)-th smallest of n such scores, times the difficulty, is
+the half-width of the interval of a new song (normalised split conformal prediction;
 Papadopoulos, Gammerman and Vovk 2008; Lei et al., JASA 2018).
 """
 
@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 
 def error_scores(scored: DataFrame) -> DataFrame:
-    """Add `score`, the size of the error in units of `difficulty`.
+    """Add `score`, the absolute error divided by `difficulty`.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ def intervals(
     ----------
     predicted : DataFrame with prediction, difficulty
     threshold : float or None
-        From `conformal.thresholds` of `error_scores`; None gives limitless intervals.
+        From `sets.thresholds` of `error_scores`; None gives infinite intervals.
     limits : (float, float), optional
-        The target cannot lie outside, so neither does an interval.
+        Range of the target, to which intervals are clipped.
     """
     reach = F.lit(float("inf") if threshold is None else float(threshold)) * F.col("difficulty")
     low, high = F.col("prediction") - reach, F.col("prediction") + reach
@@ -47,7 +47,7 @@ def intervals(
 
 
 def coverage(ranges: DataFrame, *, by: Sequence[str] = ()) -> DataFrame:
-    """Say how often the truth is inside, and how wide intervals are.
+    """Measure coverage and mean width of intervals.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""The project's first way to sets of genres, for comparison: full conformal by neighbours.
+"""The project's first method, for comparison: full conformal prediction by nearest neighbours.
 
-How strange a song would be in a genre is the sum of its distances to the k nearest songs of the
-genre over the sum of those to the k nearest songs of all others (Proedrou et al., ECML 2002).  The
-p-value of a genre is the share of its own songs, the new one among them, that are at least as
-strange (Vovk, Gammerman and Shafer 2005); the set holds the genres with p above 1 - confidence.
+The nonconformity of a song to a genre is the sum of its distances to the k nearest songs of the
+genre, divided by the same sum for all other songs (Proedrou et al., ECML 2002).  The p-value of a
+genre is the share of its songs, including the new one, that are at least as nonconforming (Vovk,
+Gammerman and Shafer 2005); the set holds the genres with a p-value above 1 - confidence.
 Every new song is compared with every training song: for samples of some thousand songs.
 """
 
@@ -21,7 +21,7 @@ def genre_p_values(
     n_labels: int,
     k: int = 5,
 ) -> NDArray[np.float64]:
-    """Say how usual each new song would be in each genre.
+    """Compute the p-value of each genre for each new song.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def genre_p_values(
     Returns
     -------
     np.ndarray [shape=(m, n_labels), in (0, 1]]
-        A genre of fewer than k + 1 songs has the p-value 1: nothing is known of it.
+        1 for a genre of fewer than k + 1 songs, which cannot be excluded.
     """
     own, other = _nearest(_distances(training, training, same=True), labels, labels, k)
     towards_new = _distances(training, new)
@@ -45,8 +45,8 @@ def genre_p_values(
         members = labels == label
         if members.sum() <= k:
             continue
-        # Strangeness of the new songs, were they of this genre, and of its own songs with the
-        # new one among them: it can only come nearer than the farthest of the k.
+        # Nonconformity of the new songs, and of the genre's own songs when the new one is added:
+        # it may replace the farthest of the k neighbours.
         distances = towards_new.T
         near = np.partition(distances[:, members], k - 1, axis=1)[:, :k].sum(axis=1)
         far = np.partition(distances[:, ~members], k - 1, axis=1)[:, :k].sum(axis=1)
@@ -74,5 +74,5 @@ def _distances(a: NDArray, b: NDArray, *, same: bool = False) -> NDArray[np.floa
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2 * a @ b.T
     distances = np.sqrt(np.maximum(squares, 0.0))
     if same:
-        np.fill_diagonal(distances, np.inf)  # a song is no neighbour of its own
+        np.fill_diagonal(distances, np.inf)  # a song is not its own neighbour
     return distances

@@ -1,13 +1,13 @@
-"""Conformal prediction sets of genres: as Spark aggregates and column expressions.
+"""Conformal prediction sets of genres, as Spark aggregates and column expressions.
 
 Conventions
 -----------
-A scored frame has ``song_id``, ``label`` (place of the true genre in the model's list) and
-``probabilities`` (array of double, one a genre, sum 1).  A nonconformity score says how badly a
-genre fits a song; a set holds the genres whose score is at most a threshold.  Thresholds come
-from songs that the model was not trained on: of n such songs the ceil((n + 1) confidence)-th
-smallest score of the true genre.  If new songs are like them, the true genre is in the set with at
-least the stated confidence (Vovk, Gammerman and Shafer 2005; Papadopoulos et al., ECML 2002).
+A scored frame has ``song_id``, ``label`` (index of the true genre) and ``probabilities`` (array of
+double, one per genre, sum 1).  A nonconformity score measures how badly a genre fits a song; a set
+holds the genres whose score is at most a threshold.  The threshold is the ceil((n + 1)
+confidence)-th smallest score of the true genre among n songs that the model was not trained on.  If
+new songs are exchangeable with these, the set contains the true genre with at least the given
+confidence (Vovk, Gammerman and Shafer 2005; Papadopoulos et al., ECML 2002).
 
 Methods
 -------
@@ -30,13 +30,13 @@ from sonic_lib.errors import UsageError
 
 METHODS = ("lac", "aps", "raps")
 RAPS_FREE_RANKS, RAPS_PENALTY = 5, 0.01
-# More songs would move a threshold by less than a tenth of a percent, and one task sorts them.
+# More songs change a threshold by less than 0.1 %, and one task has to sort them.
 MAX_CALIBRATION_ROWS = 1_000_000
 _SEED = 271_828
 
 
 def nonconformity(*, method: str) -> Column:
-    """Column: the score of every genre, from `probabilities` and (for its random part) `song_id`.
+    """Column: the score of every genre, from `probabilities` and, for randomness, `song_id`.
 
     Raises
     ------
@@ -44,12 +44,12 @@ def nonconformity(*, method: str) -> Column:
         If the method is unknown.
     """
     if method not in METHODS:
-        raise UsageError(f"--method {method!r}: expected one of {', '.join(METHODS)}.")
+        raise UsageError(f"method {method!r} (--method): expected one of {', '.join(METHODS)}.")
     probabilities = F.col("probabilities")
     if method == "lac":
         return F.transform(probabilities, lambda p: F.lit(1.0) - p)
     pairs = F.transform(probabilities, lambda p, i: F.struct(p.alias("p"), i.alias("i")))
-    # In (0, 1) and the same at every run: a song's set must not change when it is asked again.
+    # In (0, 1) and the same in every run, so that a song's set does not change.
     chance = (F.pmod(F.xxhash64("song_id", F.lit(_SEED)), F.lit(2**20)) + 0.5) / 2**20
 
     def score(genre: Column) -> Column:
@@ -79,21 +79,21 @@ def calibration_scores(scored: DataFrame, *, method: str) -> DataFrame:
 def thresholds(
     scores: DataFrame, *, confidences: Sequence[float], by: Sequence[str] = ()
 ) -> DataFrame:
-    """Largest score that still belongs to a set, for each confidence.
+    """Compute the largest score that belongs to a set, for each confidence.
 
     Parameters
     ----------
     scores : DataFrame with score, and the columns of `by`
-        At most `MAX_CALIBRATION_ROWS` rows for each group; more should be sampled before.
+        At most `MAX_CALIBRATION_ROWS` rows per group; sample larger ones first.
     confidences : sequence of float in (0, 1)
     by : sequence of str
-        Columns whose values get thresholds of their own (Mondrian; ``["label"]``: each genre).
+        Columns whose values get their own thresholds (Mondrian; ``["label"]``: per genre).
 
     Returns
     -------
     DataFrame
-        The columns of `by`, confidence, n (scores it rests on) and threshold, which is null
-        where n is too small to exclude anything: the set then holds everything.
+        The columns of `by`, confidence, n (number of scores) and threshold, which is null if n
+        is too small to exclude anything: the set then holds all genres.
 
     Notes
     -----
@@ -108,7 +108,7 @@ def thresholds(
     )
 
     def place(confidence: float) -> Column:
-        # Without the rounding, 0.9 of 9 + 1 would be a little more than 9.
+        # Without rounding, 0.9 * (9 + 1) is a little more than 9.
         return F.ceil(F.round((F.col("n") + 1) * F.lit(confidence), 9))
 
     chosen = F.array(
@@ -143,14 +143,14 @@ def prediction_sets(
     ----------
     scored : DataFrame with song_id, probabilities
     threshold : float, None, or mapping of label to either
-        From `thresholds`; None excludes nothing, nor does a label that the mapping lacks.
+        From `thresholds`; None excludes nothing, and neither does a label missing in the mapping.
     allow_empty : bool
-        If no genre is below the threshold, leave the set empty instead of giving the likeliest.
+        Leave a set empty if no genre is below the threshold, instead of adding the most likely.
 
     Returns
     -------
     DataFrame
-        With `labels`, an array of int, the likeliest first.
+        With `labels`, an array of int, most likely first.
     """
     by_genre = None
     if isinstance(threshold, Mapping):
@@ -191,13 +191,13 @@ def prediction_sets(
 def confidence_of_one(
     scored: DataFrame, *, method: str, levels: Sequence[tuple[float, float | None]]
 ) -> DataFrame:
-    """Add `confidence`: the highest level at which one genre at most remains.
+    """Add `confidence`: the highest level at which at most one genre remains.
 
     Parameters
     ----------
     scored : DataFrame with song_id, probabilities
     levels : sequence of (confidence, threshold)
-        A grid from `thresholds`, not by genre; the answer is one of its confidences, or 0.
+        A grid from `thresholds`, not per genre; the result is one of its confidences, or 0.
     """
     second = F.element_at(F.array_sort(nonconformity(method=method)), 2)
     below = [
@@ -209,7 +209,7 @@ def confidence_of_one(
 
 
 def coverage(sets: DataFrame, *, by: Sequence[str] = ()) -> DataFrame:
-    """Say how often the truth is in the set, and how large sets are.
+    """Measure coverage and sizes of sets.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ def coverage(sets: DataFrame, *, by: Sequence[str] = ()) -> DataFrame:
 def limits_of(
     threshold: float | Mapping[int, float | None] | None, *, n_genres: int
 ) -> list[float]:
-    """Write a threshold, or one for each genre, as a list with one for each; infinite for None."""
+    """Convert a threshold, or one per genre, to a list with one per genre; None is infinite."""
     by_genre = (
         threshold if isinstance(threshold, Mapping) else dict.fromkeys(range(n_genres), threshold)
     )
@@ -250,7 +250,7 @@ def coverage_curve(
     levels: Sequence[tuple[float, Sequence[float]]],
     by: Sequence[str] = (),
 ) -> DataFrame:
-    """Say how sets of several confidences do, empty ones left empty, in one pass.
+    """Measure the sets of several confidences in one pass; empty sets stay empty.
 
     Parameters
     ----------
@@ -263,7 +263,7 @@ def coverage_curve(
     Returns
     -------
     DataFrame
-        As from `coverage`, with confidence, a row a confidence.
+        As from `coverage`, with confidence; one row per confidence.
     """
     entries = [
         F.struct(

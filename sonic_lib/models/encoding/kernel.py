@@ -1,11 +1,10 @@
-"""Which classes have the songs of the same category that sound alike: pure numpy.
+"""Kernel regression of the class within categories; pure numpy.
 
-An album's songs share their release date, and so do those of a thousand other albums. Among songs
-of one date (or artist) each counts by exp(-8 d), d being the weighted mean of the squared
-differences of their ranks in every number, in units of a rank's variance: kernel regression
-(E. Nadaraya, On estimating regression, 1964) within categories. Numbers weigh the more, the closer
-songs of one class are in them than songs of two (`relevance`): loudness tells albums apart, the key
-does not.
+The songs of an album share their release date, but so do the songs of a thousand other albums.
+Among the songs of one date (or artist) each has the weight exp(-8 d), where d is the weighted mean
+of the squared differences of their ranks in every number, in units of a rank's variance
+(E. Nadaraya, On estimating regression, 1964). The weight of a number is its `relevance`: how much
+closer songs of one class are in it than songs of two. Loudness separates albums, the key does not.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SHARPNESS = 8.0
-_SMOOTHING = 1.0  # equal songs that the shares of all rows count for
+_SMOOTHING = 1.0  # weight of the prior, in equal songs
 _CHUNK_ROWS = 500
-# Categories of few songs are taken together: a step of Python for each would cost more than they.
+# Small categories are processed together: a Python loop over them would cost more.
 _SMALL_PAIRS, _CHUNK_PAIRS = 4_096, 200_000
 
 
 def ranks(values: NDArray[np.float64], *, grids: Sequence[NDArray]) -> NDArray[np.float64]:
-    """Place values among those of the training rows.
+    """Rank values among those of the training rows.
 
     Parameters
     ----------
@@ -35,7 +34,7 @@ def ranks(values: NDArray[np.float64], *, grids: Sequence[NDArray]) -> NDArray[n
     Returns
     -------
     np.ndarray [shape=(n, p)]
-        Ranks in units of their standard deviation, 0 to sqrt(12); missing values in the middle.
+        Ranks in units of their standard deviation, 0 to sqrt(12); missing values get the middle.
     """
     placed = np.full(values.shape, 0.5)
     for place, grid in enumerate(grids):
@@ -50,7 +49,7 @@ def ranks(values: NDArray[np.float64], *, grids: Sequence[NDArray]) -> NDArray[n
 def relevance(
     *, codes: NDArray[np.int64], labels: NDArray[np.int64], places: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Say how much each number tells classes of one category apart.
+    """Measure how well each number separates classes within categories.
 
     Parameters
     ----------
@@ -62,9 +61,9 @@ def relevance(
     Returns
     -------
     np.ndarray [shape=(p,)]
-        Not negative, of sum 1: the mean squared difference of two songs of a category and of two
-        classes, over that of two songs of one class, less one. A category counts as often as it
-        has songs, not pairs. All alike if no number tells anything.
+        Not negative, sum 1. For two songs of a category: the mean squared difference if their
+        classes differ, divided by the one if they agree, minus one. Categories are weighted by
+        their songs, not pairs. Equal weights if no number separates classes.
     """
     sizes = np.bincount(codes)[codes]
     within, n_within = _pair_squares(codes, sizes, places)
@@ -89,18 +88,18 @@ def local_shares(
     labels: NDArray[np.int64],
     prior: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shares of the classes among the songs of the same category, by likeness.
+    """Shares of the classes among the songs of the same category, weighted by similarity.
 
     Parameters
     ----------
     codes : np.ndarray [shape=(n,), int]
         Category of each row.
     folds : np.ndarray [shape=(n,), int]
-        References of the same fold do not count; -1 of rows that all references count for.
+        References of the same fold are ignored; -1 uses all references.
     places : np.ndarray [shape=(n, p)]
         From `ranks`, times the roots of the weights.
     reference_codes, reference_folds, reference_places, labels
-        The same of the m songs whose class is known, and their classes.
+        The same for the m songs with known classes, and these classes.
     prior : np.ndarray [shape=(K,)]
         Shares of the classes in all rows.
 
@@ -108,7 +107,7 @@ def local_shares(
     -------
     shares : np.ndarray [shape=(n, K)]
     weights : np.ndarray [shape=(n,)]
-        How much was seen; equal songs weigh 1.
+        Total weight of the references; an equal song weighs 1.
     """
     weights = np.zeros(len(codes))
     drawn = np.tile(_SMOOTHING * prior, (len(codes), 1))
@@ -144,7 +143,7 @@ def local_shares(
 def _small_pairs(
     starts: NDArray, stops: NDArray, first_known: NDArray, n_known: NDArray
 ) -> Iterator[tuple[NDArray, NDArray]]:
-    """Pair the rows of each category with its references, many categories at a time."""
+    """Pair the rows of each category with its references, for many categories at a time."""
     n_pairs = (stops - starts) * n_known
     chosen = np.flatnonzero(n_pairs)
     chunk = np.cumsum(n_pairs[chosen]) // _CHUNK_PAIRS
@@ -168,7 +167,7 @@ def _likeness(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.floa
 def _pair_squares(
     groups: NDArray[np.int64], sizes: NDArray[np.int64], places: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
-    """Sum squared differences over all pairs in each group, and count pairs, both over sizes."""
+    """Per group, sum squared differences over all pairs, and count pairs, both divided by size."""
     n = np.bincount(groups)
     sums, squares = np.zeros((2, len(n), places.shape[1]))
     np.add.at(sums, groups, places)

@@ -1,9 +1,9 @@
-"""Target encoding by likeness: of songs of the same category, those that sound alike count most.
+"""Target encoding by kernel regression: similar songs of the same category count most.
 
-As in `target_encoding`, a training row sees other folds only. `likeness` has the arithmetic.
+As in `target`, a training row is encoded from the other folds only. `kernel` has the numpy part.
 
-A category of more than 2,000 songs is split in parts by hash, and a song is compared with those
-of its own part: cost and memory stay in proportion to the songs.
+A category of more than 2,000 songs is split into parts by hash, and a song is compared with those
+of its own part: time and memory are proportional to the number of songs.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from sonic_lib.models.encoding.target import category_items, target_prior
 from sonic_lib.models.stages import KEY, LABEL, StoredModel, column, fold_or_none
 
 _MAX_PART_SONGS = 2_000
-_GROUP_SONGS = 20_000  # what a task looks at together, so that Python is not called for each date
-_RELEVANCE_SONGS = 20_000  # enough for some weights, and few for one machine
+_GROUP_SONGS = 20_000  # rows processed together, so that Python is not called for each date
+_RELEVANCE_SONGS = 20_000  # enough for the weights, and small for one machine
 _GRID = [step / 100 for step in range(101)]
 _ITEM = ("name", "item")
 _NO_FOLD = -1
 
 
 class LocalEncoder(Estimator):
-    """Keep the training rows, by category.
+    """Fits by keeping the training rows, by category.
 
     Parameters
     ----------
     encoded, numbers : sequence of str
-        Texts; numbers by which songs are alike.
+        Text columns; numbers that define similarity.
     n_classes : int
     output : str
         Name of the array that the model adds.
@@ -79,7 +79,7 @@ class LocalEncoder(Estimator):
 
 
 class LocalEncoderModel(StoredModel):
-    """Adds an array of double: for each column the shares of the classes and the weight seen."""
+    """Adds an array of double: per column the shares of the classes and the total weight."""
 
     statistics: DataFrame  # always there
 
@@ -170,7 +170,7 @@ def _matrix(table: pa.Table, n_columns: int) -> NDArray[np.float64]:
 
 
 def _codes(rows: pa.Table, references: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number the categories of both, alike."""
+    """Number the categories of both, consistently."""
     keys = [
         list(zip(*(table[name].to_pylist() for name in (*_ITEM, "part")), strict=True))
         for table in (rows, references)

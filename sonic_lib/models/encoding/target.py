@@ -1,10 +1,10 @@
-"""Out-of-fold target encoding: what the targets of songs of the same artist, genre or date say.
+"""Out-of-fold mean encoding of categories by the target.
 
-A training row is encoded from the other folds alone, so that its own target is not among what it
-is described by; any other row from all. Rare categories are drawn towards the mean of all rows
-(D. Micci-Barreca, A preprocessing scheme for high-cardinality categorical attributes, 2001).
+A training row is encoded from the other folds only, so that its own target does not leak; other
+rows from all folds. Rare categories are shrunk towards the overall mean (D. Micci-Barreca, A
+preprocessing scheme for high-cardinality categorical attributes, 2001).
 
-Statistics have one row a category, not one a song, and stay distributed.
+Statistics have one row per category, not per song, and stay distributed.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from pyspark.sql import functions as F
 from sonic_lib.models.exploration.aggregates import items
 from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, column, fold_or_none
 
-_SMOOTHING = 3.0  # a category of so many songs counts as much as all others together
+_SMOOTHING = 3.0  # shrinkage: a category with this many songs is halfway to the overall mean
 _ITEM = ("name", "item")
 
 
 class TargetEncoder(Estimator):
-    """Learn what each category says of the target.
+    """Fits the statistics of each category.
 
     Parameters
     ----------
     encoded, lists : sequence of str
-        Texts; texts that are lists, such as ``['bebop', 'swing']``.
+        Text columns; columns of lists, such as ``['bebop', 'swing']``.
     n_classes : int
-        Of a classification; 0 for a regression.
+        0 for a regression.
     output : str
         Name of the array that the model adds.
     """
@@ -64,10 +64,10 @@ class TargetEncoder(Estimator):
 
 
 class TargetEncoderModel(StoredModel):
-    """Adds an array of double: for each column its encodings and how many songs they rest on.
+    """Adds an array of double: per column its encodings and the number of songs behind them.
 
-    A classification has the share of each class, of lists the mean over their items; a regression
-    the mean target, of lists the mean, least and greatest over their items.
+    For a classification the share of each class, averaged over the items of lists; for a regression
+    the mean target, and for lists the mean, minimum and maximum over their items.
     """
 
     def _transform(self, frame: DataFrame) -> DataFrame:
@@ -91,7 +91,7 @@ class TargetEncoderModel(StoredModel):
         )
         found = [self._summary(name, is_list=False) for name in given["encoded"]]
         found += [self._summary(name, is_list=True) for name in given["lists"]]
-        # Sums of doubles differ in the last bits from run to run; floats of them do not.
+        # Sums of doubles differ in the last bits from run to run; rounded to floats they do not.
         rounded = F.concat(*found).cast("array<float>").cast("array<double>")
         return frame.join(said, KEY, "left").withColumn(given["output"], rounded).drop("_said")
 
@@ -116,14 +116,14 @@ class TargetEncoderModel(StoredModel):
         )
 
     def _summary(self, name: str, *, is_list: bool) -> Column:
-        """Column: the encodings of one column and the songs behind them, from all that is said."""
+        """Column: the encodings of one column and the songs behind them."""
         prior = F.array(*map(F.lit, self.settings["prior"]))
         mine = F.filter(F.coalesce("_said", F.array()), lambda one: one["name"] == name)
         said = F.transform(mine, lambda one: one["said"])
         n_songs = F.coalesce(F.array_max(F.transform(mine, lambda one: one["n"])), F.lit(0.0))
         if not is_list:
             return F.concat(F.coalesce(F.get(said, F.lit(0)), prior), F.array(n_songs))
-        # Sorted, so that sums are taken in one order whatever the order of arrival.
+        # Sorted, so that the order of summation is fixed.
         said = F.array_sort(F.when(F.size(said) > 0, said).otherwise(F.array(prior)))
         zeros = F.array(*(F.lit(0.0) for _ in self.settings["prior"]))
         total = F.aggregate(
@@ -166,8 +166,8 @@ def category_sums(
     Returns
     -------
     DataFrame
-        name, item, totals (array of double: songs of each class; or how many songs, and the sum
-        of their targets), folds (the same by fold).
+        name, item, totals (array of double: songs of each class; or the number of songs, and the
+        sum of their targets), folds (the same by fold).
     """
     entries = frame.select(
         fold_or_none(frame).alias(FOLD), LABEL, F.inline(category_items(encoded, lists))

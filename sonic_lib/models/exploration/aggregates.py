@@ -1,11 +1,10 @@
-"""What a wide frame holds: small frames of counts and moments for figures, without actions.
+"""Aggregate a wide frame to small frames of counts and moments; no actions.
 
 Conventions
 -----------
-``columns`` are names of numeric columns, which may hold any character. Null, NaN and infinity
-are missing values. Every result is small, whatever the number of rows: p columns give at most
-p x p rows. What one pass needs from an earlier one (bins, centres, grids) is passed in, made by
-the numpy of `models.maps`.
+``columns`` are names of numeric columns, which may contain any character. Null, NaN and infinity
+are missing values. Results have at most p x p rows for p columns, whatever the number of rows. What
+a pass needs from an earlier one (bins, centres, grids) is computed in `projections` and passed in.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pyspark.sql import functions as F
 
 from sonic_lib.models.exploration.projections import Bins
 
-# Share of rows below each; the outer two bound what a histogram shows in single bars.
+# Quantiles; the outer two bound the range of a histogram.
 _QUANTILES = {
     "min": 0.0,
     "q005": 0.005,
@@ -36,17 +35,17 @@ _MOMENTS = ("n", "sum_first", "sum_squares_first", "sum_products")
 
 
 def sample(frame: DataFrame, *, key: str, n: int, seed: int) -> DataFrame:
-    """Draw rows by the hash of their key: the same on any cluster and in any order.
+    """Sample rows by the hash of their key: the same on any cluster and in any order.
 
     Parameters
     ----------
     frame : DataFrame
     key : str
-        Column that tells rows apart.
+        Column that identifies a row.
     n : int >= 0
-        How many rows, or all if there are fewer; small enough for one machine.
+        Number of rows, or all if there are fewer; small enough for one machine.
     seed : int
-        Another one draws other rows.
+        Another seed gives another sample.
     """
     return frame.orderBy(F.xxhash64(F.lit(seed), _column(key)), _column(key)).limit(n)
 
@@ -54,8 +53,8 @@ def sample(frame: DataFrame, *, key: str, n: int, seed: int) -> DataFrame:
 def items(column: str) -> Column:
     """Column: the items of a text as an array.
 
-    Lists written as in Python or JSON, such as ``['bebop', "drum'n'bass"]``, give what stands in
-    them; any other text is one item, and a missing one none.
+    Lists written as in Python or JSON, such as ``['bebop', "drum'n'bass"]``, give their items; any
+    other text is one item, and a missing one none.
     """
     text = F.trim(_column(column).cast("string"))
     quoted = F.regexp_extract_all(text, F.lit(_LIST_ITEM), F.lit(0))
@@ -65,37 +64,37 @@ def items(column: str) -> Column:
 
 
 def value_counts(frame: DataFrame, *, column: str) -> DataFrame:
-    """Count each value of a column; the items of lists one by one.
+    """Count each value of a column; items of lists are counted one by one.
 
     Returns
     -------
     DataFrame
-        value (string), n (rows that hold it); missing values are not counted.
+        value (string), n (rows with it); missing values are not counted.
     """
     values = frame.select(F.explode(F.array_distinct(items(column))).alias("value"))
     return values.groupBy("value").agg(F.count("*").alias("n"))
 
 
 def top_values(frame: DataFrame, *, column: str, n: int) -> DataFrame:
-    """Find the commonest values of a column, the commonest first and equals by name.
+    """Find the most frequent values of a column, most frequent first, ties by name.
 
     Returns
     -------
     DataFrame
-        As of `value_counts`, at most `n` rows.
+        As from `value_counts`, at most `n` rows.
     """
     return value_counts(frame, column=column).orderBy(F.desc("n"), "value").limit(n)
 
 
 def summary(frame: DataFrame, *, columns: Sequence[str]) -> DataFrame:
-    """Describe each numeric column, all in one pass.
+    """Summarise all numeric columns in one pass.
 
     Returns
     -------
     DataFrame
-        One row a column: name, n (values), n_missing, mean, std (of a sample), is_whole (all
-        values are whole numbers), and approximate quantiles min, q005 (0.5 %), q25, median,
-        q75, q995, max, whose ranks are right within 0.01 %.
+        One row per column: name, n (values), n_missing, mean, std (of a sample), is_whole (all
+        values are whole numbers), and the approximate quantiles min, q005 (0.5 %), q25, median,
+        q75, q995, max, with a rank error of at most 0.01 %.
     """
     shares = F.array(*map(F.lit, _QUANTILES.values()))
     described = (
@@ -115,13 +114,13 @@ def summary(frame: DataFrame, *, columns: Sequence[str]) -> DataFrame:
 
 
 def histograms(frame: DataFrame, *, bins: Mapping[str, Bins]) -> DataFrame:
-    """Count the values of each column by bin, all in one pass.
+    """Count the values of all columns by bin in one pass.
 
     Parameters
     ----------
     frame : DataFrame
     bins : mapping of str to Bins
-        From `maps.choose_bins`. The outer bins also hold what lies beyond them.
+        From `projections.choose_bins`. The outer bins include the values beyond them.
 
     Returns
     -------
@@ -132,7 +131,7 @@ def histograms(frame: DataFrame, *, bins: Mapping[str, Bins]) -> DataFrame:
     for name, (low, width, n_bins) in bins.items():
         place = (_finite(name) - low) / width
         inside = F.least(F.greatest(place, F.lit(0.0)), F.lit(n_bins - 1.0))
-        # Of a missing value and 0, Spark's greatest is 0.
+        # Spark's greatest(null, 0) is 0.
         cells.append((name, F.when(place.isNotNull(), F.floor(inside).cast("int"))))
     return (
         frame.select(F.inline(_pairs(cells)))
@@ -146,23 +145,23 @@ def histograms(frame: DataFrame, *, bins: Mapping[str, Bins]) -> DataFrame:
 def moments(
     frame: DataFrame, *, columns: Sequence[str], centres: Sequence[float], scales: Sequence[float]
 ) -> DataFrame:
-    """Sum what correlations and components are made of, in one pass of matrix products.
+    """Sum the moments for correlations and components in one pass of matrix products.
 
-    Each task multiplies its rows in numpy and sends p x p sums, so that a hundred columns cost
-    little more than ten.
+    Each task multiplies its rows in numpy and returns p x p sums, so a hundred columns cost little
+    more than ten.
 
     Parameters
     ----------
     frame : DataFrame
     columns : sequence of str [length p]
     centres, scales : sequence of float [length p]
-        About the mean and the standard deviation of each column (scales > 0): subtracted and
-        divided out first, so that sums lose no digits.
+        Approximate mean and standard deviation of each column (scales > 0): values are
+        standardised first, so that sums lose no digits.
 
     Returns
     -------
     DataFrame
-        p x p rows: first, second (places in `columns`), and over the rows that have both:
+        p x p rows: first, second (indices in `columns`), and over the rows that have both values:
         n, sum_first, sum_squares_first, sum_products.
     """
     centre, scale = np.asarray(centres, float), np.asarray(scales, float)
@@ -191,7 +190,7 @@ def moments(
 
 
 def rank_grids(frame: DataFrame, *, columns: Sequence[str], n_points: int = 1000) -> DataFrame:
-    """Find evenly spaced quantiles of each column, against which values can be ranked.
+    """Compute evenly spaced quantiles of each column, to rank values against.
 
     Returns
     -------
@@ -206,8 +205,8 @@ def rank_grids(frame: DataFrame, *, columns: Sequence[str], n_points: int = 1000
 def ranks(frame: DataFrame, *, grids: Mapping[str, Sequence[float]]) -> DataFrame:
     """Replace values by their ranks, so that `moments` of them give Spearman's correlations.
 
-    Exact ranks would sort every column over all machines; ranks on a grid of n quantiles are
-    right within 1 / n and cost one pass. Equal values get the middle of their ranks.
+    Exact ranks would sort every column over all machines; ranks on a grid of n quantiles have an
+    error of at most 1 / n and cost one pass. Ties get the middle of their ranks.
 
     Parameters
     ----------
@@ -242,13 +241,13 @@ def _mid_ranks(values: NDArray, grid: NDArray) -> NDArray[np.float64]:
 
 
 def _matrix(batch: pa.RecordBatch) -> NDArray[np.float64]:
-    """Columns of doubles side by side, null as NaN."""
+    """Stack columns of doubles, with NaN for null."""
     columns = (column.to_numpy(zero_copy_only=False) for column in batch.columns)
     return np.column_stack([column.astype(float) for column in columns])
 
 
 def _long(frame: DataFrame, columns: Sequence[str]) -> DataFrame:
-    """One row a value: name, value. One aggregate by name then serves any number of columns."""
+    """One row per value: name, value; one aggregate by name then serves any number of columns."""
     return frame.select(F.inline(_pairs([(name, _finite(name)) for name in columns])))
 
 

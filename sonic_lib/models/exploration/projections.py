@@ -1,4 +1,4 @@
-"""Small matrices to what figures show: numpy, no Spark and no I/O."""
+"""Bins, correlations, components and t-SNE from small aggregates; pure numpy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_TSNE_COLUMNS = 50
 
 
 class Bins(NamedTuple):
-    """Equal bins of a histogram: `n` of `width`, the first from `low` on."""
+    """Equal bins of a histogram: `n` of `width`, starting at `low`."""
 
     low: float
     width: float
@@ -22,12 +22,12 @@ class Bins(NamedTuple):
 
 
 class Components(NamedTuple):
-    """Principal components, the strongest first.
+    """Principal components, strongest first.
 
     Attributes
     ----------
     axes : np.ndarray [shape=(p, p)]
-        A column a component: its weight of each standardised column; of length 1.
+        One column per component: its weights of the standardised columns, of length 1.
     explained : np.ndarray [shape=(p,), sum 1]
         Share of the variance along each.
     """
@@ -39,16 +39,15 @@ class Components(NamedTuple):
 def choose_bins(summary: pd.DataFrame, *, n_bins: int = 40) -> dict[str, Bins]:
     """Choose the bins of each column's histogram.
 
-    Whole numbers get bins of whole numbers in their middle, since others would hold now one,
-    now two of them. The range is that of the values; when one outside the middle 99 % lies far
-    out it is left, so that a few outliers do not press all others into one bar.
+    Bins of whole numbers are centred on whole numbers, so that each holds equally many. The range
+    is that of the values; if outliers lie far outside the middle 99 %, it is that of the middle.
 
     Parameters
     ----------
     summary : pandas.DataFrame
-        From `explore.summary`; columns without values get no bins.
+        From `aggregates.summary`; columns without values get no bins.
     n_bins : int > 0
-        How many at the most.
+        Maximum number of bins.
     """
     bins = {}
     for row in summary[summary["n"] > 0].itertuples():
@@ -72,12 +71,12 @@ def correlation_matrix(moments: pd.DataFrame) -> NDArray[np.float64]:
     Parameters
     ----------
     moments : pandas.DataFrame
-        From `explore.moments`.
+        From `aggregates.moments`.
 
     Returns
     -------
     np.ndarray [shape=(p, p), -1 to 1]
-        Symmetric; NaN where fewer than two rows have both, or one of the two is constant.
+        Symmetric; NaN if fewer than two rows have both values, or a column is constant.
     """
     n, sums, squares, products = (
         _square(moments, name) for name in ("n", "sum_first", "sum_squares_first", "sum_products")
@@ -85,23 +84,23 @@ def correlation_matrix(moments: pd.DataFrame) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", divide="ignore"):
         covariance = products - sums * sums.T / n
         spread = squares - sums**2 / n
-        # What rounding leaves of a constant column is no spread.
+        # Rounding errors of a constant column are not variance.
         spread = np.where(spread > 1e-12 * np.maximum(squares, 1), spread, np.nan)
         return np.clip(covariance / np.sqrt(spread * spread.T), -1, 1)
 
 
 def principal_components(moments: pd.DataFrame) -> Components:
-    """Principal components of standardised columns, a missing value taken for the mean.
+    """Principal components of standardised columns; missing values count as the mean.
 
     Parameters
     ----------
     moments : pandas.DataFrame
-        From `explore.moments` with the columns' means and standard deviations.
+        From `aggregates.moments` with the columns' means and standard deviations.
 
     Returns
     -------
     Components
-        Each with the sign that makes its largest weight positive.
+        With signs that make the largest weight of each positive.
     """
     products = _square(moments, "sum_products")
     variances, axes = np.linalg.eigh((products + products.T) / 2)
@@ -113,7 +112,7 @@ def principal_components(moments: pd.DataFrame) -> Components:
 def standardise(
     values: NDArray[np.float64], *, means: NDArray[np.float64], stds: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Subtract means and divide by deviations; what is missing (NaN or infinite) becomes 0.
+    """Subtract means and divide by deviations; missing values (NaN or infinite) become 0.
 
     Parameters
     ----------
@@ -124,17 +123,17 @@ def standardise(
 
 
 def tsne(values: NDArray[np.float64], *, seed: int) -> NDArray[np.float64]:
-    """Lay rows out in a plane so that near ones stay near (t-SNE, on one machine).
+    """Project rows to a plane so that neighbours stay neighbours (t-SNE, on one machine).
 
-    Distances between far groups mean little. Source: van der Maaten and Hinton, Visualizing Data
-    using t-SNE, JMLR 9 (2008), in scikit-learn's Barnes-Hut form, from the two main axes on.
+    Distances between groups mean little. Source: van der Maaten and Hinton, Visualizing Data using
+    t-SNE, JMLR 9 (2008), in scikit-learn's Barnes-Hut form, initialised by two components.
 
     Parameters
     ----------
     values : np.ndarray [shape=(n, p), n >= 4]
-        Standardised; of more than 50 columns the 50 main axes are taken.
+        Standardised; more than 50 columns are reduced to 50 components.
     seed : int
-        The same gives the same map.
+        The same seed gives the same projection.
 
     Returns
     -------
@@ -156,7 +155,7 @@ def tsne(values: NDArray[np.float64], *, seed: int) -> NDArray[np.float64]:
 
 
 def load_manifold():
-    """Import scikit-learn's module, or say how to get it.
+    """Import a module of scikit-learn.
 
     Raises
     ------
@@ -167,7 +166,7 @@ def load_manifold():
         from sklearn import manifold
     except ImportError as error:
         raise SetupError(
-            "Maps by t-SNE need scikit-learn, which is not installed here. Install it on the "
+            "t-SNE needs scikit-learn, which is not installed here. Install it on the "
             f"machine that runs the command: {install_command('scikit-learn')}"
         ) from error
     return manifold

@@ -1,14 +1,14 @@
-"""Where models are kept: a folder for each version, below any URI that Spark's Hadoop reads.
+"""Store models in a folder per version, below any URI that Spark's Hadoop reads.
 
 ::
 
     <root>/<name>/<version>/pipeline/    the fitted pyspark.ml pipeline
-    <root>/<name>/<version>/card.json    what it is; written last: without it there is no version
-    <root>/<name>/aliases/00000001.json  who is champion and challenger; the latest one counts
+    <root>/<name>/<version>/card.json    the card; written last: without it there is no version
+    <root>/<name>/aliases/00000001.json  champion and challenger; the latest one counts
 
-Nothing is overwritten, so a run that dies at any point leaves the champion that was: a version
-without its card is not seen, and an alias file that is not whole is passed over for the one
-before it.  The alias files are also the history that `rollback` goes back in.
+Nothing is overwritten, so a run that dies at any point does not change the champion: a version
+without a card is ignored, and so is an incomplete alias file.  The alias files are also the history
+for `rollback`.
 """
 
 from __future__ import annotations
@@ -29,178 +29,58 @@ if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
     from pyspark.sql import SparkSession
 
-NAMES = ("genre", "popularity")
 _ALIASES = "aliases"
 
 
-def root(warehouse: str) -> str:
-    """Where the models of a warehouse are."""
-    return f"{warehouse.rstrip('/')}/_models"
+class DirectoryStore:
+    """A `registry.Store` below `<warehouse>/_models`.
 
-
-def save(spark: SparkSession, root: str, name: str, *, model: PipelineModel, card: dict) -> str:
-    """Keep a fitted model.
-
-    Parameters
-    ----------
-    root : str
-        The registry's folder or URI.
-    name : str
-        What the model is for, such as genre.
-    card : dict
-        What `load` is to give back with it; values that JSON knows.
-
-    Returns
-    -------
-    str
-        Its version: the time (UTC) and eight random digits, so that versions sort by age.
+    Versions are the time (UTC) and eight random digits, so they sort by age.
     """
-    now = datetime.now(timezone.utc)
-    version = f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
-    model.write().save(f"{root}/{name}/{version}/pipeline")
-    told = card | {"name": name, "version": version, "created_at": now.isoformat()}
-    _write(spark, f"{root}/{name}/{version}/card.json", told)
-    return version
 
+    def __init__(self, spark: SparkSession, warehouse: str) -> None:
+        self._spark = spark
+        self.root = f"{warehouse.rstrip('/')}/_models"
 
-def load(
-    spark: SparkSession, root: str, name: str, version: str | None = None
-) -> tuple[PipelineModel, dict]:
-    """Give a model and its card; the champion's unless a version is named.
+    def save(self, name: str, *, model: PipelineModel, card: dict) -> str:
+        """Save a model and its card, and return the new version."""
+        now = datetime.now(timezone.utc)
+        version = f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
+        model.write().save(self._pipeline(name, version))
+        full_card = card | {"name": name, "version": version, "created_at": now.isoformat()}
+        _write(self._spark, f"{self.root}/{name}/{version}/card.json", full_card)
+        return version
 
-    Raises
-    ------
-    ModelError
-        If there is no champion, or no such version.
-    """
-    if version is None:
-        version = aliases(spark, root, name).get("champion")
-        if version is None:
-            raise no_champion(name, root)
-    card = _read(spark, f"{root}/{name}/{version}/card.json")
-    if card is None:
-        raise no_version(name, root, version, cards=versions(spark, root, name))
-    return load_pipeline(spark, f"{root}/{name}/{version}/pipeline"), card
+    def load(self, name: str, version: str) -> PipelineModel:
+        """Load a pipeline."""
+        return load_pipeline(self._spark, self._pipeline(name, version))
 
+    def card(self, name: str, version: str) -> dict | None:
+        """Return the card of a version, or None."""
+        return _read(self._spark, f"{self.root}/{name}/{version}/card.json")
 
-def versions(spark: SparkSession, root: str, name: str) -> list[dict]:
-    """Cards of all versions, the oldest first."""
-    folders = sorted(_children(spark, f"{root}/{name}"))
-    cards = (_read(spark, f"{root}/{name}/{folder}/card.json") for folder in folders)
-    return [card for card in cards if card is not None]
+    def cards(self, name: str) -> list[dict]:
+        """Return the cards of all versions, oldest first."""
+        folders = sorted(_children(self._spark, f"{self.root}/{name}"))
+        return [card for folder in folders if (card := self.card(name, folder)) is not None]
 
+    def history(self, name: str) -> list[dict]:
+        """Return all changes of aliases, oldest first."""
+        folder = f"{self.root}/{name}/{_ALIASES}"
+        files = sorted(_children(self._spark, folder))
+        entries = (_read(self._spark, f"{folder}/{file}") for file in files)
+        return [entry for entry in entries if entry is not None]
 
-def aliases(spark: SparkSession, root: str, name: str) -> dict:
-    """Return the versions that are champion and challenger, since when (at) and why."""
-    history = alias_history(spark, root, name)
-    return history[-1] if history else {}
+    def set_aliases(self, name: str, entry: dict) -> None:
+        """Write the next alias file."""
+        folder = f"{self.root}/{name}/{_ALIASES}"
+        # Hadoop's local filesystem has no exclusive creation: one of two runs would get lost.
+        with writing_by_spark(self._spark, self.root, f"{name}-{_ALIASES}"):
+            numbers = [int(file.partition(".")[0]) for file in _children(self._spark, folder)]
+            _write(self._spark, f"{folder}/{max(numbers, default=0) + 1:08}.json", entry)
 
-
-def alias_history(spark: SparkSession, root: str, name: str) -> list[dict]:
-    """All that was said of aliases, the oldest first."""
-    files = sorted(_children(spark, f"{root}/{name}/{_ALIASES}"))
-    said = (_read(spark, f"{root}/{name}/{_ALIASES}/{file}") for file in files)
-    return [entry for entry in said if entry is not None]
-
-
-def promote(spark: SparkSession, root: str, name: str, version: str, *, why: str) -> None:
-    """Make a version the champion.
-
-    Raises
-    ------
-    ModelError
-        If there is no such version.
-    """
-    _check_version(spark, root, name, version)
-    now = aliases(spark, root, name)
-    challenger = now.get("challenger")
-    _say(
-        spark,
-        *(root, name),
-        {"champion": version, "challenger": None if challenger == version else challenger},
-        why=why,
-    )
-
-
-def challenge(spark: SparkSession, root: str, name: str, version: str, *, why: str) -> None:
-    """Make a version the challenger, which serves nobody.
-
-    Raises
-    ------
-    ModelError
-        If there is no such version.
-    """
-    _check_version(spark, root, name, version)
-    champion = aliases(spark, root, name).get("champion")
-    _say(spark, root, name, {"champion": champion, "challenger": version}, why=why)
-
-
-def rollback(spark: SparkSession, root: str, name: str) -> str:
-    """Make the champion before the present one the champion again; return its version.
-
-    Raises
-    ------
-    ModelError
-        If there was none.
-    """
-    history = alias_history(spark, root, name)
-    left, back = last_two_champions(history, name=name, root=root)
-    said = {"champion": back, "challenger": history[-1].get("challenger"), "rolled_back": left}
-    _say(spark, root, name, said, why=f"rolled back from {left}")
-    return back
-
-
-def last_two_champions(history: list[dict], *, name: str, root: str) -> tuple[str, str]:
-    """Give the champion and the one before it, without those that were rolled back.
-
-    Raises
-    ------
-    ModelError
-        If there are no two.
-    """
-    line: list[str] = []
-    for entry in history:
-        champion = entry.get("champion")
-        if entry.get("rolled_back"):
-            line = line[:-1]
-        elif champion and line[-1:] != [champion]:
-            line.append(champion)
-    if len(line) < 2:
-        raise ModelError(
-            f"There is no champion of {name} before the present one "
-            f"({line[-1] if line else 'none'}) in {root}, so nothing to go back to."
-        )
-    return line[-1], line[-2]
-
-
-def no_champion(name: str, root: str) -> ModelError:
-    """Say that nobody serves yet, and what to do."""
-    return ModelError(
-        f"There is no champion of {name} in {root}. "
-        f"Train one with `sonic train {name}`, or name another --warehouse."
-    )
-
-
-def no_version(name: str, root: str, version: str, *, cards: list[dict]) -> ModelError:
-    """Say that there is no such version, and which there are."""
-    known = ", ".join(card["version"] for card in cards) or "none"
-    return ModelError(f"There is no version {version} of {name} in {root}; there is {known}.")
-
-
-def _check_version(spark: SparkSession, root: str, name: str, version: str) -> None:
-    cards = versions(spark, root, name)
-    if version not in [card["version"] for card in cards]:
-        raise no_version(name, root, version, cards=cards)
-
-
-def _say(spark: SparkSession, root: str, name: str, entry: dict, *, why: str) -> None:
-    folder = f"{root}/{name}/{_ALIASES}"
-    at = datetime.now(timezone.utc).isoformat()
-    # Hadoop's local files know no exclusive creation: of two runs one would be unsaid.
-    with writing_by_spark(spark, root, f"{name}-{_ALIASES}"):
-        numbers = [int(file.partition(".")[0]) for file in _children(spark, folder)]
-        number = max(numbers, default=0) + 1
-        _write(spark, f"{folder}/{number:08}.json", entry | {"at": at, "why": why})
+    def _pipeline(self, name: str, version: str) -> str:
+        return f"{self.root}/{name}/{version}/pipeline"
 
 
 def _write(spark: SparkSession, uri: str, content: dict) -> None:
@@ -219,7 +99,7 @@ def _write(spark: SparkSession, uri: str, content: dict) -> None:
 
 
 def _read(spark: SparkSession, uri: str) -> dict | None:
-    """Return None for a file that is not there or not whole."""
+    """Read a JSON file; None if it is missing or incomplete."""
     filesystem, path = hadoop_path(spark, uri)
     if not filesystem.exists(path):
         return None

@@ -1,13 +1,13 @@
-"""Models kept in MLflow: the functions of `registry`, over a tracking store.
+"""Store models in MLflow.
 
-A model is the registered model ``sonic-<name>``, its versions are numbered by MLflow, and the
-aliases ``champion`` and ``challenger`` are MLflow's own, so ``models:/sonic-genre@champion`` is
-what serves.  The pipeline has MLflow's Spark flavour and a signature; the card is an artifact of
-the run that made it.
+A model is the registered model ``sonic-<name>``.  MLflow numbers its versions, and the aliases
+``champion`` and ``challenger`` are MLflow's own: ``models:/sonic-genre@champion`` is the model that
+predicts.  The pipeline has MLflow's Spark flavour and a signature; the card is an artifact of the
+run that made it.
 
-A version is registered after its pipeline and its card are there, and an alias is moved in one
-transaction, so a run that dies at any point leaves the champion that was.  MLflow does not
-remember who had an alias before: tags of the registered model do, one for each change.
+A version is registered after its pipeline and card are stored, and an alias is moved in one
+transaction, so a run that dies at any point does not change the champion.  MLflow keeps no history
+of aliases; tags of the registered model do, one per change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING
 import sonic_lib
 from sonic_lib.errors import ConfigError, ModelError, SetupError, install_command
 from sonic_lib.models.loading import load_pipeline
-from sonic_lib.models.registry.directory import last_two_champions, no_champion, no_version
 from sonic_lib.spark.filesystem import hadoop_path
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
     from pyspark.sql import SparkSession
 
-NAMES = ("genre", "popularity")
 _TRACKING_URI = "MLFLOW_TRACKING_URI"
 _SQLITE = "sqlite:///"
 _EXPERIMENT = "sonic-signature"
@@ -43,13 +41,13 @@ _CARD, _PIPELINE = "card.json", "pipeline"
 _SPARK_PART = "sparkml"  # where MLflow's Spark flavour keeps a pipeline
 
 
-def root(warehouse: str) -> str:
-    """Give the tracking URI: MLFLOW_TRACKING_URI if it is set, else sqlite in the warehouse.
+def tracking_uri(warehouse: str) -> str:
+    """Return MLFLOW_TRACKING_URI if it is set, else that of a SQLite file in the warehouse.
 
     Raises
     ------
     ConfigError
-        If the warehouse is no local folder and no tracking URI is set.
+        If the warehouse is not a local folder and MLFLOW_TRACKING_URI is not set.
     """
     if given := os.environ.get(_TRACKING_URI):
         return given
@@ -62,138 +60,92 @@ def root(warehouse: str) -> str:
     return f"{_SQLITE}{folder.rstrip('/')}/_mlflow/mlflow.db"
 
 
-def save(spark: SparkSession, root: str, name: str, *, model: PipelineModel, card: dict) -> str:
-    """Keep a fitted model, with its signature and its metrics; as `registry.save`.
+class MlflowStore:
+    """A `registry.Store` in MLflow; versions are MLflow's numbers."""
 
-    Returns
-    -------
-    str
-        Its version: MLflow's number.
-    """
-    with _store(root) as client:
-        run_id = client.create_run(_experiment(client, root), run_name=name).info.run_id
-        with tempfile.TemporaryDirectory() as folder:
-            _write_pipeline(model, f"{folder}/{_PIPELINE}", root=root, run_id=run_id, card=card)
-            client.log_artifacts(run_id, f"{folder}/{_PIPELINE}", _PIPELINE)
-        for key in {"task", "kind", "seed"} & set(card):
-            client.log_param(run_id, key, card[key])
-        for key, value in card.get("metrics", {}).items():
-            client.log_metric(run_id, key, value)
-        client.log_dict(run_id, card, _CARD)
-        client.set_terminated(run_id)
-        if _registered(client, name) is None:
-            client.create_registered_model(_full(name))
-        source = f"{client.get_run(run_id).info.artifact_uri}/{_PIPELINE}"
-        return str(client.create_model_version(_full(name), source, run_id).version)
+    def __init__(self, spark: SparkSession, warehouse: str) -> None:
+        self._spark = spark
+        self.root = tracking_uri(warehouse)
 
+    def save(self, name: str, *, model: PipelineModel, card: dict) -> str:
+        """Save a model with its card, signature and metrics, and return the new version."""
+        root = self.root
+        with _store(root) as client:
+            run_id = client.create_run(_experiment(client, root), run_name=name).info.run_id
+            with tempfile.TemporaryDirectory() as folder:
+                _write_pipeline(model, f"{folder}/{_PIPELINE}", root=root, run_id=run_id, card=card)
+                client.log_artifacts(run_id, f"{folder}/{_PIPELINE}", _PIPELINE)
+            for key in {"task", "kind", "seed"} & set(card):
+                client.log_param(run_id, key, card[key])
+            for key, value in card.get("metrics", {}).items():
+                client.log_metric(run_id, key, value)
+            client.log_dict(run_id, card, _CARD)
+            client.set_terminated(run_id)
+            if _registered(client, name) is None:
+                client.create_registered_model(_full(name))
+            source = f"{client.get_run(run_id).info.artifact_uri}/{_PIPELINE}"
+            return str(client.create_model_version(_full(name), source, run_id).version)
 
-def load(
-    spark: SparkSession, root: str, name: str, version: str | None = None
-) -> tuple[PipelineModel, dict]:
-    """Give a model and its card; the champion's unless a version is named.
+    def load(self, name: str, version: str) -> PipelineModel:
+        """Load a pipeline.
 
-    Raises
-    ------
-    ModelError
-        If there is no champion, or no such version.
-    """
-    if version is None:
-        version = aliases(spark, root, name).get("champion")
-        if version is None:
-            raise no_champion(name, root)
-    card = _card(spark, root, name, version)
-    with _store(root) as client:
-        from mlflow.artifacts import download_artifacts
+        Not with MLflow's own function, which puts code stored beside the model on Python's path.
+        """
+        with _store(self.root) as client:
+            from mlflow.artifacts import download_artifacts
 
-        # Not by MLflow's own loading, which puts code that lies beside the model on Python's path.
-        # The place itself: of models:/… MLflow makes a copy each time, and leaves it.
-        place = client.get_model_version_download_uri(_full(name), version)
-        here = Path(download_artifacts(artifact_uri=place, tracking_uri=root)) / _SPARK_PART
-        return load_pipeline(spark, _for_spark(spark, here, root)), card
+            # The artifact itself: for models:/… MLflow makes a copy each time, and leaves it.
+            uri = client.get_model_version_download_uri(_full(name), version)
+            here = Path(download_artifacts(artifact_uri=uri, tracking_uri=self.root)) / _SPARK_PART
+            return load_pipeline(self._spark, _for_spark(self._spark, here, self.root))
 
+    def card(self, name: str, version: str) -> dict | None:
+        """Return the card of a version, or None."""
+        return next((card for card in self.cards(name) if card["version"] == version), None)
 
-def versions(spark: SparkSession, root: str, name: str) -> list[dict]:
-    """Cards of all versions, the oldest first."""
-    with _store(root) as client:
-        found = client.search_model_versions(f"name = '{_full(name)}'", max_results=10_000)
-        cards = [_read_card(client, name, made) for made in found]
-    return sorted((card for card in cards if card), key=lambda card: int(card["version"]))
+    def cards(self, name: str) -> list[dict]:
+        """Return the cards of all versions, oldest first."""
+        with _store(self.root) as client:
+            found = client.search_model_versions(f"name = '{_full(name)}'", max_results=10_000)
+            cards = [_read_card(client, name, made) for made in found]
+        return sorted((card for card in cards if card), key=lambda card: int(card["version"]))
 
+    def history(self, name: str) -> list[dict]:
+        """Return all changes of aliases, oldest first; the last are MLflow's current aliases."""
+        with _store(self.root) as client:
+            registered = _registered(client, name)
+        if registered is None:
+            return []
+        tags = sorted((k, v) for k, v in registered.tags.items() if k.startswith(_HISTORY))
+        history = [json.loads(value) for _, value in tags]
+        now = {role: _version(registered.aliases, role) for role in ("champion", "challenger")}
+        before = history[-1] if history else {}
+        if any(before.get(role) != version for role, version in now.items()):
+            history.append(now | {"at": None, "why": "set in MLflow"})
+        return history
 
-def aliases(spark: SparkSession, root: str, name: str) -> dict:
-    """Return the versions that are champion and challenger, since when (at) and why."""
-    history = alias_history(spark, root, name)
-    return history[-1] if history else {}
-
-
-def alias_history(spark: SparkSession, root: str, name: str) -> list[dict]:
-    """All that was said of aliases, the oldest first.
-
-    The last entry is what MLflow says now, whoever said it.
-    """
-    with _store(root) as client:
-        registered = _registered(client, name)
-    if registered is None:
-        return []
-    tags = sorted((k, v) for k, v in registered.tags.items() if k.startswith(_HISTORY))
-    history = [json.loads(value) for _, value in tags]
-    now = {role: _said(registered.aliases, role) for role in ("champion", "challenger")}
-    before = history[-1] if history else {}
-    if any(before.get(role) != version for role, version in now.items()):
-        history.append(now | {"at": None, "why": "set in MLflow"})
-    return history
-
-
-def promote(spark: SparkSession, root: str, name: str, version: str, *, why: str) -> None:
-    """Make a version the champion.
-
-    Raises
-    ------
-    ModelError
-        If there is no such version.
-    """
-    _card(spark, root, name, version)
-    challenger = aliases(spark, root, name).get("challenger")
-    kept = None if challenger == version else challenger
-    _say(root, name, {"champion": version, "challenger": kept}, why=why)
-
-
-def challenge(spark: SparkSession, root: str, name: str, version: str, *, why: str) -> None:
-    """Make a version the challenger, which serves nobody.
-
-    Raises
-    ------
-    ModelError
-        If there is no such version.
-    """
-    _card(spark, root, name, version)
-    champion = aliases(spark, root, name).get("champion")
-    _say(root, name, {"champion": champion, "challenger": version}, why=why)
-
-
-def rollback(spark: SparkSession, root: str, name: str) -> str:
-    """Make the champion before the present one the champion again; return its version.
-
-    Raises
-    ------
-    ModelError
-        If there was none.
-    """
-    history = alias_history(spark, root, name)
-    left, back = last_two_champions(history, name=name, root=root)
-    kept = history[-1].get("challenger")
-    said = {"champion": back, "challenger": None if kept == back else kept, "rolled_back": left}
-    _say(root, name, said, why=f"rolled back from {left}")
-    return back
+    def set_aliases(self, name: str, entry: dict) -> None:
+        """Move MLflow's aliases, then add a tag for the history."""
+        with _store(self.root) as client:
+            # Aliases first: `history` notices a change without a tag, but not the reverse.
+            for role in ("champion", "challenger"):
+                if entry[role] is not None:
+                    client.set_registered_model_alias(_full(name), role, entry[role])
+                else:
+                    client.delete_registered_model_alias(_full(name), role)
+            # The random part separates two changes in one microsecond.
+            at = datetime.fromisoformat(entry["at"])
+            key = f"{_HISTORY}{at:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:8]}"
+            client.set_registered_model_tag(_full(name), key, json.dumps(entry))
 
 
 def signature(card: dict):
-    """Say what a model reads and gives.
+    """Describe the inputs and outputs of a model.
 
     Parameters
     ----------
     card : dict
-        Of it the columns and the task.
+        Its columns and task are read.
 
     Returns
     -------
@@ -230,16 +182,16 @@ def _write_pipeline(
         folder,
         mlflow_model=Model(_PIPELINE, run_id),
         signature=signature(card),
-        # Else MLflow finds out by loading the model in another process.
+        # Otherwise MLflow infers them by loading the model in another process.
         pip_requirements=[f"sonic-signature[models]=={sonic_lib.__version__}"],
         dfs_tmpdir=_temporary(root),
     )
 
 
 def _for_spark(spark: SparkSession, here: Path, root: str) -> str:
-    """Give the URI of a folder of this machine for all machines of the cluster."""
+    """Return a URI of a local folder that all machines of the cluster can read."""
     if _folder(root) or spark.sparkContext.master.startswith("local"):
-        return f"file://{here}"  # as Spark takes it: "%20" would be three characters
+        return f"file://{here}"  # not as_uri(): Spark takes "%20" literally
     from mlflow.environment_variables import MLFLOW_DFS_TMP
 
     copy = f"{MLFLOW_DFS_TMP.get()}/{uuid.uuid4().hex}"
@@ -248,31 +200,8 @@ def _for_spark(spark: SparkSession, here: Path, root: str) -> str:
     return copy
 
 
-def _say(root: str, name: str, entry: dict, *, why: str) -> None:
-    now = datetime.now(timezone.utc)
-    said = json.dumps(entry | {"at": now.isoformat(), "why": why})
-    with _store(root) as client:
-        # First who serves: a change of which nobody wrote down why is still seen in the alias.
-        for role in ("champion", "challenger"):
-            if entry[role] is not None:
-                client.set_registered_model_alias(_full(name), role, entry[role])
-            else:
-                client.delete_registered_model_alias(_full(name), role)
-        # Two changes in one microsecond are told apart by chance.
-        key = f"{_HISTORY}{now:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:8]}"
-        client.set_registered_model_tag(_full(name), key, said)
-
-
-def _card(spark: SparkSession, root: str, name: str, version: str) -> dict:
-    cards = versions(spark, root, name)
-    for card in cards:
-        if card["version"] == version:
-            return card
-    raise no_version(name, root, version, cards=cards)
-
-
 def _read_card(client: MlflowClient, name: str, made) -> dict | None:
-    """Return None for a version that something else registered."""
+    """Read a card; None for a version that another program registered."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -303,25 +232,25 @@ def _full(name: str) -> str:
     return f"sonic-{name}"
 
 
-def _said(now: dict, role: str) -> str | None:
-    return str(now[role]) if role in now else None
+def _version(aliases: dict, role: str) -> str | None:
+    return str(aliases[role]) if role in aliases else None
 
 
 def _folder(root: str) -> Path | None:
-    """Where a local database is; None for a tracking server, which knows its own places."""
+    """Folder of a local database; None for a tracking server."""
     return Path(root.removeprefix(_SQLITE)).parent if root.startswith(_SQLITE) else None
 
 
 def _temporary(root: str) -> str | None:
-    """Where Spark puts a pipeline for MLflow to fetch; None for what MLFLOW_DFS_TMP says."""
+    """Where Spark writes a pipeline for MLflow; None means MLFLOW_DFS_TMP."""
     folder = _folder(root)
     return str(folder / "_temporary") if folder else None
 
 
 @contextmanager
 def _store(root: str) -> Iterator[MlflowClient]:
-    """Give a client of a store; what MLflow itself points to stays as it is."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # models are nobody else's business
+    """Yield a client of a store, without changing MLflow's global tracking URI."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no data about models may leave
     try:
         import mlflow
     except ImportError as error:

@@ -1,1 +1,1 @@
-"""Songs like a song: exact and clustered neighbours, recommendations."""
+"""Similar songs: exact and clustered search, playlists."""

@@ -1,9 +1,9 @@
-"""Songs like a song: frames of features to lists of neighbours, DataFrame -> DataFrame.
+"""Find the most similar songs of every song: DataFrame -> DataFrame.
 
-Every song is a vector of standardised features; alike is what has a large cosine.  The exact
-lists come from all products: each task holds a share of the songs as queries, all songs stream
-past it, and only the best k of each query are kept, so memory grows with neither n nor n^2.
-For large catalogues each song is compared with the songs of its nearest clusters only.
+Every song is a vector of standardised features; similarity is the cosine.  The exact search
+compares all pairs: each task holds a share of the songs as queries, all songs stream past it, and
+only the best k per query are kept, so its memory does not grow with the number of songs.  For large
+catalogues each song is compared only with the songs of its nearest clusters.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ def standardised(
     deviations: dict[str, float],
     recording: Column | None = None,
 ) -> DataFrame:
-    """Give every song its vector.
+    """Compute the vector of every song.
 
     Parameters
     ----------
     frame : DataFrame with song_id and the columns that `means` and `deviations` name
     means, deviations : dict of str to float
-        A missing value becomes the mean; deviations are above 0.
+        A missing value becomes the mean; deviations are greater than 0.
     recording : Column, optional
-        Equal for songs that are one, such as `names.one_song`; null if that is not known of one.
+        Equal for versions of one song, such as `names.one_song`; null if unknown.
 
     Returns
     -------
@@ -59,14 +59,14 @@ def standardised(
 
 
 def exact_neighbours(vectors: DataFrame, *, k: int, n_tasks: int) -> DataFrame:
-    """Find the k most alike of every song by comparing it with every other.
+    """Find the k most similar songs of every song by comparing all pairs.
 
     Parameters
     ----------
     vectors : DataFrame
         From `standardised`.
     n_tasks : int
-        Into how many shares the queries are cut; each is sent all songs once.
+        Number of shares of the queries; all songs are sent to each once.
 
     Returns
     -------
@@ -86,16 +86,16 @@ def exact_neighbours(vectors: DataFrame, *, k: int, n_tasks: int) -> DataFrame:
 def clustered_neighbours(
     vectors: DataFrame, *, centroids: NDArray[np.float64], k: int, n_probed: int
 ) -> DataFrame:
-    """Find the most alike of every song among those of its nearest clusters.
+    """Find the most similar songs of every song among those of its nearest clusters.
 
     Parameters
     ----------
     vectors : DataFrame
         From `standardised`.
     centroids : np.ndarray [shape=(c, d)]
-        A cluster is the songs for which its centroid has the largest cosine.
+        A song belongs to the cluster whose centroid has the largest cosine.
     n_probed : int
-        Clusters to look into for each song.
+        Clusters to search per song.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def clustered_neighbours(
 
 
 def shared_values(neighbours: DataFrame, *, songs: DataFrame, columns: Sequence[str]) -> DataFrame:
-    """Say which share of neighbours has the same value in a column, such as genre or artist.
+    """Share of neighbours with the same value in a column, such as genre or artist.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def shared_values(neighbours: DataFrame, *, songs: DataFrame, columns: Sequence[
     Returns
     -------
     DataFrame
-        One row, a column each; pairs in which a value is missing do not count.
+        One row with these columns; pairs with a missing value are ignored.
     """
     theirs = songs.select(
         F.col("song_id").alias("recommended_song_id"),
@@ -198,7 +198,7 @@ def _arrays(batch: pa.RecordBatch) -> tuple[NDArray, NDArray, NDArray]:
 
 
 def _nearest_clusters(vectors: DataFrame, *, centroids: NDArray[np.float64], n: int) -> DataFrame:
-    """Add `clusters`, the numbers of the n nearest ones, the nearest first."""
+    """Add `clusters`, the numbers of the n nearest ones, nearest first."""
     schema = StructType([*vectors.schema, StructField("clusters", ArrayType(IntegerType()))])
     arrow_type = to_arrow_schema(schema).field("clusters").type
     directions = unit_rows(centroids)

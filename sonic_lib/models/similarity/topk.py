@@ -1,10 +1,10 @@
-"""The k songs most like each song: numpy arrays in, numpy arrays out.
+"""Top-k search by cosine, and diverse selection; pure numpy.
 
 Conventions
 -----------
-Vectors are rows of unit length (or zero), so that products are cosines.  A group is a number
-that is equal for recordings of the same song; nothing is most like itself, so its own group is
-left out, and every other group stands once in a list, by its best member.
+Vectors are rows of unit length (or zero), so that products are cosines.  A group is a number that
+is equal for versions of the same song: a list never contains the query's own group, and every other
+group at most once, by its best member.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK = 512  # queries whose products with some thousand references are held at once
-_SEEN = 2048  # references that tell what a list will hold at least
-_SPARE = 6  # likely ones beyond a list's length, for a song's versions
-_ERROR = np.float32(1e-5)  # of a product at single precision
-_EMPTY, _FREE = -2.0, -1.5  # of a free place; no cosine is below -1
+_BLOCK = 512  # queries multiplied with some thousand references at once
+_SEEN = 2048  # references that give a first lower bound of a list
+_SPARE = 6  # candidates beyond a list's length, for versions of one song
+_ERROR = np.float32(1e-5)  # of a product in single precision
+_EMPTY, _FREE = -2.0, -1.5  # marks a free place; no cosine is below -1
 
 
 class TopK(NamedTuple):
-    """Lists under way, best first.
+    """Partial lists, best first.
 
     Attributes
     ----------
     similarities : np.ndarray [shape=(m, k), float64]
-        Cosines; -2 where a place is still free.
+        Cosines; -2 marks a free place.
     ids, groups : np.ndarray [shape=(m, k), int64]
     """
 
@@ -37,13 +37,13 @@ class TopK(NamedTuple):
 
 
 def empty_lists(n_queries: int, k: int) -> TopK:
-    """Lists that hold nothing yet."""
+    """Empty lists."""
     shape = (n_queries, k)
     return TopK(np.full(shape, _EMPTY), np.zeros(shape, np.int64), np.zeros(shape, np.int64))
 
 
 def unit_rows(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Divide rows by their lengths; a row of zeros remains one."""
+    """Scale rows to unit length; a row of zeros stays zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
 
@@ -56,12 +56,12 @@ def update_topk(
     ids: NDArray[np.int64],
     groups: NDArray[np.int64],
 ) -> None:
-    """Put references into the lists where they belong.
+    """Update the lists with references.
 
     Parameters
     ----------
     lists : TopK
-        One for each query; changed in place.
+        One per query; changed in place.
     queries : np.ndarray [shape=(m, d), float64]
     query_groups : np.ndarray [shape=(m,), int64]
     vectors : np.ndarray [shape=(n, d), float64]
@@ -70,14 +70,14 @@ def update_topk(
 
     Notes
     -----
-    All products are taken at single precision, by BLAS; nearly all are below the last place of a
-    list by more than their error. What is left is multiplied again at double precision. Equal
-    products are ordered by id, so lists do not depend on the order in which references come.
+    All products are computed in single precision by BLAS; nearly all are below the last place of a
+    list by more than their error. The rest are computed again in double precision. Ties are ordered
+    by id, so lists do not depend on the order of the references.
     """
     for first in range(0, len(queries), _BLOCK):
         block = slice(first, first + _BLOCK)
         own = TopK(lists.similarities[block], lists.ids[block], lists.groups[block])
-        # While lists are empty, a few references tell what they will hold at least.
+        # While lists are empty, a few references give a lower bound.
         is_new = bool((own.similarities[:, -1] <= _FREE).any())
         for chosen in (slice(_SEEN), slice(_SEEN, None)) if is_new else (slice(None),):
             if len(ids[chosen]):
@@ -103,7 +103,7 @@ def _offer_block(
     n = products.shape[1]
 
     def put(wanted: NDArray[np.bool_], queried: NDArray[np.intp] | None = None) -> None:
-        # Of a flat array nonzero is several times as fast.
+        # nonzero is several times as fast on a flat array.
         rows, places = np.divmod(np.flatnonzero(wanted), n)
         rows = rows if queried is None else queried[rows]
         is_other = groups[places] != query_groups[rows]
@@ -117,7 +117,7 @@ def _offer_block(
         likely = np.partition(products, n - n_likely, axis=1)[:, n - n_likely]
         least = np.maximum(least, likely)
     put(products >= (least - _ERROR)[:, None])
-    # Where one song stands among the likely ones many times, others are needed as well.
+    # If a song has many versions among the candidates, more candidates are needed.
     reached = lists.similarities[:, -1].astype(np.float32)
     short = np.flatnonzero(reached < least - _ERROR)
     if short.size:
@@ -146,7 +146,7 @@ def _merge(
     ]
     order = np.lexsort((candidates[1], -candidates[0], row))
     row, candidates = row[order], [part[order] for part in candidates]
-    # Of a group the best stays: of equal ones in this order the first.
+    # The best of a group stays; in a tie, the first in this order.
     by_group = np.lexsort((candidates[2], row))
     is_first = np.ones(len(row), bool)
     is_first[by_group[1:]] = (np.diff(row[by_group]) != 0) | (np.diff(candidates[2][by_group]) != 0)
@@ -167,10 +167,10 @@ def diverse(
     n: int,
     diversity: float,
 ) -> NDArray[np.intp]:
-    """Choose candidates that are relevant and unlike each other.
+    """Choose candidates that are relevant and different from one another.
 
-    Maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998): the next one has the largest
-    (1 - diversity) relevance - diversity (largest similarity to those chosen before).
+    Maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998): each step picks the largest
+    (1 - diversity) relevance - diversity (largest similarity to those already chosen).
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def diverse(
         No group is chosen twice.
     n : int
     diversity : float in [0, 1]
-        0 takes the most relevant ones, 1 those most unlike each other.
+        0 picks the most relevant ones, 1 those most different from one another.
 
     Returns
     -------

@@ -1,1 +1,1 @@
-"""Models of a table that fits one task: arrays to arrays, without Spark but for `stage`."""
+"""Models of a table that fits into one task: pure numpy, except for `stage`."""

@@ -1,8 +1,8 @@
-"""The best of several learners, or several together where that is better beyond noise.
+"""Choose the best of several learners, or combine them if that is significantly better.
 
-Numbers are a weighted mean.  Probabilities are pooled as logarithms, with weights that need not
-have the sum 1 (G. Hinton, Products of experts, 1999): so a forest, whose answers are too cautious,
-still counts by what it tells apart, and its answers alone are sharpened if they need it.
+Numbers are averaged with weights.  Probabilities are pooled as logarithms, with weights of any sum
+(G. Hinton, Products of experts, 1999), which also sharpens learners that are too cautious, such as
+forests.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 _MAX_P = 0.05
-_LEAST_WEIGHT = 0.05  # what counts less is not worth its time when it answers
-_LEAST_PROBABILITY = 1e-3  # no learner alone can rule a class out
+_LEAST_WEIGHT = 0.05  # smaller weights are not worth the time for prediction
+_LEAST_PROBABILITY = 1e-3  # no single learner can exclude a class
 _MAX_SHARPNESS = 10.0
-_WEIGHT_COST = 1e-4  # in nats, so that a learner that says nothing gets no weight
+_WEIGHT_COST = 1e-4  # in nats; uninformative learners get no weight
 
 
 @dataclass(frozen=True)
 class Blend:
-    """How learners answer together.
+    """How predictions of learners are combined.
 
     Parameters
     ----------
     weights : dict of str to float
         Of sum 1, by learner.
     sharpness : float
-        By which the mean of the logarithms of probabilities is multiplied; of numbers it is 1.
+        Factor of the mean of the logarithms of probabilities; 1 for numbers.
     """
 
     weights: Mapping[str, float]
     sharpness: float = 1.0
 
     def of(self, answers: Mapping[str, NDArray], *, is_class: bool) -> NDArray[np.float64]:
-        """Answer together: probabilities [shape=(n, K)], or numbers [shape=(n,)]."""
+        """Combined probabilities [shape=(n, K)], or numbers [shape=(n,)]."""
         if len(self.weights) == 1 and self.sharpness == 1:
             return answers[next(iter(self.weights))]
         parts = {name: answers[name] for name in self.weights}
@@ -56,7 +56,7 @@ def losses(answers: NDArray, labels: NDArray, *, is_class: bool) -> NDArray[np.f
 
 
 def choose(answers: Mapping[str, NDArray], labels: NDArray, *, is_class: bool) -> Blend:
-    """Weigh learners by what they said of rows that they had not seen.
+    """Weight learners by their out-of-fold predictions.
 
     Parameters
     ----------
@@ -67,8 +67,8 @@ def choose(answers: Mapping[str, NDArray], labels: NDArray, *, is_class: bool) -
     Returns
     -------
     Blend
-        Of one learner alone as it is, unless the loss of several, or of a sharpened one, is less
-        by a paired test with p < 0.05.
+        A single learner as it is, unless several, or a sharpened one, have a lower loss by a paired
+        test with p < 0.05.
     """
     names = list(answers)
     each = {name: losses(answers[name], labels, is_class=is_class) for name in names}
@@ -81,7 +81,7 @@ def choose(answers: Mapping[str, NDArray], labels: NDArray, *, is_class: bool) -
     kept = [name for name, weight in zip(names, found, strict=True) if weight >= least > 0]
     if not kept:
         return alone
-    if len(kept) < len(names):  # what is left weighs as it is best without the others
+    if len(kept) < len(names):  # the best weights without the others
         found = (_exponents if is_class else _weights)([answers[name] for name in kept], labels)
     if not (total := float(found.sum())):
         return alone
@@ -95,7 +95,7 @@ def choose(answers: Mapping[str, NDArray], labels: NDArray, *, is_class: bool) -
 
 
 def _exponents(answers: list[NDArray], labels: NDArray) -> NDArray[np.float64]:
-    """Weights of the logarithms with the least log-loss, which is convex in them."""
+    """Weights of the logarithms that minimise the log-loss, which is convex in them."""
     parts = np.stack([_logarithms(answer) for answer in answers])
     rows, places = np.arange(len(labels)), labels.astype(int)
     true = parts[:, rows, places].mean(axis=1)
@@ -114,7 +114,7 @@ def _exponents(answers: list[NDArray], labels: NDArray) -> NDArray[np.float64]:
 
 
 def _weights(answers: list[NDArray], labels: NDArray) -> NDArray[np.float64]:
-    """Least squares of weights of sum 1: that sum is a row heavier than all others."""
+    """Least squares; a heavy extra row enforces the sum 1."""
     said = np.column_stack(answers)
     heavy = 1e3 * np.abs(said).max() * np.sqrt(len(labels))
     if not heavy:

@@ -1,8 +1,8 @@
-"""All folds of one table in one go: scores of rows not seen, and the model that serves.
+"""Cross-validate and fit one table in one process.
 
-The table is made once (`table.from_arrow`), then every fold is described and fitted on the same
-arrays, as many at a time as there are threads. Each fit is single-threaded: how many run together
-changes nothing in what comes out.
+The table is built once (`table.from_arrow`), then every fold is encoded and fitted on the same
+arrays, as many at a time as there are threads. Each fit is single-threaded, so the result does not
+depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from sonic_lib.models.tabular.blend import Blend
 from sonic_lib.models.tabular.encode import State, TrainingSet
 from sonic_lib.models.tabular.table import Layout, Table
 
-HELD_OUT = -1  # the fold of rows that are kept from every fold
-_LEAST_SIZE_SHARE = 0.05  # of the mean error: no song is foretold with certainty
+HELD_OUT = -1  # the fold of held-out rows
+_LEAST_SIZE_SHARE = 0.05  # of the mean error: no prediction is certain
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is fitted.
+    """What to fit.
 
     Parameters
     ----------
     layout : Layout
     kinds : tuple of str
-        Of `learners`; of several the best one or a mean.
+        Of `learners`; of several the best one or a weighted mean.
     n_classes : int
         0 for a regression.
     seed : int
     weighted : bool
-        Whether rare classes count as much as frequent ones.
+        Weight rare classes as much as frequent ones.
     boosted, sizes : mapping
-        Settings of the boosted trees, and of those that learn the sizes of errors.
+        Settings of the boosted trees, and of those for the sizes of errors.
     """
 
     layout: Layout
@@ -55,7 +55,7 @@ class Request:
 
 @dataclass
 class Fit:
-    """One fit: encoders and a learner of each kind, with what they said of the rows asked."""
+    """One fit: encoders and a learner of each kind, with their predictions."""
 
     rows: NDArray[np.int64]
     asked: NDArray[np.int64]
@@ -70,29 +70,29 @@ class Fit:
     least: float = 0.0
 
     def said(self) -> NDArray[np.float64]:
-        """What the learners say together of the rows asked."""
+        """The joint prediction of the learners."""
         return self.blend.of(self.answers, is_class=self.is_class)
 
     def difficulty(self) -> NDArray[np.float64]:
-        """How large an error is expected for each of them."""
+        """The expected absolute error of each row."""
         assert self.sizes is not None
         return np.maximum(learners.predict(self.sizes, self.new), self.least)
 
 
 @dataclass(frozen=True)
 class Crossfit:
-    """Scores by models that had not seen the rows, and the fits.
+    """Out-of-sample scores, and the fits.
 
     Parameters
     ----------
     scores : np.ndarray [shape=(n, K)] or [shape=(n, 2)]
-        Of every row that was asked: probabilities; or prediction and difficulty. NaN of others.
+        Probabilities, or prediction and difficulty, of every scored row; NaN for others.
     judge, served : Fit or None
         Fitted on all rows but the held-out ones; on all rows.
     each : dict of str to np.ndarray
-        What each kind said of the rows that folds scored, which are `rows`.
+        Predictions of each kind for the cross-validated rows, `rows`.
     without : np.ndarray [shape=(n, K)] or [shape=(n, 1)]
-        What the judge says without texts, of the held-out rows; NaN of others.
+        Predictions of the judge without texts for the held-out rows; NaN for others.
     """
 
     scores: NDArray[np.float64]
@@ -112,7 +112,7 @@ def crossfit(
     serve: bool,
     n_threads: int,
 ) -> Crossfit:
-    """Fit all folds, the model that the held-out rows judge, and the one that serves.
+    """Fit all folds, the model that the held-out rows evaluate, and the final one.
 
     Parameters
     ----------
@@ -120,13 +120,12 @@ def crossfit(
     labels : np.ndarray [shape=(n,)]
         Number of the class, or the target.
     inner, outer : np.ndarray [shape=(n,), int]
-        Folds by which training rows are described; by which rows are scored, HELD_OUT of those
-        that no fold learns from.
+        Folds for encoding training rows; folds for scoring, or HELD_OUT.
     request : Request
     serve : bool
-        Whether a model is fitted on all rows, too.
+        Whether to fit a final model on all rows.
     n_threads : int
-        Fits at a time.
+        Fits in parallel.
     """
     is_held_out = outer == HELD_OUT
     folds = np.unique(outer[~is_held_out]).tolist()
@@ -146,9 +145,9 @@ def crossfit(
         chosen, each = _weigh(scored, labels, request)
         for fit in scored:
             fit.state, fit.fitted = {}, {}
-            if request.n_classes:  # else sizes of errors are still to be learned
+            if request.n_classes:  # for a regression, sizes of errors are fitted next
                 fit.known = fit.new = fit.known[:0]
-        # Only what counts is fitted to more rows.
+        # Only learners with a weight are fitted on more rows.
         counted = replace(request, kinds=tuple(chosen.weights))
         later = {"served": (every, ~every, counted)} if serve else {}
         if is_held_out.any():
@@ -164,8 +163,8 @@ def crossfit(
     for fit in [*scored, *fits.values()]:
         if len(fit.asked):
             said = fit.said()
-            told = said if request.n_classes else np.column_stack([said, fit.difficulty()])
-            scores[fit.asked] = told
+            predicted = said if request.n_classes else np.column_stack([said, fit.difficulty()])
+            scores[fit.asked] = predicted
     if plain is not None:
         without[plain.asked] = plain.said().reshape(len(plain.asked), -1)
     return Crossfit(scores, fits.get("judge"), fits.get("served"), each, without)
@@ -174,7 +173,7 @@ def crossfit(
 def fit_once(
     table: Table, training_set: TrainingSet, asked: NDArray[np.int64], *, request: Request
 ) -> Fit:
-    """Fit encoders and learners on some rows, and ask them about others."""
+    """Fit encoders and learners on some rows, and predict others."""
     n_classes, layout = request.n_classes, request.layout
     state, known = encode.fit(table, training_set, layout=layout)
     new = encode.features(table, asked, state, layout=layout, n_classes=n_classes)
@@ -196,14 +195,14 @@ def fit_once(
 
 
 def without_texts(request: Request) -> Request:
-    """The same without what letters say."""
+    """The same request without text features."""
     return replace(request, layout=replace(request.layout, texts=()))
 
 
 def _weigh(
     scored: Sequence[Fit], labels: NDArray, request: Request
 ) -> tuple[Blend, dict[str, NDArray]]:
-    """Weigh the kinds by all folds, and those of each fold by the others alone."""
+    """Weight the kinds by all folds, and those of each fold by the other folds only."""
     if not scored:
         return _equal(request.kinds), {}
     rows = np.concatenate([fit.asked for fit in scored])
@@ -224,11 +223,11 @@ def _equal(kinds: Sequence[str]) -> Blend:
 
 
 def _fit_sizes(fits: Sequence[Fit], labels: NDArray, request: Request, pool: ThreadPool) -> None:
-    """Learn the expected size of an error from the errors of rows that were not seen."""
+    """Fit the expected absolute error to out-of-sample errors."""
     errors = np.full(len(labels), np.nan)
     for fit in fits:
         errors[fit.asked] = np.abs(labels[fit.asked] - fit.said())
-    # Of trees: they learn sizes from the features of any kind of model.
+    # Trees: they fit sizes of errors from the features of any kind of model.
     kind = learners.FOREST if request.kinds == (learners.FOREST,) else learners.BOOSTED
 
     def trained(fit: Fit) -> None:
@@ -255,10 +254,10 @@ def _class_weights(training_set: TrainingSet) -> NDArray[np.float64]:
 
 @contextmanager
 def _few_threads(n_threads: int) -> Iterator[ThreadPool]:
-    """Lend a pool of threads, each of whose linear algebra has one, and none of which warns."""
+    """A pool of threads with single-threaded linear algebra and without warnings."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1), warnings.catch_warnings(), ThreadPool(n_threads) as pool:
-        # scikit-learn doubts, once a tree, that so many classes are classes.
+        # scikit-learn warns in every tree if there are many classes.
         warnings.simplefilter("ignore")
         yield pool

@@ -1,7 +1,7 @@
-"""From a table to features: the definitions of `preprocess`, `target_encoding`, `local_encoding`.
+"""Encode a table as features, as defined in `preprocess` and `encoding`.
 
-What is fitted is a dict of arrays (`State`), so that it can be kept without any class of Python.
-Training rows are described from other inner folds alone, other rows from all training rows.
+The fitted state is a dict of arrays (`State`), which can be saved without pickling.  Training rows
+are encoded from the other inner folds only, other rows from all training rows.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _RELEVANCE_SONGS = 20_000
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The rows that a fit learns from.
+    """The rows of a fit.
 
     Parameters
     ----------
     rows : np.ndarray [shape=(n,), int]
-        Places in the table.
+        Indices in the table.
     labels : np.ndarray [shape=(n,)]
         Number of the class, or the target.
     folds : np.ndarray [shape=(n,), int]
@@ -47,7 +47,7 @@ class TrainingSet:
 
     @property
     def outcomes(self) -> NDArray[np.float64]:
-        """1 for the class of a row, or its target [shape=(n, K)]."""
+        """One-hot classes, or the target [shape=(n, K)]."""
         if self.n_classes:
             return np.eye(self.n_classes)[self.labels.astype(int)]
         return self.labels[:, None]
@@ -56,7 +56,7 @@ class TrainingSet:
 def fit(
     table: Table, training_set: TrainingSet, *, layout: Layout
 ) -> tuple[State, NDArray[np.float32]]:
-    """Learn how rows are described, and describe the training rows out of fold.
+    """Fit the encoding, and encode the training rows out of fold.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def features(
     layout: Layout,
     n_classes: int,
 ) -> NDArray[np.float32]:
-    """Describe rows that the fit has not seen [shape=(len(rows), d)]."""
+    """Encode rows that the fit has not seen [shape=(len(rows), d)]."""
     plain = _finite(table.plain[rows])
     blocks = [np.where(np.isnan(plain), state["medians"], plain)]
     blocks += [_one_hot(table.categories[name], rows) for name in layout.categories]
@@ -145,7 +145,7 @@ def features(
 def feature_names(
     layout: Layout, *, classes: Sequence[str], vocabulary: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """Name the features, in their order."""
+    """Names of the features, in order."""
     names = [*layout.plain]
     names += [f"{name} = {value}" for name in layout.categories for value in vocabulary[name]]
     for name in (*layout.encoded, *layout.lists):
@@ -185,7 +185,7 @@ def _one_hot(items: Items, rows: NDArray[np.int64]) -> NDArray[np.float32]:
 
 
 def _within(items: Items, here: NDArray[np.int64]) -> Items:
-    """Only the entries of some rows, which are numbered anew."""
+    """Select the entries of some rows, and renumber the rows."""
     rows = here[items.rows]
     order = np.flatnonzero(rows >= 0)
     order = order[np.argsort(rows[order], kind="stable")]
@@ -197,7 +197,7 @@ def _sums(items: Items, outcomes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _summed(groups: NDArray, outcomes: NDArray[np.float64], n_groups: int) -> NDArray[np.float64]:
-    """Sum outcomes by group; of a regression how many there are, and their sum."""
+    """Sum outcomes by group; for a regression, count and sum them."""
     if outcomes.shape[1] == 1:
         outcomes = np.column_stack([np.ones(len(outcomes)), outcomes])
     columns = [np.bincount(groups, values, minlength=n_groups) for values in outcomes.T]
@@ -205,7 +205,7 @@ def _summed(groups: NDArray, outcomes: NDArray[np.float64], n_groups: int) -> ND
 
 
 def _own_sums(items: Items, training_set: TrainingSet) -> NDArray[np.float64]:
-    """What the entries of the same category and fold sum up to."""
+    """Sums of the entries of the same category and fold."""
     pairs = items.codes * (int(training_set.folds.max()) + 1) + training_set.folds[items.rows]
     found, place = np.unique(pairs, return_inverse=True)
     return _summed(place, training_set.outcomes[items.rows], len(found))[place]
@@ -269,7 +269,7 @@ def _fit_local(
 
 
 def _relevance(local: dict[str, Items], labels: NDArray, placed: NDArray) -> NDArray[np.float64]:
-    """Weights of the numbers, by whole categories of all columns, enough of them."""
+    """Weights of the numbers, from a sample of whole categories of all columns."""
     first, codes, rows = 0, [], []
     for items in local.values():
         codes.append(items.codes + first)

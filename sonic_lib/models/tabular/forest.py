@@ -1,4 +1,4 @@
-"""scikit-learn's extremely randomised trees as plain arrays, and how to ask them.
+"""scikit-learn's extremely randomised trees as plain arrays, with prediction.
 
 P. Geurts, D. Ernst and L. Wehenkel, Extremely randomized trees, 2006.
 """
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_ROW_TREES = 4_000_000  # the more rows, the fewer trees: time in proportion to the rows
+_ROW_TREES = 4_000_000  # fewer trees for more rows: time is proportional to the rows
 _MIN_TREES, _MAX_TREES = 100, 200
-_MAX_LEAVES = 4_096  # of a tree: a leaf has a share of each class
+_MAX_LEAVES = 4_096  # per tree; a leaf holds a share of each class
 
 
 def fit(
@@ -66,7 +66,7 @@ def fit(
 
 
 def predict(fitted: Mapping[str, NDArray], features: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Mean of the trees: [shape=(n, K)], or [shape=(n,)] of a regression."""
+    """Mean of the trees: [shape=(n, K)], or [shape=(n,)] for a regression."""
     given = np.asarray(features, np.float32)
     left, right = fitted["left"], fitted["right"]
     feature, threshold, leaf = fitted["feature"], fitted["threshold"], fitted["leaf"]

@@ -1,8 +1,8 @@
-"""What learns from features in one process: boosted trees, forest, linear model, kernel machine.
+"""Learners in one process: boosted trees, forest, linear model, kernel machine.
 
-A fitted learner is a dict of arrays, of which `predict` makes its answer: nothing has to be
-unpickled, and only boosted trees need their library to answer.  All are single-threaded, so that
-the same rows give the same model everywhere; several are fitted at a time.
+A fitted learner is a dict of arrays: nothing is unpickled, and only boosted trees need their
+library to predict.  All are single-threaded, so that the same rows give the same model everywhere;
+several are fitted in parallel.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def fit(
     weights : np.ndarray [shape=(n,)], optional
     seed : int
     settings : mapping
-        Of the boosted trees: what XGBoost's `train` takes, and num_boost_round.
+        Of the boosted trees: parameters of XGBoost's `train`, and num_boost_round.
     """
     if not n_classes:
         return {"kind": np.array(kind)} | _fit(kind, features, labels, 0, weights, seed, settings)
-    # A rare class may be missing here, and learners take numbers without gaps.
+    # A rare class may be missing here, and learners need labels without gaps.
     present, numbered = np.unique(labels.astype(np.int64), return_inverse=True)
     fitted: Fitted = {"kind": np.array(kind), "labels": present, "n_classes": np.array(n_classes)}
     if len(present) == 1:
@@ -59,7 +59,7 @@ def fit(
 
 
 def predict(fitted: Mapping[str, Any], features: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Answer: probabilities [shape=(n, K)], or numbers [shape=(n,)]."""
+    """Predict probabilities [shape=(n, K)], or numbers [shape=(n,)]."""
     if "labels" not in fitted:
         return _predict(fitted, features) if len(features) else np.zeros(0)
     answer = np.zeros((len(features), int(fitted["n_classes"])))
@@ -95,7 +95,7 @@ def _predict(fitted: Mapping[str, Any], features: NDArray) -> NDArray[np.float64
     kind = str(fitted["kind"])
     if kind == BOOSTED:
         said = _booster(fitted).inplace_predict(features).astype(np.float64)
-        # Of two classes it says one probability.
+        # For two classes it returns one probability.
         is_pair = "labels" in fitted and said.ndim == 1
         return np.column_stack([1 - said, said]) if is_pair else said
     if kind == FOREST:
@@ -127,7 +127,7 @@ def _fit_boosted(
 
 
 def ready(fitted: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the trees once, for many calls of `predict`."""
+    """Parse the trees once, for many calls of `predict`."""
     return dict(fitted) | ({_READ: _booster(fitted)} if "booster" in fitted else {})
 
 
@@ -142,10 +142,10 @@ def _booster(fitted: Mapping[str, Any]) -> Any:
 
 
 def importances(fitted: Mapping[str, Any], *, n_features: int) -> NDArray[np.float64]:
-    """Say how much each feature brings, of sum 1.
+    """Importance of each feature, sum 1.
 
-    Of trees what the splits gain, of the linear model the sizes of the slopes; the kernel machine
-    does not tell its features apart.
+    The gain of the splits for trees, the absolute slopes for the linear model; the kernel machine
+    has no importances.
     """
     kind = str(fitted["kind"])
     if kind == BOOSTED and "booster" in fitted:

@@ -1,13 +1,13 @@
-"""A regularised linear model, and one with kernel features: how strongly, the rows say.
+"""Regularised linear models, on features or on kernel features.
 
-Features are made normal by their ranks (quantiles of a grid, then the inverse normal), so that no
-unit and no outlier counts.  `linear` is multinomial logistic or ridge regression. `kernel` is
-ridge regression in the space of a Gaussian or a Laplacian kernel (C. Saunders, A. Gammerman and
-V. Vovk, Ridge regression learning algorithm in dual variables, 1998), of large tables on 1,000 rows
-that stand for all (C. Williams and M. Seeger, Using the Nystroem method, 2001).  Its shape, width
-and penalty are those with the least error of rows left out one at a time, which has a closed form;
-of classes, scores are made probabilities by a softmax whose temperature has the least log-loss on
-the same.
+Features are transformed to a normal distribution by their ranks (a grid of quantiles, then the
+inverse normal), so units and outliers do not matter.  `linear` is multinomial logistic or ridge
+regression.  `kernel` is ridge regression with a Gaussian or a Laplacian kernel (C. Saunders,
+A. Gammerman and V. Vovk, Ridge regression learning algorithm in dual variables, 1998), for large
+tables with 1,000 landmark rows (C. Williams and M. Seeger, Using the Nystroem method, 2001).
+Width and penalty minimise the leave-one-out error, which has a closed form; the scores of classes
+become probabilities by a softmax with the temperature of the least leave-one-out log-loss, which
+also chooses the kernel.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def fit_linear(
     every = np.arange(len(x))
     strength = _LOGISTIC_PENALTIES[1]
     if len(x) <= _TUNED_ROWS:
-        # One row in three judges: enough to tell orders of magnitude apart.
+        # One row in three validates: enough to choose an order of magnitude.
         turn = np.random.default_rng(0).permutation(len(x)) % 3
         train_and_evaluate, judge = every[turn > 0], every[turn == 0]
         judge = judge[np.isin(labels[judge], labels[train_and_evaluate])]
@@ -65,7 +65,7 @@ def fit_linear(
             strength = min(_LOGISTIC_PENALTIES, key=loss)
     model = fitted(every, strength)
     slopes, intercept = model.coef_.T, model.intercept_
-    if n_classes == 2:  # scikit-learn has one column of scores then
+    if n_classes == 2:  # scikit-learn then has one column of scores
         slopes, intercept = np.hstack([-slopes, slopes]) / 2, np.r_[-intercept, intercept] / 2
     return {"grid": grid, "intercept": intercept, "slopes": slopes, "temperature": np.array(1.0)}
 
@@ -88,7 +88,7 @@ def fit_kernel(
     if len(x) > _N_LANDMARKS:
         chosen = np.random.default_rng(seed).choice(len(x), _N_LANDMARKS, replace=False)
         landmarks = x[np.sort(chosen)]
-    # Widths by some rows, for each costs the cube of their number; the shape by all.
+    # Widths from a sample, since each trial costs the cube of its rows; the kernel from all.
     some = np.random.default_rng(seed).permutation(len(x))[:_WIDTH_ROWS]
     drawn = x[some], x[some], outcomes[some] - centre, share[some]
     widths = {
@@ -100,7 +100,7 @@ def fit_kernel(
         for shape, width in widths.items()
     }
     tempered = {}
-    if n_classes:  # what counts is the log-loss, which is not least where the squares are
+    if n_classes:  # by log-loss, whose minimum is not that of squares
         tempered = {
             shape: _temperature(centre + alone, labels) for shape, (*_, alone) in solved.items()
         }
@@ -125,7 +125,7 @@ def fit_kernel(
 def _ridge_by_kernel(
     x: NDArray, landmarks: NDArray, outcomes: NDArray, share: NDArray, shape: str, width: float
 ) -> tuple[float, NDArray, NDArray]:
-    """Solve for the best penalty: the error of rows left out, the slopes, and what they said."""
+    """Solve for the best penalty: leave-one-out error, slopes and leave-one-out predictions."""
     root = np.sqrt(share)[:, None]
     values, basis, back = _kernel_features(x, landmarks, shape, width, root)
     projected = basis.T @ (root * outcomes)
@@ -161,11 +161,11 @@ def _grid(features: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _normal(features: NDArray[np.float32], grid: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Make each column normal, of mean 0 and deviation 1 about; a constant one becomes 0."""
+    """Transform each column to a standard normal distribution; a constant one becomes 0."""
     said = np.zeros(features.shape)
     for place, steps in enumerate(grid):
         values = features[:, place]
-        # Between quantiles linearly, ties in the middle of their ranks.
+        # Linear between quantiles; ties get the middle of their ranks.
         upto = np.interp(values, *_steps(steps, last=True))
         below = np.interp(values, *_steps(steps, last=False))
         rank = np.clip((upto + below) / 2, 0.5 / len(steps), 1 - 0.5 / len(steps))
@@ -202,7 +202,7 @@ def _ridge(x: NDArray, target: NDArray) -> tuple[float, NDArray]:
 def _kernel_features(
     x: NDArray, landmarks: NDArray, shape: str, width: float, root: NDArray
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """Eigenvalues and eigenvectors of the rows' kernel, and what makes slopes of the latter."""
+    """Eigenvalues and eigenvectors of the kernel matrix, and the map from the latter to slopes."""
     inner = _kernel(landmarks, landmarks, shape, width)
     if landmarks is x:
         values, basis = linalg.eigh(root * inner * root.T, overwrite_a=True)

@@ -1,8 +1,8 @@
-"""Where the kernels meet Spark: one task trains a table that fits it, and a stage answers.
+"""Train a table in one Spark task, and predict with the resulting stage.
 
-The rows go to one task, in the order of their keys, and come back as scores and as the parts of a
-model: arrays in NumPy's own format, never pickled, in rows of at most 8 MB.  Nothing passes the
-driver but the finished model, whose size the limits of `fits_one_task` bound.
+The rows go to one task, ordered by key, and return as scores and as the parts of a model: arrays in
+NumPy's own format, never pickled, in rows of at most 8 MB.  Only the finished model passes the
+driver, and the limits of `fits_one_task` bound its size.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from sonic_lib.models.tabular.blend import Blend
 from sonic_lib.models.tabular.crossfit import Crossfit, Fit, Request, crossfit
 from sonic_lib.models.tabular.table import Layout, Table, from_arrow, vocabulary_of
 
-MAX_ROWS = 100_000  # what one worker of a distributed training would take, too
-MAX_CELLS = 30_000_000  # of the features of all rows, 4 bytes each, and as much again a fold
+MAX_ROWS = 100_000  # as much as one worker of a distributed training takes
+MAX_CELLS = 30_000_000  # of the features of all rows, 4 bytes each, and as much again per fold
 OUTER = "_outer"
 SERVED, JUDGE = "served", "judge"
 WITHOUT = -2
@@ -42,7 +42,7 @@ _SCHEMA = (
 
 
 def layout_of(columns: Columns) -> Layout:
-    """Name what `inputs` holds."""
+    """Names of the columns of `inputs`."""
     return Layout(
         plain=tuple(number_names(columns.numbers, columns.dates)),
         n_alike=len(columns.numbers),
@@ -55,7 +55,7 @@ def layout_of(columns: Columns) -> Layout:
 
 
 def fits_one_task(n_rows: int, *, columns: Columns, n_classes: int) -> bool:
-    """Whether a table is trained in one task: by its size alone, on any cluster alike."""
+    """Whether a table is trained in one task; depends on its size only, not on the cluster."""
     parts = n_classes or 3
     n_features = len(columns.numbers) + 6 * len(columns.dates) + 30 * len(columns.categories)
     n_features += (parts + 1) * (2 * len(columns.encoded) + len(columns.lists))
@@ -75,16 +75,16 @@ def train(
     columns : Columns
     request : Request
     serve : bool
-        Whether a model is fitted on all rows.
+        Whether to fit a final model on all rows.
     n_threads : int
-        Fits at a time.
+        Fits in parallel.
 
     Returns
     -------
     DataFrame
-        Rows of scores: song_id, label, fold (of `_outer`), said (probabilities; or prediction and
-        difficulty); of the fold WITHOUT what is said of held-out rows without texts.  Rows of the
-        model: name, part, bytes.
+        Rows of scores: song_id, label, fold (of `_outer`, or WITHOUT for held-out rows scored
+        without texts), said (probabilities; or prediction and difficulty).  Rows of the model:
+        name, part, bytes.
     """
     given = rows.select(KEY, LABEL, FOLD, OUTER, *inputs(columns))
     ordered = given.repartition(1).sortWithinPartitions(KEY)
@@ -113,7 +113,7 @@ def train(
 
 
 def inputs(columns: Columns) -> list[Column]:
-    """Columns that `table.from_arrow` reads, by the definitions that the other stages share."""
+    """Columns that `table.from_arrow` reads, defined as in the other stages."""
 
     def texts(
         names: Sequence[str], values: Callable[[str], Column], kind: str, name: str
@@ -135,17 +135,17 @@ def inputs(columns: Columns) -> list[Column]:
 
 
 def packed(done: Crossfit, *, table: Table, request: Request) -> dict[str, bytes]:
-    """Write the models of a crossfit as bytes by name."""
+    """Serialise the models of a crossfit to bytes by name."""
     fits = {SERVED: done.served, JUDGE: done.judge}
     there = {role: fit for role, fit in fits.items() if fit is not None}
     if not there:
         return {}
-    told = {
+    settings = {
         "weights": {role: dict(fit.blend.weights) for role, fit in there.items()},
         "sharpness": {role: fit.blend.sharpness for role, fit in there.items()},
         "least": {role: fit.least for role, fit in there.items()},
     }
-    content = {"told": json.dumps(told).encode()}
+    content = {"told": json.dumps(settings).encode()}
     content["vocabulary"] = json.dumps(vocabulary_of(table)).encode()
     for role, fit in there.items():
         content |= {f"{role}/{name}": _npz(arrays) for name, arrays in _parts(fit).items()}
@@ -174,10 +174,10 @@ def _read_npz(content: bytes) -> dict[str, NDArray]:
 
 
 class TabularModel(StoredModel):
-    """Adds `probabilities`, or `prediction` and `difficulty`, by a model of one task.
+    """Adds `probabilities`, or `prediction` and `difficulty`, with a model trained in one task.
 
-    Its statistics are the parts of the model: name, part, bytes. The setting `role` says which
-    model answers: the one of all rows, or the one that has not seen the held-out rows.
+    Its statistics are the parts of the model: name, part, bytes. The setting `role` selects the
+    model fitted on all rows, or the one that has not seen the held-out rows.
     """
 
     statistics: DataFrame  # always there
@@ -185,7 +185,7 @@ class TabularModel(StoredModel):
     _sent: Any = None
 
     def content(self) -> dict[str, bytes]:
-        """Bytes by name; what the limits of `fits_one_task` bound, so that the driver may."""
+        """Collect bytes by name; the limits of `fits_one_task` bound their size."""
         if self._content is None:
             parts = (
                 self.statistics.select("name", "part", "bytes").orderBy("name", "part").collect()
@@ -197,11 +197,11 @@ class TabularModel(StoredModel):
 
     @property
     def roles(self) -> list[str]:
-        """Which models there are: SERVED, JUDGE."""
+        """Roles of the models: SERVED, JUDGE."""
         return list(json.loads(self.content()["told"])["weights"])
 
     def judging(self) -> TabularModel:
-        """The model that has not seen the held-out rows, if there is one; else this one."""
+        """The stage that has not seen the held-out rows, if there is one; else this one."""
         if JUDGE not in self.roles:
             return self
         other = TabularModel(self.settings | {"role": JUDGE}, self.statistics)
@@ -224,16 +224,16 @@ class TabularModel(StoredModel):
         said = F.arrow_udf(answer, "array<double>")(*inputs(columns))
         if columns.task == CLASSIFICATION:
             return frame.withColumn("probabilities", said)
-        told = frame.withColumn("_said", said).withColumns(
+        predicted = frame.withColumn("_said", said).withColumns(
             {"prediction": F.get("_said", F.lit(0)), "difficulty": F.get("_said", F.lit(1))}
         )
-        return told.drop("_said")
+        return predicted.drop("_said")
 
     def _is_of_others(self, name: str) -> bool:
         return "/" in name and not name.startswith(f"{self.settings['role']}/")
 
     def importances(self, *, classes: Sequence[str]) -> list[tuple[str, float]]:
-        """Names of the features and their shares of what the learners gain by them."""
+        """Names and importances of the features."""
         columns = Columns.from_card(self.settings["columns"])
         model = Unpacked(
             self.content(), role=self.settings["role"], columns=columns, n_classes=len(classes)
@@ -247,11 +247,11 @@ class TabularModel(StoredModel):
 
     @property
     def weights(self) -> dict[str, float]:
-        """How much each learner counts."""
+        """Weight of each learner."""
         return json.loads(self.content()["told"])["weights"][self.settings["role"]]
 
     def release(self) -> None:
-        """Let go of what the cluster's memory holds; the stage still works."""
+        """Uncache the parts; the stage still works."""
         super().release()
         if self._sent is not None:
             self._sent.unpersist()
@@ -259,14 +259,14 @@ class TabularModel(StoredModel):
 
 
 class Unpacked:
-    """A model as arrays, for the rows of one task."""
+    """A model as arrays, inside a task."""
 
     def __init__(
         self, content: Mapping[str, bytes], *, role: str, columns: Columns, n_classes: int
     ) -> None:
-        told = json.loads(content["told"])
-        self.blend = Blend(told["weights"][role], told.get("sharpness", {}).get(role, 1.0))
-        self.least: float = told["least"][role]
+        settings = json.loads(content["told"])
+        self.blend = Blend(settings["weights"][role], settings.get("sharpness", {}).get(role, 1.0))
+        self.least: float = settings["least"][role]
         self.vocabulary: dict[str, list[str]] = json.loads(content["vocabulary"])
         self.layout, self.n_classes = layout_of(columns), n_classes
         self.state = _read_npz(content[f"{role}/encoders"])
@@ -298,7 +298,7 @@ class Unpacked:
 
 
 def settings_of(columns: Columns, *, n_classes: int) -> dict[str, Any]:
-    """Return what a `TabularModel` is told beside its parts."""
+    """Return the settings of a `TabularModel`."""
     return {"columns": asdict(columns), "n_classes": n_classes, "role": SERVED}
 
 

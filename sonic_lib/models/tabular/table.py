@@ -1,9 +1,9 @@
-"""A feature table as arrays: what every fold shares, made once.
+"""A feature table as arrays, shared by all folds.
 
 Conventions
 -----------
-A song's row has its place i, 0 to n - 1.  A category has its place in the `values` of its column,
-its code, or -1 if no training row has it.
+Rows are numbered 0 to n - 1.  The code of a category is its index in the `values` of its column, or
+-1 if no training row has it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from sonic_lib.models.tabular.text import hashed, hashed_entries
 
 @dataclass(frozen=True)
 class Layout:
-    """Names of what the columns of the input hold, in their order.
+    """Names of the columns of the input, in order.
 
     Parameters
     ----------
     plain : tuple of str
-        Numbers and parts of dates; the first `n_alike` of them say how songs are alike.
+        Numbers and parts of dates; the first `n_alike` of them define similarity.
     categories, encoded, lists, texts : tuple of str
         As in `columns.Columns`.
     worded : tuple of str
-        Lists whose entries and their words are told apart by a linear model, too.
+        Lists whose entries and words are also features of a linear model.
     """
 
     plain: tuple[str, ...]
@@ -61,7 +61,7 @@ class Table:
     plain : np.ndarray [shape=(n, p)]
         NaN where missing.
     hashes : np.ndarray [shape=(n,), int]
-        Of the keys.
+        Hashes of the keys.
     categories, items : dict of str to Items
         Texts of few values; texts of many values, and lists.
     words : dict of str to scipy.sparse.csr_matrix [shape=(n, text.N_HASHES)]
@@ -76,7 +76,7 @@ class Table:
 
     @property
     def n_rows(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return len(self.plain)
 
 
@@ -86,16 +86,16 @@ def from_arrow(
     layout: Layout,
     vocabulary: Mapping[str, Sequence[str]] | None = None,
 ) -> Table:
-    """Make arrays of what Spark sends.
+    """Convert the Arrow arrays that Spark sends.
 
     Parameters
     ----------
     given : mapping of str to pa.Array
         hash (long), plain (array of double), categories, encoded and texts (arrays of string),
-        lists (array of array of string): one entry a column of the layout.
+        lists (array of array of string): one entry per column of the layout.
     layout : Layout
     vocabulary : mapping of str to sequence of str, optional
-        The values of each column of categories that a model knows; found in the rows if none.
+        The values of each categorical column that a model knows; by default those in the rows.
     """
     n = len(given["hash"])
     plain = given["plain"].flatten().to_numpy(zero_copy_only=False).astype(np.float64)
@@ -129,12 +129,12 @@ def from_arrow(
 
 
 def vocabulary_of(table: Table) -> dict[str, list[str]]:
-    """Return the values of all columns of categories, for `from_arrow` of other rows."""
+    """Return the values of all categorical columns, for `from_arrow` of other rows."""
     return {name: list(items.values) for name, items in (table.categories | table.items).items()}
 
 
 def _columns(arrays: pa.Array, n_columns: int) -> list[pa.Array]:
-    """Take arrays of n entries each apart: the entries by column."""
+    """Split arrays of n entries by column."""
     flat = arrays.flatten()
     places = np.arange(len(arrays)) * n_columns
     return [flat.take(pa.array(places + place)) for place in range(n_columns)]
@@ -144,7 +144,7 @@ def _coded(rows: NDArray, texts: pa.Array, values: Sequence[str] | None) -> Item
     is_known = texts.is_valid().to_numpy(zero_copy_only=False)
     rows, given = rows[is_known], texts.filter(texts.is_valid()).to_pandas()
     if values is None:
-        # Sorted: a category has one place, whatever the order of the rows.
+        # Sorted, so that codes do not depend on the order of the rows.
         values = sorted(given.unique())
     codes = pd.Index(values, dtype=object).get_indexer(given).astype(np.int64)
     return Items(rows[codes >= 0], codes[codes >= 0], values)

@@ -1,10 +1,9 @@
-"""Titles and names as hashed n-grams: what their letters say of the target, out of fold.
+"""Encode titles and names by naive Bayes on hashed n-grams, out of fold.
 
-Each n-gram of 3 to 5 letters says by how much it changes the odds of each class, drawn towards
-nothing if it is rare: a naive Bayes classifier, whose logits become features (A. McCallum and
-K. Nigam, A comparison of event models for naive Bayes text classification, 1998).  Of a number it
-says by how much the target is above the mean.  Counts of folds add up, so that leaving one out
-costs a subtraction, not a fit.
+Each n-gram of 3 to 5 letters has a weight: how much it changes the log-odds of each class, shrunk
+to 0 if it is rare (A. McCallum and K. Nigam, A comparison of event models for naive Bayes text
+classification, 1998), or, for a numeric target, how far the target is above the mean.  The logits
+become features.  Counts of folds add up, so leaving one out is a subtraction, not a fit.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_HASHES = 2**16
-_SMOOTHING = 3.0  # so many n-grams like all the others are added to each
+_SMOOTHING = 3.0  # pseudo-count of average n-grams added to each
 _N_FOLDS = 5
 _PENALTY = 3.0  # of rows of length 1
 
 
 def hashed(texts: Sequence[str | None]) -> Any:
-    """Say which n-grams are in each text.
+    """Hash the n-grams of each text.
 
     Parameters
     ----------
@@ -31,7 +30,7 @@ def hashed(texts: Sequence[str | None]) -> Any:
     Returns
     -------
     scipy.sparse.csr_matrix [shape=(n, N_HASHES), float32]
-        1 where an n-gram with this hash is in the text, over the root of how many there are.
+        1 if an n-gram with this hash is in the text, divided by the root of their number.
     """
     from sklearn.feature_extraction.text import HashingVectorizer
 
@@ -48,7 +47,7 @@ def hashed(texts: Sequence[str | None]) -> Any:
 
 
 def hashed_entries(lists: Sequence[Sequence[str] | None]) -> Any:
-    """Say which entries are in each list, and which words in its entries.
+    """Hash the entries of each list and their words.
 
     Parameters
     ----------
@@ -57,7 +56,7 @@ def hashed_entries(lists: Sequence[Sequence[str] | None]) -> Any:
     Returns
     -------
     scipy.sparse.csr_matrix [shape=(n, N_HASHES), float32]
-        As of `hashed`.
+        As from `hashed`.
     """
     from sklearn.feature_extraction.text import HashingVectorizer
 
@@ -79,9 +78,9 @@ def hashed_entries(lists: Sequence[Sequence[str] | None]) -> Any:
 def ridge_out_of_fold(
     words: Any, target: NDArray, folds: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What ridge regression on words says of each row by other folds, and its slopes by all rows.
+    """Ridge regression on words: predictions from the other folds, and slopes from all rows.
 
-    Slopes of words that go together share what they say, which a sum of single words counts twice.
+    Unlike naive Bayes it does not count words twice that always occur together.
 
     Parameters
     ----------
@@ -92,7 +91,7 @@ def ridge_out_of_fold(
     Returns
     -------
     said : np.ndarray [shape=(n, 1)]
-        How far above the mean of the target.
+        Relative to the mean of the target.
     slopes : np.ndarray [shape=(N_HASHES, 1)]
     """
     from sklearn.linear_model import Ridge
@@ -112,7 +111,7 @@ def ridge_out_of_fold(
 def out_of_fold(
     words: Any, outcomes: NDArray, folds: NDArray[np.int64], *, is_class: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What the n-grams of each row say by the rows of other folds, and the weights by all rows.
+    """Logits of each row by the weights of the other folds, and the weights of all rows.
 
     Parameters
     ----------
@@ -150,5 +149,5 @@ def _weights(n: NDArray, sums: NDArray, mean: NDArray, is_class: bool) -> NDArra
     shares = drawn / (n + _SMOOTHING)[:, None]
     if not is_class:
         return (shares - mean).astype(np.float32)
-    tiny = 1e-9  # of a class that no row has
+    tiny = 1e-9  # for a class without rows
     return np.log((shares + tiny) / (mean + tiny)).astype(np.float32)

@@ -1,7 +1,6 @@
-"""What a table of features holds, as matplotlib figures: small pandas frames in, no I/O.
+"""Figures of an exploration: small pandas frames in, matplotlib figures out, no I/O.
 
-However many columns or values there are, a figure shows as many as can be read and its title
-says of how many. The looks are those of `report.plots`.
+A figure shows as many columns or values as are legible, and its title says of how many.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from sonic_lib.models.exploration.projections import Bins
 from sonic_lib.report.figures.style import BLUE, GREY, STYLE, VERMILION, headline, short
 
 _PALE = "#C8C8C8"
-_N_WITH_NUMBERS = 16  # more cells of a matrix leave no room for figures in them
+_N_WITH_NUMBERS = 16  # larger matrices have no room for numbers in their cells
 _ACROSS = 4
 
 
 def value_bars(
     top: pd.DataFrame, *, n_values: int, n_songs: int, title: str, n_shown: int = 30
 ) -> Figure:
-    """Draw how many songs have each of the commonest values.
+    """Plot the number of songs of each of the most frequent values.
 
     Parameters
     ----------
     top : pandas.DataFrame
-        From `explore.top_values`: value, n.
+        From `aggregates.top_values`: value, n.
     n_values, n_songs : int
-        How many values and songs there are in all.
+        Total numbers of values and songs.
     """
     shown = top.head(n_shown)[::-1]
     shares = 100 * shown["n"] / n_songs
@@ -47,7 +46,7 @@ def value_bars(
 
 
 def missing_bars(missing: pd.DataFrame, *, n_songs: int, n_shown: int = 30) -> Figure:
-    """Draw which columns lack values.
+    """Plot the share of missing values by column.
 
     Parameters
     ----------
@@ -67,14 +66,14 @@ def missing_bars(missing: pd.DataFrame, *, n_songs: int, n_shown: int = 30) -> F
 def distributions(
     counts: pd.DataFrame, *, bins: Mapping[str, Bins], n_songs: int, n_shown: int = 24
 ) -> Figure:
-    """Draw a histogram of each column.
+    """Plot a histogram of each column.
 
     Parameters
     ----------
     counts : pandas.DataFrame
-        From `explore.histograms`: name, bin, n.
+        From `aggregates.histograms`: name, bin, n.
     bins : mapping of str to Bins
-        Those of the counts; a panel each, in this order.
+        Those of the counts; one panel each, in this order.
     n_songs : int
         How many rows there are.
     """
@@ -96,7 +95,7 @@ def distributions(
             axes.yaxis.set_major_formatter(FuncFormatter(_count))
         for axes in panels[::_ACROSS]:
             axes.set_ylabel("songs", fontsize=9)
-        figure.supxlabel("the outer bars also hold what lies beyond them", fontsize=9, color=GREY)
+        figure.supxlabel("the outer bars include all values beyond them", fontsize=9, color=GREY)
         headline(figure, f"Distributions: {_of(len(names), len(bins))} columns, {n_songs:,} songs")
     return figure
 
@@ -104,14 +103,14 @@ def distributions(
 def correlation_heatmap(
     matrix: NDArray[np.float64], *, names: Sequence[str], title: str, n_shown: int = 40
 ) -> Figure:
-    """Draw a correlation matrix, alike columns beside each other.
+    """Plot a correlation matrix, with correlated columns next to each other.
 
     Parameters
     ----------
     matrix : np.ndarray [shape=(p, p), -1 to 1 or NaN]
     names : sequence of str [length p]
     n_shown : int
-        Of more columns, those with the strongest correlation to another one.
+        If there are more columns, those with the strongest correlations are shown.
     """
     strength = np.abs(np.nan_to_num(matrix))
     np.fill_diagonal(strength, 0)
@@ -142,12 +141,12 @@ def correlation_heatmap(
 
 
 def explained_variance(explained: NDArray[np.float64], *, n_shown: int = 20) -> Figure:
-    """Draw how much of the variance each principal component holds, and the first ones together.
+    """Plot the variance explained by each principal component, and cumulatively.
 
     Parameters
     ----------
     explained : np.ndarray [shape=(p,), sum 1]
-        Shares, the largest first.
+        Shares, largest first.
     """
     shares = 100 * explained[:n_shown]
     places = np.arange(1, len(shares) + 1)
@@ -174,22 +173,22 @@ def song_map(
     title: str,
     n_shown: int = 8,
 ) -> Figure:
-    """Draw songs as points of a plane.
+    """Plot songs as points in a plane.
 
     Parameters
     ----------
     points : np.ndarray [shape=(n, 2)]
     values : pandas.Series [length n], optional
-        What tells songs apart: numbers become colours of one panel; texts, or lists of texts, a
-        panel each, for the commonest, since nobody tells a dozen colours apart.
+        Numbers become colours in one panel; the most frequent texts, or items of lists, become one
+        panel each, since a dozen colours cannot be distinguished.
     axis_names : (str, str)
-        What the two directions are; empty if they mean nothing.
+        Labels of the axes; empty if they have no meaning.
     """
     with rc_context(STYLE):
         if values is None or pd.api.types.is_numeric_dtype(values):
             figure, panels = _coloured_map(points, values)
         else:
-            # A song of several genres is in the panel of each.
+            # A song with several genres is in the panel of each.
             each = values.reset_index(drop=True).explode().dropna()
             figure, panels = _maps_by_value(points, each, n_shown)
             title = f"{title}: {_of(len(panels), each.nunique())} values"
@@ -218,7 +217,7 @@ def _coloured_map(points: NDArray, values: pd.Series | None) -> tuple[Figure, li
 
 
 def _maps_by_value(points: NDArray, each: pd.Series, n_shown: int) -> tuple[Figure, list[Axes]]:
-    """Draw a panel a value; `each` holds values by the place of their song."""
+    """Plot one panel per value; `each` holds values by the position of their song."""
     counts = each.groupby(each).size().sort_values(ascending=False, kind="stable").head(n_shown)
     figure, panels = _panels(len(counts), height=2.1)
     for axes, (value, n) in zip(panels, counts.items(), strict=True):
@@ -257,7 +256,7 @@ def _bars(
 
 
 def _alike_together(matrix: NDArray) -> NDArray[np.intp]:
-    """Order in which strongly correlated columns, of either sign, are neighbours."""
+    """Order that puts strongly correlated columns, of either sign, next to each other."""
     if len(matrix) < 3:
         return np.arange(len(matrix))
     distances = 1 - np.abs(np.nan_to_num(matrix))
@@ -271,7 +270,7 @@ def _of(n_shown: int, n: int) -> str:
 
 
 def _number(value: float, _: object = None) -> str:
-    """Keep years as they are; 200,000 ms are 200k."""
+    """Abbreviate large numbers (200,000 ms are 200k), but not years."""
     return _count(value) if abs(value) >= 10_000 else f"{value:g}".replace("-", "−")
 
 

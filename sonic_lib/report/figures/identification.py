@@ -1,7 +1,6 @@
-"""Arrays to matplotlib figures, without I/O and without pyplot's state.
+"""Figures of landmarks, votes and evaluations, without I/O and without pyplot's state.
 
-Saved as they are, figures are 1200 pixels wide. Their colours are those of Okabe and Ito, which
-people with any colour vision tell apart.
+Saved figures are 1200 pixels wide.
 """
 
 from __future__ import annotations
@@ -40,14 +39,14 @@ def constellation(
     length_s: float,
     title: str,
 ) -> Figure:
-    """Draw the landmarks of a passage, and the triangles of the sparsest level.
+    """Plot the landmarks of a passage, and the triangles of the lowest density.
 
     Parameters
     ----------
     samples : np.ndarray [shape=(n,), float32]
         Mono samples at 12 kHz of the whole song, so that its landmarks rank as in the index.
     params : FingerprintParams
-        What a fingerprint is.
+        Parameters of the fingerprint.
     start_s, length_s : float
         The passage, in seconds.
 
@@ -103,7 +102,7 @@ def offset_histogram(
     wrong_name: str,
     title: str,
 ) -> Figure:
-    """Draw the votes of one clip for two songs by offset, one above the other.
+    """Plot the votes of one clip for two songs by offset, one above the other.
 
     Parameters
     ----------
@@ -131,7 +130,7 @@ def offset_histogram(
 
 
 def explanation(hits: pd.DataFrame, answers: pd.DataFrame, *, title: str) -> Figure:
-    """Draw the hits behind a clip's answers.
+    """Plot the hits behind a clip's answers.
 
     Parameters
     ----------
@@ -144,8 +143,8 @@ def explanation(hits: pd.DataFrame, answers: pd.DataFrame, *, title: str) -> Fig
     Returns
     -------
     Figure
-        A panel a song: each hit by its places in clip and song, and the drift line; at the
-        right margin, how many hits lie at each offset when the drift is taken out.
+        One panel per song: hits by their times in clip and song, and the drift line; beside it the
+        number of hits at each offset after removing the drift.
     """
     panels = answers.drop_duplicates("song_id").head(_MAX_PANELS)
     with rc_context(STYLE):
@@ -166,23 +165,23 @@ def explanation(hits: pd.DataFrame, answers: pd.DataFrame, *, title: str) -> Fig
             _draw_votes(offsets, places_s, votes, colour=colour, name="")
             offsets.set_ylabel("hashes")
         rows[-1][0].set_xlabel("clip (s)")
-        rows[-1][1].set_xlabel("offset, drift taken out (s)")
+        rows[-1][1].set_xlabel("offset, drift removed (s)")
         headline(figure, title)
     return figure
 
 
 def robustness_bars(table: pd.DataFrame, *, title: str) -> Figure:
-    """Draw what share of damaged clips is found, by condition.
+    """Plot the share of degraded clips that are found, by condition.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        From `matching.evaluate.robustness`.
+        From `matching.evaluation.robustness`.
 
     Returns
     -------
     Figure
-        A row a condition and a colour a length: a pale bar for right, a full one for right
+        One row per condition and one colour per length: a pale bar for right, a full one for right
         and accepted.
     """
     conditions = list(dict.fromkeys(table["condition"]))[::-1]
@@ -207,12 +206,12 @@ def robustness_bars(table: pd.DataFrame, *, title: str) -> Figure:
 
 
 def calibration_curve(curve: pd.DataFrame, *, title: str) -> Figure:
-    """Draw the false-accept rate asked for against the observed one.
+    """Plot observed against requested false-accept rates.
 
     Parameters
     ----------
     curve : pandas.DataFrame
-        From `matching.evaluate.calibration`.
+        From `matching.evaluation.calibration`.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(5.2, 4.8))
@@ -224,23 +223,23 @@ def calibration_curve(curve: pd.DataFrame, *, title: str) -> Figure:
         axes.set_xscale("log")
         axes.set_yscale("symlog", linthresh=float(curve["asked"].min()))
         axes.set_ylim(0, None)
-        for axis in (axes.xaxis, axes.yaxis):  # the usual one writes powers in TeX
+        for axis in (axes.xaxis, axes.yaxis):  # the default formatter writes powers in TeX
             axis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
         axes.set_xlabel("false-accept rate asked for")
         axes.set_ylabel("share of unknown clips accepted")
-        # Above the axes: the band of few clips fills any corner within.
+        # Above the axes: with few clips the band fills every corner inside.
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2)
         headline(figure, title)
     return figure
 
 
 def _frame_s(frames: NDArray) -> NDArray[np.float64]:
-    """Time of the middle of a frame's window, where a short sound shows."""
+    """Time of the middle of a frame's window, where a short sound appears."""
     return frames * FRAME_S + _FRAME_CENTRE_S
 
 
 def _draw_levels(axes: Axes, levels: NDArray, params: FingerprintParams) -> None:
-    # Pale, so that what is drawn over it stands out.
+    # Pale, so that the overlay stands out.
     low, high = np.percentile(levels, [25, 100])
     time_s = _frame_s(np.array([-0.5, len(levels) - 0.5]))
     band_khz = (np.array([params.first_bin, params.last_bin]) - 0.5) * BIN_HZ / 1e3

@@ -1,4 +1,4 @@
-"""Figures of models: which genres are taken for which, errors, and what a model looks at."""
+"""Figures of models: confusion, scores, residuals and importances."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _MAX_NAMES = 25
 def confusion_heatmap(
     matrix: NDArray[np.int64], *, classes: Sequence[str], title: str, n_shown: int = _MAX_CLASSES
 ) -> Figure:
-    """Draw which genre is taken for which, the most frequent ones first.
+    """Plot a confusion matrix, most frequent genres first.
 
     Parameters
     ----------
     matrix : np.ndarray [shape=(K, K)]
-        Truth by prediction.
+        Rows are the truth.
     classes : sequence of str
     n_shown : int
-        Of more genres only the most frequent are drawn.
+        If there are more genres, only the most frequent are shown.
     """
     order = np.argsort(-matrix.sum(axis=1), kind="stable")[:n_shown]
     names = [short(classes[i]) for i in order]
@@ -46,7 +46,7 @@ def confusion_heatmap(
 
 
 def class_bars(scores: pd.DataFrame, *, title: str, n_shown: int = _MAX_CLASSES) -> Figure:
-    """Draw precision, recall and F1 of each genre.
+    """Plot precision, recall and F1 of each genre.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def class_bars(scores: pd.DataFrame, *, title: str, n_shown: int = _MAX_CLASSES)
 def residual_map(
     counts: pd.DataFrame, *, low: float, high: float, n_bins: int, unit: str, title: str
 ) -> Figure:
-    """Draw how many songs lie where, by what was foretold and what was true.
+    """Plot the number of songs by predicted and true value.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def residual_map(
             cmap="cividis",
         )
         axes.plot([low, high], [low, high], color=GREY, linewidth=0.8)
-        axes.set(xlabel=f"Foretold {unit}", ylabel=f"True {unit}")
+        axes.set(xlabel=f"Predicted {unit}", ylabel=f"True {unit}")
         bar = figure.colorbar(image, ax=axes, shrink=0.8, label="Songs")
         ticks = np.arange(0, int(np.log10(max(grid.max(), 1))) + 1)
         bar.set_ticks(ticks, labels=[f"{10 ** int(t):,}" for t in ticks])
@@ -102,12 +102,12 @@ def residual_map(
 
 
 def importance_bars(pairs: Sequence[tuple[str, float]], *, title: str) -> Figure:
-    """Draw the shares of the features that bring most.
+    """Plot the largest feature importances.
 
     Parameters
     ----------
     pairs : sequence of (name, share)
-        The greatest first.
+        Greatest first.
     """
     shown = list(pairs[:_MAX_NAMES])[::-1]
     with rc_context(STYLE):
@@ -115,6 +115,6 @@ def importance_bars(pairs: Sequence[tuple[str, float]], *, title: str) -> Figure
         axes = figure.subplots()
         axes.barh(range(len(shown)), [100 * share for _, share in shown], color=BLUE)
         axes.set_yticks(range(len(shown)), [short(name) for name, _ in shown], fontsize=8)
-        axes.set(xlabel="Share of what all splits gain (%)", ylim=(-0.7, len(shown) - 0.3))
+        axes.set(xlabel="Share of the total gain (%)", ylim=(-0.7, len(shown) - 0.3))
         headline(figure, title)
         return figure

@@ -1,4 +1,4 @@
-"""Figures of what a report adds: how sure answers are, and how scores went over versions."""
+"""Figures of a report: p-values of answers, and scores by model version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sonic_lib.report.summary import MAX_DIGITS
 
 
 def certainty_bars(counts: pd.DataFrame, *, asked: float | None, title: str) -> Figure:
-    """Draw how many best answers have p-values of which size.
+    """Plot a histogram of the p-values of best answers.
 
     Parameters
     ----------
@@ -57,16 +57,16 @@ def score_lines(
     unit: str,
     title: str,
 ) -> Figure:
-    """Draw the scores of the versions of a model by their age.
+    """Plot the scores of a model's versions over time.
 
     Parameters
     ----------
     made_at : sequence of datetime
-        When each version was made.
+        When each version was created.
     scores : dict of str to sequence of float
-        By what they were measured on, one a version.
+        One per version, by the data that they were measured on.
     champions : sequence of bool
-        Which versions have been champion.
+        Whether each version has been champion.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(8.0, 3.6))
@@ -79,7 +79,7 @@ def score_lines(
         locator = AutoDateLocator()
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-        axes.set(ylabel=unit, xlabel="version made (filled: has been champion)")
+        axes.set(ylabel=unit, xlabel="version created (filled: has been champion)")
         axes.legend(loc="best")
         headline(figure, title)
     return figure

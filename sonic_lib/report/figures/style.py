@@ -1,6 +1,6 @@
-"""What all figures share: colours, sizes and the headline.
+"""Colours, sizes and the headline of all figures.
 
-The colours are those of Okabe and Ito, which people with any colour vision tell apart.
+The colours are those of Okabe and Ito, which are distinguishable with any colour vision.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ STYLE = {
     "axes.labelsize": 11,
     "legend.fontsize": 10,
     "legend.frameon": False,
-    "text.parse_math": False,  # a "$" in a song's title is a dollar
+    "text.parse_math": False,  # a "$" in a song title is not TeX
 }
 
 
 def headline(figure: Figure, title: str) -> None:
-    """Write the title over all panels, on the left."""
+    """Write the title above all panels, on the left."""
     figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, fontweight="bold")
 
 
 def short(name: object, length: int = 28) -> str:
-    """Cut a name that would leave a figure no room."""
+    """Shorten a long name."""
     text = " ".join(str(name).split())
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,4 +1,4 @@
-"""What an identification run found, as a section of a page; no I/O."""
+"""The results of an identification run, as a section of a page; no I/O."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ _ANSWERS = (
 
 
 def run_section(found: Findings) -> Section:
-    """Tell what a run of identify found: in figures, and clip by clip as many as are shown."""
-    told = found.verdicts
-    n_unknown = told["n_clips"] - told["n_identified"] - told["n_rejected"]
+    """Summarise a run of identify, and list the answers for the clips to show."""
+    verdicts = found.verdicts
+    n_unknown = verdicts["n_clips"] - verdicts["n_identified"] - verdicts["n_rejected"]
     asked = found.run["config"].get("identify", {}).get("false_accept_rate")
     tiles = [
-        ("Clips", f"{told['n_clips']:,}"),
-        ("Identified", f"{told['n_identified']:,}"),
+        ("Clips", f"{verdicts['n_clips']:,}"),
+        ("Identified", f"{verdicts['n_identified']:,}"),
         ("Nothing accepted", f"{n_unknown:,}"),
-        ("Unreadable", f"{told['n_rejected']:,}"),
-        ("Passages accepted", f"{told['n_segments']:,}"),
-        ("Different songs", f"{told['n_songs']:,}"),
+        ("Unreadable", f"{verdicts['n_rejected']:,}"),
+        ("Passages accepted", f"{verdicts['n_segments']:,}"),
+        ("Different songs", f"{verdicts['n_songs']:,}"),
     ]
     pictures = []
     if found.certainty is not None and len(found.certainty):
         n = int(found.certainty["n"].sum())
         figure = run_plots.certainty_bars(
-            found.certainty, asked=asked, title=f"How sure the answers are, {n:,} passages"
+            found.certainty, asked=asked, title=f"p-values of the answers, {n:,} passages"
         )
         n_sure = int(found.certainty.loc[found.certainty["accepted"], "n"].sum())
         alt = f"Histogram of p-values: {n_sure:,} of {n:,} best answers are accepted."
@@ -59,13 +59,13 @@ def run_section(found: Findings) -> Section:
         "scores as high. Of the landmarks, grey dots are those of the song, blue ones those of "
         "the clip at the same place, orange ones those of the clip alone."
     )
-    caption = f"Answers for {n_shown:,} of {told['n_clips']:,} clips"
+    caption = f"Answers for {n_shown:,} of {verdicts['n_clips']:,} clips"
     tables = [Table("answers", caption, _ANSWERS, rows, note)] if rows else []
     return Section("identification", "Identification", intro, tiles, pictures, tables)
 
 
 def constellation(row: Mapping[str, Any]) -> dict | None:
-    """Draw the landmarks of a clip over those of its song's passage, as paths of dots.
+    """Draw the landmarks of a clip over those of the song's passage, as SVG paths of dots.
 
     Parameters
     ----------
@@ -93,11 +93,11 @@ def constellation(row: Mapping[str, Any]) -> dict | None:
     is_shared = list(row["clip_is_shared"])
     has_song = _is_there(row.get("song_time_s"))
     n, n_shared = len(is_shared), sum(is_shared)
-    said = f"{n_shared} of {n} landmarks of the clip are in the song" if has_song else "no song"
+    shared = f"{n_shared} of {n} landmarks of the clip are in the song" if has_song else "no song"
     return {
         "width": _WIDTH,
         "height": _HEIGHT,
-        "alt": f"Landmarks of {row['length_s']:.0f} s from 0 to {_TOP_KHZ:.0f} kHz: {said}",
+        "alt": f"Landmarks of {row['length_s']:.0f} s from 0 to {_TOP_KHZ:.0f} kHz: {shared}",
         "song": dots(row["song_time_s"], row["song_khz"]) if has_song else "",
         "alone": dots(*clip, [not there for there in is_shared]),
         "shared": dots(*clip, is_shared),
@@ -134,7 +134,7 @@ def _stretch(row: dict) -> dict | None:
 
 
 def _place(row: dict) -> dict | None:
-    """Say where in the song, and what was done to it."""
+    """Describe the position in the song, and changes of speed and pitch."""
     if is_missing(row["offset_s"]):
         return None
     changes = [
@@ -157,5 +157,5 @@ def _sounds(row: dict, title: str | None) -> Iterator[dict]:
 
 
 def _is_there(value: Any) -> bool:
-    """Tell whether a cell holds bytes or a list: in a frame, none is None or NaN."""
+    """Whether a cell holds bytes or a list; in a DataFrame a missing one is None or NaN."""
     return value is not None and hasattr(value, "__len__") and len(value) > 0

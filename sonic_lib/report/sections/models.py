@@ -1,4 +1,4 @@
-"""What the registry and the tables say of models, as sections of a page; no I/O."""
+"""The models and their predictions, as sections of a page; no I/O."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAIN = {True: "f1_micro", False: "r2"}
 
 
 def model_sections(found: Findings) -> Iterator[Section]:
-    """Give one section for all models, if there are any, or features to learn from."""
+    """Return one section for all models, if there are models or features."""
     records = {name: record for name, record in found.models.items() if record.cards}
     tiles: list[tuple[str, str]] = []
     pictures: list[Picture] = []
@@ -43,8 +43,8 @@ def model_sections(found: Findings) -> Iterator[Section]:
         tables.append(_predictions(found.predictions))
     if tiles or tables:
         intro = (
-            "Scores are those on songs that were held out of training; “cross” ones are of "
-            "cross-validation on the others."
+            "Scores are on held-out songs; those marked “cross” are from cross-validation on "
+            "the others."
             if records
             else "No model has been trained yet."
         )
@@ -52,15 +52,15 @@ def model_sections(found: Findings) -> Iterator[Section]:
 
 
 def training_section(found: Findings) -> Section:
-    """Tell who became champion when and why, and what every training gave."""
-    told = [
+    """List champions over time, and the results of every training."""
+    entries = [
         {"model": name, "at": datetime.fromisoformat(entry["at"])}
         | {key: entry.get(key) for key in ("champion", "challenger", "why")}
         for name, record in found.models.items()
         for entry in record.history[-_MAX_VERSIONS:]
     ]
     tables = []
-    if told:
+    if entries:
         columns = (
             Column("at", "When (UTC)", "time"),
             Column("model", "Model"),
@@ -68,7 +68,7 @@ def training_section(found: Findings) -> Section:
             Column("challenger", "Challenger"),
             Column("why", "Why"),
         )
-        latest_first = sorted(told, key=lambda entry: str(entry["at"] or "~"), reverse=True)
+        latest_first = sorted(entries, key=lambda entry: str(entry["at"] or "~"), reverse=True)
         tables.append(Table("promotions", "Champions and challengers", columns, latest_first))
     if found.trainings is not None and len(found.trainings):
         tables.append(_trainings(found.trainings))
@@ -96,14 +96,16 @@ def _pictures(name: str, record: ModelRecord) -> Iterator[Picture]:
     if card.get("importances"):
         first, share = card["importances"][0]
         yield draw(
-            model_plots.importance_bars(card["importances"], title=f"What {name} looks at"),
+            model_plots.importance_bars(
+                card["importances"], title=f"Feature importances of {name}"
+            ),
             alt=f"Shares of the features in {name}; most has {first} with {share:.0%}.",
         )
     if card.get("coverage"):
-        told = pd.DataFrame(card["coverage"])
-        row = told.loc[(told["confidence"] - 0.9).abs().idxmin()]
+        coverage = pd.DataFrame(card["coverage"])
+        row = coverage.loc[(coverage["confidence"] - 0.9).abs().idxmin()]
         yield draw(
-            conformal_plots.coverages(told, title=f"{name}: coverage against confidence"),
+            conformal_plots.coverages(coverage, title=f"{name}: coverage against confidence"),
             alt=f"Coverage of {name}: at {row['confidence']:.0%} asked for, "
             f"{int(row['n_covered'])} of {int(row['n'])} held-out songs were covered.",
         )
@@ -129,15 +131,15 @@ def _tables(name: str, record: ModelRecord) -> Iterator[Table]:
     roles = {now.get("challenger"): "challenger", now.get("champion"): "champion"}
     rows = []
     for card in cards[::-1]:
-        told = card.get("metrics", {})
+        metrics = card.get("metrics", {})
         rows.append(
-            {key: told.get(key) for key, _ in scores}
+            {key: metrics.get(key) for key, _ in scores}
             | {
                 "version": card["version"],
                 "role": roles.get(card["version"]),
                 "kind": card.get("kind"),
                 "created_at": datetime.fromisoformat(card["created_at"]),
-                "n": told.get("n"),
+                "n": metrics.get("n"),
                 "source": card.get("snapshot", {}).get("source"),
             }
         )
@@ -155,7 +157,7 @@ def _coverage(name: str, card: dict) -> Table:
     )
     rows = [row | {"share": row["n_covered"] / row["n"]} for row in card["coverage"] if row["n"]]
     columns = (
-        Column("confidence", "Confidence asked for", "share"),
+        Column("confidence", "Confidence", "share"),
         Column("share", "Truth inside", "share", 1),
         width,
         Column("n", "Held-out songs", "number"),
@@ -180,13 +182,13 @@ def _predictions(frame: pd.DataFrame) -> Table:
 
 
 def _trainings(frame: pd.DataFrame) -> Table:
-    counts = [dict(told) for told in frame["counts"]]
-    known = [key for key in _SCORES if any(key in told for told in counts)]
+    counts = [dict(metrics) for metrics in frame["counts"]]
+    known = [key for key in _SCORES if any(key in metrics for metrics in counts)]
     rows = [
-        {key: told.get(key) for key in (*known, "p_value", "seconds")}
+        {key: metrics.get(key) for key in (*known, "p_value", "seconds")}
         | {name: row[name] for name in ("job", "status", "started_at")}
-        | {"promoted": {1.0: "yes", 0.0: "no"}.get(told.get("promoted", -1.0))}
-        for told, row in zip(counts, rows_of(frame), strict=True)
+        | {"promoted": {1.0: "yes", 0.0: "no"}.get(metrics.get("promoted", -1.0))}
+        for metrics, row in zip(counts, rows_of(frame), strict=True)
     ]
     columns = (
         Column("started_at", "Started (UTC)", "time"),
@@ -201,7 +203,7 @@ def _trainings(frame: pd.DataFrame) -> Table:
 
 
 def _score_pictures(name: str, record: ModelRecord) -> Iterator[Picture]:
-    """Draw scores by age, of two versions or more."""
+    """Plot scores over time, if there are two versions or more."""
     cards = [card for card in record.cards if card.get("metrics")][-_MAX_VERSIONS:]
     if len(cards) < 2:
         return

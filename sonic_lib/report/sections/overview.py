@@ -1,4 +1,4 @@
-"""What was found, as sections of a page: the index, an evaluation, the jobs; no I/O."""
+"""The index, an evaluation and the jobs, as sections of a page; no I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sonic_lib.report.sections.models import model_sections, training_section
 
 
 def sections_of(found: Findings) -> Iterator[Section]:
-    """Give the sections of a page, those of which something is there."""
+    """Return the sections of a page that have content."""
     if found.catalogue is not None:
         yield _index(found)
     if found.run is not None:
@@ -28,20 +28,22 @@ def sections_of(found: Findings) -> Iterator[Section]:
 
 
 def nothing_yet() -> Section:
-    """Say what to do with a warehouse that holds nothing."""
-    intro = "There is nothing in this warehouse yet: “sonic index FOLDER” fills it."
+    """Return the section for an empty warehouse."""
+    intro = "This warehouse is empty: add songs with “sonic index FOLDER”."
     return Section("nothing", "An empty warehouse", intro)
 
 
 def _index(found: Findings) -> Section:
-    told = found.catalogue
-    hours = told["duration_s"] / 3600
-    density = told["n_fingerprints"] / told["duration_s"] if told["duration_s"] else 0.0
+    catalogue = found.catalogue
+    hours = catalogue["duration_s"] / 3600
+    density = (
+        catalogue["n_fingerprints"] / catalogue["duration_s"] if catalogue["duration_s"] else 0.0
+    )
     tiles = [
-        ("Songs", f"{told['n_songs']:,}"),
-        ("Artists", f"{told['n_artists']:,}"),
+        ("Songs", f"{catalogue['n_songs']:,}"),
+        ("Artists", f"{catalogue['n_artists']:,}"),
         ("Hours", f"{hours:,.1f}"),
-        ("Hashes", f"{told['n_fingerprints']:,}"),
+        ("Hashes", f"{catalogue['n_fingerprints']:,}"),
         ("Hashes a second", f"{density:.1f}"),
         *((f"Files {row['status']}", f"{row['n_files']:,}") for row in rows_of(found.files)),
     ]
@@ -51,7 +53,7 @@ def _index(found: Findings) -> Section:
         ("codecs", "File formats", found.codecs),
     ):
         if frame is not None and len(frame):
-            shares = frame["n_songs"] / max(told["n_songs"], 1)
+            shares = frame["n_songs"] / max(catalogue["n_songs"], 1)
             columns = (
                 Column("value", title.rstrip("s")),
                 Column("n_songs", "Songs", "number"),
@@ -60,7 +62,7 @@ def _index(found: Findings) -> Section:
             )
             values = frame["value"].where(frame["value"].notna(), "(none given)")
             rows = rows_of(frame.assign(share=shares, value=values))
-            tables.append(Table(name, title, columns, rows, "The commonest ones, up to 12."))
+            tables.append(Table(name, title, columns, rows, "The most frequent ones, up to 12."))
     if found.rejects is not None and len(found.rejects):
         columns = (
             Column("stage", "Stage"),
@@ -70,8 +72,8 @@ def _index(found: Findings) -> Section:
         )
         tables.append(Table("rejects", "Files that were rejected", columns, rows_of(found.rejects)))
     span = ""
-    if not is_missing(told["last_at"]):
-        span = f"Indexed from {told['first_at']:%Y-%m-%d} to {told['last_at']:%Y-%m-%d}."
+    if not is_missing(catalogue["last_at"]):
+        span = f"Indexed from {catalogue['first_at']:%Y-%m-%d} to {catalogue['last_at']:%Y-%m-%d}."
     return Section("index", "The index", span, tiles, (), tables)
 
 
@@ -87,7 +89,7 @@ def _evaluation(found: Findings) -> Section:
     pictures = [
         draw(
             plots.robustness_bars(table, title="Found again"),
-            alt=f"Share of clips found by damage; least of {worst['condition']}: "
+            alt=f"Share of clips found by degradation; lowest for {worst['condition']}: "
             f"{worst['top1']:.0f} %. The figures are in the table below.",
         ),
         draw(
@@ -100,7 +102,7 @@ def _evaluation(found: Findings) -> Section:
     tables = [
         Table(
             "robustness",
-            "Damaged clips of indexed songs",
+            "Degraded clips of indexed songs",
             (
                 Column("condition", "Damage"),
                 Column("length_s", "Length (s)", "number"),
@@ -113,7 +115,7 @@ def _evaluation(found: Findings) -> Section:
         ),
         Table(
             "calibration",
-            "Clips of songs that were left out of the index",
+            "Clips of held-out songs",
             (
                 Column("asked", "Accepted, asked for", "share", 1),
                 Column("observed", "observed", "share", 2),
@@ -124,7 +126,7 @@ def _evaluation(found: Findings) -> Section:
             rows_of(curve),
         ),
     ]
-    intro = "Clips of the songs in the index, damaged and looked up by “sonic evaluate”."
+    intro = "Clips of the songs in the index, degraded and identified by “sonic evaluate”."
     return Section("evaluation", "Calibration and robustness", intro, tiles, pictures, tables)
 
 

@@ -1,0 +1,81 @@
+"""What every method of `Warehouse` needs: the configuration and the Spark session."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from functools import cached_property
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from sonic_lib import console
+from sonic_lib.audio import local_files
+from sonic_lib.audio.local_files import is_local
+from sonic_lib.config import Config
+
+if TYPE_CHECKING:  # Spark is loaded when it is first needed; a few clips do without it
+    from collections.abc import Iterator, Sequence
+
+    from pyspark.sql import SparkSession
+
+
+class Connection:
+    """Where the tables are, and the session that reads them."""
+
+    def __init__(self, config: Config, spark: SparkSession | None, *, show_progress: bool) -> None:
+        self.config = config
+        self._spark = spark
+        self._shows_progress = show_progress
+
+    def __repr__(self) -> str:
+        """Name the path."""
+        return f"Warehouse({self.path!r})"
+
+    @property
+    def path(self) -> str:
+        """Folder or URI of the tables."""
+        return self.config.warehouse
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        """The session that was given or is active, or else a local one, started now.
+
+        Raises
+        ------
+        SetupError
+            If Java or Delta's jars are missing.
+        """
+        from sonic_lib.spark.session import spark_session
+
+        if self._spark is not None:
+            return self._spark
+        with_s3 = self.path.startswith("s3a://")
+        return spark_session(app_name="sonic_lib", with_s3=with_s3, is_python_work=True)
+
+    def _can_avoid_spark(self, paths: Sequence[str | os.PathLike]) -> bool:
+        return (
+            self._spark is None
+            and "spark" not in self.__dict__
+            and all(is_local(path) for path in [self.path, *absolute_paths(paths)])
+            and find_spec("deltalake") is not None
+        )
+
+    @contextmanager
+    def _progress(self) -> Iterator[None]:
+        """Draw progress bars inside the `with` block, if the user asked for them."""
+        if self._shows_progress:
+            yield
+        else:
+            with console.quiet():
+                yield
+
+
+def absolute_paths(paths: Sequence[str | os.PathLike]) -> list[str]:
+    """Make local paths absolute; see `absolute`."""
+    return [absolute(path) for path in paths]
+
+
+def absolute(path: str | os.PathLike) -> str:
+    """Make a local path absolute: Java's working folder is the one that it was started in."""
+    text = os.fspath(path)
+    return local_files.absolute(text) if is_local(text) else text

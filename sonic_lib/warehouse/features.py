@@ -1,0 +1,161 @@
+"""Methods of `Warehouse` that compute, import and explore features."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from sonic_lib.warehouse.connection import Connection, absolute, absolute_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyspark.sql import DataFrame
+
+    from sonic_lib.report.exploration import Exploration
+    from sonic_lib.workflows.feature_extraction import TableImport
+
+
+class FeaturesMixin(Connection):
+    """Feature tables."""
+
+    def extract_features(
+        self, *paths: str | os.PathLike, retry_rejected: bool = False, follow_links: bool = True
+    ) -> dict[str, float]:
+        """Compute descriptors of audio files for the models, as the source ``audio``.
+
+        Parameters
+        ----------
+        *paths
+            Folders or audio files.
+        retry_rejected : bool
+            Read files again that were rejected before.
+        follow_links : bool
+            Follow symbolic links in the folders.
+
+        Returns
+        -------
+        dict of str to float
+            files, read, songs, audio_s, duplicate, rejected, dropped, seconds.
+
+        Raises
+        ------
+        UsageError
+            If a path does not exist.
+
+        Examples
+        --------
+        >>> lake.extract_features("~/Music")["songs"]  # doctest: +SKIP
+        3
+        """
+        from sonic_lib.workflows.feature_extraction import describe_audio
+
+        with self._progress():
+            return describe_audio(
+                self.spark,
+                self.config,
+                absolute_paths(paths),
+                retry_rejected=retry_rejected,
+                follow_links=follow_links,
+            )
+
+    def import_features(
+        self, csv: str | os.PathLike, *, source: str, id_column: str | None = None
+    ) -> TableImport:
+        """Import a feature table from CSV.
+
+        Parameters
+        ----------
+        csv : str or path
+            A CSV file, or a folder of them.
+        source : str
+            Name of the source that it becomes.
+        id_column : str, optional
+            Column that identifies a row; by default id or track_id, else all columns together.
+
+        Raises
+        ------
+        UsageError
+            If the table cannot be read, or has no usable column.
+
+        Examples
+        --------
+        >>> lake.import_features("songs.csv", source="charts").numbers
+        ['loudness', 'tempo']
+        """
+        from sonic_lib.workflows.feature_extraction import import_table
+
+        with self._progress():
+            return import_table(
+                self.spark, self.config, absolute(csv), source=source, id_column=id_column
+            )
+
+    def features(self, source: str | None = None) -> DataFrame:
+        """Return the features of a source.
+
+        Parameters
+        ----------
+        source : str, optional
+            Not needed if there is only one.
+
+        Returns
+        -------
+        DataFrame [schemas.FEATURES]
+
+        Raises
+        ------
+        UsageError
+            If there is no such source, or there are several and none is given.
+
+        Examples
+        --------
+        >>> lake.features("charts").count()
+        40
+        """
+        from sonic_lib.workflows.sources import read_source
+
+        return read_source(self.spark, self.path, source)[1]
+
+    def explore(
+        self,
+        source: str | None = None,
+        *,
+        color: str | None = None,
+        columns: Sequence[str] | None = None,
+        n_sample: int = 3000,
+        seed: int = 1,
+    ) -> Exploration:
+        """Compute distributions, correlations and projections; `report.exploration` plots them.
+
+        Parameters
+        ----------
+        source : str, optional
+            Not needed if there is only one.
+        color : str, optional
+            Column that colors the points of the projections.
+        columns : sequence of str, optional
+            Numeric columns to explore; all by default.
+        n_sample : int
+            Songs in the projections.
+        seed : int
+            Seed of the sample and of t-SNE.
+
+        Raises
+        ------
+        UsageError
+            If there is no such source or column.
+
+        Examples
+        --------
+        >>> lake.explore("charts", n_sample=30).n_songs
+        40
+        """
+        from sonic_lib.workflows.exploration import explored
+
+        return explored(
+            self.features(source),
+            color=color,
+            columns=list(columns) if columns else None,
+            n_sample=n_sample,
+            seed=seed,
+        )
