@@ -13,7 +13,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 MAX_ROWS = 1_000_000  # larger tables are sampled by hash
-SHAPE = "\0without digits"  # suffix of the names of such texts
+SHAPE = "\x1fwithout digits"  # suffix of the names of such texts
 _MAX_BINS, _ROWS_PER_BIN = 200, 20
 _SEED = 20_222
 

@@ -81,7 +81,7 @@ def find_leaks(
         is_text = row["back_r2"] is None
         back = row["back_accuracy"] if is_text else row["back_r2"]
         rest = _LEFT * (1 - row["back_base"]) if is_text else 1.0
-        is_coarse = row["n_values"] <= _MAX_TOLD_BACK
+        is_coarse = 1 < row["n_values"] <= _MAX_TOLD_BACK and name == row["name"]
         if is_coarse and back is not None and back >= _NEARLY and 1 - back <= rest:
             found[name] = Leak(name, "told", back, n)
     return [found[name] for name in sorted(found)]
