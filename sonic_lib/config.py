@@ -6,6 +6,7 @@ conf/sonic.yaml lists them all with their meaning.
 
 from __future__ import annotations
 
+import reprlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,6 +24,11 @@ from pydantic import (
 from sonic_lib.audio.sandbox import Limits
 from sonic_lib.errors import ConfigError, install_command
 from sonic_lib.fingerprint.params import FingerprintParams
+
+# Also of text that is none, of dates that are none, and of what is nested without end.
+_NO_YAML = (yaml.YAMLError, ValueError, RecursionError)
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 160, 160
 
 
 class _Section(BaseModel):
@@ -124,13 +130,15 @@ def load_config(path: str | None = None, overrides: list[str] | None = None) -> 
                 raise ConfigError(f"--set {override!r}: {section!r} is not a section.")
         try:
             target[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {override!r}: {value!r} is not valid YAML.") from error
+        except _NO_YAML as error:
+            said = f"--set {_short(override)}: {_short(value)} is not valid YAML."
+            raise ConfigError(said) from error
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
         problems = [
-            f"{'.'.join(map(str, p['loc'])) or 'the file'}: {p['msg']} (given: {p['input']!r})"
+            f"{'.'.join(map(str, p['loc'])) or 'the file'}: {p['msg']} "
+            f"(given: {_short(p['input'])})"
             for p in error.errors()
         ]
         raise ConfigError(
@@ -139,10 +147,15 @@ def load_config(path: str | None = None, overrides: list[str] | None = None) -> 
         ) from error
 
 
+def _short(given: object) -> str:
+    """Show a value; a few lines of YAML can stand for more than any memory."""
+    return _SHORT.repr(given)[:200]
+
+
 def _read_yaml(path: str) -> dict:
     try:
         settings = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, *_NO_YAML) as error:
         raise ConfigError(f"The configuration {path} cannot be read: {error}.") from error
     if not isinstance(settings, dict):
         raise ConfigError(f"The configuration {path} must be a mapping of settings to values.")

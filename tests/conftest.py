@@ -47,6 +47,9 @@ LONG = {
     "test_package.py": "a wheel in an environment of its own",
     "test_watch.py": "streams that wait",
     "test_retrain.py": "models, trained time after time",
+    "test_commands.py": "commands at once, each in a process of its own",
+    "test_strange_warehouse.py": "all commands, one after another",
+    "test_hostile_folder.py": "a folder of traps, and decoders that hang",
     "test_hostile_index.py": "decoders that hang until their time is over",
 }
 

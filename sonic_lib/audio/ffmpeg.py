@@ -167,11 +167,13 @@ class _Source(io.RawIOBase):
 def _open(source: _Source):
     import av
 
+    # A list of files, under whatever name, would have others read that lie where this process runs.
+    options = {"protocol_whitelist": "none"}
     try:  # tags in some other encoding are no reason to refuse the sound
-        return av.open(source, metadata_errors="ignore")
+        return av.open(source, metadata_errors="ignore", options=options)
     except TypeError:  # PyAV 19 and newer never refuse them
         source.seek(0)
-        return av.open(source)
+        return av.open(source, options=options)
 
 
 def _is_mp4(file: BinaryIO) -> bool:

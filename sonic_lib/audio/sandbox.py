@@ -54,6 +54,7 @@ _KEYS = (
     *("AWS_", "GOOGLE_", "AZURE_", "HADOOP_", "ARROW_", "JAVA_", "CLASSPATH", "KRB5"),
     *("http_", "https_", "no_", "HTTP_", "HTTPS_", "NO_", "SSL_", "REQUESTS_", "CURL_"),
 )
+_TIMES = ("date", "datetime", "timedelta", "timezone")
 _ARRAYS = ("_reconstruct", "_frombuffer", "ndarray", "dtype", "scalar")
 
 Rows = Iterable[dict]
@@ -199,7 +200,9 @@ class _Rows(pickle.Unpickler):
     """Unpickles only rows: the sender may be a decoder that a file has taken over."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module.partition(".")[0] == "numpy" and name in _ARRAYS) or module == "datetime":
+        # Names alone: by dots one gets from any module to all of Python.
+        known = {"numpy": _ARRAYS, "datetime": _TIMES}.get(module.partition(".")[0], ())
+        if name in known:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"{module}.{name} is none")
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from sonic_lib.errors import UsageError
+from sonic_lib.storage.whole_file import whole_file
 
 if TYPE_CHECKING:  # also for commands that do without Spark
     import pyarrow as pa
@@ -63,29 +61,13 @@ def write_rows(
 ) -> None:
     """Write rows, as mappings of columns, to one local file like `write_output`."""
     suffix = Path(path).suffix.lower()
-    # An unpredictable name, created exclusively: no link that somebody planted is followed.
-    descriptor, unfinished = tempfile.mkstemp(dir=Path(path).absolute().parent, prefix=".sonic-")
-    try:
-        with open(descriptor, "w", newline="", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o666 & ~_umask())  # as any file that is written
-            if suffix == ".parquet":
-                _write_parquet(rows, unfinished, schema)
-            elif suffix == ".csv":
-                _write_csv(rows, file, schema.names, all_digits)
-            else:
-                _write_json(rows, file)
-        os.replace(unfinished, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(unfinished)
-        raise
-
-
-def _umask() -> int:
-    """Return the umask of this process, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+    with whole_file(path) as (file, unfinished):
+        if suffix == ".parquet":
+            _write_parquet(rows, unfinished, schema)
+        elif suffix == ".csv":
+            _write_csv(rows, file, schema.names, all_digits)
+        else:
+            _write_json(rows, file)
 
 
 def text_table(rows: DataFrame, *, n_rows: int, max_width: int = 48) -> Iterator[str]:

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
+from sonic_lib.errors import UsageError
 from sonic_lib.spark.filesystem import hadoop_path
 
 _HEAD_BYTES = 65_536
+MAX_COLUMNS = 2_000  # each is a term of every plan; a plan of many thousands is never done
 _GZIP = b"\x1f\x8b"
 
 
@@ -41,6 +43,32 @@ def marked_encoding(head: bytes) -> str | None:
     if head[0:200:2] and not any(head[0:200:2]):
         return "UTF-16BE"
     return None
+
+
+def check_head(head: bytes, encoding: str, *, file: str) -> None:
+    """Refuse what is no table before Spark reads its first line, however long that is.
+
+    Raises
+    ------
+    UsageError
+    """
+    text = head.decode(encoding, errors="replace")
+    if "\0" in text:
+        raise UsageError(
+            f"--csv {file!r}: it holds bytes of 0, as no text does. Expected a CSV file, in UTF-8 "
+            "or as Excel writes it."
+        )
+    if len(head) >= _HEAD_BYTES and "\n" not in text and "\r" not in text:
+        raise UsageError(
+            f"--csv {file!r}: its first line does not end within {_HEAD_BYTES:,} bytes. Expected "
+            "the names of the columns there."
+        )
+    n_names = len(names_of(head, encoding))
+    if n_names > MAX_COLUMNS:
+        raise UsageError(
+            f"--csv {file!r}: it has {n_names:,} columns, expected {MAX_COLUMNS:,} at most. Leave "
+            "out those that no model needs."
+        )
 
 
 def first_line(head: bytes, encoding: str) -> str:

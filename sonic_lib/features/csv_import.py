@@ -36,6 +36,9 @@ _MISSING_TEXTS = ("", "n/a", "#n/a")  # the others may be names
 _UNNAMED = re.compile(r"_c\d+|Unnamed: \d+")
 # A quote that is never closed turns everything after it into one cell.
 _MAX_CELL_CHARACTERS = 100_000
+# With more the reading ends: one cell of a gigabyte would take all memory.
+_MAX_PARSED_CHARACTERS = 10_000_000
+_MAX_PARSED_COLUMNS = 20 * csv_files.MAX_COLUMNS  # of a row that is set aside
 _MAX_RECORD_CHARACTERS = 10_000  # of a reject
 _QUOTING = {"quote": '"', "escape": '"'}
 _REPLACED = "\ufffd"  # the replacement character, for invalid bytes
@@ -67,6 +70,7 @@ def read_rows(
     for file in _files(spark, path):
         head = csv_files.head_of(spark, file)
         marked = csv_files.marked_encoding(head)
+        csv_files.check_head(head, marked or encoding, file=file)
         key = (csv_files.first_line(head, marked or encoding), marked or encoding)
         tables.setdefault(key, []).append(file)
     first: list[str] = []
@@ -89,6 +93,8 @@ def read_rows(
             header=True,
             multiLine=not by_lines or said_encoding.startswith("UTF-16"),
             columnNameOfCorruptRecord=CORRUPT,
+            maxCharsPerColumn=_MAX_PARSED_CHARACTERS,
+            maxColumns=_MAX_PARSED_COLUMNS,
             encoding=said_encoding,
             **_QUOTING,
         )
@@ -116,6 +122,22 @@ def find_flaws(rows: DataFrame) -> DataFrame:
     return rows.agg(
         F.count_if(F.contains(text, F.lit(_REPLACED))).alias("n_replaced"),
         F.count_if(F.size(like_rows) > n_least).alias("n_swallowed"),
+    )
+
+
+def is_too_long(error: Exception) -> bool:
+    """Whether Spark gave up reading since a cell has more characters than a table's."""
+    said = f"{error} {getattr(error, '_stackTrace', '')}"
+    limits = (_MAX_PARSED_CHARACTERS, _MAX_PARSED_COLUMNS)
+    return "exceed" in said and any(str(limit) in said for limit in limits)
+
+
+def too_long(path: str) -> UsageError:
+    """Say that a cell is too long to be read, also line by line."""
+    return UsageError(
+        f"--csv {path!r}: a cell has more than {_MAX_PARSED_CHARACTERS:,} characters, or a row "
+        f"more than {_MAX_PARSED_COLUMNS:,} cells. Expected a CSV file, a row in each line and "
+        "commas between its cells."
     )
 
 

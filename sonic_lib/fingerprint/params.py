@@ -85,11 +85,16 @@ class FingerprintParams:
         """
         if made_with == self.to_json():
             return
-        theirs, ours = json.loads(made_with or "{}"), json.loads(self.to_json())
+        ours = json.loads(self.to_json())
+        try:
+            theirs = json.loads(made_with or "{}")
+        except (ValueError, RecursionError):
+            theirs = None
         remedy = "index into another warehouse"
-        if theirs.keys() == ours.keys() and theirs["algorithm"] == ALGORITHM:
+        is_known = isinstance(theirs, dict) and theirs.keys() == ours.keys()
+        if is_known and theirs["algorithm"] == ALGORITHM:
             settings = (
-                f"--set 'fingerprint.{name}={value}'"
+                f"--set {_quoted(f'fingerprint.{name}={value}')}"
                 for name, value in theirs.items()
                 if value != ours[name]
             )
@@ -98,3 +103,8 @@ class FingerprintParams:
             f"The fingerprints in {warehouse} were made with {made_with}, but this run is set to "
             f"{self.to_json()}. Hashes of the two cannot be compared: {remedy}."
         )
+
+
+def _quoted(text: str) -> str:
+    """Quote for a shell, which somebody may paste it into."""
+    return "'" + text.replace("'", "'\\''") + "'"

@@ -14,6 +14,7 @@ sets of their fingerprints by one.
 
 from __future__ import annotations
 
+import os
 import time
 
 from py4j.protocol import Py4JJavaError
@@ -21,11 +22,13 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from sonic_lib.audio.local_files import absolute
 from sonic_lib.fingerprint.hashes import HASH_BITS
 from sonic_lib.fingerprint.spark import hash_rows
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
 from sonic_lib.spark.filesystem import exists, hadoop_path, literal
 from sonic_lib.storage import tables
+from sonic_lib.storage.locks import is_on_disk
 
 _STAGING = "_staging"
 # A task sorts and writes one file; this many rows are about 100 MB of Parquet.
@@ -202,9 +205,10 @@ def record_files(rows: DataFrame, gone: DataFrame | None, warehouse: str, *, run
 
 
 def remove_folder(spark: SparkSession, folder: str) -> None:
-    """Delete a folder of a stage."""
+    """Delete a folder of a stage; nothing that a link leads to."""
     filesystem, path = hadoop_path(spark, folder)
-    filesystem.delete(path, True)
+    if not _has_link(spark, folder):
+        filesystem.delete(path, True)
 
 
 def _token(folder: str) -> str:
@@ -254,4 +258,19 @@ def _children(spark: SparkSession, folder: str) -> list[str]:
     filesystem, path = hadoop_path(spark, folder)
     if not filesystem.exists(path):
         return []
-    return [s.getPath().getName() for s in filesystem.listStatus(path) if s.isDirectory()]
+    names = [s.getPath().getName() for s in filesystem.listStatus(path) if s.isDirectory()]
+    return [name for name in names if not _has_link(spark, f"{folder}/{name}")]
+
+
+def _has_link(spark: SparkSession, folder: str) -> bool:
+    """Whether a folder of stages in a local warehouse is reached by a link.
+
+    No job of ours makes one: it was put there to have folders of others taken for stages, which a
+    sweep deletes.
+    """
+    if not is_on_disk(spark, folder):
+        return False
+    inside = absolute(folder).rpartition(f"/{_STAGING}")[2].strip("/").split("/")
+    place = absolute(folder).rpartition(f"/{_STAGING}")[0] + f"/{_STAGING}"
+    ways = [os.path.join(place, *inside[:depth]) for depth in range(len(inside) + 1)]
+    return any(map(os.path.islink, ways))

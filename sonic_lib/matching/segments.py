@@ -54,6 +54,8 @@ def find_segments(
         COLUMNS.  Accepted segments in order of time; if there are none, the best candidate for
         the whole clip, not accepted.
     """
+    # Ties must not depend on the order in which an engine found the lines.
+    lines = lines.sort_values(["window", "rank", "line"], ignore_index=True)
     if duration_s <= MAX_SINGLE_S:
         return _single(lines, duration_s, false_accept_rate, n_listed)
     n_windows = math.ceil(duration_s / WINDOW_HOP_S) - 1

@@ -14,6 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sonic_lib.errors import MODELS, ModelError, SetupError, install_command
+from sonic_lib.models.guard import content_of
+from sonic_lib.models.tabular.boosters import check_booster
+from sonic_lib.spark.filesystem import literal
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
@@ -59,6 +62,11 @@ def load_pipeline(spark: SparkSession, path: str) -> PipelineModel:
     ModelError
         If it has a stage that our training does not save, or parameters that would be executed.
     """
+    with content_of(f"The model in {path}"):
+        return _load(spark, path)
+
+
+def _load(spark: SparkSession, path: str) -> PipelineModel:
     from pyspark.ml import PipelineModel
 
     metadata = _metadata(spark, path)
@@ -79,8 +87,19 @@ def load_pipeline(spark: SparkSession, path: str) -> PipelineModel:
                 f"The model in {path} needs {kind.partition('.')[0]}, which is not installed here: "
                 f"{install_command(*MODELS)}."
             ) from error
-        stages.append(getattr(module, kind.rpartition(".")[2]).load(stage))
+        _check_trees(spark, stage, kind)
+        stages.append(getattr(module, kind.rpartition(".")[2]).load(literal(stage)))
     return PipelineModel(stages)
+
+
+def _check_trees(spark: SparkSession, stage: str, kind: str) -> None:
+    """Check boosted trees before XGBoost's own reader loads them."""
+    if not kind.startswith("xgboost."):
+        return
+    lines = spark.read.text(literal(f"{stage}/model")).collect()
+    booster = json.loads("".join(row.value for row in lines))
+    n_features = int(booster["learner"]["learner_model_param"]["num_feature"])
+    check_booster(booster, n_features=n_features)
 
 
 def _checked_class(spark: SparkSession, stage: str) -> str:
@@ -99,9 +118,9 @@ def _metadata(spark: SparkSession, path: str) -> Mapping[str, Any]:
     from pyspark.errors import PySparkException
 
     try:
-        lines = [row.value for row in spark.read.text(f"{path}/metadata").take(2)]
+        lines = [row.value for row in spark.read.text(literal(f"{path}/metadata")).take(2)]
         metadata = json.loads(lines[0])
-    except (PySparkException, ValueError, IndexError) as error:
+    except (PySparkException, ValueError, IndexError, RecursionError) as error:
         raise ModelError(
             f"The model in {path} cannot be read: its metadata are missing or damaged. "
             "Train it again, or go back with `sonic models --rollback`."

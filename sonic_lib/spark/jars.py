@@ -1,8 +1,9 @@
 """Find or fetch the jars of Delta Lake, and those for object storage.
 
 The wheel `delta-spark` is Python only: its jars come from a Maven repository. `delta_jars` fetches
-them once, by Spark's own resolver or by `mvn`, and finds them in a cache folder after that, so
-that later starts need no network. `s3_jars` does the same for the jars that read `s3a://`.
+them once, by Spark's own resolver or by `mvn`, compares them with `digests`, and finds them in a
+cache folder after that, so that later starts need no network. `s3_jars` does the same for the jars
+that read `s3a://`.
 ``python -m sonic_lib.spark.jars`` prints Delta's for ``spark-submit --jars``, with ``--s3`` both.
 """
 
@@ -14,12 +15,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 from sonic_lib.errors import SetupError
+from sonic_lib.spark.digests import DIGESTS
 
 GROUP, ARTIFACT, VERSION = "io.delta", "delta-spark_4.2_2.13", "4.4.0"
 COORDINATES = f"{GROUP}:{ARTIFACT}:{VERSION}"
@@ -187,9 +190,12 @@ def _resolve(work: Path, resolvers: Mapping[str, Callable[[Path], Path]], wanted
     for name, resolver in resolvers.items():
         try:
             jars = resolver(work)
-            if wanted.jars_in(jars):
+            if not wanted.jars_in(jars):
+                failures.append(f"{name}: it ended well but left no jar of {wanted.name}")
+            elif strange := _strange(wanted.jars_in(jars)):
+                failures.append(f"{name}: it gave {strange}")
+            else:
                 return jars
-            failures.append(f"{name}: it ended well but left no jar of {wanted.name}")
         except (OSError, subprocess.SubprocessError) as error:
             failures.append(f"{name}: {_reason(error)}")
     raise SetupError(
@@ -200,6 +206,15 @@ def _resolve(work: Path, resolvers: Mapping[str, Callable[[Path], Path]], wanted
         "settings.xml of mvn), or copy the jars from a machine where `make jars` worked and set "
         "SONIC_JARS to their folder."
     )
+
+
+def _strange(jars: Sequence[str]) -> str | None:
+    """Name the first jar whose content is not that of DIGESTS."""
+    for jar in jars:
+        known, found = DIGESTS.get(Path(jar).name), sha256(Path(jar).read_bytes()).hexdigest()
+        if found != known:
+            return f"{Path(jar).name} with the SHA-256 {found}, expected {known or 'no such jar'}"
+    return None
 
 
 def _reason(error: Exception) -> str:

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from sonic_lib.errors import SetupError, TableError, install_command
 from sonic_lib.fingerprint.params import FRAMES_PER_S, FingerprintParams
 from sonic_lib.storage.locks import writing
+from sonic_lib.storage.own_files import check_files
+from sonic_lib.storage.properties import MAX_PREFIX_BITS, PREFIX, whole_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
     from sonic_lib.matching.scan import IndexFiles
 
 _PARAMS_PROPERTY = "sonic.fingerprint.params"
-_PREFIX_PROPERTY = "sonic.fingerprint.prefix_bits"
-# Of our tables; later protocols may use deletion vectors or renamed columns.
-_PROTOCOL = (1, 2)
+# Of our tables, and 3 of those with constraints, which delta-rs heeds; later protocols may use
+# deletion vectors or renamed columns.
+_PROTOCOL = (1, 3)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def open_table(warehouse: str, name: str) -> DeltaTable:
     SetupError
         If delta-rs is not installed or cannot read what the table uses.
     TableError
-        If there is no such table.
+        If there is no such table, or it names files outside of its folder.
     """
     try:
         from deltalake import DeltaTable
@@ -69,8 +71,10 @@ def open_table(warehouse: str, name: str) -> DeltaTable:
             f"Reading tables without Spark needs delta-rs: {install_command('deltalake')}, or use "
             "--engine spark."
         ) from error
+    place = os.path.join(warehouse, name)
+    check_files(place)
     try:
-        table = DeltaTable(os.path.join(warehouse, name))
+        table = DeltaTable(place)
         protocol = table.protocol()
         versions = (protocol.min_reader_version, protocol.min_writer_version)
         if versions > _PROTOCOL:
@@ -99,7 +103,8 @@ def n_rows(warehouse: str, name: str) -> int:
     import pyarrow as pa
 
     actions = pa.table(open_table(warehouse, name).get_add_actions(flatten=True))
-    return sum(actions["num_records"].to_pylist()) if actions.num_rows else 0
+    # Other writers may leave counts out.
+    return sum(n or 0 for n in actions["num_records"].to_pylist()) if actions.num_rows else 0
 
 
 def list_songs(warehouse: str) -> pa.Table:
@@ -157,7 +162,7 @@ def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
         songs,
         IndexFiles(
             files,
-            _prefix_bits(fingerprints),
+            _prefix_bits(fingerprints, warehouse=warehouse),
             n_fingerprints,
             float(songs["duration_s"].to_numpy().sum()) * FRAMES_PER_S,
             np.zeros(0, np.int64) if is_whole else _orphans(fingerprints, songs),
@@ -165,11 +170,12 @@ def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
     )
 
 
-def _prefix_bits(fingerprints) -> int:
+def _prefix_bits(fingerprints, *, warehouse: str) -> int:
     """As `tables.prefix_bits`: a rewritten table has them in the column's metadata."""
-    made_with = fingerprints.metadata().configuration[_PREFIX_PROPERTY]
+    made_with = fingerprints.metadata().configuration.get(PREFIX)
     [column] = [field for field in fingerprints.schema().fields if field.name == "hash_prefix"]
-    return int(column.metadata.get(_PREFIX_PROPERTY, made_with))
+    told = column.metadata.get(PREFIX, made_with)
+    return whole_number(told, name=PREFIX, warehouse=warehouse, most=MAX_PREFIX_BITS)
 
 
 def _partition_files(table: DeltaTable, folder: str) -> tuple[dict[int, list[str]], int]:
@@ -181,7 +187,7 @@ def _partition_files(table: DeltaTable, folder: str) -> tuple[dict[int, list[str
     for action in sorted(actions, key=itemgetter("path")):
         path = os.path.join(folder, unquote(action["path"]))
         files.setdefault(int(action["partition.hash_prefix"]), []).append(path)
-    return files, sum(action["num_records"] for action in actions)
+    return files, sum(action["num_records"] or 0 for action in actions)
 
 
 def _orphans(fingerprints: DeltaTable, songs: pa.Table) -> NDArray[np.int64]:

@@ -8,11 +8,14 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from sonic_lib.audio.local_files import absolute
 from sonic_lib.errors import TableError
 from sonic_lib.schemas import FINGERPRINTS, Table
 from sonic_lib.spark.filesystem import exists
 from sonic_lib.spark.session import setting
 from sonic_lib.storage import tables
+from sonic_lib.storage.locks import is_on_disk
+from sonic_lib.storage.own_files import check_links
 from sonic_lib.storage.tables import PREFIX_PROPERTY, location
 
 
@@ -104,7 +107,15 @@ def drop_lost_files(
 
 
 def vacuum(spark: SparkSession, warehouse: str, table: Table, *, retention_hours: float) -> None:
-    """Delete files that no version within the retention time uses."""
+    """Delete files that no version within the retention time uses.
+
+    Raises
+    ------
+    TableError
+        If a link lies in the folder of a local table: Delta would delete files that it leads to.
+    """
+    if is_on_disk(spark, warehouse):
+        check_links(absolute(location(warehouse, table)))
     settings = {
         "spark.databricks.delta.retentionDurationCheck.enabled": "false",
         # The number of tasks in which Delta lists files; the default is 10,000.

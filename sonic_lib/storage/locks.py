@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -49,7 +50,7 @@ def writing_by_spark(spark: SparkSession, warehouse: str, name: str) -> Iterator
     name : str
         The table, or anything else in the warehouse with one writer at a time.
     """
-    file = _lock_file(warehouse, name) if _is_local(spark, warehouse) else None
+    file = _lock_file(warehouse, name) if is_on_disk(spark, warehouse) else None
     if file is None:
         yield
         return
@@ -79,8 +80,8 @@ def writing(warehouse: str, name: str) -> Iterator[None]:
                 os.close(descriptor)
 
 
-def _is_local(spark: SparkSession, warehouse: str) -> bool:
-    """Whether the warehouse is local to Spark; a plain path may be in HDFS."""
+def is_on_disk(spark: SparkSession, warehouse: str) -> bool:
+    """Whether the warehouse is in a local folder for Spark, too; a plain path may be in HDFS."""
     return is_local(warehouse) and hadoop_path(spark, warehouse)[0].getScheme() == "file"
 
 
@@ -90,22 +91,37 @@ def _lock_file(warehouse: str, name: str) -> str:
     file = str(folder / f"{name.replace('/', '-')}.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except FileExistsError:
-        pass
+        _make(folder, os.path.basename(file), may=root.stat().st_mode & 0o777)
     except OSError as error:
         raise _not_writable(warehouse, error.strerror or str(error), folder) from error
-    else:
-        os.close(descriptor)
-        # Whoever may write to the warehouse may lock it.
-        may = root.stat().st_mode & 0o777
-        for path, mode in ((folder, may), (file, may & 0o666)):
-            with suppress(OSError):  # another user's folder, who has set its mode
-                os.chmod(path, mode)
     if not os.access(file, os.R_OK | os.W_OK):
         raise _not_writable(warehouse, "Permission denied", file)
     _turns.setdefault(file, threading.Lock())
     return file
+
+
+def _make(folder: Path, name: str, *, may: int) -> None:
+    """Make the file of a lock: whoever may write to the warehouse may lock it.
+
+    Neither is made, nor its mode set, through a link: another user may have put it there, and it
+    could lead to what only this one may change.
+    """
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(
+            name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=place
+        )
+    except FileExistsError:
+        if stat.S_ISLNK(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode):
+            raise
+    else:
+        with suppress(OSError):  # another user's folder, who has set its mode
+            os.fchmod(place, may)
+        with suppress(OSError):
+            os.fchmod(descriptor, may & 0o666)
+        os.close(descriptor)
+    finally:
+        os.close(place)
 
 
 def _not_writable(warehouse: str, why: str, place: object) -> SonicError:

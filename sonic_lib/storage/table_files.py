@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from sonic_lib.errors import TableError
 from sonic_lib.storage.locks import writing
+from sonic_lib.storage.own_files import CHECKPOINT, ENTRY, LOG, is_led_away, is_own
 
-LOG = "_delta_log"
 DAMAGED = "_damaged"
-_ENTRY = re.compile(r"(\d{20})\.json")
-_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\..*parquet")
 _FROM_BACKUP = "Put the file back from a backup"
 # Tables that can be rebuilt only by indexing again.
 _INDEX = ("songs", "song_files", "fingerprints")
@@ -89,9 +88,14 @@ def move_aside(warehouse: str, found: Iterable[Damage]) -> None:
     """Move unreadable files below `_damaged` in the warehouse; nothing is deleted."""
     for damage in found:
         folder = Path(warehouse, DAMAGED, damage.table)
-        for file in damage.aside:
+        for file in dict.fromkeys(damage.aside):
             with writing(warehouse, damage.table):
                 folder.mkdir(parents=True, exist_ok=True)
+                if folder.resolve() != Path(warehouse).resolve() / DAMAGED / damage.table:
+                    raise TableError(
+                        f"{folder} leads elsewhere by a link, so nothing is moved there. Remove "
+                        "the link, and see who may write to the warehouse."
+                    )
                 if os.path.lexists(file):
                     os.replace(file, folder / f"{Path(file).name}.{time.time_ns()}")
 
@@ -104,8 +108,8 @@ def _of_table(place: Path) -> Iterator[Damage]:
         if name in _INDEX
         else "move the folder of the table away; it is made anew"
     )
-    entries = _by_version(log, _ENTRY)
-    checkpoints = _by_version(log, _CHECKPOINT)
+    entries = _by_version(log, ENTRY)
+    checkpoints = _by_version(log, CHECKPOINT)
     if not entries and not checkpoints:
         if any(place.rglob("*.parquet")):
             what = "is gone or empty: nothing says which of the table's files count"
@@ -136,6 +140,11 @@ def _of_table(place: Path) -> Iterator[Damage]:
                 live[action["add"]["path"]] = (version, action["add"].get("size"))
             elif "remove" in action:
                 live.pop(action["remove"]["path"], None)
+    strange = {path for path in live if not is_own(path)}
+    known: dict[str, bool] = {}
+    strange |= {p for p in live if p not in strange and is_led_away(place, p, known=known)}
+    for path in sorted(strange):
+        yield _outside(name, log, live.pop(path)[0], path, anew, last=last)
     if is_readable:
         yield from _data(place, live)
 
@@ -224,6 +233,22 @@ def _broken_entry(
             return Damage(name, version, str(file), wrong, way, aside)
     way = f"{_FROM_BACKUP} (later versions build on it), or {anew}"
     return Damage(name, version, str(file), wrong, way)
+
+
+def _outside(
+    name: str, log: Path, version: int | None, path: str, anew: str, *, last: int
+) -> Damage:
+    """Name a file that the table must not have; it is neither read nor moved."""
+    what = f"names a file outside of the table's folder, or leads to one by a link ({path})"
+    file = log / f"{last if version is None else version:020}.json"
+    if version is None or version != last or not version:
+        way = f"See who may write there. {_FROM_BACKUP}, or {anew}"
+        return Damage(name, version, str(file), what, way)
+    way = (
+        "See who may write there. `sonic maintain` moves the entry away and the table is that of "
+        f"version {version - 1}"
+    )
+    return Damage(name, version, str(file), what, way, _with_checksum(file))
 
 
 def _checksum(name: str, version: int, file: Path) -> Iterator[Damage]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from sonic_lib.audio.local_files import absolute
 from sonic_lib.errors import TableError, UsageError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import (
@@ -30,11 +31,13 @@ from sonic_lib.schemas import (
 )
 from sonic_lib.spark.filesystem import hadoop_path
 from sonic_lib.spark.session import setting
-from sonic_lib.storage.locks import writing_by_spark
+from sonic_lib.storage.locks import is_on_disk, writing_by_spark
+from sonic_lib.storage.own_files import check_files
+from sonic_lib.storage.properties import MAX_PREFIX_BITS, PREFIX, whole_number
 from sonic_lib.storage.retry import retrying
 
 _PARAMS_PROPERTY = "sonic.fingerprint.params"
-PREFIX_PROPERTY = "sonic.fingerprint.prefix_bits"
+PREFIX_PROPERTY = PREFIX
 _LAYOUT_PROPERTY = "sonic.layout"
 # Increased by changes after which older code would misread the tables; a table without a number
 # has layout 1.
@@ -114,7 +117,8 @@ def check_layout(spark: SparkSession, warehouse: str) -> None:
     for table in (SONGS, FINGERPRINTS):
         if not exists(spark, warehouse, table):
             continue
-        layout = int(_properties(spark, warehouse, table).get(_LAYOUT_PROPERTY, "1"))
+        told = _properties(spark, warehouse, table).get(_LAYOUT_PROPERTY, "1")
+        layout = whole_number(told, name=_LAYOUT_PROPERTY, warehouse=warehouse, most=10**9)
         if layout > LAYOUT:
             raise TableError(
                 f"The table {table.name} in {warehouse} has layout {layout}; this version of "
@@ -137,7 +141,8 @@ def prefix_bits(spark: SparkSession, warehouse: str, *, version: int | None = No
     """
     made_with = _property(spark, warehouse, PREFIX_PROPERTY)
     stored = read(spark, warehouse, FINGERPRINTS, version=version)
-    return int(stored.schema["hash_prefix"].metadata.get(PREFIX_PROPERTY, made_with))
+    told = stored.schema["hash_prefix"].metadata.get(PREFIX_PROPERTY, made_with)
+    return whole_number(told, name=PREFIX_PROPERTY, warehouse=warehouse, most=MAX_PREFIX_BITS)
 
 
 def read(
@@ -148,7 +153,7 @@ def read(
     Raises
     ------
     TableError
-        If it does not exist.
+        If it does not exist, or names files outside of its folder.
     """
     if not exists(spark, warehouse, table):
         command = "sonic index FOLDER" if table in INDEX_TABLES else "sonic features FOLDER"
@@ -156,6 +161,7 @@ def read(
             f"There is no table {table.name} in {warehouse}. Give the --warehouse that was "
             f"filled before, or fill one with `{command}`."
         )
+    _check_own(spark, warehouse, table)
     reader = spark.read.format("delta")
     if version is not None:
         reader = reader.option("versionAsOf", version)
@@ -342,6 +348,7 @@ def register(spark: SparkSession, warehouse: str) -> list[str]:
         if is_known and not (is_there and _location_of(spark, name) == path):
             spark.sql(f"DROP TABLE {name}")
         if is_there:
+            _check_own(spark, warehouse, table)
             quoted = path.replace("\\", "\\\\").replace("'", "\\'")
             spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{quoted}'")
             names.append(name)
@@ -400,7 +407,13 @@ def _token(spark: SparkSession, token: str) -> AbstractContextManager:
     return setting(spark, {f"spark.databricks.delta.write.{n}": v for n, v in names.items()})
 
 
+def _check_own(spark: SparkSession, warehouse: str, table: Table) -> None:
+    if is_on_disk(spark, warehouse):
+        check_files(absolute(location(warehouse, table)))
+
+
 def _delta(spark: SparkSession, warehouse: str, table: Table) -> DeltaTable:
+    _check_own(spark, warehouse, table)
     return DeltaTable.forPath(spark, location(warehouse, table))
 
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from functools import partial, reduce
 from typing import NamedTuple
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -115,13 +117,17 @@ def import_table(
             run_id=this_run.run_id,
         )
         with _held(rows):
-            flaws = rows.transform(csv_import.find_flaws).first().asDict()
-            better = csv_import.second_reading(flaws)
+            better = csv_import.second_reading(_flaws(rows))
             if not better:
                 done = bring_in(rows)
         if better:
             with _held(rows := csv_import.read_rows(spark, csv, **better)):
-                done = bring_in(rows)
+                try:
+                    done = bring_in(rows)
+                except (PySparkException, Py4JJavaError) as error:
+                    if csv_import.is_too_long(error):
+                        raise csv_import.too_long(csv) from error
+                    raise
         done.counts["seconds"] = time.monotonic() - started_s
         this_run.counts.update(done.counts)
     remarks = []
@@ -130,6 +136,16 @@ def import_table(
     if "by_lines" in better:
         remarks.append("read line by line: a quote in it is not closed")
     return done._replace(remarks=remarks)
+
+
+def _flaws(rows: DataFrame) -> dict[str, int]:
+    """Count the flaws of `csv_import.find_flaws`; what cannot be read to its end has swallowed."""
+    try:
+        return rows.transform(csv_import.find_flaws).first().asDict()
+    except (PySparkException, Py4JJavaError) as error:
+        if csv_import.is_too_long(error):
+            return {"n_replaced": 0, "n_swallowed": 1}
+        raise
 
 
 def _describe(

@@ -291,7 +291,7 @@ def _segments(path: str, end: dict, lines: list[dict], config: Config, n_listed:
     if not lines:
         return [closing]
     found = find_segments(
-        pd.DataFrame(lines).sort_values(["window", "rank", "line"], ignore_index=True),
+        pd.DataFrame(lines),
         duration_s=end["duration_s"],
         false_accept_rate=config.identify.false_accept_rate,
         n_listed=n_listed,

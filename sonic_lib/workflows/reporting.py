@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from sonic_lib.report.excerpts import with_excerpts
 from sonic_lib.report.sections.overview import nothing_yet, sections_of
 from sonic_lib.schemas import FEATURES, MATCHES, PREDICTIONS, RUNS, SONG_FILES, SONGS, Table
 from sonic_lib.storage import tables
+from sonic_lib.storage.whole_file import whole_file
 from sonic_lib.workflows.sources import registry_of
 
 EVALUATION = "evaluation"  # default output of `sonic evaluate`
@@ -95,9 +95,8 @@ def write_report(
         title="Sonic Signature report",
         subtitle=f"{made_at:%Y-%m-%d %H:%M} UTC · version {sonic_lib.__version__}",
     )
-    unfinished = Path(f"{path}.part")
-    unfinished.write_text(html, encoding="utf-8")
-    os.replace(unfinished, path)
+    with whole_file(path) as (file, _):
+        file.write(html)
     return len(html.encode())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import socket
+import stat
 import struct
 from functools import lru_cache
 from pathlib import Path
@@ -211,3 +212,86 @@ def _silence(*, duration_s: int) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, np.zeros(8_000 * duration_s, np.int16), 8_000, format="FLAC")
     return file.getvalue()
+
+
+def write_traps(folder: Path) -> dict[str, str]:
+    """Write what is made to stop or mislead a walk, a plan or a worker; as `write_hostile`."""
+    long_name = "n" * 251 + ".wav"
+    patterns = "[a-z]{b,c}*?%2e%00#;&'\"\\.wav"
+    contents: dict[str, tuple[bytes, str]] = {
+        "channels 65535.wav": (_channels(65_535), "decode"),
+        "a minute that is none.flac": (_flac_of(n_samples=2**36 - 1), "decode"),
+        "zeros for a year.wav": (_patched("wav", 40, "<I", 0xFFFFFFFF), "content"),
+        f"{patterns}": (_detuned(11), "indexed"),
+        long_name: (_detuned(12), "indexed"),
+        "\x1b]0;owned\x07\x1b[2J.wav": (_detuned(13), "indexed"),
+        "\u202egnp.wav": (_detuned(14), "indexed"),
+        " .wav": (_detuned(15), "indexed"),
+    }
+    for name, (content, _) in contents.items():
+        (folder / name).write_bytes(content)
+    wanted = {name: fate for name, (_, fate) in contents.items()}
+    for name, text in {
+        "all.cue": 'FILE "/etc/passwd" WAVE\n  TRACK 01 AUDIO\n',
+        "all.m3u8": "#EXTM3U\n/etc/passwd\nhttp://127.0.0.1:9/x.mp3\nfile:///dev/zero\n",
+        "list.mp3": "#EXTM3U\n#EXTINF:1\n#EXT-X-TARGETDURATION:1\nfile:///etc/passwd\n",
+        "concat.wav": "ffconcat version 1.0\nfile /etc/passwd\n",
+    }.items():
+        (folder / name).write_text(text)
+    wanted |= {"list.mp3": "decode", "concat.wav": "decode"}  # the others have no sound's name
+    with open(folder / "12 TB.wav", "wb") as file:
+        file.write(encoded("wav"))
+        file.truncate(12 * 10**12)
+    wanted["12 TB.wav"] = "open"
+    for i in range(16):  # 65,536 ways to the last
+        (folder / f"bomb{i}").mkdir()
+        for link in ("x", "y"):
+            (folder / f"bomb{i}" / link).symlink_to(folder / f"bomb{i + 1}")
+    (folder / "bomb16").mkdir()
+    (folder / "bomb16" / "last.wav").write_bytes(_detuned(16))
+    wanted["bomb16/last.wav"] = "indexed"
+    for place in ("/", "/proc", ".."):
+        (folder / f"to {place.strip('/') or 'root'}").symlink_to(place)
+        wanted[f"to {place.strip('/') or 'root'}"] = "open"
+    _deep(folder, 1_000)
+    wanted["d/" * 1_000 + "deep.wav"] = "indexed"
+    if os.geteuid() == 0:
+        os.mknod(folder / "device.wav", 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+        wanted["device.wav"] = "open"
+    else:
+        (folder / "locked.wav").write_bytes(_detuned(17))
+        (folder / "locked.wav").chmod(0)
+        wanted["locked.wav"] = "open"
+    return wanted
+
+
+def _deep(folder: Path, n_levels: int) -> None:
+    before = os.getcwd()
+    try:
+        os.chdir(folder)
+        for _ in range(n_levels):
+            os.mkdir("d")
+            os.chdir("d")
+        Path("deep.wav").write_bytes(_detuned(18))
+    finally:
+        os.chdir(before)
+
+
+def _channels(n_channels: int) -> bytes:
+    """A WAV whose header is consistent, with a frame or two of so many channels."""
+    content = bytes(4 * n_channels)
+    said = struct.pack(
+        *("<HHIIHH", 1, n_channels & 0xFFFF, 8_000, (16_000 * n_channels) & 0xFFFFFFFF),
+        *((2 * n_channels) & 0xFFFF, 16),
+    )
+    body = b"WAVEfmt " + struct.pack("<I", 16) + said + b"data" + struct.pack("<I", len(content))
+    return b"RIFF" + struct.pack("<I", len(body) + len(content)) + body + content
+
+
+def _flac_of(*, n_samples: int) -> bytes:
+    """A FLAC of a few seconds that says in its first block how long it is: 2^36 samples at most."""
+    content = bytearray(encoded("flac"))
+    place = content.index(b"fLaC") + 8 + 10  # rate, channels and bits share the first 28 bits
+    (said,) = struct.unpack_from(">Q", content, place)
+    struct.pack_into(">Q", content, place, (said >> 36 << 36) | n_samples)
+    return bytes(content)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib.audio.sandbox import TIMEOUT_S_PER_MB, Limits, dismiss, isolated, packed, prepare
+from sonic_lib.audio.sandbox import (
+    TIMEOUT_S_PER_MB,
+    Limits,
+    _Rows,
+    dismiss,
+    isolated,
+    packed,
+    prepare,
+)
 from tests.faults import decoders
 
 LIMITS = Limits(timeout_s=30.0, memory_mb=256)
@@ -196,6 +206,23 @@ def test_a_decoder_that_was_taken_over_runs_nothing_in_the_worker(tmp_path):
     assert_rejected(closing, "gave no rows", "open")
     assert not mark.exists()
     assert len(rows_of(decoders.good, n_rows=2)) == 2
+
+
+def called(module: str, name: str, *arguments: object) -> bytes:
+    """A pickle that calls what a module has, also by dots."""
+    texts = (b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name))
+    return b"\x80\x04" + b"".join(texts) + b"\x93" + pickle.dumps(arguments, 4)[2:-1] + b"R."
+
+
+@pytest.mark.parametrize("module", ["datetime", "numpy", "numpy.core.multiarray", "builtins", "os"])
+@pytest.mark.parametrize(
+    "name", ["__loader__.set_data", "datetime.__class__", "sys.modules.get", "dtype.type", "open"]
+)
+def test_a_row_is_made_of_no_other_names(tmp_path, module, name):
+    mark = tmp_path / "ran"
+    with pytest.raises(pickle.UnpicklingError):
+        _Rows(io.BytesIO(called(module, name, str(mark), b"x"))).load()
+    assert not mark.exists()
 
 
 def test_the_helper_knows_no_keys_unless_it_reads_a_storage(monkeypatch):

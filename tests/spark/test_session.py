@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import re
 import socket
 import struct
+import sys
 from pathlib import Path
 
 import pyspark
@@ -108,4 +110,74 @@ def test_others_of_this_machine_are_not_answered_and_cannot_read(spark):
     assert scratch.stat().st_mode & 0o777 == 0o700
     assert list(scratch.glob("blockmgr-*"))
     answer = ask_unknown(int(spark.conf.get("spark.driver.port")))
+    assert b"sasl" in answer.lower() or b"auth" in answer.lower() or answer == b""
+
+
+def listening_ports() -> set[int]:
+    """Where processes of this one's tree listen: Java's, and the Python workers'."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (folder / "stat").read_text().rpartition(")")[2]
+        except OSError:  # it has ended
+            continue
+        parents[int(folder.name)] = int(stat.split()[1])
+    tree = {os.getpid()}
+    while more := {child for child, parent in parents.items() if parent in tree} - tree:
+        tree |= more
+    sockets = set()
+    for process in tree:
+        for name in Path(f"/proc/{process}/fd").glob("*"):
+            try:
+                sockets.add(os.readlink(name))
+            except OSError:
+                continue
+    ports = set()
+    for family in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{family}").read_text().splitlines()[1:]:
+            (
+                _,
+                local,
+                _,
+                state,
+                *_,
+            ) = line.split()
+            if state == "0A" and f"socket:[{line.split()[9]}]" in sockets:
+                ports.add(int(local.rpartition(":")[2], 16))
+    return ports
+
+
+# Without a secret: a call into Java by Py4J, one of Spark's to its driver, a wrong secret for a
+# Python worker, and what a browser asks.
+CALLS = {
+    "py4j": b"c\nz:java.lang.System\ngetProperty\nsuser.home\ne\n",
+    "worker": struct.pack(">i", 5) + b"wrong" + struct.pack(">i", -1),
+    "http": b"GET /jobs/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ports are looked up in /proc")
+def test_no_port_answers_whoever_has_no_secret(spark):
+    spark.range(4).mapInPandas(lambda parts: parts, "id long").collect()  # Python workers listen
+    gateway = spark.sparkContext._gateway.gateway_parameters.port
+    env = spark._jvm.org.apache.spark.SparkEnv.get()
+    blocks = env.blockManager().blockManagerId().port()
+    driver = int(spark.conf.get("spark.driver.port"))
+    ports = listening_ports()
+    assert {gateway, driver} <= ports
+    home = os.path.expanduser("~").encode()
+    for port in sorted(ports | {blocks}):
+        for kind, call in CALLS.items():
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                connection.sendall(call)
+                try:
+                    answer = connection.recv(10_000)
+                except (TimeoutError, ConnectionResetError):
+                    continue
+            assert not answer.startswith(b"!y"), (kind, port)
+            assert home not in answer, (kind, port)
+            assert b"200 OK" not in answer, (kind, port)
+            if kind == "worker" and answer[4:] and port not in (gateway, driver, blocks):
+                assert answer[4:] in (b"err", b""), (port, answer)
+    answer = ask_unknown(blocks)
     assert b"sasl" in answer.lower() or b"auth" in answer.lower() or answer == b""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -11,8 +13,11 @@ import pytest
 from sonic_lib.config import Config
 from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FingerprintParams
+from sonic_lib.index import commit
 from sonic_lib.schemas import FINGERPRINTS, INDEX_TABLES, MATCHES, RUNS, SONG_FILES, SONGS
-from sonic_lib.storage import runs, tables
+from sonic_lib.storage import history, runs, tables
+from sonic_lib.storage.table_files import find_damage
+from sonic_lib.workflows import maintenance
 
 PARAMS = FingerprintParams()
 OTHER_PARAMS = FingerprintParams(densities_per_s=(10,))
@@ -268,3 +273,56 @@ def test_a_run_that_fails_says_so_and_raises(spark, made, error):
         fail()
     (row,) = stored_runs(spark, made)
     assert (row.status, row.counts) == ("failed", {"files": 1.0})
+
+
+# ---- files of others ----
+
+
+@pytest.fixture
+def home(tmp_path) -> Path:
+    """A folder of the one who runs the commands: an old file, and a table's data file."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "old letter").write_text("dear")
+    os.utime(folder / "old letter", (0, 0))
+    return folder
+
+
+def test_a_purge_does_not_delete_what_a_link_leads_to(spark, made, home):
+    Path(made, RUNS.name, "deep").mkdir()
+    link = Path(made, RUNS.name, "deep", "part=1")
+    link.symlink_to(home)
+    with pytest.raises(TableError, match="part=1"):
+        history.vacuum(spark, made, RUNS, retention_hours=0)
+    assert (home / "old letter").exists()
+    link.unlink()
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2], ids=["all stages", "a run", "a batch"])
+def test_a_sweep_does_not_delete_what_a_link_leads_to(spark, made, home, depth):
+    (home / "run" / "batch").mkdir(parents=True)
+    place = Path(made, "_staging")
+    link = place.joinpath(*("run", "batch")[:depth])
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(home.joinpath(*("run", "batch")[:depth]) if depth else home)
+    try:
+        assert commit.stage_folders(spark, made) == []
+        maintenance.sweep(spark, made, grace_hours=0.0)
+        commit.remove_folder(spark, f"{place}/run/batch")
+        assert (home / "run" / "batch").is_dir()
+    finally:
+        link.unlink()
+
+
+def test_a_table_that_names_files_of_others_is_not_read(spark, made, rows_of, home):
+    made = shutil.copytree(made, home.parent / "copy").as_posix()
+    tables.append(rows_of(SONGS, full(SONGS, song_id=1)), made, SONGS)
+    mine = max(Path(made, SONGS.name).glob("*.parquet"), key=os.path.getmtime)
+    mine.rename(home / mine.name)
+    log = Path(made, SONGS.name, "_delta_log")
+    entry = max(log.glob("*.json"))
+    entry.write_text(entry.read_text().replace(mine.name, f"file:{home}/{mine.name}"))
+    (log / f".{entry.name}.crc").unlink(missing_ok=True)
+    with pytest.raises(TableError, match="leads out of its folder"):
+        tables.read(spark, made, SONGS)
+    assert not find_damage(made, [SONGS.name])[0].is_data

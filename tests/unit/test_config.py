@@ -166,3 +166,26 @@ def test_mlflow_must_be_there_to_be_chosen(monkeypatch):
     said = refusal(None, ["models.registry=mlflow"])
     assert "-m pip install mlflow" in said.replace("'", "")
     assert "directory" in refusal(None, ["models.registry=cupboard"])
+
+
+@pytest.mark.parametrize("made_with", ["x", "[]", "[" * 100_000, "3", '{"algorithm": 1}'])
+def test_a_table_of_params_that_are_none_is_refused(made_with):
+    with pytest.raises(TableError, match="index into another warehouse"):
+        FingerprintParams().check_table(made_with, warehouse="w")
+
+
+def bomb() -> str:
+    """Ten lines that stand for 3,486,784,401 values."""
+    lists = [f"l{i}: &l{i} [{', '.join(['*l' + str(i - 1)] * 9)}]" for i in range(1, 10)]
+    return "\n".join(["l0: &l0 [x, x, x, x, x, x, x, x, x]", *lists, "warehouse: *l9"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, "{a: " * 5_000, bomb(), "warehouse: 2001-13-45", "&a [*a]", "a\0b"],
+    ids=["lists", "mappings", "a bomb", "no date", "a circle", "bytes of 0"],
+)
+def test_a_file_that_means_harm_is_refused_in_a_few_lines(config_file, text):
+    with pytest.raises(ConfigError) as caught:
+        load_config(str(config_file(text)))
+    assert len(str(caught.value)) < 5_000

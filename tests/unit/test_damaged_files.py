@@ -258,3 +258,19 @@ def test_noise_of_bytes_is_still_no_sound():
             decoded(noise)
         with pytest.raises(DecodeError):
             decoded(b"ID3\x04\0\0\0\0\0\0" + noise)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ffconcat version 1.0\nfile 'other.mp3'\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nother.mp3\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:9/x\n#EXT-X-ENDLIST\n",
+    ],
+    ids=["a list of FFmpeg's", "a playlist", "a playlist of addresses"],
+)
+def test_a_list_of_files_reads_none_of_them(tmp_path, monkeypatch, text):
+    (tmp_path / "other.mp3").write_bytes(encoded("mp3"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DecodeError):
+        decoded(text.encode())

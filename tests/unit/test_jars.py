@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from sonic_lib.errors import SetupError
-from sonic_lib.spark import jars
+from sonic_lib.spark import digests, jars
 
 DELTA = f"{jars.ARTIFACT}-{jars.VERSION}.jar"
+EMPTY = sha256(b"").hexdigest()
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +20,8 @@ def cache(monkeypatch, tmp_path):
     """An empty cache folder, and nothing of this machine's own settings."""
     monkeypatch.delenv("SONIC_JARS", raising=False)
     monkeypatch.setenv("SONIC_CACHE", str(tmp_path / "ca che"))
+    names = (DELTA, "theirs.jar", "a.jar", "hadoop-aws-1.jar", "s3-2.jar")
+    monkeypatch.setattr(jars, "DIGESTS", dict.fromkeys(names, EMPTY))
     return tmp_path / "ca che"
 
 
@@ -147,3 +152,21 @@ def test_command_fails_with_one_paragraph(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["jars"])
     assert jars.main() == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: Delta's jars")
+
+
+@pytest.mark.parametrize("name", [DELTA, "new.jar"])
+def test_jars_of_another_content_are_refused(monkeypatch, cache, name):
+    monkeypatch.setattr(jars, "_with_spark", resolver_making(*{DELTA, name}))
+    monkeypatch.setattr(jars, "_with_maven", failing)
+    monkeypatch.setattr(jars, "DIGESTS", {DELTA: "0" * 64 if name == DELTA else EMPTY})
+    with pytest.raises(SetupError, match=rf"it gave {re.escape(name)} with the SHA-256 {EMPTY}"):
+        jars.delta_jars()
+    assert os.listdir(cache) == []
+
+
+def test_digests_are_of_the_versions_that_are_fetched():
+    assert DELTA in digests.DIGESTS
+    for coordinates in (jars.COORDINATES, *jars.S3_COORDINATES):
+        _, artifact, version = coordinates.split(":")
+        assert f"{artifact}-{version}.jar" in digests.DIGESTS
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests.DIGESTS.values())

@@ -59,10 +59,28 @@ def test_the_width_of_the_prefix_is_that_of_the_last_rewrite(width, n_bits):
     schema = Schema([Field("hash_prefix", PrimitiveType("integer"), metadata=metadata)])
     made_with = SimpleNamespace(configuration={name: "4"})
     table = SimpleNamespace(metadata=lambda: made_with, schema=lambda: schema)
-    assert _prefix_bits(table) == n_bits
+    assert _prefix_bits(table, warehouse="w") == n_bits
+
+
+@pytest.mark.parametrize("told", [None, "x", "-1", "13", "1e3", "9" * 5_000])
+def test_a_width_that_is_none_is_refused(told):
+    schema = Schema([Field("hash_prefix", PrimitiveType("integer"))])
+    made_with = SimpleNamespace(configuration={"sonic.fingerprint.prefix_bits": told})
+    table = SimpleNamespace(metadata=lambda: made_with, schema=lambda: schema)
+    with pytest.raises(TableError, match="expected a whole number from 0 to 12"):
+        _prefix_bits(table, warehouse="w")
 
 
 def test_without_delta_rs_the_extra_is_named(lake, monkeypatch):
     monkeypatch.setitem(sys.modules, "deltalake", None)
     with pytest.raises(SetupError, match=r"-m pip install '?deltalake"):
         open_table(lake, "runs")
+
+
+def test_rows_that_a_constraint_forbids_are_refused_and_others_added(lake):
+    DeltaTable(f"{lake}/runs").alter.add_constraint({"counted": "n >= 0"})
+    append([{"n": 2}], lake, "runs")
+    with pytest.raises(TableError, match="cannot be written"):
+        append([{"n": -1}], lake, "runs")
+    stored = open_table(lake, "runs").to_pyarrow_table(columns=["n"])["n"].to_pylist()
+    assert sorted(stored) == [1, 2]

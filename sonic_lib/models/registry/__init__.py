@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Protocol
 
 from sonic_lib.errors import ModelError
+from sonic_lib.models.registry import cards
 from sonic_lib.models.registry.directory import DirectoryStore
 from sonic_lib.models.registry.mlflow import MlflowStore
 
@@ -94,6 +95,7 @@ class ModelRegistry:
                     f"Train one with `sonic train {name}`, or open another warehouse (--warehouse)."
                 )
         card = self._check_version(name, version)
+        cards.check(card, f"{self.root}/{name}/{version}")
         return self._store.load(name, version), card
 
     def versions(self, name: str) -> list[dict]:

@@ -22,6 +22,7 @@ from py4j.protocol import Py4JJavaError
 
 from sonic_lib.errors import ModelError
 from sonic_lib.models.loading import load_pipeline
+from sonic_lib.models.registry import cards
 from sonic_lib.spark.filesystem import hadoop_path
 from sonic_lib.storage.locks import writing_by_spark
 
@@ -57,7 +58,10 @@ class DirectoryStore:
 
     def card(self, name: str, version: str) -> dict | None:
         """Return the card of a version, or None."""
-        return _read(self._spark, f"{self.root}/{name}/{version}/card.json")
+        if not cards.is_version(version):
+            return None
+        card = _read(self._spark, f"{self.root}/{name}/{version}/card.json")
+        return card if card is not None and card.get("version") == version else None
 
     def cards(self, name: str) -> list[dict]:
         """Return the cards of all versions, oldest first."""
@@ -76,7 +80,8 @@ class DirectoryStore:
         folder = f"{self.root}/{name}/{_ALIASES}"
         # Hadoop's local filesystem has no exclusive creation: one of two runs would get lost.
         with writing_by_spark(self._spark, self.root, f"{name}-{_ALIASES}"):
-            numbers = [int(file.partition(".")[0]) for file in _children(self._spark, folder)]
+            stems = (file.partition(".")[0] for file in _children(self._spark, folder))
+            numbers = [int(stem) for stem in stems if stem.isdecimal()]
             _write(self._spark, f"{folder}/{max(numbers, default=0) + 1:08}.json", entry)
 
     def _pipeline(self, name: str, version: str) -> str:
@@ -112,10 +117,7 @@ def _read(spark: SparkSession, uri: str) -> dict | None:
         raise
     finally:
         stream.close()
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return None
+    return cards.read(text)
 
 
 def _children(spark: SparkSession, uri: str) -> list[str]:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 import sonic_lib
 from sonic_lib.errors import ConfigError, ModelError, SetupError, install_command
 from sonic_lib.models.loading import load_pipeline
+from sonic_lib.models.registry import cards
 from sonic_lib.spark.filesystem import hadoop_path
 
 if TYPE_CHECKING:
@@ -107,8 +108,8 @@ class MlflowStore:
         """Return the cards of all versions, oldest first."""
         with _store(self.root) as client:
             found = client.search_model_versions(f"name = '{_full(name)}'", max_results=10_000)
-            cards = [_read_card(client, name, made) for made in found]
-        return sorted((card for card in cards if card), key=lambda card: int(card["version"]))
+            read = [_read_card(client, name, made) for made in found]
+        return sorted((card for card in read if card), key=lambda card: int(card["version"]))
 
     def history(self, name: str) -> list[dict]:
         """Return all changes of aliases, oldest first; the last are MLflow's current aliases."""
@@ -117,7 +118,7 @@ class MlflowStore:
         if registered is None:
             return []
         tags = sorted((k, v) for k, v in registered.tags.items() if k.startswith(_HISTORY))
-        history = [json.loads(value) for _, value in tags]
+        history = [entry for _, value in tags if (entry := cards.read(value)) is not None]
         now = {role: _version(registered.aliases, role) for role in ("champion", "challenger")}
         before = history[-1] if history else {}
         if any(before.get(role) != version for role, version in now.items()):
@@ -207,8 +208,10 @@ def _read_card(client: MlflowClient, name: str, made) -> dict | None:
     try:
         with tempfile.TemporaryDirectory() as folder:
             file = client.download_artifacts(made.run_id, _CARD, folder)
-            card = json.loads(Path(file).read_text(encoding="utf-8"))
+            card = cards.read(Path(file).read_text(encoding="utf-8", errors="replace"))
     except (MlflowException, OSError):
+        return None
+    if card is None:
         return None
     at = datetime.fromtimestamp(made.creation_timestamp / 1000, timezone.utc)
     return card | {"name": name, "version": str(made.version), "created_at": at.isoformat()}

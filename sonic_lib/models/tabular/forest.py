@@ -65,6 +65,26 @@ def fit(
     }
 
 
+def check(fitted: Mapping[str, NDArray], *, n_features: int) -> None:
+    """Refuse nodes that lead nowhere or in a circle; those of `fit` lead to later ones.
+
+    Raises
+    ------
+    ValueError, LookupError
+        If there are some.
+    """
+    left, right = (fitted[name].astype(np.int64) for name in ("left", "right"))
+    leaf, feature = fitted["leaf"], fitted["feature"]
+    own, is_leaf = np.arange(len(left)), leaf >= 0
+    is_sound = (
+        (is_leaf & (left == own) & (right == own) & (leaf < len(fitted["values"])))
+        | (~is_leaf & (left > own) & (right > own) & (left < len(own)) & (right < len(own)))
+    ) & ((feature >= 0) & (feature < n_features))
+    roots = fitted["roots"]
+    if not (is_sound.all() and len(roots) and ((roots >= 0) & (roots < len(own))).all()):
+        raise ValueError("a forest with nodes that lead nowhere")
+
+
 def predict(fitted: Mapping[str, NDArray], features: NDArray[np.float32]) -> NDArray[np.float64]:
     """Mean of the trees: [shape=(n, K)], or [shape=(n,)] for a regression."""
     given = np.asarray(features, np.float32)

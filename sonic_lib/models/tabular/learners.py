@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonic_lib.models.tabular import forest, linear
+from sonic_lib.models.tabular import boosters, forest, linear
 
 Fitted = dict[str, NDArray]
 
@@ -124,6 +124,23 @@ def _fit_boosted(
     rows = xgboost.QuantileDMatrix(features, labels, weight=weights, nthread=1, **alike)
     booster = xgboost.train(given, rows, n_rounds)
     return {"booster": np.frombuffer(bytes(booster.save_raw("ubj")), np.uint8)}
+
+
+def check(fitted: Mapping[str, Any], *, n_features: int) -> None:
+    """Refuse what `fit` did not make and could crash or never end; shapes are left to `predict`.
+
+    Raises
+    ------
+    ValueError, LookupError, TypeError, AttributeError
+        If it is not as `fit` makes it.
+    """
+    if str(fitted["kind"]) not in (BOOSTED, FOREST, LINEAR, KERNEL):
+        raise ValueError(f"a learner of kind {fitted['kind']}")
+    if "booster" in fitted:
+        told = boosters.read_ubjson(fitted["booster"].tobytes())
+        boosters.check_booster(told, n_features=n_features)
+    elif "roots" in fitted:
+        forest.check(fitted, n_features=n_features)
 
 
 def ready(fitted: Mapping[str, Any]) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def predict(fitted: Mapping[str, NDArray], features: NDArray[np.float32]) -> NDA
     x = _normal(features, fitted["grid"])
     if "landmarks" in fitted:
         landmarks = fitted["landmarks"].astype(np.float64)
-        x = _kernel(x, landmarks, str(fitted["shape"]), float(fitted["width"]))
+        x = _kernel(x, landmarks, str(fitted.get("shape", GAUSSIAN)), float(fitted["width"]))
     scores = fitted["intercept"] + x @ fitted["slopes"]
     if "temperature" not in fitted:
         return scores[:, 0]

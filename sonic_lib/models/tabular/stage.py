@@ -7,7 +7,6 @@ driver, and the limits of `fits_one_task` bound its size.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -19,11 +18,13 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from sonic_lib.models.columns import CLASSIFICATION, REGRESSION, Columns
+from sonic_lib.models.columns import CLASSIFICATION, MAX_CLASSES, REGRESSION, Columns
 from sonic_lib.models.exploration.aggregates import items
+from sonic_lib.models.guard import content_of
 from sonic_lib.models.preprocess import finite_numbers, number_names
 from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, column
 from sonic_lib.models.tabular import encode, learners
+from sonic_lib.models.tabular.arrays import pack, unpack
 from sonic_lib.models.tabular.blend import Blend
 from sonic_lib.models.tabular.crossfit import Crossfit, Fit, Request, crossfit
 from sonic_lib.models.tabular.table import Layout, Table, from_arrow, vocabulary_of
@@ -36,6 +37,7 @@ WITHOUT = -2
 
 _PART_BYTES = 8 * 2**20
 _INPUTS = ("hash", "plain", "categories", "encoded", "lists", "texts")
+_MODEL = "A model of one task"
 _SCHEMA = (
     f"{KEY} long, label double, fold int, said array<double>, name string, part int, bytes binary"
 )
@@ -148,7 +150,7 @@ def packed(done: Crossfit, *, table: Table, request: Request) -> dict[str, bytes
     content = {"told": json.dumps(settings).encode()}
     content["vocabulary"] = json.dumps(vocabulary_of(table)).encode()
     for role, fit in there.items():
-        content |= {f"{role}/{name}": _npz(arrays) for name, arrays in _parts(fit).items()}
+        content |= {f"{role}/{name}": pack(each) for name, each in _parts(fit).items()}
     return content
 
 
@@ -157,20 +159,6 @@ def _parts(fit: Fit) -> dict[str, dict[str, NDArray]]:
     if fit.sizes is not None:
         trained["sizes"] = fit.sizes
     return {"encoders": fit.state, **trained}
-
-
-def _npz(arrays: Mapping[str, Any]) -> bytes:
-    kept = {f"a{place}": value for place, value in enumerate(arrays.values())}
-    names = np.frombuffer(json.dumps(list(arrays)).encode(), np.uint8)
-    with io.BytesIO() as file:
-        np.savez(file, names=names, **kept)
-        return file.getvalue()
-
-
-def _read_npz(content: bytes) -> dict[str, NDArray]:
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        names = json.loads(file["names"].tobytes())
-        return {name: file[f"a{place}"] for place, name in enumerate(names)}
 
 
 class TabularModel(StoredModel):
@@ -198,7 +186,8 @@ class TabularModel(StoredModel):
     @property
     def roles(self) -> list[str]:
         """Roles of the models: SERVED, JUDGE."""
-        return list(json.loads(self.content()["told"])["weights"])
+        with content_of(_MODEL):
+            return list(json.loads(self.content()["told"])["weights"])
 
     def judging(self) -> TabularModel:
         """The stage that has not seen the held-out rows, if there is one; else this one."""
@@ -209,17 +198,23 @@ class TabularModel(StoredModel):
         return other
 
     def _transform(self, frame: DataFrame) -> DataFrame:
-        columns = Columns.from_card(self.settings["columns"])
-        role, n_classes = self.settings["role"], self.settings["n_classes"]
+        with content_of(_MODEL):
+            columns = Columns.from_card(self.settings["columns"])
+            role, n_classes = self.settings["role"], self.settings["n_classes"]
         if self._sent is None:
+            self._unpacked()  # checks it, once
             kept = {k: v for k, v in self.content().items() if not self._is_of_others(k)}
             self._sent = frame.sparkSession.sparkContext.broadcast(kept)
         sent = self._sent
 
         def answer(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
-            model = Unpacked(sent.value, role=role, columns=columns, n_classes=n_classes)
+            model = Unpacked(
+                sent.value, role=role, columns=columns, n_classes=n_classes, is_checked=True
+            )
             for arrays in batches:
-                yield model.answer(dict(zip(_INPUTS, arrays, strict=True)))
+                with content_of(_MODEL):
+                    answered = model.answer(dict(zip(_INPUTS, arrays, strict=True)))
+                yield answered
 
         said = F.arrow_udf(answer, "array<double>")(*inputs(columns))
         if columns.task == CLASSIFICATION:
@@ -234,21 +229,29 @@ class TabularModel(StoredModel):
 
     def importances(self, *, classes: Sequence[str]) -> list[tuple[str, float]]:
         """Names and importances of the features."""
-        columns = Columns.from_card(self.settings["columns"])
-        model = Unpacked(
-            self.content(), role=self.settings["role"], columns=columns, n_classes=len(classes)
-        )
-        names = encode.feature_names(model.layout, classes=classes, vocabulary=model.vocabulary)
-        shares = np.zeros(len(names))
-        for kind, weight in model.blend.weights.items():
-            shares += weight * learners.importances(model.fitted[kind], n_features=len(names))
+        with content_of(_MODEL):
+            model = self._unpacked()
+            names = encode.feature_names(model.layout, classes=classes, vocabulary=model.vocabulary)
+            shares = np.zeros(len(names))
+            for kind, weight in model.blend.weights.items():
+                shares += weight * learners.importances(model.fitted[kind], n_features=len(names))
         pairs = zip(names, map(float, shares), strict=True)
         return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+
+    def _unpacked(self) -> Unpacked:
+        with content_of(_MODEL):
+            return Unpacked(
+                self.content(),
+                role=self.settings["role"],
+                columns=Columns.from_card(self.settings["columns"]),
+                n_classes=self.settings["n_classes"],
+            )
 
     @property
     def weights(self) -> dict[str, float]:
         """Weight of each learner."""
-        return json.loads(self.content()["told"])["weights"][self.settings["role"]]
+        with content_of(_MODEL):
+            return json.loads(self.content()["told"])["weights"][self.settings["role"]]
 
     def release(self) -> None:
         """Uncache the parts; the stage still works."""
@@ -259,23 +262,51 @@ class TabularModel(StoredModel):
 
 
 class Unpacked:
-    """A model as arrays, inside a task."""
+    """A model as arrays, inside a task.
+
+    Raises
+    ------
+    ValueError, LookupError, TypeError, AttributeError, MemoryError
+        If the content is not as `packed` makes it. Whatever it holds, no learner is asked that
+        could crash the process or never end.
+    """
 
     def __init__(
-        self, content: Mapping[str, bytes], *, role: str, columns: Columns, n_classes: int
+        self,
+        content: Mapping[str, bytes],
+        *,
+        role: str,
+        columns: Columns,
+        n_classes: int,
+        is_checked: bool = False,
     ) -> None:
         settings = json.loads(content["told"])
         self.blend = Blend(settings["weights"][role], settings.get("sharpness", {}).get(role, 1.0))
         self.least: float = settings["least"][role]
         self.vocabulary: dict[str, list[str]] = json.loads(content["vocabulary"])
         self.layout, self.n_classes = layout_of(columns), n_classes
-        self.state = _read_npz(content[f"{role}/encoders"])
-        self.fitted = {
-            kind: learners.ready(_read_npz(content[f"{role}/{kind}"]))
-            for kind in self.blend.weights
-        }
+        self.state = unpack(content[f"{role}/encoders"])
+        self.fitted = {kind: unpack(content[f"{role}/{kind}"]) for kind in self.blend.weights}
         sizes = content.get(f"{role}/sizes")
-        self.sizes = None if sizes is None else learners.ready(_read_npz(sizes))
+        self.sizes = None if sizes is None else unpack(sizes)
+        if not is_checked:
+            self._check()
+        self.fitted = {kind: learners.ready(each) for kind, each in self.fitted.items()}
+        self.sizes = None if self.sizes is None else learners.ready(self.sizes)
+
+    def _check(self) -> None:
+        numbers = [*self.blend.weights.values(), self.blend.sharpness, self.least]
+        if not self.blend.weights or not np.isfinite(np.array(numbers, np.float64)).all():
+            raise ValueError("weights that are no numbers")
+        if not 0 <= self.n_classes <= MAX_CLASSES:
+            raise ValueError(f"{self.n_classes} classes")
+        for name, values in self.vocabulary.items():
+            if not (isinstance(values, list) and all(isinstance(each, str) for each in values)):
+                raise ValueError(f"values of {name} that are no texts")
+        classes = [str(label) for label in range(self.n_classes)]
+        names = encode.feature_names(self.layout, classes=classes, vocabulary=self.vocabulary)
+        for fitted in (*self.fitted.values(), *([] if self.sizes is None else [self.sizes])):
+            learners.check(fitted, n_features=len(names))
 
     def answer(self, given: Mapping[str, pa.Array]) -> pa.Array:
         """Probabilities of each row, or prediction and difficulty."""

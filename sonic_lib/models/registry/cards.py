@@ -1,0 +1,87 @@
+"""What a model's card must be, whoever wrote it: JSON of the types that our training writes."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sonic_lib.errors import ModelError
+from sonic_lib.models.columns import Columns
+from sonic_lib.models.guard import broken
+
+_VERSION = re.compile(r"[\w-]+")
+_Threshold = float | dict[int, float | None] | None
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class _Conformal(_Told):
+    method: str
+    thresholds: list[tuple[float, _Threshold]]
+    limits: tuple[float | None, float | None] | None = None
+
+
+class _Snapshot(_Told):
+    source: str
+    labels: str | None = None
+    features_version: int
+
+
+class _Card(_Told):
+    name: str
+    version: str
+    task: str | None = None
+    columns: Columns | None = None
+    classes: list[str] = []
+    kind: str | None = None
+    seed: int = 0
+    class_weights: bool = False
+    metrics: dict[str, float | None] = {}
+    conformal: _Conformal | None = None
+    importances: list[tuple[str, float]] = []
+    fitted_on: str | None = None
+    snapshot: _Snapshot | None = None
+
+
+def is_version(text: object) -> bool:
+    """Whether a text names a version, and not a place elsewhere."""
+    return isinstance(text, str) and bool(_VERSION.fullmatch(text))
+
+
+def read(text: str) -> dict[str, Any] | None:
+    """Read a card, or another JSON object; None of anything else."""
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) else None
+
+
+def check(card: dict[str, Any], place: str) -> None:
+    """Refuse a card whose values are of other types than our training gives.
+
+    Raises
+    ------
+    ModelError
+    """
+    try:
+        _Card.model_validate(card)
+        if card.get("columns"):
+            Columns.from_card(card["columns"])
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise _refused(place, f"{where}: {first['msg']}") from error
+    except TypeError as error:  # a name that no role has
+        raise _refused(place, f"columns: {error}") from error
+    except RecursionError as error:
+        raise _refused(place, "it is nested too deeply") from error
+
+
+def _refused(place: str, why: str) -> ModelError:
+    return broken(f"The card of the model in {place}", why)
