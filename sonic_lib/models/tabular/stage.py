@@ -296,7 +296,8 @@ class Unpacked:
 
     def _check(self) -> None:
         numbers = [*self.blend.weights.values(), self.blend.sharpness, self.least]
-        if not self.blend.weights or not np.isfinite(np.array(numbers, np.float64)).all():
+        are_numbers = all(isinstance(each, (int, float)) and np.isfinite(each) for each in numbers)
+        if not self.blend.weights or not are_numbers:
             raise ValueError("weights that are no numbers")
         if not 0 <= self.n_classes <= MAX_CLASSES:
             raise ValueError(f"{self.n_classes} classes")
