@@ -23,7 +23,10 @@ MAX_CLASSES = 500
 _MAX_DISTINCT_SHARE = 0.9  # with more, almost every row has its own value
 _MIN_SHAPED_SHARE = 0.9  # of values that must look like dates or lists
 # The folder of a file often names its genre, but not for new files.
-_PLACES = ("folder", "path")
+_PLACES = (
+    *("folder", "path", "file", "filename", "file_name", "filepath", "file_path"),
+    *("audio_file", "audio_path"),
+)
 _OUTPUTS = ("probabilities", "prediction", "difficulty")
 
 

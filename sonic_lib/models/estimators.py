@@ -30,7 +30,7 @@ KINDS = (BOOSTED, FOREST, LINEAR, KERNEL, AUTO)
 logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
 
 _ROWS_PER_WORKER = 100_000
-_KERNEL_ROWS = 5_000
+_FEW_ROWS, _SOME_ROWS = 5_000, 10_000
 # Chosen by cross-validation on tables of Spotify features; benchmarks/models.py has the scores.
 _BOOSTED = {
     "tree_method": "hist",
@@ -53,6 +53,13 @@ _BOOSTED_NUMBER = {
     "learning_rate": 0.05,
     "max_depth": 6,
     "min_child_weight": 10,
+}
+# Of few rows, shallow trees of few steps say as much for a fifth of the time.
+_BOOSTED_FEW = {
+    "num_parallel_tree": 1,
+    "max_depth": 4,
+    "min_child_weight": 1,
+    "max_bin": 64,
 }
 _BOOSTED_SIZE = {
     "n_estimators": 80,
@@ -89,18 +96,23 @@ def members(kind: str, *, n_rows: int) -> tuple[str, ...]:
     kind : str
         One of KINDS.
     n_rows : int
-        Kernels cost the square of the rows, and do not help where trees have many rows.
+        Kernels cost the square of the rows, and do not help where trees have many rows; with more
+        rows yet, a forest adds nothing to boosted trees.
     """
     if kind != AUTO:
         return (kind,)
-    return (BOOSTED, FOREST, LINEAR, KERNEL) if n_rows <= _KERNEL_ROWS else (BOOSTED, FOREST)
+    if n_rows <= _FEW_ROWS:
+        return (BOOSTED, FOREST, LINEAR, KERNEL)
+    return (BOOSTED, FOREST) if n_rows <= _SOME_ROWS else (BOOSTED,)
 
 
 def in_one_task(
     kind: str, *, n_rows: int, n_classes: int, seed: int, weighted: bool, layout: Layout
 ) -> Request:
-    """Return the learner for one task, with the settings of the distributed one."""
+    """Return the learners for one task; on few rows boosted trees are shallow."""
     trees = _BOOSTED_CLASSES if n_classes else _BOOSTED_NUMBER
+    if n_classes and n_rows <= _FEW_ROWS:
+        trees = trees | _BOOSTED_FEW
     return Request(
         layout=layout,
         kinds=members(kind, n_rows=n_rows),

@@ -33,7 +33,7 @@ class ModelsMixin(Connection):
         drop: Sequence[str] = (),
         keep: Sequence[str] = (),
         limits: tuple[float, float] | None = None,
-        kind: str = "boosted",
+        kind: str = "auto",
         n_folds: int = 5,
         seed: int = 0,
         class_weights: bool = False,

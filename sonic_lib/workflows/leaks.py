@@ -6,8 +6,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.features.spark import wide
+from sonic_lib.models.associations import associations, by_place, drawn, n_bins, number_ranges
 from sonic_lib.models.columns import Columns
-from sonic_lib.models.leaks import Leak, associations, drawn, find_leaks, n_bins, number_ranges
+from sonic_lib.models.leaks import Leak, find_leaks
 from sonic_lib.models.names import ARTISTS
 
 
@@ -32,12 +33,14 @@ def leaks_of(features: DataFrame, columns: Columns) -> list[Leak]:
     n_rows = frame.count()
     if not n_rows:
         return []
-    ranges = number_ranges(frame, numbers=numbers, n_bins=n_bins(n_rows)).first().asDict()
-    sample = drawn(frame, n_rows=n_rows)
-    if sample is not frame:
-        ranges["n"] = sample.count()
     if len(numbers) + len(texts) == 1:
         return []
+    found = []  # a row a column
+    if numbers:
+        found = number_ranges(frame, numbers=numbers, n_bins=n_bins(n_rows)).collect()
+    sample = drawn(frame, n_rows=n_rows)
+    n_drawn = n_rows if sample is frame else sample.count()
+    ranges = by_place([row.asDict() for row in found], n_rows=n_drawn)
     rows = associations(
         sample, texts=texts, numbers=numbers, target=columns.target, ranges=ranges
     ).collect()  # a row a column

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.models.conformal.sets import METHODS
-from sonic_lib.models.estimators import BOOSTED, KINDS, check_kind
+from sonic_lib.models.estimators import AUTO, KINDS, check_kind
 from sonic_lib.models.registry import NAMES
 from sonic_lib.models.training import release
 from sonic_lib.report import model_report
@@ -63,7 +63,7 @@ def train_model(
     drop: Collection[str] = (),
     keep: Collection[str] = (),
     limits: Sequence[float] | None = None,
-    kind: str = BOOSTED,
+    kind: str = AUTO,
     n_folds: int = 5,
     seed: int = 0,
     class_weights: bool = False,

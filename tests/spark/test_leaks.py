@@ -37,6 +37,7 @@ def table() -> pd.DataFrame:
             "broad_style": np.where(genre == 2, "electric", "acoustic"),
             "artist_name": [f"artist {a}" for a in artist],
             "record": [f"record {i}" if i % 3 else "various" for i in range(N)],
+            "wave": [f"{GENRES[g]}.{i:05}.wav" for i, g in enumerate(genre)],
             "strong": genre + rng.normal(0, 0.6, N),
             "tempo": rng.normal(120, 20, N),
             "mood": rng.choice(["sad", "glad"], N),
@@ -72,6 +73,7 @@ def test_what_tells_a_genre_is_found_and_nothing_else(spark, table):
         "coded": "tells",
         "number": "place",
         "broad_style": "told",
+        "wave": "shape",
     }
 
 

@@ -7,7 +7,9 @@ import json
 import pytest
 
 from sonic_lib.errors import ModelError, UsageError
+from sonic_lib.models.associations import SHAPE
 from sonic_lib.models.columns import ColumnProfile, Columns, choose_columns
+from sonic_lib.models.leaks import find_leaks
 
 
 def number(name, n=1000, n_distinct=900):
@@ -135,6 +137,8 @@ def test_dates_that_never_repeat_give_their_parts_alone():
 def test_folders_of_audio_are_no_feature_but_may_be_the_target():
     profile = [number("mfcc_01_mean"), text("folder", n_distinct=8), text("genre", n_distinct=9)]
     assert choose_columns(profile, model="genre").dropped == {"folder": "a place of files"}
+    named = [number("mfcc_01_mean"), text("filename", 100), text("genre", n_distinct=9)]
+    assert choose_columns(named, model="genre").dropped == {"filename": "a place of files"}
     assert choose_columns(profile, model="genre", target="folder").target == "folder"
 
 
@@ -189,3 +193,27 @@ def test_columns_survive_their_card():
     columns = choose_columns(SUBSET, model="popularity", group="artist_name", drop=["energy"])
     card = json.loads(json.dumps(columns.to_card()))
     assert Columns.from_card(card) == columns
+
+
+# ---- leaks ----
+
+
+def association(name, **measured):
+    usual = {"n": 900, "coverage": 0.9, "n_values": 10, "accuracy": 0.2, "base": 0.2, "r2": None}
+    back = {"back_accuracy": 0.3, "back_base": 0.3, "back_r2": None}
+    return {"name": name, **usual, **back, **measured}
+
+
+def test_texts_leak_if_they_predict_the_target_but_for_their_digits():
+    profile = [number("tempo"), text("wave"), text("record"), text("genre", n_distinct=9)]
+    columns = choose_columns(profile, model="genre")
+    rows = [
+        association(f"wave{SHAPE}", accuracy=0.99),
+        # "record 17" and "record 4" are one without their digits, and follow from anything.
+        association(f"record{SHAPE}", n_values=1, back_accuracy=1.0, back_base=1.0),
+        association("record", n_values=800),
+    ]
+    ranges = {"n": 1000, "n_0": 0, "low_0": None, "high_0": None}
+    found = find_leaks(rows, columns=columns, numbers=["tempo"], ranges=ranges)
+    assert [(leak.column, leak.why) for leak in found] == [("wave", "shape")]
+    assert "wave without its digits tells genre: 99.0%" in found[0].sentence("genre", is_kept=False)

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.kernel_ridge import KernelRidge
 
 from sonic_lib.models.columns import Columns
-from sonic_lib.models.tabular import blend, encode, forest, learners, linear, stage
+from sonic_lib.models.tabular import blend, encode, forest, learners, linear, stage, text
 from sonic_lib.models.tabular.crossfit import HELD_OUT, Request, crossfit
 from sonic_lib.models.tabular.encode import TrainingSet
 from sonic_lib.models.tabular.table import Layout, from_arrow, vocabulary_of
@@ -195,13 +195,14 @@ def test_a_forest_of_arrays_answers_as_the_library_does(rng, monkeypatch):
     )
 
 
-def test_rows_left_out_of_the_kernel_machine_are_left_out_indeed(rng):
+@pytest.mark.parametrize(("shape", "kernel"), [("gaussian", "rbf"), ("laplacian", "laplacian")])
+def test_rows_left_out_of_the_kernel_machine_are_left_out_indeed(rng, shape, kernel):
     x, y = rng.normal(size=(30, 2)), rng.normal(size=(30, 1))
-    values, basis, _ = linear._kernel_features(x, x, 0.4, np.ones((30, 1)))
-    error, _, said = linear._ridge_by_kernel(x, x, y, np.ones(30), 0.4)
+    values, basis, _ = linear._kernel_features(x, x, shape, 0.4, np.ones((30, 1)))
+    error, _, said = linear._ridge_by_kernel(x, x, y, np.ones(30), shape, 0.4)
 
     def left_out(penalty):
-        model = KernelRidge(alpha=penalty, kernel="rbf", gamma=0.4 / 2)
+        model = KernelRidge(alpha=penalty, kernel=kernel, gamma=0.4 / 2)
         every = np.arange(30)
         return np.array([model.fit(x[every != i], y[every != i]).predict(x[[i]])[0] for i in every])
 
@@ -224,6 +225,23 @@ def test_kernels_are_best_on_digits():
     assert right["kernel"] > right["linear"] > 0.85
 
 
+# ---- words of lists ----
+
+
+def test_words_of_entries_that_go_together_share_what_they_say(rng):
+    entries = [["deep house", "house"] if bit else ["slow folk"] for bit in rng.integers(0, 2, 400)]
+    target = np.array([60.0 if len(each) == 2 else 40.0 for each in entries])
+    words = text.hashed_entries([*entries, ["house"], None])
+    folds = rng.integers(0, 5, 400)
+    said, slopes = text.ridge_out_of_fold(words[:400], target, folds)
+    assert said[target == 60].min() > 8
+    assert said[target == 40].max() < -8
+    one, none = words[400:] @ slopes
+    assert 3 < one[0] < 10
+    assert none[0] == 0
+    assert text.ridge_out_of_fold(words[:400], target, folds)[1].tolist() == slopes.tolist()
+
+
 # ---- weights ----
 
 
@@ -233,23 +251,34 @@ def test_a_mean_is_taken_only_where_it_is_better_beyond_noise(rng):
     truth = np.eye(2)[labels]
     first, second = (np.clip(truth + rng.normal(0, 0.6, (n, 2)), 0.05, None) for _ in "ab")
     first, second = (each / each.sum(axis=1, keepdims=True) for each in (first, second))
-    weights = blend.choose({"a": first, "b": second}, labels, is_class=True)
+    weights = blend.choose({"a": first, "b": second}, labels, is_class=True).weights
     assert set(weights) == {"a", "b"}
     assert sum(weights.values()) == pytest.approx(1)
     assert weights["a"] == pytest.approx(0.5, abs=0.1)
     worse = np.full((n, 2), 0.5)
-    assert blend.choose({"a": first, "copy": first, "no": worse}, labels, is_class=True).keys() < {
-        "a",
-        "copy",
-        "no",
-    }
-    assert blend.choose({"a": truth, "b": worse}, labels, is_class=True) == {"a": 1.0}
+    answers = {"a": first, "copy": first, "no": worse}
+    assert "no" not in blend.choose(answers, labels, is_class=True).weights
+    told = blend.choose({"a": truth, "b": worse}, labels, is_class=True)
+    assert told.weights == {"a": 1.0}
+
+
+def test_answers_that_are_too_cautious_are_sharpened_and_others_left_alone(rng):
+    scores = 2 * rng.normal(size=(4000, 3))
+    right = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    labels = np.array([rng.choice(3, p=each) for each in right])
+    cautious = np.sqrt(right) / np.sqrt(right).sum(axis=1, keepdims=True)
+    told = blend.choose({"forest": cautious}, labels, is_class=True)
+    assert told.sharpness == pytest.approx(2, abs=0.15)
+    said = told.of({"forest": cautious}, is_class=True)
+    assert np.allclose(said.sum(axis=1), 1)
+    assert np.abs(said - right).max() < 0.05
+    assert blend.choose({"forest": right}, labels, is_class=True) == blend.Blend({"forest": 1.0})
 
 
 def test_weights_of_a_number_are_those_of_least_squares(rng):
     target = 50 + 20 * rng.normal(size=5000)
     answers = {"a": target + rng.normal(0, 5, 5000), "b": target + rng.normal(0, 10, 5000)}
-    weights = blend.choose(answers, target, is_class=False)
+    weights = blend.choose(answers, target, is_class=False).weights
     assert weights["a"] == pytest.approx(0.8, abs=0.03)  # by the inverse of the variances
 
 
@@ -344,3 +373,22 @@ def test_a_model_comes_back_from_its_bytes_and_answers_as_it_did(rng, n_classes)
     np.testing.assert_allclose(said, done.scores[held_out], rtol=1e-5, atol=1e-7)
     nobody = {name: values.slice(0, 0) for name, values in given.items()}
     assert model.answer(nobody).to_pylist() == []
+
+
+def test_many_classes_of_few_rows_are_learned_without_a_warning(rng, recwarn):
+    layout = Layout(("a", "b"), 2)
+    labels = np.repeat(np.arange(30.0), 3)
+    given = arrow(np.column_stack([labels, rng.normal(size=90)]))
+    folds = np.tile(np.arange(3), 30)
+    asked = request(layout, ("forest", "linear"), n_classes=30)
+    done = crossfit(
+        from_arrow(given, layout=layout),
+        labels,
+        folds,
+        folds,
+        request=asked,
+        serve=False,
+        n_threads=2,
+    )
+    assert np.allclose(done.scores.sum(axis=1), 1)
+    assert not recwarn.list

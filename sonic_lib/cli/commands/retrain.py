@@ -22,6 +22,7 @@ from sonic_lib.workflows.retraining import (
 from sonic_lib.workflows.training import check_choices
 
 HELP = "train challengers on a snapshot and promote those that are significantly better"
+IS_PYTHON_WORK = True  # as `sonic train`
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

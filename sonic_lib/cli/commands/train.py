@@ -14,7 +14,7 @@ from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.models.columns import CLASSIFICATION
 from sonic_lib.models.conformal.sets import METHODS
-from sonic_lib.models.estimators import BOOSTED, KINDS
+from sonic_lib.models.estimators import AUTO, KINDS
 from sonic_lib.models.registry import NAMES
 from sonic_lib.workflows.feature_extraction import import_table
 from sonic_lib.workflows.recommendation import MODEL_NAME as RECOMMENDATIONS
@@ -22,6 +22,8 @@ from sonic_lib.workflows.remarks import Remark
 from sonic_lib.workflows.training import check_choices, train_model
 
 HELP = "train a genre or popularity model, or compute recommendations"
+# Trees are fitted in Python workers; Java only plans many short queries.
+IS_PYTHON_WORK = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,9 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_choices(parser: argparse._ActionsContainer) -> None:
     """Declare the arguments that `train` and `retrain` share."""
-    parser.add_argument(
-        "--model", choices=KINDS, default=BOOSTED, help=f"estimator (default {BOOSTED})"
-    )
+    parser.add_argument("--model", choices=KINDS, default=AUTO, help=f"estimator (default {AUTO})")
     parser.add_argument("--folds", type=int, default=5, metavar="N", help="default 5")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
     parser.add_argument(

@@ -1,16 +1,50 @@
-"""Choose the best of several learners, or their weighted mean if that is significantly better."""
+"""Choose the best of several learners, or combine them if that is significantly better.
+
+Numbers are averaged with weights.  Probabilities are pooled as logarithms, with weights of any sum
+(G. Hinton, Products of experts, 1999), which also sharpens learners that are too cautious, such as
+forests.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 _MAX_P = 0.05
 _LEAST_WEIGHT = 0.05  # smaller weights are not worth the time for prediction
-_STEPS = 200
+_LEAST_PROBABILITY = 1e-3  # no single learner can exclude a class
+_MAX_SHARPNESS = 10.0
+_WEIGHT_COST = 1e-4  # in nats; uninformative learners get no weight
+
+
+@dataclass(frozen=True)
+class Blend:
+    """How predictions of learners are combined.
+
+    Parameters
+    ----------
+    weights : dict of str to float
+        Of sum 1, by learner.
+    sharpness : float
+        Factor of the mean of the logarithms of probabilities; 1 for numbers.
+    """
+
+    weights: Mapping[str, float]
+    sharpness: float = 1.0
+
+    def of(self, answers: Mapping[str, NDArray], *, is_class: bool) -> NDArray[np.float64]:
+        """Combined probabilities [shape=(n, K)], or numbers [shape=(n,)]."""
+        if len(self.weights) == 1 and self.sharpness == 1:
+            return answers[next(iter(self.weights))]
+        parts = {name: answers[name] for name in self.weights}
+        if is_class:
+            parts = {name: _logarithms(answer) for name, answer in parts.items()}
+        said = np.sum([weight * parts[name] for name, weight in self.weights.items()], axis=0)
+        return special.softmax(self.sharpness * said, axis=1) if is_class else said
 
 
 def losses(answers: NDArray, labels: NDArray, *, is_class: bool) -> NDArray[np.float64]:
@@ -21,7 +55,7 @@ def losses(answers: NDArray, labels: NDArray, *, is_class: bool) -> NDArray[np.f
     return (answers - labels) ** 2
 
 
-def choose(answers: Mapping[str, NDArray], labels: NDArray, *, is_class: bool) -> dict[str, float]:
+def choose(answers: Mapping[str, NDArray], labels: NDArray, *, is_class: bool) -> Blend:
     """Weight learners by their out-of-fold predictions.
 
     Parameters
@@ -32,42 +66,64 @@ def choose(answers: Mapping[str, NDArray], labels: NDArray, *, is_class: bool) -
 
     Returns
     -------
-    dict of str to float
-        Positive weights, sum 1: of a single learner, unless the mean has a lower loss by a paired
+    Blend
+        A single learner as it is, unless several, or a sharpened one, have a lower loss by a paired
         test with p < 0.05.
     """
     names = list(answers)
     each = {name: losses(answers[name], labels, is_class=is_class) for name in names}
     best = min(names, key=lambda name: float(each[name].mean()))
-    if len(names) == 1:
-        return {best: 1.0}
-    weights = _weights([answers[name] for name in names], labels, is_class=is_class)
-    kept = {name: w for name, w in zip(names, weights, strict=True) if w >= _LEAST_WEIGHT}
-    mixed = {name: float(w / sum(kept.values())) for name, w in kept.items()}
-    gain = each[best] - losses(mean(answers, mixed), labels, is_class=is_class)
-    if not gain.std() or stats.ttest_1samp(gain, 0, alternative="greater").pvalue >= _MAX_P:
-        return {best: 1.0}
-    return mixed
+    alone = Blend({best: 1.0})
+    if len(names) == 1 and not is_class:
+        return alone
+    found = (_exponents if is_class else _weights)([answers[name] for name in names], labels)
+    least = _LEAST_WEIGHT * found.sum()
+    kept = [name for name, weight in zip(names, found, strict=True) if weight >= least > 0]
+    if not kept:
+        return alone
+    if len(kept) < len(names):  # the best weights without the others
+        found = (_exponents if is_class else _weights)([answers[name] for name in kept], labels)
+    if not (total := float(found.sum())):
+        return alone
+    weights = {name: float(w / total) for name, w in zip(kept, found, strict=True) if w > 0}
+    together = Blend(weights, total if is_class else 1.0)
+    said = together.of(answers, is_class=is_class)
+    gain = each[best] - losses(said, labels, is_class=is_class)
+    noise = float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else 0.0
+    is_better = noise > 0 and stats.t.sf(gain.mean() / noise, len(gain) - 1) < _MAX_P
+    return together if is_better else alone
 
 
-def mean(answers: Mapping[str, NDArray], weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """Weighted mean of the predictions."""
-    return np.sum([weight * answers[name] for name, weight in weights.items()], axis=0)
+def _exponents(answers: list[NDArray], labels: NDArray) -> NDArray[np.float64]:
+    """Weights of the logarithms that minimise the log-loss, which is convex in them."""
+    parts = np.stack([_logarithms(answer) for answer in answers])
+    rows, places = np.arange(len(labels)), labels.astype(int)
+    true = parts[:, rows, places].mean(axis=1)
+
+    def loss(weights: NDArray) -> tuple[float, NDArray]:
+        said = np.tensordot(weights, parts, 1)
+        total = special.logsumexp(said, axis=1, keepdims=True)
+        shares = np.exp(said - total)
+        expected = np.einsum("knc,nc->k", parts, shares) / len(labels)
+        cost = _WEIGHT_COST * weights.sum()
+        return float(total.mean() - weights @ true + cost), expected - true + _WEIGHT_COST
+
+    start = np.full(len(parts), 1 / len(parts))
+    bounds = [(0.0, _MAX_SHARPNESS)] * len(parts)
+    return optimize.minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
 
 
-def _weights(answers: list[NDArray], labels: NDArray, *, is_class: bool) -> NDArray[np.float64]:
-    if is_class:
-        # Expectation maximisation of a mixture; log-loss is convex in the weights.
-        place = np.arange(len(labels)), labels.astype(int)
-        said = np.maximum(np.column_stack([each[place] for each in answers]), 1e-15)
-        weights = np.full(said.shape[1], 1 / said.shape[1])
-        for _ in range(_STEPS):
-            parts = said * weights
-            weights = (parts / parts.sum(axis=1, keepdims=True)).mean(axis=0)
-        return weights
+def _weights(answers: list[NDArray], labels: NDArray) -> NDArray[np.float64]:
+    """Least squares; a heavy extra row enforces the sum 1."""
     said = np.column_stack(answers)
-    # Least squares; a heavy extra row enforces the sum 1.
     heavy = 1e3 * np.abs(said).max() * np.sqrt(len(labels))
+    if not heavy:
+        return np.zeros(len(answers))
     rows = np.vstack([said, np.full((1, said.shape[1]), heavy)])
     weights, _ = optimize.nnls(rows, np.append(labels, heavy))
-    return weights / weights.sum()
+    return weights
+
+
+def _logarithms(answer: NDArray) -> NDArray[np.float64]:
+    least = _LEAST_PROBABILITY
+    return np.log((1 - least) * answer + least / answer.shape[1])

@@ -7,8 +7,10 @@ depend on the number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonic_lib.models.tabular import blend, encode, learners
+from sonic_lib.models.tabular.blend import Blend
 from sonic_lib.models.tabular.encode import State, TrainingSet
 from sonic_lib.models.tabular.table import Layout, Table
 
@@ -61,13 +64,14 @@ class Fit:
     new: NDArray[np.float32]
     fitted: dict[str, learners.Fitted]
     answers: dict[str, NDArray]
+    blend: Blend
+    is_class: bool
     sizes: learners.Fitted | None = None
     least: float = 0.0
-    weights: dict[str, float] = field(default_factory=dict)
 
     def said(self) -> NDArray[np.float64]:
-        """The weighted prediction of the learners."""
-        return blend.mean(self.answers, self.weights)
+        """The joint prediction of the learners."""
+        return self.blend.of(self.answers, is_class=self.is_class)
 
     def difficulty(self) -> NDArray[np.float64]:
         """The expected absolute error of each row."""
@@ -138,21 +142,21 @@ def crossfit(
 
     with _few_threads(n_threads) as pool:
         scored = pool.map(fitted, [(*job, request) for job in jobs], chunksize=1)
-        weights, each = _weigh(scored, labels, request)
+        chosen, each = _weigh(scored, labels, request)
         for fit in scored:
             fit.state, fit.fitted = {}, {}
             if request.n_classes:  # for a regression, sizes of errors are fitted next
                 fit.known = fit.new = fit.known[:0]
         # Only learners with a weight are fitted on more rows.
-        chosen = replace(request, kinds=tuple(weights))
-        later = {"served": (every, ~every, chosen)} if serve else {}
+        counted = replace(request, kinds=tuple(chosen.weights))
+        later = {"served": (every, ~every, counted)} if serve else {}
         if is_held_out.any():
-            later["judge"] = (~is_held_out, is_held_out, chosen)
+            later["judge"] = (~is_held_out, is_held_out, counted)
             if serve and request.layout.texts:
-                later["without"] = (~is_held_out, is_held_out, without_texts(chosen))
+                later["without"] = (~is_held_out, is_held_out, without_texts(counted))
         fits = dict(zip(later, pool.map(fitted, later.values(), chunksize=1), strict=True))
         for fit in fits.values():
-            fit.weights = weights
+            fit.blend = chosen
         plain = fits.pop("without", None)
         if not request.n_classes:
             _fit_sizes([*scored, *fits.values()], labels, request, pool)
@@ -186,8 +190,8 @@ def fit_once(
             settings=request.boosted,
         )
         answers[kind] = learners.predict(fitted[kind], new)
-    equal = {kind: 1 / len(request.kinds) for kind in request.kinds}
-    return Fit(training_set.rows, asked, state, known, new, fitted, answers, weights=equal)
+    equal = _equal(request.kinds)
+    return Fit(training_set.rows, asked, state, known, new, fitted, answers, equal, bool(n_classes))
 
 
 def without_texts(request: Request) -> Request:
@@ -197,21 +201,25 @@ def without_texts(request: Request) -> Request:
 
 def _weigh(
     scored: Sequence[Fit], labels: NDArray, request: Request
-) -> tuple[dict[str, float], dict[str, NDArray]]:
+) -> tuple[Blend, dict[str, NDArray]]:
     """Weight the kinds by all folds, and those of each fold by the other folds only."""
     if not scored:
-        return {kind: 1 / len(request.kinds) for kind in request.kinds}, {}
+        return _equal(request.kinds), {}
     rows = np.concatenate([fit.asked for fit in scored])
     fold = np.repeat(np.arange(len(scored)), [len(fit.asked) for fit in scored])
     said = {kind: np.concatenate([fit.answers[kind] for fit in scored]) for kind in request.kinds}
 
-    def chosen(some: NDArray[np.bool_]) -> dict[str, float]:
+    def chosen(some: NDArray[np.bool_]) -> Blend:
         part = {kind: answers[some] for kind, answers in said.items()}
         return blend.choose(part, labels[rows[some]], is_class=bool(request.n_classes))
 
     for place, fit in enumerate(scored):
-        fit.weights = chosen(fold != place)
+        fit.blend = chosen(fold != place)
     return chosen(fold >= 0), said | {"rows": rows}
+
+
+def _equal(kinds: Sequence[str]) -> Blend:
+    return Blend({kind: 1 / len(kinds) for kind in kinds})
 
 
 def _fit_sizes(fits: Sequence[Fit], labels: NDArray, request: Request, pool: ThreadPool) -> None:
@@ -244,19 +252,12 @@ def _class_weights(training_set: TrainingSet) -> NDArray[np.float64]:
     return (len(place) / (len(labels) * counts))[place]
 
 
-class _few_threads:
-    """A pool of threads with single-threaded linear algebra."""
+@contextmanager
+def _few_threads(n_threads: int) -> Iterator[ThreadPool]:
+    """A pool of threads with single-threaded linear algebra and without warnings."""
+    from threadpoolctl import threadpool_limits
 
-    def __init__(self, n_threads: int) -> None:
-        self.n_threads = n_threads
-
-    def __enter__(self) -> ThreadPool:
-        from threadpoolctl import threadpool_limits
-
-        self.limits = threadpool_limits(1)
-        self.pool = ThreadPool(self.n_threads)
-        return self.pool
-
-    def __exit__(self, *_: object) -> None:
-        self.pool.terminate()
-        self.limits.restore_original_limits()
+    with threadpool_limits(1), warnings.catch_warnings(), ThreadPool(n_threads) as pool:
+        # scikit-learn warns in every tree if there are many classes.
+        warnings.simplefilter("ignore")
+        yield pool

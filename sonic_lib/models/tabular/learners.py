@@ -119,7 +119,9 @@ def _fit_boosted(
         task = {"objective": "binary:logistic" if n_classes else "reg:squarederror"}
     given = dict(settings) | task | {"nthread": 1, "seed": seed}
     n_rounds = given.pop("num_boost_round")
-    rows = xgboost.QuantileDMatrix(features, labels, weight=weights, nthread=1)
+    # What both must have alike.
+    alike = {"max_bin": given["max_bin"]} if "max_bin" in given else {}
+    rows = xgboost.QuantileDMatrix(features, labels, weight=weights, nthread=1, **alike)
     booster = xgboost.train(given, rows, n_rounds)
     return {"booster": np.frombuffer(bytes(booster.save_raw("ubj")), np.uint8)}
 

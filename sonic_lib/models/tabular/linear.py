@@ -2,11 +2,12 @@
 
 Features are transformed to a normal distribution by their ranks (a grid of quantiles, then the
 inverse normal), so units and outliers do not matter.  `linear` is multinomial logistic or ridge
-regression.  `kernel` is ridge regression with a Gaussian kernel (C. Saunders, A. Gammerman and
-V. Vovk, Ridge regression learning algorithm in dual variables, 1998), for large tables with 1,000
-landmark rows (C. Williams and M. Seeger, Using the Nystroem method, 2001).  Width and penalty
-minimise the leave-one-out error, which has a closed form; the scores of classes become
-probabilities by a softmax with the temperature of the least leave-one-out log-loss.
+regression.  `kernel` is ridge regression with a Gaussian or a Laplacian kernel (C. Saunders,
+A. Gammerman and V. Vovk, Ridge regression learning algorithm in dual variables, 1998), for large
+tables with 1,000 landmark rows (C. Williams and M. Seeger, Using the Nystroem method, 2001).
+Width and penalty minimise the leave-one-out error, which has a closed form; the scores of classes
+become probabilities by a softmax with the temperature of the least leave-one-out log-loss, which
+also chooses the kernel.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, optimize, special
+from scipy.spatial import distance
 
 _N_QUANTILES = 201
 _N_LANDMARKS = 1_000
 _WIDTH_ROWS = 400
-_WIDTHS = (0.15, 0.4, 1.0)  # of exp(-width d^2), d^2 the mean square of the differences
+GAUSSIAN, LAPLACIAN = "gaussian", "laplacian"
+# Of exp(-width d), d the mean of the squares of the differences, or of their sizes.
+_WIDTHS = {GAUSSIAN: (0.15, 0.4, 1.0), LAPLACIAN: (0.6, 1.6, 4.0)}
 _PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(-3, 2.1, 0.5))
 _LOGISTIC_PENALTIES = (0.01, 0.1, 1.0)
 _TUNED_ROWS = 5_000
@@ -84,32 +88,46 @@ def fit_kernel(
     if len(x) > _N_LANDMARKS:
         chosen = np.random.default_rng(seed).choice(len(x), _N_LANDMARKS, replace=False)
         landmarks = x[np.sort(chosen)]
-    # The width from a sample of rows, since each trial costs the cube of their number.
+    # Widths from a sample, since each trial costs the cube of its rows; the kernel from all.
     some = np.random.default_rng(seed).permutation(len(x))[:_WIDTH_ROWS]
-    errors = {
-        width: _ridge_by_kernel(x[some], x[some], outcomes[some] - centre, share[some], width)[0]
-        for width in _WIDTHS
+    drawn = x[some], x[some], outcomes[some] - centre, share[some]
+    widths = {
+        shape: min(widths, key=lambda width: _ridge_by_kernel(*drawn, shape, width)[0])
+        for shape, widths in _WIDTHS.items()
     }
-    width = min(errors, key=lambda width: errors[width])
-    _, slopes, alone = _ridge_by_kernel(x, landmarks, outcomes - centre, share, width)
+    solved = {
+        shape: _ridge_by_kernel(x, landmarks, outcomes - centre, share, shape, width)
+        for shape, width in widths.items()
+    }
+    tempered = {}
+    if n_classes:  # by log-loss, whose minimum is not that of squares
+        tempered = {
+            shape: _temperature(centre + alone, labels) for shape, (*_, alone) in solved.items()
+        }
+    errors = {
+        shape: tempered[shape][1] if n_classes else error for shape, (error, *_) in solved.items()
+    }
+    shape = min(errors, key=lambda shape: errors[shape])
+    width, slopes = widths[shape], solved[shape][1]
     found = {
         "grid": grid,
         "landmarks": landmarks.astype(np.float32),
+        "shape": np.array(shape),
         "width": np.array(width),
         "intercept": centre,
         "slopes": slopes,
     }
     if n_classes:
-        found["temperature"] = np.array(_temperature(centre + alone, labels))
+        found["temperature"] = np.array(tempered[shape][0])
     return found
 
 
 def _ridge_by_kernel(
-    x: NDArray, landmarks: NDArray, outcomes: NDArray, share: NDArray, width: float
+    x: NDArray, landmarks: NDArray, outcomes: NDArray, share: NDArray, shape: str, width: float
 ) -> tuple[float, NDArray, NDArray]:
     """Solve for the best penalty: leave-one-out error, slopes and leave-one-out predictions."""
     root = np.sqrt(share)[:, None]
-    values, basis, back = _kernel_features(x, landmarks, width, root)
+    values, basis, back = _kernel_features(x, landmarks, shape, width, root)
     projected = basis.T @ (root * outcomes)
     best: tuple[float, NDArray, NDArray] | None = None
     for penalty in _PENALTIES:
@@ -129,7 +147,8 @@ def predict(fitted: Mapping[str, NDArray], features: NDArray[np.float32]) -> NDA
     """Probabilities [shape=(n, K)], or numbers [shape=(n,)]."""
     x = _normal(features, fitted["grid"])
     if "landmarks" in fitted:
-        x = _gaussian(x, fitted["landmarks"].astype(np.float64), float(fitted["width"]))
+        landmarks = fitted["landmarks"].astype(np.float64)
+        x = _kernel(x, landmarks, str(fitted.get("shape", GAUSSIAN)), float(fitted["width"]))
     scores = fitted["intercept"] + x @ fitted["slopes"]
     if "temperature" not in fitted:
         return scores[:, 0]
@@ -181,10 +200,10 @@ def _ridge(x: NDArray, target: NDArray) -> tuple[float, NDArray]:
 
 
 def _kernel_features(
-    x: NDArray, landmarks: NDArray, width: float, root: NDArray
+    x: NDArray, landmarks: NDArray, shape: str, width: float, root: NDArray
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Eigenvalues and eigenvectors of the kernel matrix, and the map from the latter to slopes."""
-    inner = _gaussian(landmarks, landmarks, width)
+    inner = _kernel(landmarks, landmarks, shape, width)
     if landmarks is x:
         values, basis = linalg.eigh(root * inner * root.T, overwrite_a=True)
         kept = values > 1e-10 * values[-1]
@@ -192,7 +211,7 @@ def _kernel_features(
         return values, basis, root * basis / np.sqrt(values)
     inner[np.diag_indices(len(inner))] += 1e-6
     half = linalg.cholesky(inner, lower=True)
-    cross = _gaussian(x, landmarks, width)
+    cross = _kernel(x, landmarks, shape, width)
     mapped = root * linalg.solve_triangular(half, cross.T, lower=True).T
     values, rotation = linalg.eigh(mapped.T @ mapped, overwrite_a=True)
     kept = values > 1e-10 * values[-1]
@@ -201,14 +220,19 @@ def _kernel_features(
     return values, basis, linalg.solve_triangular(half, rotation, lower=True, trans="T")
 
 
-def _gaussian(a: NDArray, b: NDArray, width: float) -> NDArray[np.float64]:
+def _kernel(a: NDArray, b: NDArray, shape: str, width: float) -> NDArray[np.float64]:
+    if shape == LAPLACIAN:
+        return np.exp(-width * distance.cdist(a, b, "cityblock") / a.shape[1])
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
     return np.exp(-width * np.maximum(squares, 0) / a.shape[1])
 
 
-def _temperature(scores: NDArray, labels: NDArray) -> float:
+def _temperature(scores: NDArray, labels: NDArray) -> tuple[float, float]:
+    """The factor of scores with the least log-loss, and that loss."""
+
     def loss(log_factor: float) -> float:
         said = special.log_softmax(scores * np.exp(log_factor), axis=1)
         return -float(said[np.arange(len(labels)), labels].mean())
 
-    return float(np.exp(optimize.minimize_scalar(loss, bounds=(-2, 5), method="bounded").x))
+    best = optimize.minimize_scalar(loss, bounds=(-2, 5), method="bounded")
+    return float(np.exp(best.x)), float(best.fun)

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from sonic_lib.models.columns import CLASSIFICATION, MAX_CLASSES, Columns
+from sonic_lib.models.columns import CLASSIFICATION, MAX_CLASSES, REGRESSION, Columns
 from sonic_lib.models.exploration.aggregates import items
 from sonic_lib.models.guard import content_of
 from sonic_lib.models.preprocess import finite_numbers, number_names
 from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, column
 from sonic_lib.models.tabular import encode, learners
 from sonic_lib.models.tabular.arrays import pack, unpack
+from sonic_lib.models.tabular.blend import Blend
 from sonic_lib.models.tabular.crossfit import Crossfit, Fit, Request, crossfit
 from sonic_lib.models.tabular.table import Layout, Table, from_arrow, vocabulary_of
 
@@ -51,6 +52,7 @@ def layout_of(columns: Columns) -> Layout:
         encoded=columns.encoded,
         lists=columns.lists,
         texts=columns.texts,
+        worded=columns.lists if columns.task == REGRESSION else (),
     )
 
 
@@ -141,7 +143,8 @@ def packed(done: Crossfit, *, table: Table, request: Request) -> dict[str, bytes
     if not there:
         return {}
     settings = {
-        "weights": {role: fit.weights for role, fit in there.items()},
+        "weights": {role: dict(fit.blend.weights) for role, fit in there.items()},
+        "sharpness": {role: fit.blend.sharpness for role, fit in there.items()},
         "least": {role: fit.least for role, fit in there.items()},
     }
     content = {"told": json.dumps(settings).encode()}
@@ -152,7 +155,7 @@ def packed(done: Crossfit, *, table: Table, request: Request) -> dict[str, bytes
 
 
 def _parts(fit: Fit) -> dict[str, dict[str, NDArray]]:
-    trained = {kind: fit.fitted[kind] for kind in fit.weights}
+    trained = {kind: fit.fitted[kind] for kind in fit.blend.weights}
     if fit.sizes is not None:
         trained["sizes"] = fit.sizes
     return {"encoders": fit.state, **trained}
@@ -230,7 +233,7 @@ class TabularModel(StoredModel):
             model = self._unpacked()
             names = encode.feature_names(model.layout, classes=classes, vocabulary=model.vocabulary)
             shares = np.zeros(len(names))
-            for kind, weight in model.weights.items():
+            for kind, weight in model.blend.weights.items():
                 shares += weight * learners.importances(model.fitted[kind], n_features=len(names))
         pairs = zip(names, map(float, shares), strict=True)
         return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
@@ -278,12 +281,12 @@ class Unpacked:
         is_checked: bool = False,
     ) -> None:
         settings = json.loads(content["told"])
-        self.weights: dict[str, float] = settings["weights"][role]
+        self.blend = Blend(settings["weights"][role], settings.get("sharpness", {}).get(role, 1.0))
         self.least: float = settings["least"][role]
         self.vocabulary: dict[str, list[str]] = json.loads(content["vocabulary"])
         self.layout, self.n_classes = layout_of(columns), n_classes
         self.state = unpack(content[f"{role}/encoders"])
-        self.fitted = {kind: unpack(content[f"{role}/{kind}"]) for kind in self.weights}
+        self.fitted = {kind: unpack(content[f"{role}/{kind}"]) for kind in self.blend.weights}
         sizes = content.get(f"{role}/sizes")
         self.sizes = None if sizes is None else unpack(sizes)
         if not is_checked:
@@ -292,8 +295,9 @@ class Unpacked:
         self.sizes = None if self.sizes is None else learners.ready(self.sizes)
 
     def _check(self) -> None:
-        numbers = [*self.weights.values(), self.least]
-        if not self.weights or not np.isfinite(np.array(numbers, np.float64)).all():
+        numbers = [*self.blend.weights.values(), self.blend.sharpness, self.least]
+        are_numbers = all(isinstance(each, (int, float)) and np.isfinite(each) for each in numbers)
+        if not self.blend.weights or not are_numbers:
             raise ValueError("weights that are no numbers")
         if not 0 <= self.n_classes <= MAX_CLASSES:
             raise ValueError(f"{self.n_classes} classes")
@@ -317,7 +321,8 @@ class Unpacked:
             layout=self.layout,
             n_classes=self.n_classes,
         )
-        said = sum(w * learners.predict(self.fitted[k], features) for k, w in self.weights.items())
+        answers = {k: learners.predict(fitted, features) for k, fitted in self.fitted.items()}
+        said = self.blend.of(answers, is_class=bool(self.n_classes))
         if self.sizes is not None:
             sizes = np.maximum(learners.predict(self.sizes, features), self.least)
             said = np.column_stack([said, sizes])
