@@ -51,7 +51,7 @@ REFUSED = {
 def test_what_is_no_table_is_refused_in_a_sentence(bring, kind):
     code, said = bring(REFUSED[kind])
     assert code == 2, said
-    assert said.startswith("error: --csv")
+    assert said.startswith("sonic: --csv")
     assert len(said) < 1_000
     assert said.count("\n") == 1
     assert not any(ord(letter) < 32 for letter in said.strip())
