@@ -220,8 +220,8 @@ def write_traps(folder: Path) -> dict[str, str]:
     patterns = "[a-z]{b,c}*?%2e%00#;&'\"\\.wav"
     contents: dict[str, tuple[bytes, str]] = {
         "channels 65535.wav": (_channels(65_535), "decode"),
-        "a minute that is none.flac": (_flac_of(n_samples=2**36 - 1), "decode"),
-        "zeros for a year.wav": (_patched("wav", 40, "<I", 0xFFFFFFFF), "content"),
+        "a minute that is none.flac": (_flac_of(n_samples=2**36 - 1), "indexed"),
+        "zeros for a year.wav": (_patched("wav", 40, "<I", 0xFFFFFFFF), "indexed"),
         f"{patterns}": (_detuned(11), "indexed"),
         long_name: (_detuned(12), "indexed"),
         "\x1b]0;owned\x07\x1b[2J.wav": (_detuned(13), "indexed"),
