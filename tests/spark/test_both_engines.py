@@ -129,7 +129,7 @@ WORLDS = st.builds(
 
 @given(world=WORLDS, max_hits=st.sampled_from([1000, 100_000]), n_listed=st.integers(1, 5))
 @settings(
-    max_examples=5,
+    max_examples=3,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
