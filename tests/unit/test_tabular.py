@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.kernel_ridge import KernelRidge
 
 from sonic_lib.models.columns import Columns
-from sonic_lib.models.tabular import blend, encode, forest, learners, linear, stage, text
+from sonic_lib.models.tabular import blend, encode, forest, learners, linear, stage
 from sonic_lib.models.tabular.crossfit import HELD_OUT, Request, crossfit
 from sonic_lib.models.tabular.encode import TrainingSet
 from sonic_lib.models.tabular.table import Layout, from_arrow, vocabulary_of
@@ -223,23 +223,6 @@ def test_kernels_are_best_on_digits():
         )
         right[kind] = np.mean(learners.predict(fitted, x[600:]).argmax(axis=1) == y[600:])
     assert right["kernel"] > right["linear"] > 0.85
-
-
-# ---- words of lists ----
-
-
-def test_words_of_entries_that_go_together_share_what_they_say(rng):
-    entries = [["deep house", "house"] if bit else ["slow folk"] for bit in rng.integers(0, 2, 400)]
-    target = np.array([60.0 if len(each) == 2 else 40.0 for each in entries])
-    words = text.hashed_entries([*entries, ["house"], None])
-    folds = rng.integers(0, 5, 400)
-    said, slopes = text.ridge_out_of_fold(words[:400], target, folds)
-    assert said[target == 60].min() > 8
-    assert said[target == 40].max() < -8
-    one, none = words[400:] @ slopes
-    assert 3 < one[0] < 10
-    assert none[0] == 0
-    assert text.ridge_out_of_fold(words[:400], target, folds)[1].tolist() == slopes.tolist()
 
 
 # ---- weights ----

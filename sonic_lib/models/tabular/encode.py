@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sonic_lib.models.encoding.kernel import local_shares, ranks, relevance
 from sonic_lib.models.tabular.table import Items, Layout, Table
-from sonic_lib.models.tabular.text import out_of_fold, ridge_out_of_fold
+from sonic_lib.models.tabular.text import out_of_fold
 
 State = dict[str, NDArray]
 
@@ -94,11 +94,6 @@ def fit(
         )
         state[f"words {name}"] = weights
         blocks.append(said)
-    for name in layout.worded:
-        words = table.words[name][training_set.rows]
-        said, weights = ridge_out_of_fold(words, training_set.labels, training_set.folds)
-        state[f"words {name}"] = weights
-        blocks.append(said)
     return state, _together(blocks)
 
 
@@ -137,7 +132,7 @@ def features(
         for name in layout.encoded:
             said = _local(state, name, entries[name], table.hashes[rows], places, None)
             blocks.append(said)
-    for name in (*layout.texts, *layout.worded):
+    for name in layout.texts:
         blocks.append(table.words[name][rows] @ state[f"words {name}"])
     return _together(blocks)
 
@@ -157,7 +152,6 @@ def feature_names(
         parts = (*classes, "weight")
         names += [f"{name}, alike: {part}" for name in layout.encoded for part in parts]
     names += [f"{name}, letters: {c}" for name in layout.texts for c in (classes or ("mean",))]
-    names += [f"{name}, words" for name in layout.worded]
     return names
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from sonic_lib.models.columns import CLASSIFICATION, MAX_CLASSES, REGRESSION, Columns
+from sonic_lib.models.columns import CLASSIFICATION, MAX_CLASSES, Columns
 from sonic_lib.models.exploration.aggregates import items
 from sonic_lib.models.guard import content_of
 from sonic_lib.models.preprocess import finite_numbers, number_names
@@ -52,7 +52,6 @@ def layout_of(columns: Columns) -> Layout:
         encoded=columns.encoded,
         lists=columns.lists,
         texts=columns.texts,
-        worded=columns.lists if columns.task == REGRESSION else (),
     )
 
 

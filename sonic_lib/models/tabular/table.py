@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sonic_lib.models.tabular.text import hashed, hashed_entries
+from sonic_lib.models.tabular.text import hashed
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,6 @@ class Layout:
         Numbers and parts of dates; the first `n_alike` of them define similarity.
     categories, encoded, lists, texts : tuple of str
         As in `columns.Columns`.
-    worded : tuple of str
-        Lists whose entries and words are also features of a linear model.
     """
 
     plain: tuple[str, ...]
@@ -40,7 +38,6 @@ class Layout:
     encoded: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
-    worded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class Table:
     categories, items : dict of str to Items
         Texts of few values; texts of many values, and lists.
     words : dict of str to scipy.sparse.csr_matrix [shape=(n, text.N_HASHES)]
-        N-grams of texts; entries of lists and their words.
+        N-grams of texts.
     """
 
     plain: NDArray[np.float64]
@@ -107,18 +104,13 @@ def from_arrow(
             for name, texts in zip(names, _columns(given[kind], len(names)), strict=True)
         }
 
-    words = {}
     items = single("encoded", layout.encoded)
     for name, lists in zip(layout.lists, _columns(given["lists"], len(layout.lists)), strict=True):
         counts = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
         rows = np.repeat(np.arange(n), counts)
         items[name] = _coded(rows, lists.flatten(), known.get(name))
-        if name in layout.worded:
-            words[name] = hashed_entries(lists.to_pylist())
     texts = _columns(given["texts"], len(layout.texts))
-    words |= {
-        name: hashed(each.to_pylist()) for name, each in zip(layout.texts, texts, strict=True)
-    }
+    words = {name: hashed(each.to_pylist()) for name, each in zip(layout.texts, texts, strict=True)}
     return Table(
         plain.reshape(n, len(layout.plain)),
         given["hash"].to_numpy(zero_copy_only=False),

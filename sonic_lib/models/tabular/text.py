@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 N_HASHES = 2**16
 _SMOOTHING = 3.0  # pseudo-count of average n-grams added to each
 _N_FOLDS = 5
-_PENALTY = 3.0  # of rows of length 1
 
 
 def hashed(texts: Sequence[str | None]) -> Any:
@@ -44,68 +43,6 @@ def hashed(texts: Sequence[str | None]) -> Any:
         dtype=np.float32,
     )
     return hasher.transform([text or "" for text in texts])
-
-
-def hashed_entries(lists: Sequence[Sequence[str] | None]) -> Any:
-    """Hash the entries of each list and their words.
-
-    Parameters
-    ----------
-    lists : sequence of n sequences of str, or None
-
-    Returns
-    -------
-    scipy.sparse.csr_matrix [shape=(n, N_HASHES), float32]
-        As from `hashed`.
-    """
-    from sklearn.feature_extraction.text import HashingVectorizer
-
-    def tokens(entries: Sequence[str]) -> set[str]:
-        words = (word for entry in entries for word in entry.split())
-        return {f"entry {entry}" for entry in entries} | {f"word {word}" for word in words}
-
-    hasher = HashingVectorizer(
-        analyzer=tokens,
-        n_features=N_HASHES,
-        alternate_sign=False,
-        binary=True,
-        norm="l2",
-        dtype=np.float32,
-    )
-    return hasher.transform([entries or () for entries in lists])
-
-
-def ridge_out_of_fold(
-    words: Any, target: NDArray, folds: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Ridge regression on words: predictions from the other folds, and slopes from all rows.
-
-    Unlike naive Bayes it does not count words twice that always occur together.
-
-    Parameters
-    ----------
-    words : csr_matrix [shape=(n, N_HASHES)]
-    target : np.ndarray [shape=(n,)]
-    folds : np.ndarray [shape=(n,), int]
-
-    Returns
-    -------
-    said : np.ndarray [shape=(n, 1)]
-        Relative to the mean of the target.
-    slopes : np.ndarray [shape=(N_HASHES, 1)]
-    """
-    from sklearn.linear_model import Ridge
-
-    def slopes(rows: NDArray[np.bool_]) -> NDArray[np.float32]:
-        model = Ridge(_PENALTY, fit_intercept=False, solver="sparse_cg", tol=1e-3)
-        return model.fit(words[rows], target[rows] - mean).coef_.astype(np.float32)
-
-    mean = float(target.mean())
-    parts = folds % _N_FOLDS
-    said = np.zeros((len(target), 1), np.float32)
-    for part in np.unique(parts):
-        said[parts == part, 0] = words[parts == part] @ slopes(parts != part)
-    return said, slopes(np.ones(len(target), bool))[:, None]
 
 
 def out_of_fold(
