@@ -103,6 +103,7 @@ LONG_TESTS = {
     "e2e/test_honesty.py": ("test_a_session_on_a_table_that_deceives",),
     "e2e/test_maintain.py": ("test_the_life_of_an_index",),
     "e2e/test_features.py": (
+        "test_changed_files_replace_their_songs",
         "test_run_that_died_goes_on_where_it_was[half of the features]",
         "test_another_version_describes_every_song_anew",
     ),

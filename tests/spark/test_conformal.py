@@ -218,7 +218,7 @@ def test_confidence_of_one_is_the_highest_with_one_genre(halves):
 
 
 def test_an_unknown_method_is_refused():
-    with pytest.raises(UsageError, match="'best': expected one of lac, aps, raps"):
+    with pytest.raises(UsageError, match=r"'best' \(--method\): expected one of lac, aps, raps"):
         nonconformity(method="best")
 
 
