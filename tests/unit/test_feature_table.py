@@ -54,6 +54,7 @@ def csv(tmp_path):
 
 
 def test_good_calls_pass(csv, tmp_path):
+    (tmp_path / "a song.wav").touch()
     features.check(arguments(tmp_path))
     features.check(arguments("--csv", csv))
     features.check(arguments("--csv", "s3a://bucket/table.csv", "--source", "Größe_1.b-c"))
