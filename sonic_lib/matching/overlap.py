@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from scipy.stats import poisson
 
 from sonic_lib.fingerprint.params import FRAME_S
-from sonic_lib.matching.alignment import LINE_FRAMES, Hits, find_alignments
+from sonic_lib.matching.alignment import Hits, find_alignments
+from sonic_lib.matching.lines import LINE_FRAMES
 
 MAX_LINES = 6
 MAX_GAP_S = 5.0  # without a hit, within a passage

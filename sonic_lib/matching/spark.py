@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from sonic_lib.matching.budget import chunk_bytes
+from sonic_lib.matching.budget import CHUNK_BYTES
 from sonic_lib.matching.join import cut, gather, pack_hits, unpack_hits
 from sonic_lib.matching.ranking import chance_evidence, window_rows
 from sonic_lib.matching.scan import IndexFiles, find_hits
@@ -126,9 +126,8 @@ def join_parts(parts: DataFrame, *, index: IndexFiles, parts_bits: int, max_hits
     DataFrame [schemas.HIT_PARTS]
     """
     schema = to_arrow_schema(HIT_PARTS)
-
-    # Cut by windows, so that memory is bounded however many there are.
-    max_bytes = chunk_bytes(index.n_fingerprints) >> parts_bits
+    # Of a part: `match` makes it smaller as far as the index has slices.
+    max_bytes = CHUNK_BYTES
 
     def join(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for part, windows, packed_queries in _looked_up(batches, max_bytes=max_bytes):

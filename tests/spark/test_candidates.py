@@ -15,7 +15,7 @@ from sonic_lib.fingerprint.descriptor import LOG_LIKELIHOOD_RATIO
 from sonic_lib.fingerprint.params import FRAME_S, HASH_BITS
 from sonic_lib.fingerprint.query import WindowHashes, window_row
 from sonic_lib.matching.all_hits import find_all_hits, looked_up
-from sonic_lib.matching.budget import MAX_ROWS_PER_HASH, affordable_frequency
+from sonic_lib.matching.budget import CHUNK_BYTES, MAX_ROWS_PER_HASH, affordable_frequency
 from sonic_lib.matching.join import unpack_hits
 from sonic_lib.matching.scan import IndexFiles
 from sonic_lib.matching.spark import cut_windows, join_parts, match_windows, segments
@@ -141,9 +141,14 @@ def test_hits_in_sql_are_those_of_brute_force(frames, seed):
     assert found == [pytest.approx(hit, abs=0.002) for hit in expected]
 
 
-@pytest.mark.parametrize("parts_bits", [0, 2, 4])
+@pytest.mark.parametrize(
+    ("parts_bits", "chunk_bytes"), [(0, 1), (0, 1_000), (2, CHUNK_BYTES), (4, CHUNK_BYTES)]
+)
 @pytest.mark.parametrize("seed", range(2))
-def test_hits_of_all_parts_are_those_of_brute_force(frames, seed, parts_bits):
+def test_hits_of_all_parts_are_those_of_brute_force(
+    frames, seed, parts_bits, chunk_bytes, monkeypatch
+):
+    monkeypatch.setattr("sonic_lib.matching.spark.CHUNK_BYTES", chunk_bytes)
     world = random_world(seed)
     _, _, extracts, index = frames(world)
     parts = extracts.transform(cut_windows, parts_bits=parts_bits)

@@ -13,11 +13,11 @@ from sonic_lib.matching.alignment import (
     MIN_SHARED,
     VARIANT_COST,
     Hits,
-    _best_lines,
     _slopes,
     correct_for_background,
     find_alignments,
 )
+from sonic_lib.matching.lines import best_lines
 
 
 def hits_of(rows) -> Hits:
@@ -78,7 +78,7 @@ def test_evidence_is_that_of_brute_force(seed):
     hits = hits_of(sorted(rows))
     slopes = _slopes(120, 0.05)
     songs, codes = np.unique(hits.song_id, return_inverse=True)
-    evidence, *_ = _best_lines(
+    evidence, *_ = best_lines(
         codes.astype(np.int64),
         *(hits.variant, hits.offset_frames, hits.frame, hits.weight),
         *(len(songs), slopes, VARIANT_COST),
@@ -185,7 +185,7 @@ def test_a_song_that_shares_something_everywhere_does_not_hide_the_right_one(rng
         songs, codes = np.unique(hits.song_id, return_inverse=True)
         order = np.argsort(codes, kind="stable")
         columns = [getattr(hits, name)[order] for name in ("variant", "offset_frames", "frame")]
-        raw = _best_lines(
+        raw = best_lines(
             *(codes[order], *columns, hits.weight[order], len(songs)),
             *(_slopes(2.0 * np.abs(hits.frame).max(), 0.03), VARIANT_COST),
         )[0]

@@ -20,21 +20,8 @@ from sonic_lib.models.tabular import arrays, encode, learners, stage
 from sonic_lib.models.tabular.boosters import check_booster, read_ubjson
 from sonic_lib.models.tabular.crossfit import crossfit
 from sonic_lib.models.tabular.table import from_arrow
-from tests.unit.test_tabular import TREES, arrow, blobs, request
+from tests.unit.test_tabular import COLUMNS, TREES, arrow, blobs, request
 
-COLUMNS = Columns(
-    "classification",
-    "y",
-    numbers=("a", "b", "c", "d"),
-    categories=("mood",),
-    encoded=("artist",),
-    lists=("tags",),
-    dates=(),
-    group=None,
-    dropped={},
-    target_is_number=False,
-    texts=("artist",),
-)
 N_CLASSES = 3
 KINDS = ("boosted", "forest", "linear", "kernel")
 

@@ -16,6 +16,19 @@ from sonic_lib.models.tabular.crossfit import HELD_OUT, Request, crossfit
 from sonic_lib.models.tabular.encode import TrainingSet
 from sonic_lib.models.tabular.table import Layout, from_arrow, vocabulary_of
 
+COLUMNS = Columns(
+    "classification",
+    "y",
+    numbers=("a", "b", "c", "d"),
+    categories=("mood",),
+    encoded=("artist",),
+    lists=("tags",),
+    dates=(),
+    group=None,
+    dropped={},
+    target_is_number=False,
+    texts=("artist",),
+)
 TREES = {"tree_method": "hist", "num_boost_round": 20, "max_depth": 3, "learning_rate": 0.2}
 
 
@@ -321,19 +334,7 @@ def test_errors_are_expected_where_they_are(rng):
 
 @pytest.mark.parametrize("n_classes", [3, 0])
 def test_a_model_comes_back_from_its_bytes_and_answers_as_it_did(rng, n_classes):
-    columns = Columns(
-        "classification" if n_classes else "regression",
-        "y",
-        numbers=("a", "b", "c", "d"),
-        categories=("mood",),
-        encoded=("artist",),
-        lists=("tags",),
-        dates=(),
-        group=None,
-        dropped={},
-        target_is_number=False,
-        texts=("artist",),
-    )
+    columns = replace(COLUMNS, task="classification" if n_classes else "regression")
     features, labels = blobs(rng, 240)
     artists = [f"artist {i % 30}" for i in range(240)]
     given = arrow(
