@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,11 @@ def sonic(*arguments: str) -> str:
     command = [sys.executable, "-m", "sonic_lib.cli.main", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout
+
+
+def counts_of(printed: str) -> str:
+    """The line of what `sonic identify` printed that counts clips; the others are answers."""
+    return next(line for line in printed.splitlines() if re.match(r"\d+ clips?: ", line))
 
 
 def save(name: str, text: str, figures: dict) -> None:

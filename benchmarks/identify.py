@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 import soundfile
-from common import machine, save, sonic
+from common import counts_of, machine, save, sonic
 
 from sonic_lib.schemas import FINGERPRINTS
 from sonic_lib.spark.session import spark_job
@@ -70,7 +70,7 @@ def main() -> None:
         audio_s = sum(soundfile.info(p).duration for p in songs.rglob("*") if p.is_file())
     kb_per_s = table_bytes / 1000 / audio_s
     text = (
-        f"{scored}\n{run}"
+        f"{scored}\n{counts_of(run)}\n"
         f"fingerprint table, optimised: {table_bytes / 1e6:.1f} MB for {audio_s / 3600:.2f} h, "
         f"{kb_per_s:.3f} kB a second of audio\n"
         f"machine: {machine()}"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from common import machine, save, sonic
+from common import counts_of, machine, save, sonic
 from corpus import read_list, same_songs
 from identify import link_references
 from recordings import make_recordings
@@ -91,7 +91,7 @@ def main() -> None:
     text = (
         f"{table(results)}\n\n{args.recordings} recordings of {args.hours:g} h, "
         f"{len(read_list(refs))} songs indexed; {n_unknown} passages of unknown songs\n"
-        f"{run}machine: {machine()}"
+        f"{counts_of(run)}\nmachine: {machine()}"
     )
     save(args.name, text, figures)
 
