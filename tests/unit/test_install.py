@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from sonic_lib import errors
 
@@ -117,3 +122,22 @@ def test_pythons_are_the_same_everywhere():
     assert "(3, 10) <= sys.version_info[:2] <= (3, 14)" in makefile
     assert set(re.findall(r"python(3\.\d+)", makefile)) == set(declared)
     assert "Python 3.10-3.14" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+# ---- constraints ----
+
+
+def test_constraints_hold_for_the_first_release_of_a_python():
+    """Debian 12 has Python 3.11.2; a pin that needs 3.11.5 would end `make demo` there."""
+    minor = "{}.{}".format(*sys.version_info)
+    path = ROOT / "tests" / "constraints" / f"newest-{minor}.txt"
+    if not path.exists():
+        pytest.skip(f"no versions are pinned for Python {minor}")
+    first = {**default_environment(), "python_version": minor, "python_full_version": f"{minor}.0"}
+    pins = [Requirement(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    for pin in pins:
+        if pin.marker and not pin.marker.evaluate(first):
+            continue
+        with contextlib.suppress(PackageNotFoundError):
+            needed = metadata(pin.name)["Requires-Python"]
+            assert f"{minor}.0" in SpecifierSet(needed or ""), f"{pin} needs Python {needed}"
