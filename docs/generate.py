@@ -8,14 +8,15 @@ from sonic_lib.schemas import DATABASE, TABLES
 
 _HEAD = """# Tables
 
-All in database `sonic`, each a Delta table in a folder of its own below the warehouse. Made from
-`sonic_lib/schemas.py` by `python docs/generate.py`; `DESCRIBE sonic.songs` says the same.
+All tables are in the database `sonic`. Each is a Delta table in its own folder in the warehouse.
+This page is generated from `sonic_lib/schemas.py` by `python docs/generate.py`;
+`DESCRIBE sonic.songs` shows the same.
 
-`fingerprints` carries the parameters it was made with (`sonic.fingerprint.params`) and the width
-of its prefix (`sonic.fingerprint.prefix_bits`) as table properties; after `sonic maintain
---prefix-bits` the metadata of the column `hash_prefix` say the width. Tables carry the number of
-their layout (`sonic.layout`). A fingerprint counts only when its song stands in `songs`, which is
-written last.
+A fingerprint counts only if its song is in `songs`, which is written last. Every table has its
+layout number as the table property `sonic.layout`. `fingerprints` also has the parameters it was
+made with (`sonic.fingerprint.params`) and the original width of its prefix
+(`sonic.fingerprint.prefix_bits`). After `sonic maintain --prefix-bits`, the width is in the
+metadata of the column `hash_prefix`.
 """
 
 
@@ -23,9 +24,10 @@ def tables_markdown() -> str:
     """Render every table with its columns."""
     parts = [_HEAD]
     for table in TABLES:
-        partition = ", ".join(f"`{name}`" for name in table.partitioned_by) or "nothing"
+        names = ", ".join(f"`{name}`" for name in table.partitioned_by)
+        partition = f"Partitioned by {names}." if names else "Not partitioned."
         parts.append(f"## {DATABASE}.{table.name}\n")
-        parts.append(f"{table.comment} Partitioned by {partition}.\n")
+        parts.append(f"{table.comment} {partition}\n")
         parts.append("| column | type | meaning |\n| --- | --- | --- |")
         parts += [
             f"| `{f.name}` | {f.dataType.simpleString()} | {f.metadata['comment']} |"

@@ -1,4 +1,4 @@
--- Songs with unusually few or many fingerprints a second: quiet, spoken or very busy music.
+-- Songs with unusually few or many fingerprints per second: quiet, spoken or very busy music.
 SELECT title, artist, fingerprints_per_s
 FROM (
   SELECT *, avg(fingerprints_per_s) OVER () AS mean,

@@ -1,4 +1,4 @@
--- Identification in one query: votes for song and offset, weighed by what each says.
+-- Identification in one query: weighted votes for song and offset.
 CREATE OR REPLACE TEMPORARY VIEW clip_fingerprints AS
 SELECT path, hashes.* FROM binaryFile.`/clips`, LATERAL fingerprint_clip(content) AS hashes;
 

@@ -1,2 +1,2 @@
--- The songs as the table held them at its first version (time travel).
+-- The songs in the first version of the table (time travel).
 SELECT count(*) AS n_songs FROM sonic.songs VERSION AS OF 0;

@@ -1,3 +1,3 @@
--- The ten songs most like one, by a part of its title.
+-- The ten songs most similar to one, by a part of its title.
 SELECT place, recommended_title, recommended_artist, similarity FROM sonic.playlists
 WHERE lower(title) LIKE '%a%' AND place <= 10 ORDER BY title, place;

@@ -9,7 +9,7 @@ CREATE OR REPLACE VIEW sonic.ambiguous_matches (
   accepted COMMENT 'Whether it is accepted as the answer',
   n_rivals COMMENT 'Other songs listed with a score: copies, or songs that share a passage',
   run_id COMMENT 'The latest run that identified the clip'
-) COMMENT 'Answers to listen to: p between 0.0001 and 0.2, or other songs that score, too.'
+) COMMENT 'Ambiguous answers: p between 0.0001 and 0.2, or other songs with a score.'
 AS SELECT
   m.clip_path, m.clip_start_s, m.clip_end_s, m.song_id, s.title, m.score, m.p_value, m.accepted,
   m.n_rivals, m.run_id

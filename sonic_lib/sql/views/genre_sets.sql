@@ -10,7 +10,7 @@ CREATE OR REPLACE VIEW sonic.genre_sets (
   n_genres COMMENT 'Genres in the set: 1 is a clear answer',
   confidence COMMENT 'Target coverage of the sets',
   model_version COMMENT 'Version of the champion that predicted it'
-) COMMENT 'The genres that the champion leaves possible for each song, with names.'
+) COMMENT 'The prediction set of genres for each song, by the champion, with names.'
 AS SELECT
   p.source, p.song_id,
   try_element_at(f.texts, 'title') AS title, try_element_at(f.texts, 'artist') AS artist,

@@ -5,7 +5,7 @@ CREATE OR REPLACE VIEW sonic.stop_hashes (
   n_songs COMMENT 'In how many songs',
   share_of_songs COMMENT 'n_songs over the songs of the index, 0 to 1',
   is_left_out COMMENT 'Over 10,000 occurrences: duplicates ignores it, identification gives it little weight'
-) COMMENT 'Hashes in at least 5 % of the songs and in three or more: they cost most and say least.'
+) COMMENT 'Hashes in at least 5 % of the songs and in three or more: expensive and uninformative.'
 AS SELECT
   hash_prefix, hash, n_rows, n_songs, n_songs / n_all AS share_of_songs,
   n_rows > 10000 AS is_left_out
