@@ -1,7 +1,8 @@
 """The command line: `sonic VERB …`, and the same verbs as spark-submit jobs.
 
 A verb is a module of `sonic_lib.cli.commands` with HELP, `add_arguments` and `run`; one that can
-work without Spark also has `run_without_spark`, and one that needs a table names it as READS.
+work without Spark also has `run_without_spark`, and one that needs a table names it in READS; of
+several, one must exist.
 """
 
 from __future__ import annotations
@@ -195,8 +196,8 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     )
     if hasattr(command, "check"):
         command.check(args)
-    if hasattr(command, "READS"):
-        tables.check_local(config.warehouse, command.READS)
+    if hasattr(command, "READS") and not getattr(args, "csv", None):  # which fills the table
+        tables.check_local(config.warehouse, *command.READS)
     # Spark would print errors as JSON, which are printed as sentences below.
     for kind in ("DataFrame", "SQL"):
         logging.getLogger(f"{kind}QueryContextLogger").setLevel(logging.CRITICAL)

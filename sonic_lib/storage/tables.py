@@ -145,17 +145,19 @@ def prefix_bits(spark: SparkSession, warehouse: str, *, version: int | None = No
     return whole_number(told, name=PREFIX_PROPERTY, warehouse=warehouse, most=MAX_PREFIX_BITS)
 
 
-def check_local(warehouse: str, table: Table) -> None:
-    """Refuse a folder of this machine that lacks a table, without Spark; URIs are not looked at.
+def check_local(warehouse: str, *any_of: Table) -> None:
+    """Refuse a folder of this machine with none of some tables, without Spark.
+
+    URIs are not looked at.
 
     Raises
     ------
     TableError
-        If it does.
+        If none of the tables is there.
     """
     is_local = "://" not in warehouse and not warehouse.startswith("file:")
-    if is_local and not Path(warehouse, table.name, "_delta_log").is_dir():
-        raise _missing(warehouse, table)
+    if is_local and not any(Path(warehouse, each.name, "_delta_log").is_dir() for each in any_of):
+        raise _missing(warehouse, any_of[0])
 
 
 def read(

@@ -19,6 +19,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "song.wav").write_bytes(b"RIFF")
     (tmp_path / "table.csv").write_text("track.id,genre\n1,x\n")
     (tmp_path / "nothing.csv").touch()
+    (tmp_path / "latin.sql").write_bytes("SELECT 'é'".encode("latin-1"))
     (tmp_path / "picture.csv").write_bytes(bytes(range(256)))
     return tmp_path
 
@@ -60,6 +61,17 @@ def started(monkeypatch) -> list[str]:
         ("recommend x --warehouse lake", 1, "There is no table features in"),
         ("playlist x --warehouse lake", 1, "There is no table features in"),
         ("explore --warehouse lake", 1, "There is no table features in"),
+        ("train genre --warehouse lake", 1, "There is no table features in"),
+        ("retrain --warehouse lake", 1, "There is no table features in"),
+        ("models --warehouse empty", 1, "There is no table features in"),
+        ("maintain --check --warehouse nowhere", 1, "There is no table songs in"),
+        ("report --warehouse nowhere", 1, "There is no table songs in"),
+        ("register --warehouse nowhere", 1, "There is no table songs in"),
+        ("evaluate --warehouse lake --output song.wav", 2, "'song.wav' is a file"),
+        ("explore --warehouse lake --report song.wav/plots", 2, "'song.wav' is a file"),
+        ("train genre --warehouse lake --report song.wav", 2, "'song.wav' is a file"),
+        ("sql ;", 2, "There is no SQL statement"),
+        ("sql --file latin.sql", 2, "expected SQL in UTF-8"),
     ],
 )
 def test_what_cannot_work_is_refused_before_spark_starts(started, capsys, words, code, told):
@@ -76,9 +88,9 @@ def test_what_cannot_work_is_refused_before_spark_starts(started, capsys, words,
     [
         *("index song.wav", "index covers --prune", "index empty --watch once", "index s3a://m/s"),
         *("features --csv table.csv --id track_id", "duplicates --warehouse lake"),
-        "maintain --restore-to '2026-01-31 18:00:00'",
-        "maintain --restore-to 2026-01-31",
-        "maintain --restore-to 2026-01-31T18:00:00Z",
+        "maintain --warehouse lake --restore-to '2026-01-31 18:00:00'",
+        "maintain --warehouse lake --restore-to 2026-01-31",
+        "maintain --warehouse lake --restore-to 2026-01-31T18:00:00Z",
         "duplicates --warehouse s3a://lake/sonic",
     ],
 )

@@ -15,7 +15,7 @@ from sonic_lib.schemas import SONGS
 from sonic_lib.workflows.duplicates import list_duplicates
 
 HELP = "find songs of the index that are the same recording or share a passage"
-READS = SONGS
+READS = (SONGS,)
 _SHOWN_ROWS = 50
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from pyspark.sql import SparkSession
 
+from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.schemas import SONGS
@@ -23,7 +24,7 @@ from sonic_lib.workflows.evaluation import (
 )
 
 HELP = "measure identification on degraded clips of the indexed songs"
-READS = SONGS
+READS = (SONGS,)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Check the arguments before Spark starts."""
+    check_folder("--output", args.output)
     check_plan(
         n_clips=args.clips,
         lengths_s=args.lengths,

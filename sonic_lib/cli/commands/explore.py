@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
@@ -17,7 +18,7 @@ from sonic_lib.workflows.exploration import explored
 from sonic_lib.workflows.sources import read_source
 
 HELP = "plot a source of features: distributions, correlations, projections"
-READS = FEATURES
+READS = (FEATURES,)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Check the arguments before Spark starts."""
+    check_folder("--report", args.report)
     if not 10 <= args.sample <= 20_000:
         raise UsageError(f"--sample {args.sample}: expected 10 to 20000 songs.")
     projections.load_manifold()

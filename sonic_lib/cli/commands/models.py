@@ -10,9 +10,11 @@ from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
 from sonic_lib.models.registry import NAMES
+from sonic_lib.schemas import MODEL_TABLES
 from sonic_lib.workflows import model_versions
 
 HELP = "list versions of the models; promote one, or roll back"
+READS = MODEL_TABLES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from sonic_lib.schemas import FEATURES
 from sonic_lib.workflows.playlists import check_choices, make_playlist
 
 HELP = "make a playlist from a few songs"
-READS = FEATURES
+READS = (FEATURES,)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from sonic_lib.workflows.prediction import Predictions, check_confidence, predic
 from sonic_lib.workflows.sources import sql_text
 
 HELP = "predict genre and popularity with the champions"
-READS = FEATURES
+READS = (FEATURES,)
 IS_PYTHON_WORK = True  # as `sonic train`
 _ALL = "all"
 

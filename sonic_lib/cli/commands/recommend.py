@@ -14,7 +14,7 @@ from sonic_lib.schemas import FEATURES
 from sonic_lib.workflows.recommendation import recommended
 
 HELP = "list the songs most similar to a song"
-READS = FEATURES
+READS = (FEATURES,)
 _MAX_NAME, _NO_WIDTH = 48, 10_000
 
 

@@ -8,10 +8,12 @@ from pyspark.sql import SparkSession
 
 from sonic_lib.config import Config
 from sonic_lib.console import say
+from sonic_lib.schemas import TABLES
 from sonic_lib.sql import views
 from sonic_lib.storage import tables
 
 HELP = "register the tables and views in Spark's catalogue as sonic.<name>"
+READS = TABLES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

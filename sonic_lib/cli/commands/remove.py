@@ -12,7 +12,7 @@ from sonic_lib.schemas import SONGS
 from sonic_lib.workflows.removal import check_given, remove_songs
 
 HELP = "remove songs from the index"
-READS = SONGS
+READS = (SONGS,)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,11 @@ from pyspark.sql import SparkSession
 
 from sonic_lib.config import Config
 from sonic_lib.console import say
+from sonic_lib.schemas import TABLES
 from sonic_lib.workflows.reporting import EVALUATION, N_CLIPS, check_wanted, write_report
 
 HELP = "write an HTML report on the index, an identification run and the models"
+READS = TABLES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

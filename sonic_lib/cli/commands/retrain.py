@@ -11,6 +11,7 @@ from sonic_lib.cli.commands.train import remark_lines, report_lines
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.models.estimators import KINDS
+from sonic_lib.schemas import FEATURES
 from sonic_lib.workflows.recommendation import RecommendationTraining
 from sonic_lib.workflows.retraining import (
     ALL_NAMES,
@@ -22,6 +23,7 @@ from sonic_lib.workflows.retraining import (
 from sonic_lib.workflows.training import check_choices
 
 HELP = "train challengers on a snapshot and promote those that are significantly better"
+READS = (FEATURES,)
 IS_PYTHON_WORK = True  # as `sonic train`
 
 

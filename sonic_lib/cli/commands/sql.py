@@ -39,20 +39,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> None:
     """Check the arguments before Spark starts."""
     check_output(args.output)
-    if args.file and not Path(args.file).is_file():
+    if args.file is not None and not Path(args.file).is_file():
         raise UsageError(f"--file {args.file!r}: no such file; expected one with SQL statements.")
-    if args.output and not (args.statement or args.file):
+    if _is_given(args) and not split_statements(_text(args)):
+        raise UsageError("There is no SQL statement; give one, or open a shell: `sonic sql`.")
+    if args.output and not _is_given(args):
         raise UsageError("--output writes the rows of a SQL statement; give one, or --file.")
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Run statements and print their rows, or open a shell."""
     register(spark, config)
-    if not (args.statement or args.file):
+    if not _is_given(args):
         _converse(spark)
         return 0
-    text = args.statement or Path(args.file).read_text(encoding="utf-8")
-    *others, last = split_statements(text) or [text]
+    *others, last = split_statements(_text(args))
     for statement in others:
         _show(spark, statement)
     if args.output:
@@ -60,6 +61,21 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     else:
         _show(spark, last)
     return 0
+
+
+def _is_given(args: argparse.Namespace) -> bool:
+    return not (args.statement is None and args.file is None)
+
+
+def _text(args: argparse.Namespace) -> str:
+    if args.file is None:
+        return args.statement
+    try:
+        return Path(args.file).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--file {args.file!r} cannot be read: {error}; expected SQL in UTF-8."
+        ) from error
 
 
 def split_statements(text: str) -> list[str]:

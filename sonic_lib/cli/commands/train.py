@@ -10,18 +10,21 @@ from pyspark.sql import SparkSession
 
 from sonic_lib.cli.commands import features as feature_tables
 from sonic_lib.cli.commands import train_recommendations
+from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.models.columns import CLASSIFICATION
 from sonic_lib.models.conformal.sets import METHODS
 from sonic_lib.models.estimators import AUTO, KINDS
 from sonic_lib.models.registry import NAMES
+from sonic_lib.schemas import FEATURES
 from sonic_lib.workflows.feature_extraction import import_table
 from sonic_lib.workflows.recommendation import MODEL_NAME as RECOMMENDATIONS
 from sonic_lib.workflows.remarks import Remark
 from sonic_lib.workflows.training import check_choices, train_model
 
 HELP = "train a genre or popularity model, or compute recommendations"
+READS = (FEATURES,)
 # Trees are fitted in Python workers; Java only plans many short queries.
 IS_PYTHON_WORK = True
 
@@ -95,6 +98,7 @@ def check(args: argparse.Namespace) -> None:
     if args.model_name == RECOMMENDATIONS:
         train_recommendations.check(args)
         return
+    check_folder("--report", args.report)
     check_choices(kind=args.model, n_folds=args.folds, limits=args.limits)
     if args.csv is not None:
         feature_tables.check_table(args.csv, source=_csv_source(args))
