@@ -34,7 +34,9 @@ _silent = False
 def show(text: str = "", *, file: TextIO | None = None) -> None:
     """Print a text for people; the only place where commands print."""
     shown = without_secrets(text).translate(_ESCAPES)
-    print(shown.encode("utf-8", "backslashreplace").decode(), file=file or sys.stdout)
+    # Flushed, so that a log shows how far a long command is.
+    text = shown.encode("utf-8", "backslashreplace").decode()
+    print(text, file=file or sys.stdout, flush=True)
 
 
 def say(text: str, **facts: object) -> None:

@@ -205,7 +205,8 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     app_name = f"sonic {_verb(command)}"
     with spark_job(
         app_name=app_name,
-        is_python_work=getattr(command, "IS_PYTHON_WORK", False),
+        has_light_java=getattr(command, "IS_PYTHON_WORK", False)
+        or filesystem.is_small(config.warehouse),
         with_s3=filesystem.uses_s3(config.warehouse, vars(args)),
     ) as spark:
         if sys.stderr.isatty() and not is_silent():

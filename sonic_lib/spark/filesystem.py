@@ -6,6 +6,7 @@ AWS's usual chain: environment, web identity, ``~/.aws``, container, instance.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from sonic_lib.errors import UsageError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_SMALL_BYTES = 64 << 20  # some 6 million fingerprints
 _S3_SCHEME = "s3a://"
 # A user and a password, which may contain any character; host:port/ is not one.
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@:]*:(?!\d+(?:/|\s|$))\S*@")
@@ -41,6 +43,18 @@ def exists(spark: SparkSession, uri: str) -> bool:
     """Whether a file or folder exists."""
     filesystem, path = hadoop_path(spark, uri)
     return filesystem.exists(path)
+
+
+def is_small(warehouse: str) -> bool:
+    """Whether a warehouse is a folder of this machine with few enough bytes for any quick query."""
+    n_bytes = 0
+    if "://" in warehouse:
+        return False
+    for folder, _, files in os.walk(warehouse.removeprefix("file:")):
+        n_bytes += sum(os.lstat(os.path.join(folder, file)).st_size for file in files)
+        if n_bytes > _SMALL_BYTES:
+            return False
+    return True
 
 
 def uses_s3(warehouse: str, arguments: Mapping[str, object]) -> bool:

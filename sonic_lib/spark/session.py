@@ -82,7 +82,7 @@ def spark_session(
     app_name: str,
     master: str | None = None,
     conf: Mapping[str, str] | None = None,
-    is_python_work: bool = False,
+    has_light_java: bool = False,
     with_s3: bool = False,
 ) -> SparkSession:
     """Return the running session, or build one that fits how this process was started.
@@ -95,9 +95,9 @@ def spark_session(
         For the embedded Spark only: its master; all cores of this machine by default.
     conf : mapping of str to str, optional
         For the embedded Spark only: further Spark settings, which override ours.
-    is_python_work : bool
-        For the embedded Spark only: Python workers do most of the work, and get the cores that
-        Java's optimising compiler would use.
+    has_light_java : bool
+        For the embedded Spark only: run Java without its optimising compiler, which halves the CPU
+        time of short jobs but makes long ones in Java slower.
     with_s3 : bool
         Whether ``s3a://`` is used: the embedded Spark then gets its jars and settings.
 
@@ -118,7 +118,7 @@ def spark_session(
         if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit's JVM waits for this process
             _start_submitted(app_name)
         else:
-            ours = _embedded_conf(is_python_work=is_python_work, with_s3=with_s3)
+            ours = _embedded_conf(has_light_java=has_light_java, with_s3=with_s3)
             _start_embedded(app_name, master or "local[*]", {**SHARED_CONF, **ours, **(conf or {})})
     spark = SparkSession.builder.getOrCreate()
     _check_delta(spark)
@@ -133,14 +133,14 @@ def spark_job(
     app_name: str,
     master: str | None = None,
     conf: Mapping[str, str] | None = None,
-    is_python_work: bool = False,
+    has_light_java: bool = False,
     with_s3: bool = False,
 ) -> Iterator[SparkSession]:
     """Lend a session to a `with` block; stop it afterwards unless it was running before.
 
     Parameters
     ----------
-    app_name, master, conf, is_python_work, with_s3
+    app_name, master, conf, has_light_java, with_s3
         As in `spark_session`.
 
     Yields
@@ -155,7 +155,7 @@ def spark_job(
         app_name=app_name,
         master=master,
         conf=conf,
-        is_python_work=is_python_work,
+        has_light_java=has_light_java,
         with_s3=with_s3,
     )
     try:
@@ -233,7 +233,7 @@ def _start_embedded(app_name: str, master: str, settings: Mapping[str, str]) -> 
     SparkContext(conf=conf, gateway=gateway)
 
 
-def _embedded_conf(*, is_python_work: bool, with_s3: bool) -> dict[str, str]:
+def _embedded_conf(*, has_light_java: bool, with_s3: bool) -> dict[str, str]:
     """Settings for an interactive process on one machine."""
     scratch = Path(tempfile.mkdtemp(prefix="sonic-signature-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
@@ -244,7 +244,7 @@ def _embedded_conf(*, is_python_work: bool, with_s3: bool) -> dict[str, str]:
         **(s3_conf(os.environ) if with_s3 else {}),
         "spark.jars": ",".join(delta_jars() + (s3_jars() if with_s3 else [])),
         "spark.driver.memory": f"{_driver_memory_mb()}m",
-        "spark.driver.extraJavaOptions": f"{java_options} {_LIGHT_JAVA if is_python_work else ''}",
+        "spark.driver.extraJavaOptions": f"{java_options} {_LIGHT_JAVA if has_light_java else ''}",
         # No other machine needs to reach it, and the host's own name may not resolve.
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",

@@ -50,7 +50,7 @@ class Connection:
         if self._spark is not None:
             return self._spark
         with_s3 = self.path.startswith("s3a://")
-        return spark_session(app_name="sonic_lib", with_s3=with_s3, is_python_work=True)
+        return spark_session(app_name="sonic_lib", with_s3=with_s3, has_light_java=True)
 
     def _can_avoid_spark(self, paths: Sequence[str | os.PathLike]) -> bool:
         return (

@@ -59,9 +59,9 @@ def test_jobs_whose_work_is_pythons_compile_java_lightly():
     def options(**how):
         return session._embedded_conf(with_s3=False, **how)["spark.driver.extraJavaOptions"]
 
-    assert options(is_python_work=True).split()[0].startswith("-Dlog4j2.")
-    assert "-XX:TieredStopAtLevel=1" in options(is_python_work=True)
-    assert "-XX:" not in options(is_python_work=False)
+    assert options(has_light_java=True).split()[0].startswith("-Dlog4j2.")
+    assert "-XX:TieredStopAtLevel=1" in options(has_light_java=True)
+    assert "-XX:" not in options(has_light_java=False)
 
 
 def test_session_without_s3_is_told_how_to_start_with_it(spark):

@@ -31,6 +31,7 @@ from sonic_lib.storage import tables
 from sonic_lib.synth.collection import write_demo
 from sonic_lib.workflows.explanation import explain_clip
 
+IS_PYTHON_WORK = True  # Java only plans many short queries
 HELP = "a tour: synthesise songs and clips, index, identify, query, plot, train, recommend"
 MAX_OFFSET_ERROR_S = 0.1
 _CLIPS_PER_UNKNOWN = 6
@@ -83,11 +84,17 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         show(f"\n$ sonic {shlex.join([verb, *words, '--warehouse', warehouse])}")
         parser = argparse.ArgumentParser()
         command.add_arguments(parser)
-        command.run(spark, config, parser.parse_args(words))
+        parser.set_defaults(warehouse=None)
+        given = parser.parse_args(words)
+        if "--engine" in words:
+            command.run_without_spark(config, given)
+        else:
+            command.run(spark, config, given)
 
     _synthesise(folder, args)
     call(index, str(folder / "songs"), "--prune")
-    call(identify, str(folder / "clips"), "--output", str(folder / "matches.csv"))
+    output = str(folder / "matches.csv")
+    call(identify, str(folder / "clips"), "--engine", "local", "--output", output)
     answers = compare(pd.read_csv(folder / "matches.csv"), pd.read_csv(folder / "truth.csv"))
     summary = list(_summary_lines(answers))
     show("\n".join(["", *_sample_lines(answers), "", *summary]))
