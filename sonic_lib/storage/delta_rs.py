@@ -201,13 +201,17 @@ def _orphans(fingerprints: DeltaTable, songs: pa.Table) -> NDArray[np.int64]:
     return np.setdiff1d(np.concatenate(ids), songs["song_id"].to_numpy())
 
 
-def append(rows: Sequence[dict], warehouse: str, name: str) -> None:
+def append(
+    rows: Sequence[dict], warehouse: str, name: str, *, replacing: str | None = None
+) -> None:
     """Add rows in one commit that Spark reads like its own.
 
     Parameters
     ----------
     rows : sequence of dict
         By column; missing columns are null.
+    replacing : str, optional
+        SQL condition on the columns; rows that meet it are deleted in the same commit.
 
     Raises
     ------
@@ -229,9 +233,26 @@ def append(rows: Sequence[dict], warehouse: str, name: str) -> None:
     try:
         with writing(warehouse, name):
             table.update_incremental()  # another job may have committed while this one waited
-            write_deltalake(table, pa.Table.from_pylist(list(rows), schema=schema), mode="append")
+            new = pa.Table.from_pylist(list(rows), schema=schema)
+            if replacing is None:
+                write_deltalake(table, new, mode="append")
+            else:
+                write_deltalake(table, new, mode="overwrite", predicate=replacing)
     except DeltaError as error:
         raise TableError(
             f"Rows for {name} in {warehouse} cannot be written: {error}. Try again, or use "
             "--engine spark."
         ) from error
+
+
+def write_run(row: dict, warehouse: str, *, is_new: bool = True) -> None:
+    """Write a row of the table `runs`, in place of the earlier row of a run that is not new.
+
+    Raises
+    ------
+    SetupError, TableError
+        As `append`.
+    """
+    replacing = None if is_new else f"run_id = '{row['run_id']}'"
+    pairs = {"counts": list(row["counts"].items())}  # as Arrow takes a map
+    append([row | pairs], warehouse, "runs", replacing=replacing)

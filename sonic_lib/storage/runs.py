@@ -9,9 +9,12 @@ from contextlib import contextmanager, suppress
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from sonic_lib.audio.local_files import absolute
 from sonic_lib.config import Config
+from sonic_lib.errors import SonicError
 from sonic_lib.schemas import RUNS
-from sonic_lib.storage import tables
+from sonic_lib.storage import delta_rs, tables
+from sonic_lib.storage.locks import is_on_disk
 from sonic_lib.storage.run_rows import Run, new_run, run_row
 
 __all__ = ["Run", "last_options", "recorded"]
@@ -67,8 +70,14 @@ def _write(
     spark: SparkSession, warehouse: str, run: Run, job: str, config: Config, status: str
 ) -> None:
     row = run_row(run, job=job, config=config, status=status)
+    is_new = status == "running"
+    if is_on_disk(spark, warehouse):
+        # Spark's first commits take longer than many a job.  It has to write what delta-rs cannot.
+        with suppress(SonicError):
+            delta_rs.write_run(row, absolute(warehouse), is_new=is_new)
+            return
     rows = spark.createDataFrame([tuple(row[n] for n in RUNS.schema.names)], RUNS.schema)
-    if status == "running":
+    if is_new:
         tables.append(rows, warehouse, RUNS)
     else:
         tables.upsert(rows, warehouse, RUNS, key="run_id")

@@ -13,7 +13,7 @@ from sonic_lib.audio.local_files import walk
 from sonic_lib.audio.sandbox import dismiss
 from sonic_lib.config import Config
 from sonic_lib.errors import SetupError
-from sonic_lib.storage.delta_rs import append, open_table
+from sonic_lib.storage.delta_rs import append, open_table, write_run
 from sonic_lib.storage.run_rows import Run, new_run, run_row
 from sonic_lib.workflows.answers import COLUMNS, Answers, n_asked
 from sonic_lib.workflows.local_engine import (
@@ -279,4 +279,4 @@ def answer_schema(warehouse: str):
 def _record(this_run: Run, config: Config, status: str) -> None:
     """Record the run when it ends; it takes only seconds."""
     row = run_row(this_run, job="identify", config=config, status=status)
-    append([row | {"counts": list(row["counts"].items())}], config.warehouse, "runs")
+    write_run(row, config.warehouse)
