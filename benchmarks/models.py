@@ -281,7 +281,8 @@ def by_genre(scored: DataFrame, recipe: training.Recipe) -> tuple[list[str], lis
         stats |= {"low": low / stats["n"], "high": high / stats["n"]}
         lines.append(
             f"    {stats['genre']:18} {stats['n']:6} {stats['marginal']:8.1%}"
-            f" {stats['marginal_size']:7.2f} {stats['mondrian']:14.1%} {stats['mondrian_size']:7.2f}"
+            f" {stats['marginal_size']:7.2f}"
+            f" {stats['mondrian']:14.1%} {stats['mondrian_size']:7.2f}"
             f"   {stats['low']:.1%} to {stats['high']:.1%}"
         )
     within = sum(stats["low"] <= stats["mondrian"] <= stats["high"] for stats in figures)

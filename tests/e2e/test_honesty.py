@@ -1,4 +1,4 @@
-"""A table with a leak, doubled tracks and gaps: what is said of it, and what comes back."""
+"""A table with target leakage, duplicate tracks and missing values: warnings and predictions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUICK = ("--model", "forest", "--folds", "2", "--seed", "3")
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """Every fourth song a second time, remastered; a fifth without a style."""
+    """Every fourth song has a remastered duplicate; a fifth of the songs have no style."""
     rng = np.random.default_rng(11)
     rows = []
     for i in range(N):
@@ -40,7 +40,7 @@ def table(tmp_path_factory):
     return path
 
 
-def test_a_session_on_a_table_that_deceives(spark, table, tmp_path, capsys):
+def test_session_on_a_misleading_table(spark, table, tmp_path, capsys):
     here = ["--warehouse", str(tmp_path / "lake")]
     registry = open_registry(spark, here[1])
 
@@ -99,7 +99,7 @@ def test_a_session_on_a_table_that_deceives(spark, table, tmp_path, capsys):
     assert "have their artist in training" not in kept
 
 
-def test_a_table_of_labels_alone_is_taken(spark, tmp_path):
+def test_table_of_labels_only_is_accepted(spark, tmp_path):
     (tmp_path / "labels.csv").write_text("path,style\na/1.mp3,dub\na/2.mp3,bebop\n")
     words = ["--csv", str(tmp_path / "labels.csv"), "--id", "path"]
     lake = str(tmp_path / "lake")

@@ -23,7 +23,7 @@ def tab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     html = render(list(sections_of(findings())), title="Report", subtitle=HOSTILE[1])
     (folder / "report.html").write_text(html, encoding="utf-8")
-    with browser.opened(CHROMIUM, folder / "profile") as page:
+    with browser.open_browser(CHROMIUM, folder / "profile") as page:
         page.open(folder / "report.html")
         yield page
 
@@ -37,10 +37,11 @@ def test_nothing_from_tags_runs_and_nothing_is_asked_of_the_network(tab):
     tab.evaluate("new Promise(done => setTimeout(done, 300))")
     assert tab.evaluate("window.hacked") is None
     assert tab.evaluate('document.querySelectorAll("script").length') == 1
-    assert tab.said("Runtime.exceptionThrown", "Runtime.consoleAPICalled") == []
-    assert [entry["entry"]["text"] for entry in tab.said("Log.entryAdded")] == []
+    assert tab.events_of("Runtime.exceptionThrown", "Runtime.consoleAPICalled") == []
+    assert [entry["entry"]["text"] for entry in tab.events_of("Log.entryAdded")] == []
     asked = {
-        event["request"]["url"].partition(":")[0] for event in tab.said("Network.requestWillBeSent")
+        event["request"]["url"].partition(":")[0]
+        for event in tab.events_of("Network.requestWillBeSent")
     }
     assert asked <= {"file", "data"}
 

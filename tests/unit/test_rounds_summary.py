@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from tests.rounds import summary, tell
+from tests.rounds import summary, record_round
 
 
 def report(kind: str, seed: int, *, failed: bool = False, was_at_work: bool | None = None):
     properties: list[tuple[str, object]] = [("another", 1)]
-    tell(lambda *told: properties.append(told), kind, seed, was_at_work=was_at_work)
+    record_round(lambda *told: properties.append(told), kind, seed, was_at_work=was_at_work)
     return SimpleNamespace(user_properties=properties, failed=failed)
 
 
