@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from tests.rounds import summary, record_round
+from tests.rounds import record_round, summary
 
 
 def report(kind: str, seed: int, *, failed: bool = False, was_at_work: bool | None = None):
