@@ -242,10 +242,10 @@ def test_intervals_match_crepes(spark, rng):
     oracle = ConformalRegressor().fit(residuals=targets[:n] - predictions[:n], sigmas=sigmas[:n])
     expected = oracle.predict_int(predictions[n:], sigmas=sigmas[n:], confidence=0.9)
     np.testing.assert_allclose(np.array(found.select("low", "high").collect()), expected, rtol=0.01)
-    coverage = found.transform(ranges.coverage).first()
+    observed = found.transform(ranges.coverage).first()
     inside = (targets[n:] >= expected[:, 0]) & (targets[n:] <= expected[:, 1])
-    assert abs(coverage.n_covered - inside.sum()) <= 2
-    assert coverage.mean_width == pytest.approx(np.diff(expected).mean(), rel=0.01)
+    assert abs(observed.n_covered - inside.sum()) <= 2
+    assert observed.mean_width == pytest.approx(np.diff(expected).mean(), rel=0.01)
 
 
 def test_intervals_stay_within_the_limits_of_the_target(spark):

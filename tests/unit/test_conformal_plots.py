@@ -1,4 +1,4 @@
-"""Figures of conformal prediction show the numbers that they are given."""
+"""Figures of conformal prediction show the given numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sonic_lib.report.figures.conformal import coverages, genre_coverages, set_s
 
 TOLD = pd.DataFrame(
     {
-        "confidence": [0.95, 0.8],  # not in order
+        "confidence": [0.95, 0.8],  # unsorted
         "n": [200, 200],
         "n_covered": [188, 165],
         "mean_size": [5.5, 2.25],
@@ -26,7 +26,7 @@ def test_sizes_grow_with_confidence():
     assert axes.get_title() == "Sets"
 
 
-def test_coverage_lies_in_its_band():
+def test_coverage_is_within_its_band():
     (axes,) = coverages(TOLD, title="Coverage").axes
     np.testing.assert_allclose(axes.lines[1].get_xydata(), [[80, 82.5], [95, 94]])
     band = axes.collections[0].get_paths()[0].get_extents()
@@ -34,7 +34,7 @@ def test_coverage_lies_in_its_band():
     assert 95 < band.y1 < 100
 
 
-def test_genres_are_named_with_their_songs(tmp_path):
+def test_genres_are_labelled_with_their_songs(tmp_path):
     told = pd.DataFrame(
         {"genre": ["rock", "$lo-fi$"], "n": [90, 10], "n_covered": [80, 10], "mean_size": [3, 2]}
     )

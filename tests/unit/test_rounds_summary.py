@@ -20,5 +20,5 @@ def test_rounds_are_counted_by_kind_with_their_seeds():
     ]
 
 
-def test_without_rounds_nothing_is_told():
+def test_without_rounds_there_is_no_summary():
     assert summary([SimpleNamespace(user_properties=[], failed=True)]) == []
