@@ -28,9 +28,18 @@ def table(tmp_path_factory):
         style = int(rng.integers(0, 3))
         name, artist = f"Song {i}", f"artist {rng.integers(0, 90)}"
         beat = f"{90 + 20 * style + rng.normal(0, 15):.8f}"
-        told = STYLES[style] if i % 5 else ""
+        given_style = STYLES[style] if i % 5 else ""
         fame = int(np.clip(rng.normal(25, 25) + 5 * style, 0, 100)) if i else 97
-        row = [name, beat, f"L{i % 7}", f"{STYLES[style]} {i % 4}", told, fame, artist, "True"]
+        row = [
+            name,
+            beat,
+            f"L{i % 7}",
+            f"{STYLES[style]} {i % 4}",
+            given_style,
+            fame,
+            artist,
+            "True",
+        ]
         rows.append(row)
         if i % 4 == 0:
             rows.append([f"{name} - Remastered 2011", *row[1:]])
@@ -84,9 +93,9 @@ def test_session_on_a_misleading_table(spark, table, tmp_path, capsys):
     assert lowest >= 0
     assert highest <= 100
     n_known = rows.filter("model = 'genre' AND in_training").count()
-    n_told = sum(bool(row[place]) for row in given[1:])
+    n_labelled = sum(bool(row[place]) for row in given[1:])
     assert card["fitted_on"] == ALL_ROWS
-    assert n_known == n_told
+    assert n_known == n_labelled
 
     call("retrain", "genre")
     again = registry.versions("genre")[1]

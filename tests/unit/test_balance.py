@@ -50,7 +50,7 @@ def test_balanced_split_is_unchanged(case):
 
 
 def test_few_packages_of_five_styles_give_a_fifth_of_every_style():
-    """Fifteen packages of one or two styles each; by hash, a part may get one small package only."""
+    """Fifteen packages of one or two styles each; by hash, a part may get one small package."""
     rng = np.random.default_rng(4)
     counts = np.zeros((15, 5), int)
     for package in range(15):

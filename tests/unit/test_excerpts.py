@@ -39,17 +39,17 @@ def heard(content: bytes) -> np.ndarray:
 
 
 def test_clip_and_song_match_in_sound_and_picture(songs, params):
-    told = excerpt(
+    parts = excerpt(
         COMMON | {"clip_path": songs["clip"], "song_path": songs["song"], "offset_s": START_S},
         params=params,
     )
-    assert told["length_s"] == 6.0
-    clip, song = heard(told["clip_audio"]), heard(told["song_audio"])
+    assert parts["length_s"] == 6.0
+    clip, song = heard(parts["clip_audio"]), heard(parts["song_audio"])
     assert abs(len(clip) - 6 * RATE_HZ) < 0.1 * RATE_HZ
     n = min(len(clip), len(song))
     assert np.corrcoef(clip[:n], song[:n])[0, 1] > 0.95
-    assert len(told["clip_time_s"]) > 40
-    assert np.mean(told["clip_is_shared"]) > 0.95
+    assert len(parts["clip_time_s"]) > 40
+    assert np.mean(parts["clip_is_shared"]) > 0.95
 
 
 def test_another_song_shares_few_landmarks(songs, params):
@@ -81,16 +81,16 @@ def test_faster_clip_is_aligned_with_its_song(songs, params):
 )
 def test_unreadable_parts_are_omitted(songs, params, clip, song, keys):
     paths = {"clip_path": songs.get(clip, clip), "song_path": songs.get(song, song)}
-    told = excerpt(COMMON | paths | {"offset_s": START_S}, params=params)
-    assert set(told) == keys | {"length_s"}
-    assert not any(told.get("clip_is_shared", []))
+    parts = excerpt(COMMON | paths | {"offset_s": START_S}, params=params)
+    assert set(parts) == keys | {"length_s"}
+    assert not any(parts.get("clip_is_shared", []))
 
 
 def test_answer_without_a_position_is_cut_from_the_start(songs, params):
     nothing = dict.fromkeys([*COMMON, "offset_s", "song_path"]) | {"clip_path": songs["song"]}
-    told = excerpt(nothing, params=params)
-    assert told["length_s"] == 10.0
-    assert abs(len(heard(told["clip_audio"])) - 10 * RATE_HZ) < 0.1 * RATE_HZ
+    parts = excerpt(nothing, params=params)
+    assert parts["length_s"] == 10.0
+    assert abs(len(heard(parts["clip_audio"])) - 10 * RATE_HZ) < 0.1 * RATE_HZ
 
 
 def test_landmarks_are_shared_within_a_frame_and_a_half():

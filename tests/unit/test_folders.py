@@ -92,8 +92,8 @@ def deep(tmp_path):
 def test_a_thousand_levels_are_walked(deep):
     found = names(deep)
     assert f"{'d/' * 1_050}a.mp3" in found
-    told = [name for name in found if len(str(deep / name)) > 4_095]
-    assert len(told) == 1  # it is also a row, with the reason that its path is too long
+    too_long = [name for name in found if len(str(deep / name)) > 4_095]
+    assert len(too_long) == 1  # it is also a row, with the reason that its path is too long
 
 
 @pytest.mark.parametrize("year", [1975, 2024, 2500])

@@ -116,8 +116,8 @@ def test_low_landmarks_do_not_affect_the_pitch(rng, share):
     n_low = int(share * len(rows))
     rows = [(*row[:4], np.nan, row[5]) for row in rows[:n_low]] + rows[n_low:]
     ((best, *_), *_) = search(hits_of(rows + by_chance(rng)))
-    told = VARIANTS[variant].pitch * (1.02 if share < 1 else 1.0)
-    assert best.pitch == pytest.approx(told, rel=0.005)
+    expected_pitch = VARIANTS[variant].pitch * (1.02 if share < 1 else 1.0)
+    assert best.pitch == pytest.approx(expected_pitch, rel=0.005)
 
 
 def test_pitch_shift_leaves_the_speed_unchanged(rng):

@@ -62,10 +62,10 @@ def test_prefix_width_is_that_of_the_last_rewrite(width, n_bits):
     assert _prefix_bits(table, warehouse="w") == n_bits
 
 
-@pytest.mark.parametrize("told", [None, "x", "-1", "13", "1e3", "9" * 5_000])
-def test_invalid_width_is_refused(told):
+@pytest.mark.parametrize("width", [None, "x", "-1", "13", "1e3", "9" * 5_000])
+def test_invalid_width_is_refused(width):
     schema = Schema([Field("hash_prefix", PrimitiveType("integer"))])
-    made_with = SimpleNamespace(configuration={"sonic.fingerprint.prefix_bits": told})
+    made_with = SimpleNamespace(configuration={"sonic.fingerprint.prefix_bits": width})
     table = SimpleNamespace(metadata=lambda: made_with, schema=lambda: schema)
     with pytest.raises(TableError, match="expected a whole number from 0 to 12"):
         _prefix_bits(table, warehouse="w")

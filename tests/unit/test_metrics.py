@@ -18,8 +18,8 @@ def answers(rng):
     return truth, np.where(rng.random(400) < 0.5, truth, rng.integers(0, 4, 400))
 
 
-def counted(truth, told):
-    frame = pd.DataFrame({"label": truth, "predicted": told, "log_loss": 0.25})
+def counted(truth, predicted):
+    frame = pd.DataFrame({"label": truth, "predicted": predicted, "log_loss": 0.25})
     groups = frame.groupby(["label", "predicted"], as_index=False)
     return groups.agg(n=("log_loss", "size"), log_loss=("log_loss", "sum"))
 

@@ -30,8 +30,8 @@ def started(monkeypatch) -> list[str]:
     names = []
 
     @contextmanager
-    def start(**told):
-        names.append(told["app_name"])
+    def start(**options):
+        names.append(options["app_name"])
         raise KeyboardInterrupt
         yield
 

@@ -76,8 +76,8 @@ def test_hostile_texts_create_no_element_or_attribute(parsed):
 
 
 def test_hostile_texts_are_all_shown_literally(parsed):
-    told = set(parsed.texts["bdi"])
-    assert set(HOSTILE) - {""} <= told
+    texts = set(parsed.texts["bdi"])
+    assert set(HOSTILE) - {""} <= texts
     assert parsed.texts["title"][0] == parsed.texts["h1"][0] == HOSTILE[0]
 
 

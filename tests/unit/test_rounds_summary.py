@@ -7,7 +7,7 @@ from tests.rounds import record_round, summary
 
 def report(kind: str, seed: int, *, failed: bool = False, was_at_work: bool | None = None):
     properties: list[tuple[str, object]] = [("another", 1)]
-    record_round(lambda *told: properties.append(told), kind, seed, was_at_work=was_at_work)
+    record_round(lambda *values: properties.append(values), kind, seed, was_at_work=was_at_work)
     return SimpleNamespace(user_properties=properties, failed=failed)
 
 

@@ -63,10 +63,10 @@ def test_paths_given_to_workers_are_absolute():
 def test_commands_within_sentences_have_existing_verbs_and_options():
     """In pages, and in what the program itself tells users to run."""
     _, parsers = make_parser(VERBS)
-    told = [(page, " ".join(command.words)) for page in PAGES for command in inline_commands(page)]
-    told += [(path.name, command) for path in SOURCES for command in commands_in_strings(path)]
-    assert len(told) > 80
-    for where, command in told:
+    found = [(page, " ".join(command.words)) for page in PAGES for command in inline_commands(page)]
+    found += [(path.name, command) for path in SOURCES for command in commands_in_strings(path)]
+    assert len(found) > 80
+    for where, command in found:
         verb, *words = command.split()[1:]
         if verb.startswith("-"):
             continue

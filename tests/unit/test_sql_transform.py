@@ -31,9 +31,9 @@ def test_each_row_is_a_line_with_the_key_of_its_file(monkeypatch, capsys):
             "sys.argv", ["sql_transform", what, "--set", "fingerprint.prefix_bits=5"]
         )
         transform_script.main()
-        told = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+        printed = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
         expected = list(rows(given["a song.wav"], params=PARAMS, prefix_bits=5))
-        *found, letter = told
+        *found, letter = printed
         assert {row[0] for row in found} == {"a song.wav"}
         values = [tuple(map(int, row[1:-1])) for row in found]
         assert values == [row[:-1] for row in expected]

@@ -35,8 +35,8 @@ def test_docs_list_every_file_with_its_description(folder):
     page = (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8")
     for name, text in statements(folder):
         if folder == "cookbook":
-            told = text.split("\n")[0].removeprefix("-- ")
+            description = text.split("\n")[0].removeprefix("-- ")
         else:
-            told = re.search(r"\n\) COMMENT '(.*)'\nAS", text)[1].replace("''", "'")
+            description = re.search(r"\n\) COMMENT '(.*)'\nAS", text)[1].replace("''", "'")
         line = next(line for line in page.split("\n") if f"sql/{folder}/{name}.sql" in line)
-        assert line.endswith(f" | {told} |")
+        assert line.endswith(f" | {description} |")

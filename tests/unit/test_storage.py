@@ -61,8 +61,8 @@ def test_other_servers_are_set_by_the_usual_variables():
 
 
 def test_messages_hide_secrets_in_uris():
-    told = without_secrets("MLflow at https://me:se/sa@me@host:5000/x refused hdfs://h:8020/a.")
-    assert told == "MLflow at https://***@host:5000/x refused hdfs://h:8020/a."
+    message = without_secrets("MLflow at https://me:se/sa@me@host:5000/x refused hdfs://h:8020/a.")
+    assert message == "MLflow at https://***@host:5000/x refused hdfs://h:8020/a."
 
 
 def test_brackets_and_braces_are_not_globs():

@@ -83,8 +83,10 @@ def test_training_rows_are_encoded_out_of_fold_and_new_rows_by_all_folds():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     new = arrow(np.empty((2, 0)), encoded=[["a", "never seen"]])
     rows = from_arrow(new, layout=layout, vocabulary=vocabulary_of(table))
-    said = encode.features(rows, np.arange(2), state, layout=layout, n_classes=2)
-    np.testing.assert_allclose(said, [[(1 + zero) / 6, (2 + one) / 6, 3], [0.4, 0.6, 0]], rtol=1e-6)
+    encoded = encode.features(rows, np.arange(2), state, layout=layout, n_classes=2)
+    np.testing.assert_allclose(
+        encoded, [[(1 + zero) / 6, (2 + one) / 6, 3], [0.4, 0.6, 0]], rtol=1e-6
+    )
 
 
 def test_lists_have_mean_minimum_and_maximum_encodings():
@@ -136,10 +138,10 @@ def test_texts_are_encoded_by_letters(rng):
     new = from_arrow(
         arrow(np.empty((3, 0)), texts=[["Little Riot", "Sonata in C", None]]), layout=layout
     )
-    said = encode.features(new, np.arange(3), state, layout=layout, n_classes=2)
-    assert said[0, 1] > said[0, 0]
-    assert said[1, 1] < said[1, 0]
-    assert not said[2].any()
+    encoded = encode.features(new, np.arange(3), state, layout=layout, n_classes=2)
+    assert encoded[0, 1] > encoded[0, 0]
+    assert encoded[1, 1] < encoded[1, 0]
+    assert not encoded[2].any()
 
 
 # ---- learners ----
@@ -166,13 +168,15 @@ def test_each_kind_separates_classes(rng, kind, n_classes):
         settings=TREES,
     )
     assert all(isinstance(value, np.ndarray) for value in fitted.values())
-    said = learners.predict(fitted, features[200:])
-    np.testing.assert_allclose(said.sum(axis=1), 1)
-    assert not said[:, 0].any()
+    predicted = learners.predict(fitted, features[200:])
+    np.testing.assert_allclose(predicted.sum(axis=1), 1)
+    assert not predicted[:, 0].any()
     # The kernel weighs all features equally, and three of four are noise.
-    assert np.mean(said.argmax(axis=1) == labels[200:] + 1) > (0.7 if kind == "kernel" else 0.85)
+    assert np.mean(predicted.argmax(axis=1) == labels[200:] + 1) > (
+        0.7 if kind == "kernel" else 0.85
+    )
     again = learners.predict(learners.ready(fitted), features[200:])
-    np.testing.assert_array_equal(again, said)
+    np.testing.assert_array_equal(again, predicted)
     shares = learners.importances(fitted, n_features=4)
     assert shares.sum() == pytest.approx(1)
     if kind != "kernel":
@@ -186,8 +190,8 @@ def test_each_kind_learns_a_number(rng, kind):
     fitted = learners.fit(
         kind, features[:300], target[:300], n_classes=0, weights=None, seed=1, settings=TREES
     )
-    said = learners.predict(fitted, features[300:])
-    assert 1 - np.var(said - target[300:]) / np.var(target[300:]) > 0.8
+    predicted = learners.predict(fitted, features[300:])
+    assert 1 - np.var(predicted - target[300:]) / np.var(target[300:]) > 0.8
 
 
 def test_array_forest_predicts_like_the_library(rng, monkeypatch):
@@ -212,7 +216,7 @@ def test_array_forest_predicts_like_the_library(rng, monkeypatch):
 def test_left_out_predictions_of_the_kernel_machine_match_refitting(rng, shape, kernel):
     x, y = rng.normal(size=(30, 2)), rng.normal(size=(30, 1))
     values, basis, _ = linear._kernel_features(x, x, shape, 0.4, np.ones((30, 1)))
-    error, _, said = linear._ridge_by_kernel(x, x, y, np.ones(30), shape, 0.4)
+    error, _, predicted = linear._ridge_by_kernel(x, x, y, np.ones(30), shape, 0.4)
 
     def left_out(penalty):
         model = KernelRidge(alpha=penalty, kernel=kernel, gamma=0.4 / 2)
@@ -222,7 +226,7 @@ def test_left_out_predictions_of_the_kernel_machine_match_refitting(rng, shape, 
     expected = {p: float(((left_out(p) - y) ** 2).mean()) for p in linear._PENALTIES}
     best = min(expected, key=expected.get)
     assert error == pytest.approx(expected[best], rel=1e-4)
-    np.testing.assert_allclose(said, left_out(best), atol=1e-4)
+    np.testing.assert_allclose(predicted, left_out(best), atol=1e-4)
     assert len(values) == basis.shape[1]
 
 
@@ -254,8 +258,8 @@ def test_mean_is_used_only_where_it_is_significantly_better(rng):
     worse = np.full((n, 2), 0.5)
     answers = {"a": first, "copy": first, "no": worse}
     assert "no" not in blend.choose(answers, labels, is_class=True).weights
-    told = blend.choose({"a": truth, "b": worse}, labels, is_class=True)
-    assert told.weights == {"a": 1.0}
+    blended = blend.choose({"a": truth, "b": worse}, labels, is_class=True)
+    assert blended.weights == {"a": 1.0}
 
 
 def test_underconfident_probabilities_are_sharpened_and_others_kept(rng):
@@ -263,11 +267,11 @@ def test_underconfident_probabilities_are_sharpened_and_others_kept(rng):
     right = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     labels = np.array([rng.choice(3, p=each) for each in right])
     cautious = np.sqrt(right) / np.sqrt(right).sum(axis=1, keepdims=True)
-    told = blend.choose({"forest": cautious}, labels, is_class=True)
-    assert told.sharpness == pytest.approx(2, abs=0.15)
-    said = told.of({"forest": cautious}, is_class=True)
-    assert np.allclose(said.sum(axis=1), 1)
-    assert np.abs(said - right).max() < 0.05
+    blended = blend.choose({"forest": cautious}, labels, is_class=True)
+    assert blended.sharpness == pytest.approx(2, abs=0.15)
+    sharpened = blended.of({"forest": cautious}, is_class=True)
+    assert np.allclose(sharpened.sum(axis=1), 1)
+    assert np.abs(sharpened - right).max() < 0.05
     assert blend.choose({"forest": right}, labels, is_class=True) == blend.Blend({"forest": 1.0})
 
 
@@ -353,8 +357,8 @@ def test_model_survives_serialisation(rng, n_classes):
     model = stage.Unpacked(content, role=stage.JUDGE, columns=columns, n_classes=n_classes)
     held_out = np.flatnonzero(folds == HELD_OUT)
     rows = {name: values.take(pa.array(held_out)) for name, values in given.items()}
-    said = np.array(model.answer(rows).to_pylist())
-    np.testing.assert_allclose(said, done.scores[held_out], rtol=1e-5, atol=1e-7)
+    answers = np.array(model.answer(rows).to_pylist())
+    np.testing.assert_allclose(answers, done.scores[held_out], rtol=1e-5, atol=1e-7)
     nobody = {name: values.slice(0, 0) for name, values in given.items()}
     assert model.answer(nobody).to_pylist() == []
 
