@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marks: `pytest -m "not cluster"` is for machines with few cores."""
     config.addinivalue_line("markers", "cluster: starts a standalone Spark cluster")
     config.addinivalue_line(
-        "markers", "long: left to `make test-long`; LONG and LONG_TESTS say which they are"
+        "markers", "long: runs only in `make test-long`; listed in LONG and LONG_TESTS"
     )
     # In a pytest-xdist worker, __main__ has no file. pyspark.sql.connect then takes it for one of
     # its doctests, and exits because of missing packages that we do not need.
@@ -35,23 +35,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # Test files that take minutes, or need something not every machine has; not run by `make test`.
 LONG = {
-    **dict.fromkeys(("test_kill.py", "test_rounds.py"), "jobs that are killed, again and again"),
-    **dict.fromkeys(("test_disk_full.py", "test_clock.py"), "full disks, clocks that jump"),
-    **dict.fromkeys(("test_cluster.py", "test_processes.py"), "clusters, jobs beside each other"),
-    **dict.fromkeys(("test_start.py", "test_submit.py"), "Sparks of their own, one after another"),
-    "test_file_order.py": "a Spark that has to spill",
+    **dict.fromkeys(("test_kill.py", "test_rounds.py"), "jobs killed repeatedly"),
+    **dict.fromkeys(("test_disk_full.py", "test_clock.py"), "full disks, clock jumps"),
+    **dict.fromkeys(("test_cluster.py", "test_processes.py"), "clusters, concurrent jobs"),
+    **dict.fromkeys(("test_start.py", "test_submit.py"), "separate Spark processes"),
+    "test_file_order.py": "sorts that spill",
     "test_s3.py": "an S3 server",
-    "test_users.py": "three people's first day",
-    **dict.fromkeys(("test_notebooks.py", "test_demo.py"), "notebooks and the tour"),
+    "test_users.py": "user scripts",
+    **dict.fromkeys(("test_notebooks.py", "test_demo.py"), "notebooks and the demo"),
     "test_report_browser.py": "a browser",
-    "test_shown.py": "every command of the pages",
-    "test_package.py": "a wheel in an environment of its own",
-    "test_watch.py": "streams that wait",
-    "test_retrain.py": "models, trained time after time",
-    "test_commands.py": "commands at once, each in a process of its own",
-    "test_strange_warehouse.py": "all commands, one after another",
-    "test_hostile_folder.py": "a folder of traps, and decoders that hang",
-    "test_hostile_index.py": "decoders that hang until their time is over",
+    "test_shown.py": "every command in the docs",
+    "test_package.py": "a wheel in a separate environment",
+    "test_watch.py": "streams",
+    "test_retrain.py": "repeated training",
+    "test_commands.py": "concurrent commands in separate processes",
+    "test_strange_warehouse.py": "all commands in sequence",
+    "test_hostile_folder.py": "hostile files, and decoders that hang",
+    "test_hostile_index.py": "decoders that hang until they time out",
 }
 
 
