@@ -1,8 +1,8 @@
-"""Whether two songs hold the same music, by their spectra alone: a witness beside the fingerprints.
+"""Spectral similarity of two songs: a check that is independent of the fingerprints.
 
-Every 10 s of one song are correlated with every place of the other.  The same recording gives
-nearly 1, songs that have nothing in common 0.1 to 0.4, or 0.65 where both hold long notes.  Ten
-seconds at either end are left out: fades are alike in all songs.
+Every 10 s of one song are correlated with every position in the other.  The same recording gives
+nearly 1, unrelated songs 0.1 to 0.4, or up to 0.65 where both hold long notes.  Ten seconds at
+either end are ignored, because fades are alike in all songs.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from scipy.signal import fftconvolve, stft
 
 RATE_HZ, STEP = 8_000, 400  # 50 ms
 N_BANDS, BINS_PER_BAND = 36, 11  # 31 Hz to 3.1 kHz
-WINDOW, HOP, EDGE = 200, 100, 200  # of 50 ms
+WINDOW, HOP, EDGE = 200, 100, 200  # in frames of 50 ms
 
 
 def alike(first: Path, second: Path) -> float:
-    """Give the best correlation of any 10 s of the first song with any place of the second."""
+    """Return the highest correlation of any 10 s of the first song with the second song."""
     a, b = spectrum(first), spectrum(second)
     return max(correlation(a[:, s : s + WINDOW], b) for s in range(0, a.shape[1] - WINDOW, HOP))
 
 
 def spectrum(song: Path) -> np.ndarray:
-    """Levels in bands (log power) [shape=(bands, frames)], each band's mean taken off."""
+    """Return band levels (log power) [shape=(bands, frames)], minus the mean of each band."""
     samples, rate_hz = soundfile.read(song, dtype="float32", always_2d=True)
     mono = soxr.resample(samples.mean(axis=1), rate_hz, RATE_HZ)
     _, _, bins = stft(mono, RATE_HZ, nperseg=1_024, noverlap=1_024 - STEP)
@@ -36,7 +36,7 @@ def spectrum(song: Path) -> np.ndarray:
 
 
 def correlation(part: np.ndarray, whole: np.ndarray) -> float:
-    """Give the best normalised correlation of a part with any place of a whole."""
+    """Return the highest normalised correlation of a part with any position in the whole."""
     part = part - part.mean(axis=1, keepdims=True)
     n = part.shape[1]
     inner = sum(fftconvolve(w, p[::-1], "valid") for p, w in zip(part, whole, strict=True))

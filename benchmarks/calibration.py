@@ -1,13 +1,14 @@
-"""Whether clips of unknown songs are accepted as often as was asked for.
+"""Compare how often clips of unknown songs are accepted with the requested rate.
 
     make bench-calibration SONGS=FOLDER [BENCH=FOLDER]
 
-The references are indexed, clips of all other songs of the corpus play the unknown, those by the
-same composers too; near duplicates of references are left out.  A clip would be accepted at
-any `identify.false_accept_rate` that is not below its smallest p-value.  With --larger half
-of the unknown songs then join the index, and the clips of the other half are asked for again:
-does the rate hold when the index grows?  Intervals are Wilson's of 95 %, as if clips of one song
-were independent; the number behind each is of how many songs the accepted clips are.
+Only the references are indexed.  Clips of all other songs of the corpus serve as unknown clips,
+including songs by the same composers; near duplicates of references are excluded.  A clip counts
+as accepted at every `identify.false_accept_rate` that is not below its smallest p-value.  With
+--larger, half of the unknown songs are then added to the index and the clips of the other half
+are identified again, to see whether the rate holds as the index grows.  Intervals are 95 % Wilson
+intervals that treat clips of one song as independent; the number after each is how many songs the
+accepted clips come from.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ def main() -> None:
     parser.add_argument("--bench", required=True, type=Path)
     parser.add_argument("--index-songs", type=Path, help="list to index (default: dev/refs.txt)")
     parser.add_argument("--seed", default="1")
-    parser.add_argument("--clips", type=int, default=600, help="clips a length of 3, 5 and 10 s")
+    parser.add_argument("--clips", type=int, default=600, help="clips per length of 3, 5 and 10 s")
     parser.add_argument("--long-clips", type=int, default=200, help="clips of 60 s")
-    parser.add_argument("--larger", action="store_true", help="ask a larger index, too")
-    parser.add_argument("--name", default="calibration", help="name of the results files")
+    parser.add_argument("--larger", action="store_true", help="also measure a larger index")
+    parser.add_argument("--name", default="calibration", help="name of the result files")
     args = parser.parse_args()
     if not (args.bench / "make_queries.py").exists():
         print(f"skipped: no benchmark kit in {args.bench}")
@@ -82,7 +83,7 @@ def main() -> None:
         "seed": args.seed,
         "unknown_songs": len(unknown),
         "observed": results,
-        # A song that the index holds under another name would be seen here.
+        # This would reveal a song that the index holds under another name.
         "smallest_p_values": {title: smallest(answer) for title, answer in charts.items()},
     }
     text = "\n\n".join(table(title, result) for title, result in results.items())
@@ -91,7 +92,7 @@ def main() -> None:
 
 
 def make_clips(work: Path, refs: Path, unknown: list[str], args) -> pd.DataFrame:
-    """Cut the clips into work/queries; return the length_s, level and song of each by its name."""
+    """Cut the clips into work/queries; return the length_s, level and song of each by name."""
     subprocess.run(
         [sys.executable, args.bench / "make_queries.py", "--songs", args.songs]
         + ["--refs", refs, "--unknown", write_list(work / "unknown.txt", unknown)]
@@ -101,7 +102,7 @@ def make_clips(work: Path, refs: Path, unknown: list[str], args) -> pd.DataFrame
         check=True,
     )
     truth = pd.read_csv(work / "truth.csv").set_index("clip")
-    # The details of a clip are its song and, if there is one, the noise.
+    # Details: the song and, if any, the noise.
     noisy = truth["level"] != "clean"
     song = truth["details"].where(~noisy, truth["details"].str.rpartition(" ")[0])
     return truth[["length_s", "level"]].assign(song=song)
@@ -113,13 +114,13 @@ def write_list(path: Path, names: list[str]) -> Path:
 
 
 def index(names: Path, songs: Path, work: Path, folder: str) -> str:
-    """Add the songs of a list to the index."""
+    """Index the songs of a list."""
     links = link_references(names, songs, work / "indexed" / folder)
     return sonic("index", str(links), "--warehouse", str(work / "warehouse"))
 
 
 def ask(clips: pd.DataFrame, work: Path, n_songs: int, known: set[str]) -> pd.DataFrame:
-    """Identify the clips; add the smallest p-value of each, the song, and if its game is known."""
+    """Identify the clips; add the smallest p-value, the song, and whether its game is known."""
     matches = work / f"matches_{n_songs}.csv"
     print(
         sonic(
@@ -135,12 +136,12 @@ def ask(clips: pd.DataFrame, work: Path, n_songs: int, known: set[str]) -> pd.Da
 
 
 def packages(names: list[str]) -> set[str]:
-    """Where songs come from: their game."""
+    """Return the game each song comes from."""
     return {name.partition("/")[0] for name in names}
 
 
 def observed(answers: pd.DataFrame) -> dict:
-    """For each group of clips the share accepted at each rate, and its interval."""
+    """Return the share of clips accepted at each rate, with its interval, per group of clips."""
     groups = {"all": answers}
     groups |= {f"{length:g} s": group for length, group in answers.groupby("length_s")}
     groups |= {level: group for level, group in answers.groupby("level")}
@@ -169,7 +170,7 @@ def rate(group: pd.DataFrame, asked: float) -> dict:
 
 
 def wilson(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Interval of 95 % for a share of k in n (Wilson, 1927)."""
+    """Return the 95 % interval for a share of k in n (Wilson, 1927)."""
     centre = (k + z * z / 2) / (n + z * z)
     half = z / (n + z * z) * np.sqrt(k * (n - k) / n + z * z / 4)
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
@@ -181,7 +182,7 @@ def smallest(answers: pd.DataFrame) -> list[dict]:
 
 
 def table(name: str, result: dict) -> str:
-    """Observed rates in per cent, intervals in brackets, and the songs of the accepted clips."""
+    """Tabulate observed rates in per cent, with intervals, and the songs of accepted clips."""
     head = f"{'asked, %':28}{'clips':>6}{'songs':>6}"
     lines = [name, head + "".join(f"{100 * asked:>25g}" for asked in ASKED)]
     for group, r in result.items():
@@ -196,7 +197,7 @@ def table(name: str, result: dict) -> str:
 
 
 def chart(charts: dict[str, pd.DataFrame]) -> Figure:
-    """Asked against observed, one panel an index."""
+    """Plot requested against observed rates, one panel per index."""
     figure = Figure(figsize=(4.5 * len(charts), 4.2), layout="constrained")
     asked = np.logspace(-4, 0, 161)
     panels = figure.subplots(1, len(charts), squeeze=False, sharey=True)[0]

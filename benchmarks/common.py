@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine, the command line of the product, a results file."""
+"""Shared by the benchmarks: a description of the machine, the command line, and result files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> dict:
-    """Describe where a figure was measured."""
+    """Describe the machine and the versions used."""
     cpu = platform.processor()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -39,19 +39,19 @@ def machine() -> dict:
 
 
 def sonic(*arguments: str) -> str:
-    """Run a command of the product as a user would; return what it printed."""
+    """Run a `sonic` command as a user would; return its standard output."""
     command = [sys.executable, "-m", "sonic_lib.cli.main", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout
 
 
 def counts_of(printed: str) -> str:
-    """The line of what `sonic identify` printed that counts clips; the others are answers."""
+    """Return the line of the output of `sonic identify` that counts clips."""
     return next(line for line in printed.splitlines() if re.match(r"\d+ clips?: ", line))
 
 
 def save(name: str, text: str, figures: dict) -> None:
-    """Print a result and keep it under benchmarks/results."""
+    """Print a result and save it to benchmarks/results."""
     print(text)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.txt").write_text(text + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The lists of the benchmark kit: songs, and which of them are the same."""
+"""Lists of the benchmark kit: song names, and which songs are the same recording."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from sonic_lib.audio.listing import SUFFIXES
 
 
 def read_list(path: Path) -> list[str]:
-    """One song a line, relative to the folder of songs."""
+    """Read a list with one song per line, relative to the folder of songs."""
     return [x for x in map(str.strip, path.read_text(encoding="utf-8").splitlines()) if x]
 
 
 def audio_names(folder: Path) -> list[str]:
-    """All songs of a folder, as the lists name them."""
+    """Return all songs of a folder, named as in the lists."""
     found = (p for p in folder.rglob("*") if p.suffix[1:].lower() in SUFFIXES and p.is_file())
     return sorted(p.relative_to(folder).as_posix() for p in found)
 
 
 def same_songs(bench: Path) -> dict[str, str]:
-    """One name for all copies of a recording; songs without copies are left out."""
+    """Map all copies of a recording to one name; songs without copies are omitted."""
     pairs = []
     for row in _rows(bench / "dev" / "same.csv"):
         pairs.append((row["song"], row["group"]))
@@ -33,9 +33,9 @@ def same_songs(bench: Path) -> dict[str, str]:
 
 
 def near_duplicates(bench: Path) -> list[tuple[str, str]]:
-    """Pairs of songs of the corpus that are known to hold the same music."""
+    """Return pairs of corpus songs that are known to contain the same music."""
     return [
-        # Here, and only here, paths are relative to the folder above the songs.
+        # Only in this file are paths relative to the parent of the folder of songs.
         tuple(row[side].removeprefix("music/") for side in ("path_a", "path_b"))
         for row in _rows(bench / "corpus" / "near_duplicates.csv")
     ]

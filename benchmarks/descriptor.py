@@ -1,15 +1,15 @@
-"""How the pairs of points of the descriptor, and what its distances say, were chosen.
+"""How the point pairs of the descriptor, and the weights of its distances, were chosen.
 
     .venv/bin/python benchmarks/descriptor.py --songs FOLDER --bench FOLDER
 
-Songs are those that are neither among the references of the dev corpus nor among its unknown
-songs, so that no figure of ours is measured on them.  Clips of them are damaged by the kit; their
-hits are true where song and offset fit, and chance's where the song is another one.  Points near
-the corners of the triangles, and pairs of them, are drawn at random; then pairs are taken one
-after the other, each the one that parts true hits from chance hits best beside those taken:
-largest difference of the means of the Hamming distance in units of its deviations.
+The songs are neither references nor unknown songs of the dev corpus, so no published figure is
+measured on them.  The kit degrades clips of them.  A hit is true if its song and offset are
+right, and a chance hit if it is in another song.  Points near the corners of the triangles, and
+pairs of points, are drawn at random.  Pairs are then selected greedily: each is the one that, with
+those already selected, separates true hits from chance hits best, by the difference of the mean
+Hamming distances in units of their standard deviation.
 
-Half of the songs choose; the other half say how well it works, and what a distance says.
+Half of the songs are used for the selection, the other half to measure the result.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ CONDITIONS = (
     *("clean", "noise0", "noise-5", "noise5", "phone", "reverb", "mp3_32k", "gsm", "eq"),
     *("opus_16k", *SPEEDS),
 )
-MAX_TRUE, MAX_CHANCE = 250, 120  # hits of a clip
+MAX_TRUE, MAX_CHANCE = 250, 120  # hits per clip
 STEPS = np.concatenate([np.zeros((1, 5)), np.eye(5), -np.eye(5)])
 
 
 class Triangles(NamedTuple):
-    """What a song has in the table, or a clip looks up, and where it was found."""
+    """Triangles of a song (stored) or of a clip (looked up), and where they are."""
 
     hashes: NDArray[np.int64]
     frames: NDArray[np.int32]
@@ -62,11 +62,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--songs", required=True, type=Path)
     parser.add_argument("--bench", required=True, type=Path)
-    parser.add_argument("--clips", default="40", help="clips a condition")
+    parser.add_argument("--clips", default="40", help="clips per condition")
     parser.add_argument("--points", type=int, default=700)
     parser.add_argument("--pairs", type=int, default=6000, help="pairs to choose from")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--name", default="descriptor", help="name of the results file")
+    parser.add_argument("--name", default="descriptor", help="name of the result files")
     args = parser.parse_args()
     if not (args.bench / "make_queries.py").exists():
         print(f"skipped: no benchmark kit in {args.bench}")
@@ -88,14 +88,14 @@ def main() -> None:
     )
     hits = Hits(*collect(clips, asked, stored, songs, points, rng))
     chosen = choose(hits, n_candidates=args.pairs, rng=rng)
-    text, figures = judged(hits, chosen)
+    text, figures = evaluated(hits, chosen)
     pairs = np.column_stack([points[chosen[:, 0]], points[chosen[:, 1]]])
     text += f"\n\npairs: {pairs.tolist()}\n\nmachine: {machine()}"
     save(args.name, text, figures | {"pairs": pairs.tolist()})
 
 
 def make_clips(args: argparse.Namespace, songs: Sequence[str], work: Path) -> list[dict]:
-    """Damage clips of the songs: rows of the kit's truth.csv, with their path."""
+    """Degrade clips of the songs; return the rows of the kit's truth.csv, with paths."""
     (work / "songs.txt").write_text("\n".join(songs), encoding="utf-8")
     subprocess.run(
         [sys.executable, args.bench / "make_queries.py", "--songs", args.songs]
@@ -149,7 +149,7 @@ class Hits(NamedTuple):
 
 
 def collect(clips, asked, stored, songs, points, rng) -> tuple[NDArray, ...]:
-    """Draw true hits and chance hits of every clip, and look at the points around both."""
+    """Sample true hits and chance hits of every clip, with the points around both."""
     column = np.concatenate([song.hashes for song in stored])
     song = np.repeat(np.arange(len(stored)), [len(s.hashes) for s in stored])
     row = np.concatenate([np.arange(len(s.hashes)) for s in stored])
@@ -191,7 +191,7 @@ def around(stored, songs, rows, points) -> Iterator[NDArray[np.float16]]:
 
 
 def looked_at(found: Triangles, rows: NDArray, points: NDArray) -> NDArray[np.float16]:
-    """Saliency at the points around some triangles; beyond an edge that at the edge."""
+    """Return the saliency at the points around some triangles, clamped at the edges."""
     frames = found.corner_frames[rows][:, points[:, 0]] + points[:, 1]
     bins = found.corner_bins[rows][:, points[:, 0]] + points[:, 2]
     places = [
@@ -202,14 +202,14 @@ def looked_at(found: Triangles, rows: NDArray, points: NDArray) -> NDArray[np.fl
 
 
 def choose(hits: Hits, *, n_candidates: int, rng) -> NDArray[np.int64]:
-    """Take pairs of points one after the other; shape (DESCRIPTOR_BITS, 2)."""
+    """Select pairs of points greedily; shape (DESCRIPTOR_BITS, 2)."""
     candidates = rng.integers(0, hits.asked.shape[1], (n_candidates, 2))
     candidates = candidates[candidates[:, 0] != candidates[:, 1]]
     means, covariance = [], 0.0
     for kind in (False, True):
         rows = np.flatnonzero(hits.chooses & (hits.is_true == kind))
         rows = rng.choice(rows, min(13_000, len(rows)), replace=False)
-        errors = differs(hits, candidates, rows).astype(np.float32)
+        errors = differing_bits(hits, candidates, rows).astype(np.float32)
         means.append(errors.mean(axis=0))
         covariance = covariance + errors.T @ errors / len(rows) - np.outer(means[-1], means[-1])
     gain = means[0] - means[1]
@@ -228,17 +228,17 @@ def choose(hits: Hits, *, n_candidates: int, rng) -> NDArray[np.int64]:
     return candidates[chosen]
 
 
-def differs(hits: Hits, pairs: NDArray, rows: NDArray) -> NDArray[np.bool_]:
-    """Whether clip and song say different things of each pair."""
+def differing_bits(hits: Hits, pairs: NDArray, rows: NDArray) -> NDArray[np.bool_]:
+    """Return whether clip and song differ in each bit."""
     first, second = pairs.T
-    said = [side[rows][:, first] > side[rows][:, second] for side in (hits.asked, hits.stored)]
-    return said[0] != said[1]
+    bits = [side[rows][:, first] > side[rows][:, second] for side in (hits.asked, hits.stored)]
+    return bits[0] != bits[1]
 
 
-def judged(hits: Hits, pairs: NDArray) -> tuple[str, dict]:
-    """Say what the distances of the other half of the songs tell."""
+def evaluated(hits: Hits, pairs: NDArray) -> tuple[str, dict]:
+    """Summarise the distances measured on the other half of the songs."""
     rows = np.flatnonzero(~hits.chooses)
-    distance = differs(hits, pairs, rows).sum(axis=1)
+    distance = differing_bits(hits, pairs, rows).sum(axis=1)
     is_true, condition = hits.is_true[rows], hits.condition[rows]
     of = [distance[is_true & (condition == c)] for c in range(len(CONDITIONS))]
     shares = [np.bincount(d, minlength=DESCRIPTOR_BITS + 1) / max(len(d), 1) for d in of]

@@ -1,15 +1,14 @@
-"""How well songs that stand twice in a library are found: precision and recall of pairs.
+"""Precision and recall of `sonic duplicates`, counted in pairs of songs.
 
     make bench-duplicates SONGS=FOLDER [BENCH=FOLDER]
 
-A library is made of the songs of BENCH's corpus/near_duplicates.csv, others drawn from SONGS,
-and copies of some of them: re-encoded as Opus, MP3 and Ogg Vorbis at low bitrates, quieter, 2 %
-faster and slower, cut, tagged anew, and songs into which a passage of another one is spliced.
-Expected are the pairs of a song and its copies, also of two copies of one song as far as both
-hold the same part, and the known pairs; pairs beyond them count against precision and are
-listed, though some may be real.  Of the known pairs it is told how alike their spectra are
-(`alike`), since the list was made by another method and may be wrong, too.  The thresholds were
-set with seed 1.
+The library consists of the songs in BENCH's corpus/near_duplicates.csv, other songs drawn from
+SONGS, and copies of some of them: re-encoded as Opus, MP3 and Ogg Vorbis at low bitrates, quieter,
+2 % faster and slower, trimmed, retagged, and songs with an excerpt of another song spliced in.
+Expected pairs are each song and its copies, two copies of one song that share content, and the
+known pairs.  Any other pair counts against precision and is listed, though some may be real.  For
+the known pairs the spectral similarity (`alike`) is also printed, since that list was made by
+another method and may contain errors.  The thresholds were set with seed 1.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--songs", required=True, type=Path)
     parser.add_argument("--bench", required=True, type=Path)
-    parser.add_argument("--others", type=int, default=60, help="songs without a known double")
-    parser.add_argument("--copied", type=int, default=24, help="songs that copies are made of")
+    parser.add_argument("--others", type=int, default=60, help="songs without known duplicates")
+    parser.add_argument("--copied", type=int, default=24, help="songs to make copies of")
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="keep library and tables in this folder")
     args = parser.parse_args()
@@ -58,7 +57,7 @@ def main() -> None:
             " | ".join(p): alike(*(args.songs / x for x in p)) for p in known
         }
     text += "".join(
-        f"\n    spectra of the known pair alike: {share:.2f}: {pair}"
+        f"\n    spectral similarity of the known pair {share:.2f}: {pair}"
         for pair, share in figures["spectra_alike"].items()
     )
     save("duplicates", f"{report}\n{text}\nmachine: {machine()}", figures)
@@ -67,7 +66,7 @@ def main() -> None:
 def make_library(
     folder: Path, args: argparse.Namespace, *, known: list[tuple[str, str]], rng
 ) -> dict[frozenset[str], tuple[str, str]]:
-    """Write songs and copies; return (how the pair came to be, kind) of each expected pair."""
+    """Write songs and copies; return (how the pair was made, kind) for each expected pair."""
     names = audio_names(args.songs)
     doubles = {name for pair in known for name in pair}
     others = [
@@ -98,7 +97,7 @@ def make_library(
         source, host = others[-2 * i - 1], others[-2 * i - 2]
         name = splice(args.songs, source, host, folder / f"copies/spliced {i:02}.flac", i, rng)
         expected[frozenset((f"songs/{source}", name))] = ("passage", PASSAGE)
-        expected[frozenset((f"songs/{host}", name))] = ("host of a passage", SAME)
+        expected[frozenset((f"songs/{host}", name))] = ("host of excerpt", SAME)
     return expected
 
 
@@ -170,7 +169,7 @@ COPIES: dict[str, Callable] = {
 
 
 def splice(songs: Path, source: str, host: str, path: Path, i: int, rng) -> str:
-    """Put a passage of one song into another, in place of what is there."""
+    """Overwrite part of one song with an excerpt of another."""
     passage, from_hz = soundfile.read(songs / source, dtype="float32", always_2d=True)
     samples, rate_hz = soundfile.read(songs / host, dtype="float32", always_2d=True)
     passage = soxr.resample(passage.mean(axis=1), from_hz, rate_hz)
@@ -201,9 +200,9 @@ def read_pairs(path: Path) -> dict[frozenset[str], dict]:
 
 
 def score(found: dict, expected: dict) -> tuple[str, dict]:
-    """Count by kind of copy; two copies 4 % of speed apart are neither expected nor wrong."""
+    """Count pairs by kind of copy; two copies 4 % apart in speed are neither expected nor wrong."""
     apart = {pair for pair, (_, kind) in expected.items() if kind == "far apart"}
-    expected = {pair: said for pair, said in expected.items() if pair not in apart}
+    expected = {pair: kind for pair, kind in expected.items() if pair not in apart}
     found = {pair: row for pair, row in found.items() if pair not in apart}
     lines, figures = [], {"by_kind": {}}
     for how in sorted({how for how, _ in expected.values()}):

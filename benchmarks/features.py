@@ -1,12 +1,12 @@
-"""Speed of `sonic features` beside plain decoding, and what excerpts miss of a song.
+"""Speed of `sonic features` compared with plain decoding, and the error of using excerpts.
 
 OMP_NUM_THREADS=1 python benchmarks/features.py --songs FOLDER [--most 60]
 
-one core  CPU seconds of decoding a song to 22,050 Hz, and of describing its excerpts
-job       songs a second of the whole command on all cores, Spark's start left out
-excerpts  for songs of more than two minutes: root mean square difference of each descriptor from
-          that of the whole song (at most ten minutes of it), over its standard deviation among
-          the songs; the median and the 90th percentile over all descriptors
+one core  CPU seconds of decoding a song to 22,050 Hz, and of computing descriptors of its excerpts
+job       songs per second of the whole command on all cores, without Spark's start
+excerpts  for songs longer than two minutes: RMS difference of each descriptor from that of the
+          whole song (at most ten minutes of it), over its standard deviation among the songs;
+          median and 90th percentile over all descriptors
 """
 
 from __future__ import annotations
@@ -94,13 +94,13 @@ def text(figures: dict, report: str) -> str:
     return "\n".join(
         [
             report,
-            f"one core  {figures['songs_per_cpu_s']:.1f} songs a CPU second: decoding "
-            f"{1000 * figures['decode_cpu_s'] / n_songs:.0f} ms a song, describing "
+            f"one core  {figures['songs_per_cpu_s']:.1f} songs per CPU second: decoding "
+            f"{1000 * figures['decode_cpu_s'] / n_songs:.0f} ms per song, descriptors "
             f"{1000 * figures['describe_cpu_s'] / n_songs:.0f} ms, "
             f"{figures['describe_cpu_s'] / figures['decode_cpu_s']:.2f} of decoding",
-            f"job       {figures['job_songs_per_s']:.1f} songs a second on "
+            f"job       {figures['job_songs_per_s']:.1f} songs per second on "
             f"{os.cpu_count()} cores ({n_songs} songs, {figures['audio_h']:.1f} h)",
-            f"excerpts  what they miss of {figures['long_songs']} songs, in standard deviations",
+            f"excerpts  error on {figures['long_songs']} songs, in standard deviations",
             "  excerpts    median    90 %",
             *rows,
             f"machine: {machine()}",
@@ -118,13 +118,13 @@ def values(samples: np.ndarray) -> list[float]:
 
 
 def missing(found: np.ndarray, whole: np.ndarray) -> tuple[float, float]:
-    """Median and 90th percentile of the descriptors' relative errors."""
+    """Return median and 90th percentile of the descriptors' relative errors."""
     errors = np.sqrt(np.mean((found - whole) ** 2, axis=0)) / whole.std(axis=0)
     return float(np.median(errors)), float(np.quantile(errors, 0.9))
 
 
 def run_job(paths: list[Path]) -> tuple[float, str]:
-    """Describe the songs with the command; seconds and what it printed."""
+    """Run the command on the songs; return seconds and the output."""
     with tempfile.TemporaryDirectory(prefix="sonic-bench-") as scratch:
         songs = Path(scratch, "songs")
         songs.mkdir()

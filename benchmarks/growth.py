@@ -1,30 +1,31 @@
-"""What becomes of recall, certainty and cost as the index grows (Linux only).
+"""Recall, false accepts and cost as the index grows (Linux only).
 
     make bench-growth SONGS=FOLDER [BENCH=FOLDER] [WORK=FOLDER]
 
-The same clips are identified in four indexes, each of which holds the one before:
+The same clips are identified in four indexes, each of which contains the one before:
 
-references  the songs that the clips were cut from, but for those of unknown songs
-real        all songs of the corpus that are not unknown
-30M, 300M   those, and synthetic songs to as many rows (`synthetic.py`)
+references  the songs that the clips were cut from, except the unknown songs
+real        all songs of the corpus except the unknown songs
+30M, 300M   those plus synthetic songs, up to so many rows (`synthetic.py`)
 
-How like a real index the largest is, is measured with them (`hash_growth.py`).  Every run is the
-command that a user would give, as one process with its JVM and Python workers:
+The benchmark also measures how closely the largest index resembles a real one
+(`hash_growth.py`).  Every run is a command as a user would type it, in one process with its JVM
+and Python workers:
 
-top-1       share of clips, under all kinds of damage, whose best answer is the right song
+top-1       share of clips, over all degradations, whose best answer is the right song
 accepted    share with the right song accepted; wrong: with another song accepted
-strangers   share of clips of unknown songs with some song accepted, and the upper end of its
+false acc.  share of clips of unknown songs with any song accepted, and the upper end of its
             95 % interval (Wilson)
-wall, CPU   seconds, with the start of Spark; CPU a clip: without it, as one clip in the smallest
-            index takes it
-peak        most resident memory at one time, of the JVM and of Python
-shuffled    bytes that Spark wrote for shuffles; spilled: to disk, for want of memory
-pairs       rows that a clip's hashes meet in the first and, of unsure clips, in the second pass,
-            and hits that are kept of them; of some clips
+wall, CPU   seconds, including the start of Spark; CPU per clip excludes it, estimated by
+            one clip in the smallest index
+peak        highest resident memory of the JVM and Python together
+shuffled    bytes that Spark wrote for shuffles; spilled: bytes written for lack of memory
+pairs       for a sample of clips, rows that share a hash with a clip in the first pass and, for
+            uncertain clips, in the second, and how many hits are kept
 
-WORK keeps everything; what is there and was made with the same settings is used again, and
-runs are measured again only when the code of the product has changed.  The largest index takes
-some 9 bytes a row in the end, and 60 while it is made.
+WORK keeps all files.  Existing files made with the same settings are reused, and runs are repeated
+only when the library's code has changed.  The largest index takes about 9 bytes per row, and
+60 while it is built.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ from sonic_lib.spark.session import spark_job
 from sonic_lib.storage import tables
 
 LENGTHS_S = (5, 10)
-# Clips a condition and length, and of unknown songs a length: 17 conditions make 1,000.
+# Clips per condition and length, and unknown clips per length: 17 conditions make 1,000 clips.
 CLIPS, UNKNOWN = 50, 150
 N_PAIRS_CLIPS = 40
 BUILD_BYTES_PER_ROW = 60
@@ -71,16 +72,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--songs", required=True, type=Path)
     parser.add_argument("--bench", required=True, type=Path)
-    parser.add_argument("--work", required=True, type=Path, help="what is made stays here")
+    parser.add_argument("--work", required=True, type=Path, help="keep all files in this folder")
     parser.add_argument("--refs", type=Path, help="list of references (default: dev/refs.txt)")
     parser.add_argument("--unknown", type=Path, help="list of unknown songs")
     parser.add_argument("--millions", type=int, nargs="*", default=[30, 300], help="large indexes")
-    parser.add_argument("--clips", type=int, default=CLIPS, help="a condition and length")
-    parser.add_argument("--unknown-clips", type=int, default=UNKNOWN, help="a length")
+    parser.add_argument("--clips", type=int, default=CLIPS, help="per condition and length")
+    parser.add_argument("--unknown-clips", type=int, default=UNKNOWN, help="per length")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--limit-s", type=float, default=7200, help="stop longer runs")
     parser.add_argument("--min-free-gb", type=float, default=10, help="stop runs that spill more")
-    parser.add_argument("--name", default="growth", help="name of the results file")
+    parser.add_argument("--name", default="growth", help="name of the result files")
     args = parser.parse_args()
     args.work = args.work.resolve()
     args.work.mkdir(parents=True, exist_ok=True)
@@ -114,7 +115,7 @@ def main() -> None:
     figures = {"indexes": built, "runs": runs}
     parts = [indexes_text(built), clips_text(runs), runs_text(runs)]
     if args.millions:
-        # Last, and told apart: it takes as long as the runs.
+        # Last, with the runs saved first, because it takes as long as all of them.
         save(args.name, "\n\n".join([*parts, f"machine: {machine()}"]), figures)
         like = once(args.work, "like", made_of, lambda: apart(measure_likeness, args, name, built))
         figures["like"] = like
@@ -123,7 +124,7 @@ def main() -> None:
 
 
 def why_not(args: argparse.Namespace) -> str:
-    """Say why nothing can be measured here, if so."""
+    """Return why nothing can be measured here, or an empty string."""
     if not Path("/proc/self/statm").exists():
         return "memory and CPU seconds are read from Linux's /proc"
     if not (args.bench / "make_queries.py").exists():
@@ -137,7 +138,7 @@ def why_not(args: argparse.Namespace) -> str:
 
 
 def spark_conf(work: Path) -> Path:
-    """Let every Spark of this benchmark log what it reads and writes, and spill in `work`."""
+    """Make every Spark session log its reads and writes, and spill into `work`."""
     for name in ("conf", "events", "spill"):
         (work / name).mkdir(exist_ok=True)
     settings = {
@@ -153,7 +154,7 @@ def spark_conf(work: Path) -> Path:
 
 
 def once(work: Path, stage: str, settings: dict, make: Callable[[], dict | None]) -> dict:
-    """Do a stage unless it was done with these settings; return what it found."""
+    """Run a stage unless it has run with these settings; return its result."""
     marker = work / f"{stage}.json"
     settings = json.loads(json.dumps(settings))
     if marker.exists():
@@ -168,14 +169,14 @@ def once(work: Path, stage: str, settings: dict, make: Callable[[], dict | None]
 
 
 def apart(function: Callable, *arguments) -> dict:
-    """Run in a process of its own: a JVM stays, with all its memory, as long as its process."""
+    """Run in a separate process: a JVM holds its memory until its process ends."""
     spawning = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=spawning) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def code_digest() -> str:
-    """Digest of the product's code."""
+    """Return a digest of the library's code."""
     digest = hashlib.sha256()
     for path in sorted(Path(sonic_lib.__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
@@ -186,7 +187,7 @@ def code_digest() -> str:
 
 
 def known_songs(args: argparse.Namespace, unknown: list[str]) -> list[str]:
-    """All songs of the corpus but the unknown, and other copies of them."""
+    """Return all songs of the corpus except the unknown ones and their other copies."""
     same = same_songs(args.bench)
     apart_from = {same.get(song, song) for song in unknown}
     return [song for song in audio_names(args.songs) if same.get(song, song) not in apart_from]
@@ -215,7 +216,7 @@ def build_large(args: argparse.Namespace, name: str) -> dict:
 def measure_likeness(args: argparse.Namespace, name: str, built: dict) -> dict:
     """Compare the hashes of the largest index with those of real songs."""
     n_real, n_large = built["real"]["rows"], built[name]["rows"]
-    # Parts of the table down to the size of all real songs.
+    # Subsets of the table, down to the size of all real songs.
     n_halvings = round(math.log2(n_large / n_real))
     parts = [2**k for k in range(n_halvings, 0, -2)] + [1]
     with spark_job(app_name="growth of hashes") as spark:
@@ -236,7 +237,7 @@ def measure_likeness(args: argparse.Namespace, name: str, built: dict) -> dict:
 
 
 def make_clips(args: argparse.Namespace) -> None:
-    """Cut the clips, and link them into a folder a batch."""
+    """Cut the clips, and link them into one folder per batch."""
     clips = args.work / "clips"
     shutil.rmtree(clips, ignore_errors=True)
     subprocess.run(
@@ -304,7 +305,7 @@ def measure_run(args: argparse.Namespace, index: str, batch: str, options: tuple
         folder=args.work,
         min_free_gb=args.min_free_gb,
     )
-    shutil.rmtree(args.work / "spill")  # a stopped run leaves it
+    shutil.rmtree(args.work / "spill")  # left behind by a stopped run
     (args.work / "spill").mkdir()
     n_clips = len(list(folder.iterdir()))
     run = {"clips": n_clips, **used, **spark_counts(args.work / "events")}
@@ -314,7 +315,7 @@ def measure_run(args: argparse.Namespace, index: str, batch: str, options: tuple
 
 
 def read_once(warehouse: Path) -> None:
-    """Have all files in the page cache, as far as it goes, for every run alike."""
+    """Read all files into the page cache, so that every run starts alike."""
     for path in (warehouse / FINGERPRINTS.name).rglob("*.parquet"):
         with open(path, "rb", buffering=0) as file:
             while file.read(1 << 24):
@@ -322,12 +323,12 @@ def read_once(warehouse: Path) -> None:
 
 
 def judged(args: argparse.Namespace, clips: set[str], matches: Path) -> dict:
-    """Count clips by condition: all, right at rank 1, right and accepted, another accepted."""
+    """Count clips per condition: all, right at rank 1, right accepted, another song accepted."""
     same = same_songs(args.bench)
     best: dict[str, dict] = {}
     with open(matches, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            # Of several segments the one with the best score; a synthetic song has no path.
+            # Of several segments, take the one with the best score; a synthetic song has no path.
             if row["title"] or row["song"]:
                 held = best.setdefault(row["clip"], row)
                 if float(row["score"]) > float(held["score"]):

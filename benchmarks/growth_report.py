@@ -1,16 +1,16 @@
-"""The figures of `growth.py` as text."""
+"""Format the results of `growth.py` as text."""
 
 from __future__ import annotations
 
 import hash_growth
 from calibration import wilson
 
-_START = ("references", "one, Spark")  # a run that is nearly nothing but the start of Spark
+_START = ("references", "one, Spark")  # a run that is dominated by the start of Spark
 
 
 def indexes_text(indexes: dict[str, dict]) -> str:
-    """Give a line for each index."""
-    head = f"{'index':<12}{'songs':>8}{'hours':>8}{'rows':>13}{'MB':>9}{'bytes a row':>13}"
+    """Return one line per index."""
+    head = f"{'index':<12}{'songs':>8}{'hours':>8}{'rows':>13}{'MB':>9}{'bytes/row':>13}"
     return "\n".join(
         [
             head,
@@ -24,11 +24,11 @@ def indexes_text(indexes: dict[str, dict]) -> str:
 
 
 def clips_text(runs: dict[str, dict]) -> str:
-    """Say what is found, by index and length, and then by condition."""
+    """Return what is found, by index and length, then by condition."""
     lines = [
         "shares of clips, %",
         f"{'index':<12}{'length':>7}{'clips':>7}{'top-1':>8}{'accepted':>10}{'wrong':>7}"
-        f"{'strangers':>11}{'at most':>9}",
+        f"{'false acc.':>11}{'at most':>9}",
     ]
     batches = [(i, n, run) for i, found in runs.items() for n, run in found.items()]
     batches = [(i, n, run) for i, n, run in batches if n.endswith(" s") and not run["stopped"]]
@@ -56,11 +56,11 @@ def clips_text(runs: dict[str, dict]) -> str:
 
 
 def runs_text(runs: dict[str, dict]) -> str:
-    """Say what runs cost."""
+    """Return the cost of the runs."""
     start_s = runs[_START[0]][_START[1]]["cpu_s"]
     lines = [
-        f"cost; the start of Spark, {start_s:.0f} CPU s, is left out of CPU a clip",
-        f"{'index':<12}{'batch':<12}{'clips':>6}{'wall s':>9}{'CPU s':>9}{'CPU a clip':>12}"
+        f"cost; the start of Spark, {start_s:.0f} CPU s, is excluded from CPU/clip",
+        f"{'index':<12}{'batch':<12}{'clips':>6}{'wall s':>9}{'CPU s':>9}{'CPU/clip':>12}"
         f"{'peak GB':>9}{'JVM':>6}{'Python':>8}{'shuffled MB':>13}{'spilled':>9}",
     ]
     for index, found in runs.items():
@@ -78,7 +78,7 @@ def runs_text(runs: dict[str, dict]) -> str:
             lines.append(line.rstrip())
     lines += [
         "",
-        "a clip of 5 s, in thousands, in the first pass and, if it is unsure, in the second",
+        "per 5 s clip, in thousands, in the first pass and, if it is uncertain, in the second",
         f"{'index':<12}" + "".join(f"{k:>12}" for k in ("hashes", "pairs", "kept") * 2),
     ]
     for index, found in runs.items():
@@ -92,10 +92,10 @@ def runs_text(runs: dict[str, dict]) -> str:
 
 
 def hash_growth_text(grown: dict) -> str:
-    """Say how like a real table the synthetic one is."""
+    """Return how closely the synthetic table resembles a real one."""
     lines = [
-        "is the largest index like a real one? distinct hashes in parts of the songs, and what the "
-        "curve of the real songs gives",
+        "resemblance of the largest index to a real one: distinct hashes in subsets of the songs, "
+        "and the value extrapolated from the curve of the real songs",
         f"{'':<7}{'rows':>14}{'distinct':>14}{'real curve':>14}",
     ]
     for kind in ("real", "table"):
@@ -105,9 +105,9 @@ def hash_growth_text(grown: dict) -> str:
                 f"{kind:<7}{point['rows']:>14,.0f}{point['distinct']:>14,.0f}{fit:>14,.0f}"
             )
     lines += [
-        "rows of other songs that the lookups of a triangle meet, in a million rows; and the share "
-        "of them\nwith a hash that is more frequent than so many in a million",
-        f"{'':<7}{'met':>8}" + "".join(f"{f'> {k}':>8}" for k in hash_growth.FREQUENT),
+        "rows of other songs that match the lookups of a triangle, per million rows; and the share "
+        "of them\nwhose hash occurs more often than that per million rows",
+        f"{'':<7}{'matched':>8}" + "".join(f"{f'> {k}':>8}" for k in hash_growth.FREQUENT),
     ]
     for kind in ("real", "table"):
         met = grown[f"met_{kind}"]

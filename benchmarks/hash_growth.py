@@ -1,10 +1,10 @@
-"""How the hashes of a table grow with its songs: is a synthetic table like a real one?
+"""How the hashes of a table grow with its songs, to compare a synthetic table with a real one.
 
-Two things decide what a clip costs in a large table, and how much chance speaks against its song:
-how many distinct hashes there are, and how many rows of other songs the looked-up hashes of a
-landmark triangle meet, many of them with frequent hashes.  Distinct hashes are counted in parts of
-the songs (a song is in one part of k, by its id), which gives a curve to continue.  Rows met are
-in proportion to the rows there are, so they are given for a million rows.
+Two things determine the cost of a clip in a large table, and the evidence for chance: how many
+distinct hashes there are, and how many rows of other songs match the hashes looked up for one
+triangle, many of them frequent hashes.  Distinct hashes are counted in subsets of the songs (each
+song is in one of k subsets, by its id), which gives a curve to extrapolate.  Rows matched grow in
+proportion to the rows in the table, so they are given per million rows.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from pyspark.sql import functions as F
 from sonic_lib.fingerprint.hashes import HASH_BITS, pack, unpack
 from sonic_lib.fingerprint.spark import hash_prefix
 
-# Hashes are mixed: those that begin with zeros are a fair sample, and the files are sorted.
+# Hashes are mixed, so those with leading zeros are a fair sample; the files are sorted.
 MAX_SAMPLE_ROWS = 5_000_000
 N_PROBED = 5_000
-FREQUENT = (10, 30, 100)  # rows a million rows
+FREQUENT = (10, 30, 100)  # rows per million rows
 
 
 def curve(fingerprints: DataFrame, *, n_rows: float, parts: tuple[int, ...]) -> list[dict]:
-    """Measure parts of the songs.
+    """Measure subsets of the songs.
 
     Parameters
     ----------
     parts : tuple of int
-        Into how many parts to divide the songs.
+        Numbers of subsets to divide the songs into.
 
     Returns
     -------
     list of dict
-        For each: rows and distinct (hashes), means over the parts.
+        For each number: rows and distinct (hashes), means over the subsets.
     """
     bits = max(0, math.ceil(math.log2(n_rows / MAX_SAMPLE_ROWS)))
     sample = fingerprints.filter(F.col("hash") < (1 << (HASH_BITS - bits)))
@@ -51,20 +51,20 @@ def curve(fingerprints: DataFrame, *, n_rows: float, parts: tuple[int, ...]) -> 
 
 
 def distinct_at(n_rows: float, *, real: list[dict]) -> float:
-    """Continue the curve of real songs to a larger table.
+    """Extrapolate the curve of real songs to a larger table.
 
-    Distinct hashes follow a power of the rows whose exponent falls slowly (Heaps' law, bent), so
-    a parabola in logarithms is fitted.
+    The number of distinct hashes is a power of the number of rows whose exponent falls slowly
+    (a bent Heaps' law), so a parabola is fitted to the logarithms.
     """
     x, y = np.log([[point["rows"], point["distinct"]] for point in real]).T
     return float(np.exp(np.polyval(np.polyfit(x, y, 2), np.log(n_rows))))
 
 
 def probes(spark: SparkSession, fingerprints: DataFrame, *, prefix_bits: int) -> DataFrame:
-    """What clips would look up for some rows: triangle, own_song, hash_prefix, hash."""
+    """Return what clips would look up for some rows: triangle, own_song, hash_prefix, hash."""
     rows = fingerprints.select("hash", F.col("song_id").alias("own_song"))
     drawn = rows.orderBy(F.xxhash64("hash", "song_id", "offset_frames")).limit(N_PROBED).toPandas()
-    # As `hashes.query_hashes` does for a triangle, without its grids and swaps.
+    # Like `hashes.query_hashes` for one triangle, without its grids and swaps.
     steps = np.concatenate([np.zeros((1, 5)), np.eye(5), -np.eye(5)])
     numbers = unpack(drawn["hash"].to_numpy())[:, np.newaxis, :] + steps
     drawn = drawn.loc[drawn.index.repeat(len(steps))].rename_axis("triangle").reset_index()
@@ -73,13 +73,13 @@ def probes(spark: SparkSession, fingerprints: DataFrame, *, prefix_bits: int) ->
 
 
 def rows_met(fingerprints: DataFrame, *, probes: DataFrame, n_rows: float) -> dict[str, float]:
-    """Rows of other songs that the lookups of one triangle meet.
+    """Count the rows of other songs that match the lookups of one triangle.
 
     Returns
     -------
     dict
-        per_million (rows met in a million rows) and, for each of `FREQUENT`, the share of
-        them that have a hash more frequent than so many in a million rows.
+        per_million (rows matched per million rows) and, for each of `FREQUENT`, the share of
+        them whose hash occurs more often than that per million rows.
     """
     met = (
         fingerprints.join(F.broadcast(probes), ["hash_prefix", "hash"])

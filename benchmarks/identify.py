@@ -1,10 +1,10 @@
-"""How well clips are identified: recall, offsets, false accepts, bytes a second of audio.
+"""How well clips are identified: recall, offsets, false accepts, bytes per second of audio.
 
     make bench-identify SONGS=FOLDER [BENCH=FOLDER]
 
-SONGS is the music corpus, BENCH the benchmark kit with make_queries.py, score.py, the fixed
-draw of references (dev/refs.txt), noises and rooms.  Only the references are indexed; clips
-of other songs play the unknown.  The queries need ffmpeg for codecs, tempo and pitch.
+SONGS is the music corpus; BENCH is the benchmark kit with make_queries.py, score.py, the fixed
+sample of references (dev/refs.txt), noises and rooms.  Only the references are indexed; clips
+of other songs serve as unknown clips.  Making the queries needs ffmpeg for codecs, tempo and pitch.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def main() -> None:
     parser.add_argument("--refs", type=Path, help="list of references (default: dev/refs.txt)")
     parser.add_argument("--unknown", type=Path, help="list of unknown songs")
     parser.add_argument("--seed", default="1")
-    parser.add_argument("--clips", default="25", help="clips a condition and length")
+    parser.add_argument("--clips", default="25", help="clips per condition and length")
     parser.add_argument("--lengths", default="3:10,5,10", help="clip lengths in s")
-    parser.add_argument("--name", default="identify", help="name of the results file")
+    parser.add_argument("--name", default="identify", help="name of the result files")
     args = parser.parse_args()
     if not (args.bench / "make_queries.py").exists():
         print(f"skipped: no benchmark kit in {args.bench}")
@@ -72,14 +72,14 @@ def main() -> None:
     text = (
         f"{scored}\n{counts_of(run)}\n"
         f"fingerprint table, optimised: {table_bytes / 1e6:.1f} MB for {audio_s / 3600:.2f} h, "
-        f"{kb_per_s:.3f} kB a second of audio\n"
+        f"{kb_per_s:.3f} kB per second of audio\n"
         f"machine: {machine()}"
     )
     save(args.name, text, {"kb_per_audio_s": kb_per_s, "score": score})
 
 
 def link_references(refs: Path, songs: Path, folder: Path) -> Path:
-    """Make a folder that holds the references alone, under their own paths."""
+    """Make a folder that holds only the references, under their relative paths."""
     for name in filter(None, map(str.strip, refs.read_text(encoding="utf-8").splitlines())):
         link = folder / name
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def link_references(refs: Path, songs: Path, folder: Path) -> Path:
 
 
 def optimized_bytes(warehouse: str) -> int:
-    """Compact the fingerprint table and measure its live files."""
+    """Compact the fingerprint table and return the size of its live files."""
     with spark_job(app_name="optimize") as spark:
         tables.optimize(spark, warehouse, FINGERPRINTS)
         return tables.live_bytes(spark, warehouse, FINGERPRINTS)

@@ -1,17 +1,17 @@
-"""How fast songs are indexed, beside decoding alone, in one run.
+"""Speed of indexing compared with decoding, measured in one run.
 
     make bench-index SONGS=FOLDER
 
-Decoding alone is the ceiling of any fingerprinter, so speeds are ratios to it. There are two of
-them: plain decoding (soundfile.read, numpy's mean of the channels, soxr.resample to 12 kHz), by
-which other systems are measured, and the project's own `stream_mono`, which does the same in less
-time and so asks more:
+Decoding bounds the speed of any fingerprinter, so speeds are given as ratios to it.  There are
+two baselines: plain decoding (soundfile.read, numpy's mean of the channels, soxr.resample to
+12 kHz), which other systems are compared with, and the project's own `stream_mono`, which does
+the same in less time and is therefore the stricter one:
 
-kernel  CPU seconds of decoding alone / CPU seconds of decoding and fingerprinting; one song
-        after the other, all ways in turn, so that a noisy machine hits all alike
+kernel  CPU seconds of decoding / CPU seconds of decoding and fingerprinting; song by song with
+        all variants in turn, so that noise of the machine affects all alike
 helper  wall seconds of fingerprinting in this process / in the helper process that executors
-        use, one song after the other, both ways in turn
-job     wall seconds of decoding alone on all cores / wall seconds of the whole index job on
+        use; song by song, both in turn
+job     wall seconds of decoding on all cores / wall seconds of the whole index job on
         the same cores, after Spark has started; decoding runs before and after the job
 """
 
@@ -88,7 +88,7 @@ def main() -> None:
     }
     text = f"""{report}
                      s of audio  ratio to  ratio to our own
-                     a CPU s     plain     decoding
+                     per CPU s   plain     decoding
 plain decoding alone {sample_s / plain_cpu_s:10.0f}
 our decoding alone   {sample_s / decode_cpu_s:10.0f}  {plain_cpu_s / decode_cpu_s:8.2f}
 kernel with decoding {sample_s / kernel_cpu_s:10.0f}  \
@@ -96,7 +96,7 @@ kernel with decoding {sample_s / kernel_cpu_s:10.0f}  \
 in the helper        {here_s / helper_s:10.2f} of the speed in the same process
 
                      s of audio
-                     a second
+                     per second
 plain decoding alone {audio_s / plain_s:10.0f}   ({plain_before_s:.0f} and {plain_after_s:.0f} s)
 our decoding alone   {audio_s / decode_s:10.0f}  {plain_s / decode_s:8.2f}             \
 ({before_s:.0f} and {after_s:.0f} s)
@@ -113,7 +113,7 @@ def decode(path: Path) -> None:
 
 
 def decode_plainly(path: Path) -> None:
-    """Decode as one would without a care for memory."""
+    """Decode in the simplest way, with the whole file in memory."""
     samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     soxr.resample(samples.mean(axis=1), rate_hz, SAMPLE_RATE_HZ)
 
@@ -145,7 +145,7 @@ def seconds(function, path: Path, *, clock=time.process_time) -> float:
 
 
 def decode_all(how: Callable[[Path], None], paths: list[Path]) -> float:
-    """Wall seconds of decoding everything on all cores."""
+    """Return the wall seconds of decoding all songs on all cores."""
     with multiprocessing.Pool() as pool:
         start = time.monotonic()
         for _ in pool.imap_unordered(how, paths):

@@ -1,4 +1,4 @@
-"""A large index: the songs of a small one, and synthetic songs beside them."""
+"""Build a large index: the songs of a small one plus synthetic songs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ N_SONGS_PER_TASK = 100
 
 
 def build(small: str, big: str, *, rows: int, seed: int) -> dict:
-    """Copy an index and add synthetic songs, in the files that one run would write.
+    """Copy an index and add synthetic songs, in files like those of one run.
 
     Parameters
     ----------
     small, big : str
-        Warehouses; `big` is made anew.
+        Warehouses; `big` is created.
     rows : int
-        How many fingerprints the large one is to have, about.
+        Approximate number of fingerprints of the large index.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def build(small: str, big: str, *, rows: int, seed: int) -> dict:
         shutil.rmtree(folder, ignore_errors=True)
     params = FingerprintParams()
     conf = {
-        # A row is a whole song here, with all its hashes.
+        # Here a row is a whole song with all its hashes.
         "spark.sql.execution.arrow.maxRecordsPerBatch": "16",
         "spark.sql.parquet.columnarReaderBatchSize": "64",
     }
@@ -51,7 +51,7 @@ def build(small: str, big: str, *, rows: int, seed: int) -> dict:
         files = tables.read(spark, small, SONG_FILES).filter("status = 'indexed'")
         described = files.repartition(8).transform(synthetic.described_in_reverse, params=params)
         real = synthetic.sources(described, songs=songs)
-        # Whole rounds of the sources, and a few rows to spare for those that coincide.
+        # Whole rounds over the sources, plus a few rows to replace those that coincide.
         n_synthetic = n_songs * math.ceil(max(rows * 1.001 - n_rows, 0) / n_rows)
         made = spark.range(n_synthetic, numPartitions=1 + n_synthetic // N_SONGS_PER_TASK)
         extracts = (
@@ -74,7 +74,7 @@ def build(small: str, big: str, *, rows: int, seed: int) -> dict:
 
 
 def _whole(fingerprints: DataFrame) -> DataFrame:
-    """One row per song, as the indexing of its file gives it."""
+    """One row per song, as indexing its file returns it."""
     rows = F.collect_list(F.struct("hash", "offset_frames", "descriptor")).alias("rows")
     return (
         fingerprints.groupBy("song_id")
@@ -89,7 +89,7 @@ def _whole(fingerprints: DataFrame) -> DataFrame:
 
 
 def describe(spark: SparkSession, warehouse: str) -> dict:
-    """Size of an index; and that it holds its songs whole."""
+    """Measure the size of an index, and check that its songs are complete."""
     stored = tables.read(spark, warehouse, FINGERPRINTS)
     songs = tables.read(spark, warehouse, SONGS)
     counted = stored.groupBy("song_id").agg(F.count("*").alias("n"))
@@ -108,7 +108,7 @@ def describe(spark: SparkSession, warehouse: str) -> dict:
 
 
 def check_same(spark: SparkSession, small: str, big: str) -> None:
-    """Make sure that the big index holds the small one."""
+    """Check that the big index contains the small one."""
     real, whole = (tables.read(spark, warehouse, FINGERPRINTS) for warehouse in (small, big))
     ids = real.select("song_id").distinct()
     both = [rows.join(F.broadcast(ids), "song_id", "left_semi") for rows in (real, whole)]

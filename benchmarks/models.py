@@ -1,14 +1,14 @@
-"""Genre and popularity: our models beside the original project's figures and scikit-learn.
+"""Genre and popularity models compared with the original project's figures and scikit-learn.
 
     make bench-models DATA=FOLDER
 
 FOLDER holds spotify_train.csv and spotify_subset.csv.  Everything runs in this process on the same
-folds: scikit-learn's KFold (shuffled, random_state 42) and GroupKFold by release date for genre;
-train_test_split(test_size=0.2, random_state=42), the original's, and GroupKFold by artist for
-popularity.  scikit-learn's models get what it has for such a table: numbers, year, month and day,
-and its own cross-fitted TargetEncoder for texts of many values; its forest has 300 trees, its
-boosting stops early.  Sets and intervals are calibrated on one half (by hash) of the rows that
-cross-validation scored, and judged on the other.
+folds: for genre scikit-learn's KFold (shuffled, random_state 42) and GroupKFold by release date;
+for popularity train_test_split(test_size=0.2, random_state=42), as in the original, and GroupKFold
+by artist.  scikit-learn's models get the inputs it supports for such a table: numbers; year, month
+and day; and its own cross-fitted TargetEncoder for text columns with many values.  Its forest has
+300 trees, and its boosting stops early.  Sets and intervals are calibrated on one half (by hash)
+of the rows scored by cross-validation and evaluated on the other.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ def main() -> None:
     with spark_job(app_name="bench") as spark:
         for name, file in files.items():
             rows = pd.read_csv(args.data / file)
-            told, found = judge(spark, name, rows)
-            lines += told
+            text_lines, found = judge(spark, name, rows)
+            lines += text_lines
             figures[name] = found
     save("models", "\n".join(lines), figures)
 
 
 def judge(spark: SparkSession, name: str, rows: pd.DataFrame) -> tuple[list[str], dict]:
-    """Score all models of one table on all splits."""
+    """Score all models on all splits of one table."""
     frame, columns, classes = as_frame(spark, name, rows)
     measure = "F1-micro" if name == "genre" else "R2"
     lines = [
@@ -88,29 +88,29 @@ def judge(spark: SparkSession, name: str, rows: pd.DataFrame) -> tuple[list[str]
         group = {"by release date": "release_date", "by artist": "artist_name"}.get(split)
         folded = _with_folds(frame, folds)
         n_folds = folds.max() + 1
-        # Where auto is boosted trees alone, it is the line above.
+        # Where auto chooses boosted trees only, its score is the line above.
         several = len(members(AUTO, n_rows=len(rows))) > 1
         kinds = (FOREST, BOOSTED, AUTO) if several else (FOREST, BOOSTED)
         for kind in kinds:
             recipe = training.Recipe(replace(columns, group=group), classes, kind, SEED)
             scored = _score(folded, recipe, n_folds, only=0 if split == "original" else None)
-            score, more = _judged(scored, recipe)
+            score, more = _evaluated(scored, recipe)
             entry = {"split": split, "model": f"ours, {kind}", "score": score, **more}
             figures["scores"].append(entry)
-            lines.append(_said(_score_line(entry)))
+            lines.append(_printed(_score_line(entry)))
             if kind == kinds[-1] and split != "original":
-                told, found = coverage(scored, recipe)
+                text_lines, found = coverage(scored, recipe)
                 figures[f"coverage {split}"] = found
-                figures[f"told {split}"] = told
+                figures[f"text {split}"] = text_lines
                 if classes and split == "random":
-                    told, figures["mondrian"] = by_genre(scored, recipe)
-                    figures[f"told {split}"] += told
+                    text_lines, figures["mondrian"] = by_genre(scored, recipe)
+                    figures[f"text {split}"] += text_lines
             scored.unpersist()
         for model, entry in sklearn_scores(name, rows, columns, folds, split).items():
             figures["scores"].append({"split": split, "model": f"scikit-learn, {model}", **entry})
-            lines.append(_said(_score_line(figures["scores"][-1])))
+            lines.append(_printed(_score_line(figures["scores"][-1])))
     for split in SPLITS[name]:
-        lines += figures.pop(f"told {split}", [])
+        lines += figures.pop(f"text {split}", [])
     folded.unpersist()
     return lines, figures
 
@@ -118,7 +118,7 @@ def judge(spark: SparkSession, name: str, rows: pd.DataFrame) -> tuple[list[str]
 def as_frame(
     spark: SparkSession, name: str, rows: pd.DataFrame
 ) -> tuple[DataFrame, Columns, tuple[str, ...]]:
-    """Return the table as a wide frame whose keys are places in the file; columns and classes."""
+    """Return the table as a wide frame keyed by row number, its columns, and its classes."""
     texts = [column for column in rows if rows[column].dtype == object]
     given = rows.assign(**{c: rows[c].astype(float) for c in rows if c not in texts})
     given.insert(0, "song_id", np.arange(len(rows)))
@@ -145,7 +145,7 @@ def as_frame(
 
 
 def folds_of(rows: pd.DataFrame, split: str) -> np.ndarray:
-    """Fold of each row; of the original's split 0 for its test rows, and 1."""
+    """Return the fold of each row; in the original's split, test rows are fold 0, others 1."""
     folds = np.ones(len(rows), dtype=int)
     if split == "original":
         folds[train_test_split(np.arange(len(rows)), test_size=0.2, random_state=SEED)[1]] = 0
@@ -182,7 +182,7 @@ def sklearn_scores(
     }
     found = {}
     for model, make in models.items():
-        told = np.empty(len(rows), dtype=target.dtype if is_genre else float)
+        predicted = np.empty(len(rows), dtype=target.dtype if is_genre else float)
         tested = [0] if split == "original" else range(folds.max() + 1)
         for fold in tested:
             training_rows, test_rows = folds != fold, folds == fold
@@ -193,18 +193,20 @@ def sklearn_scores(
                 ),
                 make(),
             ).fit(given[training_rows], target[training_rows])
-            told[test_rows] = pipeline.predict(given[test_rows])
+            predicted[test_rows] = pipeline.predict(given[test_rows])
         judged = np.isin(folds, list(tested))
-        truth, told = target[judged], told[judged]
+        truth, predicted = target[judged], predicted[judged]
         score = (
-            np.mean(truth == told) if is_genre else 1 - np.mean((truth - told) ** 2) / truth.var()
+            np.mean(truth == predicted)
+            if is_genre
+            else 1 - np.mean((truth - predicted) ** 2) / truth.var()
         )
         found[model] = {"score": float(score)}
     return found
 
 
 def coverage(scored: DataFrame, recipe: training.Recipe) -> tuple[list[str], list[dict]]:
-    """Calibrate on half of the scored rows, judge on the other half."""
+    """Calibrate on half of the scored rows and evaluate on the other half."""
     first = is_held_out(share=0.5, seed=SEED)
     known, new = scored.filter(first), scored.filter(~first)
     if recipe.classes:
@@ -224,27 +226,31 @@ def coverage(scored: DataFrame, recipe: training.Recipe) -> tuple[list[str], lis
                 threshold=row.threshold,
                 allow_empty=True,
             )
-            told = sets.transform(conformal.coverage).first().asDict()
-            size = f"{told['mean_size']:.2f} genres on the average, "
-            size += f"{told['share_single']:.0%} of one, {told['share_empty']:.1%} empty"
+            stats = sets.transform(conformal.coverage).first().asDict()
+            size = f"{stats['mean_size']:.2f} genres on average, "
+            size += f"{stats['share_single']:.0%} of one, {stats['share_empty']:.1%} empty"
         else:
             ranges = new.transform(
                 intervals.intervals, threshold=row.threshold, limits=(0.0, 100.0)
             )
-            told = ranges.transform(intervals.coverage).first().asDict()
-            size = f"{told['mean_width']:.1f} wide on the average"
-        low, high = binom.interval(0.95, told["n"], row.confidence)
-        told |= {"confidence": row.confidence, "low": low / told["n"], "high": high / told["n"]}
-        figures.append(told)
+            stats = ranges.transform(intervals.coverage).first().asDict()
+            size = f"{stats['mean_width']:.1f} wide on average"
+        low, high = binom.interval(0.95, stats["n"], row.confidence)
+        stats |= {
+            "confidence": row.confidence,
+            "low": low / stats["n"],
+            "high": high / stats["n"],
+        }
+        figures.append(stats)
         lines.append(
-            f"    {row.confidence:.0%}: {told['n_covered'] / told['n']:.2%} hold the truth "
-            f"(95 % of such samples: {told['low']:.2%} to {told['high']:.2%}), {size}"
+            f"    {row.confidence:.0%}: {stats['n_covered'] / stats['n']:.2%} covered "
+            f"(95 % of such samples: {stats['low']:.2%} to {stats['high']:.2%}), {size}"
         )
     return lines, figures
 
 
 def by_genre(scored: DataFrame, recipe: training.Recipe) -> tuple[list[str], list[dict]]:
-    """Coverage of each genre at 90 %, with one threshold for all and with one for each."""
+    """Coverage per genre at 90 %, with one threshold for all and with one per genre."""
     first = is_held_out(share=0.5, seed=SEED)
     known, new = scored.filter(first), scored.filter(~first)
     scores = known.transform(conformal.calibration_scores, method="lac")
@@ -252,7 +258,7 @@ def by_genre(scored: DataFrame, recipe: training.Recipe) -> tuple[list[str], lis
     each = scores.transform(conformal.thresholds, confidences=[MONDRIAN], by=["label"]).collect()
     lines = [
         "",
-        f"  each genre at {MONDRIAN:.0%}: hold the truth, genres in a set on the average",
+        f"  each genre at {MONDRIAN:.0%}: coverage and mean number of genres per set",
     ]
     lines.append(
         f"    {'genre':18} {'songs':>6} {'one threshold':>16} {'one each (Mondrian)':>22}"
@@ -267,18 +273,19 @@ def by_genre(scored: DataFrame, recipe: training.Recipe) -> tuple[list[str], lis
         for row in sets.transform(conformal.coverage, by=["label"]).collect():
             figures[row.label] |= {"n": row.n, kind: row.n_covered / row.n}
             figures[row.label][f"{kind}_size"] = row.mean_size
-    for told in figures:
-        # A threshold from finitely many songs is uncertain, too: beta-binomial (Vovk 2012).
-        n_known = sum(row.n for row in each if recipe.classes[row.label] == told["genre"])
+    for stats in figures:
+        # A threshold from a finite calibration set is uncertain: beta-binomial (Vovk 2012).
+        n_known = sum(row.n for row in each if recipe.classes[row.label] == stats["genre"])
         place = int(np.ceil(round((n_known + 1) * MONDRIAN, 9)))
-        low, high = betabinom.interval(0.95, told["n"], place, n_known + 1 - place)
-        told |= {"low": low / told["n"], "high": high / told["n"]}
+        low, high = betabinom.interval(0.95, stats["n"], place, n_known + 1 - place)
+        stats |= {"low": low / stats["n"], "high": high / stats["n"]}
         lines.append(
-            f"    {told['genre']:18} {told['n']:6} {told['marginal']:8.1%}"
-            f" {told['marginal_size']:7.2f} {told['mondrian']:14.1%} {told['mondrian_size']:7.2f}"
-            f"   {told['low']:.1%} to {told['high']:.1%}"
+            f"    {stats['genre']:18} {stats['n']:6} {stats['marginal']:8.1%}"
+            f" {stats['marginal_size']:7.2f}"
+            f" {stats['mondrian']:14.1%} {stats['mondrian_size']:7.2f}"
+            f"   {stats['low']:.1%} to {stats['high']:.1%}"
         )
-    within = sum(told["low"] <= told["mondrian"] <= told["high"] for told in figures)
+    within = sum(stats["low"] <= stats["mondrian"] <= stats["high"] for stats in figures)
     lines.append(f"    Mondrian coverage is within for {within} of {len(figures)} genres")
     return lines, figures
 
@@ -300,7 +307,7 @@ def _score(
     return training.scored(folded.filter(fold == only), model=model, recipe=recipe).persist()
 
 
-def _judged(scored: DataFrame, recipe: training.Recipe) -> tuple[float, dict[str, float]]:
+def _evaluated(scored: DataFrame, recipe: training.Recipe) -> tuple[float, dict[str, float]]:
     if recipe.classes:
         counts = scored.transform(metrics.confusion).toPandas()
         found = metrics.class_metrics(counts, classes=recipe.classes)
@@ -309,7 +316,7 @@ def _judged(scored: DataFrame, recipe: training.Recipe) -> tuple[float, dict[str
     return found["r2"], found
 
 
-def _said(line: str) -> str:
+def _printed(line: str) -> str:
     print(line, flush=True)
     return line
 

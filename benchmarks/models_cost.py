@@ -1,13 +1,13 @@
-"""What training costs beside the fits alone: CPU seconds and memory of all processes, in one run.
+"""Cost of training compared with the fits alone: CPU seconds and memory of all processes.
 
     make bench-models DATA=FOLDER
 
-Tables of 1,000, 30,000 and 300,000 songs are made from FOLDER/spotify_train.csv: drawn from it,
-or repeated with numbers that differ a little; popularity is learned from FOLDER/spotify_subset.csv.
-For each, `sonic train` on a warehouse of its own stands beside XGBoost's Python package with the
-settings of our boosted trees on numbers and date of the same rows: as many fits to as many rows,
-and nothing else, on one thread, which costs the least CPU.  Both are commands whose processes
-`usage.measured` adds up, Spark's start included.
+Tables of 1,000, 30,000 and 300,000 songs are made from FOLDER/spotify_train.csv, by sampling it or
+by repeating it with slightly changed numbers; popularity is learned from FOLDER/spotify_subset.csv.
+For each table, `sonic train` on its own warehouse is compared with XGBoost's Python package, with
+the settings of our boosted trees, on the numbers and dates of the same rows: the same number of
+fits on the same number of rows, and nothing else, on one thread, which costs the least CPU.
+`usage.measured` adds up all processes of both commands, including Spark's start.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ def main() -> None:
     for model, given, n in tables:
         figures.append(row := cost(model, pd.read_csv(given), n))
         for who in ("sonic", "fits"):
-            told = row[who]
-            ratio = f"{row['ratio']:14.2f}" if who == "sonic" and not told["stopped"] else ""
+            usage = row[who]
+            ratio = f"{row['ratio']:14.2f}" if who == "sonic" and not usage["stopped"] else ""
             lines.append(
-                f"  {model:12}{row['songs']:9,} {who:8} {told['cpu_s']:8.1f} "
-                f"{told['wall_s']:8.1f} {told['peak_gb']:6.2f}{ratio}  {told['stopped']}"
+                f"  {model:12}{row['songs']:9,} {who:8} {usage['cpu_s']:8.1f} "
+                f"{usage['wall_s']:8.1f} {usage['peak_gb']:6.2f}{ratio}  {usage['stopped']}"
             )
             print(lines[-1], flush=True)
     save("models_cost", "\n".join(lines), {"tables": figures})
 
 
 def cost(model: str, songs: pd.DataFrame, n: int) -> dict:
-    """Measure both on one table; of n songs, or of all if n is 0."""
+    """Measure both commands on one table of n songs, or of all songs if n is 0."""
     rows = made(songs, n) if n else songs
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "songs.csv"
@@ -80,7 +80,7 @@ def cost(model: str, songs: pd.DataFrame, n: int) -> dict:
             "sonic": [*sonic, "--warehouse", f"{folder}/warehouse"],
             "fits": [sys.executable, __file__, "--fits", str(table), "--target", model],
         }
-        told = {
+        usages = {
             who: measured(
                 command,
                 env=dict(os.environ),
@@ -90,12 +90,12 @@ def cost(model: str, songs: pd.DataFrame, n: int) -> dict:
             )
             for who, command in commands.items()
         }
-    ratio = told["sonic"]["cpu_s"] / told["fits"]["cpu_s"]
-    return {"model": model, "songs": len(rows), **told, "ratio": ratio}
+    ratio = usages["sonic"]["cpu_s"] / usages["fits"]["cpu_s"]
+    return {"model": model, "songs": len(rows), **usages, "ratio": ratio}
 
 
 def made(songs: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Draw n songs, or repeat them with a little noise in what is measured."""
+    """Sample n songs, or repeat the songs with a little noise in the measured columns."""
     rng = np.random.default_rng(0)
     if n <= len(songs):
         return songs.sample(n, random_state=0)
@@ -106,7 +106,7 @@ def made(songs: pd.DataFrame, n: int) -> pd.DataFrame:
 
 
 def fit_alone(songs: pd.DataFrame, target: str) -> None:
-    """Fit what `sonic train` fits: the folds, the judge of the held-out rows, what serves."""
+    """Run the fits of `sonic train`: the folds, the held-out evaluation, and the final model."""
     import xgboost
 
     from sonic_lib.models import estimators
@@ -131,12 +131,12 @@ def fit_alone(songs: pd.DataFrame, target: str) -> None:
     settings = dict(asked.boosted) | task | {"nthread": 1}
     n_rounds = settings.pop("num_boost_round")
     bins = {"max_bin": settings["max_bin"]} if "max_bin" in settings else {}
-    told = numbered if is_class else labels.to_numpy()
+    target_values = numbered if is_class else labels.to_numpy()
     fold = np.random.default_rng(0).integers(0, N_FOLDS, len(songs))
     is_held_out = np.random.default_rng(1).uniform(size=len(songs)) < HELD_OUT_SHARE
     every = np.ones(len(songs), bool)
     for rows in (*(~is_held_out & (fold != k) for k in range(N_FOLDS)), ~is_held_out, every):
-        known = xgboost.QuantileDMatrix(features[rows], told[rows], nthread=1, **bins)
+        known = xgboost.QuantileDMatrix(features[rows], target_values[rows], nthread=1, **bins)
         booster = xgboost.train(settings, known, n_rounds)
         booster.inplace_predict(features[~rows])
 

@@ -1,12 +1,12 @@
-"""How long one clip takes on a small index, as a user waits for it: `sonic identify CLIP`.
+"""Latency of `sonic identify CLIP` on a small index, as a user sees it.
 
 make bench-one-clip
 
-An index of made-up songs, and two clips of 5 to 10 s: one of an indexed song, and one of another
-song, which is looked up under all speeds and pitches before it is refused.  Each is identified
-again and again by a process of its own, from its start to its end, after a first time that fills
-the caches.  CPU seconds are of all processes of one run and hardly depend on what else the machine
-does; wall time does, and the load before the runs stands beside it.
+The index has synthetic songs.  The two clips of 5 to 10 s are one of an indexed song, and one of
+another song, which is looked up at all speeds and pitches before it is rejected.  Each is
+identified repeatedly, each time in a new process, after a first run that fills the caches.  CPU
+seconds cover all processes of one run and hardly depend on the load of the machine; wall time
+does, so the load before the runs is printed too.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def chosen_clips(folder: Path) -> list[tuple[str, Path]]:
-    """A clip of an indexed song and one of another, which has no song in the truth."""
+    """Return a clip of an indexed song, and one of a song that the truth does not list."""
     with open(folder / "truth.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return [
@@ -61,7 +61,7 @@ def chosen_clips(folder: Path) -> list[tuple[str, Path]]:
 
 
 def timed(clip: Path, warehouse: str, *, engine: str, times: int) -> dict:
-    """Identify a clip some times; wall seconds of each, and what one more uses."""
+    """Identify a clip several times; return the wall seconds of each, and the usage of one more."""
     words = ["identify", str(clip), "--warehouse", warehouse, "--engine", engine]
     command = [sys.executable, "-m", "sonic_lib.cli.main", *words]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""How many rows the hashes of clips meet, and how many hits are kept of them."""
+"""Count the rows that share a hash with a clip, and the hits kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sonic_lib.storage.delta_rs import open_index
 
 
 def pairs_met(clips: list[str], warehouse: str) -> dict[str, float]:
-    """Count for each pass, a clip: hashes, pairs (rows with these hashes) and hits kept."""
+    """Count per clip, for each pass: hashes, pairs (rows with these hashes) and hits kept."""
     config = load_config()
     params, max_hits = config.fingerprint.params(), config.identify.max_hits_per_window
     files = open_index(warehouse, params=params).files

@@ -1,14 +1,14 @@
-"""Songs like a song: time beside scikit-learn, recall of clusters, and what neighbours share.
+"""Recommendations: time against scikit-learn, recall of clustering, quality of neighbours.
 
     make bench-recommendations DATA=FOLDER
 
-FOLDER holds spotify_subset.csv.  There is no table of 170,000 songs in it: its rows are drawn
-again and again and moved a little (a hundredth of each column's deviation), so that the clusters of
-real songs remain.  All against all, top 10, on the same cores in the same run: ours is the frame of
-vectors to a Parquet file of lists, Spark's own cost included; scikit-learn's is
-NearestNeighbors(algorithm="brute", metric="cosine", n_jobs=-1) on an array that is there already.
-It is asked for a tenth of the songs, against all, and its time multiplied: it takes the songs in
-chunks, one after the other, and all would take ten minutes and more.
+FOLDER holds spotify_subset.csv.  No table of 170,000 songs is available, so its rows are sampled
+repeatedly with noise of a hundredth of each column's deviation, which keeps the clusters of
+real songs.  All songs are compared with all, top 10, on the same cores in the same run.  Ours goes
+from a frame of vectors to a Parquet file of lists, including Spark's overhead; scikit-learn's is
+NearestNeighbors(algorithm="brute", metric="cosine", n_jobs=-1) on an array in memory.  It is run
+for a tenth of the songs against all and its time multiplied: it processes songs in chunks, one
+after the other, and all of them would take more than ten minutes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NUMBERS = [
 ]
 K = 10
 N_CHECKED = 2000
-SKLEARN_SHARE = 10  # one song of so many is asked
+SKLEARN_SHARE = 10  # one query out of so many songs
 
 
 def main() -> None:
@@ -117,7 +117,7 @@ def main() -> None:
 
 
 def vector_frame(spark, values: np.ndarray, folder: str):
-    """Store the vectors as Parquet: what a table would give, without the time of making it."""
+    """Store the vectors as Parquet, so that making them is not timed."""
     Path(folder).mkdir()
     ids = np.arange(len(values))
     frame = pd.DataFrame({"song_id": ids, "recording": ids, "vector": list(values)})
@@ -132,13 +132,13 @@ def timed(found, folder: str):
 
 
 def peaks_gb(process: int | str) -> dict[str, list[float]]:
-    """Peak memory of each process below one, by name: Spark's workers idle on after their tasks."""
+    """Return the peak memory of each child process by name; Spark's workers outlive tasks."""
     found: dict[str, list[float]] = {}
     for listed in Path(f"/proc/{process}/task").glob("*/children"):
         for child in listed.read_text().split():
-            told = Path(f"/proc/{child}/status").read_text().splitlines()
-            status = dict(line.split(":", 1) for line in told)
-            if "VmHWM" in status:  # not of a process that has just ended
+            lines = Path(f"/proc/{child}/status").read_text().splitlines()
+            status = dict(line.split(":", 1) for line in lines)
+            if "VmHWM" in status:  # missing for a process that has just ended
                 gigabytes = int(status["VmHWM"].split()[0]) * 1024 / 1e9
                 found.setdefault(status["Name"].strip(), []).append(gigabytes)
             for name, peaks in peaks_gb(child).items():
@@ -148,7 +148,7 @@ def peaks_gb(process: int | str) -> dict[str, list[float]]:
 
 def described(peaks: dict[str, list[float]]) -> str:
     each = (f"{name} {max(gb):.2f} GB (largest of {len(gb)})" for name, gb in peaks.items())
-    return ", ".join(each) or "not told by this system"
+    return ", ".join(each) or "not available on this system"
 
 
 def ids_of(found) -> dict[int, list[int]]:
@@ -162,13 +162,13 @@ def recall(exact: dict[int, list[int]], found: dict[int, list[int]]) -> float:
 
 
 def quality(spark, songs, values: np.ndarray, standard: np.ndarray, *, n_tasks: int):
-    """Shares of neighbours of one artist and one genre, for three ways to choose neighbours."""
-    told = pd.DataFrame({"song_id": range(len(songs)), "artist": songs["artist_name"]})
+    """Return shares of neighbours with the same artist and genre, for three ways to choose them."""
+    labels = pd.DataFrame({"song_id": range(len(songs)), "artist": songs["artist_name"]})
     lists = songs["genres"].map(
         lambda text: ast.literal_eval(text) if isinstance(text, str) else []
     )
-    told["genre"] = [names[0] if names else None for names in lists]
-    told_frame = spark.createDataFrame(told, "song_id long, artist string, genre string")
+    labels["genre"] = [names[0] if names else None for names in lists]
+    labels_frame = spark.createDataFrame(labels, "song_id long, artist string, genre string")
     rows = [(i, i, row.tolist()) for i, row in enumerate(standard)]
     vectors = spark.createDataFrame(rows, "song_id long, recording long, vector array<double>")
     ours = vectors.transform(exact_neighbours, k=K, n_tasks=n_tasks)
@@ -182,7 +182,7 @@ def quality(spark, songs, values: np.ndarray, standard: np.ndarray, *, n_tasks: 
         "random": pair_frame(spark, rng.integers(0, len(songs), nearest.shape)),
     }
     rows = {
-        way: pairs.transform(shared_values, songs=told_frame, columns=["genre", "artist"]).first()
+        way: pairs.transform(shared_values, songs=labels_frame, columns=["genre", "artist"]).first()
         for way, pairs in ways.items()
     }
     return pd.DataFrame({way: row.asDict() for way, row in rows.items()}).T

@@ -1,12 +1,12 @@
-"""Long recordings of known and unknown songs, and what is heard in them when.
+"""Simulated long recordings of known and unknown songs, with the truth of what plays when.
 
-dj     songs cross-faded over 4 to 10 s, each played up to 4 % faster or slower, pitch and all
-radio  pieces of songs of 20 to 120 s; between them noise, a voice, or jingles of unknown songs
-film   music 5 to 10 dB above the mean noise of its scene, and long stretches of noise alone
+dj     songs cross-faded over 4 to 10 s, each played up to 4 % faster or slower, with its pitch
+radio  excerpts of songs of 20 to 120 s, separated by noise, a voice, or jingles of unknown songs
+film   music 5 to 10 dB above the mean noise of its scene, and long passages of noise only
 
-In each, every fifth song is unknown, one song comes twice, and two known songs are once heard
-together.  A fade has the shape of a quarter sine, so that cross-fades keep their power; a song
-is taken as heard from where its amplitude passes one half, a third of the fade.
+In each, every fifth song is unknown, one song occurs twice, and two known songs overlap once.
+Fades are quarter sines, so that cross-fades keep their power; a song counts as audible from where
+its amplitude passes one half, a third into the fade.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scipy import signal
 
 TRUTH = ["recording", "song", "start_s", "end_s", "song_start_s", "speed"]
 MUSIC_LEVEL, NOISE_LEVEL = 0.1, 0.03  # RMS
-MIN_LEFT_S = 30.0  # nothing new starts later than this before the end
+MIN_LEFT_S = 30.0  # no sound starts later than this before the end
 
 
 def make_recordings(
@@ -36,7 +36,7 @@ def make_recordings(
     n_recordings: int,
     seed: int,
 ) -> list[dict]:
-    """Write FLAC files and truth.csv beside their folder; return the truth, unknown songs too."""
+    """Write FLAC files, and truth.csv next to their folder; return the truth with unknown songs."""
     folder.mkdir(parents=True)
     truth = []
     for i, (kind, style) in zip(range(n_recordings), itertools.cycle(STYLES.items())):
@@ -56,7 +56,7 @@ def make_recordings(
 
 
 class Deck:
-    """Deals songs; a song comes again when all others have come, but for one that comes twice."""
+    """Draws songs: a song repeats only after all others have been drawn, except for one."""
 
     def __init__(self, known: list[str], unknown: list[str], rng: np.random.Generator):
         self._known = itertools.cycle(rng.permutation(known).tolist())
@@ -66,7 +66,7 @@ class Deck:
         self._pair_is_due = True
 
     def draw(self, done: float) -> str:
-        """Deal a song at a moment of the recording (0..1)."""
+        """Draw a song for a point of the recording (0..1)."""
         self._n_dealt += 1
         if self._again and done > 0.6:
             song, self._again = self._again, ""
@@ -84,14 +84,14 @@ class Deck:
         return next(self._unknown)
 
     def pair_is_due(self, done: float) -> bool:
-        """Whether two songs are to be heard together now: once, after a third."""
+        """Whether two songs should overlap now: once, after a third of the recording."""
         due = self._pair_is_due and done > 1 / 3
         self._pair_is_due &= not due
         return due
 
 
 class Mix:
-    """A recording in the making."""
+    """A recording under construction."""
 
     def __init__(self, name, length_s, rate_hz, *, songs, speeds, rng):
         self.name, self.length_s, self.rate_hz = name, length_s, rate_hz
@@ -100,7 +100,7 @@ class Mix:
         self._songs, self._speeds, self._rng = songs, speeds, rng
 
     def play(self, song: str, at_s: float, length_s: float, *, fades_s, level=MUSIC_LEVEL) -> float:
-        """Mix in some passage of a song; return when it ends."""
+        """Mix in an excerpt of a song; return when it ends."""
         speed = self._rng.uniform(*self._speeds)
         x, from_hz = read_mono(self._songs / song)
         x, song_start_s = _passage(x, from_hz, length_s * speed, self._rng)
@@ -112,14 +112,14 @@ class Mix:
         return end_s
 
     def play_pair(self, deck: Deck, at_s: float, *, fades_s, level=MUSIC_LEVEL) -> float:
-        """Mix in two known songs that are heard together for some 30 s; return when both end."""
+        """Mix in two known songs that overlap for about 30 s; return when both end."""
         how = {"fades_s": fades_s, "level": level}
         middle_s = self.play(deck.known(), at_s, self._rng.uniform(70, 100), **how)
         start_s = max(at_s, middle_s - self._rng.uniform(32, 40))
         return max(middle_s, self.play(deck.known(), start_s, self._rng.uniform(70, 100), **how))
 
     def add(self, x: np.ndarray, at_s: float, fades_s: tuple[float, float]) -> float:
-        """Mix in a sound as far as the recording lasts; return when it ends."""
+        """Mix in a sound, truncated at the end of the recording; return when it ends."""
         start = round(at_s * self.rate_hz)
         x = x[: len(self.samples) - start].copy()
         n_in, n_out = (min(round(s * self.rate_hz), len(x)) for s in fades_s)
@@ -190,14 +190,14 @@ STYLES = {
 
 
 def noise(n_frames: int, rate_hz: int, paths: list[Path], rng: np.random.Generator) -> np.ndarray:
-    """One of the noises over and over, at an RMS of 1."""
+    """Repeat one of the noises, at an RMS of 1."""
     x, from_hz = read_mono(paths[rng.integers(len(paths))])
     x = soxr.resample(x, from_hz, rate_hz)
     return np.resize(np.roll(x / rms(x), rng.integers(len(x))), n_frames)
 
 
 def voice(n_frames: int, rate_hz: int, rng: np.random.Generator) -> np.ndarray:
-    """Somebody who talks and says nothing: a gliding buzz, at each syllable another vowel."""
+    """Synthesise a voice-like sound: a gliding buzz with another vowel for each syllable."""
     x = np.zeros(n_frames, np.float32)
     voice_hz, at = rng.uniform(90, 220), 0
     while at < n_frames:
@@ -224,7 +224,7 @@ def rms(x: np.ndarray) -> float:
 def _passage(
     x: np.ndarray, rate_hz: int, length_s: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, float]:
-    """Some passage that is not silent where it begins and ends: the truth is to be heard."""
+    """Draw an excerpt that is not silent at its start or end, so that the truth is audible."""
     n = min(round(length_s * rate_hz), len(x) * 4 // 5)
     for _ in range(30):
         start = int(rng.integers(len(x) - n))

@@ -1,13 +1,12 @@
-"""How the songs in long recordings are found: which, from when to when, where in the song.
+"""Segments of long recordings: which song, from when to when, and where in the song.
 
     make bench-segments SONGS=FOLDER [BENCH=FOLDER]
 
-The recordings are like a DJ set, a radio programme and a film (see recordings.py).  A found
-segment is right if its song is heard there and the two stretches share 70 % of either.
-Precision is right of found, recall right of heard; `strangers` are found songs that are not
-heard there at all.  Errors are those of the right segments: of the start, of the end, of the
-place in the song, of the speed.  Songs repeat themselves, so a place may be wrong and sound
-the same.
+The recordings resemble a DJ set, a radio programme and a film (see recordings.py).  A segment is
+right if its song is audible there and the two intervals share at least 70 % of each.  Precision is
+right segments over found ones, recall right segments over true ones; "not heard" counts songs that
+are not audible there at all.  Errors are those of the right segments: start, end, position in the
+song, and speed.  Songs repeat themselves, so a position may be wrong and sound the same.
 """
 
 from __future__ import annotations
@@ -97,21 +96,21 @@ def main() -> None:
 
 
 def shared_s(a, b) -> float:
-    """Seconds that two stretches of a recording have in common."""
-    a_start, a_end = stretch(a)
-    b_start, b_end = stretch(b)
+    """Seconds that two intervals of a recording have in common."""
+    a_start, a_end = interval(a)
+    b_start, b_end = interval(b)
     return max(0.0, min(a_end, b_end) - max(a_start, b_start))
 
 
-def stretch(row) -> tuple[float, float]:
-    """From when to when a row of the truth, or of the matches, says that a song is heard."""
+def interval(row) -> tuple[float, float]:
+    """The interval of a row of the truth or of the matches."""
     if hasattr(row, "start_s"):
         return row.start_s, row.end_s
     return row.clip_start_s, row.clip_end_s
 
 
 def pair_up(found: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """Every right segment with the true one it is, and the errors it makes."""
+    """Pair every right segment with its true one, and compute the errors."""
     pairs = []
     for f in found.itertuples():
         here = known[(known["recording"] == f.recording) & (known["group"] == f.group)]
@@ -131,7 +130,7 @@ def pair_up(found: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
 
 
 def measure(found: pd.DataFrame, known: pd.DataFrame, pairs: pd.DataFrame, kind: str) -> dict:
-    """Precision, recall and errors in the recordings of a kind."""
+    """Precision, recall and errors for one kind of recording."""
     found = found[found["recording"].str.startswith(kind)]
     known = known[known["recording"].str.startswith(kind)]
     pairs = pairs[pairs["known"].isin(known.index)]
@@ -153,7 +152,7 @@ def measure(found: pd.DataFrame, known: pd.DataFrame, pairs: pd.DataFrame, kind:
         "recall": pairs["known"].nunique() / len(known) if len(known) else None,
         "start_error_s": [of("start_s", np.quantile, q) for q in (0.5, 0.9)],
         "end_error_s": [of("end_s", np.quantile, q) for q in (0.5, 0.9)],
-        # Signed, to tell a bias from a spread.
+        # Signed, to distinguish bias from spread.
         "start_bias_s": float(pairs["start_s"].median()) if len(pairs) else None,
         "end_bias_s": float(pairs["end_s"].median()) if len(pairs) else None,
         "offset_error_s": of("offset_s", np.median),
@@ -164,10 +163,10 @@ def measure(found: pd.DataFrame, known: pd.DataFrame, pairs: pd.DataFrame, kind:
 
 
 def describe(row, others: pd.DataFrame) -> dict:
-    """A false or a missed segment, and what else is there."""
-    start_s, end_s = stretch(row)
+    """Describe a false or missed segment, and what else overlaps it."""
+    start_s, end_s = interval(row)
     there = others[others["recording"] == row.recording].itertuples()
-    there = [(o.song, *stretch(o)) for o in there if shared_s(row, o) > 1]
+    there = [(o.song, *interval(o)) for o in there if shared_s(row, o) > 1]
     more = {"p_value": row.p_value} if hasattr(row, "p_value") else {"speed": round(row.speed, 4)}
     return {
         "recording": row.recording,
@@ -180,7 +179,7 @@ def describe(row, others: pd.DataFrame) -> dict:
 
 
 def table(results: dict) -> str:
-    head = ["known", "found", "strangers", "precision", "recall", "start error", "end error"]
+    head = ["known", "found", "not heard", "precision", "recall", "start error", "end error"]
     head += ["place", "<=0.1 s", "<=0.5 s", "speed error"]
     lines = [" " * 6 + "".join(f"{name:>13}" for name in head)]
     for kind, r in results.items():

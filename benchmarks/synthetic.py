@@ -1,23 +1,23 @@
-"""Songs that never were, made from songs that are: what a far larger index would hold.
+"""Synthetic songs derived from real ones, to fill an index of realistic size.
 
-A table that is to show what size costs has to meet a clip with as many rows as a real one of
-that size.  Real hashes are far from uniform, so random ones would meet hardly any; copies of
-real songs would be found in place of the originals, and would bring no new hashes.
+A table for measuring the cost of size must match a clip in as many rows as a real table of that
+size.  Real hashes are far from uniform, so random ones would hardly match; copies of real songs
+would be found in place of the originals, and would add no new hashes.
 
 Method
 ------
 A synthetic song is a real one played backwards at another tempo, every tenth one in another
-key: the triangles of its landmarks are turned round, stretched and moved, then hashed again.
-Notes, chords, rhythms and repeats stay, which make some hashes frequent, and so do triangles
-that share an edge and match together, which give chance its evidence.  The course of the
-original does not stay: no place of it fits any clip.  Every song brings sounds of its own, so
-some of the hashes that the original shares with no other song are moved far.
+key: its triangles of landmarks are reversed, stretched and shifted, then hashed again.  Notes,
+chords, rhythms and repeats remain, which make some hashes frequent, and so do triangles that share
+an edge and match together, which makes chance alignments as strong as in real tables.  The
+progression of the original does not remain, so no position in it fits any clip.  Every song has
+sounds of its own, so some of the hashes that the original shares with no other song are moved far.
 
-A hash is changed alike wherever it occurs in a song, so repeats remain repeats.
+A hash is changed in the same way wherever it occurs in a song, so repeats remain repeats.
 
-What surrounds a triangle, played backwards, is what surrounded it, seen from its other end: the
-descriptors are taken from the real song's saliency in reverse.  Those of songs from one source are
-alike, so some bits of each are drawn anew.
+The surroundings of a triangle played backwards are its surroundings seen from the other end, so
+descriptors are computed from the reversed saliency of the real song.  Songs from one source would
+have similar descriptors, so some bits of each are redrawn.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.triangles import landmark_triangles
 from sonic_lib.schemas import EXTRACTS
 
-# Fitted so that distinct hashes, and rows that a lookup meets, grow with the table as they do
-# with the number of real songs; `growth.py` prints how well.
+# Fitted so that distinct hashes, and rows that match a lookup, grow with the table as they do with
+# the number of real songs; `growth.py` prints the comparison.
 TRANSPOSED = 0.1  # share of songs
-OWN_SOUNDS = 0.22  # share of the hashes that no other song has
-OWN_STEPS = 10  # how far these are moved at most, in each of the five numbers
-TEMPO = (1.0, 1.15)  # or one over that
+OWN_SOUNDS = 0.22  # share of the hashes that occur in no other song
+OWN_STEPS = 10  # maximum shift of these, in each of the five numbers
+TEMPO = (1.0, 1.15)  # or the inverse
 SEMITONES = (-9, -8, -7, -5, -4, -3, 3, 4, 5, 7, 8, 9)
-OWN_BITS = 0.2  # share of the bits of a descriptor
+OWN_BITS = 0.2  # share of the bits of a descriptor that are redrawn
 
 MODEL = [TRANSPOSED, OWN_SOUNDS, OWN_STEPS, *TEMPO, *SEMITONES, OWN_BITS]
 
-# What `hashes.unpack` says of the numbers: bins and frames a step, and the largest time.
+# The ranges of `hashes.unpack`: bins and frames per step, and the largest time.
 _FIRST_BINS, _STEP_BINS, _ZERO_STEP, _STEP_FRAMES, _MAX_TIME = 2, 3, 128, 2, 31
 
 
@@ -65,21 +65,21 @@ def relative(
     params: FingerprintParams,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], float]:
-    """Make a song out of another.
+    """Make a synthetic song from a real one.
 
     Parameters
     ----------
     hashes, frames, descriptors : np.ndarray [shape=(n,)]
-        The real song, described in reverse.
+        The real song, with descriptors of the reversed song.
     shared : np.ndarray [shape=(n,), bool]
         Whether other songs have the hash.
 
     Returns
     -------
     hashes, frames, descriptors : np.ndarray [shape=(m,)]
-        The synthetic song, sorted by (hash, frame); m is n but for a few that coincide.
+        The synthetic song, sorted by (hash, frame); m is n minus a few duplicates.
     tempo : float
-        How much longer it is.
+        Its length over that of the real song.
     """
     sounds, first, which = np.unique(hashes, return_index=True, return_inverse=True)
     numbers = unpack(sounds)
@@ -112,7 +112,7 @@ def relative(
 
 
 def described_in_reverse(files: DataFrame, *, params: FingerprintParams) -> DataFrame:
-    """Fingerprints of songs, with descriptors of the songs played backwards.
+    """Fingerprint songs, with descriptors of the songs played backwards.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def described_in_reverse(files: DataFrame, *, params: FingerprintParams) -> Data
 
 
 def sources(described: DataFrame, *, songs: DataFrame) -> DataFrame:
-    """Real songs with their hashes, numbered.
+    """Number the real songs, with their hashes.
 
     Parameters
     ----------
@@ -187,18 +187,18 @@ def sources(described: DataFrame, *, songs: DataFrame) -> DataFrame:
 def synthetic_extracts(
     numbers: DataFrame, *, sources: DataFrame, n_sources: int, params: FingerprintParams, seed: int
 ) -> DataFrame:
-    """Make the songs with these numbers, each from the source that is its turn.
+    """Make the songs with these numbers, cycling through the sources.
 
     Parameters
     ----------
     numbers : DataFrame with id
     sources : DataFrame
-        From `sources`; few enough to be broadcast.
+        From `sources`; small enough to be broadcast.
 
     Returns
     -------
     DataFrame [schemas.EXTRACTS]
-        As the indexing of files gives them: a row with all hashes, and a closing row.
+        As indexing files returns it: a row with all hashes, and a summary row.
     """
     schema = to_arrow_schema(EXTRACTS)
 

@@ -1,8 +1,8 @@
-"""What a command and all its children use: wall and CPU seconds, memory (Linux only).
+"""Resources used by a command and its descendants: wall and CPU seconds, memory (Linux only).
 
-A helper process stands between the benchmark and the command.  It adopts what the command
-leaves behind (Spark's JVM outlives the Python process that started it), so the kernel's own
-account of CPU time, which a parent gets when it waits, covers every process exactly once.
+A helper process runs between the benchmark and the command and adopts orphans (Spark's JVM outlives
+the Python process that started it).  The kernel's CPU accounting, which a parent receives when
+it waits, therefore covers every process exactly once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections import Counter
 from pathlib import Path
 
 SAMPLE_S = 0.25
-_SET_CHILD_SUBREAPER = 36  # of prctl
+_SET_CHILD_SUBREAPER = 36  # for prctl
 
 
 def measured(
@@ -37,8 +37,8 @@ def measured(
     Returns
     -------
     dict
-        wall_s, cpu_s, peak_gb with its parts peak_java_gb and peak_python_gb, spill_gb (what
-        the disk lost at most meanwhile), and stopped: why the command did not end well, or "".
+        wall_s, cpu_s, peak_gb with its parts peak_java_gb and peak_python_gb, spill_gb (the largest
+        drop in free disk space during the run), and stopped: why the command failed, or "".
     """
     with tempfile.NamedTemporaryFile(suffix=".json") as result:
         watch = [sys.executable, __file__, result.name, str(limit_s), str(folder)]
@@ -47,13 +47,13 @@ def measured(
 
 
 def spark_counts(events: Path) -> dict[str, float]:
-    """Sum what the tasks of a session reported, and the sizes of the files that it scanned.
+    """Sum the metrics of a session's tasks, and the sizes of the files that it scanned.
 
-    The bytes read that tasks report are no use: they leave out Parquet's vectored reads of local
+    The bytes read that tasks report are not usable: they exclude Parquet's vectored reads of local
     files, and count blocks of cached frames.
     """
     counts = Counter(read_bytes=0, shuffle_bytes=0, shuffle_rows=0, spilled_bytes=0, task_cpu_s=0)
-    scanned: set[int] = set()  # accumulators
+    scanned: set[int] = set()  # accumulator ids
     updates: Counter[int] = Counter()
     for path in events.iterdir():
         with open(path, encoding="utf-8") as lines:
@@ -69,7 +69,7 @@ def spark_counts(events: Path) -> dict[str, float]:
 
 
 def _task_counts(metrics: dict | None) -> dict[str, float]:
-    if not metrics:  # of a task that was killed
+    if not metrics:  # for a killed task
         return {}
     written = metrics["Shuffle Write Metrics"]
     return {
@@ -81,7 +81,7 @@ def _task_counts(metrics: dict | None) -> dict[str, float]:
 
 
 def _scan_sizes(plan: dict) -> set[int]:
-    """Accumulators of the sizes of files that a plan scans."""
+    """Return the accumulators of the sizes of files that a plan scans."""
     own = {m["accumulatorId"] for m in plan["metrics"] if m["name"] == "size of files read"}
     return own.union(*map(_scan_sizes, plan["children"]))
 
@@ -120,7 +120,7 @@ def _watch(result: str, limit_s: str, folder: str, min_free_gb: str, *command: s
                 _kill(child.pid)
             time.sleep(SAMPLE_S)
     finally:
-        _kill(child.pid)  # when interrupted; else nobody is left
+        _kill(child.pid)  # only has an effect when interrupted
     Path(result).write_text(json.dumps(usage))
 
 
@@ -131,13 +131,14 @@ def _kill(leader: int) -> None:
 
 
 def _session(leader: int) -> list[tuple[int, int]]:
-    """Processes of a session that are alive, and the parent of each."""
+    """Return the live processes of a session, and the parent of each."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            # The name, in brackets, may hold anything; after it come state, parent, group, session.
+            # The name, in parentheses, may contain anything; then follow state, parent, group,
+            # session.
             state, parent, _, session = (place / "stat").read_text().rpartition(") ")[2].split()[:4]
-        except OSError:  # ended meanwhile
+        except OSError:  # it has ended
             continue
         if int(session) == leader and state != "Z":
             found.append((int(place.name), int(parent)))
@@ -145,14 +146,14 @@ def _session(leader: int) -> list[tuple[int, int]]:
 
 
 def _memory_gb(leader: int) -> dict[str, float]:
-    """Resident memory of a session; pages that forked workers share count in each."""
+    """Return the resident memory of a session; pages shared by forked workers count in each."""
     memory = {"java": 0.0, "python": 0.0}
     for pid, parent in _session(leader):
         try:
             program = os.readlink(f"/proc/{pid}/exe")
             kind = "java" if program.endswith("/java") else "python"
             if kind == "java" and os.readlink(f"/proc/{parent}/exe") == program:
-                continue  # not yet what it will be: the same memory once more
+                continue  # a fork before exec: its memory would count twice
             pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         except OSError:
             continue

@@ -116,7 +116,7 @@ scores(grouped, "f1_micro", "f1_macro", "log_loss")
 # A single predicted genre is often wrong. A *conformal* prediction set contains the true genre at
 # the chosen confidence however good the model is: a bad model gives large sets. The thresholds come
 # from the cross-validated scores. With two folds the models learn from half of the songs each, so
-# that coverage is higher than asked.
+# coverage is higher than requested.
 
 # %%
 sets = pd.read_csv("genre/sets.csv")

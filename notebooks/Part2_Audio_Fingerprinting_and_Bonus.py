@@ -14,9 +14,9 @@
 # Spectrogram, landmarks, hashes, table and answer, step by step; how robust identification is and
 # how certain its answers are; and, as a bonus, what descriptors of the same audio say about style.
 #
-# The songs are synthetic, so that everybody can run this. If the environment variable `SONIC_DATA`
-# names a folder that holds `music/`, the first 60 songs there are used instead (the last section
-# needs genre tags).
+# The songs are synthetic, so that anyone can run this notebook. If the environment variable
+# `SONIC_DATA` names a folder that contains `music/`, the first 60 songs there are used instead (the
+# last section needs genre tags).
 
 # %%
 # %matplotlib inline
@@ -92,7 +92,7 @@ plt.show()
 #
 # Local maxima are landmarks. The rank of a landmark is the number of stronger ones within a second.
 # The strongest landmarks form a sparse constellation, the others add detail; neighbouring landmarks
-# are joined to triangles.
+# are joined into triangles.
 
 # %%
 figure = constellation(song, params=params, start_s=0, length_s=10, title="Landmarks and triangles")
@@ -127,8 +127,8 @@ plt.show()
 # %% [markdown]
 # ## Hashes
 #
-# A triangle is hashed to 40 bits: the frequency of its first landmark, and the steps in frequency
-# and time to the other two. A query also looks up neighbouring values (multi-probe), so the table
+# A triangle is hashed to 40 bits: the frequency of its first landmark, and the differences in
+# frequency and time to the other two. A query also looks up neighbouring values (multi-probe), so the table
 # stores each triangle only once.
 
 # %%
@@ -160,7 +160,7 @@ plt.show()
 # %% [markdown]
 # ## On Spark
 #
-# The same functions run in the executors: `index` writes the hashes of all songs to a Delta table
+# The same functions run on the executors: `index` writes the hashes of all songs to a Delta table
 # partitioned by hash prefix, and `identify` joins a folder of clips with it.
 
 # %%
@@ -218,8 +218,8 @@ lake.sql("SELECT clip_path, score, p_value, accepted FROM sonic.matches LIMIT 3"
 #
 # `evaluate` degrades clips of the indexed songs in many ways, holds out some songs as unknown ones,
 # and reports what is still found. The first plot shows how often an unknown song is accepted.
-# Synthetic songs of one style share patterns to the note, so more of them may be accepted than
-# asked; `benchmarks/results/calibration.txt` has the rates on real music.
+# Synthetic songs of one style share patterns note for note, so more of them may be accepted than
+# requested; `benchmarks/results/calibration.txt` has the rates on real music.
 
 # %%
 judged = lake.evaluate(n_clips=3, lengths_s=[5], n_songs=16, left_out=0.5, output="evaluation")
@@ -230,7 +230,7 @@ for path in sorted(Path("evaluation").glob("*.png")):
 # %% [markdown]
 # ## Bonus: style from the same audio
 #
-# Descriptors of timbre, harmony and rhythm (librosa, in the executors) instead of landmarks, and a
+# Descriptors of timbre, harmony and rhythm (librosa, on the executors) instead of landmarks, and a
 # small genre model. With so few songs it is often wrong, and its large prediction sets show that.
 
 # %%

@@ -1,11 +1,11 @@
-"""A made-up feature table of the Spotify kind, for those who have none at hand."""
+"""A synthetic feature table in Spotify's format."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-# Centres of what the genres sound like: danceability, energy, acousticness, valence, tempo,
+# Mean feature values per genre: danceability, energy, acousticness, valence, tempo,
 # loudness, speechiness, instrumentalness, popularity.
 GENRES = {
     "ambient": (0.30, 0.20, 0.80, 0.15, 95, -20, 0.04, 0.80, 35),
@@ -25,19 +25,19 @@ _SPREAD = np.array([0.13, 0.16, 0.18, 0.2, 18, 3.0, 0.05, 0.22, 12])
 
 
 def spotify_like(n: int, *, seed: int) -> pd.DataFrame:
-    """Make up n songs of 12 genres on albums of one artist and release date each.
+    """Generate n songs of 12 genres, on albums with one artist and one release date each.
 
     Returns
     -------
     pandas.DataFrame
-        Columns as Spotify has them, the genre in `genre`; a fiftieth of the tempos is missing.
+        Spotify's columns and the genre in `genre`; 2 % of the tempos are missing.
     """
     rng = np.random.default_rng(seed)
     names = list(GENRES)
     n_albums = max(n // 8, 1)
     album = rng.integers(0, n_albums, n)
     album_genre = rng.choice(len(names), n_albums, p=_shares(len(names)))
-    strays = rng.random(n) < 0.15  # no album is of one genre throughout
+    strays = rng.random(n) < 0.15  # albums mix genres
     genre = np.where(strays, rng.integers(0, len(names), n), album_genre[album])
     centres = np.array([GENRES[name] for name in names])
     album_taste = rng.normal(0, 0.6, (n_albums, len(_SPREAD)))[album]

@@ -1,7 +1,7 @@
-"""A headless Chromium over its DevTools pipe: enough to look at a page and to use it.
+"""Drive headless Chromium over its DevTools pipe, enough to load a page and use it.
 
-The pipe needs neither a driver nor a port: commands go in at file descriptor 3, answers and
-events come out at 4, each a JSON text that a zero byte ends.
+The pipe needs neither a driver nor a port: commands are written to file descriptor 3, answers and
+events are read from 4, each a JSON text followed by a NUL byte.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _TIMEOUT_S = 120
 
 
 def find() -> str | None:
-    """Where Chromium is, if there is one."""
+    """Return the path of Chromium, or None."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 class Page:
-    """One tab."""
+    """A browser tab."""
 
     def __init__(self, writer: int, reader: int) -> None:
         self.events: list[dict] = []
@@ -40,7 +40,7 @@ class Page:
             self.send(f"{domain}.enable")
 
     def send(self, method: str, **params: Any) -> dict:
-        """Do something and wait for its answer."""
+        """Send a command and wait for its answer."""
         self._n_sent += 1
         message = {"id": self._n_sent, "method": method, "params": params}
         if self._session:
@@ -54,26 +54,26 @@ class Page:
                 return answer["result"]
 
     def open(self, path: Path) -> None:
-        """Load a file and wait until all of it is there."""
+        """Load a file and wait until it is complete."""
         self.send("Page.navigate", url=path.as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self._next()
 
     def evaluate(self, expression: str) -> Any:
-        """Give the value of an expression, which also waits for what the page has queued."""
-        told = self.send(
+        """Return the value of an expression, after all queued work of the page."""
+        result = self.send(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
         )
-        if "exceptionDetails" in told:
-            raise RuntimeError(told["exceptionDetails"])
-        return told["result"].get("value")
+        if "exceptionDetails" in result:
+            raise RuntimeError(result["exceptionDetails"])
+        return result["result"].get("value")
 
-    def said(self, *methods: str) -> list[dict]:
-        """What happened of some kinds."""
+    def events_of(self, *methods: str) -> list[dict]:
+        """Return the parameters of all events with one of these methods."""
         return [event["params"] for event in self.events if event["method"] in methods]
 
     def _next(self) -> dict:
-        """Read one message; of an event, keep it."""
+        """Read one message; record events."""
         end_s = time.monotonic() + _TIMEOUT_S
         while b"\0" not in self._held:
             if not select.select([self._reader], [], [], max(0, end_s - time.monotonic()))[0]:
@@ -90,12 +90,12 @@ class Page:
 
 
 @contextmanager
-def opened(browser: str, profile: Path) -> Iterator[Page]:
-    """Start Chromium with a new profile; ends it afterwards."""
+def open_browser(browser: str, profile: Path) -> Iterator[Page]:
+    """Start Chromium with a new profile, and stop it at the end."""
     (child_in, ours_out), (ours_in, child_out) = os.pipe(), os.pipe()
     options = [
         *["--headless=new", "--remote-debugging-pipe", f"--user-data-dir={profile}"],
-        # No sandbox in containers, whose user is root; the page is our own.
+        # No sandbox: in a container the user is root, and the page is ours.
         *["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"],
         *["--disable-background-networking", "--disable-component-update"],
     ]

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Run tests on every supported Python that this machine has, with the newest versions of what it
-# needs that are known to work, and with the oldest that setup.py allows.
+# Run tests with every supported Python on this machine, with the newest dependencies that are known
+# to work and with the oldest that setup.py allows.
 #
 #     tests/pythons.sh [PYTEST ARGUMENT …]     # the unit tests by default
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# What the unit tests import; pytest skips those of other extras.
+# Packages that the unit tests import; pytest skips tests that need other extras.
 TOOLS="pytest pytest-xdist hypothesis mapie crepes"
 
-# On PATH, or kept by pyenv, whose commands on PATH need not have a Python behind.
+# On PATH or installed by pyenv, whose shims on PATH may have no Python behind them.
 find_python() {
     local candidate
     for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
@@ -26,7 +26,7 @@ run() { # NAME PYTHON CONSTRAINTS PYTEST-ARGUMENT…
     echo "== $name: $("$python" --version), $constraints"
     if [ "$folder/.installed" -ot "$constraints" ] || [ "$folder/.installed" -ot setup.py ]; then
         "$python" -m venv --clear "$folder"
-        # shellcheck disable=SC2086  # several words
+        # shellcheck disable=SC2086  # split into words
         "$folder/bin/python" -m pip install --quiet --disable-pip-version-check \
             --constraint "$constraints" --editable '.[models]' $TOOLS
         touch "$folder/.installed"

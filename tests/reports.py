@@ -1,4 +1,4 @@
-"""Findings to make pages of: every text in them tries to break out of the page."""
+"""Report data in which every text tries to break out of the HTML."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def answers(n: int = 20) -> pd.DataFrame:
 
 
 def card(version: str, score: float, *, task: str = "classification") -> dict:
-    """A model's card, with classes and features of hostile names."""
+    """A model card whose classes and features have hostile names."""
     is_genre = task == "classification"
     size = {"mean_size": 1.5} if is_genre else {"mean_width": 20.0}
     return {
@@ -89,7 +89,7 @@ def card(version: str, score: float, *, task: str = "classification") -> dict:
 
 
 def record(task: str = "classification") -> ModelRecord:
-    """Two versions, of which the first one serves."""
+    """Two versions of a model; the first is the champion."""
     history = [
         {"champion": "1", "challenger": None, "at": "2026-01-01T00:00:00+00:00", "why": "trained"},
         {
@@ -103,8 +103,8 @@ def record(task: str = "classification") -> ModelRecord:
 
 
 def findings() -> Findings:
-    """Everything that a page may show."""
-    told = pd.DataFrame({"value": [*HOSTILE[:-1], None]})
+    """Everything that a page can show."""
+    values = pd.DataFrame({"value": [*HOSTILE[:-1], None]})
     return Findings(
         catalogue={
             "n_songs": 20,
@@ -114,8 +114,8 @@ def findings() -> Findings:
             "first_at": AT,
             "last_at": AT,
         },
-        genres=told.assign(n_songs=3, hours=0.25, n_fingerprints=9),
-        codecs=told.assign(n_songs=3, hours=0.25, n_fingerprints=9),
+        genres=values.assign(n_songs=3, hours=0.25, n_fingerprints=9),
+        codecs=values.assign(n_songs=3, hours=0.25, n_fingerprints=9),
         alike=pd.DataFrame(
             {
                 "title": [HOSTILE[0]],

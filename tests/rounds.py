@@ -1,4 +1,4 @@
-"""What is told of rounds of chance at the end: how many of each kind, seeds, how they went."""
+"""Summary of randomised fault rounds, printed after the tests: counts, seeds, results."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import pytest
 _NAME = "round of faults"
 
 
-def tell(
+def record_round(
     record_property: Callable[[str, object], None],
     kind: str,
     seed: int,
     *,
     was_at_work: bool | None = None,
 ) -> None:
-    """Keep what a round is; it goes with the report of its test, also from other processes.
+    """Attach a round to the report of its test, so that it survives pytest-xdist.
 
     Parameters
     ----------
     record_property : callable
         pytest's fixture.
     was_at_work : bool, optional
-        Whether the fault met the job before its end.
+        Whether the job was still running when the fault occurred.
     """
     record_property(_NAME, [kind, seed, was_at_work])
 
 
 def summary(reports: Iterable[pytest.TestReport]) -> list[str]:
-    """A line a kind: rounds, seeds, faults that met a job at work, and rounds that failed.
+    """One line per kind: rounds, seeds, faults that hit a running job, and failed rounds.
 
-    A round that did not fail has lost nothing, has nothing twice, and left no dead job.
+    A round passes if nothing was lost or duplicated and every job succeeded in the end.
     """
     kinds: dict[str, list[tuple[int, bool | None, bool]]] = {}
     for report in reports:
@@ -40,20 +40,20 @@ def summary(reports: Iterable[pytest.TestReport]) -> list[str]:
             if name == _NAME:
                 kind, seed, was_at_work = value
                 kinds.setdefault(kind, []).append((seed, was_at_work, report.failed))
-    return [_line(kind, sorted(told, key=lambda x: x[0])) for kind, told in sorted(kinds.items())]
+    return [_line(kind, sorted(rows, key=lambda x: x[0])) for kind, rows in sorted(kinds.items())]
 
 
-def _line(kind: str, told: Sequence[tuple[int, bool | None, bool]]) -> str:
-    seeds = [seed for seed, _, _ in told]
-    met = [was_at_work for _, was_at_work, _ in told if was_at_work is not None]
-    failed = [seed for seed, _, has_failed in told if has_failed]
+def _line(kind: str, results: Sequence[tuple[int, bool | None, bool]]) -> str:
+    seeds = [seed for seed, _, _ in results]
+    met = [was_at_work for _, was_at_work, _ in results if was_at_work is not None]
+    failed = [seed for seed, _, has_failed in results if has_failed]
     at_work = f", {sum(met)} met it at work" if met else ""
     fate = f"failed: seeds {', '.join(map(str, failed))}" if failed else "0 failed"
-    return f"{kind}: {len(told)} rounds, seeds {_spans(seeds)}{at_work}; {fate}"
+    return f"{kind}: {len(results)} rounds, seeds {_spans(seeds)}{at_work}; {fate}"
 
 
 def _spans(seeds: Sequence[int]) -> str:
-    """Write 0, 1, 2, 5 as 0-2, 5, and what goes in fives as 0, 5 ... 95."""
+    """Write 0, 1, 2, 5 as 0-2, 5, and a constant step of five as 0, 5 ... 95."""
     steps = {b - a for a, b in itertools.pairwise(seeds)}
     if len(seeds) > 3 and len(steps) == 1:
         step = steps.pop()

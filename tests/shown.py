@@ -1,6 +1,6 @@
-"""What README.md and docs/ show: commands, as a shell would take them apart, Python and SQL.
+"""Commands, Python and SQL in README.md and docs/, parsed as a shell would.
 
-A block that no test can run stands below the line `<!-- not run: why -->`.
+A block that tests cannot run follows the line `<!-- not run: why -->`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-GENERATED = "cli.md"  # from the parsers, when the docs are built
+GENERATED = "cli.md"  # generated from the parsers when the docs are built
 PAGES = (
     "README.md",
     *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")) if p.name != GENERATED),
 )
 
-# What a test cannot run, by the first word, and why. The options of these are not ours.
+# Commands that tests cannot run, by first word, and why. Their options are not ours.
 NOT_RUN = {
     "docker": "needs a daemon and the image of Spark",
     "kubectl": "needs a Kubernetes cluster",
@@ -36,7 +36,7 @@ _BLOCK = re.compile(
 
 
 class Block(NamedTuple):
-    """One fenced block of a page, and why it is not run, if it is not."""
+    """A fenced block of a page, and why it is not run, if so."""
 
     page: str
     language: str
@@ -45,14 +45,14 @@ class Block(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """One command of a page."""
+    """A command on a page."""
 
     page: str
     words: tuple[str, ...]
 
 
 def blocks(page: str) -> list[Block]:
-    """Fenced blocks of a page, in their order."""
+    """Fenced blocks of a page, in order."""
     text = (ROOT / page).read_text(encoding="utf-8")
     return [
         Block(page, found["language"], found["text"], found["why"])
@@ -61,7 +61,7 @@ def blocks(page: str) -> list[Block]:
 
 
 def inline_commands(page: str) -> list[Shown]:
-    """Commands of ours within sentences, but for those with words left out."""
+    """Our commands within sentences, except those with omitted words."""
     text = (ROOT / page).read_text(encoding="utf-8")
     outside = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     spans = (" ".join(span.split()) for span in re.findall(r"`([^`]+)`", outside))
@@ -75,7 +75,7 @@ def inline_commands(page: str) -> list[Shown]:
 
 
 def shown_commands(page: str) -> list[Shown]:
-    """Commands of the shell blocks of a page, without comments, in their order."""
+    """Commands of the shell blocks of a page, without comments, in order."""
     return [
         command
         for block in blocks(page)
@@ -85,12 +85,12 @@ def shown_commands(page: str) -> list[Shown]:
 
 
 def commands(page: str, text: str) -> list[Shown]:
-    """Commands of a text, without comments, in their order."""
+    """Commands of a text, without comments, in order."""
     found = []
     for line in text.replace("\\\n", " ").splitlines():
         line = re.sub(r"\s+# .*$", "", line)
         lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|")
-        lexer.commenters = ""  # a # within a word is no comment
+        lexer.commenters = ""  # a # a # within a word starts no comment
         lexer.whitespace_split = True
         words: list[str] = []
         for word in [*lexer, ";"]:

@@ -1,6 +1,6 @@
-"""Files under conf/deploy by the schemas and parsers of the tools that read them.
+"""Check files under conf/deploy with the schemas and parsers of the tools that read them.
 
-Run by `make test-deploy` in an environment of its own, since Airflow's packages and ours differ.
+`make test-deploy` runs this in a separate environment, since Airflow's packages conflict with ours.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KINDS = {
 
 
 def lost(given, read, place: str = "") -> list[str]:
-    """Names that a schema does not know, and so dropped."""
+    """Return names that a schema does not know and therefore dropped."""
     if isinstance(given, dict):
         return [
             name
@@ -42,13 +42,13 @@ def lost(given, read, place: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["index", "identify", "retrain"])
-def test_the_operators_api_knows_every_field(name):
+def test_operator_api_knows_every_field(name):
     given = yaml.safe_load((DEPLOY / "kubernetes" / f"{name}.yaml").read_text())
     read = KINDS[given["kind"]].from_dict(given)
     assert lost(given, read.to_dict()) == []
 
 
-def test_the_operators_api_would_miss_a_field():
+def test_unknown_fields_are_detected():
     given = yaml.safe_load((DEPLOY / "kubernetes" / "index.yaml").read_text())
     given["spec"]["executor"]["instancse"] = 4
     assert lost(given, KINDS[given["kind"]].from_dict(given).to_dict()) == [
@@ -56,7 +56,7 @@ def test_the_operators_api_would_miss_a_field():
     ]
 
 
-def test_the_bundles_jobs_are_jobs():
+def test_bundle_jobs_are_jobs():
     bundle = yaml.safe_load((DEPLOY / "databricks" / "databricks.yml").read_text())
     for job in bundle["resources"]["jobs"].values():
         assert lost(job, Job.from_dict(job).as_dict()) == []

@@ -1,4 +1,4 @@
-"""A small messy music collection, and the two ways to run a job: here, or by spark-submit."""
+"""A small, messy music collection, and two ways to run a job: in-process or by spark-submit."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _write_bad_files(folder: Path, good: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def library_zip(tmp_path_factory) -> Path:
-    """What `make zip` packs."""
+    """The archive that `make zip` builds."""
     root = tmp_path_factory.mktemp("zip")
     shutil.copytree(
         ROOT / "sonic_lib", root / "sonic_lib", ignore=shutil.ignore_patterns("__pycache__")
@@ -105,12 +105,12 @@ def library_zip(tmp_path_factory) -> Path:
 
 
 class Submit:
-    """The real spark-submit, from a folder that has no sonic_lib; its plans are compiled.
+    """The real spark-submit, run from a folder without sonic_lib, with code generation on.
 
     Attributes
     ----------
     command : list of str
-        What stands before the job, without a master.
+        The words before the job, without a master.
     environment : dict
     """
 
@@ -144,32 +144,32 @@ def submit(library_zip) -> Submit:
     return Submit(library_zip)
 
 
-class Here:
-    """Runs a job's own script in this process, on the Spark that runs here and stays."""
+class InProcess:
+    """Runs a job's own script in this process, on the shared Spark session."""
 
     def __call__(self, job: str, *arguments: object) -> subprocess.CompletedProcess:
-        """Run a job to its end; the result is that of `Submit`."""
+        """Run a job to its end; the result is like that of `Submit`."""
         words = [str(ROOT / "jobs" / job), *map(str, arguments)]
-        said, complained = io.StringIO(), io.StringIO()
+        output, errors = io.StringIO(), io.StringIO()
         code = None
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", words)
             try:
-                with redirect_stdout(said), redirect_stderr(complained):
+                with redirect_stdout(output), redirect_stderr(errors):
                     runpy.run_path(words[0], run_name="__main__")
             except SystemExit as ended:
                 code = ended.code
-        return subprocess.CompletedProcess(words, code, said.getvalue(), complained.getvalue())
+        return subprocess.CompletedProcess(words, code, output.getvalue(), errors.getvalue())
 
 
 @pytest.fixture(scope="session")
-def run_job(_spark_session) -> Here:
-    return Here()
+def run_job(_spark_session) -> InProcess:
+    return InProcess()
 
 
-# Runs are short: neither Java nor Spark gets back what it compiles, and jars of checked sums need
-# no verifier. The first compiler alone would get 48 MB for what it made, which Spark fills within
-# two minutes; from then on nothing would be compiled any more.
+# Short runs do not earn back what Java and Spark compile, and jars with verified checksums need no
+# bytecode verification. With C1 only, the code cache would be 48 MB, which Spark fills within two
+# minutes; after that nothing more would be compiled.
 QUICK_JAVA = (
     "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC "
     "-XX:MetaspaceSize=300m -Xmn400m "
@@ -182,7 +182,7 @@ INTERPRETED = (
 
 
 def submit_environment() -> dict[str, str]:
-    """What README.md tells to set, and how runs of a few songs take the least time."""
+    """Environment variables from README.md, and settings that make short runs fast."""
     return {
         **os.environ,
         "SPARK_CONF_DIR": str(ROOT / "conf"),
@@ -194,7 +194,7 @@ def submit_environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def new_tables(tmp_path_factory, _spark_session) -> str:
-    """A warehouse of tables without rows; to copy it takes less time than to make one."""
+    """A warehouse of empty tables; copying it is faster than creating one."""
     warehouse = str(tmp_path_factory.mktemp("new"))
     params = FingerprintConfig().params()
     tables.create(_spark_session, warehouse, params=params, prefix_bits=4)
@@ -203,7 +203,7 @@ def new_tables(tmp_path_factory, _spark_session) -> str:
 
 @pytest.fixture(scope="session")
 def indexed(collection, run_job, new_tables, tmp_path_factory) -> tuple[str, str]:
-    """A warehouse that holds the collection, and what the job printed."""
+    """A warehouse that holds the collection, and the output of the job."""
     place = tmp_path_factory.mktemp("lake") / "ware house"
     warehouse = shutil.copytree(new_tables, place).as_posix()
     done = run_job("index_songs.py", collection.folder, "--warehouse", warehouse)
@@ -212,9 +212,9 @@ def indexed(collection, run_job, new_tables, tmp_path_factory) -> tuple[str, str
 
 
 def assert_songs_are_whole(spark: SparkSession, warehouse: str) -> None:
-    """No reader meets a part of a song; of one that is being removed all rows go at once.
+    """Assert that no reader sees part of a song; all rows of a removed song disappear at once.
 
-    All of it may stand twice for a moment, while two jobs bring it.
+    A song may be stored twice for a moment while two jobs add it.
     """
     counts = invariants.song_counts(
         tables.read(spark, warehouse, FINGERPRINTS), songs=tables.read(spark, warehouse, SONGS)
@@ -225,7 +225,7 @@ def assert_songs_are_whole(spark: SparkSession, warehouse: str) -> None:
 
 @contextmanager
 def readers(spark: SparkSession, lake: str) -> Iterator[None]:
-    """Read the index all the time; what a reader met is raised at the end."""
+    """Read the index continuously; raise what a reader met at the end."""
     met: list[BaseException] = []
     is_over = threading.Event()
 
@@ -248,7 +248,7 @@ def readers(spark: SparkSession, lake: str) -> Iterator[None]:
 
 
 def contents(spark: SparkSession, warehouse: str) -> dict[str, list[tuple]]:
-    """Every row of the index, without what differs between runs by nature."""
+    """Every row of the index, without values that differ between runs."""
 
     def rows(table: Table, *dropped: str) -> list[tuple]:
         frame = tables.read(spark, warehouse, table).drop(*dropped)
@@ -262,7 +262,7 @@ def contents(spark: SparkSession, warehouse: str) -> dict[str, list[tuple]]:
 
 
 def versions(warehouse: str) -> dict[str, int]:
-    """How many commits each table of the index has seen."""
+    """The number of commits of each table of the index."""
     return {
         table.name: len(list(Path(warehouse, table.name, "_delta_log").glob("*.json")))
         for table in (SONGS, SONG_FILES, FINGERPRINTS)

@@ -1,4 +1,4 @@
-/* The clock of the day of a process, moved by the seconds that a file tells; waits are left alone. */
+/* Shift a process's wall clock by the seconds stored in a file; monotonic clocks are unchanged. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -8,20 +8,20 @@
 #include <time.h>
 #include <unistd.h>
 
-static volatile long *told;
+static volatile long *offset_s;
 
-__attribute__((constructor)) static void look(void) {
+__attribute__((constructor)) static void load(void) {
     int file = open(getenv("CLOCK_OFFSET_FILE"), O_RDONLY);
     void *at = mmap(0, sizeof(long), PROT_READ, MAP_SHARED, file, 0);
-    told = at == MAP_FAILED ? 0 : at;
+    offset_s = at == MAP_FAILED ? 0 : at;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
     static int (*real)(clockid_t, struct timespec *);
     if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
     int failed = real(clock, now);
-    int of_day = clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE;
-    if (!failed && told && of_day) now->tv_sec += *told;
+    int is_wall = clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE;
+    if (!failed && offset_s && is_wall) now->tv_sec += *offset_s;
     return failed;
 }
 

@@ -1,4 +1,4 @@
-"""Both jobs on a standalone cluster of two workers, against the same index made locally."""
+"""Both jobs on a standalone cluster of two workers, compared with an index made locally."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ DEPLOY = "org.apache.spark.deploy"
 
 
 def start_daemon(folder: Path, name: str, *command: str) -> tuple[subprocess.Popen, Path]:
-    """Start a process of Spark, in a group of its own; give it and its log."""
+    """Start a Spark daemon in its own process group; return it and its log."""
     log = folder / f"{name}.log"
     environment = submit_environment()
-    del environment["SPARK_CONF_DIR"]  # the daemons' own: our log4j2 silences what is waited for
+    del environment["SPARK_CONF_DIR"]  # not ours: it silences their logs
     with log.open("w") as file:
         process = subprocess.Popen(
             [SPARK_HOME / "bin" / "spark-class", *command],
@@ -67,10 +67,10 @@ def cluster(tmp_path_factory) -> Iterator[str]:
 
 
 @pytest.mark.cluster
-def test_a_data_engineer_gets_the_same_from_a_cluster(
+def test_data_engineer_gets_the_same_results_from_a_cluster(
     cluster, collection, indexed, submit, spark, tmp_path
 ):
-    """By the script of what a data engineer types."""
+    """Run the script of a data engineer's commands."""
     warehouse, copies = str(tmp_path / "lake"), collection.folder / "copies"
     done = subprocess.run(
         [

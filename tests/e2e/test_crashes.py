@@ -1,6 +1,6 @@
-"""Runs that die at each of their commits, one after the other: the next goes on where it was.
+"""Runs that die at each of their commits, one after the other: the next run resumes.
 
-Processes that are killed are in test_kill.py and test_rounds.py.
+Processes that are killed are tested in test_kill.py and test_rounds.py.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ INTERRUPTED = 130
 
 @pytest.fixture
 def lake(new_tables, tmp_path) -> str:
-    """A warehouse of tables without rows."""
+    """A warehouse of empty tables."""
     return shutil.copytree(new_tables, tmp_path / "lake").as_posix()
 
 
 @pytest.fixture
 def die(monkeypatch):
-    """Let a function die at its next call, before or after what it does."""
+    """Make the next call of a function die, before or after its work."""
 
     def prepare(module, name: str, when: str) -> None:
         whole = getattr(module, name)
@@ -46,7 +46,7 @@ def index(folder: Path, lake: str) -> int:
     return main(["index", str(folder), "--warehouse", lake])
 
 
-def test_index_that_dies_at_each_commit_goes_on(
+def test_index_resumes_after_dying_at_each_commit(
     spark, collection, lake, new_tables, tmp_path, die, monkeypatch
 ):
     music = tmp_path / "music"
@@ -54,7 +54,7 @@ def test_index_that_dies_at_each_commit_goes_on(
     for path in list(collection.samples)[:2]:
         shutil.copy(collection.folder / path, music)
     (music / "letter.mp3").write_text("no sound " * 500)
-    # Where the run stands then, and how many songs there are: each gets further than the last.
+    # The state of the run and the number of songs after each death: each run gets further.
     for moment, (module, name, when), n_songs in (
         ("staged", (commit, "stage", "after"), 0),
         ("fingerprints written", (tables, "insert", "before"), 0),

@@ -1,4 +1,4 @@
-"""The whole tour, as a person takes it, on a small collection."""
+"""The whole demo on a small collection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from tests.e2e.conftest import ROOT, submit_environment
 
 
-def test_the_tour_finds_its_clips_and_draws_its_plots(tmp_path):
+def test_demo_identifies_its_clips_and_draws_plots(tmp_path):
     environment = submit_environment() | {"PYTHONPATH": str(ROOT)}
     del environment["SPARK_CONF_DIR"]
     tour = subprocess.run(

@@ -1,6 +1,6 @@
-"""A disk that runs full in mid-job: a message, whole songs for readers, and the next run goes on.
+"""A disk that fills up during a job: a message, complete songs, and the next run resumes.
 
-The warehouse stands on a file system in memory that has room for a share of what the job writes.
+The warehouse is on a file system in memory with room for part of what the job writes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.e2e.conftest import assert_songs_are_whole, contents, readers
 
 IS_LONG = os.environ.get("SONIC_LONG_TESTS", "") not in ("", "0")
 LARGE = 1 << 30
-# What one run needs is measured; another may need a little less.
+# The need of one run is measured; another run may need slightly less.
 SURELY_TOO_SMALL = 0.8
 
 
@@ -40,7 +40,7 @@ class Disk(NamedTuple):
 
     @contextmanager
     def peak(self) -> Iterator[list[int]]:
-        """The most that was used within the block."""
+        """Record the peak usage within the block."""
         most, is_over = [self.used()], threading.Event()
 
         def probe() -> None:
@@ -84,7 +84,7 @@ def cases(collection, indexed, new_tables) -> dict[str, tuple[list[str], str]]:
 
 @pytest.fixture(scope="module")
 def undisturbed(cases, disk, _spark_session):
-    """What a job leaves that has room, and how many bytes it took on the way; once for each."""
+    """Run each job once with enough space; return its result and the bytes it needed."""
     known: dict[str, tuple[dict, int]] = {}
 
     def of(name: str) -> tuple[dict, int]:
@@ -109,7 +109,7 @@ ROUNDS = (
 
 
 @pytest.mark.parametrize(("name", "share"), ROUNDS)
-def test_a_full_disk_stops_a_job_and_spoils_nothing(
+def test_full_disk_stops_a_job_and_corrupts_nothing(
     name, share, cases, disk, undisturbed, spark, capfd
 ):
     words, start = cases[name]

@@ -1,4 +1,4 @@
-"""`sonic features` over runs: whatever was run before, the tables are right."""
+"""`sonic features` over several runs: the tables are right after any history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def describe(*arguments: object, code: int = 0) -> None:
 
 
 def stored(spark, warehouse: str) -> list[list[tuple]]:
-    """All rows, without what differs between runs by nature."""
+    """All rows, without values that differ between runs."""
     stamps = ("run_id", "computed_at", "seen_at", "rejected_at")
     frames = [
         tables.read(spark, warehouse, table).drop(*stamps)
@@ -40,7 +40,7 @@ def commits(warehouse: str) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def new_tables(_spark_session, tmp_path_factory) -> str:
-    """A warehouse of tables without rows; to copy it takes less time than to make one."""
+    """A warehouse of empty tables; copying it is faster than creating one."""
     warehouse = str(tmp_path_factory.mktemp("new"))
     tables.create_for_models(_spark_session, warehouse)
     return warehouse
@@ -48,7 +48,7 @@ def new_tables(_spark_session, tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def described(collection, run_job, new_tables, tmp_path_factory) -> tuple[str, str]:
-    """A warehouse that the job filled from the collection, and what it printed."""
+    """A warehouse that the job filled from the collection, and the output of the job."""
     place = tmp_path_factory.mktemp("lake") / "ware house"
     warehouse = shutil.copytree(new_tables, place).as_posix()
     done = run_job("extract_features.py", collection.folder, "--warehouse", warehouse)
@@ -58,7 +58,7 @@ def described(collection, run_job, new_tables, tmp_path_factory) -> tuple[str, s
 
 @pytest.fixture
 def lake(described, tmp_path) -> str:
-    """A copy of it, to be changed."""
+    """A copy of it that a test may change."""
     return shutil.copytree(described[0], tmp_path / "lake").as_posix()
 
 
@@ -104,8 +104,8 @@ def test_changed_files_replace_their_songs(spark, collection, new_tables, wareho
 
 
 @pytest.mark.parametrize("moment", ["no files", "half of the features"])
-def test_run_that_died_goes_on_where_it_was(moment, spark, collection, described, lake):
-    """As a run leaves the tables that is killed between its commits."""
+def test_interrupted_run_resumes(moment, spark, collection, described, lake):
+    """Start from the tables that a run killed between its commits leaves."""
     files = tables.read(spark, lake, FEATURE_FILES)
     tables.delete_keys(files, lake, FEATURE_FILES, key="path")
     if moment == "half of the features":
@@ -115,7 +115,7 @@ def test_run_that_died_goes_on_where_it_was(moment, spark, collection, described
     assert stored(spark, lake) == stored(spark, described[0])
 
 
-def test_another_version_describes_every_song_anew(spark, collection, described, lake, capsys):
+def test_new_version_describes_every_song_again(spark, collection, described, lake, capsys):
     rows = tables.read(spark, lake, FEATURES)
     old = rows.drop("numbers", "feature_version")
     old = old.selectExpr("*", "map() AS numbers", "-1 AS feature_version")
@@ -125,7 +125,7 @@ def test_another_version_describes_every_song_anew(spark, collection, described,
     assert stored(spark, lake) == stored(spark, described[0])
 
 
-def test_a_table_brought_in_again_replaces_its_source_alone(spark, tmp_path, lake, capsys):
+def test_reimported_table_replaces_its_source_only(spark, tmp_path, lake, capsys):
     csv = tmp_path / "my songs.csv"
     audio = stored(spark, lake)[0]
     csv.write_text(TABLE)
@@ -152,7 +152,7 @@ def test_a_table_brought_in_again_replaces_its_source_alone(spark, tmp_path, lak
     assert rejects == [("other", ",1,c", "id: the row has no id")]
 
 
-def test_a_table_without_numbers_is_refused_and_changes_nothing(tmp_path, described, capsys):
+def test_table_without_numbers_is_refused_and_changes_nothing(tmp_path, described, capsys):
     warehouse, _ = described
     csv = tmp_path / "texts.csv"
     csv.write_text("artist,name\nx,a\ny,b\n")

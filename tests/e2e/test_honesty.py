@@ -1,4 +1,4 @@
-"""A table with a leak, doubled tracks and gaps: what is said of it, and what comes back."""
+"""A table with target leakage, duplicate tracks and missing values: warnings and predictions."""
 
 from __future__ import annotations
 
@@ -21,16 +21,25 @@ QUICK = ("--model", "forest", "--folds", "2", "--seed", "3")
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """Every fourth song a second time, remastered; a fifth without a style."""
+    """Every fourth song has a remastered duplicate; a fifth of the songs have no style."""
     rng = np.random.default_rng(11)
     rows = []
     for i in range(N):
         style = int(rng.integers(0, 3))
         name, artist = f"Song {i}", f"artist {rng.integers(0, 90)}"
         beat = f"{90 + 20 * style + rng.normal(0, 15):.8f}"
-        told = STYLES[style] if i % 5 else ""
+        given_style = STYLES[style] if i % 5 else ""
         fame = int(np.clip(rng.normal(25, 25) + 5 * style, 0, 100)) if i else 97
-        row = [name, beat, f"L{i % 7}", f"{STYLES[style]} {i % 4}", told, fame, artist, "True"]
+        row = [
+            name,
+            beat,
+            f"L{i % 7}",
+            f"{STYLES[style]} {i % 4}",
+            given_style,
+            fame,
+            artist,
+            "True",
+        ]
         rows.append(row)
         if i % 4 == 0:
             rows.append([f"{name} - Remastered 2011", *row[1:]])
@@ -40,7 +49,7 @@ def table(tmp_path_factory):
     return path
 
 
-def test_a_session_on_a_table_that_deceives(spark, table, tmp_path, capsys):
+def test_session_on_a_misleading_table(spark, table, tmp_path, capsys):
     here = ["--warehouse", str(tmp_path / "lake")]
     registry = open_registry(spark, here[1])
 
@@ -84,9 +93,9 @@ def test_a_session_on_a_table_that_deceives(spark, table, tmp_path, capsys):
     assert lowest >= 0
     assert highest <= 100
     n_known = rows.filter("model = 'genre' AND in_training").count()
-    n_told = sum(bool(row[place]) for row in given[1:])
+    n_labelled = sum(bool(row[place]) for row in given[1:])
     assert card["fitted_on"] == ALL_ROWS
-    assert n_known == n_told
+    assert n_known == n_labelled
 
     call("retrain", "genre")
     again = registry.versions("genre")[1]
@@ -99,7 +108,7 @@ def test_a_session_on_a_table_that_deceives(spark, table, tmp_path, capsys):
     assert "have their artist in training" not in kept
 
 
-def test_a_table_of_labels_alone_is_taken(spark, tmp_path):
+def test_table_of_labels_only_is_accepted(spark, tmp_path):
     (tmp_path / "labels.csv").write_text("path,style\na/1.mp3,dub\na/2.mp3,bebop\n")
     words = ["--csv", str(tmp_path / "labels.csv"), "--id", "path"]
     lake = str(tmp_path / "lake")

@@ -42,7 +42,7 @@ def mono(samples: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def clips(collection, tmp_path_factory) -> tuple[Path, dict[str, tuple[str, float] | None]]:
-    """A folder of clips, and what each is: song and offset; None if it is unknown."""
+    """A folder of clips with the song and offset of each; None for unknown clips."""
     rng = np.random.default_rng(7)
     folder = tmp_path_factory.mktemp("clips")
     (folder / "a b").mkdir()
@@ -81,7 +81,7 @@ def test_every_clip_has_one_row(clips, answers):
     assert sorted(answer["clip"] for answer in answers) == sorted(clips[1])
 
 
-def test_known_clips_are_found_where_they_were_cut(clips, collection, answers):
+def test_known_clips_are_found_at_their_offsets(clips, collection, answers):
     for answer in answers:
         truth = clips[1][answer["clip"]]
         if truth is None:
@@ -107,7 +107,7 @@ def test_unknown_and_unreadable_clips_are_not_accepted(clips, answers):
     assert unknown["unheard.flac"]["error"] == ""
 
 
-def test_answers_are_in_the_table_too(spark, clips, indexed, answers):
+def test_answers_are_also_stored_in_the_table(spark, clips, indexed, answers):
     matches = tables.read(spark, indexed[0], MATCHES)
     matches = matches.filter(matches.clip_path.startswith(str(clips[0])))
     first_run = matches.agg({"run_id": "min"}).first()[0]
@@ -128,7 +128,7 @@ def assert_same_answers(found: pd.DataFrame, of_spark: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(found, of_spark, rtol=1e-5, check_dtype=False)
 
 
-def test_without_spark_the_answers_are_the_same(spark, clips, indexed, answers, tmp_path, capsys):
+def test_local_engine_gives_the_same_answers(spark, clips, indexed, answers, tmp_path, capsys):
     before = [(t, tables.version(spark, indexed[0], t)) for t in (MATCHES, RUNS)]
     found = identify_locally(clips[0], indexed[0], tmp_path / "local.csv")
     of_spark = pd.DataFrame(answers)
@@ -147,9 +147,7 @@ def test_without_spark_the_answers_are_the_same(spark, clips, indexed, answers, 
 
 
 @pytest.mark.parametrize("engine", ["local", "spark"])
-def test_without_a_record_the_tables_stay_as_they_are(
-    spark, clips, indexed, tmp_path, capsys, engine
-):
+def test_no_record_leaves_the_tables_unchanged(spark, clips, indexed, tmp_path, capsys, engine):
     before = [tables.version(spark, indexed[0], table) for table in (MATCHES, RUNS)]
     command = ["identify", str(clips[0] / "fast.wav"), "--warehouse", indexed[0], "--no-record"]
     assert main([*command, "--engine", engine, "--output", str(tmp_path / "a.csv")]) == 0
@@ -158,9 +156,7 @@ def test_without_a_record_the_tables_stay_as_they_are(
     assert [tables.version(spark, indexed[0], table) for table in (MATCHES, RUNS)] == before
 
 
-def test_without_leave_to_write_there_are_answers_all_the_same(
-    spark, clips, indexed, capsys, monkeypatch
-):
+def test_read_only_warehouse_still_gives_answers(spark, clips, indexed, capsys, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)
     before = tables.version(spark, indexed[0], MATCHES)
     command = ["identify", str(clips[0] / "fast.wav"), "--warehouse", indexed[0]]
@@ -171,7 +167,7 @@ def test_without_leave_to_write_there_are_answers_all_the_same(
     assert tables.version(spark, indexed[0], MATCHES) == before
 
 
-def test_chunks_and_helpers_change_no_answer(clips, indexed, tmp_path, monkeypatch):
+def test_chunks_and_helpers_do_not_change_answers(clips, indexed, tmp_path, monkeypatch):
     monkeypatch.setattr("sonic_lib.matching.budget.CHUNK_BYTES", 1)
     monkeypatch.setattr("sonic_lib.matching.budget.CHUNK_BYTES_PER_ROW", 0)
     monkeypatch.setattr("sonic_lib.workflows.local_engine.FILES_PER_HELPER", 1)
@@ -195,7 +191,7 @@ def test_candidates_and_other_formats(suffix, spark, clips, indexed, answers, tm
     assert best.to_dict() == {answer["clip"]: answer["song"] for answer in answers}
 
 
-def test_a_long_recording_gives_its_segments(spark, collection, indexed, tmp_path):
+def test_long_recording_gives_its_segments(spark, collection, indexed, tmp_path):
     first, second = list(collection.samples)[:2]
     gap = np.random.default_rng(5).normal(0, 0.02, 8 * RATE_HZ)
     parts = [mono(collection.samples[name])[: 14 * RATE_HZ] for name in (first, second)]
@@ -219,7 +215,7 @@ def test_a_long_recording_gives_its_segments(spark, collection, indexed, tmp_pat
     )
 
 
-def test_explain_shows_what_the_answer_rests_on(spark, clips, indexed, tmp_path, capsys):
+def test_explain_shows_the_evidence(spark, clips, indexed, tmp_path, capsys):
     plot = tmp_path / "why.png"
     command = ["explain", str(clips[0] / "fast.wav"), "--warehouse", indexed[0]]
     assert main([*command, "--plot", str(plot)]) == 0
@@ -231,7 +227,7 @@ def test_explain_shows_what_the_answer_rests_on(spark, clips, indexed, tmp_path,
     assert plot.stat().st_size > 10_000
 
 
-def test_explain_without_spark_rests_on_the_same_hits(spark, clips, indexed):
+def test_explain_without_spark_shows_the_same_hits(spark, clips, indexed):
     clip = str(clips[0] / "fast.wav")
     config = load_config().model_copy(update={"warehouse": indexed[0]})
     on_spark = explanation.explained_on_spark(
@@ -251,13 +247,13 @@ def test_explain_without_spark_rests_on_the_same_hits(spark, clips, indexed):
     ("name", "code", "words"),
     [("letter.mp3", 1, "cannot be read"), ("silence.wav", 1, "silent"), ("a b", 2, "takes one")],
 )
-def test_explain_of_what_has_no_answer_says_why(spark, clips, indexed, capsys, name, code, words):
+def test_explain_without_an_answer_says_why(spark, clips, indexed, capsys, name, code, words):
     assert main(["explain", str(clips[0] / name), "--warehouse", indexed[0]]) == code
     printed = capsys.readouterr()
     assert words in printed.out + printed.err
 
 
-def test_evaluate_reports_what_is_found_and_what_chance_does(spark, indexed, tmp_path, capsys):
+def test_evaluate_reports_recall_and_false_accepts(spark, indexed, tmp_path, capsys):
     folder = tmp_path / "report"
     command = ["evaluate", "--warehouse", indexed[0], "--clips", "2", "--lengths", "5"]
     assert main([*command, "--left-out", "0.34", "--output", str(folder)]) == 0
@@ -272,7 +268,7 @@ def test_evaluate_reports_what_is_found_and_what_chance_does(spark, indexed, tmp
     assert {path.name for path in folder.glob("*.png")} == {"calibration.png", "robustness.png"}
 
 
-def test_empty_clip_folder_is_no_error(spark, indexed, tmp_path, capsys):
+def test_empty_clip_folder_is_not_an_error(spark, indexed, tmp_path, capsys):
     assert main(["identify", str(tmp_path), "--warehouse", indexed[0]]) == 0
     assert "0 clips" in capsys.readouterr().out
 
@@ -288,7 +284,7 @@ def test_sql_over_the_tables(spark, indexed, capsys):
     assert main(["sql", statement, "--warehouse", indexed[0]]) == 0
     assert capsys.readouterr().out.split() == ["n", "-", "6"]
     assert main(["sql", statement, "--warehouse", indexed[0], "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["rows"], told["rows_are_all"]) == ([{"n": 6}], True)
+    result = json.loads(capsys.readouterr().out)
+    assert (result["rows"], result["rows_are_all"]) == ([{"n": 6}], True)
     assert main(["sql", "SELECT nonsense FROM sonic.songs", "--warehouse", indexed[0]]) == 1
     assert "nonsense" in capsys.readouterr().err

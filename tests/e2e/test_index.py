@@ -1,4 +1,4 @@
-"""The index over runs: whatever was run before, and however it ended, the tables are right."""
+"""The index over several runs: the tables are right after any history."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def index(folders: list[Path], warehouse: str, *options: str) -> None:
 
 @pytest.fixture(scope="module")
 def place(collection, new_tables, tmp_path_factory) -> Path:
-    """Two folders with two songs each, as `music` and as `kept`; indexes of A and of both."""
+    """Two folders, `music` and `kept`, with two songs each; indexes of the first and of both."""
     place = tmp_path_factory.mktemp("place")
     for i, path in enumerate(list(collection.samples)[:4]):
         folder = place / "kept" / "AB"[i // 2]
@@ -47,14 +47,14 @@ def place(collection, new_tables, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def music(place) -> Path:
-    """The two folders, to be changed by a test."""
+    """The two folders, which a test may change."""
     shutil.rmtree(place / "music")
     return shutil.copytree(place / "kept", place / "music")
 
 
 @pytest.fixture
 def lake(place, tmp_path) -> str:
-    """A copy of the index of both folders, to be changed by a test."""
+    """A copy of the index of both folders, which a test may change."""
     return shutil.copytree(place / "of both", tmp_path / "lake").as_posix()
 
 
@@ -77,13 +77,13 @@ def test_every_good_song_is_stored_once(spark, collection, indexed):
     assert sorted(r["count"] for r in holders.collect()) == [1] * (n_songs - 1) + [2]
 
 
-def test_fingerprints_agree_with_their_songs(spark, indexed):
+def test_fingerprint_counts_match_songs(spark, indexed):
     warehouse, _ = indexed
     fingerprints = tables.read(spark, warehouse, FINGERPRINTS)
     counted = {r.song_id: r["count"] for r in fingerprints.groupBy("song_id").count().collect()}
 
-    said = tables.read(spark, warehouse, SONGS).collect()
-    assert counted == {song.song_id: song.n_fingerprints for song in said}
+    stored = tables.read(spark, warehouse, SONGS).collect()
+    assert counted == {song.song_id: song.n_fingerprints for song in stored}
     assert fingerprints.count() == fingerprints.distinct().count()
     assert fingerprints.filter("hash_prefix <> shiftright(hash, 36)").isEmpty()
     assert fingerprints.select("hash_prefix").distinct().count() == 16
@@ -99,7 +99,7 @@ def test_fingerprints_are_few_sorted_files(spark, indexed):
         assert rows == sorted(rows)
 
 
-def test_tags_and_file_names_become_titles(spark, collection, indexed):
+def test_titles_come_from_tags_and_file_names(spark, collection, indexed):
     warehouse, _ = indexed
     titles = {r.title for r in tables.read(spark, warehouse, SONGS).collect()}
     assert titles == {Path(path).stem for path in collection.samples}
@@ -119,7 +119,7 @@ def test_second_run_reads_no_audio_and_writes_nothing(spark, collection, indexed
     song = collection.folder / next(iter(collection.samples))
     sound, status = song.read_bytes(), song.stat()
     try:
-        song.write_bytes(bytes(len(sound)))  # whoever reads it finds no sound
+        song.write_bytes(bytes(len(sound)))  # anyone who reads it finds no audio
         os.utime(song, ns=(status.st_atime_ns, status.st_mtime_ns))
         index([collection.folder], warehouse)
     finally:
@@ -130,7 +130,7 @@ def test_second_run_reads_no_audio_and_writes_nothing(spark, collection, indexed
     assert f"Nothing new: {n_files} files are already in" in capsys.readouterr().out
 
 
-def test_strict_says_that_files_were_rejected(collection, warehouse, capsys):
+def test_strict_reports_rejected_files(collection, warehouse, capsys):
     bad = str(collection.folder / "bad")
     assert main(["index", bad, "--warehouse", warehouse, "--strict"]) == 1
     said = capsys.readouterr().out
@@ -139,7 +139,7 @@ def test_strict_says_that_files_were_rejected(collection, warehouse, capsys):
     assert "All of them: sonic sql" in said
 
 
-def test_a_renamed_file_takes_its_song_along(spark, music, lake):
+def test_renamed_file_keeps_its_song(spark, music, lake):
     old = next(path for path in sorted(music.rglob("*")) if path.is_file())
     new = old.with_name("another name" + old.suffix)
     old.rename(new)
@@ -148,11 +148,11 @@ def test_a_renamed_file_takes_its_song_along(spark, music, lake):
     assert str(old) not in files
     assert files[str(new)].status == "indexed"
     songs = {row.song_id: row for row in tables.read(spark, lake, SONGS).collect()}
-    with new.open("rb") as file:  # its tags have the first say
+    with new.open("rb") as file:  # tags take precedence over the file name
         assert songs[files[str(new)].song_id].title == read_tags(file, name=str(new)).title
 
 
-def test_two_folders_after_each_other_or_at_once(spark, music, tmp_path):
+def test_two_folders_in_sequence_or_together_give_the_same_index(spark, music, tmp_path):
     apart, together = str(tmp_path / "apart"), str(tmp_path / "together")
     index([music / "A"], apart)
     index([music / "B"], apart)
@@ -171,7 +171,7 @@ def test_changed_file_replaces_its_song(spark, collection, music, lake, tmp_path
     assert contents(spark, lake) == contents(spark, fresh)
 
 
-def test_file_that_breaks_loses_its_song(spark, music, lake):
+def test_damaged_file_loses_its_song(spark, music, lake):
     broken = sorted((music / "A").iterdir())[0]
     broken.write_bytes(b"no music any more")
     index([music], lake)
@@ -180,7 +180,7 @@ def test_file_that_breaks_loses_its_song(spark, music, lake):
     assert row.path == str(broken)
 
 
-def test_prune_drops_what_is_gone_and_only_that(spark, place, music, lake):
+def test_prune_removes_missing_songs_only(spark, place, music, lake):
     shutil.rmtree(music / "B")
     index([music], lake)
     assert tables.read(spark, lake, SONGS).count() == 4
@@ -188,10 +188,10 @@ def test_prune_drops_what_is_gone_and_only_that(spark, place, music, lake):
     assert contents(spark, lake) == contents(spark, str(place / "of A"))
 
 
-def test_prune_of_a_folder_that_seems_not_mounted_drops_nothing(
+def test_prune_removes_nothing_of_a_folder_that_seems_unmounted(
     indexed, collection, spark, tmp_path, capsys
 ):
-    """All songs of a folder are gone at once; of two folders, one is there still."""
+    """All songs of one folder are gone at once; one song of the other folder is still there."""
     warehouse = shutil.copytree(indexed[0], tmp_path / "lake").as_posix()
     before = versions(warehouse)
     away = shutil.move(collection.folder, tmp_path / "away")
@@ -217,7 +217,7 @@ def test_remove_by_id_and_by_path(spark, place, music, lake):
     assert len(kept["songs"]) == len(kept["song_files"]) == 2
 
 
-def test_what_is_known_of_a_removed_song_goes_with_it(spark, lake):
+def test_remove_deletes_everything_computed_from_a_song(spark, lake):
     tables.create_for_models(spark, lake)
     gone, kept, *_ = (row.song_id for row in tables.read(spark, lake, SONGS).collect())
 
@@ -253,7 +253,7 @@ def test_batches_give_the_same_index(spark, place, music, tmp_path):
     assert contents(spark, batches) == contents(spark, str(place / "of both"))
 
 
-def test_run_that_another_took_for_dead_goes_on(spark, place, music, warehouse, monkeypatch):
+def test_run_that_was_taken_for_dead_resumes(spark, place, music, warehouse, monkeypatch):
     stage = commit.stage
 
     def stage_and_be_swept(extracts, folder):
@@ -268,7 +268,7 @@ def test_run_that_another_took_for_dead_goes_on(spark, place, music, warehouse, 
     assert contents(spark, warehouse) == contents(spark, str(place / "of both"))
 
 
-def test_other_parameters_are_refused_before_any_write(spark, music, indexed, capsys):
+def test_different_parameters_are_refused_before_any_write(spark, music, indexed, capsys):
     warehouse, _ = indexed
     before = versions(warehouse)
     other = ["--set", "fingerprint.densities_per_s=[10]"]
@@ -279,7 +279,7 @@ def test_other_parameters_are_refused_before_any_write(spark, music, indexed, ca
     assert versions(warehouse) == before
 
 
-def test_runs_tell_what_happened(spark, indexed):
+def test_runs_record_what_happened(spark, indexed):
     warehouse, _ = indexed
     first = tables.read(spark, warehouse, RUNS).orderBy("started_at").first()
     assert (first.job, first.status) == ("index", "done")
@@ -287,10 +287,10 @@ def test_runs_tell_what_happened(spark, indexed):
     assert '"densities_per_s"' in first.config
 
 
-def test_spark_submit_leaves_the_same_tables_and_answers(
+def test_spark_submit_gives_the_same_tables_and_answers(
     submit, run_job, spark, place, music, tmp_path
 ):
-    """The one run in this tier that is a program of its own; test_submit.py has more."""
+    """The only spark-submit run in this tier; test_submit.py has more."""
     lakes = {run: str(tmp_path / name) for run, name in ((submit, "there"), (run_job, "here"))}
     done = submit("index_songs.py", music, "--warehouse", lakes[submit])
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,6 @@
-"""kill -9 at the worst moments: the next run leaves the tables that an undisturbed one leaves.
+"""kill -9 at critical moments: the next run leaves the tables of an undisturbed run.
 
-Random moments, and other jobs than `index`, are in test_rounds.py.
+Random moments, and jobs other than `index`, are tested in test_rounds.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def commits(warehouse: str, table: str) -> int:
     return len(list(Path(warehouse, table, "_delta_log").glob("*.json")))
 
 
-# A new warehouse has one commit in each table: the one that made it.
+# In a new warehouse each table has one commit, which created it.
 MOMENTS: dict[str, Callable[[str], bool]] = {
     "decoding": lambda lake: any(Path(lake).glob("_staging/*/0/_temporary")),
     "staged": lambda lake: any(Path(lake).glob("_staging/*/0/_SUCCESS")),
@@ -37,9 +37,9 @@ MOMENTS: dict[str, Callable[[str], bool]] = {
 
 
 def kill_index(folder: Path, warehouse: str, *, when: Callable[[str], bool]) -> bool:
-    """Start an index run and kill it, with all its processes, when a moment has come.
+    """Start an index run, and kill all its processes at the given moment.
 
-    Returns whether it was still at work.
+    Returns whether it was still running.
     """
     command = [
         sys.executable,
@@ -80,25 +80,25 @@ def undisturbed(indexed, _spark_session) -> dict[str, list[tuple]]:
 
 @pytest.fixture
 def lake(new_tables, tmp_path) -> str:
-    """A warehouse whose tables are made already, which saves time."""
+    """A warehouse of existing, empty tables, to save time."""
     return shutil.copytree(new_tables, tmp_path / "lake").as_posix()
 
 
 @pytest.mark.parametrize("moment", MOMENTS if IS_LONG else ["staged", "songs written"])
-def test_killed_run_goes_on_where_it_was(moment, spark, collection, undisturbed, lake):
+def test_killed_run_resumes(moment, spark, collection, undisturbed, lake):
     assert kill_index(collection.folder, lake, when=MOMENTS[moment])
     index(collection.folder, lake)
     assert contents(spark, lake) == undisturbed
 
 
-def test_run_killed_while_it_makes_tables_goes_on(spark, collection, undisturbed, tmp_path):
+def test_run_killed_while_creating_tables_resumes(spark, collection, undisturbed, tmp_path):
     lake = str(tmp_path / "lake")
     assert kill_index(collection.folder, lake, when=lambda lake: Path(lake, "matches").exists())
     index(collection.folder, lake)
     assert contents(spark, lake) == undisturbed
 
 
-def test_run_killed_while_it_replaces_a_song_goes_on(spark, collection, tmp_path):
+def test_run_killed_while_replacing_a_song_resumes(spark, collection, tmp_path):
     first, second, other = (collection.folder / path for path in list(collection.samples)[:3])
     music, lake, fresh = tmp_path / "music", str(tmp_path / "lake"), str(tmp_path / "fresh")
     music.mkdir()
@@ -106,17 +106,17 @@ def test_run_killed_while_it_replaces_a_song_goes_on(spark, collection, tmp_path
     shutil.copy(second, music / "changes.mp3")
     index(music, lake)
     shutil.copy(other, music / "changes.mp3")
-    # Commits of fingerprints: made, two songs, the new song, the old one deleted.
+    # Commits of fingerprints: created, two songs, the new song, the old one deleted.
     assert kill_index(music, lake, when=lambda lake: commits(lake, "fingerprints") == 4)
     index(music, lake)
     index(music, fresh)
     assert contents(spark, lake) == contents(spark, fresh)
 
 
-def test_song_that_went_and_came_back_between_runs_is_whole(spark, collection, undisturbed, lake):
-    """The dead run's fingerprints have no song; they must not be met again as duplicates."""
+def test_song_that_disappeared_between_runs_is_complete_again(spark, collection, undisturbed, lake):
+    """The dead run's fingerprints have no song; they must not reappear as duplicates."""
     assert kill_index(collection.folder, lake, when=MOMENTS["fingerprints written"])
-    index(collection.folder / "bad", lake)  # a run that meets none of the songs
+    index(collection.folder / "bad", lake)  # a run that sees none of the songs
     index(collection.folder, lake)
     stored = contents(spark, lake)
     assert stored["fingerprints"] == undisturbed["fingerprints"]

@@ -1,4 +1,4 @@
-"""The index over its life, by the commands: doubles, removal, going back, another prefix, purge."""
+"""The life cycle of an index: duplicates, removal, restore, repartitioning, purge."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RATE_HZ = 22_050
 
 @pytest.fixture
 def library(collection, tmp_path) -> Path:
-    """Three songs; copies of the first: quieter, and cut; and its middle inside the second."""
+    """Three songs, two copies of the first (quieter, trimmed), and its middle inside the second."""
     folder = tmp_path / "library"
     folder.mkdir()
     first, second, third = (samples for samples in list(collection.samples.values())[:3])
@@ -42,7 +42,7 @@ def sonic(*arguments: str) -> int:
     return main([*map(str, arguments)])
 
 
-def test_the_life_of_an_index(spark, library, tmp_path, capsys):
+def test_life_cycle_of_an_index(spark, library, tmp_path, capsys):
     lake = str(tmp_path / "lake")
     at = ("--warehouse", lake)
     assert sonic("index", library, *at) == 0

@@ -1,4 +1,4 @@
-"""Train, predict, retrain and roll back on a table with its own column names and gaps."""
+"""Train, predict, retrain and roll back on a table with custom column names and missing values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_table(path: Path, *, n: int, with_targets: bool = True, seed: int = 1)
         targets = ["style", "hotness"] if with_targets else []
         writer.writerow(["beat", "mood", "label_name", "out_date", "note", *targets])
         for i in range(n):
-            told = [STYLES[style[i]], hot[i]] if with_targets else []
+            target_values = [STYLES[style[i]], hot[i]] if with_targets else []
             writer.writerow(
                 [
                     "" if i % 9 == 0 else f"{beat[i]:.3f}",
@@ -36,7 +36,7 @@ def write_table(path: Path, *, n: int, with_targets: bool = True, seed: int = 1)
                     f"label {rng.integers(0, 40)}",
                     f"{1990 + rng.integers(0, 30)}-{rng.integers(1, 13):02}",
                     f"a note on song {i}",
-                    *told,
+                    *target_values,
                 ]
             )
     return path
@@ -53,7 +53,7 @@ def cards(spark, warehouse: str, name: str = "genre") -> list[dict]:
 
 
 def train(run_job, folder: Path) -> tuple[str, str, Path]:
-    """A warehouse with a champion that a job trained, what it printed, and its report."""
+    """A warehouse with a champion trained by a job, the job's output, and its report."""
     table = write_table(folder / "my songs.csv", n=420)
     warehouse, report = str(folder / "ware house"), folder / "report"
     words = ["--csv", table, "--target", "style", "--drop", "hotness", "--report", report]
@@ -69,11 +69,11 @@ def trained(run_job, tmp_path_factory) -> tuple[str, str, Path]:
 
 @pytest.fixture
 def lake(trained, tmp_path) -> str:
-    """A copy of it, to be changed."""
+    """A copy of it that a test may change."""
     return shutil.copytree(trained[0], tmp_path / "lake").as_posix()
 
 
-def test_first_model_is_the_champion_and_tells_how_good_it_is(spark, trained):
+def test_first_model_becomes_champion_with_its_metrics(spark, trained):
     warehouse, printed, report = trained
     (card,) = cards(spark, warehouse)
     assert open_registry(spark, warehouse).aliases("genre")["champion"] == card["version"]
@@ -83,7 +83,7 @@ def test_first_model_is_the_champion_and_tells_how_good_it_is(spark, trained):
     assert set(card["columns"]["texts"]) == {"label_name", "note"}
     assert card["without_texts"]["n"] == card["metrics"]["n"]
     assert card["fitted_on"] == "all rows"
-    # The styles overlap by a little over one deviation: two thirds and more can be told apart.
+    # The styles overlap by slightly more than one deviation: at least two thirds are separable.
     assert 0.6 < card["metrics"]["f1_micro"] <= 1
     assert sum(n for _, _, n in card["confusion"]) == card["metrics"]["n"]
     assert {row["n"] for row in card["coverage"]} == {card["metrics"]["n"]}
@@ -95,7 +95,7 @@ def test_first_model_is_the_champion_and_tells_how_good_it_is(spark, trained):
         assert {row["label"] for row in csv.DictReader(file)} == set(STYLES)
 
 
-def test_prediction_completes_a_table_and_may_be_repeated(spark, lake, tmp_path, capsys):
+def test_prediction_completes_a_table_and_is_repeatable(spark, lake, tmp_path, capsys):
     test = write_table(tmp_path / "test.csv", n=60, with_targets=False, seed=2)
     assert call(capsys, "features", "--csv", test, "--warehouse", lake)[0] == 0
     output = tmp_path / "submission.csv"
@@ -127,7 +127,7 @@ def test_prediction_completes_a_table_and_may_be_repeated(spark, lake, tmp_path,
     assert "was calibrated for 0.5, " in error
 
 
-def test_retraining_one_snapshot_gives_the_same_figures_and_no_new_champion(spark, lake, capsys):
+def test_retraining_on_the_same_snapshot_promotes_no_new_champion(spark, lake, capsys):
     code, printed, _ = call(capsys, "retrain", "genre", *QUICK, "--warehouse", lake)
     assert code == 0
     first, second = sorted(cards(spark, lake), key=lambda card: card["created_at"])
@@ -144,7 +144,7 @@ def test_retraining_one_snapshot_gives_the_same_figures_and_no_new_champion(spar
     assert runs[0].counts["f1_micro"] == first["metrics"]["f1_micro"]
 
 
-def test_a_champion_by_hand_and_back(spark, lake, capsys, monkeypatch):
+def test_manual_promotion_and_rollback(spark, lake, capsys, monkeypatch):
     (first,) = cards(spark, lake)
     with monkeypatch.context() as patch:
 
@@ -165,12 +165,12 @@ def test_a_champion_by_hand_and_back(spark, lake, capsys, monkeypatch):
     assert registry.load("genre")[1]["version"] == first["version"]
 
 
-def test_a_number_is_learned_with_boosted_trees_and_has_intervals(spark, lake, capsys):
+def test_numeric_target_has_boosted_trees_and_intervals(spark, lake, capsys):
     words = ["train", "popularity", "--target", "hotness", "--drop", "style", "--folds", "2"]
     code, printed, _ = call(capsys, *words, "--warehouse", lake)
     assert code == 0
     (card,) = cards(spark, lake, "popularity")
-    assert card["metrics"]["r2"] > 0.2  # of the 0.6 that the beat explains, a ninth is missing
+    assert card["metrics"]["r2"] > 0.2  # the beat explains 0.6; a ninth is missing
     assert "coverage" in printed
     assert call(capsys, "predict", "--model", "popularity", "--warehouse", lake)[0] == 0
     rows = tables.read(spark, lake, PREDICTIONS).filter("model = 'popularity'").collect()
@@ -193,7 +193,7 @@ def test_a_number_is_learned_with_boosted_trees_and_has_intervals(spark, lake, c
         (["retrain", "tempo"], 2, "expected some of genre, popularity, recommendations"),
     ],
 )
-def test_what_does_not_fit_is_said(trained, capsys, words, code, message):
+def test_wrong_arguments_are_reported(trained, capsys, words, code, message):
     found, _, error = call(capsys, *words, "--warehouse", trained[0])
     assert found == code
     assert message in error

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and are committed as they ran."""
+"""The notebooks run from top to bottom, and are committed with their outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCRIPTS = PART1, PART2 = sorted((ROOT / "notebooks").glob("Part*.py"))
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_a_notebook_and_its_script_are_one(path):
+def test_notebook_and_script_are_in_sync(path):
     notebook, script = jupytext.read(path.with_suffix(".ipynb")), jupytext.read(path)
     assert [(cell.cell_type, cell.source) for cell in notebook.cells] == [
         (cell.cell_type, cell.source) for cell in script.cells
@@ -27,7 +27,7 @@ def test_a_notebook_and_its_script_are_one(path):
 
 @pytest.fixture
 def execute(monkeypatch):
-    """Run the cells of a notebook as on somebody's laptop, without data of their own."""
+    """Run the cells of a notebook as on a user's laptop without data."""
 
     def run(notebook, folder: Path) -> None:
         for name, value in submit_environment().items():
@@ -47,8 +47,8 @@ def test_part_2_runs_from_top_to_bottom(execute):
     execute(jupytext.read(PART2), PART2.parent)
 
 
-def test_part_1_begins_with_a_table_that_it_makes_up(execute):
-    """All of it is run by a data scientist, with tables of their own: test_users.py."""
+def test_part_1_starts_with_a_synthetic_table(execute):
+    """The whole notebook is run on real tables in test_users.py."""
     notebook = jupytext.read(PART1)
     first = next(i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code")
     check = "assert data == Path() and len(pd.read_csv('spotify_train.csv')) == 1500"

@@ -1,4 +1,4 @@
-"""What only a process of its own shows: exit codes, streams, names known to other programs."""
+"""Behaviour visible only in a separate process: exit codes, streams, a shared metastore."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.e2e.conftest import ROOT, SPARK_HOME, submit_environment, versions
 
 @pytest.fixture
 def sonic(tmp_path):
-    """Run the command line as a person does, from some folder."""
+    """Run the command line in a separate process and folder."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess:
         environment = submit_environment() | {"PYTHONPATH": str(ROOT)}
         del environment["SPARK_CONF_DIR"]
-        del environment["JAVA_TOOL_OPTIONS"]  # Java would say that it saw them
+        del environment["JAVA_TOOL_OPTIONS"]  # Java would print that it picked them up
         command = [sys.executable, "-m", "sonic_lib.cli.main", *arguments]
         return subprocess.run(
             command, env=environment, cwd=tmp_path, capture_output=True, text=True
@@ -32,7 +32,7 @@ def sonic(tmp_path):
     return run
 
 
-def test_sql_prints_a_table_and_nothing_else(sonic, collection, indexed, tmp_path):
+def test_sql_prints_only_a_table(sonic, collection, indexed, tmp_path):
     statement = "SELECT status, count(*) AS n FROM sonic.song_files GROUP BY 1 ORDER BY 1"
     done = sonic("sql", statement, "--warehouse", indexed[0])
     assert (done.returncode, done.stderr) == (0, "")
@@ -46,7 +46,7 @@ def test_sql_prints_a_table_and_nothing_else(sonic, collection, indexed, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_parameters_end_with_1_and_one_paragraph(sonic, collection, indexed):
+def test_different_parameters_exit_with_1_and_one_paragraph(sonic, collection, indexed):
     before = versions(indexed[0])
     done = sonic(
         *["index", str(collection.folder), "--warehouse", indexed[0]],
@@ -58,17 +58,17 @@ def test_other_parameters_end_with_1_and_one_paragraph(sonic, collection, indexe
     assert versions(indexed[0]) == before
 
 
-def test_absent_folder_ends_with_2_and_makes_no_warehouse(sonic, tmp_path):
+def test_missing_folder_exits_with_2_and_creates_no_warehouse(sonic, tmp_path):
     done = sonic("index", "absent", "--warehouse", "lake")
     assert (done.returncode, done.stdout) == (2, "")
     assert "'absent' does not exist" in done.stderr
     assert not Path(tmp_path, "lake").exists()
 
 
-def test_registered_tables_and_views_are_known_to_spark_sql(
+def test_registered_tables_and_views_are_visible_to_spark_sql(
     collection, indexed, submit, spark, tmp_path
 ):
-    """In a Hive metastore (Derby's, as conf/hive-site.xml has it), by two other programs."""
+    """Use a Hive metastore (Derby, as in conf/hive-site.xml) from two other programs."""
     home = ["--driver-java-options", f"-Duser.home={tmp_path}"]  # where the metastore is
     shutil.copytree(indexed[0], tmp_path / "lake's copy")
     warehouse = str(tmp_path / "lake's copy")
@@ -82,7 +82,7 @@ def test_registered_tables_and_views_are_known_to_spark_sql(
 
     before = register()
     assert {"sonic.fingerprints", "sonic.catalogue"} <= before
-    # Again, when there is more: what was there stays, and views of the new tables join it.
+    # Register again with more tables: existing ones stay, and views of the new tables are added.
     tables.create_for_models(spark, warehouse)
     known = {f"sonic.{name}" for name, _ in views.statements("views")}
     assert {"sonic.genre_sets", "sonic.playlists"} <= known - before
@@ -115,8 +115,8 @@ def test_registered_tables_and_views_are_known_to_spark_sql(
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    told = dict(line.split("\t", 1) for line in done.stdout.splitlines())
-    assert told["join"] == told["sonic.catalogue"] == "6"
-    assert known <= told.keys()
-    assert int(told["made"]) == int(told["stored"]) > 0
-    assert told["comment"] == "Density: n_fingerprints over duration_s (1/s)"
+    values = dict(line.split("\t", 1) for line in done.stdout.splitlines())
+    assert values["join"] == values["sonic.catalogue"] == "6"
+    assert known <= values.keys()
+    assert int(values["made"]) == int(values["stored"]) > 0
+    assert values["comment"] == "Density: n_fingerprints over duration_s (1/s)"

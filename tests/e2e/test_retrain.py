@@ -1,4 +1,4 @@
-"""kill -9 of a retraining run where it hurts most: the champion serves on, the next run goes on."""
+"""kill -9 of a retraining run at critical moments: the champion stays, the next run resumes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUICK = ("--model", "forest", "--folds", "2")
 STYLES = ("bebop", "dub")
 N_SONGS = 160
 
-# Dies, with its JVM, when half of the file whose name is given has been written.
+# Dies, with its JVM, when half of the named file has been written.
 DYING = """
 import json, os, signal, sys
 from pathlib import Path
@@ -76,7 +76,7 @@ def trained(spark, table, tmp_path) -> str:
     return warehouse
 
 
-def test_killed_retraining_leaves_the_champion(spark, trained):
+def test_killed_retraining_keeps_the_champion(spark, trained):
     registry = open_registry(spark, trained)
     words = ["retrain", "genre", *QUICK, "--warehouse", trained]
     champion = registry.load("genre")[1]
@@ -96,12 +96,12 @@ def test_killed_retraining_leaves_the_champion(spark, trained):
     assert now["champion"] == champion["version"]
     assert now["challenger"] in cards
     assert len(cards) == 3
-    for card in cards.values():  # of one snapshot all say the same
+    for card in cards.values():  # of one snapshot, so all are equal
         assert card["metrics"] == champion["metrics"]
         assert card["conformal"] == champion["conformal"]
 
 
-def test_mlflow_keeps_models_as_the_directory_does(spark, table, tmp_path, capsys):
+def test_mlflow_stores_the_same_models_as_the_folder(spark, table, tmp_path, capsys):
     pytest.importorskip("mlflow")
     here = ["--warehouse", str(tmp_path), "--set", "models.registry=mlflow"]
     assert main(["train", "genre", "--csv", table, *QUICK, *here]) == 0

@@ -1,8 +1,8 @@
-"""Faults at random: kill -9, lost workers, jobs at once; nothing lost, nothing twice, no dead job.
+"""Random faults: kill -9, lost workers, concurrent jobs; nothing is lost, duplicated or stuck.
 
-A round is told by its number, which is its seed. `make test-faults LONG=1` runs 100 kills, 20
-losses and 30 rounds of jobs at once; a few of each are in every run of the tests. How many there
-were, of which seeds, stands at the end of what pytest says (tests/rounds.py).
+A round is identified by its number, which is its seed. `make test-faults LONG=1` runs 100 kills, 20
+lost workers and 30 rounds of concurrent jobs; every test run includes a few of each. pytest prints
+their number, seeds and results at the end (tests/rounds.py).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.e2e.conftest import (
 )
 from tests.e2e.test_cluster import DEPLOY, start_daemon, wait_for
 from tests.e2e.test_models import write_table
-from tests.rounds import tell
+from tests.rounds import record_round
 
 IS_LONG = os.environ.get("SONIC_LONG_TESTS", "") not in ("", "0")
 N_KILLS, N_LOSSES, N_AT_ONCE = (100, 20, 30) if IS_LONG else (2, 1, 1)
@@ -48,9 +48,9 @@ class Case(NamedTuple):
     lake : str
         The warehouse that it starts from.
     longest_s : float
-        It is killed within so many seconds after it began to work.
+        It is killed within this time after it starts working.
     state : callable
-        What must be the same in the end, of a session and a warehouse.
+        Of a session and a warehouse: what must be equal in the end.
     """
 
     words: list[str]
@@ -60,7 +60,7 @@ class Case(NamedTuple):
 
 
 def start(words: list[str], lake: str) -> subprocess.Popen:
-    """Start a command as a process group of its own."""
+    """Start a command in its own process group."""
     environment = submit_environment()
     del environment["SPARK_CONF_DIR"]
     return subprocess.Popen(
@@ -105,7 +105,7 @@ def cases(collection, indexed, new_tables, tmp_path_factory) -> dict[str, Case]:
 
 @pytest.fixture(scope="module")
 def undisturbed(cases, tmp_path_factory, _spark_session) -> Callable[[str], object]:
-    """What a job leaves that nobody kills, once for each."""
+    """The final state of each job that is not killed, computed once."""
     known: dict[str, object] = {}
 
     def of(name: str) -> object:
@@ -121,9 +121,7 @@ def undisturbed(cases, tmp_path_factory, _spark_session) -> Callable[[str], obje
 
 
 @pytest.mark.parametrize("seed", range(N_KILLS))
-def test_a_killed_job_is_done_by_the_next_run(
-    seed, cases, undisturbed, spark, tmp_path, record_property
-):
+def test_next_run_finishes_a_killed_job(seed, cases, undisturbed, spark, tmp_path, record_property):
     name = list(cases)[seed % len(cases)]
     case = cases[name]
     lake = shutil.copytree(case.lake, tmp_path / "lake").as_posix()
@@ -134,7 +132,7 @@ def test_a_killed_job_is_done_by_the_next_run(
         while job.poll() is None and n_commits(lake, "runs") == n_before:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, case.longest_s))  # on a fast machine it may have ended
-        tell(record_property, f"kill -9 of {name}", seed, was_at_work=job.poll() is None)
+        record_round(record_property, f"kill -9 of {name}", seed, was_at_work=job.poll() is None)
     finally:
         os.killpg(job.pid, signal.SIGKILL)
         job.wait()
@@ -172,7 +170,7 @@ def pair(tmp_path) -> Iterator[tuple[str, list[subprocess.Popen]]]:
 
 @pytest.mark.cluster
 @pytest.mark.parametrize("seed", range(N_LOSSES))
-def test_a_job_outlives_the_loss_of_a_worker(
+def test_job_survives_the_loss_of_a_worker(
     seed, pair, submit, new_tables, collection, indexed, spark, tmp_path, record_property
 ):
     master, workers = pair
@@ -192,10 +190,10 @@ def test_a_job_outlives_the_loss_of_a_worker(
         time.sleep(0.01)
     time.sleep(rng.uniform(0, 10))
     was_at_work = job.poll() is None
-    tell(record_property, "loss of a worker", seed, was_at_work=was_at_work)
+    record_round(record_property, "loss of a worker", seed, was_at_work=was_at_work)
     os.killpg(workers[seed % 2].pid, signal.SIGKILL)  # with its executor
-    _, said = job.communicate()
-    assert job.returncode == 0, said
+    _, output = job.communicate()
+    assert job.returncode == 0, output
     assert was_at_work or IS_LONG
     assert contents(spark, lake) == contents(spark, indexed[0])
 
@@ -204,10 +202,10 @@ def test_a_job_outlives_the_loss_of_a_worker(
 
 
 @pytest.mark.parametrize("seed", range(N_AT_ONCE))
-def test_two_index_jobs_and_a_maintain_at_once(
+def test_concurrent_index_and_maintain_jobs(
     seed, new_tables, collection, indexed, spark, tmp_path, record_property
 ):
-    tell(record_property, "two index jobs and a maintain at once", seed)
+    record_round(record_property, "two index jobs and a maintain at once", seed)
     lake = shutil.copytree(new_tables, tmp_path / "lake").as_posix()
     rng = np.random.default_rng(seed)
     jobs = []
@@ -220,11 +218,11 @@ def test_two_index_jobs_and_a_maintain_at_once(
         time.sleep(rng.uniform(0, 3))
     with readers(spark, lake):
         for job in jobs:
-            _, said = job.communicate()
-            assert job.returncode == 0, said
+            _, output = job.communicate()
+            assert job.returncode == 0, output
     assert_songs_are_whole(spark, lake)
     assert contents(spark, lake) == contents(spark, indexed[0])
-    # Songs that both jobs brought stand in files of a MERGE, in the order in which it met them.
+    # Songs added by both jobs are in files of a MERGE, in the order it processed them.
     assert main(["maintain", "--grace-hours", "0", "--warehouse", lake]) == 0
     assert main(["maintain", "--check", "--grace-hours", "0", "--warehouse", lake]) == 0
     assert contents(spark, lake) == contents(spark, indexed[0])

@@ -22,7 +22,7 @@ from tests.faults.hostile import encoded
 
 SECRET = "never/to+be/seen+anywhere"
 KEY_ID = "AKIANEVERTOBESEEN000"
-# Keys that URIs, patterns and Hadoop's paths are touchy about.
+# Keys with characters that are special in URIs, globs and Hadoop paths.
 SONGS = {"a b/50%20 #1.ogg": "ogg", "co:lon & [x].flac": "flac"}
 WAREHOUSE = "s3a://lake/ware house"
 COMMANDS = [
@@ -75,7 +75,7 @@ def s3(endpoint):
 
 @pytest.fixture(scope="module")
 def done(endpoint, s3, tmp_path_factory) -> tuple[subprocess.CompletedProcess, Path]:
-    """All commands, in one process and a folder of its own."""
+    """Run all commands in one process, from an empty folder."""
     folder = tmp_path_factory.mktemp("s3")
     profile = f"[default]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET}\n"
     (folder / "credentials").write_text(profile)
@@ -95,7 +95,7 @@ def done(endpoint, s3, tmp_path_factory) -> tuple[subprocess.CompletedProcess, P
     return done, folder
 
 
-def test_songs_clips_and_tables_may_all_be_in_s3(done):
+def test_songs_clips_and_tables_can_all_be_in_s3(done):
     run, folder = done
     assert "2 songs" in run.stdout
     files = json.loads((folder / "files.json").read_text())
@@ -109,10 +109,10 @@ def test_songs_clips_and_tables_may_all_be_in_s3(done):
     assert match["accepted"] == "true"
 
 
-def test_credentials_are_nowhere(done, s3):
+def test_credentials_appear_nowhere(done, s3):
     run, folder = done
-    told = [run.stdout, run.stderr, *(p.read_text() for p in folder.glob("*.json"))]
-    assert "s3a://lake" in told[-1] + told[-2], "the plan names the table"
+    texts = [run.stdout, run.stderr, *(p.read_text() for p in folder.glob("*.json"))]
+    assert "s3a://lake" in texts[-1] + texts[-2], "the plan names the table"
     keys = [
         entry["Key"]
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket="lake")
@@ -122,13 +122,13 @@ def test_credentials_are_nowhere(done, s3):
     for key in keys:
         body = s3.get_object(Bucket="lake", Key=key)["Body"].read()
         if key.endswith(".parquet"):
-            told.append(str(pq.read_table(io.BytesIO(body)).to_pylist()))
+            texts.append(str(pq.read_table(io.BytesIO(body)).to_pylist()))
         else:
-            told.append(body.decode("latin-1"))
-    assert not [text for text in told if SECRET in text or KEY_ID in text]
+            texts.append(body.decode("latin-1"))
+    assert not [text for text in texts if SECRET in text or KEY_ID in text]
 
 
-def test_no_jar_comes_twice(endpoint):
+def test_no_jar_is_listed_twice(endpoint):
     theirs = {re.sub(r"-\d.*", "", path.name) for path in (SPARK_HOME / "jars").glob("*.jar")}
     ours = {re.sub(r"-\d.*", "", Path(jar).name) for jar in [*s3_jars(), *delta_jars()]}
     assert len(ours) == len(s3_jars()) + len(delta_jars())

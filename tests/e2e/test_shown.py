@@ -1,8 +1,7 @@
-"""What README.md and docs/ show runs as printed, in the order of a reader, on a small collection.
+"""Commands in README.md and docs/ run as printed, in reading order, on a small collection.
 
-Commands of `sonic` run in this process, on the session that the tests share; what is for
-spark-submit and its kin is run by bash, from the root of a checkout. Only names that stand for
-something of the reader's are replaced: folders, hosts, songs.
+`sonic` commands run in this process, on the shared session; spark-submit and similar programs
+are run by bash, from the root of a checkout. Only placeholders are replaced: folders, hosts, songs.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from tests.unit import test_deploy
 
 DEPLOY = ROOT / "conf" / "deploy"
 FIRST = ("README", "docs/index", "docs/tutorial", "docs/uses", "docs/features", "docs/models")
-# Last, what removes songs and takes tables back.
+# Pages that remove songs or restore tables come last.
 LAST = ("docs/operations",)
 INTERNALS = re.compile(r"Traceback|py4j|java\.lang|org\.apache|\bat scala\.")
 
@@ -55,7 +54,7 @@ SHOWN = [page for page in sorted(PAGES, key=_place) if blocks(page)]
 
 @dataclass
 class Reader:
-    """Somebody in a checkout, who has music, clips and tables of their own."""
+    """A user in a checkout, with their own music, clips and tables."""
 
     here: Path
     home: Path
@@ -65,7 +64,7 @@ class Reader:
     first_day: str = ""
 
     def mine(self, text: str) -> str:
-        """Replace what stands for something of the reader's."""
+        """Replace placeholders."""
         music = str(self.home / "Music")
         stand_ins = {
             r"~(?=/)": lambda: str(self.home),
@@ -96,7 +95,7 @@ class Reader:
         return self.here / "sonic-warehouse"
 
     def _song(self, place: int, lake: Path) -> tuple[str, str]:
-        """Id and path of a song, quoted for a shell."""
+        """The id and path of a song, quoted for a shell."""
         rows = tables.read(self.spark, str(lake), SONG_FILES).filter("status = 'indexed'")
         row = rows.orderBy("path").collect()[place]
         return str(row.song_id), shlex.quote(row.path)
@@ -139,7 +138,7 @@ def reader(tmp_path_factory, _spark_session) -> Iterator[Reader]:
 
 
 def _checkout(here: Path) -> None:
-    """What bash finds where it is run: as `make env` leaves it."""
+    """Lay out the current folder for bash as `make env` leaves it."""
     for name in ("conf", "jobs", "sonic_lib", "Makefile", "setup.py"):
         (here / name).symlink_to(ROOT / name)
     binaries = here / ".venv" / "bin"
@@ -155,9 +154,9 @@ def _checkout(here: Path) -> None:
 
 
 @pytest.mark.parametrize("page", SHOWN, ids=lambda page: Path(page).stem)
-def test_what_a_page_shows_runs_as_it_is_printed(page, reader):
+def test_commands_of_a_page_run_as_printed(page, reader):
     names = {"spark": reader.spark, "warehouse": str(reader.warehouse)}
-    settings = ""  # of a shell, which later blocks of a page use
+    settings = ""  # shell settings that later blocks of a page use
     failed = []
     for block in blocks(page):
         if block.not_run:
@@ -175,20 +174,20 @@ def test_what_a_page_shows_runs_as_it_is_printed(page, reader):
 
 
 def _run_block(reader: Reader, block: Block) -> list[str]:
-    failed, said = [], ""
+    failed, piped = [], ""
     lines = block.text.replace("\\\n", " ").splitlines()
-    # One after the other: what a line names, the one before may have made.
+    # One by one: a command may name what the one before created.
     found = (command for line in lines for command in commands(block.page, reader.mine(line)))
     for command in found:
         program, *words = command.words
         if program == "echo":
-            said = words[0]
+            piped = words[0]
         elif program == "sonic":
             if words[:2] == ["models", "--rollback"]:
                 failed += _two_champions(words[2])
-            sys.stdin = io.StringIO(f"{said};")
+            sys.stdin = io.StringIO(f"{piped};")
             failed += _sonic(words)
-            said = ""
+            piped = ""
             if not reader.first_day and words[0] == "index":
                 reader.first_day = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
         else:
@@ -197,34 +196,34 @@ def _run_block(reader: Reader, block: Block) -> list[str]:
 
 
 def _two_champions(name: str) -> list[str]:
-    """Make one version the champion after another, so that there is a way back."""
-    said = io.StringIO()
-    with redirect_stdout(said):
+    """Promote two versions in turn, so that there is one to roll back to."""
+    output = io.StringIO()
+    with redirect_stdout(output):
         main(["models", "--json"])
-    versions = [card["version"] for card in json.loads(said.getvalue())[name]["versions"]]
+    versions = [card["version"] for card in json.loads(output.getvalue())[name]["versions"]]
     chosen = (versions[0], versions[-1])
-    return [told for it in chosen for told in _sonic(["models", "--promote", name, it])]
+    return [failure for it in chosen for failure in _sonic(["models", "--promote", name, it])]
 
 
 def _sonic(words: list[str]) -> list[str]:
-    said, complained = io.StringIO(), io.StringIO()
-    with redirect_stdout(said), redirect_stderr(complained):
+    output, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(output), redirect_stderr(errors):
         try:
             code = main(words)
         except SystemExit as ended:
             code = ended.code
-        except Exception:  # to be told with what else a page shows in vain
+        except Exception:  # reported with the other failures of the page
             code = traceback.format_exc()
-    told = said.getvalue() + complained.getvalue()
+    printed = output.getvalue() + errors.getvalue()
     files = [words[i + 1] for i, word in enumerate(words) if word in ("--output", "--plot")]
     missing = [name for name in files if not Path(name).exists()]
-    if code == 0 and not missing and not INTERNALS.search(told):
+    if code == 0 and not missing and not INTERNALS.search(printed):
         return []
-    return [f"sonic {' '.join(words)}: exit code {code}, not written {missing}\n{told}"]
+    return [f"sonic {' '.join(words)}: exit code {code}, not written {missing}\n{printed}"]
 
 
 def _bash(reader: Reader, settings: str, text: str) -> list[str]:
-    """Run what is for spark-submit; masters and workers are those of test_cluster.py."""
+    """Run commands for spark-submit; masters and workers are tested in test_cluster.py."""
     text = settings + re.sub(r"^\.venv/bin/spark-class .*$", "", text, flags=re.MULTILINE)
     environment = submit_environment() | {
         "JAVA_TOOL_OPTIONS": f"{QUICK_JAVA} -Duser.home={reader.home}",
@@ -242,8 +241,8 @@ def _bash(reader: Reader, settings: str, text: str) -> list[str]:
     return [] if done.returncode == 0 else [f"{text}\n{done.stdout}\n{done.stderr}"]
 
 
-def test_what_schedules_call_runs_in_their_order(reader, monkeypatch):
-    """Cron, systemd, Airflow and Kubernetes call alike: each call is run once, from nothing on."""
+def test_scheduled_commands_run_in_order(reader, monkeypatch):
+    """Cron, systemd, Airflow and Kubernetes make the same calls: run each once, from nothing."""
     lake = str(reader.here / "scheduled")
     calls = [*_cron_and_systemd(), *_airflow(monkeypatch), *_kubernetes()]
     mine = {
@@ -270,19 +269,19 @@ def _cron_and_systemd() -> list[list[str]]:
 
 
 def _airflow(monkeypatch) -> list[list[str]]:
-    """What the DAG submits, by a stand-in for Airflow."""
+    """The jobs that the DAG submits, recorded by a stand-in for Airflow."""
     submitted = []
 
     class Task:
-        def __init__(self, **told) -> None:
-            if "application" in told:
-                submitted.append(_job_words(told["application"], told["application_args"]))
+        def __init__(self, **options) -> None:
+            if "application" in options:
+                submitted.append(_job_words(options["application"], options["application_args"]))
 
         def __rshift__(self, other: Task) -> Task:
             return other
 
     class Dag(AbstractContextManager):
-        def __init__(self, **told) -> None:
+        def __init__(self, **options) -> None:
             pass
 
         def __exit__(self, *raised) -> None:
@@ -309,7 +308,7 @@ def _kubernetes() -> list[list[str]]:
 
 
 def _job_words(script: str, words: list[str]) -> list[str]:
-    """The command that a job's script calls, with its words."""
+    """The command behind a job's script, with its arguments."""
     text = (ROOT / "jobs" / Path(script).name).read_text(encoding="utf-8")
     called = re.search(r"run_job\((.+)\)", text)[1]
     return [*re.findall(r'"(\w+)"', called), *words]

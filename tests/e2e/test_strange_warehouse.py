@@ -1,4 +1,4 @@
-"""Every command on a warehouse whose path has what patterns, URIs and shells are made of."""
+"""Every command on a warehouse whose path has characters special to globs, URIs and shells."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ NAME = "w [1] {a,b} *? 100%20 #x &;$HOME 'é' 夜明け"
 
 @pytest.fixture
 def sonic(spark, tmp_path, capsys):
-    """Run a command on the warehouse; it must end well."""
+    """Run a command on the warehouse; it must succeed."""
 
     def run(*words: object) -> dict:
         lake = str(tmp_path / NAME / "lake")
         code = main([*map(str, words), "--warehouse", lake, "--json"])
-        said = capsys.readouterr()
-        assert code == 0, (words, said)
-        return json.loads(said.out.splitlines()[-1])
+        captured = capsys.readouterr()
+        assert code == 0, (words, captured)
+        return json.loads(captured.out.splitlines()[-1])
 
     return run
 
@@ -59,4 +59,4 @@ def test_every_command_works_on_it(spark, sonic, collection, tmp_path):
     sonic("maintain", "--prefix-bits", 2, "--purge", "--retention-hours", 0, "--grace-hours", 0)
     sonic("maintain", "--check")
     assert tables.read(spark, lake, SONGS).count() == len(collection.samples) - 1
-    assert sorted(p.name for p in tmp_path.iterdir()) == [NAME]  # nothing beside it
+    assert sorted(p.name for p in tmp_path.iterdir()) == [NAME]  # nothing else was written

@@ -1,4 +1,4 @@
-"""Jobs by the real spark-submit, whose plans are compiled: as those that ran in this process."""
+"""Jobs run by the real spark-submit, with code generation, give the results of in-process runs."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ def test_features(submit, run_job, collection, spark, tmp_path):
 
 def test_train(submit, spark, tmp_path):
     trained = models.train(submit, tmp_path)
-    models.test_first_model_is_the_champion_and_tells_how_good_it_is(spark, trained)
+    models.test_first_model_becomes_champion_with_its_metrics(spark, trained)

@@ -1,4 +1,4 @@
-"""Two of the three who use it, as scripts of what they type; the third is in test_cluster.py."""
+"""Two of three kinds of users, as scripts of their commands; the third is in test_cluster.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ USERS = ROOT / "tests" / "users"
 
 @pytest.fixture
 def type_in(tmp_path):
-    """Run a script where `sonic` is on PATH and nothing else of ours is known."""
+    """Run a script with `sonic` on PATH and nothing else of the checkout."""
 
     def run(script: str, *arguments: Path) -> Path:
         binaries, here = tmp_path / "bin", tmp_path / "here"
@@ -32,7 +32,7 @@ def type_in(tmp_path):
         sonic.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sonic_lib.cli.main "$@"\n')
         sonic.chmod(0o755)
         environment = submit_environment() | {
-            # Behind ours, the programs that this environment brings: jupyter.
+            # After ours, the programs of this environment: jupyter.
             "PATH": os.pathsep.join(
                 [str(binaries), str(Path(sys.executable).parent), os.environ["PATH"]]
             ),
@@ -52,7 +52,7 @@ def type_in(tmp_path):
     return run
 
 
-def test_a_music_person_with_a_messy_folder(type_in, collection, tmp_path):
+def test_music_person_with_a_messy_folder(type_in, collection, tmp_path):
     name, samples = next(iter(collection.samples.items()))
     snippets = tmp_path / "my snippets"
     snippets.mkdir()
@@ -77,7 +77,7 @@ def test_a_music_person_with_a_messy_folder(type_in, collection, tmp_path):
     assert "known.wav" in (here / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_data_scientist_with_a_table_of_their_own(type_in, tmp_path):
+def test_data_scientist_with_a_custom_table(type_in, tmp_path):
     table = write_table(tmp_path / "songs of ours.csv", n=420)
     new = write_table(tmp_path / "new.csv", n=60, with_targets=False, seed=2)
     tables = tmp_path / "tables"

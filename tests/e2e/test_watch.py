@@ -1,4 +1,4 @@
-"""Watched folders: what is new is taken once, also when the watch died in between."""
+"""Watched folders: new files are processed once, even if the watch died in between."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def watch(verb: str, folder: Path, warehouse: str, when: str = "once") -> None:
     assert main([verb, str(folder), "--watch", when, "--warehouse", warehouse]) == 0
 
 
-def test_songs_and_clips_are_taken_once_as_they_come(spark, collection, tmp_path):
+def test_new_songs_and_clips_are_processed_once(spark, collection, tmp_path):
     warehouse, clips = str(tmp_path / "lake"), tmp_path / "clips [new]"
     music = tmp_path / "music"
     paths = list(collection.samples)
@@ -47,7 +47,7 @@ def test_songs_and_clips_are_taken_once_as_they_come(spark, collection, tmp_path
         for copy in (music / Path(path).name, clips / f"clip {number}.wav"):
             os.utime(copy, (written_s, written_s))
 
-    put(0, age_days=-30)  # by a clock that was wrong
+    put(0, age_days=-30)  # written with a wrong clock
     watch("index", music, warehouse)
     assert n_songs() == 1
     put(1, age_days=900)  # copied with its date
@@ -63,7 +63,7 @@ def test_songs_and_clips_are_taken_once_as_they_come(spark, collection, tmp_path
     assert answered() == ["clip 0.wav", "clip 1.wav"]
     assert spark._jsparkSession.sharedState().cacheManager().isEmpty()
 
-    # The last batch was written, but the watch died before it could note that.
+    # The last batch was written, but the watch died before recording it.
     [checkpoint] = Path(warehouse, "_watch").glob("identify-*")
     for name in ("0", ".0.crc"):
         (checkpoint / "commits" / name).unlink(missing_ok=True)
@@ -75,7 +75,7 @@ def test_songs_and_clips_are_taken_once_as_they_come(spark, collection, tmp_path
     assert answered() == ["clip 0.wav", "clip 1.wav", "clip 2.wav"]
 
 
-def test_a_service_goes_on_where_it_was_killed(spark, collection, indexed, tmp_path):
+def test_killed_watch_resumes(spark, collection, indexed, tmp_path):
     warehouse = str(tmp_path / "lake")
     shutil.copytree(indexed[0], warehouse)
     samples = next(iter(collection.samples.values()))
@@ -107,12 +107,12 @@ def test_a_service_goes_on_where_it_was_killed(spark, collection, indexed, tmp_p
     shutil.copy(tmp_path / "clip.wav", clips / "second.wav")
     watch("identify", clips, warehouse)
     paths = [Path(row.clip_path) for row in tables.read(spark, warehouse, MATCHES).collect()]
-    found = sorted(path.name for path in paths if path.parent == clips)  # others were here before
+    found = sorted(path.name for path in paths if path.parent == clips)  # others were there before
     assert found == ["first.wav", "second.wav"]
 
 
 @pytest.mark.parametrize("when", ["0", "-1", "often", "1.5"])
-def test_when_is_once_or_seconds(when):
+def test_interval_is_once_or_seconds(when):
 
     with pytest.raises(UsageError, match="once"):
         check_watch(argparse.Namespace(watch=when))

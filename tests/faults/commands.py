@@ -1,7 +1,7 @@
-"""Commands in a process that stays: ENGINE; each line of stdin is a JSON list of words.
+"""Run commands in a persistent process: ENGINE as argument, a JSON list of words per line of stdin.
 
-Each answer is a line of JSON: code, and what the command said.  With the engine spark the process
-holds one Spark session, so that a round of commands takes seconds.
+Each answer is a line of JSON with the exit code and the output.  With the engine `spark` the
+process keeps one Spark session, so that a round of commands takes seconds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import sys
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
 
-# Neither compiles plans nor shuffles into many parts: the tables are small.
+# No code generation and few shuffle partitions: the tables are small.
 CONF = {
     "spark.driver.memory": "1500m",
     "spark.sql.shuffle.partitions": "2",
@@ -28,25 +28,25 @@ CONF = {
 
 
 def answer(words: list[str]) -> dict[str, object]:
-    """Run a command."""
+    """Run a command; return its exit code and output."""
     from sonic_lib.cli.main import main
 
-    said = io.StringIO()
-    with redirect_stdout(said), redirect_stderr(said):
+    output = io.StringIO()
+    with redirect_stdout(output), redirect_stderr(output):
         try:
             code: object = main(words)
         except SystemExit as ended:
             code = ended.code
         except BaseException as error:
             code = repr(error)
-    return {"code": code, "said": said.getvalue()}
+    return {"code": code, "output": output.getvalue()}
 
 
 def serve(engine: str) -> None:
-    """Answer until stdin ends."""
+    """Answer commands until stdin ends."""
     from sonic_lib.spark.session import spark_job
 
-    # What libraries print must not be taken for an answer.
+    # Output of libraries must not be mistaken for an answer.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     spark = spark_job(app_name="writer", master="local[1]", conf=CONF)

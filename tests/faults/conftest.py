@@ -1,4 +1,4 @@
-"""How much to do: a bounded part by default, all of it with SONIC_LONG_TESTS=1 (make LONG=1)."""
+"""Whether to run everything (SONIC_LONG_TESTS=1, make LONG=1) or a bounded part, the default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoders of every bad kind, in a module that the helper process can import."""
+"""Misbehaving decoders, in a module that the helper process can import."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ _kept: list[np.ndarray] = []
 
 
 def loads() -> None:
-    """Does what can be done before there is a file."""
+    """Prepare everything that needs no file."""
 
 
 def good(path: str, *, n_rows: int = 1) -> Iterator[dict]:
-    """Rows that tell which process made them."""
+    """Yield rows that name the process that made them."""
     for i in range(n_rows):
         yield {"path": path, "row": i, "pid": os.getpid()}
 
 
 def hangs(path: str) -> Iterator[dict]:
-    """Gives one row and then nothing for ever."""
+    """Yield one row and hang."""
     yield {"path": path, "row": 0}
     while True:
         pass
 
 
 def aborts(path: str, *, n_rows: int = 0) -> Iterator[dict]:
-    """Ends the process as a C library does that finds its heap broken."""
+    """Abort, as a C library does that detects heap corruption."""
     yield from good(path, n_rows=n_rows)
     os.abort()
 
 
 def exits(path: str) -> Iterator[dict]:
-    """Ends the process as a library does that calls exit."""
+    """Exit, as a library does that calls exit()."""
     os._exit(3)
     yield {}
 
 
 def spoils(path: str) -> Iterator[dict]:
-    """Gives its rows, but the next file dies after its first row in the same process."""
+    """Yield rows normally, but crash on the next file in the same process after its first row."""
     for i in range(3):
         if _seen and i == 1:
             os.abort()
@@ -51,35 +51,35 @@ def spoils(path: str) -> Iterator[dict]:
 
 
 def hoards(path: str, *, megabytes: int) -> Iterator[dict]:
-    """Wants memory."""
+    """Allocate memory."""
     yield {"path": path, "bytes": np.ones(megabytes << 20, np.uint8).nbytes}
 
 
 def keeps(*, megabytes: int) -> None:
-    """Loads something large, as modules are."""
+    """Load something large and keep it, as imported modules are."""
     _kept.append(np.ones(megabytes << 20, np.uint8))
 
 
 def kept(path: str) -> Iterator[dict]:
-    """Tells how much has been loaded."""
+    """Yield the size of what has been loaded."""
     yield {"path": path, "bytes": sum(array.nbytes for array in _kept)}
 
 
 def raises(path: str) -> Iterator[dict]:
-    """Fails as nobody foresaw."""
+    """Raise an unexpected error."""
     yield {"path": path}
     raise KeyError("odd")
 
 
 def slow(path: str, *, n_rows: int, pause_s: float) -> Iterator[dict]:
-    """Takes its time for each row."""
+    """Pause before each row."""
     for row in good(path, n_rows=n_rows):
         time.sleep(pause_s)
         yield row
 
 
 class _Runs:
-    """Calls what a file chose, where it is unpickled."""
+    """Call what a file chose, when unpickled."""
 
     def __init__(self, mark: str) -> None:
         self.mark = mark
@@ -89,10 +89,10 @@ class _Runs:
 
 
 def takes_over(path: str, *, mark: str) -> Iterator[dict]:
-    """Answers as a decoder does that a file has taken over."""
+    """Answer as a compromised decoder would."""
     yield {"path": path, "row": _Runs(mark)}
 
 
 def tells_variables(path: str) -> Iterator[dict]:
-    """Gives the names of the variables that a file could read, with an array and a time."""
+    """Yield the names of the environment variables, with an array and a timestamp."""
     yield {"path": path, "names": sorted(os.environ), "array": np.arange(3)}

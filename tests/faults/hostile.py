@@ -1,4 +1,4 @@
-"""Files that mean harm, or were met with it: sound in every container, and what spoils it."""
+"""Malicious and damaged files: valid audio in every container, and ways to corrupt it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FFMPEG = {
 
 
 def sound(*, duration_s: float = 5.0, rate_hz: int = RATE_HZ, n_channels: int = 1) -> np.ndarray:
-    """Notes over noise: something to fingerprint, the same each time."""
+    """Notes over noise, which give fingerprints; the same in every run."""
     rng = np.random.default_rng(7)
     t_s = np.arange(round(duration_s * rate_hz)) / rate_hz
     pitches_hz = rng.uniform(400, 3000, int(duration_s * 8) + 1)[(t_s * 8).astype(int)]
@@ -50,7 +50,7 @@ def sound(*, duration_s: float = 5.0, rate_hz: int = RATE_HZ, n_channels: int = 
 
 @lru_cache
 def encoded(name: str) -> bytes:
-    """The sound as a file of this kind."""
+    """The test sound, encoded as this kind of file."""
     if name in FFMPEG:
         return muxed(*FFMPEG[name])
     file = io.BytesIO()
@@ -62,7 +62,7 @@ def encoded(name: str) -> bytes:
 
 @lru_cache
 def muxed(container: str, codec: str, options: tuple = ()) -> bytes:
-    """The sound by FFmpeg, in a container with options."""
+    """The test sound, encoded by FFmpeg in a container with options."""
     import av
 
     file = io.BytesIO()
@@ -83,7 +83,7 @@ def muxed(container: str, codec: str, options: tuple = ()) -> bytes:
 
 
 def mutate(content: bytes, rng: np.random.Generator) -> tuple[str, bytes]:
-    """Spoil a file in one of the ways of nature and of people: what was done, and the result."""
+    """Corrupt a file in one of several realistic ways; return the way and the result."""
     bytes_ = bytearray(content)
     n = len(bytes_)
     header = min(n, 512)
@@ -113,12 +113,12 @@ def mutate(content: bytes, rng: np.random.Generator) -> tuple[str, bytes]:
 
 
 def write_hostile(folder: Path) -> dict[str, str]:
-    """Write files that no index should trust; each with what is to become of it.
+    """Write malicious files.
 
     Returns
     -------
     dict
-        Path below `folder` (as a table holds it) to ``"indexed"`` or the stage of its rejection.
+        Path below `folder` (as stored in the table) to ``"indexed"`` or the stage of its rejection.
     """
     flac, m4a = encoded("flac"), encoded("m4a")
     contents: dict[str, tuple[bytes, str]] = {
@@ -135,7 +135,7 @@ def write_hostile(folder: Path) -> dict[str, str]:
         "locked.m4a": (m4a.replace(b"mp4a", b"drms"), "decode"),
         "channels.au": (_au(n_channels=10**9), "decode"),
         "channels.wav": (_patched("wav", 22, "<H", 0xFFFF), "decode"),
-        "samples.w64": (  # a wrong size, and yet all of its sound is there
+        "samples.w64": (  # a wrong size, but all samples are present
             _patched("w64", encoded("w64").index(b"data") + 16, "<Q", 10**9),
             "indexed",
         ),
@@ -163,7 +163,7 @@ def write_hostile(folder: Path) -> dict[str, str]:
     (folder / "endless.wav").symlink_to("/dev/zero")
     (folder / "circle.mp3").symlink_to(folder)
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(os.path.relpath(folder / "socket.mp3"))  # such names must be short
+        server.bind(os.path.relpath(folder / "socket.mp3"))  # socket paths must be short
     wanted |= dict.fromkeys(
         ("pipe.mp3", "gone.ogg", "itself.ogg", "endless.wav", "socket.mp3"), "open"
     )
@@ -193,7 +193,7 @@ def _wav(samples: np.ndarray, rate_hz: int, subtype: str) -> bytes:
 
 
 def _floats(odd: float) -> bytes:
-    """A third of the samples are odd; 0 leaves a sound."""
+    """Make a third of the samples odd; 0 leaves the test sound unchanged."""
     samples = sound()
     samples[::3] = odd
     return _wav(samples, RATE_HZ, "FLOAT")
@@ -204,7 +204,7 @@ def _wide() -> bytes:
 
 
 def _detuned(step: int) -> bytes:
-    """One song of many: the same content twice would be a duplicate."""
+    """Vary the song, since identical content would be a duplicate."""
     return _wav(sound(), RATE_HZ + 500 * step, "PCM_16")
 
 
@@ -215,7 +215,7 @@ def _silence(*, duration_s: int) -> bytes:
 
 
 def write_traps(folder: Path) -> dict[str, str]:
-    """Write what is made to stop or mislead a walk, a plan or a worker; as `write_hostile`."""
+    """Write files that could stop or mislead a listing, plan or worker; as `write_hostile`."""
     long_name = "n" * 251 + ".wav"
     patterns = "[a-z]{b,c}*?%2e%00#;&'\"\\.wav"
     contents: dict[str, tuple[bytes, str]] = {
@@ -238,12 +238,12 @@ def write_traps(folder: Path) -> dict[str, str]:
         "concat.wav": "ffconcat version 1.0\nfile /etc/passwd\n",
     }.items():
         (folder / name).write_text(text)
-    wanted |= {"list.mp3": "decode", "concat.wav": "decode"}  # the others have no sound's name
+    wanted |= {"list.mp3": "decode", "concat.wav": "decode"}  # the others have no audio extension
     with open(folder / "12 TB.wav", "wb") as file:
         file.write(encoded("wav"))
         file.truncate(12 * 10**12)
     wanted["12 TB.wav"] = "open"
-    for i in range(16):  # 65,536 ways to the last
+    for i in range(16):  # 65,536 paths to the last folder
         (folder / f"bomb{i}").mkdir()
         for link in ("x", "y"):
             (folder / f"bomb{i}" / link).symlink_to(folder / f"bomb{i + 1}")
@@ -278,7 +278,7 @@ def _deep(folder: Path, n_levels: int) -> None:
 
 
 def _channels(n_channels: int) -> bytes:
-    """A WAV whose header is consistent, with a frame or two of so many channels."""
+    """Write a WAV with a consistent header and a frame or two of this many channels."""
     content = bytes(4 * n_channels)
     said = struct.pack(
         *("<HHIIHH", 1, n_channels & 0xFFFF, 8_000, (16_000 * n_channels) & 0xFFFFFFFF),
@@ -289,9 +289,9 @@ def _channels(n_channels: int) -> bytes:
 
 
 def _flac_of(*, n_samples: int) -> bytes:
-    """A FLAC of a few seconds that says in its first block how long it is: 2^36 samples at most."""
+    """Write a few seconds of FLAC whose header claims this length: 2^36 samples at most."""
     content = bytearray(encoded("flac"))
-    place = content.index(b"fLaC") + 8 + 10  # rate, channels and bits share the first 28 bits
+    place = content.index(b"fLaC") + 8 + 10  # rate, channels and bits take the first 28 bits
     (said,) = struct.unpack_from(">Q", content, place)
     struct.pack_into(">Q", content, place, (said >> 36 << 36) | n_samples)
     return bytes(content)

@@ -1,8 +1,8 @@
-"""Rounds of commands at once on one local warehouse: nothing lost, twice, or unreadable.
+"""Concurrent commands on one local warehouse lose nothing, duplicate nothing, and stay readable.
 
-Two to four of index, remove, maintain and features on Spark and identify by delta-rs run at once.
-What stands in the tables after each round is known beforehand, row by row.  A round is told by its
-number, which is its seed; `make test-faults LONG=1` runs 200.
+Each round runs two to four of index, remove, maintain and features on Spark, and identify with
+delta-rs, at once.  The expected tables after each round are known row by row.  A round is
+identified by its number, which is its seed; `make test-faults LONG=1` runs 200.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.rounds import tell
+from tests.rounds import record_round
 
 deltalake = pytest.importorskip("deltalake")
 
@@ -52,10 +52,10 @@ class Writer:
         print(json.dumps(self._words), file=self._process.stdin, flush=True)
 
     def end(self) -> str:
-        """Wait for the command, which must end well; return what it said."""
+        """Wait for the command, which must succeed; return its output."""
         answer = json.loads(self._process.stdout.readline())
         assert answer["code"] == 0, (self._words, answer)
-        return answer["said"]
+        return answer["output"]
 
     def close(self) -> None:
         self._process.stdin.close()
@@ -64,7 +64,7 @@ class Writer:
 
 @dataclass
 class Lake:
-    """One warehouse, its writers, and what its tables must hold."""
+    """A warehouse, its writers, and the expected content of its tables."""
 
     folder: Path
     on_spark: list[Writer]
@@ -72,7 +72,7 @@ class Lake:
     clip: Path
     base: set[str] = field(default_factory=set)
     songs: set[str] = field(default_factory=set)  # paths
-    rows: Counter[str] = field(default_factory=Counter)  # of features, by source
+    rows: Counter[str] = field(default_factory=Counter)  # feature rows per source
     n_identified: int = 0
     n_runs: Counter[str] = field(default_factory=Counter)
 
@@ -86,7 +86,7 @@ class Lake:
 
 
 def write_song(path: Path, seed: int) -> None:
-    """Six seconds of notes over noise, others for each seed."""
+    """Write six seconds of notes over noise that depend on the seed."""
     rng = np.random.default_rng(seed)
     t_s = np.arange(6 * RATE_HZ) / RATE_HZ
     pitches_hz = rng.uniform(400, 3000, 50)[(t_s * 8).astype(int)]
@@ -115,13 +115,13 @@ def lake(tmp_path_factory) -> Iterator[Lake]:
 
 
 def plan(lake: Lake, seed: int) -> list[tuple[Writer, list[object]]]:
-    """Draw the commands of a round, and note what they must leave."""
+    """Draw the commands of a round and record their expected effect."""
     rng = np.random.default_rng(seed)
     n_on_spark = int(rng.integers(1, 3))
     n_by_delta_rs = int(rng.integers(1, 3))
     verbs = [str(verb) for verb in rng.permutation(["index", "remove", "maintain", "features"])]
     if n_on_spark == 2 and rng.random() < 0.2:
-        verbs = ["index", "index"]  # both of the same folder
+        verbs = ["index", "index"]  # both on the same folder
     old = sorted(lake.songs - lake.base)
     commands: list[tuple[Writer, list[object]]] = []
     new = lake.folder / "new" / str(seed)
@@ -156,8 +156,8 @@ def plan(lake: Lake, seed: int) -> list[tuple[Writer, list[object]]]:
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + N_ROUNDS))
-def test_commands_at_once_lose_nothing(seed, lake, record_property):
-    tell(record_property, "two to four commands at once", seed)
+def test_concurrent_commands_lose_nothing(seed, lake, record_property):
+    record_round(record_property, "two to four commands at once", seed)
     rng = np.random.default_rng([seed, 1])
     commands = plan(lake, seed)
     order = rng.permutation(len(commands))
@@ -165,8 +165,8 @@ def test_commands_at_once_lose_nothing(seed, lake, record_property):
         writer, words = commands[place]
         writer.start(*words, "--warehouse", lake.warehouse)
         time.sleep(rng.uniform(0, 1.0))
-    told = [(words, writer.end()) for writer, words in commands]
-    assert len(told) == len(commands)
+    outputs = [(words, writer.end()) for writer, words in commands]
+    assert len(outputs) == len(commands)
     check(lake)
     if seed % 10 == 9:
         lake.on_spark[0].start("maintain", "--check", "--warehouse", lake.warehouse)
@@ -174,7 +174,7 @@ def test_commands_at_once_lose_nothing(seed, lake, record_property):
 
 
 def check(lake: Lake) -> None:
-    """Every row is there that must be, once; no other is."""
+    """Check that every expected row is stored once, and no other row."""
     files = lake.table("song_files", "path", "song_id", "status").to_pylist()
     assert Counter(row["path"] for row in files if row["status"] == "indexed") == Counter(
         lake.songs

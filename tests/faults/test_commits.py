@@ -1,4 +1,4 @@
-"""Two writers lose nothing: a commit of a local warehouse is never replaced by another."""
+"""A commit to a local warehouse is never replaced by another writer's commit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def lake(spark, tmp_path) -> str:
-    """A warehouse whose runs can be written."""
+    """A warehouse to which runs can be written."""
     warehouse = str(tmp_path / "lake")
     tables._create(spark, warehouse, RUNS, {})
     return warehouse
@@ -42,13 +42,13 @@ def start(engine: str, warehouse: str, *run_ids: str, **environment: str) -> sub
     )
 
 
-def ended_well(writer: subprocess.Popen) -> None:
-    _, said = writer.communicate(timeout=300)
-    assert writer.returncode == 0, said
+def assert_succeeded(writer: subprocess.Popen) -> None:
+    _, output = writer.communicate(timeout=300)
+    assert writer.returncode == 0, output
 
 
 def stored(spark, warehouse: str) -> dict[str, int]:
-    """How often each run stands in the table: by Spark and by delta-rs the same."""
+    """How often each run is stored; Spark and delta-rs must agree."""
     from deltalake import DeltaTable
 
     found = [row.run_id for row in tables.read(spark, warehouse, RUNS).select("run_id").collect()]
@@ -58,7 +58,7 @@ def stored(spark, warehouse: str) -> dict[str, int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD holds a rename on Linux only")
-def test_a_commit_that_is_held_before_its_rename_replaces_nothing(spark, lake, tmp_path):
+def test_commit_delayed_before_its_rename_replaces_nothing(spark, lake, tmp_path):
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler, which makes what holds a rename")
@@ -74,16 +74,16 @@ def test_a_commit_that_is_held_before_its_rename_replaces_nothing(spark, lake, t
     by_delta_rs = start("delta-rs", lake, "delta-rs")
     by_spark = threading.Thread(target=write_by_spark, args=(spark, lake, ["spark"]))
     by_spark.start()
-    time.sleep(3.0)  # time enough for both, if nothing kept them
-    assert stored(spark, lake) == {}  # readers wait for nobody
+    time.sleep(3.0)  # long enough for both, if nothing blocked them
+    assert stored(spark, lake) == {}  # readers are not blocked
     (held / "go").touch()
     for writer in (slow, by_delta_rs):
-        ended_well(writer)
+        assert_succeeded(writer)
     by_spark.join()
     assert stored(spark, lake) == dict.fromkeys(("slow", "delta-rs", "spark"), 1)
 
 
-def test_rounds_of_writers_lose_nothing_and_write_nothing_twice(spark, lake, is_long):
+def test_concurrent_writers_lose_and_duplicate_nothing(spark, lake, is_long):
     n_rounds, n_commits = (200, 3) if is_long else (1, 4)
     expected: Counter[str] = Counter()
     for number in range(n_rounds):
@@ -92,6 +92,6 @@ def test_rounds_of_writers_lose_nothing_and_write_nothing_twice(spark, lake, is_
         others = [start("delta-rs", lake, *run_ids) for run_ids in names[1:]]
         write_by_spark(spark, lake, names[0])
         for writer in others:
-            ended_well(writer)
+            assert_succeeded(writer)
         expected.update(run_id for run_ids in names for run_id in run_ids)
     assert stored(spark, lake) == expected

@@ -1,6 +1,6 @@
-"""Ten good songs beside everything that is made to stop a walk, a plan, a decoder or a worker.
+"""Ten good songs next to files that try to stop a listing, a plan, a decoder or a worker.
 
-How long it took is told at the end, not asserted: on two cores of a laptop less than a minute.
+The time taken is printed at the end, not asserted: less than a minute on two cores of a laptop.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def folder(tmp_path):
     place = tmp_path / "h"
     place.mkdir()
     yield place
-    # Python's rmtree, by which pytest tidies up, would end as deep as this.
+    # Python's rmtree, which pytest uses for cleanup, would hit the recursion limit here.
     subprocess.run(["rm", "-rf", str(place)], check=True)
 
 
@@ -38,7 +38,7 @@ def write_good(folder: Path, n_songs: int) -> dict[str, str]:
     return {f"good {number}.wav": "indexed" for number in range(n_songs)}
 
 
-def test_ten_songs_are_indexed_beside_everything_hostile(
+def test_good_songs_are_indexed_next_to_hostile_files(
     spark,
     warehouse,
     folder,
@@ -59,7 +59,7 @@ def test_ten_songs_are_indexed_beside_everything_hostile(
                 file.write(b"more")
 
     writer = threading.Thread(target=grow)
-    alone(folder / "good 0.wav")  # kernels are compiled before the time is taken
+    alone(folder / "good 0.wav")  # compile kernels before timing
     writer.start()
     started_s = time.monotonic()
     try:
@@ -71,7 +71,7 @@ def test_ten_songs_are_indexed_beside_everything_hostile(
     names = F.expr(f"substring(path, {len(str(folder)) + 2})").alias("name")
     files = tables.read(spark, warehouse, SONG_FILES).select("*", names).collect()
     found = {row["name"]: row.stage or row.status for row in files}
-    found.pop("growing.wav")  # whatever was met of it
+    found.pop("growing.wav")  # any prefix of it is valid
     assert found == fates
     assert all(row.error for row in files if row.stage)
     ids = {row.song_id for row in files if row.status == "indexed"}

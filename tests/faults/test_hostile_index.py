@@ -1,4 +1,4 @@
-"""Hostile files among good ones: each is a row, the job lives, the good ones are as if alone."""
+"""Hostile files among good ones: each becomes a row, the job survives, good ones are unaffected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRAP = Path(__file__).parent / "trap"
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory) -> tuple[Path, dict[str, str]]:
-    """A folder of files, and what is to become of each."""
+    """A folder of files, with the expected outcome of each."""
     folder = tmp_path_factory.mktemp("h")
     fates = write_hostile(folder)
     for name in ("ogg", "m4a", "opus"):
@@ -34,7 +34,7 @@ def hostile(tmp_path_factory) -> tuple[Path, dict[str, str]]:
 
 @pytest.fixture
 def sonic(spark, warehouse, monkeypatch):
-    """Run a command whose workers have the buggy decoder."""
+    """Run a command whose workers use the buggy decoder."""
     environment = spark.sparkContext.environment
     inherited = [os.environ[name] for name in ("PYTHONPATH",) if name in os.environ]
     monkeypatch.setitem(environment, "PYTHONPATH", os.pathsep.join([str(TRAP), *inherited]))
@@ -48,12 +48,12 @@ def sonic(spark, warehouse, monkeypatch):
 
 
 def alone(path: Path) -> int:
-    """Fingerprints of a file that is read without the others; its kernels are compiled then."""
+    """Fingerprint a file on its own; this also compiles the kernels."""
     *_, closing = song_rows(str(path), params=FingerprintParams(), min_duration_s=3.0)
     return closing["n_fingerprints"]
 
 
-def test_hostile_files_are_rows(spark, warehouse, hostile, sonic):
+def test_hostile_files_become_rows(spark, warehouse, hostile, sonic):
     folder, fates = hostile
     n_alone = alone(folder / "good.ogg")
     sonic("index", folder)
@@ -84,7 +84,7 @@ def test_hostile_files_are_rows(spark, warehouse, hostile, sonic):
     for name, fate in fates.items():
         if fate == "indexed":
             assert answers[name].error is None, name
-        elif fate != "content":  # silence is a clip like any other
+        elif fate != "content":  # silence is a valid clip
             assert answers[name].error, name
     assert any(answer.accepted for answer in answers.values())
     assert not list(Path.cwd().glob("owned"))

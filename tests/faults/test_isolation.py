@@ -1,4 +1,4 @@
-"""A file may hang or kill the process that decodes it, and nothing else."""
+"""A file may hang or crash the process that decodes it, but nothing else."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ def assert_rejected(row: dict, *words: str) -> None:
         assert word in row["error"]
 
 
-def test_rows_come_as_they_are_from_one_other_process():
+def test_rows_are_returned_unchanged_from_one_helper():
     rows = rows_of(decoders.good, n_rows=3)
     assert [row["row"] for row in rows] == [0, 1, 2]
     assert {row["pid"] for row in rows} == {pid_of_helper()}
     assert os.getpid() != pid_of_helper()
 
 
-def test_options_of_one_file_are_passed():
+def test_options_are_passed_per_file():
     work = packed(decoders.good)
     rows = list(isolated(work, "x", path="x", size_bytes=0, limits=LIMITS, n_rows=2))
     assert len(rows) == 2
 
 
-def test_a_hanging_decoder_is_stopped_and_the_next_file_read():
+def test_hanging_decoder_is_stopped_and_next_file_is_read():
     before = pid_of_helper()
     first, closing = rows_of(decoders.hangs, limits=IMPATIENT)
     assert first["row"] == 0
@@ -73,34 +73,34 @@ def test_a_hanging_decoder_is_stopped_and_the_next_file_read():
 @pytest.mark.parametrize(
     ("function", "words"), [(decoders.aborts, "signal 6"), (decoders.exits, "exit status 3")]
 )
-def test_a_crashing_decoder_costs_one_file(function, words):
+def test_crashing_decoder_costs_one_file(function, words):
     before = pid_of_helper()
     (closing,) = rows_of(function)
     assert_rejected(closing, "its decoder crashed", words)
     assert pid_of_helper() != before
 
 
-def test_rows_before_a_crash_come_once():
-    pid_of_helper()  # a helper that has read a file before: the crash may be that file's fault
+def test_rows_before_a_crash_are_returned_once():
+    pid_of_helper()  # Use a helper that has read a file before, which could have caused the crash.
     *rows, closing = rows_of(decoders.aborts, n_rows=3)
     assert [row["row"] for row in rows] == [0, 1, 2]
     assert_rejected(closing, "crashed")
 
 
-def test_a_file_does_not_pay_for_the_one_before():
+def test_file_is_not_blamed_for_damage_by_the_previous_one():
     assert len(rows_of(decoders.spoils)) == 3
     rows = rows_of(decoders.spoils)
     assert [row.get("row") for row in rows] == [0, 1, 2]
 
 
-def test_a_helper_that_was_killed_while_idle_is_replaced():
+def test_helper_killed_while_idle_is_replaced():
     os.kill(pid_of_helper(), signal.SIGKILL)
     time.sleep(0.1)
     assert len(rows_of(decoders.good, n_rows=2)) == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")
-def test_memory_is_limited_for_each_file_anew():
+def test_memory_limit_applies_to_each_file_separately():
     before = pid_of_helper()
     for _ in range(3):
         assert rows_of(decoders.hoards, megabytes=200)[0]["bytes"] == 200 << 20
@@ -110,14 +110,14 @@ def test_memory_is_limited_for_each_file_anew():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")
-def test_what_is_prepared_is_not_limited_as_the_file_before():
+def test_preparation_is_not_limited_by_the_previous_file():
     assert len(rows_of(decoders.good)) == 1
     prepare(packed(decoders.keeps, megabytes=400))
     assert rows_of(decoders.kept)[0]["bytes"] == 400 << 20
     dismiss()
 
 
-def test_an_unforeseen_error_rejects_the_file():
+def test_unexpected_error_rejects_the_file():
     before = pid_of_helper()
     row, closing = rows_of(decoders.raises)
     assert "error" not in row
@@ -125,7 +125,7 @@ def test_an_unforeseen_error_rejects_the_file():
     assert pid_of_helper() == before
 
 
-def test_time_that_the_receiver_spends_does_not_count():
+def test_time_spent_by_the_receiver_does_not_count():
     work = packed(decoders.slow, n_rows=4, pause_s=0.1)
     rows = isolated(work, "x", path="x", size_bytes=0, limits=IMPATIENT)
     seen = []
@@ -145,14 +145,14 @@ def test_large_files_have_more_time():
     assert Limits(timeout_s=60).seconds_for(30_000_000) == 60 + 30 * TIMEOUT_S_PER_MB
 
 
-def test_rows_nobody_wants_do_not_reach_the_next_file():
+def test_unread_rows_do_not_reach_the_next_file():
     rows = isolated(packed(decoders.good, n_rows=9), "x", path="x", size_bytes=0, limits=LIMITS)
     next(rows)
     rows.close()
     assert [row["row"] for row in rows_of(decoders.good, n_rows=2)] == [0, 1]
 
 
-def test_a_helper_that_was_prepared_works_whatever_came_of_it():
+def test_helper_works_after_preparation_whatever_its_result():
     for work in (packed(decoders.loads), b"cno_such\nmodule\n.", packed(os._exit, status=3)):
         dismiss()
         prepare(work)
@@ -164,7 +164,7 @@ def test_a_helper_that_was_prepared_works_whatever_came_of_it():
         os.kill(before, 0)
 
 
-def test_a_broken_installation_is_no_fault_of_the_file(monkeypatch):
+def test_broken_installation_is_not_blamed_on_the_file(monkeypatch):
     with pytest.raises(RuntimeError, match=r"could not load its work.*no_such"):
         list(isolated(b"cno_such\nmodule\n.", "x", path="x", size_bytes=0, limits=LIMITS))
     monkeypatch.setattr(sys, "executable", "/bin/false")
@@ -174,7 +174,7 @@ def test_a_broken_installation_is_no_fault_of_the_file(monkeypatch):
     assert rows_of(decoders.good)
 
 
-def test_the_helper_ends_with_its_owner():
+def test_helper_ends_with_its_parent():
     code = (
         "import os; from tests.faults.test_isolation import pid_of_helper; "
         "print(pid_of_helper(), flush=True); os.kill(os.getpid(), 9)"
@@ -194,13 +194,13 @@ def is_alive(pid: int) -> bool:
     stat = Path(f"/proc/{pid}/stat")
     try:
         os.kill(pid, 0)
-        # In a container nobody may reap what lost its parent.
+        # In a container orphans may never be reaped.
         return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
 
 
-def test_a_decoder_that_was_taken_over_runs_nothing_in_the_worker(tmp_path):
+def test_compromised_decoder_runs_nothing_in_the_worker(tmp_path):
     mark = tmp_path / "ran"
     (closing,) = rows_of(decoders.takes_over, mark=str(mark))
     assert_rejected(closing, "gave no rows", "open")
@@ -209,7 +209,7 @@ def test_a_decoder_that_was_taken_over_runs_nothing_in_the_worker(tmp_path):
 
 
 def called(module: str, name: str, *arguments: object) -> bytes:
-    """A pickle that calls what a module has, also by dots."""
+    """A pickle that calls a name in a module, which may be dotted."""
     texts = (b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name))
     return b"\x80\x04" + b"".join(texts) + b"\x93" + pickle.dumps(arguments, 4)[2:-1] + b"R."
 
@@ -218,14 +218,14 @@ def called(module: str, name: str, *arguments: object) -> bytes:
 @pytest.mark.parametrize(
     "name", ["__loader__.set_data", "datetime.__class__", "sys.modules.get", "dtype.type", "open"]
 )
-def test_a_row_is_made_of_no_other_names(tmp_path, module, name):
+def test_rows_are_unpickled_from_allowed_names_only(tmp_path, module, name):
     mark = tmp_path / "ran"
     with pytest.raises(pickle.UnpicklingError):
         _Rows(io.BytesIO(called(module, name, str(mark), b"x"))).load()
     assert not mark.exists()
 
 
-def test_the_helper_knows_no_keys_unless_it_reads_a_storage(monkeypatch):
+def test_helper_gets_credentials_only_to_read_a_storage(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sesame")
     monkeypatch.setenv("MY_TOKEN", "sesame")
     dismiss()

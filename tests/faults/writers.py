@@ -1,4 +1,4 @@
-"""Writers of the table `runs` as processes of their own: ENGINE WAREHOUSE FIRST N."""
+"""Writers to the table `runs`, as separate processes: ENGINE WAREHOUSE FIRST N."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sonic_lib.storage.run_rows import Run, run_row
 
 
 def row(run_id: str) -> dict:
-    """Give a run as a row."""
+    """Return a run as a row."""
     run = Run(run_id, datetime.now(timezone.utc))
     return run_row(run, job="test", config=Config(), status="done")
 
 
 def write_by_delta_rs(warehouse: str, run_ids: list[str]) -> None:
-    """Commit a row for each id."""
+    """Commit one row per id."""
     from sonic_lib.storage.delta_rs import append
 
     for run_id in run_ids:
@@ -24,7 +24,7 @@ def write_by_delta_rs(warehouse: str, run_ids: list[str]) -> None:
 
 
 def write_by_spark(spark, warehouse: str, run_ids: list[str]) -> None:
-    """Commit a row for each id."""
+    """Commit one row per id."""
     from sonic_lib.schemas import RUNS
     from sonic_lib.storage import tables
 
@@ -35,7 +35,7 @@ def write_by_spark(spark, warehouse: str, run_ids: list[str]) -> None:
 
 
 def main(engine: str, warehouse: str, *run_ids: str) -> None:
-    """Write the rows, each in a commit."""
+    """Write the rows, one commit each."""
     if engine == "delta-rs":
         write_by_delta_rs(warehouse, list(run_ids))
     else:

@@ -1,4 +1,4 @@
-"""With and without Spark, clips get the same rows: random indexes, windows and budgets."""
+"""The Spark and local engines give the same rows on random indexes, windows and hit budgets."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class World:
         return songs
 
     def index(self, folder) -> IndexFiles:
-        """The table as files sorted by hash, two of each prefix."""
+        """The table as files sorted by hash, two per prefix."""
         songs = [song.values() for song in self.songs().values()]
         columns = [np.concatenate(c) for c in zip(*songs, strict=True)]
         order = np.argsort(columns[0], kind="stable")
@@ -71,13 +71,13 @@ class World:
         return IndexFiles(files, self.prefix_bits, len(order), n_frames, missing)
 
     def clips(self) -> dict[str, tuple[int | None, float]]:
-        """Song, if any, and length in seconds of each clip, by path."""
+        """Song (or None) and length in seconds of each clip, by path."""
         lengths_s = (5.0, 8.0, 25.0, 30.0)
         known = {f"/song {i}": (i % self.n_songs, s) for i, s in enumerate(lengths_s)}
         return known | {"/noise": (None, 6.0), "/long noise": (None, 17.0)}
 
     def extract(self, path: str, probes, windows=None) -> list[dict]:
-        """Rows of `schemas.CLIP_EXTRACTS`; the second pass sees more, and other variants."""
+        """Rows of `schemas.CLIP_EXTRACTS`; the second pass has more hashes, of other variants."""
         song_id, length_s = self.clips()[path]
         starts_s = np.arange(0.0, length_s - 5.0, 5.0) if length_s > 15 else [0.0]
         rows = []

@@ -1,4 +1,4 @@
-"""The join of clips and table, in SQL and in parts, against a matcher in plain Python."""
+"""The join of clips with the table, in SQL and in slices, against a matcher in plain Python."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EVERYTHING = 1 << 20
 
 @dataclass(frozen=True)
 class World:
-    """A little index and some clips."""
+    """A small index and some clips."""
 
     rows: list[tuple[int, int, int, int]]  # hash, song_id, offset_frames, descriptor
     songs: list[int]
@@ -59,14 +59,14 @@ def random_world(seed: int) -> World:
     }
     return World(
         sorted({tuple(map(int, row)) for row in rows}),
-        [0, 1, 2, 4, 5, 7, 8],  # those of 3 and 6 were never committed
+        [0, 1, 2, 4, 5, 7, 8],  # songs 3 and 6 were never committed
         clips,
         float(rng.integers(500, 90_000)),
     )
 
 
 def hits_by_brute_force(world: World) -> list[tuple]:
-    """Clip, frame, song, offset and weight of every hit that says something, in order."""
+    """Clip, frame, song, offset and weight of every hit with a non-zero weight, in order."""
     stored = [row for row in world.rows if row[1] in world.songs]
     n_rows = Counter(row[0] for row in stored)
     hits = []
@@ -122,7 +122,7 @@ def extract(path: str, clip: list[tuple[int, int, int]], **window) -> dict:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_hits_in_sql_are_those_of_brute_force(frames, seed):
+def test_hits_in_sql_match_brute_force(frames, seed):
     world = random_world(seed)
     fingerprints, songs, extracts, index = frames(world)
     hits = fingerprints.transform(
@@ -145,9 +145,7 @@ def test_hits_in_sql_are_those_of_brute_force(frames, seed):
     ("parts_bits", "chunk_bytes"), [(0, 1), (0, 1_000), (2, CHUNK_BYTES), (4, CHUNK_BYTES)]
 )
 @pytest.mark.parametrize("seed", range(2))
-def test_hits_of_all_parts_are_those_of_brute_force(
-    frames, seed, parts_bits, chunk_bytes, monkeypatch
-):
+def test_hits_of_all_parts_match_brute_force(frames, seed, parts_bits, chunk_bytes, monkeypatch):
     monkeypatch.setattr("sonic_lib.matching.spark.CHUNK_BYTES", chunk_bytes)
     world = random_world(seed)
     _, _, extracts, index = frames(world)
@@ -174,7 +172,7 @@ def window_paths(extracts) -> dict[int, str]:
 
 
 @pytest.mark.parametrize("max_hits", [16 * 3, EVERYTHING])
-def test_a_clip_gets_the_same_lines_alone_and_in_a_batch(frames, max_hits):
+def test_clip_gets_the_same_lines_alone_and_in_a_batch(frames, max_hits):
     world = random_world(3)
     _, _, extracts, index = frames(world)
     options = {"index": index, "max_hits": max_hits, "n_listed": 5}
@@ -191,7 +189,7 @@ def test_a_clip_gets_the_same_lines_alone_and_in_a_batch(frames, max_hits):
 @pytest.mark.parametrize(
     ("max_hits", "expected"), [(5, 1), (10, 2), (39, 4), (10_000, MAX_ROWS_PER_HASH)]
 )
-def test_frequent_hashes_are_given_up_first(max_hits, expected):
+def test_frequent_hashes_are_dropped_first(max_hits, expected):
     n_hits = {4: 20, 1: 6, 2: 4, 64: 500}
     assert affordable_frequency(n_hits, max_hits=max_hits) == expected
 

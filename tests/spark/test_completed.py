@@ -1,4 +1,4 @@
-"""What `predict --output` writes: gaps are filled, and what was there stands."""
+"""`predict --output` fills gaps and keeps existing values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sonic_lib.schemas import FEATURES, PREDICTIONS
 from sonic_lib.workflows.completed_table import completed
 
 
-def test_true_labels_stand_and_gaps_are_filled(spark, tmp_path):
+def test_existing_labels_are_kept_and_gaps_filled(spark, tmp_path):
     rows = [
         ("a", {"tempo": 90.0, "popularity": 7.0}, {"Style": "bebop", "genre_set": "an old answer"}),
         ("b", {"tempo": 91.0}, {}),
@@ -39,7 +39,7 @@ def test_true_labels_stand_and_gaps_are_filled(spark, tmp_path):
         first, second = csv.DictReader(file)
     assert (first["Style"], first["popularity"]) == ("bebop", "7")
     assert (second["Style"], second["popularity"]) == ("funk", "40")
-    told = {
+    predicted_cells = {
         "genre_predicted": "funk",
         "genre_probability": "0.5",
         "genre_set": "funk; bebop",
@@ -48,11 +48,11 @@ def test_true_labels_stand_and_gaps_are_filled(spark, tmp_path):
         "popularity_high": "70",
     }
     for row in (first, second):
-        assert {name: row[name] for name in told} == told
+        assert {name: row[name] for name in predicted_cells} == predicted_cells
     assert list(first)[:2] == ["source_key", "tempo"]
 
 
-def test_a_table_without_the_target_gains_it(spark):
+def test_table_without_the_target_gains_it(spark):
     features = spark.createDataFrame(
         [("songs", 1, "a", {"tempo": 90.0}, {}, 0, "r", None)], FEATURES.schema
     )
@@ -70,8 +70,8 @@ TABLE = """nr,b.eat,explicit,style,genre_set,,date,Mood
 """
 
 
-def test_a_table_comes_out_as_it_came_in(spark, tmp_path):
-    """Order, names and digits; labels that are there; new columns at the end."""
+def test_imported_table_is_returned_unchanged(spark, tmp_path):
+    """Order, names, digits and existing labels are kept; new columns are at the end."""
     (tmp_path / "in.csv").write_text(TABLE)
     rows = csv_import.read_rows(spark, str(tmp_path / "in.csv")).persist()
     columns = csv_import.named_columns(rows)
@@ -106,11 +106,11 @@ def test_a_table_comes_out_as_it_came_in(spark, tmp_path):
     new = ["genre_predicted", "genre_probability", "genre_set", "genre_in_training"]
     new += ["genre_probability_bebop", "genre_probability_dub"]
     assert given == ["nr", "b.eat", "explicit", "style", "", "date", "Mood", *new]
-    told = ["dub", "0.666667", "dub; bebop", "true", "0.333333", "0.666667"]
+    predicted_cells = ["dub", "0.666667", "dub; bebop", "true", "0.333333", "0.666667"]
     assert lines == [
-        ["7", "0.35008812", "True", "bebop", "0", "1979", "0.0", *told],
-        ["3", "1234567.5", "False", "dub", "1", "1980-01", "1.54e-05", *told],
-        ["5", "", "False", "fu,nk", "2", "", "0.10", *told],
+        ["7", "0.35008812", "True", "bebop", "0", "1979", "0.0", *predicted_cells],
+        ["3", "1234567.5", "False", "dub", "1", "1980-01", "1.54e-05", *predicted_cells],
+        ["5", "", "False", "fu,nk", "2", "", "0.10", *predicted_cells],
     ]
     typed = completed(usable, predicted, {"style": "genre"}, cells=cells, as_texts=False).collect()
     assert [row["b.eat"] for row in typed] == [0.35008812, 1234567.5, None]

@@ -1,4 +1,4 @@
-"""Conformal sets and intervals, beside MAPIE, crepes and plain numpy."""
+"""Conformal sets and intervals, compared with MAPIE, crepes and plain numpy."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def threshold_of(scored, *, method, confidence):
 
 
 class Known(ClassifierMixin, BaseEstimator):
-    """A classifier that is given the probabilities."""
+    """A classifier that returns the given probabilities."""
 
     def fit(self, _, y):
         self.classes_ = np.arange(K)
@@ -82,7 +82,7 @@ class Known(ClassifierMixin, BaseEstimator):
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
-def test_lac_sets_are_those_of_mapie(songs, halves, confidence):
+def test_lac_sets_match_mapie(songs, halves, confidence):
     from mapie.classification import SplitConformalClassifier
 
     chances, truth = songs
@@ -100,7 +100,7 @@ def test_lac_sets_are_those_of_mapie(songs, halves, confidence):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_scores_are_those_of_the_formulas(spark, songs, method):
+def test_scores_match_their_formulas(spark, songs, method):
     chances, truth = songs[0][:50], songs[1][:50]
     scored = scored_frame(spark, chances, truth)
     u = F.pmod(F.xxhash64("song_id", F.lit(271_828)), F.lit(2**20))
@@ -122,18 +122,18 @@ def test_scores_are_those_of_the_formulas(spark, songs, method):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
-def test_the_truth_is_covered_as_often_as_stated(halves, method, confidence):
+def test_coverage_is_as_stated(halves, method, confidence):
     limit = threshold_of(halves[0], method=method, confidence=confidence)
     sets = halves[1].transform(prediction_sets, method=method, threshold=limit, allow_empty=True)
     found = sets.transform(coverage).first()
-    # Both halves are draws: the coverage of one threshold is itself beta-distributed.
+    # Both halves are random: the coverage of one threshold is itself beta-distributed.
     deviation = math.sqrt(2 * confidence * (1 - confidence) / 400)
     assert abs(found.n_covered / found.n - confidence) < 4 * deviation
     assert 1 < found.mean_size < K
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_sets_grow_with_confidence_and_begin_with_the_likeliest(halves, method):
+def test_sets_grow_with_confidence_from_the_likeliest_genre(halves, method):
     smaller = None
     for confidence in (0.5, 0.8, 0.95, 0.99):
         limit = threshold_of(halves[0], method=method, confidence=confidence)
@@ -166,7 +166,7 @@ def test_each_genre_has_its_own_threshold(spark, halves):
     assert sorted(by_label) == list(range(K))
     sets = halves[1].transform(prediction_sets, method="lac", threshold=by_label)
     for row in sets.transform(coverage, by=["label"]).collect():
-        # Three times in a thousand would be below by chance alone, if the threshold were exact.
+        # With an exact threshold, chance alone would fail this three times in a thousand.
         assert row.n_covered >= binom.ppf(1e-3, row.n, 0.8)
     one = scored_frame(spark, [[1.0] + [0.0] * (K - 1)], [0])
     sets = one.transform(prediction_sets, method="lac", threshold={0: 0.5, 1: 0.5, 2: None})
@@ -174,8 +174,8 @@ def test_each_genre_has_its_own_threshold(spark, halves):
 
 
 @pytest.mark.parametrize("by", [(), ("label",)])
-def test_a_curve_is_the_coverage_of_each_confidence(halves, by):
-    threshold = {label: 0.5 + 0.05 * label for label in range(K - 1)}  # nothing of the last one
+def test_curve_is_the_coverage_at_each_confidence(halves, by):
+    threshold = {label: 0.5 + 0.05 * label for label in range(K - 1)}  # none for the last genre
     given = {0.5: 0.4, 0.9: 0.8, 0.99: None, 0.7: threshold}
     levels = [(c, limits_of(t, n_genres=K)) for c, t in given.items()]
     found = halves[1].transform(coverage_curve, method="lac", levels=levels, by=by)
@@ -194,7 +194,7 @@ def test_too_few_songs_exclude_nothing(spark, halves):
     assert all(len(row.labels) == K for row in sets.collect())
 
 
-def test_an_empty_set_is_given_its_likeliest_genre_unless_it_may_be_empty(spark):
+def test_empty_sets_get_the_likeliest_genre_unless_allowed(spark):
     scored = scored_frame(spark, [[0.3, 0.4, 0.3]], [0])
     for allow_empty, expected in ((False, [1]), (True, [])):
         sets = scored.transform(
@@ -209,15 +209,15 @@ def test_confidence_of_one_is_the_highest_with_one_genre(halves):
     scores = halves[0].transform(calibration_scores, method="lac")
     grid = scores.transform(thresholds, confidences=[c / 20 for c in range(1, 20)]).collect()
     levels = [(row.confidence, row.threshold) for row in grid]
-    told = halves[1].transform(confidence_of_one, method="lac", levels=levels)
-    for row in told.limit(40).collect():
+    labelled = halves[1].transform(confidence_of_one, method="lac", levels=levels)
+    for row in labelled.limit(40).collect():
         second = sorted(1 - p for p in row.probabilities)[1]
         single = [c for c, limit in levels if limit is not None and second > limit]
         assert row.confidence == max(single, default=0.0)
-    assert told.filter("confidence > 0").count() > 0
+    assert labelled.filter("confidence > 0").count() > 0
 
 
-def test_an_unknown_method_is_refused():
+def test_unknown_method_is_refused():
     with pytest.raises(UsageError, match=r"'best' \(--method\): expected one of lac, aps, raps"):
         nonconformity(method="best")
 
@@ -225,7 +225,7 @@ def test_an_unknown_method_is_refused():
 # ---- intervals ----
 
 
-def test_intervals_are_those_of_crepes(spark, rng):
+def test_intervals_match_crepes(spark, rng):
     from crepes import ConformalRegressor
 
     n = 300
@@ -242,10 +242,10 @@ def test_intervals_are_those_of_crepes(spark, rng):
     oracle = ConformalRegressor().fit(residuals=targets[:n] - predictions[:n], sigmas=sigmas[:n])
     expected = oracle.predict_int(predictions[n:], sigmas=sigmas[n:], confidence=0.9)
     np.testing.assert_allclose(np.array(found.select("low", "high").collect()), expected, rtol=0.01)
-    told = found.transform(ranges.coverage).first()
+    observed = found.transform(ranges.coverage).first()
     inside = (targets[n:] >= expected[:, 0]) & (targets[n:] <= expected[:, 1])
-    assert abs(told.n_covered - inside.sum()) <= 2
-    assert told.mean_width == pytest.approx(np.diff(expected).mean(), rel=0.01)
+    assert abs(observed.n_covered - inside.sum()) <= 2
+    assert observed.mean_width == pytest.approx(np.diff(expected).mean(), rel=0.01)
 
 
 def test_intervals_stay_within_the_limits_of_the_target(spark):

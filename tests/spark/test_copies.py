@@ -1,4 +1,4 @@
-"""Which copy `duplicates` says to keep."""
+"""Which copy `duplicates` recommends to keep."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from sonic_lib.schemas import BANDS
 OLD = datetime(2020, 1, 1)
 
 
-def test_the_copy_to_keep_is_what_the_others_were_made_from(spark):
-    # id, codec, rate, band, age in days after OLD; from the worst to the best.
+def test_most_original_copy_is_kept(spark):
+    # id, codec, rate, band, age in days after OLD; from worst to best.
     ranked = [
-        (5, "wmav2", 44_100, 15_000.0, 9),  # of 192 kbit/s, from the Ogg below
+        (5, "wmav2", 44_100, 15_000.0, 9),  # 192 kbit/s, made from the Ogg below
         (1, "vorbis", 44_100, 15_000.0, 1),
         (4, "mp3", 44_100, 19_000.0, 3),
         (2, "mp3", 48_000, 19_000.0, 5),
@@ -39,6 +39,6 @@ def test_the_copy_to_keep_is_what_the_others_were_made_from(spark):
     bands = spark.createDataFrame([(i, band) for i, _, _, band, _ in ranked], BANDS)
     found = songs.transform(copies.copies_by_quality, files=files, bands=bands)
     assert [row.song for row in found.orderBy("quality").collect()] == [str(i) for i, *_ in ranked]
-    # Without a band, as of files that are gone, the rest decides.
+    # If the band is unknown, as for deleted files, the rest decides.
     unknown = songs.transform(copies.copies_by_quality, files=files, bands=bands.limit(0))
     assert unknown.orderBy("quality").tail(1)[0].song == "3"

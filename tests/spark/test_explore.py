@@ -1,4 +1,4 @@
-"""What a frame holds, beside pandas and scipy on the same rows; and the command that shows it."""
+"""Summaries of a frame, compared with pandas and scipy, and the `explore` command."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ODD_NAME = "tempo (b.p.m.) `x`"
 
 @pytest.fixture
 def values(rng):
-    """Three columns that hang together, with ties, gaps and a name that needs quotes."""
+    """Three correlated columns, with ties, missing values and a name that needs quoting."""
     loudness = rng.normal(-8, 3, 400)
     frame = pd.DataFrame(
         {
@@ -41,7 +41,7 @@ def values(rng):
 
 @pytest.fixture
 def frame(spark, values):
-    """The same on Spark: missing as null, NaN or infinity, on more partitions than two."""
+    """The same values on Spark, missing as null, NaN or infinity, in more than two partitions."""
     gaps = np.resize([None, np.nan, np.inf], len(values))
     rows = values.astype(object).where(values.notna(), np.column_stack([gaps] * 3))
     rows.insert(0, "song_id", range(len(rows)))
@@ -51,7 +51,7 @@ def frame(spark, values):
     )
 
 
-def test_a_sample_depends_on_keys_and_seed_alone(spark):
+def test_sample_depends_only_on_keys_and_seed(spark):
     def drawn(n, seed, n_partitions):
         songs = spark.range(1000).repartition(n_partitions).withColumnRenamed("id", "song_id")
         rows = songs.transform(explore.sample, key="song_id", n=n, seed=seed).collect()
@@ -61,7 +61,7 @@ def test_a_sample_depends_on_keys_and_seed_alone(spark):
     assert len(drawn(100, 1, 3)) == 100
     assert drawn(50, 1, 3) < drawn(100, 1, 3)
     assert drawn(100, 2, 3) != drawn(100, 1, 3)
-    # Half of the keys are below 500; a fair draw of 100 has 30 to 70 of them.
+    # Half of the keys are below 500; a fair sample of 100 has 30 to 70 of them.
     assert 30 <= sum(i < 500 for i in drawn(100, 1, 3)) <= 70
     assert len(drawn(5000, 1, 3)) == 1000
 
@@ -91,7 +91,7 @@ def test_values_are_counted_and_lists_item_by_item(spark):
     assert [(row.value, row.n) for row in top] == [("rock", 3), ("pop", 2), ("Don't", 1)]
 
 
-def test_the_summary_is_that_of_pandas(frame, values):
+def test_summary_matches_pandas(frame, values):
     found = frame.transform(explore.summary, columns=list(values)).toPandas().set_index("name")
     expected = values.describe(percentiles=[0.005, 0.25, 0.5, 0.75, 0.995]).T
     for name in values:
@@ -108,7 +108,7 @@ def test_the_summary_is_that_of_pandas(frame, values):
     assert found["is_whole"].to_dict() == {"loudness": False, "energy": False, ODD_NAME: True}
 
 
-def test_histograms_are_those_of_numpy_and_hold_outliers(frame, values):
+def test_histograms_match_numpy_and_contain_outliers(frame, values):
     bins = {"loudness": Bins(-12.0, 2.0, 4), ODD_NAME: Bins(69.5, 3.0, 20)}
     found = frame.transform(explore.histograms, bins=bins).toPandas()
     for name, (low, width, n) in bins.items():
@@ -118,14 +118,14 @@ def test_histograms_are_those_of_numpy_and_hold_outliers(frame, values):
         np.testing.assert_array_equal(own, expected)
 
 
-def test_correlations_are_those_of_pandas(frame, values):
+def test_correlations_match_pandas(frame, values):
     names = list(values)
     moments = frame.transform(
         explore.moments, columns=names, centres=values.mean(), scales=values.std()
     ).toPandas()
     expected = values.corr().to_numpy()
     np.testing.assert_allclose(projections.correlation_matrix(moments), expected, atol=1e-12)
-    # Centres and scales only save digits.
+    # Centring and scaling only improve precision.
     rough = frame.transform(explore.moments, columns=names, centres=[1] * 3, scales=[7] * 3)
     np.testing.assert_allclose(
         projections.correlation_matrix(rough.toPandas()), expected, atol=1e-9
@@ -138,16 +138,16 @@ def test_moments_of_no_rows_are_zero(frame):
     assert row["n"] == row["sum_products"] == 0
 
 
-def test_correlations_of_ranks_are_those_of_scipy(frame, values):
+def test_rank_correlations_match_scipy(frame, values):
     found = exploration._rank_correlations(frame, list(values))
-    # scipy ranks each pair of columns anew, by the rows that have both.
+    # scipy ranks each pair of columns separately, on the rows that have both.
     expected = [[spearmanr(values[[a, b]].dropna()).statistic for b in values] for a in values]
     expected = [[pair if np.ndim(pair) == 0 else 1.0 for pair in row] for row in expected]
     np.testing.assert_allclose(found, expected, atol=0.005)
     assert np.abs(found - values.corr()).to_numpy().max() > 0.03
 
 
-def test_ties_get_the_middle_of_their_ranks(spark):
+def test_ties_get_their_mean_rank(spark):
     frame = spark.createDataFrame([(1.0,), (1.0,), (2.0,), (None,)], "x double")
     ranked = frame.transform(explore.ranks, grids={"x": [1.0, 1.0, 2.0, 2.0]}).collect()
     assert [row.x for row in ranked] == [0.25, 0.25, 0.75, None]
@@ -171,7 +171,7 @@ def features(spark, rng):
     return spark.createDataFrame(rows, FEATURES.schema).coalesce(1)
 
 
-def test_an_exploration_holds_what_its_figures_need(features):
+def test_exploration_contains_the_data_of_its_figures(features):
     found = exploration.explored(features, n_sample=30)
     assert found.varied == ["loudness_db", "popularity", "tempo_bpm"]
     assert [(row.value, row.n) for row in found.top.itertuples()] == [
@@ -216,7 +216,7 @@ def test_unknown_names_and_too_few_songs_are_refused(features):
         exploration.explored(features, columns=["constant", "tempo_bpm"])
 
 
-def test_the_report_of_chosen_columns_is_written_coloured_by_a_number(
+def test_report_of_chosen_columns_is_coloured_by_a_number(
     spark, features, warehouse, tmp_path, capsys
 ):
     tables.append(features, warehouse, FEATURES)
@@ -240,7 +240,7 @@ def test_the_report_of_chosen_columns_is_written_coloured_by_a_number(
 
 
 @pytest.mark.parametrize("n", ["9", "20001"])
-def test_a_sample_must_fit_a_map(n):
+def test_sample_must_fit_a_map(n):
     parser = ArgumentParser()
     command.add_arguments(parser)
     with pytest.raises(UsageError, match="--sample"):

@@ -32,7 +32,7 @@ def features(spark):
 # ---- wide and profile ----
 
 
-def test_wide_gives_names_columns(features):
+def test_wide_returns_the_named_columns(features):
     found = features.transform(features_frame.wide, numbers=["Key", "tempo"], texts=["genre"])
     assert found.dtypes[3:] == [("Key", "double"), ("tempo", "double"), ("genre", "string")]
     assert sorted(map(tuple, found.collect())) == [
@@ -51,12 +51,12 @@ def test_wide_of_an_unknown_name_is_null(features):
     ("numbers", "texts"),
     [(["tempo"], ["tempo"]), (["key", "KEY"], []), (["Source"], []), ([], ["song_id"])],
 )
-def test_wide_refuses_two_columns_of_one_name(features, numbers, texts):
+def test_wide_refuses_duplicate_column_names(features, numbers, texts):
     with pytest.raises(TableError, match="two columns"):
         features.transform(features_frame.wide, numbers=numbers, texts=texts)
 
 
-def test_labels_are_found_by_the_ends_of_paths(spark, features):
+def test_labels_are_matched_by_path_suffix(spark, features):
     def label(key, numbers, texts=None):
         return ("labels", hash(key), key, numbers, texts, 0, "r", None)
 
@@ -64,7 +64,7 @@ def test_labels_are_found_by_the_ends_of_paths(spark, features):
     labels = [
         label("1.mp3", {"fame": 1.0}),
         label("b/1.mp3", {"fame": 2.0, "tempo": 9.0}, {"genre": "z"}),
-        label("usic/a/1.mp3", {"fame": 3.0}),  # half a folder's name is no part of a path
+        label("usic/a/1.mp3", {"fame": 3.0}),  # a partial folder name does not match
     ]
     labels = spark.createDataFrame(labels, FEATURES.schema)
     of_t = features.filter("source = 't'").withColumn("source_key", paths)
@@ -95,7 +95,7 @@ def test_profile_counts_names_by_kind(features):
 # ---- audio ----
 
 
-def test_files_are_settled_by_the_present_version_only(spark):
+def test_files_are_up_to_date_only_in_the_current_version(spark):
     def feature(song_id, version, source="audio"):
         return (source, song_id, "k", {}, {}, version, "r", None)
 
@@ -115,7 +115,7 @@ def test_files_are_settled_by_the_present_version_only(spark):
     assert sorted(row.path for row in settled.collect()) == ["/m/1", "/m/None"]
 
 
-def test_songs_are_described_and_bad_files_say_why(spark, tmp_path):
+def test_songs_are_described_and_bad_files_have_reasons(spark, tmp_path):
     good, bad = tmp_path / "good.wav", tmp_path / "bad.wav"
     soundfile.write(good, np.random.default_rng(1).normal(0, 0.1, 44_100), 22_050)
     bad.write_text("no sound")
@@ -145,7 +145,7 @@ def test_songs_are_described_and_bad_files_say_why(spark, tmp_path):
 
 @pytest.fixture
 def read(spark, tmp_path):
-    """Rows of a CSV file whose name looks like a pattern."""
+    """Rows of a CSV file whose name looks like a glob pattern."""
 
     def write_and_read(text: str, name: str = "a [b] {c}*.csv"):
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -196,14 +196,14 @@ def test_cells_become_numbers_and_texts(read):
     }
 
 
-def test_the_key_is_63_bits_of_the_sha256_of_the_id(read):
+def test_key_is_63_bits_of_the_sha256_of_the_id(read):
     ids = ["x", "Ümläut", "4"]
     usable, _ = bring_in(read(lines("id,tempo", *(f"{i},1" for i in ids))))
     expected = {i: int(hashlib.sha256(i.encode()).hexdigest()[:16], 16) >> 1 for i in ids}
     assert {key: row.song_id for key, row in usable.items()} == expected
 
 
-def test_equal_rows_without_id_are_told_apart(read):
+def test_equal_rows_without_id_get_different_keys(read):
     usable, rejected = bring_in(read(lines("id,tempo", "x,1", "x,1", "x,2")))
     assert rejected == []
     assert len({row.song_id for row in usable.values()}) == 3
@@ -212,7 +212,7 @@ def test_equal_rows_without_id_are_told_apart(read):
     assert all(row.texts == {"id": "x"} for row in usable.values())
 
 
-def test_keys_do_not_depend_on_the_order_of_rows(read):
+def test_keys_do_not_depend_on_row_order(read):
     rows = [f"{i % 7},{i % 5}" for i in range(40)]
     one, _ = bring_in(read(lines("a,b", *rows)))
     other, _ = bring_in(read(lines("a,b", *reversed(rows)), "other.csv"))
@@ -220,14 +220,14 @@ def test_keys_do_not_depend_on_the_order_of_rows(read):
     assert len(one) == 40
 
 
-def test_rows_of_a_wrong_length_are_set_aside(read):
+def test_rows_of_wrong_length_are_rejected(read):
     usable, rejected = bring_in(read(lines("id,tempo,key", "a,1,2", "b,1", "c,1,2,3", "d,1,2", "")))
     assert set(usable) == {"a", "d"}
     reason = "the row does not have 3 fields as the first line"
     assert rejected == [("b,1", reason), ("c,1,2,3", reason)]
 
 
-def test_no_numbers_among_numbers_are_set_aside(read):
+def test_non_numeric_cells_in_number_columns_are_rejected(read):
     text = lines("id,tempo,key", 'a,"fast, very",x', "b,1e999,2", n_more=40, more="n{i},1,2")
     usable, rejected = bring_in(read(text))
     assert len(usable) == 40
@@ -237,7 +237,7 @@ def test_no_numbers_among_numbers_are_set_aside(read):
     ]
 
 
-def test_of_rows_with_one_id_the_usable_one_is_kept(read):
+def test_usable_row_is_kept_among_rows_with_one_id(read):
     text = lines("nr,tempo", "a,slow", "a,1", "a,1", "b,2", "b,3", ",4", n_more=40, more="n{i},1")
     usable, rejected = bring_in(read(text), given="nr")
     assert usable["a"].numbers == {"tempo": 1.0}
@@ -251,14 +251,14 @@ def test_of_rows_with_one_id_the_usable_one_is_kept(read):
     ]
 
 
-def test_names_are_made_usable_and_unnamed_columns_left_out(read):
+def test_names_are_normalised_and_unnamed_columns_dropped(read):
     usable, _ = bring_in(read(lines(",Unnamed: 7,a.b,Source,Tempo,tempo", "0,0,1,x,2,3")))
     (row,) = usable.values()
     assert row.numbers == {"a_b": 1.0, "Tempo4": 2.0, "tempo5": 3.0}
     assert row.texts == {"Source_given": "x"}
 
 
-def test_a_quote_that_is_not_closed_is_found(read):
+def test_unclosed_quote_is_found(read):
     text = lines("id,tempo,name", "a,1,x", 'b,2,"' + "y,1\n" * 30_000)
     usable, ((record, reason),) = bring_in(read(text))
     assert set(usable) == {"a"}
@@ -266,7 +266,7 @@ def test_a_quote_that_is_not_closed_is_found(read):
     assert len(record) == 10_000
 
 
-def test_a_folder_of_files_is_one_table(spark, tmp_path):
+def test_folder_of_files_is_one_table(spark, tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.csv").write_text(f"id,tempo\n{name},1\n")
     assert set(bring_in(csv_import.read_rows(spark, str(tmp_path)).persist())[0]) == {"a", "b"}
@@ -276,7 +276,7 @@ def test_a_folder_of_files_is_one_table(spark, tmp_path):
     ("text", "message"),
     [("", "empty"), ("only;one\n1;2\n", "only;one"), ("a.b,a_b\n1,2\n", "twice a_b")],
 )
-def test_what_is_no_table_is_refused(read, text, message):
+def test_invalid_tables_are_refused(read, text, message):
     with pytest.raises(UsageError, match=message):
         read(text)
 
@@ -293,13 +293,13 @@ def test_song_key_stays_within_63_bits(spark):
 
 
 def read_twice(spark, path):
-    """As the command does it."""
+    """Read as the command does."""
     rows = csv_import.read_rows(spark, str(path))
     better = csv_import.second_reading(rows.transform(csv_import.find_flaws).first().asDict())
     return csv_import.read_rows(spark, str(path), **better) if better else rows, better
 
 
-def test_columns_of_a_folder_are_told_by_their_names(spark, tmp_path):
+def test_columns_of_a_folder_are_matched_by_name(spark, tmp_path):
     (tmp_path / "a.csv").write_text("id,tempo,energy\nx,120,0.5\n")
     (tmp_path / "b.csv").write_text("energy,id,tempo\n0.25,y,90\n")
     (tmp_path / "c [1].csv").write_text("id,tempo,energy\nz,1,0\n")
@@ -316,7 +316,7 @@ def test_columns_of_a_folder_are_told_by_their_names(spark, tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "utf-8", "utf-8-sig"])
-def test_accents_come_through_in_every_encoding(spark, tmp_path, encoding):
+def test_accents_survive_every_encoding(spark, tmp_path, encoding):
     text = "id,tempo,artist\na,1,Beyoncé\nb,2,Motörhead\n"
     (tmp_path / "t.csv").write_bytes(text.encode(encoding))
     rows, _ = read_twice(spark, tmp_path / "t.csv")
@@ -326,7 +326,7 @@ def test_accents_come_through_in_every_encoding(spark, tmp_path, encoding):
     assert usable["b"].numbers == {"tempo": 2.0}
 
 
-def test_what_says_that_nothing_is_there_is_empty(read):
+def test_null_markers_are_empty(read):
     usable, _ = bring_in(read(lines("id,tempo,artist", "a,N/A,#N/A", "b,#N/A,n/a", "c,1,None")))
     assert {key: (row.numbers, row.texts) for key, row in usable.items()} == {
         "a": ({}, {}),
@@ -336,7 +336,7 @@ def test_what_says_that_nothing_is_there_is_empty(read):
 
 
 @pytest.mark.parametrize("end", ["", '\nlast,5,"closed"'])
-def test_a_quote_that_is_not_closed_costs_its_own_row(spark, tmp_path, end):
+def test_unclosed_quote_costs_only_its_row(spark, tmp_path, end):
     rows = [f"r{i},{i},name {i}" for i in range(400)]
     text = "\n".join(["id,tempo,name", 'a,1,"two, words"', 'b,2,"a quote', *rows]) + end + "\n"
     (tmp_path / "t.csv").write_text(text)
@@ -348,6 +348,6 @@ def test_a_quote_that_is_not_closed_costs_its_own_row(spark, tmp_path, end):
     assert usable["a"].texts["name"] == "two, words"
 
 
-def test_cells_of_several_lines_are_no_flaw(spark, tmp_path):
+def test_multiline_cells_are_accepted(spark, tmp_path):
     (tmp_path / "t.csv").write_text('id,tempo,words\na,1,"la, la\nla, lo\nli"\nb,2,x\n')
     assert read_twice(spark, tmp_path / "t.csv")[1] == {}

@@ -1,4 +1,4 @@
-"""Files of fingerprints are sorted by hash, also where sorting does not fit into memory."""
+"""Fingerprint files are sorted by hash even when sorting does not fit into memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from tests.shown import ROOT
 
 PREFIX_BITS = 2
-# A process of its own: how much a sort holds before it spills is fixed when Spark starts.
+# A separate process, because the spill threshold of sorts is fixed when Spark starts.
 WRITE = f"""
 import sys
 from pyspark.sql import functions as F
@@ -38,7 +38,7 @@ with spark_job(app_name="spills", master="local[2]", conf=conf) as spark:
 """
 
 
-def test_files_are_sorted_where_sorts_spill(tmp_path):
+def test_files_are_sorted_when_sorts_spill(tmp_path):
     command = [sys.executable, "-c", WRITE, str(tmp_path / "lake")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""Listing: every audio file once, whatever its name; nothing hangs, nothing is hidden."""
+"""Listing: every audio file once, whatever its name; nothing hangs and nothing is hidden."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def make(folder: Path, *names: str, content: bytes = b"x") -> None:
 
 
 def listed(spark, *paths) -> dict[str, str]:
-    """Root by path; each path must come once."""
+    """Root by path; each path must occur once."""
     rows = list_audio(spark, [str(path) for path in paths]).collect()
     assert len({row.path for row in rows}) == len(rows)
     return {row.path: row.root for row in rows}
@@ -70,12 +70,12 @@ def test_schema_is_the_declared_one(spark, music):
     assert [(f.name, f.dataType) for f in listed.schema] == [(f.name, f.dataType) for f in FILES]
 
 
-def test_any_name_is_found_as_it_is(spark, music):
+def test_any_name_is_listed_unchanged(spark, music):
     make(music, *STRANGE)
     assert listed(spark, music) == {str(music / name): str(music) for name in STRANGE}
 
 
-def test_all_spellings_of_a_folder_are_one(spark, music):
+def test_all_spellings_of_a_folder_are_equivalent(spark, music):
     make(music, *STRANGE)
     spellings = [str(music), f"{music}/", f"{music}//", f"{music}/./../{music.name}"]
     files = list_audio(spark, spellings).select("root", relative_path()).collect()
@@ -100,7 +100,7 @@ def test_relative_and_home_paths_are_made_absolute(spark, tmp_path, monkeypatch)
     }
 
 
-def test_size_and_time_are_those_of_the_file(spark, music):
+def test_size_and_time_match_the_file(spark, music):
     make(music, "a.mp3", content=b"12345")
     os.utime(music / "a.mp3", ns=(0, 1_700_000_000_123_456_000))
     (row,) = list_audio(spark, [str(music)]).select("*", F.unix_micros("modified_at")).collect()
@@ -111,12 +111,12 @@ def test_size_and_time_are_those_of_the_file(spark, music):
     ).astimezone().replace(tzinfo=None)
 
 
-def test_other_files_are_passed_over(spark, music):
+def test_other_files_are_skipped(spark, music):
     make(music, "cover.jpg", "list.m3u", "mp3", "notes.mp3.txt", "song.mp", ".mp3", "a.mp3")
     assert names(spark, music) == {"a.mp3"}
 
 
-def test_what_is_passed_over_is_counted_once_by_all_tasks(spark, tmp_path):
+def test_skipped_files_are_counted_once_over_all_tasks(spark, tmp_path):
     make(tmp_path, "a.wav", "a/b/cover.jpg", "a/c/d/cover.JPG", "list.m3u", "a/README")
     passed_over = endings_counter(spark)
     files = list_audio(spark, [str(tmp_path)], passed_over=passed_over).persist()
@@ -126,7 +126,7 @@ def test_what_is_passed_over_is_counted_once_by_all_tasks(spark, tmp_path):
     assert text.endswith("4 files without an audio extension: 2 .jpg, 1 .m3u, 1 without one")
 
 
-def test_a_file_given_directly_is_taken_whatever_its_suffix(spark, music):
+def test_file_given_directly_is_listed_whatever_its_suffix(spark, music):
     make(music, "A/one.mp3", "A/two.dat", "B/three.wav", "B/four.wav")
     assert listed(spark, music / "A/one.mp3") == {str(music / "A/one.mp3"): str(music / "A")}
     assert names(spark, music / "A/one.mp3", music / "A/two.dat", music / "B/three.wav") == {
@@ -136,7 +136,7 @@ def test_a_file_given_directly_is_taken_whatever_its_suffix(spark, music):
     }
 
 
-def test_files_beside_folders_keep_their_own_root(spark, music):
+def test_files_next_to_folders_keep_their_own_root(spark, music):
     make(music, "A/one.mp3", "B/two.mp3")
     found = listed(spark, music / "A", music / "B/two.mp3")
     assert found == {
@@ -145,19 +145,19 @@ def test_files_beside_folders_keep_their_own_root(spark, music):
     }
 
 
-def test_overlapping_folders_name_a_file_once_by_the_outer_one(spark, music):
+def test_overlapping_folders_list_a_file_once_below_the_outer_one(spark, music):
     make(music, "A/one.mp3", "A/inner/two.mp3", "three.mp3")
     found = listed(spark, music / "A/inner", music, music / "A", music, f"{music}/")
     assert set(found.values()) == {str(music)}
     assert len(found) == 3
 
 
-def test_empty_folders_hold_nothing(spark, music):
+def test_empty_folders_list_nothing(spark, music):
     (music / "empty" / "emptier").mkdir(parents=True)
     assert listed(spark, music) == {}
 
 
-def test_absent_paths_are_refused_by_name(spark, music):
+def test_missing_paths_are_refused_by_name(spark, music):
     for given in (["absent"], [str(music), f"{music}/absent"]):
         with pytest.raises(UsageError, match=r"absent.* does not exist"):
             list_audio(spark, given)
@@ -176,7 +176,7 @@ def test_links_are_followed(spark, music, tmp_path):
     assert names(spark, music) == {"c.mp3", "file.mp3", "folder/a.mp3", "folder/deep/b.mp3"}
 
 
-def test_a_loop_of_links_is_walked_once(spark, music):
+def test_loop_of_links_is_walked_once(spark, music):
     make(music, "a.mp3", "A/b.mp3", "A/B/c.mp3")
     (music / "loop").symlink_to(music)
     (music / "A" / "loop").symlink_to(music)
@@ -186,14 +186,14 @@ def test_a_loop_of_links_is_walked_once(spark, music):
     assert names(spark, music) == {"a.mp3", "A/b.mp3", "A/B/c.mp3"}
 
 
-def test_broken_links_and_pipes_are_listed_to_be_rejected_aloud(spark, music):
+def test_broken_links_and_pipes_are_listed_for_rejection(spark, music):
     (music / "gone.mp3").symlink_to(music / "nowhere.mp3")
     os.mkfifo(music / "pipe.mp3")
     (music / "given.mp3").symlink_to(music / "nowhere.mp3")
     assert names(spark, music, music / "given.mp3") == {"gone.mp3", "pipe.mp3", "given.mp3"}
 
 
-def test_names_that_are_no_utf8_are_listed_readably(spark, music):
+def test_non_utf8_names_are_listed_readably(spark, music):
     path = os.fsencode(music) + b"/caf\xe9.mp3"
     with open(path, "wb"):
         pass
@@ -207,7 +207,7 @@ def test_many_files_in_many_folders(spark, music):
     assert names(spark, music) == made
 
 
-def test_suffix_says_whether_there_may_be_sound(spark):
+def test_suffix_decides_whether_a_file_may_be_audio(spark):
     paths = {"/a/b.mp3": True, "/a.b/C.FLAC": True, "/a.mp3/b": False, "/a/b.jpg": False}
     rows = spark.createDataFrame([(path,) for path in paths], "path string")
     assert dict(rows.select("path", has_audio_suffix()).collect()) == paths

@@ -1,4 +1,4 @@
-"""Files to digests, extracts and hash rows."""
+"""From files to digests, extracts and hash rows."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def check_rows(extracts, schema, rows_of):
         assert (rows[-1]["error"] is None) == (".wav" in path)
 
 
-def test_extracts_of_songs_are_those_of_each_file_alone(spark, folder):
+def test_song_extracts_equal_those_of_each_file_alone(spark, folder):
     n_done = spark.sparkContext.accumulator(0)
     extracts = (
         list_audio(spark, [str(folder)])
@@ -80,7 +80,7 @@ def test_extracts_of_songs_are_those_of_each_file_alone(spark, folder):
     assert n_done.value == 4
 
 
-def test_extracts_of_clips_are_those_of_each_file_alone(spark, folder):
+def test_clip_extracts_equal_those_of_each_file_alone(spark, folder):
     n_done = spark.sparkContext.accumulator(0)
     options = {"params": PARAMS, "min_duration_s": 3.0, "probes": (Probe(0, 2), Probe(5, 2))}
     extracts = list_audio(spark, [str(folder)]).transform(
@@ -90,7 +90,7 @@ def test_extracts_of_clips_are_those_of_each_file_alone(spark, folder):
     assert n_done.value == 4
 
 
-def test_only_the_windows_that_are_wanted_are_hashed(spark, tmp_path, rng):
+def test_only_requested_windows_are_hashed(spark, tmp_path, rng):
     soundfile.write(tmp_path / "long.wav", rng.normal(0, 0.1, 12_000 * 40), 12_000)
     clips = spark.createDataFrame(
         [(str(tmp_path / "long.wav"), 0, [1, 4])],
@@ -100,7 +100,7 @@ def test_only_the_windows_that_are_wanted_are_hashed(spark, tmp_path, rng):
     assert [row.window for row in rows] == [1, 4, None]
 
 
-def test_ids_of_songs_are_passed_on(spark, folder):
+def test_song_ids_are_passed_on(spark, folder):
     digests = list_audio(spark, [str(folder / "a.wav")]).transform(digest_files)
     (digest,) = digests.collect()
     extracts = digests.transform(fingerprint_files, params=PARAMS).collect()
@@ -109,7 +109,7 @@ def test_ids_of_songs_are_passed_on(spark, folder):
     assert {row.content_sha256 for row in extracts} == {digest.content_sha256}
 
 
-def test_hash_rows_unfold_stretches(spark):
+def test_hash_rows_unpack_chunks(spark):
     top = 2**40 - 1
     extracts = spark.createDataFrame(
         [
@@ -134,7 +134,7 @@ def test_hash_rows_unfold_stretches(spark):
 
 
 @pytest.mark.parametrize("bits", [0, 1, 4, 12])
-def test_prefix_is_the_first_bits(spark, rng, bits):
+def test_prefix_is_the_leading_bits(spark, rng, bits):
     hashes = [0, 2**40 - 1, *rng.integers(0, 2**40, 50).tolist()]
     rows = spark.createDataFrame([(h,) for h in hashes], "hash long")
     found = dict(rows.select("hash", hash_prefix(bits=bits)).collect())

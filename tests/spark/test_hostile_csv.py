@@ -1,4 +1,4 @@
-"""CSV files that mean harm: one sentence or a reject, and the session goes on."""
+"""Malicious CSV files are refused or rejected row by row, and the session survives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def lake(_spark_session, tmp_path_factory) -> str:
 
 @pytest.fixture
 def bring(lake, tmp_path, capsys):
-    """Bring in a file: exit code, and what was said."""
+    """Import a file; return the exit code and the output."""
 
     def run(content: bytes | str) -> tuple[int, str]:
         file = tmp_path / "table.csv"
@@ -47,7 +47,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_is_no_table_is_refused_in_a_sentence(bring, kind):
+def test_invalid_tables_are_refused_with_one_sentence(bring, kind):
     code, said = bring(REFUSED[kind])
     assert code == 2, said
     assert said.startswith("sonic: --csv")
@@ -63,7 +63,7 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
-def test_cells_without_end_are_refused_or_set_aside(spark, bring, lake, kind):
+def test_endless_cells_are_refused_or_rejected(spark, bring, lake, kind):
     code, said = bring(ENDLESS[kind])
     if code:
         assert "10,000,000 characters" in said
@@ -72,7 +72,7 @@ def test_cells_without_end_are_refused_or_set_aside(spark, bring, lake, kind):
         assert tables.read(spark, lake, FEATURE_REJECTS).filter("source = 'table'").count() == 1
 
 
-def test_a_quote_that_is_never_closed_over_more_than_a_cell_costs_its_row(spark, bring, lake):
+def test_unclosed_quote_longer_than_a_cell_costs_its_row(spark, bring, lake):
     rows = "".join(f"{i},{i * 1.5},{'t' * 90}\n" for i in range(120_000))
     code, said = bring(f'id,a,b\n-1,1,"never closed\n{rows}')
     assert code == 0, said
@@ -80,7 +80,7 @@ def test_a_quote_that_is_never_closed_over_more_than_a_cell_costs_its_row(spark,
     assert tables.read(spark, lake, FEATURES).filter("source = 'table'").count() >= 120_000
 
 
-def test_names_and_cells_of_every_kind_come_in_as_they_are(spark, bring, lake, capsys):
+def test_names_and_cells_of_every_kind_are_imported_unchanged(spark, bring, lake, capsys):
     names = ["id", '"a\x1b[31mred"', "`tick`", "dot.ted", "\u202ebidi", "$(x)", "'; DROP--"]
     rows = "".join(f"{i},=cmd|' /C calc'!A0,@SUM(1),+1,-1,\x1b[2J,\u202etxt\n" for i in range(20))
     code, said = bring(",".join(names) + "\n" + rows)

@@ -1,4 +1,4 @@
-"""Small warehouses as earlier versions wrote them, and one of a version that is yet to come."""
+"""Small warehouses written by earlier versions, and one of a future version."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def first_layout(tmp_path) -> str:
 
 
 def short_songs(n: int):
-    """The frozen table holds the first two."""
+    """Songs of which the frozen table holds the first two."""
     return [replace(song, duration_s=8.0) for song in demo_songs(8, seed=7)[:n]]
 
 
-def test_the_frozen_layout_reads_identifies_indexes_and_is_maintained(spark, frozen, tmp_path):
+def test_frozen_layout_can_be_read_extended_and_maintained(spark, frozen, tmp_path):
     assert _properties(spark, frozen, FINGERPRINTS)["sonic.layout"] == "2"
     songs = tables.read(spark, frozen, SONGS)
     known, other, new = short_songs(3)
@@ -63,7 +63,7 @@ COMMANDS = pytest.mark.parametrize(
 
 
 @COMMANDS
-def test_an_earlier_layout_is_refused_before_anything_changes(spark, first_layout, command, capsys):
+def test_earlier_layout_is_refused_before_anything_changes(spark, first_layout, command, capsys):
     before = sorted(Path(first_layout).rglob("*"))
     assert main([*command, "--warehouse", first_layout]) == 1
     said = capsys.readouterr().err
@@ -73,9 +73,7 @@ def test_an_earlier_layout_is_refused_before_anything_changes(spark, first_layou
 
 
 @COMMANDS
-def test_a_layout_of_a_newer_version_is_refused_before_anything_changes(
-    spark, frozen, command, capsys
-):
+def test_newer_layout_is_refused_before_anything_changes(spark, frozen, command, capsys):
     place = tables.location(frozen, SONGS)
     spark.sql(f"ALTER TABLE delta.`{place}` SET TBLPROPERTIES ('sonic.layout' = '3')")
     before = sorted(Path(frozen).rglob("*"))
@@ -86,7 +84,7 @@ def test_a_layout_of_a_newer_version_is_refused_before_anything_changes(
     assert sorted(Path(frozen).rglob("*")) == before
 
 
-def test_new_tables_carry_the_layout(spark, warehouse):
+def test_new_tables_record_the_layout(spark, warehouse):
     tables.create(spark, warehouse, params=tables.FingerprintParams(), prefix_bits=1)
     for table in (SONGS, FINGERPRINTS):
         assert _properties(spark, warehouse, table)["sonic.layout"] == str(tables.LAYOUT)

@@ -1,4 +1,4 @@
-"""Columns that give the target away are found, and honest strong ones are not taken for such."""
+"""Columns that leak the target are found; strong but legitimate ones are not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def table() -> pd.DataFrame:
     rng = np.random.default_rng(5)
     genre = rng.integers(0, 3, N)
     fame = np.round(rng.normal(50, 18, N)).clip(0, 100)
-    artist = genre * 1000 + rng.integers(0, 130, N)  # some three songs each, of one genre
+    artist = genre * 1000 + rng.integers(0, 130, N)  # about three songs each, of one genre
     return pd.DataFrame(
         {
             "genre": [GENRES[g] for g in genre],
@@ -46,7 +46,7 @@ def table() -> pd.DataFrame:
 
 
 def found(spark, table: pd.DataFrame, **options) -> dict[str, str]:
-    """Leaking columns and why, of a table in the shape of `features`."""
+    """Leaking columns and reasons, for a table in the shape of `features`."""
     kinds = {name: "text" if table[name].dtype == object else "number" for name in table}
     rows = [
         (
@@ -66,7 +66,7 @@ def found(spark, table: pd.DataFrame, **options) -> dict[str, str]:
     return {leak.column: leak.why for leak in leaks_of(features, columns)}
 
 
-def test_what_tells_a_genre_is_found_and_nothing_else(spark, table):
+def test_only_genre_leaks_are_found(spark, table):
     assert found(spark, table, model="genre") == {
         "subgenre_x": "tells",
         "code": "tells",
@@ -77,7 +77,7 @@ def test_what_tells_a_genre_is_found_and_nothing_else(spark, table):
     }
 
 
-def test_what_tells_a_number_is_found_and_nothing_else(spark, table):
+def test_only_number_leaks_are_found(spark, table):
     assert found(spark, table, model="popularity", target="fame") == {
         "fame_again": "tells",
         "famous": "told",
@@ -85,7 +85,7 @@ def test_what_tells_a_number_is_found_and_nothing_else(spark, table):
     }
 
 
-def test_leaks_are_left_out_unless_they_are_kept(table):
+def test_leaks_are_excluded_unless_kept(table):
     described = [ColumnProfile("genre", "text", 90, 3), ColumnProfile("sub", "text", 90, 9)]
     columns = choose_columns([*described, ColumnProfile("tempo", "number", 90, 80)], model="genre")
     from sonic_lib.models.leaks import Leak
@@ -100,7 +100,7 @@ def test_leaks_are_left_out_unless_they_are_kept(table):
         without_leaks(choose_columns(described, model="genre"), [leak], keep=())
 
 
-def test_what_is_kept_may_have_any_name():
+def test_kept_columns_may_have_any_name():
     described = [ColumnProfile("genre", "text", 90, 3), ColumnProfile("folder", "text", 90, 9)]
     columns = choose_columns(described, model="genre", keep=["folder"])
     assert (columns.categories, columns.kept) == (("folder",), ("folder",))
@@ -118,7 +118,7 @@ def test_what_is_kept_may_have_any_name():
         (np.arange(0, 12), None),
     ],
 )
-def test_limits_are_seen_in_the_labels(labels, limits):
+def test_limits_are_inferred_from_the_labels(labels, limits):
     seen = seen_limits(
         n=len(labels),
         low=float(labels.min()),

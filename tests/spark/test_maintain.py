@@ -1,4 +1,4 @@
-"""Care of the tables: what is found, mended, moved, restored and purged, other jobs at work."""
+"""Maintenance while other jobs run: check, sweep, compact, repartition, restore and purge."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ def new_tables(_spark_session, tmp_path_factory) -> str:
 
 @pytest.fixture
 def lake(spark, new_tables, warehouse) -> str:
-    """A warehouse whose tables are made already, which saves time."""
+    """A warehouse of existing, empty tables, to save time."""
     return shutil.copytree(new_tables, warehouse)
 
 
 def row(song_id: int, n: int, *, bits: int = BITS) -> tuple:
-    """Fingerprint n of a song: each is in another partition than the last."""
+    """Fingerprint n of a song; consecutive ones are in different partitions."""
     hash_ = (n % 4 << HASH_BITS - 2) + 1000 * n + song_id
     return hash_ >> HASH_BITS - bits, hash_, song_id, n, 7 * n
 
 
 @pytest.fixture
 def put(spark, lake):
-    """Put rows into the tables without a stage, as if by a run that is over."""
+    """Write rows to the tables without a stage, as if by a finished run."""
 
     def rows_into(table, rows: list[tuple], *columns: str) -> None:
         if rows:
             kinds = ", ".join(f"{c} {table.schema[c].dataType.simpleString()}" for c in columns)
             missing = set(table.schema.names) - set(columns)
-            # One file, its rows in the order given.
+            # One file, with its rows in the given order.
             frame = spark.createDataFrame(rows, kinds).coalesce(1)
             tables.append(frame.withColumns(dict.fromkeys(missing, F.lit(None))), lake, table)
 
@@ -65,7 +65,7 @@ def put(spark, lake):
 
 @pytest.fixture
 def add(put):
-    """Add whole songs."""
+    """Add complete songs."""
     return lambda *ids: put(rows_of(*ids), songs=dict.fromkeys(ids, 8), files=ids)
 
 
@@ -98,18 +98,18 @@ def now() -> str:
 # ---- findings ----
 
 
-def test_a_good_index_holds_all_invariants(add, broken):
+def test_good_index_satisfies_all_invariants(add, broken):
     assert broken() == {}
     add(1, 2)
     add(3)
     assert broken() == {}
 
 
-def test_each_thing_that_is_broken_is_found(spark, lake, put, broken):
+def test_each_violated_invariant_is_found(spark, lake, put, broken):
     put(
         [
             *sorted([*rows_of(1, 2, 3, 4, 5, 6), row(6, 0), row(6, 1), (0, *row(7, 1)[1:])]),
-            *[row(8, 5), row(8, 1)],  # not in order
+            *[row(8, 5), row(8, 1)],  # unsorted
         ],
         songs={1: 8, 2: 8, 4: 9, 6: 8},
         files=[1, 2, 4, 5, 6],
@@ -131,7 +131,7 @@ def test_each_thing_that_is_broken_is_found(spark, lake, put, broken):
     }
 
 
-def test_a_song_that_stands_twice_is_found(add, broken):
+def test_duplicate_song_is_found(add, broken):
     add(1)
     add(1)
     assert set(broken()) >= {"songs are unique", "files are unique"}
@@ -152,7 +152,7 @@ def stage(spark, lake, run_id: str, *song_ids: int):
     return commit.stage(frame, folder), folder
 
 
-def test_a_sweep_takes_what_dead_runs_left_and_that_alone(spark, lake, put, stored, broken):
+def test_sweep_removes_only_what_dead_runs_left(spark, lake, put, stored, broken):
     put(rows_of(1, 2, 3), songs={1: 8}, files=[1, 3])
     _, folder = stage(spark, lake, "dead", 1, 2)
     swept = maintenance.sweep(spark, lake, grace_hours=1.0)
@@ -170,10 +170,10 @@ def test_a_sweep_takes_what_dead_runs_left_and_that_alone(spark, lake, put, stor
     assert tables.version(spark, lake, FINGERPRINTS) == before
 
 
-def test_a_run_between_its_commits_is_spared_and_one_taken_for_dead_cannot_go_on(
+def test_sweep_spares_a_live_run_and_stops_one_taken_for_dead(
     spark, lake, stored, broken, monkeypatch
 ):
-    """The sweep comes between fingerprints and songs: at first with a grace, then without."""
+    """The sweep runs between fingerprints and songs: first with a grace period, then without."""
     insert = tables.insert
 
     def sweep_before(*arguments, **options):
@@ -194,7 +194,7 @@ def test_a_run_between_its_commits_is_spared_and_one_taken_for_dead_cannot_go_on
 # ---- compact ----
 
 
-def test_compacting_leaves_one_sorted_file_a_partition_and_the_same_rows(spark, lake, add, stored):
+def test_compacting_keeps_rows_in_one_sorted_file_per_partition(spark, lake, add, stored):
     for i in (3, 1, 2):
         add(i)
     before = stored()
@@ -210,14 +210,14 @@ def test_compacting_leaves_one_sorted_file_a_partition_and_the_same_rows(spark, 
     assert tables.version(spark, lake, FINGERPRINTS) == version
 
 
-def test_an_unsorted_file_is_written_again(spark, lake, put, broken):
+def test_unsorted_file_is_rewritten(spark, lake, put, broken):
     put([row(8, 5), row(8, 1)])
     assert "files are sorted" in broken()
     assert maintenance.compact(spark, lake)["partitions"] == 1
     assert "files are sorted" not in broken()
 
 
-def test_rows_that_stand_twice_are_made_single(spark, lake, put, stored):
+def test_duplicate_rows_are_removed(spark, lake, put, stored):
     put(rows_of(1, 2))
     put([row(1, 0), row(2, 4), row(2, 5)])
     maintenance.deduplicate(spark, lake)
@@ -226,7 +226,7 @@ def test_rows_that_stand_twice_are_made_single(spark, lake, put, stored):
 
 @pytest.fixture
 def disturb(spark, lake, add):
-    """What another job may do meanwhile: song 10 comes, song 1 goes."""
+    """What another job may do meanwhile: add song 10, remove song 1."""
 
     def change() -> None:
         add(10)
@@ -239,7 +239,7 @@ def disturb(spark, lake, add):
 
 
 @pytest.mark.parametrize("change", ["compact", "repartition"])
-def test_what_others_commit_between_reading_and_writing_is_kept(
+def test_commits_between_reading_and_writing_are_kept(
     spark, lake, add, stored, disturb, monkeypatch, change
 ):
     add(1, 2)
@@ -263,7 +263,7 @@ def test_what_others_commit_between_reading_and_writing_is_kept(
     assert stored(SONGS, "song_id") == [(2,), (3,), (10,)]
 
 
-def test_jobs_at_the_same_time_all_end_well(spark, lake, add, stored, disturb):
+def test_concurrent_jobs_all_succeed(spark, lake, add, stored, disturb):
     add(1, 2)
     add(3)
     with ThreadPoolExecutor(2) as pool:
@@ -275,7 +275,7 @@ def test_jobs_at_the_same_time_all_end_well(spark, lake, add, stored, disturb):
 # ---- prefix ----
 
 
-def test_another_prefix_moves_all_rows_in_one_commit(spark, lake, add, stored, broken):
+def test_repartitioning_moves_all_rows_in_one_commit(spark, lake, add, stored, broken):
     add(1, 2, 3)
     index = maintenance.pinned(spark, lake)
     version = tables.version(spark, lake, FINGERPRINTS)
@@ -284,7 +284,7 @@ def test_another_prefix_moves_all_rows_in_one_commit(spark, lake, add, stored, b
     assert tables.prefix_bits(spark, lake) == 6
     assert tables.prefix_bits(spark, lake, version=version) == BITS
     assert stored() == rows_of(1, 2, 3, bits=6)
-    # Whoever read before goes on with what was, prefix and rows alike.
+    # Earlier readers continue with the old prefix and the old rows.
     assert index.prefix_bits == BITS
     assert sorted(map(tuple, index.fingerprints.collect())) == rows_of(1, 2, 3)
     assert not maintenance.repartition(spark, lake, prefix_bits=6)
@@ -298,7 +298,7 @@ def test_another_prefix_moves_all_rows_in_one_commit(spark, lake, add, stored, b
 # ---- restore and purge ----
 
 
-def test_an_earlier_state_comes_back_whole(spark, lake, add, stored, broken):
+def test_earlier_version_is_restored_completely(spark, lake, add, stored, broken):
     add(1, 2)
     then = now()
     commit.delete_songs(spark.createDataFrame([(1,)], "song_id long"), lake)
@@ -313,7 +313,7 @@ def test_an_earlier_state_comes_back_whole(spark, lake, add, stored, broken):
         assert broken() == {}
 
 
-def test_while_a_state_comes_back_readers_see_whole_songs(spark, lake, add, stored, monkeypatch):
+def test_readers_see_complete_songs_during_a_restore(spark, lake, add, stored, monkeypatch):
     add(1, 2)
     then = now()
     commit.delete_songs(spark.createDataFrame([(1,)], "song_id long"), lake)
@@ -332,7 +332,7 @@ def test_while_a_state_comes_back_readers_see_whole_songs(spark, lake, add, stor
     assert seen == [({2}, {1, 2}), ({1, 2}, {1, 2}), ({1, 2}, {1, 2})]
 
 
-def test_a_time_before_the_index_is_refused_and_changes_nothing(spark, lake, add, stored):
+def test_restore_to_before_the_index_is_refused_and_changes_nothing(spark, lake, add, stored):
     add(1)
     for when in ("2001-01-01", "yesterday"):
         with pytest.raises(TableError, match="its log begins at"):
@@ -340,7 +340,7 @@ def test_a_time_before_the_index_is_refused_and_changes_nothing(spark, lake, add
     assert stored() == rows_of(1)
 
 
-def test_a_purge_deletes_what_was_removed_for_good(spark, lake, add, stored):
+def test_purge_deletes_removed_songs_for_good(spark, lake, add, stored):
     add(1, 2)
     then = now()
     commit.delete_songs(spark.createDataFrame([(1,)], "song_id long"), lake)
@@ -359,7 +359,7 @@ def test_a_purge_deletes_what_was_removed_for_good(spark, lake, add, stored):
     assert stored(SONGS, "song_id") == [(2,), (3,)]
 
 
-def test_a_purge_under_a_running_job_is_refused(spark, lake):
+def test_purge_during_a_running_job_is_refused(spark, lake):
     stage(spark, lake, "running", 1)
     with pytest.raises(UsageError, match="--grace-hours 0"):
         maintenance.purge(spark, lake, retention_hours=1.0, grace_hours=24.0)
@@ -370,12 +370,12 @@ def test_a_purge_under_a_running_job_is_refused(spark, lake):
 
 
 def dated(lake: str, *, hours: float) -> str:
-    """Copy a warehouse as if all of it had been written by a clock that was wrong."""
+    """Copy a warehouse as if it had been written with a wrong clock."""
     copy = shutil.copytree(lake, f"{lake} dated").rstrip("/")
     for path in Path(copy).glob("*/_delta_log/*.json"):
 
-        def moved(told: re.Match) -> str:
-            return f'"modificationTime":{int(told[1]) + int(3_600_000 * hours)}'
+        def moved(match: re.Match) -> str:
+            return f'"modificationTime":{int(match[1]) + int(3_600_000 * hours)}'
 
         path.write_text(re.sub(r'"modificationTime":(\d+)', moved, path.read_text()))
         path.with_name(f".{path.name}.crc").unlink(missing_ok=True)
@@ -386,8 +386,8 @@ def dated(lake: str, *, hours: float) -> str:
 
 
 @pytest.mark.parametrize("hours", [-10_000, 10_000])
-def test_what_a_wrong_clock_dated_is_swept_like_any_other(spark, lake, put, hours):
-    """Also what is of the future: it would be young for years."""
+def test_files_with_wrong_dates_are_swept(spark, lake, put, hours):
+    """Files dated in the future, too, which would otherwise stay young for years."""
     put(rows_of(1, 2), songs={1: 8}, files=[1])
     stage(spark, lake, "dead", 3)
     assert maintenance.sweep(spark, lake, grace_hours=24.0)["stages"] == 0
@@ -400,7 +400,7 @@ def test_what_a_wrong_clock_dated_is_swept_like_any_other(spark, lake, put, hour
     assert not commit.stage_folders(spark, copy)
 
 
-def test_a_run_that_a_jump_makes_look_dead_commits_nothing_and_can_stage_again(spark, lake, stored):
+def test_run_that_looks_dead_after_a_clock_jump_can_stage_again(spark, lake, stored):
     staged, folder = stage(spark, lake, "alive", 1)
     for path in [*Path(folder).iterdir(), Path(folder)]:
         os.utime(path, (0, 0))
@@ -416,7 +416,7 @@ def files_of(lake: str, pattern: str) -> list[Path]:
     return sorted(Path(lake).glob(pattern))
 
 
-def test_damage_is_named_by_the_check_and_mended(spark, lake, add, stored, capsys):
+def test_check_names_damaged_files_and_maintain_repairs_them(spark, lake, add, stored, capsys):
     for song_id in (1, 2):
         add(song_id)
     lost, *_ = files_of(lake, "fingerprints/hash_prefix=1/*.parquet")
@@ -439,7 +439,7 @@ def test_damage_is_named_by_the_check_and_mended(spark, lake, add, stored, capsy
     assert len({row[2] for row in stored(FINGERPRINTS)}) == len(stored(SONGS)) == 1
 
 
-def test_what_cannot_be_mended_stops_with_the_file(spark, lake, add, capsys):
+def test_irreparable_damage_stops_with_the_file_name(spark, lake, add, capsys):
     add(1)
     first = files_of(lake, "songs/_delta_log/*.json")[0]
     first.unlink()

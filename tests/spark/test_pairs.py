@@ -1,4 +1,4 @@
-"""Songs that stand twice: candidates, comparison, groups, the copy to keep; made-up hashes."""
+"""Duplicates: candidates, comparison, groups, and the copy to keep, on synthetic hashes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ORIGINAL, COPY, FASTER, STRANGER, SAMPLER = 10, 11, 12, 13, 14
 
 
 def song(rng, length_s=60.0, per_s=10.0) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of a song at frames of their own."""
+    """Hashes of a song at random frames."""
     n = int(length_s * per_s)
     return rng.integers(0, 1 << 40, n), np.sort(rng.integers(0, int(length_s * FRAMES_PER_S), n))
 
 
 @pytest.fixture
 def fingerprints(spark, rng):
-    """A song; a copy that lacks its first 5 s and most hashes; a faster one; a passage of 12 s."""
+    """A song; a copy without its first 5 s and most hashes; a faster one; a 12 s overlap."""
     hashes, frames = song(rng)
     kept = (frames >= 5 * FRAMES_PER_S) & (rng.random(len(frames)) < 0.4)
     few = rng.random(len(frames)) < 0.3
@@ -42,7 +42,7 @@ def fingerprints(spark, rng):
             np.concatenate([own_frames, frames[inside] + int(15 * FRAMES_PER_S)]),
         ),
     }
-    # A hash that all songs have everywhere.
+    # A hash that every song has everywhere.
     rows = [(0, 7, i, int(f), 0) for i in songs for f in range(0, 1800, 20)]
     for i, (hs, fs) in songs.items():
         rows += [(int(h >> 38), int(h), i, int(f), 0) for h, f in zip(hs, fs, strict=True)]
@@ -67,7 +67,7 @@ def test_candidates_share_rare_hashes_in_one_place(fingerprints):
     assert fingerprints.transform(duplicates.candidate_pairs, max_rows_per_hash=1).isEmpty()
 
 
-def test_pairs_are_compared_and_told_apart(spark, fingerprints, songs):
+def test_pairs_are_compared_and_classified(spark, fingerprints, songs):
     given = [(ORIGINAL, other) for other in (COPY, FASTER, STRANGER, SAMPLER)]
     found = (
         spark.createDataFrame(given, "song_id long, other_song_id long")
@@ -90,13 +90,13 @@ def test_pairs_are_compared_and_told_apart(spark, fingerprints, songs):
     assert all(row.p_value < 1e-9 for row in by_other.values())
 
 
-def test_left_out_songs_that_the_index_holds_in_a_copy_are_told(fingerprints):
-    """Ids are given as they come: beside nulls."""
+def test_held_out_songs_with_a_copy_in_the_index_are_found(fingerprints):
+    """Ids arrive as they are stored: next to nulls."""
     answers = [
         (ORIGINAL, COPY, 1e-12, False),
-        (STRANGER, SAMPLER, 0.01, False),  # an error, and no copy
-        (FASTER, ORIGINAL, 0.9, False),  # not taken for it at any rate asked
-        (SAMPLER, ORIGINAL, 1e-12, True),  # known: nothing was left out
+        (STRANGER, SAMPLER, 0.01, False),  # an error, not a copy
+        (FASTER, ORIGINAL, 0.9, False),  # not accepted at any rate
+        (SAMPLER, ORIGINAL, 1e-12, True),  # indexed: not a held-out song
         (STRANGER, None, 1.0, False),
     ]
     judged = pd.DataFrame(answers, columns=["song_id", "found_id", "p_value", "is_known"])
@@ -106,7 +106,7 @@ def test_left_out_songs_that_the_index_holds_in_a_copy_are_told(fingerprints):
     assert songs_met_again(judged[judged["is_known"]], index) == []
 
 
-def test_the_self_join_is_measured_before_it_is_made(spark):
+def test_self_join_size_is_measured_beforehand(spark):
     rows = [(0, h, i, 0, 0) for h, n in ((1, 1), (2, 2), (3, 4), (4, 3)) for i in range(n)]
     fingerprints = spark.createDataFrame(rows, FINGERPRINTS.schema)
     measured = fingerprints.transform(duplicates.pairs_by_frequency).collect()
@@ -135,7 +135,7 @@ def test_each_pair_names_its_group_and_the_copy_to_keep(spark):
         [(a, b, 9.0, 0.0, 0.0, 1.0, 9, 0.0, kind) for a, b, kind in overlaps],
         ", ".join(f"{f.name} {f.dataType.simpleString()}" for f in OVERLAPS) + ", kind string",
     )
-    # Song 6 is half of song 1, and better.
+    # Song 6 is half of song 1, at higher quality.
     labels = spark.createDataFrame(
         [(1, 1), (2, 1), (6, 1), (3, 3), (4, 3)], "song_id long, label long"
     )

@@ -15,7 +15,7 @@ MONDAY, TUESDAY = datetime(2026, 5, 4), datetime(2026, 5, 5)
 
 @pytest.fixture
 def frame(spark):
-    """Rows of a schema from what matters in them."""
+    """Rows of a schema from the relevant values."""
 
     def make(schema, *rows: dict, **same):
         full = [{"size_bytes": 1, "modified_at": MONDAY, "root": "/m"} | same | r for r in rows]
@@ -61,7 +61,7 @@ def indexed(path, song_id=1, status="indexed", **more):
     return {"path": path, "song_id": song_id, "status": status, **more}
 
 
-def test_only_new_and_touched_files_are_read(files, known):
+def test_only_new_and_modified_files_are_read(files, known):
     changed = plan.changed_files(
         files(
             {"path": "/m/same"},
@@ -84,7 +84,7 @@ def test_only_new_and_touched_files_are_read(files, known):
     assert sorted(changed.columns) == sorted([*FILES.names, "is_new"])
 
 
-def test_rejected_files_are_read_again_when_asked_to(files, known):
+def test_rejected_files_are_read_again_on_request(files, known):
     changed = plan.changed_files(
         files({"path": "/m/rejected"}, {"path": "/m/same"}),
         known=known(indexed("/m/rejected", None, "rejected"), indexed("/m/same")),
@@ -116,7 +116,7 @@ def test_each_new_content_is_decoded_once(digests, songs):
 # ---- told_apart ----
 
 
-def test_files_made_to_share_a_song_id_are_not_taken_for_one_another(digests, songs, known, read):
+def test_files_crafted_to_share_a_song_id_are_kept_apart(digests, songs, known, read):
     stored = songs(3, 4).withColumn("content_sha256", F.lit("c0"))
     files = digests(
         {"path": "/m/kept", "song_id": 1, "content_sha256": "aa"},
@@ -152,7 +152,7 @@ def test_files_made_to_share_a_song_id_are_not_taken_for_one_another(digests, so
 JUDGED = ("path", "song_id", "status", "stage", "error")
 
 
-def test_every_file_read_is_judged(digests, songs, known, read):
+def test_every_file_read_gets_a_status(digests, songs, known, read):
     judged = plan.song_files(
         digests(
             {"path": "/m/song", "song_id": 1},
@@ -178,7 +178,7 @@ def test_every_file_read_is_judged(digests, songs, known, read):
     assert set(judged.columns) == set(SONG_FILES.schema.names) - {"run_id", "seen_at"}
 
 
-def test_a_renamed_file_takes_its_song_along(spark, digests, songs, known, read):
+def test_renamed_file_keeps_its_song(spark, digests, songs, known, read):
     found_now = digests({"path": "/m/new name.v2.mp3", "song_id": 1})
     old = known(indexed("/m/old.mp3", 1), indexed("/m/other.mp3", 2))
     missing = old.filter("path IN ('/m/old.mp3', '/m/other.mp3')")
@@ -201,7 +201,7 @@ def test_a_renamed_file_takes_its_song_along(spark, digests, songs, known, read)
         assert found(plan.renamed_songs(tagged, moved=moved, judged=judged), "song_id") == []
 
 
-def test_a_copy_of_a_known_song_is_a_duplicate(digests, songs, known, read):
+def test_copy_of_a_known_song_is_a_duplicate(digests, songs, known, read):
     judged = plan.song_files(
         digests({"path": "/m/a copy", "song_id": 1}),
         songs=songs(1),
@@ -211,7 +211,7 @@ def test_a_copy_of_a_known_song_is_a_duplicate(digests, songs, known, read):
     assert found(judged, *JUDGED[:3]) == [("/m/a copy", 1, "duplicate")]
 
 
-def test_a_touched_file_with_the_same_content_stays_what_it_was(digests, songs, known, read):
+def test_touched_file_with_the_same_content_keeps_its_status(digests, songs, known, read):
     judged = plan.song_files(
         digests({"path": "/m/song", "song_id": 1}),
         songs=songs(1),
@@ -237,7 +237,7 @@ def test_two_unreadable_files_are_two_rejects(digests, songs, known, read):
 # ---- abandoned_songs ----
 
 
-def test_a_song_without_files_is_abandoned(known, digests, files):
+def test_song_without_files_is_abandoned(known, digests, files):
     abandoned = plan.abandoned_songs(
         known(
             indexed("/m/changed", 1),
@@ -262,7 +262,7 @@ def test_a_song_without_files_is_abandoned(known, digests, files):
     assert found(abandoned, "song_id") == [(1,), (2,)]
 
 
-def test_a_song_goes_when_all_its_files_go(known, digests, files):
+def test_song_is_removed_when_all_its_files_are(known, digests, files):
     abandoned = plan.abandoned_songs(
         known(indexed("/m/first", 3), indexed("/m/second", 3, "duplicate")),
         gone=files({"path": "/m/first"}, {"path": "/m/second"}),
@@ -274,7 +274,7 @@ def test_a_song_goes_when_all_its_files_go(known, digests, files):
 # ---- pruned_files ----
 
 
-def test_pruning_drops_absent_files_below_the_folders_given(known, files):
+def test_pruning_removes_missing_files_below_the_given_folders(known, files):
     pruned = plan.pruned_files(
         known(
             indexed("/m/here.mp3"),
@@ -307,6 +307,6 @@ def test_pruning_spares_folders_that_could_not_be_listed(known, files):
     assert found(pruned, "path") == [("/m/closed2/b.mp3",)]
 
 
-def test_pruning_the_root_folder_reaches_everything(known, files):
+def test_pruning_the_root_folder_covers_everything(known, files):
     pruned = plan.pruned_files(known(indexed("/m/gone.mp3")), files=files(), roots=["/"])
     assert found(pruned, "path") == [("/m/gone.mp3",)]

@@ -1,4 +1,4 @@
-"""Conditions given as text: what is taken, and what is not."""
+"""Conditions given as text: which are accepted and which are refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def songs(spark):
         ("artist = 'A\\'; DROP TABLE songs'", []),
     ],
 )
-def test_conditions_choose_songs(songs, text, chosen):
+def test_conditions_select_songs(songs, text, chosen):
     found = songs.filter(condition(songs, text, option="--where")).collect()
     assert sorted(row.song_id for row in found) == chosen
 

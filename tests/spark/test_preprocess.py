@@ -1,4 +1,4 @@
-"""The stages before the estimator: by hand on small frames, and after saving and loading."""
+"""Preprocessing stages: by hand on small frames, and after saving and loading."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_shapes_of_texts_are_counted(spark):
         (None, (None,) * 6),
     ],
 )
-def test_dates_have_the_parts_that_they_state(spark, text, parts):
+def test_dates_have_only_the_parts_they_state(spark, text, parts):
     frame = spark.createDataFrame([(text,)], "released string")
     found = preprocess.date_parts("released")
     row = frame.select(*(values.alias(name) for name, values in found.items())).first()
@@ -63,7 +63,7 @@ def test_dates_have_the_parts_that_they_state(spark, text, parts):
 # ---- Preparation ----
 
 
-def test_numbers_are_imputed_by_the_median_of_the_training_rows(spark):
+def test_numbers_are_imputed_by_the_training_median(spark):
     schema = "song_id long, x double, kind string"
     known = [(1, 1.0, "a"), (2, 3.0, "b"), (3, None, None), (4, 100.0, "a"), (5, float("nan"), "b")]
     stage = preprocess.Preparation(columns(numbers=("x",), categories=("kind",)))
@@ -91,10 +91,10 @@ def drawn(*counts):
     return list((np.array(counts) + PRIOR_WEIGHT * SHARES) / (sum(counts) + PRIOR_WEIGHT))
 
 
-def test_a_training_row_is_encoded_from_the_other_folds_alone(spark):
+def test_training_rows_are_encoded_from_the_other_folds_only(spark):
     frame = spark.createDataFrame(CLASSES, SCHEMA)
-    model = TargetEncoder(["artist"], [], n_classes=2, output="said").fit(frame)
-    found = by_song(model.transform(frame), "said")
+    model = TargetEncoder(["artist"], [], n_classes=2, output="encoding").fit(frame)
+    found = by_song(model.transform(frame), "encoding")
     assert found[1] == pytest.approx([*drawn(1, 1), 2], rel=1e-6)  # songs 2 and 3
     assert found[3] == pytest.approx([*drawn(2, 0), 2], rel=1e-6)  # songs 1 and 2
     assert found[4] == pytest.approx([*drawn(0, 0), 0], rel=1e-6)  # its only song is itself
@@ -102,42 +102,44 @@ def test_a_training_row_is_encoded_from_the_other_folds_alone(spark):
     assert model.entry_names(["p", "q"]) == ["artist: p", "artist: q", "artist: songs"]
 
 
-def test_a_new_row_is_encoded_from_all_folds(spark):
+def test_new_rows_are_encoded_from_all_folds(spark):
     frame = spark.createDataFrame(CLASSES, SCHEMA)
-    model = TargetEncoder(["artist"], ["tags"], n_classes=2, output="said").fit(frame)
+    model = TargetEncoder(["artist"], ["tags"], n_classes=2, output="encoding").fit(frame)
     rows = [(9, "abba", "['pop', 'rock', 'unheard']"), (10, "unheard", "[]")]
     new = spark.createDataFrame(rows, "song_id long, artist string, tags string")
-    found = by_song(model.transform(new), "said")
+    found = by_song(model.transform(new), "encoding")
     tags = (np.array(drawn(2, 0)) + np.array(drawn(0, 1))) / 2
     assert found[9] == pytest.approx([*drawn(2, 1), 3, *tags, 2], rel=1e-6)
     assert found[10] == pytest.approx([*SHARES, 0, *SHARES, 0], rel=1e-6)
 
 
-def test_a_changed_target_does_not_change_the_own_encoding(spark):
-    def said(first, fourth):
+def test_own_target_does_not_change_the_encoding(spark):
+    def encodings(first, fourth):
         rows = [(1, 0, first, "abba", None), *CLASSES[1:3], (4, 0, fourth, "queen", None)]
         frame = spark.createDataFrame(rows, SCHEMA)
-        model = TargetEncoder(["artist"], [], n_classes=2, output="said").fit(frame)
-        return by_song(model.transform(frame), "said")
+        model = TargetEncoder(["artist"], [], n_classes=2, output="encoding").fit(frame)
+        return by_song(model.transform(frame), "encoding")
 
-    before, after = said(0.0, 1.0), said(1.0, 0.0)  # the shares of all rows stay the same
+    before, after = encodings(0.0, 1.0), encodings(1.0, 0.0)  # same overall shares
     assert before[1] == after[1]
     assert before[2] != after[2]
 
 
-def test_numbers_are_encoded_by_means_and_lists_by_their_range_too(spark):
+def test_numeric_targets_are_encoded_by_means_and_lists_also_by_range(spark):
     rows = [(1, 0, 10.0, "a", "['x']"), (2, 1, 30.0, "a", "['x', 'y']"), (3, 2, 20.0, None, None)]
     frame = spark.createDataFrame(rows, SCHEMA)
-    stage = TargetEncoder(["artist"], ["tags"], n_classes=0, output="said")
+    stage = TargetEncoder(["artist"], ["tags"], n_classes=0, output="encoding")
     model = stage.fit(frame)
     new = spark.createDataFrame(
         [(8, "a", "['x', 'y']"), (9, "b", "z")], "song_id long, artist string, tags string"
     )
-    found = by_song(model.transform(new), "said")
+    found = by_song(model.transform(new), "encoding")
     x, y = (40 + 3 * 20) / 5, (30 + 3 * 20) / 4
     assert found[8] == pytest.approx([20, 2, (x + y) / 2, min(x, y), max(x, y), 2])
     assert found[9] == pytest.approx([20, 0, 20, 20, 20, 0])
-    assert by_song(model.transform(frame), "said")[1][:2] == pytest.approx([(30 + 3 * 20) / 4, 1])
+    assert by_song(model.transform(frame), "encoding")[1][:2] == pytest.approx(
+        [(30 + 3 * 20) / 4, 1]
+    )
     assert len(model.entry_names(())) == len(found[8])
 
 
@@ -164,7 +166,7 @@ def vectors(frame):
     return np.array([row.v for row in rows.collect()])
 
 
-def test_a_pipeline_gives_complete_vectors_also_when_it_was_saved(songs, tmp_path):
+def test_pipeline_gives_complete_vectors_also_after_saving(songs, tmp_path):
     model = preprocess.pipeline(ROLES, n_classes=2).fit(songs)
     names = preprocess.feature_names(model, classes=["p", "q"])
     found = vectors(model.transform(songs.drop("_fold")))
@@ -172,7 +174,7 @@ def test_a_pipeline_gives_complete_vectors_also_when_it_was_saved(songs, tmp_pat
     assert np.isfinite(found).all()
     assert names[:3] == ["x", "release date_year", "release date_month"]
     assert names[-3:] == [f"release date, alike: {part}" for part in ("p", "q", "weight")]
-    # Dates of one class are never those of the other, so both encodings tell the class.
+    # No date occurs in both classes, so either encoding alone identifies the class.
     labels = np.array([row._label for row in songs.orderBy("song_id").collect()])
     for name in ("release date: q", "release date, alike: q"):
         assert np.corrcoef(found[:, names.index(name)], labels)[0, 1] > 0.6
@@ -183,14 +185,14 @@ def test_a_pipeline_gives_complete_vectors_also_when_it_was_saved(songs, tmp_pat
     assert [stage.uid for stage in read.stages] == [stage.uid for stage in model.stages]
 
 
-def test_rows_are_encoded_alike_in_any_order_and_number_of_parts(songs):
+def test_encoding_does_not_depend_on_order_or_partitions(songs):
     base = vectors(preprocess.pipeline(ROLES, n_classes=2).fit(songs).transform(songs))
     mixed = songs.repartition(5, "x")
     again = vectors(preprocess.pipeline(ROLES, n_classes=2).fit(mixed).transform(mixed))
     np.testing.assert_array_equal(base, again)
 
 
-def test_a_pipeline_of_numbers_alone_needs_nothing_else(songs):
+def test_pipeline_of_numbers_needs_nothing_else(songs):
     model = preprocess.pipeline(columns(numbers=("x",), task="regression"), n_classes=0).fit(songs)
     assert len(model.stages) == 2
     assert vectors(model.transform(songs)).shape == (120, 1)

@@ -1,4 +1,4 @@
-"""Songs like a song: frames beside scikit-learn, and the commands on a real table."""
+"""Recommendations: frames compared with scikit-learn, and the commands on a real table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ K = 5
 
 @pytest.fixture(scope="module")
 def points():
-    """Songs around twelve middles, so that clusters mean something."""
+    """Songs around twelve centres, so that clusters are meaningful."""
     rng = np.random.default_rng(3)
     middles = rng.normal(size=(12, 6))
     return middles[rng.integers(0, 12, 600)] + rng.normal(0, 0.4, (600, 6))
@@ -53,7 +53,7 @@ def as_lists(neighbours):
 
 
 @pytest.mark.parametrize("n_tasks", [1, 3])
-def test_exact_lists_are_those_of_scikit_learn(vectors, points, n_tasks):
+def test_exact_lists_match_scikit_learn(vectors, points, n_tasks):
     found = as_lists(vectors.transform(exact_neighbours, k=K, n_tasks=n_tasks))
     oracle = NearestNeighbors(n_neighbors=K + 1, metric="cosine", algorithm="brute").fit(points)
     distances, places = oracle.kneighbors(points)
@@ -63,7 +63,7 @@ def test_exact_lists_are_those_of_scikit_learn(vectors, points, n_tasks):
         np.testing.assert_allclose([s for _, s in row], 1 - distances[song, 1:], atol=1e-9)
 
 
-def test_clusters_find_nearly_all(vectors, points):
+def test_clustered_search_finds_nearly_all(vectors, points):
     exact = as_lists(vectors.transform(exact_neighbours, k=K, n_tasks=1))
     centroids = fit_centroids(Vectors(vectors, list("abcdef"), 600), n=12)
     assert centroids.shape == (12, 6)
@@ -77,20 +77,20 @@ def test_clusters_find_nearly_all(vectors, points):
         assert np.mean(hits) / K >= at_least
 
 
-def test_recordings_are_listed_once_and_not_for_themselves(spark):
+def test_recordings_are_listed_once_and_never_for_themselves(spark):
     rows = [
-        *[(1, 7, [1.0, 0.0]), (2, 7, [1.0, 0.01])],  # one recording twice
+        *[(1, 7, [1.0, 0.0]), (2, 7, [1.0, 0.01])],  # one recording stored twice
         *[(3, 8, [0.9, 0.1]), (4, 8, [0.9, 0.2]), (5, 5, [0.0, 1.0]), (6, 6, [0.0, 0.0])],
     ]
     vectors = spark.createDataFrame(rows, "song_id long, recording long, vector array<double>")
     found = as_lists(vectors.transform(exact_neighbours, k=10, n_tasks=2))
     assert [i for i, _ in found[1]] == [3, 5, 6]
     assert [i for i, _ in found[5]] == [4, 2, 6]
-    # A song without any feature is like no other: similarity 0, the smallest ids first.
+    # A song without features has similarity 0 to all others: smallest ids first.
     assert found[6] == [(1, 0.0), (3, 0.0), (5, 0.0)]
 
 
-def test_missing_values_are_the_mean(spark):
+def test_missing_values_are_replaced_by_the_mean(spark):
     frame = spark.createDataFrame(
         [(1, 2.0, None, "A ", "x"), (2, 4.0, 6.0, "a", "X"), (3, None, 8.0, None, "x")],
         "song_id long, a double, `b.c` double, title string, artist string",
@@ -109,7 +109,7 @@ def test_missing_values_are_the_mean(spark):
     assert rows[0].recording == rows[1].recording != rows[2].recording == 3
 
 
-def test_columns_name_songs_as_texts_do(spark):
+def test_songs_can_be_named_by_columns(spark):
     from tests.unit.test_names import ONE_ARTIST, ONE_SONG, OTHER_ARTISTS, OTHER_SONGS
 
     titles = sorted({title for pair in ONE_SONG + OTHER_SONGS for title in pair})
@@ -159,7 +159,7 @@ def catalogue(spark, warehouse, points):
     return warehouse
 
 
-def test_a_constant_column_is_left_out(spark, catalogue):
+def test_constant_column_is_excluded(spark, catalogue):
     features = tables.read(spark, catalogue, FEATURES)
     vectors = song_vectors(features)
     assert (vectors.columns, vectors.constant) == (list("abcdef"), ("always",))
@@ -169,7 +169,7 @@ def test_a_constant_column_is_left_out(spark, catalogue):
         song_vectors(features, columns=["nothing"])
 
 
-def test_training_twice_gives_the_same_lists_and_they_can_be_asked(spark, catalogue, capsys):
+def test_training_twice_gives_the_same_lists(spark, catalogue, capsys):
     def call(*words):
         code = main([*words, "--warehouse", catalogue])
         return code, capsys.readouterr()
@@ -224,8 +224,8 @@ def test_without_titles_whole_keys_are_listed(spark, warehouse, points, capsys):
     assert "The table has no titles" in capsys.readouterr().err
 
 
-def test_versions_of_a_song_stand_once(spark, catalogue, capsys):
-    """A remaster beside its song is in no list of it, and a part of the title means both."""
+def test_versions_of_a_song_are_listed_once(spark, catalogue, capsys):
+    """A remaster is not listed for its original, and a part of the title matches both."""
     features = tables.read(spark, catalogue, FEATURES)
     row = features.filter("song_id = 3").first().asDict()
     row |= {"song_id": 903, "source_key": "key903"}
@@ -241,7 +241,7 @@ def test_versions_of_a_song_stand_once(spark, catalogue, capsys):
     assert main(["recommend", "song 003", "--warehouse", catalogue]) == 0
 
 
-def test_retraining_repeats_what_was_asked_for(spark, catalogue):
+def test_retraining_reuses_the_options(spark, catalogue):
     here = ["--warehouse", catalogue]
     words = ["train", "recommendations", "--count", "3", "--columns", "b", "e"]
     assert main([*words, *here]) == 0
@@ -254,7 +254,7 @@ def test_retraining_repeats_what_was_asked_for(spark, catalogue):
     assert len(lists[0]) == 80 * 3
 
 
-def test_a_playlist_has_no_seed_and_no_song_twice(catalogue, capsys, tmp_path):
+def test_playlist_has_no_seed_and_no_duplicates(catalogue, capsys, tmp_path):
     output = tmp_path / "list.json"
     words = ["playlist", "key1", "2", "--count", "9", "--output", str(output)]
     assert main([*words, "--warehouse", catalogue]) == 0

@@ -1,4 +1,4 @@
-"""Versions, aliases and what a death in between leaves; comparisons of answers."""
+"""Model versions, aliases, crashes in between, and comparisons of answers."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ has_mlflow = pytest.mark.skipif(find_spec("mlflow") is None, reason="needs the e
 
 @pytest.fixture(params=["directory", pytest.param("mlflow", marks=has_mlflow)])
 def registry(request, spark, tmp_path, monkeypatch) -> ModelRegistry:
-    """Both stores keep the same promises."""
+    """The registry in folders and in MLflow, which must behave alike."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return open_registry(spark, f"file://{tmp_path}/ware house", kind=request.param)
 
 
-def test_a_model_comes_back_with_its_card(spark, registry, model):
+def test_model_is_loaded_with_its_card(spark, registry, model):
     version = registry.save("popularity", model=model, card={"metrics": {"r2": 0.5}})
     registry.promote("popularity", version, why="first")
     loaded, card = registry.load("popularity")
@@ -59,17 +59,15 @@ def stage_metadata(tmp_path, kind: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("way", ["class", "callbacks", "place"])
-def test_a_model_that_somebody_else_wrote_runs_nothing(
-    spark, registry, model, tmp_path, monkeypatch, way
-):
+def test_tampered_model_runs_no_code(spark, registry, model, tmp_path, monkeypatch, way):
     monkeypatch.syspath_prepend(str(tmp_path))
     mark = tmp_path / "ran"
     (tmp_path / "poison.py").write_text(f"open({str(mark)!r}, 'w')\nclass Stage: pass\n")
     version = registry.save("genre", model=model, card={})
     [file] = stage_metadata(tmp_path, "Assembler")
-    said = json.loads(file.read_text())
+    content = json.loads(file.read_text())
     if way == "class":
-        said["class"] = "poison.Stage"
+        content["class"] = "poison.Stage"
     elif way == "callbacks":
 
         class Runs:
@@ -77,14 +75,14 @@ def test_a_model_that_somebody_else_wrote_runs_nothing(
                 return open, (str(mark), "w")
 
         pickled = base64.encodebytes(pickle.dumps(Runs())).decode("ascii")
-        said["class"] = "xgboost.spark.estimator.SparkXGBRegressorModel"
-        said["serialized_callbacks"] = pickled
+        content["class"] = "xgboost.spark.estimator.SparkXGBRegressorModel"
+        content["serialized_callbacks"] = pickled
     else:
         [file] = (f for f in tmp_path.rglob("metadata/part-*") if "stages" not in f.parts)
-        said = json.loads(file.read_text())
-        said["paramMap"]["stageUids"] = ["../../elsewhere"]
+        content = json.loads(file.read_text())
+        content["paramMap"]["stageUids"] = ["../../elsewhere"]
     file.with_name(f".{file.name}.crc").unlink(missing_ok=True)
-    file.write_text(json.dumps(said) + "\n")
+    file.write_text(json.dumps(content) + "\n")
     with pytest.raises(ModelError, match="is refused"):
         registry.load("genre", version)
     assert not mark.exists()
@@ -92,22 +90,22 @@ def test_a_model_that_somebody_else_wrote_runs_nothing(
 
 
 @has_mlflow
-def test_code_beside_a_model_in_mlflow_is_not_put_on_the_path(spark, tmp_path, model):
+def test_code_next_to_an_mlflow_model_is_not_importable(spark, tmp_path, model):
     registry = open_registry(spark, str(tmp_path), kind="mlflow")
     version = registry.save("genre", model=model, card={})
-    [told] = tmp_path.rglob("MLmodel")
-    (told.parent / "code").mkdir()
-    told.write_text(told.read_text().replace("  spark:\n", "  spark:\n    code: code\n"))
+    [metadata] = tmp_path.rglob("MLmodel")
+    (metadata.parent / "code").mkdir()
+    metadata.write_text(metadata.read_text().replace("  spark:\n", "  spark:\n    code: code\n"))
     before = list(sys.path)
     registry.load("genre", version)
     assert sys.path == before
 
 
-def test_champions_come_and_go(registry, model):
+def test_champions_are_promoted_and_rolled_back(registry, model):
     first, second, third = (registry.save("genre", model=model, card={"n": n}) for n in range(3))
     assert [card["n"] for card in registry.versions("genre")] == [0, 1, 2] or len(
         {first[:16], second[:16], third[:16]}
-    ) < 3  # versions of one second sort by chance
+    ) < 3  # versions of the same second sort arbitrarily
     registry.promote("genre", first, why="first")
     registry.challenge("genre", second, why="trained")
     now = registry.aliases("genre")
@@ -126,7 +124,7 @@ def test_champions_come_and_go(registry, model):
     assert whys[:4] == ["first", "trained", "better", "better"]
 
 
-def test_a_death_in_between_leaves_the_champion(spark, tmp_path, model, monkeypatch):
+def test_crash_during_promotion_keeps_the_champion(spark, tmp_path, model, monkeypatch):
     registry = open_registry(spark, f"file://{tmp_path}")
     champion = registry.save("genre", model=model, card={})
     registry.promote("genre", champion, why="first")
@@ -151,7 +149,7 @@ def test_a_death_in_between_leaves_the_champion(spark, tmp_path, model, monkeypa
 
 
 @has_mlflow
-def test_a_death_in_between_leaves_the_champion_of_mlflow(spark, tmp_path, model, monkeypatch):
+def test_crash_during_promotion_keeps_the_mlflow_champion(spark, tmp_path, model, monkeypatch):
     from mlflow import MlflowClient
 
     registry = open_registry(spark, str(tmp_path), kind="mlflow")
@@ -171,7 +169,7 @@ def test_a_death_in_between_leaves_the_champion_of_mlflow(spark, tmp_path, model
     challenger = registry.save("genre", model=model, card={})
     for step, serving in (
         ("set_registered_model_alias", champion),
-        ("set_registered_model_tag", challenger),  # who serves is written before why
+        ("set_registered_model_tag", challenger),  # the alias is written before the reason
     ):
         with monkeypatch.context() as patch:
             patch.setattr(MlflowClient, step, die)
@@ -182,7 +180,7 @@ def test_a_death_in_between_leaves_the_champion_of_mlflow(spark, tmp_path, model
 
 
 @has_mlflow
-def test_mlflow_knows_aliases_signature_and_metrics(spark, tmp_path, model, monkeypatch):
+def test_mlflow_stores_aliases_signature_and_metrics(spark, tmp_path, model, monkeypatch):
     import mlflow
 
     elsewhere = f"sqlite:///{tmp_path}/elsewhere.db"
@@ -204,9 +202,10 @@ def test_mlflow_knows_aliases_signature_and_metrics(spark, tmp_path, model, monk
     made = client.get_model_version_by_alias("sonic-popularity", "champion")
     run = client.get_run(made.run_id)
     assert (run.info.status, run.data.metrics) == ("FINISHED", {"r2": 0.5})
-    told = mlflow.models.Model.load(client.download_artifacts(made.run_id, "pipeline")).signature
-    assert told.inputs.input_names() == ["x", "artist"]
-    assert told.outputs.input_names() == ["prediction", "difficulty"]
+    model_info = mlflow.models.Model.load(client.download_artifacts(made.run_id, "pipeline"))
+    signature = model_info.signature
+    assert signature.inputs.input_names() == ["x", "artist"]
+    assert signature.outputs.input_names() == ["prediction", "difficulty"]
 
     other = client.create_model_version("sonic-popularity", made.source, made.run_id)
     client.set_registered_model_alias("sonic-popularity", "champion", other.version)
@@ -214,13 +213,13 @@ def test_mlflow_knows_aliases_signature_and_metrics(spark, tmp_path, model, monk
     assert registry.rollback("popularity") == version
 
 
-def test_a_champion_in_mlflow_needs_mlflow(spark, tmp_path, monkeypatch):
+def test_champion_in_mlflow_needs_mlflow(spark, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(SetupError, match=r"-m pip install '?mlflow"):
         open_registry(spark, str(tmp_path), kind="mlflow").load("genre")
 
 
-def test_what_is_not_there_is_said(registry, model):
+def test_missing_versions_are_reported(registry, model):
     with pytest.raises(ModelError, match=r"no champion of genre [^`]*`sonic train genre`"):
         registry.load("genre")
     version = registry.save("genre", model=model, card={})

@@ -1,4 +1,4 @@
-"""What a report says of tables, and the command, also where tables are missing."""
+"""The data of a report, and the command, also with missing tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AT = datetime(2026, 1, 2, 3, 4, 5)
 
 
 def rows(spark, table, *given: dict):
-    """A frame of a table's columns; what is not given is null."""
+    """A frame of a table's columns; values not given are null."""
     unknown = {name for row in given for name in row} - set(table.schema.names)
     assert not unknown
     filled = [tuple(row.get(name) for name in table.schema.names) for row in given]
@@ -34,16 +34,21 @@ def rows(spark, table, *given: dict):
 
 
 def match(clip: str, *, start_s: float = 0.0, run_id: str = "r2", **given) -> dict:
-    told = {"run_id": run_id, "run_date": date(2026, 1, 2), "clip_path": clip, "rank": 1}
-    told |= {"clip_start_s": start_s, "clip_end_s": start_s + 3, "accepted": False, "p_value": 1.0}
-    return told | {"score": 0.0, "n_votes": 0} | given
+    values = {"run_id": run_id, "run_date": date(2026, 1, 2), "clip_path": clip, "rank": 1}
+    values |= {
+        "clip_start_s": start_s,
+        "clip_end_s": start_s + 3,
+        "accepted": False,
+        "p_value": 1.0,
+    }
+    return values | {"score": 0.0, "n_votes": 0} | given
 
 
-def told(frame) -> list[dict]:
+def dicts(frame) -> list[dict]:
     return [row.asDict() for row in frame.collect()]
 
 
-def test_the_catalogue_is_one_row_also_of_nothing(spark):
+def test_catalogue_is_one_row_even_when_empty(spark):
     songs = rows(
         spark,
         SONGS,
@@ -51,7 +56,7 @@ def test_the_catalogue_is_one_row_also_of_nothing(spark):
         {"song_id": 2, "artist": "A", "duration_s": 20.5, "n_fingerprints": 6, "genre": "x"},
         {"song_id": 3, "genre": "x", "duration_s": 7200.0},
     )
-    assert told(songs.transform(summary.catalogue)) == [
+    assert dicts(songs.transform(summary.catalogue)) == [
         {
             "n_songs": 3,
             "n_artists": 1,
@@ -61,18 +66,18 @@ def test_the_catalogue_is_one_row_also_of_nothing(spark):
             "last_at": AT,
         }
     ]
-    (none,) = told(songs.limit(0).transform(summary.catalogue))
+    (none,) = dicts(songs.limit(0).transform(summary.catalogue))
     assert (none["n_songs"], none["duration_s"], none["last_at"]) == (0, 0.0, None)
-    genres = told(songs.transform(summary.commonest, column="genre"))
+    genres = dicts(songs.transform(summary.commonest, column="genre"))
     assert [(row["value"], row["n_songs"]) for row in genres] == [("x", 2), (None, 1)]
     assert genres[0]["hours"] == pytest.approx(7220.5 / 3600)
-    assert len(told(songs.transform(summary.commonest, column="song_id", n_values=2))) == 2
+    assert len(dicts(songs.transform(summary.commonest, column="song_id", n_values=2))) == 2
 
 
-def test_songs_of_one_name_and_length_seem_to_stand_twice(spark):
+def test_songs_with_equal_name_and_length_are_likely_duplicates(spark):
     def song(n: int, title: str | None, length_s: float, artist: str | None = "A") -> dict:
-        told = {"title": title, "artist": artist, "duration_s": length_s}
-        return {"song_id": n, "codec": f"c{n % 2}"} | told
+        values = {"title": title, "artist": artist, "duration_s": length_s}
+        return {"song_id": n, "codec": f"c{n % 2}"} | values
 
     songs = rows(
         spark,
@@ -82,16 +87,16 @@ def test_songs_of_one_name_and_length_seem_to_stand_twice(spark):
         *(song(7, None, 100.0), song(8, "", 100.0), song(9, "", 100.0)),
         *(song(10, "Two", 5.0, None), song(11, "two", 5.0, None)),
     )
-    found = told(songs.transform(summary.songs_named_alike))
+    found = dicts(songs.transform(summary.songs_named_alike))
     assert [(row["artist"], row["n_songs"], row["codecs"]) for row in found] == [
         ("A", 3, "c0, c1"),
         (None, 2, "c0, c1"),
     ]
     assert (found[0]["shortest_s"], found[0]["longest_s"]) == (100.0, 104.0)
-    assert len(told(songs.transform(summary.songs_named_alike, n_names=1))) == 1
+    assert len(dicts(songs.transform(summary.songs_named_alike, n_names=1))) == 1
 
 
-def test_reasons_that_differ_in_figures_are_one(spark):
+def test_reasons_that_differ_only_in_figures_are_merged(spark):
     def rejected(path: str, error: str) -> dict:
         return {"path": path, "root": "/m", "status": "rejected", "stage": "x", "error": error}
 
@@ -103,12 +108,12 @@ def test_reasons_that_differ_in_figures_are_one(spark):
         rejected("/m/c.mp3", "no sound"),
         {"path": "/m/d.mp3", "root": "/m", "status": "indexed", "size_bytes": 7},
     )
-    reasons = told(files.transform(summary.reject_reasons))
+    reasons = dicts(files.transform(summary.reject_reasons))
     assert [(row["reason"], row["n_files"], row["example"]) for row in reasons] == [
         ("broken after # s of # s", 2, "a.mp3"),
         ("no sound", 1, "c.mp3"),
     ]
-    states = told(files.transform(summary.file_states))
+    states = dicts(files.transform(summary.file_states))
     assert [(row["status"], row["n_files"]) for row in states] == [("rejected", 3), ("indexed", 1)]
 
 
@@ -128,7 +133,7 @@ def test_runs_are_counted_by_job(spark):
         run(5, "train popularity", "done"),
         run(6, "training", "done"),
     )
-    index = told(frame.transform(summary.job_states))[0]
+    index = dicts(frame.transform(summary.job_states))[0]
     assert index == {
         "job": "index",
         "n_runs": 3,
@@ -141,7 +146,7 @@ def test_runs_are_counted_by_job(spark):
     assert [row.job for row in latest] == ["train popularity", "retrain genre"]
 
 
-def test_answers_are_counted_and_chosen_clip_by_clip(spark):
+def test_answers_are_counted_and_chosen_per_clip(spark):
     frame = rows(
         spark,
         MATCHES,
@@ -153,7 +158,7 @@ def test_answers_are_counted_and_chosen_clip_by_clip(spark):
         match("c", error="gone"),
         *(match("d", start_s=30.0 * i, accepted=True, song_id=1, p_value=0.0) for i in range(15)),
     )
-    assert told(frame.transform(summary.verdicts)) == [
+    assert dicts(frame.transform(summary.verdicts)) == [
         {"n_clips": 4, "n_identified": 2, "n_rejected": 1, "n_segments": 17, "n_songs": 2}
     ]
     counts = {(r.digits, r.accepted): r.n for r in summary.certainty_counts(frame).collect()}
@@ -168,7 +173,7 @@ def test_answers_are_counted_and_chosen_clip_by_clip(spark):
     assert sum(row.is_surest for row in long) == 1
 
 
-def test_predictions_are_summed_up_by_model(spark):
+def test_predictions_are_summarised_by_model(spark):
     frame = rows(
         spark,
         PREDICTIONS,
@@ -176,7 +181,7 @@ def test_predictions_are_summed_up_by_model(spark):
         {"model": "genre", "genre_set": ["a", "b", "c"], "confidence": 0.9},
         {"model": "popularity", "popularity": 4.0, "popularity_low": 1.0, "popularity_high": 9.0},
     )
-    genre, popularity = told(frame.transform(summary.prediction_states))
+    genre, popularity = dicts(frame.transform(summary.prediction_states))
     assert (genre["n_songs"], genre["mean_set_size"], genre["share_single"]) == (2, 2.0, 0.5)
     assert genre["mean_width"] is None
     assert (popularity["mean_width"], popularity["mean_set_size"]) == (8.0, None)
@@ -208,8 +213,8 @@ def write_evaluation(folder: Path) -> None:
     (folder / "calibration.csv").write_text("asked,observed,low,high,n\n0.1,0.2,0.1,0.3,9")
 
 
-def test_a_warehouse_with_nothing_has_a_page_that_says_so(tmp_path, make_report):
-    write_evaluation(tmp_path / "evaluation")  # of another warehouse
+def test_empty_warehouse_has_a_page_that_says_so(tmp_path, make_report):
+    write_evaluation(tmp_path / "evaluation")  # belongs to another warehouse
     assert headings(make_report()) == ["nothing"]
     assert headings(make_report("--evaluation", "evaluation")) == ["evaluation"]
 
@@ -231,7 +236,7 @@ def test_models_alone_have_a_page(spark, warehouse, make_report):
     assert ">champion<" in html
 
 
-def test_an_index_and_a_run_have_a_page_with_players(spark, warehouse, tmp_path, make_report):
+def test_index_and_run_have_a_page_with_players(spark, warehouse, tmp_path, make_report):
     tables.create(spark, warehouse, params=FingerprintParams(), prefix_bits=1)
     sound = np.random.default_rng(1).normal(0, 0.1, 24_000 * 6).astype(np.float32)
     song, clip = tmp_path / "m" / "song.wav", tmp_path / "<b>clip.wav"

@@ -19,19 +19,19 @@ SPARK_HOME = Path(pyspark.__file__).parent
 
 
 def settings(path):
-    """Read a properties file, `key = value` or `key value`, without its comments."""
+    """Read a properties file, `key = value` or `key value`, without comments."""
     lines = (line.strip() for line in path.read_text().splitlines())
     pairs = (re.split(r"\s*=\s*|\s+", line, maxsplit=1) for line in lines if line[:1] not in "#")
     return dict(pairs)
 
 
-def test_conf_folder_says_the_same_as_the_code(tmp_path):
+def test_conf_folder_matches_the_code(tmp_path):
     assert settings(ROOT / "conf" / "spark-defaults.conf") == session.SHARED_CONF
     (tmp_path / "log4j2").write_text(session.LOG4J2)
     assert settings(ROOT / "conf" / "log4j2.properties") == settings(tmp_path / "log4j2")
 
 
-def test_running_session_is_used_and_left_running(spark):
+def test_running_session_is_reused_and_left_running(spark):
     with session.spark_job(app_name="another", master="local[1]") as borrowed:
         assert borrowed is spark
     assert spark.range(3).count() == 3
@@ -48,14 +48,14 @@ def test_delta_table_is_written_and_read(spark, warehouse):
     assert spark.read.format("delta").option("versionAsOf", 0).load(path).count() == 5
 
 
-def test_no_jar_comes_twice():
+def test_no_jar_is_listed_twice():
     def names(jars):
         return {re.sub(r"-\d.*", "", Path(jar).name) for jar in jars}
 
     assert names(delta_jars()).isdisjoint(names((SPARK_HOME / "jars").glob("*.jar")))
 
 
-def test_jobs_whose_work_is_pythons_compile_java_lightly():
+def test_python_heavy_jobs_use_the_first_compiler_only():
     def options(**how):
         return session._embedded_conf(with_s3=False, **how)["spark.driver.extraJavaOptions"]
 
@@ -64,7 +64,7 @@ def test_jobs_whose_work_is_pythons_compile_java_lightly():
     assert "-XX:" not in options(has_light_java=False)
 
 
-def test_session_without_s3_is_told_how_to_start_with_it(spark):
+def test_session_without_s3_says_how_to_start_with_it(spark):
     with pytest.raises(SetupError, match=r"hadoop-aws:.* --jars .*sonic jars --s3"):
         session.spark_session(app_name="too late", with_s3=True)
 
@@ -77,7 +77,7 @@ def test_session_without_s3_is_told_how_to_start_with_it(spark):
         ("no Java runtime present", "was not found or does not run"),
     ],
 )
-def test_unfit_java_is_named(monkeypatch, tmp_path, said, given):
+def test_unsuitable_java_is_named(monkeypatch, tmp_path, said, given):
     java = tmp_path / "bin" / "java"
     java.parent.mkdir()
     java.write_text(f"#!/bin/sh\necho '{said}' >&2\n")
@@ -87,7 +87,7 @@ def test_unfit_java_is_named(monkeypatch, tmp_path, said, given):
         session.check_java()
 
 
-def test_absent_java_is_named(monkeypatch, tmp_path):
+def test_missing_java_is_named(monkeypatch, tmp_path):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SetupError, match="java was not found"):
@@ -95,7 +95,7 @@ def test_absent_java_is_named(monkeypatch, tmp_path):
 
 
 def ask_unknown(port: int) -> bytes:
-    """Send a remote call as a program without the secret does; give the answer."""
+    """Send a remote call like a program without the secret; return the answer."""
     body = b"\0" * 40
     call = b"\3" + struct.pack(">qi", 1, len(body)) + body
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
@@ -103,7 +103,7 @@ def ask_unknown(port: int) -> bytes:
         return connection.recv(10_000)
 
 
-def test_others_of_this_machine_are_not_answered_and_cannot_read(spark):
+def test_other_users_get_no_answer_and_cannot_read_the_secret(spark):
     assert spark.conf.get("spark.authenticate") == "true"
     assert spark.conf.get("spark.authenticate.secret", None) is None  # it is in no setting
     scratch = Path(spark.conf.get("spark.local.dir"))
@@ -114,7 +114,7 @@ def test_others_of_this_machine_are_not_answered_and_cannot_read(spark):
 
 
 def listening_ports() -> set[int]:
-    """Where processes of this one's tree listen: Java's, and the Python workers'."""
+    """Ports on which this process and its children listen: Java's and the Python workers'."""
     parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -147,8 +147,8 @@ def listening_ports() -> set[int]:
     return ports
 
 
-# Without a secret: a call into Java by Py4J, one of Spark's to its driver, a wrong secret for a
-# Python worker, and what a browser asks.
+# Without the secret: a Py4J call into Java, a Spark RPC to the driver, a wrong secret for a Python
+# worker, and an HTTP request.
 CALLS = {
     "py4j": b"c\nz:java.lang.System\ngetProperty\nsuser.home\ne\n",
     "worker": struct.pack(">i", 5) + b"wrong" + struct.pack(">i", -1),
@@ -157,7 +157,7 @@ CALLS = {
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ports are looked up in /proc")
-def test_no_port_answers_whoever_has_no_secret(spark):
+def test_no_port_answers_without_the_secret(spark):
     spark.range(4).mapInPandas(lambda parts: parts, "id long").collect()  # Python workers listen
     gateway = spark.sparkContext._gateway.gateway_parameters.port
     env = spark._jvm.org.apache.spark.SparkEnv.get()

@@ -1,4 +1,4 @@
-"""Splits by hash: the same however the rows lie, and groups stay together."""
+"""Splits by hash do not depend on row order, and keep groups together."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def folds(frame, **options):
     return {row.song_id: row._fold for row in rows.collect()}
 
 
-def test_folds_are_of_similar_size_and_do_not_depend_on_the_order(songs):
+def test_folds_have_similar_sizes_and_do_not_depend_on_order(songs):
     found = folds(songs)
     sizes = [list(found.values()).count(fold) for fold in range(5)]
     assert sum(sizes) == 1000
@@ -46,7 +46,7 @@ def test_groups_stay_together_and_rows_without_one_do_not(songs):
     assert alone == set(range(5))
 
 
-def test_other_seeds_and_purposes_split_otherwise(songs):
+def test_other_seeds_and_purposes_give_other_splits(songs):
     base = folds(songs)
     other = songs.select(
         "song_id",
@@ -58,8 +58,8 @@ def test_other_seeds_and_purposes_split_otherwise(songs):
         assert 150 < agreeing < 250  # a fifth, by chance
 
 
-def test_a_group_is_not_mixed_up_with_a_key(spark):
-    # Row 7 has no artist; the artist is called 7. They are two groups.
+def test_group_is_not_confused_with_a_key(spark):
+    # Row 7 has no artist, and one artist is called 7: two separate groups.
     rows = spark.createDataFrame(
         [(i, str(i + 1)) for i in range(200)] + [(i + 1000, None) for i in range(200)],
         "song_id long, artist string",
@@ -77,7 +77,7 @@ def test_a_group_is_not_mixed_up_with_a_key(spark):
 @pytest.mark.parametrize(
     ("share", "least", "most"), [(0.0, 0, 0), (0.2, 150, 250), (1.0, 1000, 1000)]
 )
-def test_the_share_held_out_is_the_one_asked_for(songs, share, least, most):
+def test_held_out_share_is_as_requested(songs, share, least, most):
     assert least <= songs.filter(is_held_out(share=share, seed=1)).count() <= most
 
 
@@ -93,7 +93,7 @@ def test_held_out_rows_stay_held_out_when_songs_are_added(songs):
 
 @pytest.fixture
 def packages(spark):
-    """Fifteen packages of 5 to 33 songs, each of one of five styles; and songs without one."""
+    """Fifteen packages of 5 to 33 songs, each in one of five styles; and songs without one."""
     rows = [
         (100 * package + i, f"package {package}", f"style {package % 5}")
         for package in range(15)
@@ -104,7 +104,7 @@ def packages(spark):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_few_large_groups_give_their_share_of_rows_and_styles(packages, seed):
+def test_few_large_groups_are_balanced_in_rows_and_styles(packages, seed):
     parts = balanced_parts(
         packages, shares=(0.2, 0.8), seed=seed, purpose=HELD_OUT, group="package", label="style"
     )
@@ -121,7 +121,7 @@ def test_few_large_groups_give_their_share_of_rows_and_styles(packages, seed):
     assert 0 < alone["_held_out"].sum() < 40
 
 
-def test_folds_of_large_groups_are_even_and_do_not_depend_on_the_order(packages):
+def test_folds_of_large_groups_are_even_and_do_not_depend_on_order(packages):
     def split(frame):
         parts = balanced_parts(
             frame, shares=[0.2] * 5, seed=1, purpose=FOLDS, group="package", label="style"
@@ -135,7 +135,7 @@ def test_folds_of_large_groups_are_even_and_do_not_depend_on_the_order(packages)
     assert max(sizes) < 1.5 * len(found) / 5
 
 
-def test_many_small_groups_stay_where_their_hash_puts_them(spark):
+def test_many_small_groups_are_split_by_their_hash(spark):
     rows = spark.range(9000).selectExpr("id AS song_id", "cast(id DIV 2 AS string) AS artist")
     parts = balanced_parts(rows, shares=(0.2, 0.8), seed=1, purpose=HELD_OUT, group="artist")
     assert parts.count() == 0

@@ -22,7 +22,7 @@ COOKBOOK = dict(views.statements("cookbook"))
 VIEWS = dict(views.statements("views"))
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=timezone.utc)
 START_S = 4.0
-# With no unclear answer, killed run and unusual song there is nothing to list.
+# Without ambiguous answers, killed runs and unusual songs, these return no rows.
 MAY_BE_EMPTY = {
     *("ambiguous_answers", "clips_at_other_speeds", "density_outliers", "runs_that_failed"),
     *("songs_that_share_hashes",),
@@ -31,14 +31,14 @@ MAY_BE_EMPTY = {
 
 @pytest.fixture(scope="module")
 def filled(_spark_session, tmp_path_factory) -> SimpleNamespace:
-    """Three songs indexed, one twice, one bad file; two clips identified; a little of models."""
+    """Three songs (one of them twice), a bad file, two identified clips, and some model rows."""
     place = tmp_path_factory.mktemp("sql")
     songs, clips, warehouse = place / "songs", place / "clips", str(place / "ware house")
     songs.mkdir()
     clips.mkdir()
     for seed, style in enumerate(["folk", "techno", "folk"]):
         song = synth_song(seed, style=style, duration_s=12.0, sample_rate_hz=SAMPLE_RATE_HZ)
-        if seed == 2:  # a song that the index does not hold
+        if seed == 2:  # not in the index
             soundfile.write(clips / "unknown.wav", song[: 5 * SAMPLE_RATE_HZ], SAMPLE_RATE_HZ)
             break
         soundfile.write(songs / f"{style}.wav", song, SAMPLE_RATE_HZ)
@@ -56,7 +56,7 @@ def filled(_spark_session, tmp_path_factory) -> SimpleNamespace:
 
 
 def _add_models(spark, warehouse: str) -> None:
-    """A few rows of what training and predicting leave."""
+    """Add a few rows as written by training and prediction."""
 
     def add(table, *rows: dict) -> None:
         rows = [tuple(row.get(name) for name in table.schema.names) for row in rows]
@@ -84,7 +84,7 @@ def _add_models(spark, warehouse: str) -> None:
 
 @pytest.fixture
 def query(spark, filled):
-    """Run a statement of the cookbook or another on the warehouse."""
+    """Run a cookbook query or other statement on the warehouse."""
 
     def run(text: str):
         clips = f"binaryFile.`{filled.clips}`"
@@ -97,7 +97,7 @@ def query(spark, filled):
     return run
 
 
-def test_every_recipe_runs_and_begins_with_what_it_tells(query):
+def test_every_cookbook_query_runs_and_starts_with_its_description(query):
     assert len(COOKBOOK) >= 20
     empty = {name for name, text in COOKBOOK.items() if query(text).isEmpty()}
     assert empty <= MAY_BE_EMPTY
@@ -115,7 +115,7 @@ def test_sql_alone_identifies_clips(query):
     assert found["folk.wav"].evidence_nats > 5 * unknown
 
 
-def test_the_table_function_makes_the_rows_of_the_table(query):
+def test_table_function_returns_the_rows_of_the_table(query):
     made = query(
         "SELECT hash_prefix, hash, offset_frames, error FROM "
         "(SELECT content FROM binaryFile.`/clips` WHERE path LIKE '%letter%'), "
@@ -134,7 +134,7 @@ def test_the_table_function_makes_the_rows_of_the_table(query):
     assert sorted(made.collect()) == sorted(stored.collect())
 
 
-def test_views_say_what_their_columns_are(query, spark):
+def test_view_columns_have_comments(query, spark):
     for name, text in VIEWS.items():
         described = {row.col_name: row.comment for row in query(f"DESCRIBE sonic.{name}").collect()}
         assert all(described.values()), name
@@ -143,7 +143,7 @@ def test_views_say_what_their_columns_are(query, spark):
     assert spark.catalog.getTable("sonic.catalogue").description.startswith("One row per song")
 
 
-def test_views_answer(query):
+def test_views_return_rows(query):
     catalogue = query("SELECT n_files, n_fingerprints, fingerprints_per_s FROM sonic.catalogue")
     assert sorted(row.n_files for row in catalogue.collect()) == [1, 2]
     reject = query("SELECT * FROM sonic.rejects").first()
@@ -154,16 +154,16 @@ def test_views_answer(query):
     assert tuple(playlist) == ("a", "b")
 
 
-def test_views_of_tables_that_are_not_there_are_left_out(spark):
+def test_views_of_missing_tables_are_omitted(spark):
     assert views.create(spark, []) == []
 
 
-def test_the_shell_goes_on_after_an_error(filled, spark, monkeypatch, capsys, tmp_path):
-    said = iter(["SELECT nonsense;", "SELECT 40", "+ 2 AS answer; SELECT 'a;b' AS c;"])
+def test_shell_continues_after_an_error(filled, spark, monkeypatch, capsys, tmp_path):
+    typed = iter(["SELECT nonsense;", "SELECT 40", "+ 2 AS answer; SELECT 'a;b' AS c;"])
 
     def type_(_):
         try:
-            return next(said)
+            return next(typed)
         except StopIteration:
             raise EOFError from None
 
@@ -178,12 +178,12 @@ def test_the_shell_goes_on_after_an_error(filled, spark, monkeypatch, capsys, tm
     assert "a;b" in printed.out
 
 
-def test_piped_statements_end_at_the_first_error(filled, spark, monkeypatch):
+def test_piped_statements_stop_at_the_first_error(filled, spark, monkeypatch):
     monkeypatch.setattr("sys.stdin", open_text("SELECT 1;\nSELECT nonsense"))
     assert main(["sql", "--warehouse", filled.warehouse]) == 1
 
 
-def test_a_misspelt_table_is_answered_with_those_that_there_are(filled, spark, capfd):
+def test_unknown_table_is_answered_with_the_existing_ones(filled, spark, capfd):
     assert main(["sql", "SELECT * FROM sonic.song", "--warehouse", filled.warehouse]) == 2
     told = capfd.readouterr().err
     assert "sonic.song" in told
@@ -192,7 +192,7 @@ def test_a_misspelt_table_is_answered_with_those_that_there_are(filled, spark, c
 
 
 @pytest.mark.parametrize("wrong", ["SELECT nonsense FROM sonic.songs", "SELEC 1"])
-def test_what_is_wrong_with_a_statement_is_one_line_without_codes(filled, spark, capfd, wrong):
+def test_statement_errors_are_one_line_without_codes(filled, spark, capfd, wrong):
     assert main(["sql", wrong, "--warehouse", filled.warehouse]) == 1
     told = capfd.readouterr().err
     assert re.fullmatch(r"sonic: [A-Z].*\(line 1, pos \d+\)\n", told)
@@ -209,6 +209,6 @@ def open_text(text: str):
     return Piped(lines)
 
 
-def test_an_error_of_a_recipe_would_be_seen(query):
+def test_error_in_a_cookbook_query_is_detected(query):
     with pytest.raises(PySparkException):
         query("SELECT nothing FROM sonic.songs")

@@ -1,4 +1,4 @@
-"""Sessions of processes of their own: started here, by spark-submit, and without Delta."""
+"""Sessions in separate processes: started here, by spark-submit, and without Delta."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sonic_lib.spark.jars import delta_jars
 ROOT = Path(__file__).parents[2]
 SPARK_HOME = Path(pyspark.__file__).parent
 
-# Scripts for a process of their own, as a session is one a process.
+# Scripts for separate processes, since a process has one session.
 WRITE_AND_READ = """
 import os, sys
 from sonic_lib.spark.session import spark_job
@@ -61,14 +61,14 @@ def test_submitted_session_keeps_its_master_and_gains_delta(tmp_path):
     assert submit(tmp_path, conf=tmp_path).stdout == "7 1 local[1]\n"
 
 
-def test_conf_folder_serves_spark_submit_and_keeps_it_quiet(tmp_path):
+def test_conf_folder_works_with_spark_submit_and_keeps_it_quiet(tmp_path):
     done = submit(tmp_path, conf=ROOT / "conf")
     assert done.stdout == "7 1 local[1]\n"
-    # Java's own remarks come before any setting of Spark's is read.
+    # Java's own messages come before Spark's settings are read.
     assert [line for line in done.stderr.splitlines() if not line.startswith("WARNING: ")] == []
 
 
-def test_session_without_delta_is_told_how_to_start_with_it(tmp_path):
+def test_session_without_delta_says_how_to_start_with_it(tmp_path):
     message = run([sys.executable, "-c", WITHOUT_DELTA], tmp_path).stdout
     assert "--packages io.delta:delta-spark_" in message
     assert "--conf spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension" in message

@@ -1,4 +1,4 @@
-"""Delta I/O: what is made, replaced, deleted, refused and registered."""
+"""Delta I/O: tables are created, replaced, deleted from, refused and registered."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _made(_spark_session, tmp_path_factory) -> str:
 
 @pytest.fixture
 def made(spark, _made) -> str:
-    """A warehouse whose tables are empty after each test."""
+    """A warehouse whose tables are emptied after each test."""
     yield _made
     for table in INDEX_TABLES:
         if not tables.read(spark, _made, table).isEmpty():
@@ -65,7 +65,7 @@ def log(warehouse, table) -> list[Path]:
 
 
 @pytest.mark.parametrize("table", INDEX_TABLES, ids=lambda table: table.name)
-def test_tables_are_as_declared(spark, made, table):
+def test_tables_match_their_declaration(spark, made, table):
     stored = tables.read(spark, made, table)
     assert [(f.name, f.dataType) for f in stored.schema] == [
         (f.name, f.dataType) for f in table.schema
@@ -77,18 +77,18 @@ def test_tables_are_as_declared(spark, made, table):
     detail = spark.sql(f"DESCRIBE DETAIL delta.`{place}`").first()
     assert detail.partitionColumns == list(table.partitioned_by)
     assert detail.description == table.comment
-    # What delta-rs, Polars and DuckDB read without extras.
+    # Features that delta-rs, Polars and DuckDB read without extras.
     assert detail.minReaderVersion == 1
 
 
-def test_making_tables_again_changes_nothing(spark, made):
+def test_creating_tables_again_changes_nothing(spark, made):
     before = [log(made, table) for table in INDEX_TABLES]
     tables.create(spark, made, params=PARAMS, prefix_bits=6)
     assert [log(made, table) for table in INDEX_TABLES] == before
     assert tables.prefix_bits(spark, made) == 4
 
 
-def test_a_table_that_is_missing_is_made(spark, warehouse):
+def test_missing_table_is_created(spark, warehouse):
     place = tables.location(warehouse, SONGS)
     spark.range(3).write.format("delta").save(place)
     spark.sql(f"ALTER TABLE delta.`{place}` SET TBLPROPERTIES ('sonic.layout' = '2')")
@@ -98,7 +98,7 @@ def test_a_table_that_is_missing_is_made(spark, warehouse):
     assert tables.prefix_bits(spark, warehouse) == 2
 
 
-def test_a_run_killed_while_it_made_a_table_does_no_harm(spark, warehouse):
+def test_run_killed_while_creating_a_table_does_no_harm(spark, warehouse):
     for table in (SONGS, FINGERPRINTS):
         Path(tables.location(warehouse, table), "_delta_log", "_staged_commits").mkdir(parents=True)
     tables.create(spark, warehouse, params=PARAMS, prefix_bits=4)
@@ -106,7 +106,7 @@ def test_a_run_killed_while_it_made_a_table_does_no_harm(spark, warehouse):
     tables.check_params(spark, warehouse, params=PARAMS)
 
 
-def test_other_parameters_are_refused_naming_both(spark, made):
+def test_different_parameters_are_refused_naming_both(spark, made):
     for check in (tables.check_params, lambda *a, **k: tables.create(*a, prefix_bits=4, **k)):
         with pytest.raises(TableError) as caught:
             check(spark, made, params=OTHER_PARAMS)
@@ -115,7 +115,7 @@ def test_other_parameters_are_refused_naming_both(spark, made):
     tables.check_params(spark, made, params=PARAMS)
 
 
-def test_a_folder_that_is_no_warehouse_says_what_to_do(spark, warehouse):
+def test_folder_that_is_not_a_warehouse_says_what_to_do(spark, warehouse):
     for ask in (
         lambda: tables.check_params(spark, warehouse, params=PARAMS),
         lambda: tables.prefix_bits(spark, warehouse),
@@ -126,7 +126,7 @@ def test_a_folder_that_is_no_warehouse_says_what_to_do(spark, warehouse):
     assert not Path(warehouse).exists()
 
 
-def test_a_fingerprint_table_of_others_is_refused(spark, warehouse):
+def test_foreign_fingerprint_table_is_refused(spark, warehouse):
     spark.range(3).write.format("delta").save(tables.location(warehouse, FINGERPRINTS))
     with pytest.raises(TableError, match=r"lacks the property sonic\.fingerprint\.params"):
         tables.check_params(spark, warehouse, params=PARAMS)
@@ -148,7 +148,7 @@ def test_rows_are_appended_by_column_name(spark, made, rows_of):
     assert contents(spark, made, FINGERPRINTS, *FINGERPRINTS.schema.names) == [(1, 2, 3, 4, 5)]
 
 
-def test_a_table_of_an_earlier_version_gains_its_new_columns(spark, warehouse, rows_of):
+def test_table_of_an_earlier_version_gains_its_new_columns(spark, warehouse, rows_of):
     old = rows_of(MATCHES, full(MATCHES, clip_path="old", pitch=1.0)).drop("pitch")
     old.write.format("delta").save(tables.location(warehouse, MATCHES))
     tables.append(rows_of(MATCHES, full(MATCHES, clip_path="new", pitch=1.1)), warehouse, MATCHES)
@@ -156,7 +156,7 @@ def test_a_table_of_an_earlier_version_gains_its_new_columns(spark, warehouse, r
     assert sorted(map(tuple, rows)) == [("new", 1.1), ("old", None)]
 
 
-def test_rows_that_lack_a_column_are_refused_before_the_write(spark, made, rows_of):
+def test_rows_without_a_column_are_refused_before_the_write(spark, made, rows_of):
     before = log(made, FINGERPRINTS)
     rows = rows_of(FINGERPRINTS, {"hash_prefix": 1, "song_id": 3})
     with pytest.raises(
@@ -166,7 +166,7 @@ def test_rows_that_lack_a_column_are_refused_before_the_write(spark, made, rows_
     assert log(made, FINGERPRINTS) == before
 
 
-def test_columns_beyond_the_declared_ones_are_dropped(spark, made, rows_of):
+def test_undeclared_columns_are_dropped(spark, made, rows_of):
     rows = rows_of(SONGS, full(SONGS, song_id=1)).selectExpr("*", "'x' AS extra")
     tables.append(rows, made, SONGS)
     assert tables.read(spark, made, SONGS).columns == SONGS.schema.names
@@ -199,7 +199,7 @@ def test_delete_keys_deletes_all_rows_of_the_keys(spark, made, rows_of):
         assert contents(spark, made, FINGERPRINTS, "hash", "song_id") == [(h, 2) for h in range(4)]
 
 
-def test_strange_paths_are_good_keys(spark, made, rows_of):
+def test_unusual_paths_work_as_keys(spark, made, rows_of):
     paths = ["/a'b\"c\\d.mp3", "/two\nlines 夜 %20.mp3"]
     rows = rows_of(SONG_FILES, *(full(SONG_FILES, path=p, status="indexed") for p in paths))
     for _ in range(2):
@@ -220,7 +220,7 @@ def test_compacting_keeps_rows_and_leaves_few_files(spark, made, rows_of):
 # ---- register ----
 
 
-def test_registering_again_and_elsewhere(spark, made, rows_of, warehouse):
+def test_registering_again_and_in_another_database(spark, made, rows_of, warehouse):
     tables.append(rows_of(SONGS, full(SONGS, song_id=1, title="here")), made, SONGS)
     for _ in range(2):
         assert tables.register(spark, made) == [f"sonic.{table.name}" for table in INDEX_TABLES]
@@ -228,11 +228,11 @@ def test_registering_again_and_elsewhere(spark, made, rows_of, warehouse):
     tables.create(spark, warehouse, params=PARAMS, prefix_bits=4)
     tables.register(spark, warehouse)
     assert spark.sql("SELECT title FROM sonic.songs").collect() == []
-    tables.register(spark, made)  # and nothing was lost at the first place
+    tables.register(spark, made)  # and nothing was lost in the first
     assert spark.sql("SELECT title FROM sonic.songs").collect() == [("here",)]
 
 
-def test_only_tables_that_exist_are_registered(spark, warehouse):
+def test_only_existing_tables_are_registered(spark, warehouse):
     assert tables.register(spark, warehouse) == []
     spark.range(3).write.format("delta").save(tables.location(warehouse, MATCHES))
     assert tables.register(spark, warehouse) == ["sonic.matches"]
@@ -245,7 +245,7 @@ def stored_runs(spark, warehouse):
     return tables.read(spark, warehouse, RUNS).collect()
 
 
-def test_a_run_is_recorded_while_and_after_it_runs(spark, made):
+def test_run_is_recorded_when_it_starts_and_ends(spark, made):
     with runs.recorded(spark, made, job="index", config=Config()) as run:
         (row,) = stored_runs(spark, made)
         assert (row.run_id, row.job, row.status, row.ended_at) == (
@@ -263,7 +263,7 @@ def test_a_run_is_recorded_while_and_after_it_runs(spark, made):
 
 
 @pytest.mark.parametrize("error", [TableError("no"), KeyboardInterrupt()])
-def test_a_run_that_fails_says_so_and_raises(spark, made, error):
+def test_failed_run_is_recorded_and_raises(spark, made, error):
     def fail():
         with runs.recorded(spark, made, job="index", config=Config()) as run:
             run.counts["files"] = 1
@@ -280,7 +280,7 @@ def test_a_run_that_fails_says_so_and_raises(spark, made, error):
 
 @pytest.fixture
 def home(tmp_path) -> Path:
-    """A folder of the one who runs the commands: an old file, and a table's data file."""
+    """A folder of the user who runs the commands: an old file, and a table's data file."""
     folder = tmp_path / "home"
     folder.mkdir()
     (folder / "old letter").write_text("dear")
@@ -288,7 +288,7 @@ def home(tmp_path) -> Path:
     return folder
 
 
-def test_a_purge_does_not_delete_what_a_link_leads_to(spark, made, home):
+def test_purge_does_not_follow_links(spark, made, home):
     Path(made, RUNS.name, "deep").mkdir()
     link = Path(made, RUNS.name, "deep", "part=1")
     link.symlink_to(home)
@@ -299,7 +299,7 @@ def test_a_purge_does_not_delete_what_a_link_leads_to(spark, made, home):
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2], ids=["all stages", "a run", "a batch"])
-def test_a_sweep_does_not_delete_what_a_link_leads_to(spark, made, home, depth):
+def test_sweep_does_not_follow_links(spark, made, home, depth):
     (home / "run" / "batch").mkdir(parents=True)
     place = Path(made, "_staging")
     link = place.joinpath(*("run", "batch")[:depth])
@@ -314,7 +314,7 @@ def test_a_sweep_does_not_delete_what_a_link_leads_to(spark, made, home, depth):
         link.unlink()
 
 
-def test_a_table_that_names_files_of_others_is_not_read(spark, made, rows_of, home):
+def test_table_that_names_files_elsewhere_is_not_read(spark, made, rows_of, home):
     made = shutil.copytree(made, home.parent / "copy").as_posix()
     tables.append(rows_of(SONGS, full(SONGS, song_id=1)), made, SONGS)
     mine = max(Path(made, SONGS.name).glob("*.parquet"), key=os.path.getmtime)

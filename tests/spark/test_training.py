@@ -1,4 +1,4 @@
-"""Both estimators of both tasks on small frames: fitted, saved, cross-validated."""
+"""Estimators of both tasks on small frames: fitted, saved, cross-validated."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ N_SONGS = 240
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    """Few trees: what is tested is how they come about."""
+    """Use few trees: the tests do not depend on their number."""
     for settings in ("_BOOSTED_CLASSES", "_BOOSTED_NUMBER", "_BOOSTED_SIZE"):
         few = getattr(estimators, settings) | {"n_estimators": 15, "learning_rate": 0.3}
         monkeypatch.setattr(estimators, settings, few)
@@ -35,7 +35,7 @@ def _small(monkeypatch):
 
 @pytest.fixture(params=[ONE_TASK, CLUSTER])
 def way(request, monkeypatch):
-    """Where it is trained: what is promised holds for both."""
+    """Train in one task and on the cluster: both must behave alike."""
     if request.param == CLUSTER:
         monkeypatch.setattr(stage, "MAX_ROWS", 0)
     return request.param
@@ -59,7 +59,7 @@ FAME = training.Recipe(columns("regression", "fame"), seed=1)
 
 @pytest.fixture
 def songs(spark, rng):
-    """Genres differ by x; fame follows x, and is the less certain the faster the song."""
+    """Genres differ in x; fame follows x, with more noise for faster songs."""
     place = rng.integers(0, 3, N_SONGS)
     x, tempo = rng.normal(3.0 * place, 0.6), rng.uniform(0, 1, N_SONGS)
     fame = 10 * x + rng.normal(0, 12, N_SONGS) * tempo
@@ -87,7 +87,7 @@ def accuracy(scored):
 # ---- labelled ----
 
 
-def test_rows_without_a_known_class_are_left_out(spark):
+def test_rows_without_a_known_class_are_excluded(spark):
     rows = [(1, " jazz "), (2, None), (3, "folk"), (4, "unknown")]
     frame = spark.createDataFrame(rows, "song_id long, genre string")
     found = ready(frame, GENRE).select("song_id", "_label").collect()
@@ -96,7 +96,7 @@ def test_rows_without_a_known_class_are_left_out(spark):
     assert sorted(map(tuple, counts)) == [("folk", 1), ("jazz", 1), ("unknown", 1)]
 
 
-def test_rows_without_a_finite_number_are_left_out(spark):
+def test_rows_without_a_finite_number_are_excluded(spark):
     rows = [(1, 5.0), (2, None), (3, float("nan")), (4, float("inf"))]
     frame = spark.createDataFrame(rows, "song_id long, fame double")
     assert [row.song_id for row in ready(frame, FAME).collect()] == [1]
@@ -106,7 +106,7 @@ def test_rows_without_a_finite_number_are_left_out(spark):
 
 
 @pytest.mark.parametrize("kind", [BOOSTED, FOREST])
-def test_a_fitted_classifier_tells_genres_and_survives_saving(songs, kind, way, tmp_path):
+def test_fitted_classifier_predicts_genres_and_survives_saving(songs, kind, way, tmp_path):
     recipe = replace(GENRE, kind=kind)
     rows = ready(songs, recipe)
     model = training.fit(rows.filter("song_id < 180"), recipe=recipe)
@@ -120,7 +120,7 @@ def test_a_fitted_classifier_tells_genres_and_survives_saving(songs, kind, way, 
     model.save(str(tmp_path / "a model"))
     read = PipelineModel.load(str(tmp_path / "a model"))
     assert by_song(training.scored(test, model=read, recipe=recipe)) == by_song(scored)
-    # Rows whose genre nobody knows yet are answered, too, and keep their columns.
+    # Rows without a known genre are predicted too, and keep their columns.
     new = songs.drop("genre", "fame")
     assert read.transform(new).columns == [*new.columns, "probabilities"]
     shares = training.feature_importances(read, recipe=recipe)
@@ -129,7 +129,7 @@ def test_a_fitted_classifier_tells_genres_and_survives_saving(songs, kind, way, 
 
 
 @pytest.mark.parametrize("kind", [BOOSTED, FOREST])
-def test_a_fitted_regressor_knows_where_it_errs_most(songs, kind, way):
+def test_fitted_regressor_knows_where_its_errors_are_largest(songs, kind, way):
     recipe = replace(FAME, kind=kind)
     rows = ready(songs, recipe)
     model = training.fit(rows, recipe=recipe)
@@ -142,7 +142,7 @@ def test_a_fitted_regressor_knows_where_it_errs_most(songs, kind, way):
     assert r2_score(found["target"], found["prediction"]) > 0.6
 
 
-def test_the_same_rows_in_another_order_give_the_same_model(songs, way, monkeypatch):
+def test_row_order_does_not_change_the_model(songs, way, monkeypatch):
     monkeypatch.setattr(estimators, "_ROWS_PER_WORKER", 200)  # two tasks train together
     recipe = replace(GENRE, columns=columns("classification", "genre", encoded=("day",)))
     dated = songs.withColumn("day", F.format_string("2001-01-%02d", F.col("song_id") % 20))
@@ -154,7 +154,7 @@ def test_the_same_rows_in_another_order_give_the_same_model(songs, way, monkeypa
     assert answers[0] == answers[1]
 
 
-def test_a_class_that_was_not_seen_has_no_probability(songs, way):
+def test_unseen_class_has_no_probability(songs, way):
     rows = ready(songs, GENRE)
     model = training.fit(rows.filter("_label <> 1"), recipe=GENRE)
     found = training.scored(rows, model=model, recipe=GENRE).collect()
@@ -178,12 +178,12 @@ def test_class_weights_raise_the_recall_of_rare_classes(songs, way):
 
 
 @pytest.mark.parametrize(("condition", "words"), [("song_id < 3", "3 rows"), ("_label = 0", "one")])
-def test_too_little_to_learn_from_is_refused(songs, way, condition, words):
+def test_too_few_training_rows_are_refused(songs, way, condition, words):
     with pytest.raises(ModelError, match=words):
         training.fit(ready(songs, GENRE).filter(condition), recipe=GENRE)
 
 
-def test_a_missing_xgboost_says_what_to_install(monkeypatch):
+def test_missing_xgboost_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "xgboost.spark", None)
     with pytest.raises(SetupError, match="pip install 'xgboost"):
         estimators.check_kind(BOOSTED)
@@ -193,7 +193,7 @@ def test_a_missing_xgboost_says_what_to_install(monkeypatch):
 # ---- cross_validate ----
 
 
-def test_every_row_is_scored_once_by_models_that_have_not_seen_it(songs, by_cluster, monkeypatch):
+def test_every_row_is_scored_once_by_a_model_that_has_not_seen_it(songs, by_cluster, monkeypatch):
     seen, asked = [], []
 
     def fit(rows, *, recipe):
@@ -214,7 +214,7 @@ def test_every_row_is_scored_once_by_models_that_have_not_seen_it(songs, by_clus
     assert len(asked) == 4
 
 
-def test_groups_are_not_torn_apart(songs, by_cluster, monkeypatch):
+def test_groups_are_not_split(songs, by_cluster, monkeypatch):
     monkeypatch.setattr(training, "fit", lambda rows, *, recipe: None)
     monkeypatch.setattr(training, "release", lambda model: None)
     recipe = replace(GENRE, columns=replace(GENRE.columns, group="genre"))
@@ -229,7 +229,7 @@ def test_groups_are_not_torn_apart(songs, by_cluster, monkeypatch):
     assert sorted(seen) == sorted(CLASSES)
 
 
-def test_cross_validation_with_models_scores_as_a_fit_does(songs, way):
+def test_cross_validation_scores_like_a_fit(songs, way):
     rows = ready(songs, GENRE)
     scored = training.cross_validate(rows, recipe=GENRE, n_folds=2)
     assert scored.count() == N_SONGS
@@ -240,7 +240,7 @@ def test_cross_validation_with_models_scores_as_a_fit_does(songs, way):
 
 
 def rich(songs):
-    """With a label and a title that say something of the genre, and a mood that does not."""
+    """Songs with a label and a title that depend on the genre, and a mood that does not."""
     style = F.array_position(F.array(*map(F.lit, CLASSES)), F.col("genre")).cast("int")
     hashed = F.pmod(F.xxhash64("song_id"), F.lit(6))
     return songs.withColumns(
@@ -263,7 +263,7 @@ RICH = {
 
 
 @pytest.mark.parametrize("task", ["genre", "fame"])
-def test_one_task_and_a_cluster_describe_rows_alike_and_score_alike(songs, monkeypatch, task):
+def test_one_task_and_a_cluster_encode_and_score_alike(songs, monkeypatch, task):
     base = GENRE if task == "genre" else FAME
     kind = "classification" if task == "genre" else "regression"
     recipe = replace(base, columns=columns(kind, task, **RICH))
@@ -290,7 +290,7 @@ def test_one_task_and_a_cluster_describe_rows_alike_and_score_alike(songs, monke
 
 
 @pytest.mark.parametrize("kind", [LINEAR, KERNEL, AUTO])
-def test_other_learners_are_kept_without_a_pickle_and_read_again(spark, songs, kind, tmp_path):
+def test_other_learners_are_saved_without_pickle(spark, songs, kind, tmp_path):
     recipe = replace(GENRE, kind=kind, columns=replace(GENRE.columns, texts=("title",)))
     rows = ready(rich(songs), recipe)
     model = training.fit(rows.filter("song_id < 180"), recipe=recipe)
@@ -305,7 +305,7 @@ def test_other_learners_are_kept_without_a_pickle_and_read_again(spark, songs, k
 
 
 @pytest.mark.parametrize("base", [GENRE, FAME], ids=["genre", "fame"])
-def test_what_serves_has_learned_from_all_rows_and_is_judged_by_one_that_has_not(songs, base, way):
+def test_final_model_uses_all_rows_and_is_evaluated_out_of_sample(songs, base, way):
     recipe = replace(base, columns=replace(base.columns, texts=("title",)))
     rows = ready(rich(songs), recipe)
     is_held_out = F.pmod(F.xxhash64("song_id"), F.lit(4)) == 0
@@ -315,19 +315,19 @@ def test_what_serves_has_learned_from_all_rows_and_is_judged_by_one_that_has_not
     assert {row.song_id for row in done.held_out.collect()} == ids
     assert done.folds.count() == N_SONGS - len(ids)
     assert done.folds.columns == done.held_out.columns
-    said = training.scored(asked, model=done.model, recipe=recipe)
-    for row, again in zip(by_song(done.held_out), by_song(said), strict=True):
+    predictions = training.scored(asked, model=done.model, recipe=recipe)
+    for row, again in zip(by_song(done.held_out), by_song(predictions), strict=True):
         np.testing.assert_allclose(np.hstack(row), np.hstack(again), rtol=1e-5)
     assert done.on_all_rows == (way == ONE_TASK)
     output = "probabilities" if recipe.classes else "prediction"
     served = {r.song_id: r[output] for r in done.model.transform(asked).collect()}
-    judged = {r.song_id: r[output] for r in said.collect()}
+    judged = {r.song_id: r[output] for r in predictions.collect()}
     assert (served != judged) == done.on_all_rows
     if way == ONE_TASK:
         assert {row.song_id for row in done.without_texts.collect()} == ids
 
 
-def test_tables_beyond_one_task_have_no_kernels(songs, by_cluster):
+def test_tables_too_large_for_one_task_have_no_kernels(songs, by_cluster):
     rows = ready(songs, GENRE)
     with pytest.raises(ModelError, match=r"kernel \(--model\) takes at most 0 rows"):
         training.fit(rows, recipe=replace(GENRE, kind=KERNEL))
@@ -345,7 +345,7 @@ def test_confusions_are_counted_with_their_log_loss(spark):
     assert found[2, 0].log_loss == pytest.approx(-np.log(1e-15))
 
 
-def test_errors_of_numbers_are_those_of_scikit_learn(spark, rng):
+def test_regression_errors_match_scikit_learn(spark, rng):
     target, prediction = rng.normal(size=(2, 50)) + 5
     rows = list(zip(target.tolist(), prediction.tolist(), strict=True))
     frame = spark.createDataFrame(rows, "target double, prediction double")
@@ -358,12 +358,12 @@ def test_errors_of_numbers_are_those_of_scikit_learn(spark, rng):
     }
 
 
-def test_a_target_that_does_not_vary_has_no_r2(spark):
+def test_constant_target_has_no_r2(spark):
     frame = spark.createDataFrame([(1.0, 2.0), (1.0, 1.0)], "target double, prediction double")
     assert frame.transform(metrics.regression_metrics).first().r2 is None
 
 
-def test_residuals_are_counted_in_bins_and_the_outer_ones_take_what_is_outside(spark):
+def test_residuals_are_binned_and_outliers_go_to_the_outer_bins(spark):
     rows = [(0.0, 0.0), (99.0, -3.0), (100.0, 120.0), (55.0, 45.0)]
     frame = spark.createDataFrame(rows, "target double, prediction double")
     counts = frame.transform(metrics.residual_counts, low=0, high=100, n_bins=10).collect()

@@ -1,4 +1,4 @@
-"""The Python API: the examples of its methods run as they are shown, in their order."""
+"""The Python API: the examples in its docstrings run as shown, in order."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def home(tmp_path, monkeypatch) -> Path:
 
 
 def public_methods() -> list:
-    """Methods of `Warehouse`, in the order of its bases and of their source."""
+    """Methods of `Warehouse`, in the order of its bases and their source."""
     return [
         member
         for base in (*warehouse.Warehouse.__bases__, warehouse.Warehouse)
@@ -59,13 +59,13 @@ def test_examples(spark, home):
             assert result.failed == 0, test.name
 
 
-def test_every_method_shows_an_example():
+def test_every_method_has_an_example():
     methods = public_methods()
     assert len(methods) > 20
     assert [method.__name__ for method in methods if "Examples" not in (method.__doc__ or "")] == []
 
 
-def test_both_engines_answer_alike(spark, home):
+def test_both_engines_give_the_same_answers(spark, home):
     lake = sonic_lib.open_warehouse("lake")
     lake.index("Music")
     answers = [
@@ -76,7 +76,7 @@ def test_both_engines_answer_alike(spark, home):
     assert lake.sql("SELECT * FROM sonic.matches").count() == 0
 
 
-def test_nothing_is_made_before_it_is_needed(home):
+def test_nothing_is_created_before_it_is_needed(home):
     lake = sonic_lib.open_warehouse("~/lake")
     assert lake.path == str(home / "lake")
     assert not (home / "lake").exists()

@@ -1,4 +1,4 @@
-"""Commits of songs, and what is undone of runs that died."""
+"""Commits of songs, and the cleanup after dead runs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def new(spark, *song_ids):
     return spark.createDataFrame([(i,) for i in song_ids], "song_id long")
 
 
-def test_a_batch_becomes_fingerprints_and_songs(spark, lake, stage, state):
+def test_batch_becomes_fingerprints_and_songs(spark, lake, stage, state):
     assert commit_one(lake, "run-1", *stage("run-1", 1, 2, REJECTED))
     assert state() == ([1, 1, 2, 2], [1, 2], ["run-1"])
     fingerprints = tables.read(spark, lake, FINGERPRINTS).filter("song_id = 2").collect()
@@ -78,13 +78,13 @@ def test_a_batch_becomes_fingerprints_and_songs(spark, lake, stage, state):
     assert song.indexed_at is not None
 
 
-def test_a_batch_of_rejects_writes_nothing(lake, stage, state):
+def test_batch_of_rejects_writes_nothing(lake, stage, state):
     commit_one(lake, "run-1", *stage("run-1", REJECTED))
     assert state() == ([], [], ["run-1"])
     assert len(list(Path(lake, "fingerprints", "_delta_log").glob("*.json"))) == 1
 
 
-def test_a_sweep_undoes_what_a_dead_run_left_of_these_songs(spark, lake, stage, state, monkeypatch):
+def test_sweep_undoes_what_a_dead_run_left_of_these_songs(spark, lake, stage, state, monkeypatch):
     commit_one(lake, "done", *stage("done", 1))
     staged, folder = stage("dead", 2, 3)
     monkeypatch.setattr(tables, "insert", _die)
@@ -105,13 +105,13 @@ def _die(*_, **__):
     raise KeyboardInterrupt
 
 
-def test_a_sweep_keeps_songs_that_were_committed(spark, lake, stage, state):
+def test_sweep_keeps_committed_songs(spark, lake, stage, state):
     commit_one(lake, "run-1", *stage("run-1", 1, 2))
     commit.sweep(new(spark, 1), lake, run_id="run-2")
     assert state()[:2] == ([1, 1, 2, 2], [1, 2])
 
 
-def test_a_sweep_leaves_its_own_and_unfinished_stages(spark, lake, stage, state):
+def test_sweep_leaves_its_own_and_unfinished_stages(spark, lake, stage, state):
     stage("own", 1)
     _, folder = stage("decoding", 1)
     Path(folder, "_SUCCESS").unlink()
@@ -119,7 +119,7 @@ def test_a_sweep_leaves_its_own_and_unfinished_stages(spark, lake, stage, state)
     assert state() == ([], [], ["decoding", "own"])
 
 
-def test_a_run_whose_stage_was_swept_does_not_commit_its_songs(
+def test_run_whose_stage_was_swept_does_not_commit_its_songs(
     spark, lake, stage, state, monkeypatch
 ):
     staged, folder = stage("slow", 1)
@@ -135,7 +135,7 @@ def test_a_run_whose_stage_was_swept_does_not_commit_its_songs(
     assert state() == ([], [], [])
 
 
-def test_a_run_waits_for_the_end_of_a_sweep_and_ends_that_of_a_dead_one(
+def test_run_waits_for_a_sweep_and_finishes_one_of_a_dead_run(
     spark, lake, stage, state, monkeypatch
 ):
     staged, folder = stage("slow", 1)
@@ -147,7 +147,7 @@ def test_a_run_waits_for_the_end_of_a_sweep_and_ends_that_of_a_dead_one(
     assert state() == ([1, 1], [1], ["slow"])
 
 
-def test_a_run_that_commits_while_its_stage_is_fenced_commits_all_or_nothing(
+def test_run_whose_stage_is_fenced_meanwhile_commits_all_or_nothing(
     spark, lake, stage, state, monkeypatch
 ):
     staged, folder = stage("slow", 1)
@@ -164,7 +164,7 @@ def test_a_run_that_commits_while_its_stage_is_fenced_commits_all_or_nothing(
     assert state() == ([], [], [])
 
 
-def test_a_song_that_is_removed_at_once_is_no_sign_of_a_sweep(
+def test_song_removed_immediately_is_not_mistaken_for_a_sweep(
     spark, lake, stage, state, monkeypatch
 ):
     staged, folder = stage("run-1", 1, 2)
@@ -179,7 +179,7 @@ def test_a_song_that_is_removed_at_once_is_no_sign_of_a_sweep(
     assert state() == ([2, 2], [2], ["run-1"])
 
 
-def test_a_run_that_was_swept_before_its_first_commit_commits_nothing(spark, lake, stage, state):
+def test_run_swept_before_its_first_commit_commits_nothing(spark, lake, stage, state):
     staged, folder = stage("slow", 1)
     commit.sweep(new(spark, 1), lake, run_id="fast")
     staged = spark.createDataFrame(
@@ -196,9 +196,7 @@ def test_a_run_that_was_swept_before_its_first_commit_commits_nothing(spark, lak
     assert state() == ([], [], [])
 
 
-def test_of_two_live_runs_with_the_same_song_one_set_of_fingerprints_stays(
-    spark, lake, stage, state
-):
+def test_two_live_runs_with_one_song_leave_one_set_of_fingerprints(spark, lake, stage, state):
     first, second = stage("first", 1, 2), stage("second", 2, 3)
     commit_one(lake, "first", *first)
     commit_one(lake, "second", *second)
@@ -207,9 +205,7 @@ def test_of_two_live_runs_with_the_same_song_one_set_of_fingerprints_stays(
     assert owner.run_id == "first"
 
 
-def test_a_prefix_that_changes_under_a_run_is_that_of_its_rows(
-    spark, lake, stage, state, monkeypatch
-):
+def test_prefix_changed_during_a_run_is_applied_to_its_rows(spark, lake, stage, state, monkeypatch):
     staged, folder = stage("slow", 1, 2)
     read = tables.prefix_bits
 
@@ -226,7 +222,7 @@ def test_a_prefix_that_changes_under_a_run_is_that_of_its_rows(
     assert sorted(r.hash_prefix for r in stored.collect()) == [0, 0, 4, 4]
 
 
-def test_deleting_songs_takes_both_tables(spark, lake, stage, state):
+def test_deleting_songs_deletes_from_both_tables(spark, lake, stage, state):
     commit_one(lake, "run-1", *stage("run-1", 1, 2))
     commit.delete_songs(new(spark, 2, 5), lake)
     assert state()[:2] == ([1, 1], [1])
@@ -253,7 +249,7 @@ def test_files_stay_sorted_when_songs_are_deleted(spark, lake, stage):
     check_sorted(spark, lake, n_rows=6)
 
 
-def test_a_prefix_that_changes_under_a_deletion_leaves_no_fingerprints(
+def test_prefix_changed_during_a_deletion_leaves_no_fingerprints(
     spark, lake, stage, state, monkeypatch
 ):
     commit_one(lake, "run-1", *stage("run-1", 1, 2))

@@ -1,4 +1,4 @@
-"""Music without recordings, for kernels that want more than random numbers."""
+"""Synthetic music, for kernels that need more than random numbers."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def make_song() -> Callable[..., np.ndarray]:
 
 @pytest.fixture(params=["ambient", "techno", "folk", "gamelan"])
 def song(request, make_song) -> np.ndarray:
-    """20 s of one style after the other."""
+    """20 s of each style in turn."""
     assert request.param in STYLES
     return make_song(request.param)
 
 
 @pytest.fixture
 def params() -> FingerprintParams:
-    """The fingerprint of the default configuration."""
+    """The fingerprint parameters of the default configuration."""
     return FingerprintParams()

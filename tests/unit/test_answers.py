@@ -1,4 +1,4 @@
-"""What `sonic identify` prints for people."""
+"""The output of `sonic identify` on a terminal."""
 
 from __future__ import annotations
 
@@ -37,44 +37,44 @@ def printed(capsys, *rows: dict, n_listed: int = 1) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines[2:]]
 
 
-def test_an_answer_is_a_song_and_a_place(capsys):
+def test_answer_shows_song_and_position(capsys):
     [cells] = printed(capsys, FOUND)
     assert cells == ["a.wav", "Golden Winter - Slow Harbour", "0:59.98", "< 1e-9"]
 
 
-def test_a_speed_is_shown_where_it_is_another(capsys):
+def test_speed_is_shown_only_if_it_differs(capsys):
     fast, plain = printed(capsys, FOUND | {"speed": 1.05}, FOUND | {"clip": "b.wav"})
     assert "1.050" in fast
     assert len(plain) == len(fast) - 1
 
 
-def test_a_song_without_tags_is_told_by_its_file(capsys):
+def test_song_without_tags_is_shown_by_its_file(capsys):
     [cells] = printed(capsys, FOUND | {"title": None, "artist": None})
     assert cells[1] == "A/song.flac"
 
 
-def test_an_unknown_clip_is_unknown_and_its_nearest_song_no_answer(capsys):
+def test_unknown_clip_shows_no_song(capsys):
     [cells] = printed(capsys, UNKNOWN)
     assert cells == ["b.wav", "unknown", "0.31"]
 
 
-def test_a_clip_that_shares_nothing_has_no_chance_to_show(capsys):
+def test_clip_without_hits_shows_no_p_value(capsys):
     [cells] = printed(capsys, NOTHING | {"clip": "c.wav"})
     assert cells == ["c.wav", "unknown"]
 
 
-def test_a_clip_that_cannot_be_read_says_why(capsys):
+def test_unreadable_clip_shows_the_reason(capsys):
     unread = {"clip": "d.mp3", "error": "empty file", "clip_end_s": None}
     [cells] = printed(capsys, NOTHING | unread)
     assert cells == ["d.mp3", "not read: empty file"]
 
 
-def test_what_could_not_be_used_is_said(capsys):
+def test_note_on_a_damaged_clip_is_shown(capsys):
     [cells] = printed(capsys, FOUND | {"note": "ends early"})
     assert cells[1] == "Golden Winter - Slow Harbour (ends early)"
 
 
-def test_segments_say_where_they_are_and_candidates_stand_below(capsys):
+def test_segments_show_their_times_with_candidates_below(capsys):
     later = FOUND | {"clip_start_s": 125.5, "clip_end_s": 3725.0, "offset_s": 0.0}
     other = UNKNOWN | {"clip": "a.wav", "rank": 2, "title": "Other"}
     first, second, below = printed(capsys, FOUND, later, other, n_listed=2)
@@ -91,14 +91,14 @@ def test_clock(seconds, shown):
     assert clock(seconds) == shown
 
 
-def test_a_tie_is_said_to_be_one(capsys):
+def test_tie_is_shown_as_one(capsys):
     second = FOUND | {"rank": 2, "title": "Silver Autumn", "artist": None, "score": 79.0}
     third = FOUND | {"rank": 3, "title": "Bronze", "score": 30.0}
     [cells] = printed(capsys, FOUND, second, third)
     assert cells[1] == "Golden Winter - Slow Harbour, or as well Silver Autumn"
 
 
-def test_what_is_not_accepted_ties_with_nothing(capsys):
+def test_rejected_answers_do_not_tie(capsys):
     second = UNKNOWN | {"rank": 2, "score": 0.0}
     [cells] = printed(capsys, UNKNOWN | {"score": 0.0}, second)
     assert cells == ["b.wav", "unknown", "0.31"]

@@ -1,4 +1,4 @@
-"""Groups of rows on the parts of a split: shares, classes, and what must not change."""
+"""Balanced assignment of groups to the parts of a split: shares, classes, stability."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def splits(draw):
 
 @given(splits())
 @settings(max_examples=80, deadline=None)
-def test_a_split_never_gets_worse_and_no_single_move_would_help_much(case):
+def test_split_never_gets_worse_and_no_single_move_improves_it_much(case):
     counts, shares, start = case
     parts = balanced(counts, shares=shares, start=start)
     cost = chi_square(counts, shares, parts)
@@ -43,14 +43,14 @@ def test_a_split_never_gets_worse_and_no_single_move_would_help_much(case):
 
 @given(splits())
 @settings(max_examples=50, deadline=None)
-def test_what_is_balanced_stays(case):
+def test_balanced_split_is_unchanged(case):
     counts, shares, start = case
     parts = balanced(counts, shares=shares, start=start)
     assert (balanced(counts, shares=shares, start=parts) == parts).all()
 
 
 def test_few_packages_of_five_styles_give_a_fifth_of_every_style():
-    """Fifteen packages of one or two styles each; by hash one small package may be all."""
+    """Fifteen packages of one or two styles each; by hash, a part may get one small package."""
     rng = np.random.default_rng(4)
     counts = np.zeros((15, 5), int)
     for package in range(15):

@@ -1,4 +1,4 @@
-"""The command line: what is refused, with which exit code, before Spark starts."""
+"""The command line: what is refused before Spark starts, and with which exit code."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def exit_code(*arguments: str) -> int:
 
 
 @pytest.mark.parametrize("verb", cli.VERBS)
-def test_help_shows_a_call_that_is_one(verb, capsys):
+def test_help_shows_a_valid_call(verb, capsys):
     assert exit_code(verb, "--help") == 0
     said = capsys.readouterr().out
     example = re.search(r"^example: sonic (.*)", said, re.MULTILINE)[1]
     words = shlex.split(example)
     parser, _ = cli.make_parser([verb])
     assert parser.parse_args(words).verb == verb
-    # What is the verb's own comes before what every verb takes.
+    # Options of the verb come before those of all verbs.
     assert said.index("--help") < said.index("of every verb:") < said.index("  --warehouse URI ")
 
 
@@ -86,7 +86,7 @@ def test_help_shows_a_call_that_is_one(verb, capsys):
         (["register", "--set", "index.task_mb=none at all"], "index.task_mb"),
     ],
 )
-def test_wrong_calls_end_with_2_before_spark_starts(arguments, word, capsys):
+def test_wrong_calls_exit_with_2_before_spark_starts(arguments, word, capsys):
     assert exit_code(*arguments) == 2
     said = capsys.readouterr()
     assert word in said.err
@@ -96,7 +96,7 @@ def test_wrong_calls_end_with_2_before_spark_starts(arguments, word, capsys):
 
 @pytest.mark.usefixtures("no_spark")
 @pytest.mark.parametrize("verb", cli.VERBS)
-def test_every_verb_explains_itself(verb, capsys):
+def test_every_verb_has_help(verb, capsys):
     assert exit_code(verb, "--help") == 0
     said = capsys.readouterr().out
     assert all(option in said for option in ("--warehouse", "--config", "--set"))
@@ -109,7 +109,7 @@ def test_version_is_the_librarys(capsys):
 
 
 @pytest.mark.usefixtures("no_spark")
-def test_jars_are_printed_as_spark_submit_takes_them(tmp_path, monkeypatch, capsys):
+def test_jars_are_printed_in_spark_submit_format(tmp_path, monkeypatch, capsys):
     for name in ("delta-spark_4.2_2.13-4.4.0.jar", "delta-storage-4.4.0.jar"):
         (tmp_path / name).touch()
     monkeypatch.setenv("SONIC_JARS", str(tmp_path))
@@ -138,7 +138,7 @@ def test_failures_are_one_paragraph_and_an_exit_code(monkeypatch, capsys, error,
 
 
 @pytest.mark.usefixtures("fake_spark")
-def test_a_bug_is_not_hidden(monkeypatch):
+def test_bugs_are_not_hidden(monkeypatch):
     def fail(*_):
         raise ZeroDivisionError
 
@@ -185,7 +185,7 @@ def test_warehouse_is_a_uri_or_an_absolute_path(given, tmp_path, monkeypatch, op
     assert given.config.warehouse == warehouse.format(folder=tmp_path)
 
 
-def test_home_is_written_out(given, monkeypatch):
+def test_home_is_expanded(given, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     cli.main(["index", "songs", "--warehouse", "~/lake"])
     assert given.config.warehouse == "/home/me/lake"
@@ -202,6 +202,6 @@ def test_every_job_has_the_arguments_of_its_verb(job):
     assert "--warehouse" in done.stdout
 
 
-def test_the_five_jobs_are_there():
+def test_the_five_jobs_exist():
     names = {job.stem for job in JOBS}
     assert {"index_songs", "identify_clips", "remove_songs", "query", "setup_tables"} <= names

@@ -1,4 +1,4 @@
-"""The roles of columns, on profiles of tables known and unknown."""
+"""Column roles, inferred from profiles of known and unknown tables."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_popularity_of_the_subset():
     assert columns.dropped == {}
 
 
-def test_needed_leaves_target_and_group_out_and_trained_on_has_them():
+def test_needed_excludes_target_and_group_and_trained_on_includes_them():
     columns = choose_columns(SUBSET, model="popularity", group="track_name")
     texts = ["artist_name", "release_date", "genres", "track_name"]
     assert columns.needed == (["energy"], texts)
@@ -71,12 +71,12 @@ def test_group_among_the_features_is_read_once():
 
 
 @pytest.mark.parametrize("name", ["genres", "artist_genres", "Genre2", "subGenre", "main-genre"])
-def test_texts_that_say_the_genre_are_dropped(name):
+def test_texts_that_name_the_genre_are_dropped(name):
     columns = choose_columns([*TRAIN, text(name, n_lists=1000)], model="genre")
     assert columns.dropped == {name: "says the target genre"}
 
 
-def test_a_number_that_names_the_target_with_more_words_is_kept():
+def test_number_with_a_longer_name_than_the_target_is_kept():
     profile = [*SUBSET, number("artist_popularity")]
     assert "artist_popularity" in choose_columns(profile, model="popularity").numbers
 
@@ -113,13 +113,13 @@ def test_texts_of_few_values_are_categories():
     assert "label" in choose_columns([*TRAIN, text("label", n_distinct=31)], model="genre").encoded
 
 
-def test_titles_and_names_count_by_their_letters_and_dates_and_lists_do_not():
+def test_titles_and_names_are_encoded_by_letters_but_dates_and_lists_are_not():
     profile = [*SUBSET, text("title", n_distinct=1000), text("mood", n_distinct=9)]
     texts = choose_columns(profile, model="popularity").texts
     assert set(texts) == {"artist_name", "title", "track_name"}
 
 
-def test_a_date_needs_both_its_name_and_its_looks():
+def test_date_needs_both_its_name_and_its_format():
     probes = text("released", n_distinct=300, n_dates=1000)
     name = text("date_note", n_distinct=300, n_dates=800)
     columns = choose_columns([*TRAIN, probes, name], model="genre")
@@ -127,14 +127,14 @@ def test_a_date_needs_both_its_name_and_its_looks():
     assert set(columns.encoded) == {"release_date", "released", "date_note"}
 
 
-def test_dates_that_never_repeat_give_their_parts_alone():
+def test_dates_that_never_repeat_are_encoded_by_parts_only():
     profile = [number("energy"), text("genre", n_distinct=5), text("date", 100, 100, n_dates=100)]
     columns = choose_columns(profile, model="genre")
     assert columns.dates == ("date",)
     assert columns.encoded == ()
 
 
-def test_folders_of_audio_are_no_feature_but_may_be_the_target():
+def test_audio_folder_is_not_a_feature_but_can_be_the_target():
     profile = [number("mfcc_01_mean"), text("folder", n_distinct=8), text("genre", n_distinct=9)]
     assert choose_columns(profile, model="genre").dropped == {"folder": "a place of files"}
     named = [number("mfcc_01_mean"), text("filename", 100), text("genre", n_distinct=9)]
@@ -142,20 +142,20 @@ def test_folders_of_audio_are_no_feature_but_may_be_the_target():
     assert choose_columns(profile, model="genre", target="folder").target == "folder"
 
 
-def test_names_are_found_without_regard_to_case_and_exactly_first():
+def test_names_match_exactly_first_then_ignoring_case():
     profile = [number("x"), text("GENRE", n_distinct=5), text("Genre", n_distinct=5)]
     assert choose_columns(profile, model="genre").target == "GENRE"
     assert choose_columns(profile, model="genre", target="Genre").target == "Genre"
 
 
-def test_drop_takes_a_column_out():
+def test_drop_excludes_a_column():
     columns = choose_columns(TRAIN, model="genre", drop=["Energy", "release_date"])
     assert columns.numbers == ("key", "popularity")
     assert columns.dates == columns.encoded == ()
     assert columns.dropped == {"energy": "not wanted", "release_date": "not wanted"}
 
 
-def test_numbers_may_be_classes():
+def test_numbers_can_be_classes():
     columns = choose_columns([*TRAIN, number("style", n_distinct=7)], model="genre", target="style")
     assert columns.target_is_number
     assert columns.trained_on[0][-1] == "style"
@@ -172,24 +172,24 @@ def test_numbers_may_be_classes():
         ({"model": "genre", "drop": ["tempo"]}, ("no column tempo", "--drop")),
     ],
 )
-def test_wrong_names_are_told_with_what_there_is(arguments, words):
+def test_wrong_names_are_reported_with_the_existing_ones(arguments, words):
     with pytest.raises(UsageError) as refused:
         choose_columns(TRAIN, **arguments)
     assert all(word in str(refused.value) for word in words)
 
 
-def test_a_missing_target_names_the_flag():
+def test_missing_target_names_the_option():
     with pytest.raises(UsageError, match=r"--target\); the columns that hold texts are artist"):
         choose_columns(SUBSET, model="genre")
 
 
-def test_nothing_left_is_refused_with_reasons():
+def test_no_columns_left_is_refused_with_reasons():
     profile = [text("genre", n_distinct=5), text("track_id", n_distinct=1000)]
     with pytest.raises(ModelError, match="track_id: an identifier"):
         choose_columns(profile, model="genre")
 
 
-def test_columns_survive_their_card():
+def test_columns_survive_the_model_card():
     columns = choose_columns(SUBSET, model="popularity", group="artist_name", drop=["energy"])
     card = json.loads(json.dumps(columns.to_card()))
     assert Columns.from_card(card) == columns
@@ -204,12 +204,12 @@ def association(name, **measured):
     return {"name": name, **usual, **back, **measured}
 
 
-def test_texts_leak_if_they_predict_the_target_but_for_their_digits():
+def test_texts_leak_if_they_predict_the_target_without_their_digits():
     profile = [number("tempo"), text("wave"), text("record"), text("genre", n_distinct=9)]
     columns = choose_columns(profile, model="genre")
     rows = [
         association(f"wave{SHAPE}", accuracy=0.99),
-        # "record 17" and "record 4" are one without their digits, and follow from anything.
+        # Without digits, "record 17" equals "record 4", which follows from any column.
         association(f"record{SHAPE}", n_values=1, back_accuracy=1.0, back_base=1.0),
         association("record", n_values=800),
     ]

@@ -1,4 +1,4 @@
-"""`sonic --help`, `doctor` and `completion`: none of them starts Spark."""
+"""`sonic --help`, `doctor`, `completion`, --json and --quiet, all without Spark."""
 
 from __future__ import annotations
 
@@ -30,38 +30,38 @@ def test_help_lists_every_verb_once_below_a_heading(capsys):
 # ---- --json and --quiet ----
 
 
-def said_to_a_program(command: list[str], capfd) -> tuple[int, dict]:
+def run_json(command: list[str], capfd) -> tuple[int, dict]:
     code = cli.main([*command, "--json"])
     out = capfd.readouterr().out
     assert out.count("\n") == 1
     return code, json.loads(out)
 
 
-def test_a_program_gets_one_json_object(tmp_path, capfd, monkeypatch):
+def test_json_prints_one_object(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "numba" else "1.0")
-    code, told = said_to_a_program(["doctor", "--warehouse", str(tmp_path)], capfd)
+    code, told = run_json(["doctor", "--warehouse", str(tmp_path)], capfd)
     assert (told["command"], told["exit_code"], code) == ("doctor", 1, 1)
     packages = next(finding for finding in told["findings"] if finding["what"] == "packages")
     assert (packages["what"], packages["state"]) == ("packages", "bad")
     assert re.search(r"-m pip install '?numba", packages["told"])
 
 
-def test_a_program_is_told_of_errors_and_of_nothing_older(tmp_path, capfd):
+def test_json_reports_errors_and_nothing_from_earlier_commands(tmp_path, capfd):
     assert cli.main(["doctor", "--warehouse", str(tmp_path)]) in (0, 1)
     command = ["identify", str(tmp_path / "absent"), "--engine", "local", "--watch", "once"]
     capfd.readouterr()
-    code, told = said_to_a_program(command, capfd)
+    code, told = run_json(command, capfd)
     assert set(told) == {"command", "exit_code", "error"}
     assert code == told["exit_code"] == 2
     assert "--engine local" in told["error"]
 
 
-def test_a_program_gets_the_script_of_completion_too(capfd, script):
-    code, told = said_to_a_program(["completion", "bash"], capfd)
+def test_json_contains_the_completion_script(capfd, script):
+    code, told = run_json(["completion", "bash"], capfd)
     assert (code, told["script"]) == (0, script)
 
 
-def test_quiet_leaves_errors_and_the_exit_code(tmp_path, capfd, monkeypatch):
+def test_quiet_keeps_errors_and_the_exit_code(tmp_path, capfd, monkeypatch):
     command = ["doctor", "--warehouse", str(tmp_path), "--quiet"]
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "numba" else "1.0")
     assert cli.main(command) == 1
@@ -73,7 +73,7 @@ def test_quiet_leaves_errors_and_the_exit_code(tmp_path, capfd, monkeypatch):
     assert not console.is_silent()
 
 
-def test_what_libraries_write_themselves_is_no_part_of_the_object(capfd):
+def test_output_of_libraries_is_not_part_of_the_json(capfd):
     with console.capture_output(as_json=True):
         console.say("seen by people", n=np.int64(3), share=float("nan"), by_name={1: (0.5, None)})
         os.write(1, b"from C++\n")
@@ -89,7 +89,7 @@ def examined(warehouse) -> dict[str, doctor.Finding]:
     return {finding.what: finding for finding in doctor.examine(str(warehouse))}
 
 
-def test_the_doctor_names_the_tables_of_a_warehouse(tmp_path):
+def test_doctor_names_the_tables_of_a_warehouse(tmp_path):
     for name in ("songs", "runs"):
         (tmp_path / name / "_delta_log").mkdir(parents=True)
     (tmp_path / "_models").mkdir()
@@ -101,7 +101,7 @@ def test_the_doctor_names_the_tables_of_a_warehouse(tmp_path):
     assert examined("s3a://bucket/lake")["warehouse"].state == "note"
 
 
-def test_what_is_needed_and_missing_is_bad_and_the_exit_code(tmp_path, monkeypatch, capsys):
+def test_missing_requirements_are_bad_and_set_the_exit_code(tmp_path, monkeypatch, capsys):
     def no_java():
         raise SetupError("Java 3 is too old: install another")
 
@@ -119,7 +119,7 @@ def test_what_is_needed_and_missing_is_bad_and_the_exit_code(tmp_path, monkeypat
     assert re.search(r"bad   packages   .*-m pip install '?numba", capsys.readouterr().out)
 
 
-def test_the_doctor_decodes_a_sample_of_every_format(tmp_path, monkeypatch):
+def test_doctor_decodes_a_sample_of_every_format(tmp_path, monkeypatch):
     found = examined(tmp_path)["decoders"]
     assert found.state == "ok"
     for name in ("WAV", "FLAC", "AIFF", "Ogg Vorbis", "Opus", "MP3", "M4A", "AAC", "WMA"):
@@ -135,7 +135,7 @@ def test_the_doctor_decodes_a_sample_of_every_format(tmp_path, monkeypatch):
     assert "WAV, FLAC, AIFF, Ogg Vorbis, Opus, MP3 decoded" in found.told
 
 
-def test_the_doctor_fetches_no_jars(tmp_path, monkeypatch):
+def test_doctor_fetches_no_jars(tmp_path, monkeypatch):
     monkeypatch.delenv("SONIC_JARS", raising=False)
     monkeypatch.setenv("SONIC_CACHE", str(tmp_path))
     assert examined(tmp_path)["jars"].state == "note"
@@ -174,7 +174,7 @@ def test_bash_completes_verbs_options_and_choices(script, words, completed):
     assert done.stdout.split() == completed
 
 
-def test_zsh_takes_the_same_script(script, capsys):
+def test_zsh_uses_the_same_script(script, capsys):
     assert cli.main(["completion", "zsh"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("autoload")

@@ -1,4 +1,4 @@
-"""Paired tests beside brute force and scipy's own."""
+"""Paired tests, compared with brute force and scipy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_regressions_are_compared_by_the_paired_t_test(rng):
 @pytest.mark.parametrize(
     ("n", "gain", "p"), [(0, 0, 1), (1, 5, 1), (9, 0, 1), (9, 1, 0), (9, -1, 1)]
 )
-def test_regressions_without_spread(n, gain, p):
+def test_regressions_without_variance(n, gain, p):
     assert regression_p_value(n=n, mean_gain=gain, deviation=0.0) == p
 
 

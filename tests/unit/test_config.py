@@ -1,4 +1,4 @@
-"""The configuration: where settings come from, and what is refused."""
+"""Configuration: where settings come from, and what is refused."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_default_fingerprint_is_the_librarys():
     assert Config().fingerprint.params() == FingerprintParams()
 
 
-def test_file_is_stronger_than_defaults_and_set_than_the_file(config_file):
+def test_file_overrides_defaults_and_set_overrides_the_file(config_file):
     path = config_file("warehouse: a\nindex: {task_mb: 2, batch_gb: 3}\n")
     config = load_config(path, ["index.task_mb=4", "identify.false_accept_rate=0.2"])
     assert config.warehouse == "a"
@@ -51,7 +51,7 @@ def test_file_is_stronger_than_defaults_and_set_than_the_file(config_file):
     assert config.index.min_duration_s == Config().index.min_duration_s
 
 
-def test_last_set_wins_and_values_may_hold_equals_signs_and_lists():
+def test_last_set_wins_and_values_may_contain_equals_signs_and_lists():
     config = load_config(
         None, ["warehouse=a", "warehouse=s3a://b/c=d", "fingerprint.densities_per_s=[4, 40]"]
     )
@@ -60,7 +60,7 @@ def test_last_set_wins_and_values_may_hold_equals_signs_and_lists():
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "{}"])
-def test_empty_file_leaves_the_defaults(config_file, text):
+def test_empty_file_keeps_the_defaults(config_file, text):
     assert load_config(config_file(text)) == Config()
 
 
@@ -89,7 +89,7 @@ def test_bad_settings_are_refused_by_name(overrides, words):
     assert [word for word in words if word not in message] == []
 
 
-def test_all_problems_are_told_at_once():
+def test_all_problems_are_reported_at_once():
     message = refusal(None, ["index.task_mb=0", "identify.colour=red"])
     assert "index.task_mb" in message
     assert "identify.colour" in message
@@ -112,28 +112,28 @@ def test_bad_file_is_named(config_file, text, word):
     assert word in message
 
 
-def test_absent_and_binary_files_are_named(tmp_path):
+def test_missing_and_binary_files_are_named(tmp_path):
     assert "absent.yaml" in refusal(str(tmp_path / "absent.yaml"))
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00warehouse")
     assert "binary.yaml" in refusal(str(tmp_path / "binary.yaml"))
 
 
-def test_a_value_that_is_no_yaml_is_a_configuration_error():
+def test_invalid_yaml_value_is_a_configuration_error():
     assert "index.task_mb" in refusal(None, ["index.task_mb=[1"])
 
 
-def test_a_section_without_lines_is_empty(config_file):
+def test_section_without_lines_is_empty(config_file):
     path = config_file("index:\n  # task_mb: 16\n")
     assert load_config(path) == Config()
     assert load_config(path, ["index.task_mb=5"]).index.task_mb == 5
 
 
-def test_configuration_cannot_be_changed():
+def test_configuration_is_immutable():
     with pytest.raises(ValidationError, match="frozen"):
         Config().warehouse = "elsewhere"
 
 
-def test_params_that_differ_have_different_texts():
+def test_different_params_have_different_texts():
     texts = {
         FingerprintParams(*values).to_json()
         for values in [(60.0,), (300.0,), (60.0, 5000.0), (60.0, 5470.0, (8,))]
@@ -147,7 +147,7 @@ def test_params_set_to_a_whole_number_are_the_same_params():
     assert config.fingerprint.params().to_json() == FingerprintParams().to_json()
 
 
-def test_a_table_of_other_params_is_refused_with_the_settings_to_use():
+def test_table_of_other_params_is_refused_with_the_settings_to_use():
     ours, theirs = FingerprintParams(), FingerprintParams(400.0, densities_per_s=(8, 20))
     ours.check_table(ours.to_json(), warehouse="lake")
     with pytest.raises(TableError) as caught:
@@ -161,7 +161,7 @@ def test_a_table_of_other_params_is_refused_with_the_settings_to_use():
         assert "--set" not in str(caught.value)
 
 
-def test_mlflow_must_be_there_to_be_chosen(monkeypatch):
+def test_mlflow_must_be_installed_to_be_chosen(monkeypatch):
     monkeypatch.setattr("sonic_lib.config.find_spec", lambda name: None)
     said = refusal(None, ["models.registry=mlflow"])
     assert "-m pip install mlflow" in said.replace("'", "")
@@ -169,13 +169,13 @@ def test_mlflow_must_be_there_to_be_chosen(monkeypatch):
 
 
 @pytest.mark.parametrize("made_with", ["x", "[]", "[" * 100_000, "3", '{"algorithm": 1}'])
-def test_a_table_of_params_that_are_none_is_refused(made_with):
+def test_table_with_invalid_params_is_refused(made_with):
     with pytest.raises(TableError, match="index into another warehouse"):
         FingerprintParams().check_table(made_with, warehouse="w")
 
 
 def bomb() -> str:
-    """Ten lines that stand for 3,486,784,401 values."""
+    """Ten lines that expand to 3,486,784,401 values."""
     lists = [f"l{i}: &l{i} [{', '.join(['*l' + str(i - 1)] * 9)}]" for i in range(1, 10)]
     return "\n".join(["l0: &l0 [x, x, x, x, x, x, x, x, x]", *lists, "warehouse: *l9"])
 
@@ -185,7 +185,7 @@ def bomb() -> str:
     ["[" * 100_000, "{a: " * 5_000, bomb(), "warehouse: 2001-13-45", "&a [*a]", "a\0b"],
     ids=["lists", "mappings", "a bomb", "no date", "a circle", "bytes of 0"],
 )
-def test_a_file_that_means_harm_is_refused_in_a_few_lines(config_file, text):
+def test_malicious_file_is_refused_in_a_few_lines(config_file, text):
     with pytest.raises(ConfigError) as caught:
         load_config(str(config_file(text)))
     assert len(str(caught.value)) < 5_000

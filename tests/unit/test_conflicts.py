@@ -1,4 +1,4 @@
-"""Commits that other jobs' commits come between are done again, and not for ever."""
+"""Commits that conflict with other jobs are retried a limited number of times."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pauses_s(monkeypatch) -> list[float]:
 
 
 @pytest.mark.parametrize("error", [ConcurrentAppendException("x"), MetadataChangedException("x")])
-def test_a_commit_is_done_again_until_it_succeeds(pauses_s, error):
+def test_commit_is_retried_until_it_succeeds(pauses_s, error):
     commit = Commit(3, error)
     retry.retrying(commit, what="songs")
     assert commit.n_calls == 4
@@ -37,14 +37,14 @@ def test_a_commit_is_done_again_until_it_succeeds(pauses_s, error):
     assert all(0 <= pause_s <= 10 for pause_s in pauses_s)
 
 
-def test_a_commit_that_never_succeeds_ends_with_what_to_do(pauses_s):
+def test_commit_that_never_succeeds_fails_with_advice(pauses_s):
     commit = Commit(1000, ConcurrentAppendException("x"))
     with pytest.raises(TableError, match=r"table songs 12 times.*run the same command again"):
         retry.retrying(commit, what="songs")
     assert commit.n_calls == 12
 
 
-def test_other_errors_are_passed_on_at_once(pauses_s):
+def test_other_errors_are_raised_at_once(pauses_s):
     commit = Commit(1, ValueError("x"))
     with pytest.raises(ValueError, match="x"):
         retry.retrying(commit, what="songs")

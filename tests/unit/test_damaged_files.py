@@ -1,4 +1,4 @@
-"""Files as people have them: what can be decoded is used, and what is left out is said."""
+"""Damaged files: whatever can be decoded is used, and the note says what is missing."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ LENGTH_S = 5.0
 
 
 def decoded(content: bytes) -> tuple[np.ndarray, str]:
-    """What is heard of a file, and what is said to be left out."""
+    """The decoded audio of a file, and its note."""
     info, blocks = stream_mono(io.BytesIO(content), sample_rate_hz=HEARD_HZ)
     samples = np.concatenate(list(blocks))
     return samples, "; ".join(info.left_out)
 
 
 def likeness(heard: np.ndarray, expected: np.ndarray, *, start_s: float, length_s: float) -> float:
-    """Correlation of a passage with the original's, which may lie up to 0.25 s beside it."""
+    """Correlation of an excerpt with the original, allowing a shift of 0.25 s."""
     margin = round(0.25 * HEARD_HZ)
     start, length = round(start_s * HEARD_HZ), round(length_s * HEARD_HZ)
     part = heard[start : start + length]
@@ -41,7 +41,7 @@ def likeness(heard: np.ndarray, expected: np.ndarray, *, start_s: float, length_
 
 @lru_cache
 def original() -> np.ndarray:
-    """The sound of `encoded` at the rate at which files are heard here."""
+    """The sound of `encoded`, at the rate of decoding."""
     return decoded(encoded("wav"))[0]
 
 
@@ -71,18 +71,18 @@ def file_of(name: str) -> bytes:
     ["wav", "aiff", "au", "caf", "w64", "flac", "ogg", "opus", "mp3", "aac", "mka", "wma"]
     + ["ts", "fragmented.m4a"],
 )
-def test_the_beginning_of_a_file_is_used(name, share):
+def test_beginning_of_a_file_is_used(name, share):
     content = file_of(name)
     heard, left_out = decoded(content[: int(len(content) * share)])
     # The last page or packet is lost.
     assert share * LENGTH_S - 1.1 < len(heard) / HEARD_HZ < share * LENGTH_S + 0.3
     assert likeness(heard, original(), start_s=0.3, length_s=0.3) > 0.9
-    if name not in ("caf", "ts", "fragmented.m4a"):  # which tell no length
+    if name not in ("caf", "ts", "fragmented.m4a"):  # which record no length
         assert left_out
 
 
 @pytest.mark.parametrize("name", ["wma", "aac", "flac", "ogg", "opus", "mp3", "ts"])
-def test_one_missing_byte_costs_no_more_than_the_last_packet(name):
+def test_missing_byte_costs_at_most_the_last_packet(name):
     content = file_of(name)
     heard, _ = decoded(content[:-1])
     assert len(heard) / HEARD_HZ > LENGTH_S - 0.3
@@ -95,7 +95,7 @@ def test_one_missing_byte_costs_no_more_than_the_last_packet(name):
         *[("ts", 4.5), ("ogg", 4.0), ("opus", 3.9), ("wma", 4.4), ("fragmented.m4a", 2.3)],
     ],
 )
-def test_a_hole_costs_what_is_in_it(name, kept_s):
+def test_hole_costs_only_its_content(name, kept_s):
     heard, left_out = decoded(with_hole(file_of(name)))
     assert kept_s < len(heard) / HEARD_HZ < LENGTH_S + 0.1
     assert likeness(heard, original(), start_s=1.0, length_s=0.5) > 0.9
@@ -103,20 +103,20 @@ def test_a_hole_costs_what_is_in_it(name, kept_s):
 
 
 @pytest.mark.parametrize("name", ["m4a", "alac.m4a"])
-def test_what_follows_a_hole_keeps_its_place(name):
+def test_audio_after_a_hole_keeps_its_position(name):
     heard, left_out = decoded(with_hole(encoded(name)))
     assert likeness(heard, original(), start_s=4.0, length_s=0.5) > 0.9
     assert "silence" in left_out
 
 
-def test_a_whole_file_leaves_nothing_out():
+def test_intact_file_has_no_note():
     for name in ("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac", "wma", "mka", "ts", "caf"):
         heard, left_out = decoded(file_of(name))
         assert left_out == "", name
         assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.15), name
 
 
-def test_an_mp4_without_its_table_says_what_is_missing():
+def test_mp4_without_its_table_says_what_is_missing():
     content = encoded("m4a")
     with pytest.raises(DecodeError, match=r"cut short: .*moov"):
         decoded(content[: len(content) // 2])
@@ -129,12 +129,12 @@ def test_an_mp4_without_its_table_says_what_is_missing():
 @pytest.mark.parametrize(
     "name", ["wav", "aiff", "flac", "ogg", "opus", "mp3", "aac", "m4a", "wma", "mka"]
 )
-def test_junk_before_the_sound_is_passed_over(name, junk):
+def test_junk_before_the_audio_is_skipped(name, junk):
     heard, _ = decoded(junk + file_of(name))
     assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.2)
 
 
-def test_a_tag_that_says_it_is_longer_than_the_file_hides_no_sound():
+def test_tag_longer_than_the_file_hides_no_audio():
     heard, left_out = decoded(b"ID3\x03\0\0\x7f\x7f\x7f\x7f" + encoded("mp3"))
     assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.2)
     assert left_out
@@ -148,7 +148,7 @@ def test_joined_files_are_read_to_the_end(name):
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_the_parts_of_a_chained_ogg_file_may_differ(subtype):
+def test_parts_of_a_chained_ogg_file_may_differ(subtype):
     parts = []
     for rate_hz, n_channels in ((48_000, 2), (24_000, 1)):
         file = io.BytesIO()
@@ -159,18 +159,18 @@ def test_the_parts_of_a_chained_ogg_file_may_differ(subtype):
     assert len(heard) / HEARD_HZ == pytest.approx(2 * LENGTH_S, abs=0.3)
 
 
-def test_an_mp3_whose_header_counts_too_few_frames_is_read_to_its_end():
+def test_mp3_whose_header_counts_too_few_frames_is_read_to_the_end():
     content = bytearray(encoded("mp3"))
     at = max(content.find(b"Xing", 0, 200), content.find(b"Info", 0, 200))
     assert at > 0
-    assert content[at + 7] & 1  # it counts frames
+    assert content[at + 7] & 1  # the frame count is present
     n_frames = struct.unpack_from(">I", content, at + 8)[0]
     struct.pack_into(">I", content, at + 8, n_frames // 3)
     heard, _ = decoded(bytes(content))
     assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.2)
 
 
-def test_an_ogg_file_recorded_from_a_stream_is_read():
+def test_ogg_file_recorded_from_a_stream_is_read():
     for name in ("ogg", "opus"):
         content = encoded(name)
         pages = [b"OggS" + page for page in content.split(b"OggS")[1:]]
@@ -182,7 +182,7 @@ def test_an_ogg_file_recorded_from_a_stream_is_read():
 # ---- headers that recorders and editors write ----
 
 
-def test_a_wav_file_of_a_recorder_that_crashed_is_read():
+def test_wav_file_of_a_crashed_recorder_is_read():
     content = bytearray(encoded("wav"))
     at = content.index(b"data") + 4
     content[at : at + 4] = bytes(4)
@@ -191,19 +191,19 @@ def test_a_wav_file_of_a_recorder_that_crashed_is_read():
     np.testing.assert_allclose(heard, original(), atol=1e-3)
 
 
-def test_a_codec_tag_that_is_no_ascii_is_no_obstacle():
+def test_non_ascii_codec_tag_is_accepted():
     heard, _ = decoded(muxed("avi", "aac"))  # its tag is 0xFF
     assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.3)
 
 
-def test_a_codec_that_nobody_knows_is_named_as_the_reason():
+def test_unknown_codec_is_named_in_the_reason():
     content = bytearray(encoded("wav"))
     struct.pack_into("<H", content, 20, 0x674F)
     with pytest.raises(DecodeError, match="in a way that FFmpeg does not know"):
         decoded(bytes(content))
 
 
-def test_channels_that_cancel_each_other_are_heard():
+def test_channels_that_cancel_are_decoded():
     mono = sound()[:, 0]
     for channels in ((mono, -mono), (mono, -mono, np.zeros_like(mono))):
         file = io.BytesIO()
@@ -228,7 +228,7 @@ def test_silence_stays_silent():
         *[("dts", "dca", "dts"), ("ogg", "libspeex", "spx")],
     ],
 )
-def test_rarer_formats_are_read_and_listed(container, codec, suffix):
+def test_rare_formats_are_read_and_listed(container, codec, suffix):
     assert suffix in SUFFIXES
     try:
         content = muxed(container, codec, (("strict", "experimental"),))
@@ -239,7 +239,7 @@ def test_rarer_formats_are_read_and_listed(container, codec, suffix):
     assert left_out == ""
 
 
-def test_an_error_of_the_disk_is_no_damage_of_the_file():
+def test_disk_error_is_not_a_damaged_file():
     class Failing(io.BytesIO):
         def read(self, size: int = -1) -> bytes:
             if self.tell() > len(self.getvalue()) // 2:
@@ -251,7 +251,7 @@ def test_an_error_of_the_disk_is_no_damage_of_the_file():
     assert caught.value.stage == "open"
 
 
-def test_noise_of_bytes_is_still_no_sound():
+def test_random_bytes_are_rejected():
     for seed in range(12):
         noise = np.random.default_rng(seed).bytes(150_000)
         with pytest.raises(DecodeError):
@@ -269,7 +269,7 @@ def test_noise_of_bytes_is_still_no_sound():
     ],
     ids=["a list of FFmpeg's", "a playlist", "a playlist of addresses"],
 )
-def test_a_list_of_files_reads_none_of_them(tmp_path, monkeypatch, text):
+def test_playlist_reads_none_of_its_files(tmp_path, monkeypatch, text):
     (tmp_path / "other.mp3").write_bytes(encoded("mp3"))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DecodeError):

@@ -1,4 +1,4 @@
-"""Decoding: what comes out equals the file, and what cannot be used says why."""
+"""Decoding: the output equals the file, and unusable files have a reason."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_blocks_equal_the_file_resampled_in_one_piece(
         ("MP3", {}, "mp3", 0.1),
     ],
 )
-def test_each_format_comes_back(container, options, codec, tolerance):
+def test_each_format_is_decoded_faithfully(container, options, codec, tolerance):
     t_s = np.arange(48_000 * 4) / 48_000
     x = 0.4 * np.stack([np.sin(2 * np.pi * 440 * t_s), np.sin(2 * np.pi * 660 * t_s)], axis=1)
     info, y = decode_all(encode(x, 48_000, container, **options), sample_rate_hz=48_000)
@@ -99,7 +99,7 @@ def test_each_format_comes_back(container, options, codec, tolerance):
     assert rms_error < tolerance * expected.std()
 
 
-def test_a_long_file_needs_no_more_memory_than_a_block():
+def test_long_file_needs_no_more_memory_than_a_block():
     content = encode(make_sound(44_100 * 60, 2), 44_100, subtype="PCM_16")
     tracemalloc.start()
     _, blocks = stream_mono(io.BytesIO(content), sample_rate_hz=11_025, block_s=1.0)
@@ -111,14 +111,14 @@ def test_a_long_file_needs_no_more_memory_than_a_block():
 
 
 def strip_xing(mp3: bytes) -> bytes:
-    """Cut off the first frame, which only holds the length of the file."""
+    """Remove the first frame, which only stores the length of the file."""
     assert b"Xing" in mp3[:200] or b"Info" in mp3[:200]
     return mp3[mp3.index(mp3[:2], 40) :]
 
 
 @pytest.mark.parametrize("tail", [b"", b"TAG" + bytes(125), b"APETAGEX" + b"a text " * 400])
-def test_an_mp3_without_announced_length_is_read_to_its_end(tail):
-    # Half noise, half silence: the first frame's bit rate is far from the mean.
+def test_mp3_without_length_is_read_to_the_end(tail):
+    # Half noise, half silence: the bit rate of the first frame is far from the mean.
     x = np.concatenate([make_sound(44_100 * 2, 2), np.zeros((44_100 * 18, 2), np.float32)])
     mp3 = encode(x, 44_100, "MP3", bitrate_mode="VARIABLE", compression_level=0.3)
     info, y = decode_all(strip_xing(mp3) + tail)
@@ -126,17 +126,17 @@ def test_an_mp3_without_announced_length_is_read_to_its_end(tail):
     assert len(y) / 11_025 == pytest.approx(20.0, abs=1.0)
 
 
-def test_a_flac_file_of_unknown_length_is_read_to_its_end():
+def test_flac_file_of_unknown_length_is_read_to_the_end():
     content = bytearray(encode(make_sound(44_100 * 4), 44_100, "FLAC"))
     content[21] &= 0xF0
-    content[22:26] = bytes(4)  # the 36 bits of the number of samples
+    content[22:26] = bytes(4)  # the 36-bit number of samples
     info, y = decode_all(bytes(content))
     assert info.duration_s is None
     assert len(y) == 11_025 * 4
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000])
-def test_a_streamed_wav_with_a_placeholder_for_its_size_is_whole(size):
+def test_streamed_wav_with_a_placeholder_size_is_complete(size):
     content = bytearray(encode(make_sound(44_100 * 4), 44_100, subtype="PCM_16"))
     at = content.index(b"data") + 4
     content[at : at + 4] = size.to_bytes(4, "little")
@@ -146,24 +146,24 @@ def test_a_streamed_wav_with_a_placeholder_for_its_size_is_whole(size):
 
 
 @pytest.mark.parametrize("container", ["WAV", "RF64", "AIFF", "AU", "W64", "CAF", "FLAC", "MP3"])
-def test_half_a_file_is_used_and_the_other_half_said(container):
+def test_half_a_file_is_used_and_the_rest_noted(container):
     content = encode(make_sound(44_100 * 10, 2), 44_100, container)
     info, y = decode_all(content[: len(content) // 2])
     assert len(y) / 11_025 == pytest.approx(5.0, abs=0.3)
-    if container != "CAF":  # which FFmpeg reads, and takes for as long as it is
+    if container != "CAF":  # FFmpeg takes the length from the file size
         assert "truncated: the header says 10.0 s" in "; ".join(info.left_out)
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.97])
-def test_an_ogg_file_cut_in_a_page_is_used_up_to_it(subtype, share):
+def test_ogg_file_cut_within_a_page_is_used_up_to_it(subtype, share):
     content = encode(make_sound(48_000 * 10, 2), 48_000, "OGG", subtype=subtype)
     info, y = decode_all(content[: int(len(content) * share)])
     assert 10 * share - 1.5 < len(y) / 11_025 < 10 * share + 0.1
     assert "in the middle of an Ogg page" in "; ".join(info.left_out)
 
 
-def test_a_file_that_lacks_its_last_moments_is_used():
+def test_file_without_its_last_moments_is_used():
     content = encode(make_sound(44_100 * 10), 44_100, subtype="PCM_16")
     info, y = decode_all(content[: int(len(content) * 0.97)])
     assert info.duration_s == pytest.approx(10.0, abs=0.01)
@@ -171,7 +171,7 @@ def test_a_file_that_lacks_its_last_moments_is_used():
 
 
 @pytest.mark.parametrize("container", ["FLAC", "MP3"])
-def test_garbage_in_the_middle_is_passed_over_and_said(container):
+def test_garbage_in_the_middle_is_skipped_and_noted(container):
     content = bytearray(encode(make_sound(44_100 * 10), 44_100, container))
     middle = len(content) // 2
     content[middle : middle + 60_000] = bytes(60_000)
@@ -194,11 +194,11 @@ def test_garbage_in_the_middle_is_passed_over_and_said(container):
         b"fLaC" + bytes(1_000),
     ],
 )
-def test_what_is_no_audio_is_rejected(content):
+def test_non_audio_is_rejected(content):
     assert rejection(content)
 
 
-def test_an_empty_file_and_a_sound_of_no_samples_are_rejected():
+def test_empty_file_and_zero_samples_are_rejected():
     assert rejection(b"") == "the file is empty (0 bytes)"
     assert rejection(encode(make_sound(0), 44_100)) == "the file holds no samples"
 
@@ -209,7 +209,7 @@ def test_absurd_headers_are_rejected(rate_hz, n_channels):
     assert str(rate_hz) in reason or str(n_channels) in reason
 
 
-def test_a_few_non_finite_samples_become_zero_and_many_are_rejected():
+def test_few_non_finite_samples_become_zero_and_many_are_rejected():
     x = make_sound(44_100, 2)
     x[1_000, 0], x[2_000] = np.nan, (np.inf, -np.inf)
     _, y = decode_all(encode(x, 44_100), sample_rate_hz=44_100)
@@ -230,7 +230,7 @@ def test_damaged_mp3_prints_nothing(capfd):
 
 
 class FailingFile(io.BytesIO):
-    """A file on a disk or a network that breaks half-way."""
+    """A file whose disk or network fails halfway."""
 
     def readinto(self, buffer) -> int:
         if self.tell() > len(self.getvalue()) // 2:
@@ -239,7 +239,7 @@ class FailingFile(io.BytesIO):
 
 
 @pytest.mark.parametrize("container", ["WAV", "MP3", "OGG", "FLAC"])
-def test_an_error_of_reading_is_not_the_end_of_the_file(container):
+def test_read_error_is_not_the_end_of_the_file(container):
     content = encode(make_sound(44_100 * 10), 44_100, container)
     with pytest.raises(DecodeError, match="cannot be read: Input/output error") as caught:
         list(stream_mono(FailingFile(content), sample_rate_hz=11_025)[1])
@@ -248,13 +248,13 @@ def test_an_error_of_reading_is_not_the_end_of_the_file(container):
 
 @pytest.mark.parametrize("name", ["plain.wav", "50% #1 [x] %20 'q\" ?.wav", "ünï 音\nline.wav"])
 @pytest.mark.parametrize("prefix", ["", "file:", "file://"])
-def test_local_names_are_taken_as_they_stand(tmp_path, name, prefix):
+def test_local_names_are_used_literally(tmp_path, name, prefix):
     (tmp_path / name).write_bytes(b"sound")
     with open_audio(f"{prefix}{tmp_path}/{name}") as file:
         assert file.read() == b"sound"
 
 
-def test_what_is_no_regular_file_is_rejected_at_once(tmp_path):
+def test_non_regular_file_is_rejected_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp3")
     for name in ("pipe.mp3", "", "missing.mp3", "nul\0.mp3"):
         with pytest.raises(DecodeError, match="cannot be opened") as caught:
@@ -263,7 +263,7 @@ def test_what_is_no_regular_file_is_rejected_at_once(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission_is_rejected(tmp_path):
+def test_file_without_permission_is_rejected(tmp_path):
     (tmp_path / "secret.wav").touch(mode=0o000)
     with pytest.raises(DecodeError, match="Permission denied"):
         open_audio(str(tmp_path / "secret.wav"))
@@ -292,7 +292,7 @@ def test_remote_keys_are_not_unescaped(tmp_path, monkeypatch):
         open_audio("s3a://bucket/missing.ogg")
 
 
-def test_an_unknown_scheme_is_rejected():
+def test_unknown_scheme_is_rejected():
     with pytest.raises(DecodeError, match="cannot be opened"):
         open_audio("gopher://host/song.mp3")
 
@@ -304,7 +304,7 @@ def test_content_sha256_reads_from_the_start_and_rewinds():
     assert file.tell() == 0
 
 
-def test_threads_may_decode_at_the_same_time():
+def test_threads_can_decode_concurrently():
     mp3 = encode(make_sound(44_100 * 5), 44_100, "MP3")
     results = [None] * 4
 
@@ -350,7 +350,7 @@ def encode_ffmpeg(container: str, codec: str | None, *, with_video: bool = False
 @pytest.mark.parametrize(
     ("container", "with_video"), [("ipod", False), ("adts", False), ("matroska", True)]
 )
-def test_what_only_ffmpeg_reads(container, with_video):
+def test_formats_only_ffmpeg_reads(container, with_video):
     info, y = decode_all(encode_ffmpeg(container, "aac", with_video=with_video))
     assert (info.codec, info.sample_rate_hz, info.n_channels) == ("aac", 44_100, 1)
     assert len(y) / 11_025 == pytest.approx(5.0, abs=0.1)
@@ -358,8 +358,8 @@ def test_what_only_ffmpeg_reads(container, with_video):
     assert np.argmax(spectrum) / 2 == pytest.approx(440, abs=1)
 
 
-def test_half_of_what_only_ffmpeg_reads_is_used_or_rejected():
-    content = encode_ffmpeg("ipod", "aac")  # its table stands at the end
+def test_half_of_a_file_only_ffmpeg_reads_is_used_or_rejected():
+    content = encode_ffmpeg("ipod", "aac")  # its table is at the end
     assert "cut short" in rejection(content[: len(content) // 2])
     for container in ("matroska", "adts"):
         content = encode_ffmpeg(container, "aac")
@@ -368,7 +368,7 @@ def test_half_of_what_only_ffmpeg_reads_is_used_or_rejected():
         assert info.left_out
 
 
-def test_a_film_without_sound_is_rejected():
+def test_video_without_audio_is_rejected():
     content = encode_ffmpeg("mp4", None, with_video=True)
     assert rejection(content) == "the file has no audio stream"
 
@@ -379,7 +379,7 @@ def test_without_pyav_the_reason_says_what_to_install(monkeypatch):
     assert "-m pip install" in rejection(content)
 
 
-def test_samples_beyond_any_scale_are_not_finite():
+def test_samples_out_of_range_are_not_finite():
     x = make_sound(44_100 * 4)
     x[1_000:1_100] = 1e38
     y = decode_all(encode(x, 44_100))[1]
@@ -394,7 +394,7 @@ def test_sound_far_above_full_scale_is_kept():
     np.testing.assert_allclose(loud / 2.0**31, quiet, atol=1e-5)
 
 
-def test_a_name_that_is_no_utf_8_is_opened_by_its_escape(tmp_path):
+def test_non_utf8_name_is_opened_by_its_escape(tmp_path):
     with open(os.fsencode(tmp_path) + b"/caf\xe9.wav", "wb") as file:
         file.write(b"sound")
     with open_audio(f"{tmp_path}/caf\\udce9.wav") as file:

@@ -1,4 +1,4 @@
-"""The demo's songs on disk, and how it holds its answers against the truth."""
+"""The demo's songs on disk, and how it compares its answers with the truth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def arguments(folder, **changes) -> argparse.Namespace:
     return argparse.Namespace(folder=str(folder), **({"songs": 1, "clips": 1, "seed": 1} | changes))
 
 
-def test_songs_are_made_once_and_again_for_another_seed(tmp_path, capsys):
+def test_songs_are_created_once_and_again_for_another_seed(tmp_path, capsys):
     folder = tmp_path / "demo"
     _synthesise(folder, arguments(folder))
     [song] = (path for path in folder.glob("songs/*/*"))
@@ -29,14 +29,14 @@ def test_songs_are_made_once_and_again_for_another_seed(tmp_path, capsys):
     assert [path for path in folder.glob("songs/*/*")] != [song]
 
 
-def test_half_a_demo_is_made_again(tmp_path):
+def test_incomplete_demo_is_created_again(tmp_path):
     _synthesise(tmp_path, arguments(tmp_path))
     (tmp_path / "truth.csv").unlink()
     _synthesise(tmp_path, arguments(tmp_path))
     assert (tmp_path / "truth.csv").exists()
 
 
-def test_a_folder_of_other_things_is_left_alone(tmp_path):
+def test_folder_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "songs").mkdir()
     with pytest.raises(UsageError, match="holds other files"):
         check(arguments(tmp_path))
@@ -48,7 +48,7 @@ def test_impossible_numbers_are_refused(tmp_path, wrong):
         check(arguments(tmp_path, **wrong))
 
 
-def test_answers_are_held_against_the_truth():
+def test_answers_are_compared_with_the_truth():
     truth = pd.DataFrame(
         [
             ("right.wav", "a.mp3", 3.0, 5.0, "clean"),

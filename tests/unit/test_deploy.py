@@ -1,4 +1,4 @@
-"""Files under conf/deploy: what they call exists, and their versions are those of setup.py."""
+"""Files under conf/deploy: the commands they run exist, with the versions of setup.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEPLOY = ROOT / "conf" / "deploy"
 
 
 def check_words(verb: str, words: list[str]) -> None:
-    """Fail, by the end of the process, if a command does not take the words."""
+    """Fail if a command rejects the words; its parser exits the process."""
     parser = argparse.ArgumentParser(prog=verb)
     cli._prepare(parser, import_module(f"sonic_lib.cli.commands.{verb}"))
     parser.parse_args(words)
@@ -38,7 +38,7 @@ def pinned(package: str) -> str:
 
 
 def commands(text: str) -> list[list[str]]:
-    """Give what is called as `sonic …` in a text."""
+    """Return the `sonic …` commands in a text."""
     found = re.findall(
         r"(?:^|[ /=\'])sonic ((?:index|identify|features|retrain|predict)[^&\n\']*)", text
     )
@@ -49,7 +49,7 @@ def commands(text: str) -> list[list[str]]:
     ("file", "n"),
     [("crontab", 5), ("systemd/sonic-index.service", 2), ("systemd/sonic-retrain.service", 3)],
 )
-def test_schedules_call_commands_as_they_are(file, n):
+def test_schedules_run_valid_commands(file, n):
     found = commands((DEPLOY / file).read_text())
     assert len(found) == n
     for verb, *words in found:
@@ -57,7 +57,7 @@ def test_schedules_call_commands_as_they_are(file, n):
 
 
 @pytest.mark.parametrize("name", ["index", "identify", "retrain"])
-def test_applications_of_the_spark_operator_run_our_jobs_on_our_spark(name):
+def test_spark_operator_applications_run_our_jobs_on_our_spark_version(name):
     application = yaml.safe_load((DEPLOY / "kubernetes" / f"{name}.yaml").read_text())["spec"]
     application = application.get("template", application)
     assert application["sparkVersion"] == pinned("pyspark")
@@ -68,7 +68,7 @@ def test_applications_of_the_spark_operator_run_our_jobs_on_our_spark(name):
         assert {mount["name"] for mount in application[role]["volumeMounts"]} <= volumes
 
 
-def test_the_bundle_runs_our_jobs_in_an_order_that_exists():
+def test_bundle_runs_our_jobs_in_a_valid_order():
     bundle = yaml.safe_load((DEPLOY / "databricks" / "databricks.yml").read_text())
     [job] = bundle["resources"]["jobs"].values()
     done = set()
@@ -80,7 +80,7 @@ def test_the_bundle_runs_our_jobs_in_an_order_that_exists():
         done.add(task["task_key"])
 
 
-def test_the_image_has_the_spark_that_is_pinned():
+def test_image_has_the_pinned_spark():
     text = (DEPLOY / "Dockerfile").read_text()
     assert re.search(r"^FROM apache/spark:([\d.]+)-", text, re.MULTILINE)[1] == pinned("pyspark")
     for copied in re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE):
@@ -88,7 +88,7 @@ def test_the_image_has_the_spark_that_is_pinned():
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
-def test_units_are_valid_to_systemd(tmp_path):
+def test_units_are_valid_for_systemd(tmp_path):
     for unit in (DEPLOY / "systemd").iterdir():
         text = re.sub(r"/opt/sonic/\.venv/bin/sonic", "/bin/true", unit.read_text())
         (tmp_path / unit.name).write_text(text)

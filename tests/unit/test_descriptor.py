@@ -1,4 +1,4 @@
-"""Descriptors: what they are, and what they stand."""
+"""Landmark descriptors: definition, and robustness to noise and speed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def described_one_by_one(saliency, landmarks, triangles, origin, variant):
 
 
 @pytest.mark.parametrize("variant", [VARIANTS[0], Variant(1.25, 1.5)])
-def test_bits_are_comparisons_at_the_points_of_the_pairs(rng, variant):
+def test_bits_are_comparisons_at_the_point_pairs(rng, variant):
     saliency = rng.normal(size=(120, PARAMS.last_bin - PARAMS.first_bin)).astype(np.float32)
     landmarks = np.zeros((30, 4))
     landmarks[:, FRAME] = np.sort(rng.uniform(-10, 130, 30))
@@ -66,14 +66,14 @@ def test_no_triangles_have_no_descriptors():
     assert len(describe_triangles(saliency, np.zeros((0, 4)), none, params=PARAMS)) == 0
 
 
-def test_pairs_are_distinct_and_stay_within_their_reach():
+def test_pairs_are_distinct_and_within_reach():
     assert _PAIRS.shape == (DESCRIPTOR_BITS, 6)
     assert len(np.unique(_PAIRS, axis=0)) == DESCRIPTOR_BITS
     assert np.abs(_PAIRS[:, [1, 4]]).max() <= REACH_FRAMES
     assert set(_PAIRS[:, [0, 3]].ravel()) == {0, 1, 2}
 
 
-def test_the_nearer_two_descriptors_are_the_more_a_hit_says():
+def test_nearer_descriptors_give_a_hit_more_weight():
     assert LOG_LIKELIHOOD_RATIO.shape == (DESCRIPTOR_BITS + 1,)
     assert np.all(np.diff(LOG_LIKELIHOOD_RATIO) <= 0)
     assert LOG_LIKELIHOOD_RATIO[0] > 5
@@ -109,8 +109,8 @@ def test_true_hits_are_nearer_than_chance_hits(rng):
     assert chance.mean() > 0.4 * DESCRIPTOR_BITS
 
 
-def test_a_faster_clip_is_described_as_its_song_is(rng):
-    """Resampled by 5/4, looked up with the variant that undoes it."""
+def test_faster_clip_has_the_descriptors_of_its_song(rng):
+    """Resampled by 5/4, and looked up with the variant that reverses it."""
     import soxr
 
     song = music(rng)
@@ -129,7 +129,7 @@ def test_a_faster_clip_is_described_as_its_song_is(rng):
         < 1.0
     ]
     assert len(near) > 30
-    # Triangles of landmarks that both have, in the order of time of the song.
+    # Triangles of landmarks found in both, in the time order of the song.
     ours = landmark_triangles(landmarks, PARAMS.densities_per_s)
     theirs = {j: i for i, j in near}
     both = np.array([t for t in ours if all(corner in theirs for corner in t)])

@@ -1,4 +1,4 @@
-"""Descriptors of sound: against librosa's own functions, and sounds whose answer is known."""
+"""Audio descriptors, compared with librosa, and on sounds whose values are known."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_beats_and_crossings_agree_with_librosa(song, described):
 # ---- sounds whose answer is known ----
 
 
-def test_a_tone_is_where_it_is():
+def test_tone_has_its_frequency_and_level():
     heard = describe(tone(440.0))
     assert heard["spectral_centroid_hz_mean"] == pytest.approx(440, abs=10)
     assert heard["spectral_rolloff_hz_mean"] == pytest.approx(440, abs=15)
@@ -116,7 +116,7 @@ def test_clicks_have_their_tempo_and_more_beat_than_noise(bpm, rng):
     assert heard["beat_strength"] > noise["beat_strength"] + 0.1
 
 
-def test_a_song_played_louder_differs_in_level_alone(song, described):
+def test_louder_song_differs_only_in_level(song, described):
     louder = describe(4 * song)
     gain_db = louder["loudness_db_mean"] - described["loudness_db_mean"]
     assert gain_db == pytest.approx(20 * np.log10(4), abs=0.05)
@@ -130,7 +130,7 @@ def test_a_song_played_louder_differs_in_level_alone(song, described):
     scale=st.sampled_from([0.0, 1e-9, 1e-3, 1.0]),
     step=st.booleans(),
 )
-def test_every_sound_has_all_finite_values(n_samples, scale, step):
+def test_every_sound_has_all_values_finite(n_samples, scale, step):
     samples = np.random.default_rng(n_samples).normal(0, scale, n_samples).astype(np.float32)
     if step:
         samples[n_samples // 2 :] = 0.0
@@ -146,7 +146,7 @@ def test_without_librosa_it_says_what_to_install(monkeypatch, song):
 
 
 def test_librosa_is_compiled_by_one_process_at_a_time():
-    """The lock is held before the first of its kernels is made, and until the last one is."""
+    """The lock is held from before the first kernel is compiled until after the last."""
     script = """
 import fcntl, os, sys
 from sonic_lib.features.librosa_import import load_librosa
@@ -203,7 +203,7 @@ def test_excerpts_do_not_depend_on_blocks_and_stay_bounded(block_s, duration_s):
         np.testing.assert_array_equal(whole, song)
 
 
-def test_a_wrongly_announced_duration_still_gives_excerpts():
+def test_wrong_duration_still_gives_excerpts():
     song = np.ones(100 * SAMPLE_RATE_HZ, np.float32)
     assert 0 < len(pick_excerpts([song], duration_s=110.0)) <= len(song)
     assert len(pick_excerpts([song], duration_s=1.0)) == N_EXCERPTS * EXCERPT_S * SAMPLE_RATE_HZ
@@ -223,7 +223,7 @@ def wav(tmp_path, song):
     return write
 
 
-def test_a_file_has_descriptors_and_texts(wav, described):
+def test_file_has_descriptors_and_texts(wav, described):
     path = wav()
     row = describe_row(path, min_duration_s=3.0)
     assert row == {
@@ -267,7 +267,7 @@ def test_bad_files_are_rejected_with_stage_and_reason(wav, tmp_path, song):
         assert "numbers" not in row
 
 
-def test_a_file_that_does_not_say_its_duration_is_described_alike(wav, song, monkeypatch):
+def test_file_of_unknown_duration_has_the_same_descriptors(wav, song, monkeypatch):
     long = np.tile(song, 7)
     announced = describe_row(wav(long), min_duration_s=3.0)
 
@@ -281,7 +281,7 @@ def test_a_file_that_does_not_say_its_duration_is_described_alike(wav, song, mon
     assert announced["numbers"]["duration_s"] == pytest.approx(84.0)
 
 
-def test_a_file_that_breaks_half_way_is_rejected(wav, monkeypatch):
+def test_file_that_fails_halfway_is_rejected(wav, monkeypatch):
     def broken(*_, **__):
         raise DecodeError("decode", "broken after 1 s")
 
@@ -292,7 +292,7 @@ def test_a_file_that_breaks_half_way_is_rejected(wav, monkeypatch):
 # ---- names ----
 
 
-def test_the_docs_list_every_family():
+def test_docs_list_every_family():
     docs = Path(__file__).parents[2].joinpath("docs/features.md").read_text(encoding="utf-8")
     for family in FAMILIES:
         first, last = family.descriptors()[0], family.descriptors()[-1]

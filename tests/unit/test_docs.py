@@ -1,4 +1,4 @@
-"""Pages and pictures that are made from the code are those that are committed."""
+"""Generated pages and pictures match the committed ones."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from sonic_lib.sql import views
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_page_of_tables_is_that_of_the_schemas():
+def test_tables_page_matches_the_schemas():
     generate = runpy.run_path(str(DOCS / "generate.py"))
     assert (DOCS / "tables.md").read_text(encoding="utf-8") == generate["tables_markdown"]()
 
 
-def test_every_view_and_recipe_is_in_the_page_of_sql():
+def test_sql_page_lists_every_view_and_cookbook_query():
     listed = re.findall(r"^\| \[`([\w.]+)`\]", (DOCS / "sql.md").read_text("utf-8"), re.MULTILINE)
     names = [f"sonic.{name}" for name, _ in views.statements("views")]
     names += [name for name, _ in views.statements("cookbook")]
     assert listed == names
 
 
-def test_pictures_are_those_that_are_drawn(tmp_path, monkeypatch):
+def test_pictures_match_the_drawn_ones(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["pictures.py", "--folder", str(tmp_path)])
     runpy.run_path(str(DOCS / "pictures.py"), run_name="__main__")
     drawn = {path.name for path in tmp_path.iterdir()}

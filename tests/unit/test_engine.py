@@ -1,4 +1,4 @@
-"""Which engine `sonic identify` takes, and that the local one loads no Spark."""
+"""The engine that `sonic identify` chooses; the local one loads no Spark."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_session(monkeypatch):
-    """As if no other test of this process had started Spark."""
+    """Pretend that no other test of this process has started Spark."""
     monkeypatch.setattr(identify, "spark_is_running", lambda: False)
 
 
@@ -46,27 +46,27 @@ def run(*words: str) -> int | None:
         ["--warehouse", "s3a://bucket/lake"],
     ],
 )
-def test_spark_is_left_what_is_asked_of_it_or_elsewhere(folder, words):
+def test_spark_is_used_where_requested_or_required(folder, words):
     assert run(str(folder / "clips"), *words) is None
 
 
-def test_spark_is_taken_where_it_runs(folder, monkeypatch):
+def test_spark_is_used_if_it_is_running(folder, monkeypatch):
     monkeypatch.setattr(identify, "spark_is_running", lambda: True)
     assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
 
 
-def test_many_clips_are_for_spark(folder, monkeypatch):
+def test_many_clips_use_spark(folder, monkeypatch):
     monkeypatch.setattr(local_identification, "MAX_S", 2.5 * local_identification.S_PER_CLIP)
     assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
 
 
-def test_long_clips_are_for_spark(folder, monkeypatch):
+def test_long_clips_use_spark(folder, monkeypatch):
     monkeypatch.setattr(local_identification, "SHORT_BYTES", 0)
     monkeypatch.setattr(local_identification, "S_PER_BYTE", local_identification.MAX_S / 250)
     assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
 
 
-def test_tables_that_delta_rs_cannot_read_are_for_spark(folder, monkeypatch):
+def test_tables_that_delta_rs_cannot_read_use_spark(folder, monkeypatch):
     def refuse(*_, **__):
         raise SetupError("too new")
 
@@ -76,7 +76,7 @@ def test_tables_that_delta_rs_cannot_read_are_for_spark(folder, monkeypatch):
         run(str(folder / "clips"), "--warehouse", str(folder), "--engine", "local")
 
 
-def test_a_large_index_is_for_spark_and_leaves_no_process(folder, monkeypatch):
+def test_large_index_uses_spark_and_leaves_no_process(folder, monkeypatch):
     n_fingerprints = round(local_identification.MAX_S / local_identification.S_PER_ROW)
     large = SimpleNamespace(files=SimpleNamespace(n_fingerprints=n_fingerprints))
     monkeypatch.setattr(local_identification, "open_table", lambda *_: None)
@@ -86,18 +86,18 @@ def test_a_large_index_is_for_spark_and_leaves_no_process(folder, monkeypatch):
     assert gc.isenabled()
 
 
-def test_an_index_that_is_not_there_is_an_error_at_once(folder):
+def test_missing_index_is_an_error_at_once(folder):
     with pytest.raises(TableError, match="sonic index"):
         run(str(folder / "clips"), "--warehouse", str(folder / "lake"))
     assert not (folder / "lake").exists()
 
 
-def test_the_local_engine_reads_no_object_store(folder):
+def test_local_engine_reads_no_object_store(folder):
     with pytest.raises(UsageError, match="--engine spark"):
         run("s3a://bucket/clips", "--warehouse", str(folder), "--engine", "local")
 
 
-def test_the_local_engine_loads_no_spark():
+def test_local_engine_loads_no_spark():
     code = (
         "import sys, sonic_lib.cli.main, sonic_lib.cli.commands.identify; "
         "import sonic_lib.workflows.local_identification, sonic_lib.workflows.local_engine as r; "
@@ -108,7 +108,7 @@ def test_the_local_engine_loads_no_spark():
 
 
 @pytest.mark.parametrize("verb", ["index", "sql", "maintain", "remove", "songs", "identify"])
-def test_commands_that_may_find_nothing_to_do_start_without_kernels(verb):
+def test_commands_with_nothing_to_do_load_no_kernels(verb):
     heavy = {"numba", "scipy", "pandas", "librosa", "matplotlib", "sklearn"}
     code = f"import sys, sonic_lib.cli.commands.{verb}; sys.exit(str({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -11,7 +11,7 @@ ALL = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubcla
 
 
 @pytest.mark.parametrize("error", ALL)
-def test_every_error_is_a_sonic_error_that_says_when_it_is_raised(error):
+def test_every_error_is_a_sonic_error_and_documents_when_it_is_raised(error):
     assert issubclass(error, errors.SonicError)
     assert error.__doc__.startswith("Raised when")
 
@@ -19,10 +19,10 @@ def test_every_error_is_a_sonic_error_that_says_when_it_is_raised(error):
 @pytest.mark.parametrize(
     ("error", "code"), [("ConfigError", 2), ("UsageError", 2), ("SetupError", 1), ("TableError", 1)]
 )
-def test_exit_code_tells_wrong_usage_from_failure(error, code):
+def test_exit_code_distinguishes_wrong_usage_from_failure(error, code):
     assert getattr(errors, error).exit_code == code
 
 
-def test_decode_error_comes_back_whole_from_a_spark_worker():
+def test_decode_error_survives_pickling():
     error = pickle.loads(pickle.dumps(errors.DecodeError("decode", "no audio stream")))
     assert (error.stage, str(error)) == ("decode", "no audio stream")

@@ -1,4 +1,4 @@
-"""The plan of an evaluation and its sums."""
+"""The plan of an evaluation, and its totals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def songs() -> pd.DataFrame:
     )
 
 
-def test_cases_lie_within_their_songs_and_are_the_same_again(songs):
+def test_cases_lie_within_their_songs_and_are_reproducible(songs):
     cases = plan_cases(songs, n_clips=5, lengths_s=[3.0, 10.0], seed=3)
     assert len(cases) == 2 * 2 * 5 * len(CONDITIONS)
     assert cases["path"].is_unique
@@ -44,13 +44,13 @@ def test_cases_lie_within_their_songs_and_are_the_same_again(songs):
     )
 
 
-def test_songs_too_short_for_a_length_have_no_case_of_it(songs):
+def test_songs_shorter_than_a_length_have_no_case_of_it(songs):
     cases = plan_cases(songs, n_clips=2, lengths_s=[40.0], seed=3)
     assert set(cases["song_id"]) == {1, 3}
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_a_case_has_its_length_and_is_the_same_again(tmp_path, rng, condition):
+def test_case_has_its_length_and_is_reproducible(tmp_path, rng, condition):
     path = str(tmp_path / "song.wav")
     soundfile.write(path, rng.normal(0, 0.1, (20 * SAMPLE_RATE_HZ, 2)), SAMPLE_RATE_HZ)
     case = {"song_path": path, "start_s": 7.0, "length_s": 5.0, "condition": condition, "seed": 9}
@@ -86,7 +86,7 @@ def test_shares_are_of_the_right_clips():
     assert (curve["n"] == 4).all()
 
 
-def test_conditions_come_as_they_grow():
+def test_conditions_are_sorted_by_severity():
     names = ["speed 10 %", "tempo 20 %", "speed 2 %", "speed 5 %"]
     judged = pd.DataFrame({"condition": names * 2}).assign(
         is_known=True, is_right=True, is_placed=True, accepted=True, length_s=[5.0] * 4 + [10.0] * 4

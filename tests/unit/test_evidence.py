@@ -1,4 +1,4 @@
-"""All hits of a clip with a few songs, against those that the join keeps."""
+"""All hits of a clip with given songs, compared with those the join keeps."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.unit.test_join import N_FRAMES, QUERIES, ROWS, hits_by_brute_force, p
 
 @settings(max_examples=60, deadline=None)
 @given(rows=ROWS, queries=QUERIES)
-def test_hits_are_those_of_the_join_with_the_songs_asked_for(rows, queries):
+def test_hits_equal_those_of_the_join_for_the_given_songs(rows, queries):
     asked = within(gather([packed(window) for window in queries], bits=0), 0)
     wanted = [1, 3]
     found = _slice_hits(asked, table(rows), np.array(wanted), N_FRAMES)
-    strong = found[found["weight"] > 1]  # the join counts weights in classes
+    strong = found[found["weight"] > 1]  # the join groups weights into classes
     for number, expected in enumerate(hits_by_brute_force(rows, queries)):
         own = strong[strong["window"] == number]
         columns = own[["song_id", "offset_frames", "frame", "weight"]]
@@ -34,7 +34,7 @@ def answer(**more) -> pd.Series:
     return pd.Series(plain | more)
 
 
-def test_places_are_of_the_clip_whatever_the_variant():
+def test_positions_are_in_the_clip_whatever_the_variant():
     columns = {"variant": [0, 0], "frame": [0, 100], "offset_frames": [10, 20]}
     hits = placed(pd.DataFrame(columns | {"start_s": 4.0, "end_s": 6.0}))
     assert hits["clip_s"].tolist() == pytest.approx([5.0, 5.0 + 100 * FRAME_S])
@@ -42,8 +42,8 @@ def test_places_are_of_the_clip_whatever_the_variant():
 
 
 @pytest.mark.parametrize("speed", [1.0, 1.05])
-def test_the_answers_own_step_holds_what_lies_on_its_line(speed, rng):
-    """What the text counts on the line is what the picture shows at its peak."""
+def test_histogram_bin_of_the_answer_holds_the_hits_on_its_line(speed, rng):
+    """The number of hits in the text equals the peak in the picture."""
     clip_s = rng.uniform(2, 8, 300)
     apart_s = np.concatenate([rng.uniform(-1.4, 1.4, 200) * FRAME_S, rng.uniform(-9, 9, 100)])
     song_s = 20.0 + speed * (clip_s - 2.0) + apart_s

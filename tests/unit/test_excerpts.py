@@ -1,4 +1,4 @@
-"""What can be heard and seen of an answer."""
+"""Audio and pictures that explain an answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMON = {"clip_start_s": 1.0, "clip_end_s": 7.0, "pitch": 1.0, "speed": 1.0}
 
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory) -> dict[str, str]:
-    """Two songs, a clip of the first from 6 s on, and the same played 5 % faster."""
+    """Two songs, a clip of the first starting at 6 s, and the same clip 5 % faster."""
     folder = tmp_path_factory.mktemp("music")
     wanted = {
         name: synth_song(seed, style="folk", duration_s=16.0, sample_rate_hz=RATE_HZ).mean(axis=1)
@@ -38,18 +38,18 @@ def heard(content: bytes) -> np.ndarray:
     return samples
 
 
-def test_clip_and_song_sound_and_look_alike_where_they_match(songs, params):
-    told = excerpt(
+def test_clip_and_song_match_in_sound_and_picture(songs, params):
+    parts = excerpt(
         COMMON | {"clip_path": songs["clip"], "song_path": songs["song"], "offset_s": START_S},
         params=params,
     )
-    assert told["length_s"] == 6.0
-    clip, song = heard(told["clip_audio"]), heard(told["song_audio"])
+    assert parts["length_s"] == 6.0
+    clip, song = heard(parts["clip_audio"]), heard(parts["song_audio"])
     assert abs(len(clip) - 6 * RATE_HZ) < 0.1 * RATE_HZ
     n = min(len(clip), len(song))
     assert np.corrcoef(clip[:n], song[:n])[0, 1] > 0.95
-    assert len(told["clip_time_s"]) > 40
-    assert np.mean(told["clip_is_shared"]) > 0.95
+    assert len(parts["clip_time_s"]) > 40
+    assert np.mean(parts["clip_is_shared"]) > 0.95
 
 
 def test_another_song_shares_few_landmarks(songs, params):
@@ -57,7 +57,7 @@ def test_another_song_shares_few_landmarks(songs, params):
     assert np.mean(excerpt(answer, params=params)["clip_is_shared"]) < 0.5
 
 
-def test_a_faster_clip_is_laid_over_its_song(songs, params):
+def test_faster_clip_is_aligned_with_its_song(songs, params):
     answer = {
         "clip_path": songs["faster"],
         "song_path": songs["song"],
@@ -79,18 +79,18 @@ def test_a_faster_clip_is_laid_over_its_song(songs, params):
         ("/absent/clip.wav", "song", {"song_audio", "song_time_s", "song_khz"}),
     ],
 )
-def test_what_cannot_be_read_is_left_out(songs, params, clip, song, keys):
+def test_unreadable_parts_are_omitted(songs, params, clip, song, keys):
     paths = {"clip_path": songs.get(clip, clip), "song_path": songs.get(song, song)}
-    told = excerpt(COMMON | paths | {"offset_s": START_S}, params=params)
-    assert set(told) == keys | {"length_s"}
-    assert not any(told.get("clip_is_shared", []))
+    parts = excerpt(COMMON | paths | {"offset_s": START_S}, params=params)
+    assert set(parts) == keys | {"length_s"}
+    assert not any(parts.get("clip_is_shared", []))
 
 
-def test_an_answer_without_a_place_is_cut_from_the_start(songs, params):
+def test_answer_without_a_position_is_cut_from_the_start(songs, params):
     nothing = dict.fromkeys([*COMMON, "offset_s", "song_path"]) | {"clip_path": songs["song"]}
-    told = excerpt(nothing, params=params)
-    assert told["length_s"] == 10.0
-    assert abs(len(heard(told["clip_audio"])) - 10 * RATE_HZ) < 0.1 * RATE_HZ
+    parts = excerpt(nothing, params=params)
+    assert parts["length_s"] == 10.0
+    assert abs(len(heard(parts["clip_audio"])) - 10 * RATE_HZ) < 0.1 * RATE_HZ
 
 
 def test_landmarks_are_shared_within_a_frame_and_a_half():

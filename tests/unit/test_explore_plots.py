@@ -1,4 +1,4 @@
-"""Exploring without Spark: the matrices behind the figures, and what the figures show."""
+"""Exploration without Spark: the matrices behind the figures, and the figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sonic_lib.report.figures import exploration as plots
 
 
 def moments_of(values: np.ndarray) -> pd.DataFrame:
-    """Moments as Spark gives them, summed over pairs of columns one by one."""
+    """Moments as Spark returns them, summed over pairs of columns one by one."""
     rows = []
     for i, x in enumerate(values.T):
         for j, y in enumerate(values.T):
@@ -71,12 +71,12 @@ def test_bins_have_a_width_and_cover_the_middle(values):
     assert low + n * width >= summary["q995"][0] - rounding
 
 
-def test_an_outlier_does_not_stretch_the_bins(rng):
+def test_outlier_does_not_stretch_the_bins(rng):
     values = np.append(rng.uniform(0, 1, 999), 1e6)
     assert projections.choose_bins(summary_of(values))["x"].width < 0.05
 
 
-def test_a_column_without_values_has_no_bins():
+def test_column_without_values_has_no_bins():
     assert projections.choose_bins(summary_of(np.ones(3)).assign(n=0)) == {}
 
 
@@ -87,7 +87,7 @@ def test_correlations_are_over_the_rows_that_have_both(rng):
     found = projections.correlation_matrix(moments_of(values))
     expected = pd.DataFrame(values).corr().to_numpy()
     np.testing.assert_allclose(found[:4, :4], expected[:4, :4], atol=1e-12)
-    assert np.isnan(found[4]).all()  # of a constant nothing can be said
+    assert np.isnan(found[4]).all()  # undefined for a constant
 
 
 def test_components_are_those_of_a_singular_value_decomposition(rng):
@@ -100,7 +100,7 @@ def test_components_are_those_of_a_singular_value_decomposition(rng):
     assert (found.axes.max(axis=0) == np.abs(found.axes).max(axis=0)).all()
 
 
-def test_what_is_missing_is_taken_for_the_mean():
+def test_missing_values_are_replaced_by_the_mean():
     values = np.array([[1.0, np.nan], [3.0, np.inf]])
     standard = projections.standardise(
         values, means=np.array([1.0, 5.0]), stds=np.array([2.0, 1.0])
@@ -108,7 +108,7 @@ def test_what_is_missing_is_taken_for_the_mean():
     assert standard.tolist() == [[0, 0], [1, 0]]
 
 
-def test_tsne_repeats_and_keeps_groups_apart(rng):
+def test_tsne_is_reproducible_and_separates_groups(rng):
     values = rng.normal(size=(30, 60)) + 20 * (np.arange(30) < 15)[:, None]
     points = projections.tsne(values, seed=3)
     np.testing.assert_array_equal(points, projections.tsne(values, seed=3))
@@ -132,7 +132,7 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
 # ---- figures ----
 
 
-def test_bars_show_the_first_values_and_say_of_how_many():
+def test_bars_show_the_first_values_and_their_number():
     top = pd.DataFrame({"value": [f"genre {i}" for i in range(200)], "n": np.arange(400, 200, -1)})
     figure = plots.value_bars(top, n_values=1234, n_songs=60_000, title="Top genre", n_shown=20)
     (axes,) = figure.axes
@@ -142,14 +142,14 @@ def test_bars_show_the_first_values_and_say_of_how_many():
     assert title_of(figure) == "Top genre: 20 of 1,234 values, 60,000 songs"
 
 
-def test_missing_bars_leave_complete_columns_out():
+def test_missing_bars_omit_complete_columns():
     missing = pd.DataFrame({"name": ["a", "b", "c"], "n_missing": [1, 0, 3]})
     (axes,) = plots.missing_bars(missing, n_songs=4).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "c"]
     assert [bar.get_width() for bar in axes.patches] == [25, 75]
 
 
-def test_histograms_have_a_panel_a_column_and_a_bar_a_bin():
+def test_histograms_have_a_panel_per_column_and_a_bar_per_bin():
     bins = {"key": Bins(-0.5, 1.0, 3), "tempo_bpm": Bins(60.0, 30.0, 2)}
     counts = pd.DataFrame({"name": ["key", "key", "tempo_bpm"], "bin": [0, 2, 1], "n": [4, 6, 9]})
     figure = plots.distributions(counts, bins=bins, n_songs=10)
@@ -162,7 +162,7 @@ def test_histograms_have_a_panel_a_column_and_a_bar_a_bin():
     )
 
 
-def test_the_heatmap_puts_alike_columns_together():
+def test_heatmap_puts_similar_columns_together():
     matrix = np.eye(5)
     for i, j, r in ((0, 3, 0.9), (1, 4, -0.8), (2, 0, np.nan)):
         matrix[i, j] = matrix[j, i] = r
@@ -186,7 +186,7 @@ def test_a_hundred_columns_can_be_drawn(rng):
     assert png(figure)
 
 
-def test_explained_variance_sums_up():
+def test_explained_variance_adds_up():
     (axes,) = plots.explained_variance(np.array([0.5, 0.3, 0.2]), n_shown=2).axes
     assert [bar.get_height() for bar in axes.patches] == [50, 30]
     assert axes.lines[0].get_ydata().tolist() == [50, 80]
@@ -196,7 +196,7 @@ def coloured(axes):
     return {to_hex(dots.get_facecolor()[0]): len(dots.get_offsets()) for dots in axes.collections}
 
 
-def test_a_map_has_a_panel_for_each_common_value():
+def test_map_has_a_panel_for_each_common_value():
     values = pd.Series(["rock"] * 3 + ["$jazz$"] * 2 + ["folk", None], name="genre", index=[9] * 7)
     figure = plots.song_map(np.zeros((7, 2)), values, axis_names=("x", "y"), title="Map", n_shown=2)
     assert [axes.get_title() for axes in figure.axes] == ["rock (3)", "$jazz$ (2)"]
@@ -205,7 +205,7 @@ def test_a_map_has_a_panel_for_each_common_value():
     assert png(figure)
 
 
-def test_a_song_of_two_genres_is_in_both_panels():
+def test_song_of_two_genres_is_in_both_panels():
     values = pd.Series([["rock", "pop"], ["rock"], []], name="genres")
     points = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
     figure = plots.song_map(points, values, axis_names=("", ""), title="Map")
@@ -213,7 +213,7 @@ def test_a_song_of_two_genres_is_in_both_panels():
     assert shown == {"rock (2)": [[0, 1], [2, 3]], "pop (1)": [[0, 1]]}
 
 
-def test_numbers_become_colours_and_what_lacks_one_is_grey():
+def test_numbers_become_colours_and_missing_ones_are_grey():
     values = pd.Series([1.0, np.nan, 3.0], name="popularity")
     figure = plots.song_map(np.eye(3, 2), values, axis_names=("", ""), title="Map")
     missing, known = figure.axes[0].collections
@@ -222,7 +222,7 @@ def test_numbers_become_colours_and_what_lacks_one_is_grey():
     assert figure.axes[1].get_ylabel() == "popularity"
 
 
-def test_a_map_needs_nothing_to_tell_songs_apart():
+def test_map_without_labels_can_be_drawn():
     figure = plots.song_map(np.eye(3, 2), axis_names=("", ""), title="Map")
     assert len(figure.axes) == 1
     assert len(figure.axes[0].collections[0].get_offsets()) == 3
@@ -231,5 +231,5 @@ def test_a_map_needs_nothing_to_tell_songs_apart():
 @pytest.mark.parametrize(
     ("value", "label"), [(0.25, "0.25"), (-30, "−30"), (2015, "2015"), (200_000, "200k")]
 )
-def test_numbers_on_axes_are_short(value, label):
+def test_axis_numbers_are_short(value, label):
     assert plots._number(value) == label

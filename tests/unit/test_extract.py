@@ -1,4 +1,4 @@
-"""One file to rows: hashes and one closing row, whatever is wrong with it."""
+"""From one file to rows: hashes and one summary row, whatever is wrong with it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_rows_of_a_clip_hold_its_windows(wav, make_song, params):
     assert closing["path"] == path
 
 
-def test_a_long_recording_comes_in_stretches(extract, wav, make_song):
+def test_long_recording_is_split_into_chunks(extract, wav, make_song):
     song = make_song()
     stretches, closing = extract(wav(np.tile(song, 28)))
     assert len(stretches) == 3  # 560 s in pieces of 256 s
@@ -102,7 +102,7 @@ def test_a_long_recording_comes_in_stretches(extract, wav, make_song):
         ("header.wav", lambda rng: b"RIFF\x24\0\0\0WAVEfmt ", "decode", ""),
     ],
 )
-def test_what_is_no_audio_is_rejected(extract, tmp_path, rng, name, make, stage, words):
+def test_non_audio_is_rejected(extract, tmp_path, rng, name, make, stage, words):
     (tmp_path / name).write_bytes(make(rng))
     stretches, closing = extract(tmp_path / name)
     assert stretches == []
@@ -112,7 +112,7 @@ def test_what_is_no_audio_is_rejected(extract, tmp_path, rng, name, make, stage,
     assert words in closing["error"]
 
 
-def test_an_absent_file_a_folder_and_a_pipe_are_rejected_at_open(extract, tmp_path):
+def test_missing_file_folder_and_pipe_are_rejected_at_open(extract, tmp_path):
     (tmp_path / "folder.mp3").mkdir()
     os.mkfifo(tmp_path / "pipe.mp3")
     for name in ("absent.mp3", "folder.mp3", "pipe.mp3"):
@@ -122,7 +122,7 @@ def test_an_absent_file_a_folder_and_a_pipe_are_rejected_at_open(extract, tmp_pa
         assert "cannot be opened" in closing["error"]
 
 
-def test_a_truncated_file_is_used_and_a_note_says_what_is_missing(extract, wav, make_song):
+def test_truncated_file_is_used_with_a_note(extract, wav, make_song):
     path = wav(make_song())
     os.truncate(path, path.stat().st_size // 2)
     stretches, closing = extract(path)
@@ -146,14 +146,14 @@ def test_a_truncated_file_is_used_and_a_note_says_what_is_missing(extract, wav, 
         (lambda rng: loud_noise(rng, 5) * 1e-3, "silent"),
     ],
 )
-def test_content_that_cannot_be_found_again_is_rejected(extract, wav, rng, samples, words):
+def test_unrecognisable_content_is_rejected(extract, wav, rng, samples, words):
     _, closing = extract(wav(samples(rng)))
     assert closing["stage"] == "content"
     assert words in closing["error"]
     assert closing["codec"] == "float"
 
 
-def test_a_sound_without_structure_is_rejected(extract, wav):
+def test_sound_without_structure_is_rejected(extract, wav):
     t_s = np.arange(5 * RATE_HZ) / RATE_HZ
     below_the_band = 0.5 * np.sin(2 * np.pi * 50 * t_s) * np.hanning(t_s.size)
     _, closing = extract(wav(below_the_band))
@@ -168,7 +168,7 @@ def test_min_duration_is_a_setting(extract, wav, rng):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("boom"), MemoryError(), ValueError("odd")])
-def test_a_failing_decoder_rejects_the_file_and_not_the_job(extract, wav, rng, monkeypatch, error):
+def test_failing_decoder_rejects_the_file_and_not_the_job(extract, wav, rng, monkeypatch, error):
     def fail(*_, **__):
         raise error
 
@@ -189,13 +189,13 @@ def test_digest_is_of_the_bytes(tmp_path):
     assert set(row) <= set(DIGESTS.names)
 
 
-def test_digest_of_what_cannot_be_read_says_why(tmp_path):
+def test_digest_of_an_unreadable_file_says_why(tmp_path):
     row = digest_row({"path": str(tmp_path / "absent.wav")})
     assert "content_sha256" not in row
     assert "No such file" in row["error"]
 
 
-def test_a_file_of_holes_is_turned_down_before_it_is_read(tmp_path):
+def test_sparse_file_is_rejected_before_it_is_read(tmp_path):
     for size_bytes, words in ((12 * 10**12, "more than 64 GB"), (2 * 10**9, "only 0.0 MB are on")):
         with open(tmp_path / "huge.wav", "wb") as file:
             file.truncate(size_bytes)

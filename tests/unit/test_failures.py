@@ -12,30 +12,30 @@ def full() -> OSError:
     return OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_disk_is_told_with_what_is_free_and_what_to_do(tmp_path):
+def test_full_disk_is_reported_with_free_space_and_advice(tmp_path):
     said = explain(full(), warehouse=str(tmp_path))
     assert f"MB below {tmp_path} (the warehouse)" in said
     assert "run the same command again" in said
     assert "scratch" in said
 
 
-def test_a_bucket_has_no_free_space_to_tell():
+def test_bucket_has_no_free_space_to_report():
     assert "s3a://" not in explain(full(), warehouse="s3a://bucket/lake")
 
 
-def test_causes_are_looked_into(tmp_path):
+def test_causes_are_examined(tmp_path):
     with pytest.raises(SonicError, match="A disk is full"), explained(str(tmp_path)):
         raise TableError("Rows cannot be written.") from full()
 
 
-def test_other_failures_stay_what_they_are(tmp_path):
+def test_other_failures_are_unchanged(tmp_path):
     assert explain(ValueError("odd"), warehouse=str(tmp_path)) is None
     with pytest.raises(KeyError), explained(str(tmp_path)):
         raise KeyError("odd")
 
 
 class JavaError(Exception):
-    """Has a text such as Py4J gives."""
+    """An error with text in Py4J's format."""
 
 
 JAVA = """An error occurred while calling o77.load.
@@ -54,13 +54,13 @@ RuntimeError: The helper that decodes audio could not start.
 """
 
 
-def test_the_deepest_cause_is_told_in_a_line():
+def test_deepest_cause_is_reported_in_one_line():
     assert reason(JavaError(JAVA)).startswith("ChecksumException: Checksum error: file:/my/ware%20")
     assert reason(JavaError(WORKER)).startswith("RuntimeError: The helper that decodes audio")
     assert reason(JavaError("one\ntwo")) == "one"
 
 
-def test_a_damaged_table_leads_to_the_check():
+def test_damaged_table_recommends_the_check():
     said = explain(JavaError(JAVA), warehouse="/my/ware house")
     assert "maintain --check" in said
     assert "ChecksumException" in said
@@ -68,6 +68,6 @@ def test_a_damaged_table_leads_to_the_check():
     assert explain(JavaError(JAVA), warehouse="/another") is None
 
 
-def test_a_file_of_a_table_that_is_gone_leads_to_the_check_without_spark(tmp_path):
+def test_missing_table_file_recommends_the_check_without_spark(tmp_path):
     with pytest.raises(SonicError, match="maintain --check"), explained(str(tmp_path)):
         (tmp_path / "songs" / "part.parquet").read_bytes()

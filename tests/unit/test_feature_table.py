@@ -1,4 +1,4 @@
-"""What is decided about a feature table from counts, and what the command refuses."""
+"""Decisions on a feature table from its counts, and calls that the command refuses."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from sonic_lib.features.csv_import import choose_id, choose_kinds
         ("Album Date", 100, 100, "text"),
     ],
 )
-def test_a_column_is_of_numbers_if_almost_all_its_cells_are(name, n_numbers, n_filled, kind):
+def test_column_is_numeric_if_almost_all_its_cells_are(name, n_numbers, n_filled, kind):
     counts = {"filled_0": n_filled, "numbers_0": n_numbers}
     assert choose_kinds([name], counts) == {name: kind}
 
 
-def test_the_key_is_a_column_with_a_value_of_its_own_in_each_row():
+def test_key_is_a_column_with_unique_values():
     columns = ["name", "track_id", "id"]
     counts = {"n_rows": 3, "distinct_id": 3, "distinct_track_id": 3}
     assert choose_id(columns, counts, given=None) == "id"

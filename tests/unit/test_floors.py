@@ -1,6 +1,6 @@
-"""The library is a house of floors: what is above knows what is below, and nothing the other way.
+"""The library is layered: each layer imports only layers below it.
 
-A lower floor that imports a higher one, also late inside a function, cannot be understood, tested
+A lower layer that imports a higher one, even lazily inside a function, cannot be understood, tested
 or moved without it.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import sonic_lib
 
 LIBRARY = Path(sonic_lib.__file__).parent
-# From the ground up; rooms of one line do not know each other.
+# From the bottom up; packages on one line do not import each other.
 FLOORS = (
     ("errors", "schemas"),
     ("spark",),
@@ -32,7 +32,7 @@ LOOSE = {"__init__", "config", "console", "errors", "schemas"}
 
 
 def imports(path: Path) -> set[str]:
-    """Rooms of the library that a file imports from, at its top or late."""
+    """Packages of the library that a file imports, at its top or inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -64,19 +64,19 @@ def test_no_import_runs_upward_or_sideways():
     assert wrong == []
 
 
-def test_few_modules_lie_loose():
+def test_few_modules_are_outside_packages():
     assert {path.stem for path in LIBRARY.glob("*.py")} <= LOOSE
 
 
-def test_what_acts_neither_parses_nor_prints():
-    """Workflows are called from Python, too; kernels from anywhere."""
+def test_workflows_and_kernels_neither_parse_nor_print():
+    """Workflows are also called from Python, kernels from anywhere."""
     wrong = [
         str(path.relative_to(LIBRARY))
         for path in files()
         if room(path) not in {"cli", "console"}
         and ("import argparse" in path.read_text(encoding="utf-8") or _prints(path))
     ]
-    # These are programs of their own: `python -m`, or a script that SQL runs.
+    # These are programs: run with `python -m`, or by SQL's TRANSFORM.
     assert set(wrong) <= {"spark/jars.py", "sql/transform_script.py"}
 
 
@@ -88,7 +88,7 @@ def _prints(path: Path) -> bool:
     return bool(called & {"print", "show", "say"})
 
 
-def test_no_module_is_in_a_circle():
+def test_no_import_cycles():
     known = {_module(path): path for path in files()}
     graph = {name: _modules(path) & known.keys() for name, path in known.items()}
     done: set[str] = set()
@@ -109,7 +109,7 @@ def _module(path: Path) -> str:
 
 
 def _modules(path: Path) -> set[str]:
-    """All that a file might import, as dotted names."""
+    """All modules that a file might import, as dotted names."""
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     found = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
     return {node.module for node in found} | {

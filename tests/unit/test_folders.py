@@ -1,4 +1,4 @@
-"""What the walk through folders finds and says, also where links lead astray."""
+"""Listing of folders, including links that lead out of them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def test_folders_with_two_links_each_to_the_next_are_walked_once(tmp_path):
     assert names(tmp_path) == [f"{i:02}/a.mp3" for i in range(17)]
 
 
-def test_a_folder_elsewhere_is_walked_by_the_first_of_its_links(tmp_path):
+def test_folder_elsewhere_is_walked_by_the_first_of_its_links(tmp_path):
     put(tmp_path / "elsewhere" / "a.mp3", tmp_path / "music" / "b.mp3")
     for link in ("x", "y"):
         (tmp_path / "music" / link).symlink_to(tmp_path / "elsewhere")
     assert names(tmp_path / "music") == ["b.mp3", "x/a.mp3"]
 
 
-def test_a_file_comes_by_its_own_name_where_it_has_one(tmp_path):
+def test_file_is_listed_by_its_own_name_if_it_has_one(tmp_path):
     put(tmp_path / "b" / "c.mp3")
     (tmp_path / "a").symlink_to(tmp_path / "b")
     assert names(tmp_path) == ["b/c.mp3"]
@@ -55,13 +55,13 @@ def test_loops_end(tmp_path):
 
 
 @pytest.mark.parametrize("target", ["/", "/proc", "/proc/self", "/sys", "/dev", ".."])
-def test_a_link_out_of_the_folder_or_to_the_machine_is_told_and_not_followed(tmp_path, target):
+def test_links_out_of_the_folder_are_listed_but_not_followed(tmp_path, target):
     put(tmp_path / "music" / "a.mp3", tmp_path / "private.mp3")
     (tmp_path / "music" / "out").symlink_to(target)
     assert names(tmp_path / "music") == ["a.mp3", "out"]
 
 
-def test_links_can_be_left_alone(tmp_path):
+def test_links_can_be_skipped(tmp_path):
     put(tmp_path / "elsewhere" / "a.mp3", tmp_path / "music" / "b.mp3")
     (tmp_path / "music" / "x").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "music" / "c.mp3").symlink_to(tmp_path / "elsewhere" / "a.mp3")
@@ -70,7 +70,7 @@ def test_links_can_be_left_alone(tmp_path):
 
 @pytest.fixture
 def deep(tmp_path):
-    """A folder 1,050 levels deep, and one below it whose name is too long to be opened."""
+    """A folder 1,050 levels deep, with one below it whose path is too long to open."""
     before = os.getcwd()
     try:
         os.chdir(tmp_path)
@@ -85,19 +85,19 @@ def deep(tmp_path):
     finally:
         os.chdir(before)
     yield tmp_path
-    # Python's rmtree, by which pytest tidies up, would end as deep as this.
+    # Python's rmtree, which pytest uses for cleanup, would hit the recursion limit here.
     subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
 
 
 def test_a_thousand_levels_are_walked(deep):
     found = names(deep)
     assert f"{'d/' * 1_050}a.mp3" in found
-    told = [name for name in found if len(str(deep / name)) > 4_095]
-    assert len(told) == 1  # it is a row, too: that it is named too long
+    too_long = [name for name in found if len(str(deep / name)) > 4_095]
+    assert len(too_long) == 1  # it is also a row, with the reason that its path is too long
 
 
 @pytest.mark.parametrize("year", [1975, 2024, 2500])
-def test_a_date_of_a_broken_clock_is_one_that_every_reader_knows(tmp_path, year):
+def test_invalid_dates_are_clamped_to_the_range_of_readers(tmp_path, year):
     (tmp_path / "song.mp3").write_bytes(b"sound")
     seconds = (year - 1970) * 365.25 * 86_400
     try:
@@ -109,7 +109,7 @@ def test_a_date_of_a_broken_clock_is_one_that_every_reader_knows(tmp_path, year)
     assert stored.year == pytest.approx(min(year, 2262), abs=1)
 
 
-def test_what_is_passed_over_is_counted_by_its_ending(tmp_path):
+def test_skipped_files_are_counted_by_extension(tmp_path):
     (tmp_path / "a").mkdir()
     for name in ("song.wav", "cover.JPG", "a/inlay.jpg", "a/list.cue", "README", "odd.\u202etxt"):
         (tmp_path / name).write_bytes(b"x")
@@ -119,7 +119,7 @@ def test_what_is_passed_over_is_counted_by_its_ending(tmp_path):
     assert passed_over == {".jpg": 2, ".cue": 1, "": 2}
 
 
-def test_folders_without_audio_are_refused_with_what_is_there(tmp_path):
+def test_folders_without_audio_are_refused_with_their_contents(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "covers" / "more").mkdir(parents=True)
     (tmp_path / "covers" / "a.JPG").touch()
@@ -133,4 +133,4 @@ def test_folders_without_audio_are_refused_with_what_is_there(tmp_path):
         check_audio([str(tmp_path / "absent")])
     (tmp_path / "covers" / "more" / "song.mp3").touch()
     check_audio([empty, covers])
-    check_audio([empty, "s3a://music/songs"])  # what is elsewhere is not looked at
+    check_audio([empty, "s3a://music/songs"])  # remote folders are not checked

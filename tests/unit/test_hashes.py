@@ -35,7 +35,7 @@ def pairs(found) -> set[tuple[int, int]]:
     return set(zip(*(part.tolist() for part in found), strict=True))
 
 
-# What surrounds landmarks decides nothing here (test_descriptor.py).
+# Descriptors are tested in test_descriptor.py.
 FLAT = np.zeros((600, PARAMS.last_bin - PARAMS.first_bin), np.float32)
 
 
@@ -61,7 +61,7 @@ def shared(a: set, b: set) -> float:
 
 
 @given(FIVE_BYTES)
-def test_unpacking_undoes_packing(numbers):
+def test_unpacking_reverses_packing(numbers):
     hashes = pack(numbers)
     assert hashes.dtype == np.int64
     assert ((hashes >= 0) & (hashes < 2**HASH_BITS)).all()
@@ -102,7 +102,7 @@ def test_reference_hashes_are_among_the_query_hashes(random_landmarks, song):
         assert stored <= looked_up
 
 
-def test_a_query_also_looks_one_step_aside_in_each_number(random_landmarks):
+def test_query_also_looks_one_step_aside_in_each_number(random_landmarks):
     hashes, frames = stored_of(random_landmarks)
     looked_up = pairs(looked_up_by(random_landmarks))
     numbers = unpack(hashes)
@@ -113,7 +113,7 @@ def test_a_query_also_looks_one_step_aside_in_each_number(random_landmarks):
             assert pairs((pack(aside), frames)) <= looked_up
 
 
-def test_a_query_tells_how_far_its_pitch_is_from_the_hash(random_landmarks):
+def test_query_reports_the_detune_of_each_hash(random_landmarks):
     higher = random_landmarks.copy()
     higher[:, BIN] *= 1.01
     stored = pairs(stored_of(random_landmarks))
@@ -123,17 +123,17 @@ def test_a_query_tells_how_far_its_pitch_is_from_the_hash(random_landmarks):
     assert np.nanmedian(detunes[is_stored]) == pytest.approx(np.log(1.01), abs=0.003)
 
 
-def test_a_query_above_the_band_of_references_looks_nothing_up(random_landmarks):
+def test_query_above_the_band_of_references_looks_nothing_up(random_landmarks):
     random_landmarks[:, BIN] += 600
     assert looked_up_by(random_landmarks)[0].size == 0
 
 
-def test_a_hash_is_described_in_hertz_and_seconds():
+def test_hash_is_described_in_hertz_and_seconds():
     (hash_,) = pack(np.array([[50.0, 132, 126, 2, 5]]))
     assert describe(hash_) == "1562 Hz,  +188 Hz 0.13 s later,   -94 Hz 0.32 s later"
 
 
-def test_a_query_finds_simultaneous_landmarks_in_either_order(random_landmarks):
+def test_query_finds_simultaneous_landmarks_in_either_order(random_landmarks):
     earlier, later = random_landmarks.copy(), random_landmarks.copy()
     earlier[100, FRAME] = later[101, FRAME] = random_landmarks[100, FRAME]
     earlier[101, FRAME] = later[100, FRAME] = random_landmarks[100, FRAME] + 0.3
@@ -144,7 +144,7 @@ def test_a_query_finds_simultaneous_landmarks_in_either_order(random_landmarks):
     assert only_later <= pairs(looked_up_by(earlier))
 
 
-def test_pairs_are_distinct_and_ascend(song):
+def test_pairs_are_distinct_and_sorted(song):
     hashes, frames = stored_of(find_landmarks(song, params=PARAMS))
     assert (hashes.dtype, frames.dtype) == (np.int64, np.int32)
     rows = list(zip(hashes.tolist(), frames.tolist(), strict=True))
@@ -159,7 +159,7 @@ def test_distinct_sorts_and_drops_repeats(rows):
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 2**32), n=st.integers(0, 500), n_hashes=st.integers(1, 200))
-def test_of_equal_pairs_the_first_is_kept(seed, n, n_hashes):
+def test_first_of_equal_pairs_is_kept(seed, n, n_hashes):
     rng = np.random.default_rng(seed)
     hashes = rng.integers(0, 2**HASH_BITS, n_hashes)[rng.integers(0, n_hashes, n)]
     frames = rng.integers(-5, 5, n)
@@ -193,7 +193,7 @@ def test_most_hashes_survive_30_db_less_above_the_floor(make_song, rng):
 
 
 def shifted_share(song, n_frames: int) -> float:
-    """How many hashes are the same, but for their place, in the song from some frame on."""
+    """Share of hashes that stay, up to their position, when the song starts at a later frame."""
     late = {(h, f + n_frames) for h, f in reference_of(song[n_frames * HOP_SAMPLES :])}
     first = n_frames + CONTEXT_FRAMES
     return shared(
@@ -227,9 +227,9 @@ def landmarks_at(*places):
         ((5, 100),),
         ((5, 100), (9, 110)),
         tuple((5 * k, 100) for k in range(9)),  # one pitch
-        tuple((5, 100 + 7 * k) for k in range(9)),  # one moment
+        tuple((5, 100 + 7 * k) for k in range(9)),  # one time
         tuple((5 * k, 100 + 5 * k) for k in range(9)),  # one slope
-        ((5, 100),) * 9,  # one place
+        ((5, 100),) * 9,  # one point
     ],
 )
 def test_landmarks_without_a_triangle_give_no_hash(places):
@@ -239,11 +239,11 @@ def test_landmarks_without_a_triangle_give_no_hash(places):
         assert (hashes.dtype, frames.dtype) == (np.int64, np.int32)
 
 
-def test_a_hash_says_where_its_three_landmarks_are():
+def test_hash_encodes_its_three_landmarks():
     landmarks = landmarks_at((10, 100), (14, 112), (20, 94), (300, 200))
     hashes, frames = stored_of(landmarks)
     assert frames.tolist() == [10]
-    # Frequency in 2 bins, steps in 3 bins from 128, steps in 2 frames; halves are rounded up.
+    # Frequency in steps of 2 bins, differences of 3 bins from 128 and 2 frames; halves round up.
     assert unpack(hashes).tolist() == [[50, 132, 126, 2, 5]]
 
 

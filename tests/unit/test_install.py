@@ -1,4 +1,4 @@
-"""What a newcomer meets first: hints at what to install, and how make looks for Python."""
+"""Installation: hints at packages to install, and how make finds Python."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
 # ---- hints ----
 
 
-def test_a_hint_names_packages_that_any_index_has(monkeypatch):
+def test_hint_names_packages_that_every_index_has(monkeypatch):
     monkeypatch.setattr(sys, "prefix", "/home/me/music/.venv")
     monkeypatch.setattr(sys, "executable", "/home/me/music/.venv/bin/python")
     monkeypatch.setattr("importlib.metadata.requires", lambda _: ["av<20,>=12", "librosa>=0.10"])
@@ -35,7 +35,7 @@ def test_a_hint_names_packages_that_any_index_has(monkeypatch):
     )
 
 
-def test_a_hint_knows_how_the_program_was_installed(monkeypatch):
+def test_hint_knows_how_the_program_was_installed(monkeypatch):
     monkeypatch.setattr("importlib.metadata.requires", lambda _: None)
     monkeypatch.setattr(sys, "prefix", "/home/me/.local/share/pipx/venvs/sonic-signature")
     assert errors.install_command("mlflow") == "pipx inject sonic-signature mlflow"
@@ -44,12 +44,12 @@ def test_a_hint_knows_how_the_program_was_installed(monkeypatch):
     assert said == "uv tool install --upgrade sonic-signature --with mlflow --with librosa"
 
 
-def test_nobody_else_makes_such_hints():
+def test_hints_are_written_in_one_place_only():
     for path in (ROOT / "sonic_lib").rglob("*.py"):
         assert path.name == "errors.py" or "pip install '" not in path.read_text(encoding="utf-8")
 
 
-def test_packages_of_hints_are_those_of_setup():
+def test_packages_of_hints_match_setup():
     for name in (*errors.MODELS, "mlflow", "av", "deltalake", "jinja2"):
         assert re.search(rf'"{name}[><=]', SETUP), name
 
@@ -59,7 +59,7 @@ def test_packages_of_hints_are_those_of_setup():
 
 @pytest.fixture
 def make(tmp_path):
-    """`make env` where only some Pythons are on PATH: their names, and what they do."""
+    """`make env` with only some Pythons on PATH, given by name and behaviour."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     shutil.copy(ROOT / "setup.py", tmp_path)
     bin_folder = tmp_path / "bin"
@@ -85,7 +85,7 @@ def make(tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
-def test_make_says_which_pythons_it_found_and_which_it_wants(make):
+def test_make_reports_the_pythons_it_found_and_the_ones_it_needs(make):
     done = make(
         python3_11="echo 'pyenv: python3.11: command not found' >&2; exit 127",
         python3='echo "is 3.9.18" >&2; exit 1',
@@ -97,14 +97,14 @@ def test_make_says_which_pythons_it_found_and_which_it_wants(make):
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 @pytest.mark.parametrize("version", ["3_10", "3_11", "3_12", "3_13", "3_14"])
-def test_make_takes_every_python_that_is_supported(make, version):
-    # It goes on to look for Java, by the Python that it took.
+def test_make_accepts_every_supported_python(make, version):
+    # It goes on to look for Java, using the Python that it chose.
     script = f'case "$2" in *check_java*) echo took {version} >&2; exit 1;; esac'
     done = make(**{f"python{version}": script})
     assert f"took {version}" in done.stderr
 
 
-def test_the_probe_tells_the_version_it_does_not_take():
+def test_probe_reports_the_version_it_rejects():
     probe = re.search(r"^PROBE := ((?:.*\\\n)*.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     code = re.sub(r"\\\n\s*", "", probe[1])
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -114,7 +114,7 @@ def test_the_probe_tells_the_version_it_does_not_take():
     assert said.stderr.strip() == "is " + sys.version.split()[0]
 
 
-def test_pythons_are_the_same_everywhere():
+def test_supported_pythons_are_the_same_everywhere():
     declared = re.findall(r"Programming Language :: Python :: (3\.\d+)", SETUP)
     assert declared == ["3.10", "3.11", "3.12", "3.13", "3.14"]
     assert 'python_requires=">=3.10,<3.15"' in SETUP
@@ -128,7 +128,7 @@ def test_pythons_are_the_same_everywhere():
 
 
 def test_constraints_hold_for_the_first_release_of_a_python():
-    """Debian 12 has Python 3.11.2; a pin that needs 3.11.5 would end `make demo` there."""
+    """Debian 12 has Python 3.11.2; a pin that needs 3.11.5 would break `make demo` there."""
     minor = "{}.{}".format(*sys.version_info)
     path = ROOT / "tests" / "constraints" / f"newest-{minor}.txt"
     if not path.exists():

@@ -17,7 +17,7 @@ EMPTY = sha256(b"").hexdigest()
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path):
-    """An empty cache folder, and nothing of this machine's own settings."""
+    """An empty cache folder, without this machine's own settings."""
     monkeypatch.delenv("SONIC_JARS", raising=False)
     monkeypatch.setenv("SONIC_CACHE", str(tmp_path / "ca che"))
     names = (DELTA, "theirs.jar", "a.jar", "hadoop-aws-1.jar", "s3-2.jar")
@@ -26,7 +26,7 @@ def cache(monkeypatch, tmp_path):
 
 
 def resolver_making(*names):
-    """Make a resolver that leaves empty jars of these names."""
+    """Make a resolver that creates empty jars with these names."""
 
     def resolve(work: Path, **_: object) -> Path:
         folder = work / "jars"
@@ -47,7 +47,7 @@ def missing(work: Path, **_: object) -> Path:
     raise FileNotFoundError(2, "No such file or directory", "mvn")
 
 
-def test_folder_of_jars_is_taken_as_it_is(monkeypatch, tmp_path):
+def test_folder_of_jars_is_used_as_it_is(monkeypatch, tmp_path):
     for name in (DELTA, "delta-storage.jar", "README"):
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path.parent)
@@ -75,7 +75,7 @@ def test_jars_are_fetched_once_and_then_found(monkeypatch, cache, capsys):
     assert len(os.listdir(cache)) == 1, "the working folder is gone"
 
 
-def test_maven_serves_where_spark_cannot(monkeypatch):
+def test_maven_is_used_where_spark_cannot_fetch(monkeypatch):
     monkeypatch.setattr(jars, "_with_spark", failing)
     monkeypatch.setattr(jars, "_with_maven", resolver_making(DELTA))
     assert [Path(jar).name for jar in jars.delta_jars()] == [DELTA]
@@ -106,7 +106,7 @@ def test_message_says_what_was_tried_and_what_helps(monkeypatch, cache):
     assert os.listdir(cache) == [], "nothing half made is left"
 
 
-def test_cache_that_cannot_be_made_is_named(monkeypatch, tmp_path):
+def test_cache_that_cannot_be_created_is_named(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SONIC_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(SetupError, match=r"cannot be written.*SONIC_CACHE"):
@@ -123,7 +123,7 @@ def test_command_prints_a_list_for_spark_submit(monkeypatch, capsys):
     ]
 
 
-def test_jars_of_s3_have_a_folder_of_their_own(monkeypatch, cache):
+def test_s3_jars_have_a_separate_folder(monkeypatch, cache):
     asked = []
 
     def resolve(work: Path, *, wanted) -> Path:
@@ -155,7 +155,7 @@ def test_command_fails_with_one_paragraph(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", [DELTA, "new.jar"])
-def test_jars_of_another_content_are_refused(monkeypatch, cache, name):
+def test_jars_with_a_wrong_digest_are_refused(monkeypatch, cache, name):
     monkeypatch.setattr(jars, "_with_spark", resolver_making(*{DELTA, name}))
     monkeypatch.setattr(jars, "_with_maven", failing)
     monkeypatch.setattr(jars, "DIGESTS", {DELTA: "0" * 64 if name == DELTA else EMPTY})
@@ -164,7 +164,7 @@ def test_jars_of_another_content_are_refused(monkeypatch, cache, name):
     assert os.listdir(cache) == []
 
 
-def test_digests_are_of_the_versions_that_are_fetched():
+def test_digests_match_the_fetched_versions():
     assert DELTA in digests.DIGESTS
     for coordinates in (jars.COORDINATES, *jars.S3_COORDINATES):
         _, artifact, version = coordinates.split(":")

@@ -1,4 +1,4 @@
-"""The join of sorted columns, against one that compares everything with everything."""
+"""The join of sorted columns, compared with a brute-force join."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def weigh(n_rows: int, asked: int, stored: int) -> float:
 
 
 def hits_by_brute_force(rows: list[tuple], queries: list[list[tuple]]) -> list[list[tuple]]:
-    """Song, offset, frame and weight of all that says something, window after window."""
+    """Song, offset, frame and weight of all hits with a non-zero weight, window by window."""
     n_rows = Counter(row[0] for row in rows)
     return [
         sorted(
@@ -88,7 +88,7 @@ def found(rows: list[tuple], queries: list[list[tuple]], **options) -> list[list
 
 
 @given(ROWS, QUERIES)
-def test_hits_are_all_pairs_of_equal_hashes_that_say_something(rows, queries):
+def test_hits_are_all_equal_hashes_with_non_zero_weight(rows, queries):
     expected = hits_by_brute_force(rows, queries)
     given_ = found(rows, queries, n_index_frames=N_FRAMES, max_hits=10_000)
     assert given_ == [[pytest.approx(hit, rel=1e-5) for hit in window] for window in expected]
@@ -96,7 +96,7 @@ def test_hits_are_all_pairs_of_equal_hashes_that_say_something(rows, queries):
 
 @settings(max_examples=50)
 @given(ROWS, QUERIES, st.integers(1, 12))
-def test_a_window_keeps_its_heaviest_hits_whatever_is_beside_it(rows, queries, max_hits):
+def test_window_keeps_its_heaviest_hits_whatever_else_is_looked_up(rows, queries, max_hits):
     options = {"n_index_frames": N_FRAMES, "max_hits": max_hits}
     together = found(rows, queries, **options)
     assert together == [found(rows, [window], **options)[0] for window in queries]
@@ -115,14 +115,14 @@ def test_a_window_keeps_its_heaviest_hits_whatever_is_beside_it(rows, queries, m
         assert kept == [pytest.approx(hit, rel=1e-5) for hit in expected]
 
 
-def test_a_near_descriptor_outweighs_a_rarer_hash():
+def test_near_descriptor_outweighs_a_rarer_hash():
     rows = [(1, 1, 0, 0b11), *((2, song, 0, ~0) for song in range(2, 5))]
     clip = [(1, 0, ~0), (2, 0, ~1)]  # 30 and 1 bits differ
     (hits,) = found(rows, [clip], n_index_frames=1e9, max_hits=3)
     assert {song for song, *_ in hits} == {2, 3, 4}
 
 
-def test_columns_of_hits_survive_packing():
+def test_hit_columns_survive_packing():
     windows = [packed([(5, -3, 7), (5, 4, 7)], variant=2), packed([(5, 1, 7)], variant=18)]
     _, stops, hits = join_slice(
         gather(windows, bits=0).queries,
@@ -141,7 +141,7 @@ def test_columns_of_hits_survive_packing():
 
 
 @given(st.lists(st.integers(0, 2**HASH_BITS - 1), max_size=40), st.integers(0, 6))
-def test_windows_are_cut_where_the_slices_are(hashes, bits):
+def test_windows_are_cut_at_slice_boundaries(hashes, bits):
     whole = packed([(h, i, i) for i, h in enumerate(hashes)])
     parts = cut(whole, parts_bits=bits)
     assert len(parts) == 2**bits

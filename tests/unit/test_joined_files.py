@@ -1,4 +1,4 @@
-"""Files joined end to end, sizes that are too small, and what stands behind the sound."""
+"""Concatenated files, sizes that are too small, and data after the audio."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.test_damaged_files import HEARD_HZ, LENGTH_S, decoded, likeness,
 
 av = pytest.importorskip("av")
 
-# Where the size of the samples stands: what to look for, how far behind, and how it is written.
+# Where the size of the samples is stored: the marker, the distance from it, and the format.
 SIZES = {
     "wav": (b"data", 4, "<I"),
     "float.wav": (b"data", 4, "<I"),
@@ -32,7 +32,7 @@ SIZES = {
 
 
 def with_size(name: str, share: float, *, also_riff: bool = False) -> bytes:
-    """A file that announces a share of its samples."""
+    """A file whose size field covers only a share of its samples."""
     content = bytearray(encoded(name))
     tag, after, form = SIZES[name]
     at = content.index(tag) + after
@@ -45,7 +45,7 @@ def with_size(name: str, share: float, *, also_riff: bool = False) -> bytes:
 
 
 @pytest.mark.parametrize("name", sorted({*SIZES, "m4a", "alac.m4a", "wma", "mka"}))
-def test_a_file_behind_another_is_read(name):
+def test_second_of_two_joined_files_is_read(name):
     heard, left_out = decoded(2 * encoded(name))
     assert len(heard) / HEARD_HZ == pytest.approx(2 * LENGTH_S, abs=0.2)
     assert likeness(heard, np.tile(original(), 2), start_s=8.0, length_s=0.5) > 0.9
@@ -56,7 +56,7 @@ def test_a_file_behind_another_is_read(name):
     ("container", "codec"),
     [("tta", "tta"), ("wv", "wavpack"), ("flv", "aac"), ("mov", "pcm_s16le"), ("avi", "aac")],
 )
-def test_a_rarer_file_behind_another_is_read(container, codec):
+def test_second_of_two_joined_rare_files_is_read(container, codec):
     heard, left_out = decoded(3 * muxed(container, codec))
     assert len(heard) / HEARD_HZ == pytest.approx(3 * LENGTH_S, abs=0.4)
     assert likeness(heard, np.tile(original(), 3), start_s=13.0, length_s=0.5) > 0.9
@@ -75,22 +75,22 @@ def test_joined_files_may_differ_in_rate_and_channels():
     assert left_out == ""
 
 
-def test_the_last_of_joined_files_may_be_cut():
+def test_last_of_joined_files_may_be_cut():
     content = encoded("wav") + encoded("wav")[: len(encoded("wav")) // 2]
     heard, left_out = decoded(content)
     assert len(heard) / HEARD_HZ == pytest.approx(1.5 * LENGTH_S, abs=0.05)
     assert "are missing" in left_out
 
 
-def test_a_joined_file_that_cannot_be_read_is_told():
+def test_unreadable_joined_file_is_noted():
     broken = bytearray(encoded("wav"))
-    struct.pack_into("<H", broken, 20, 0x674F)  # a codec that nobody knows
+    struct.pack_into("<H", broken, 20, 0x674F)  # an unknown codec
     heard, left_out = decoded(encoded("wav") + bytes(broken))
     assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.05)
     assert left_out.startswith("file 2 of 2 joined ones: ")
 
 
-def test_a_size_that_is_not_made_even_hides_no_file():
+def test_unpadded_odd_size_hides_no_file():
     file = io.BytesIO()
     soundfile.write(file, sound()[: RATE_HZ * 2 + 1], RATE_HZ, format="WAV", subtype="PCM_U8")
     content = file.getvalue()
@@ -102,32 +102,32 @@ def test_a_size_that_is_not_made_even_hides_no_file():
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.7])
 @pytest.mark.parametrize("name", sorted(SIZES))
-def test_samples_behind_an_old_size_are_read(name, share):
+def test_samples_after_an_outdated_size_are_read(name, share):
     heard, left_out = decoded(with_size(name, share))
     assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.05)
     assert likeness(heard, original(), start_s=4.0, length_s=0.5) > 0.99
     assert left_out == ""
 
 
-def test_the_outer_size_may_be_old_as_well():
+def test_outer_size_may_be_outdated_too():
     heard, _ = decoded(with_size("wav", 0.5, also_riff=True))
     np.testing.assert_allclose(heard, original(), atol=1e-3)
 
 
-def test_a_size_beyond_4_gib_is_left_to_ffmpeg(monkeypatch):
+def test_size_beyond_4_gib_is_left_to_ffmpeg(monkeypatch):
     monkeypatch.setattr(containers, "MAX_U32", 1_000)
     heard, _ = decoded(with_size("wav", 0.5))
     np.testing.assert_allclose(heard, original(), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["caf", "wav", "aiff", "au", "rf64", "w64"])
-def test_samples_that_are_announced_and_missing_are_told(name):
+def test_missing_samples_are_noted(name):
     content = encoded(name)
     _, left_out = decoded(content[: int(0.6 * len(content))])
     assert left_out.startswith("truncated: ")
 
 
-def test_an_avi_that_is_cut_says_so():
+def test_truncated_avi_has_a_note():
     content = muxed("avi", "pcm_s16le")
     heard, left_out = decoded(content[: int(0.6 * len(content))])
     assert len(heard) / HEARD_HZ > 2.5
@@ -145,7 +145,7 @@ def test_an_avi_that_is_cut_says_so():
         (b"<html>" + b"this is a page of text " * 500, True),
     ],
 )
-def test_what_stands_behind_a_wav_file_and_is_no_sound_is_not_heard(behind, is_told):
+def test_data_after_a_wav_file_that_is_not_audio_is_ignored(behind, is_told):
     heard, left_out = decoded(encoded("wav") + behind)
     np.testing.assert_allclose(heard, original(), atol=1e-6)
     assert left_out == (f"{len(behind)} bytes behind the sound, which are none" if is_told else "")
@@ -153,7 +153,7 @@ def test_what_stands_behind_a_wav_file_and_is_no_sound_is_not_heard(behind, is_t
 
 @pytest.mark.parametrize("name", ["ogg", "opus"])
 @pytest.mark.parametrize("place", [0.2, 0.5, 0.8])
-def test_lost_pages_of_an_ogg_file_are_told(name, place):
+def test_lost_pages_of_an_ogg_file_are_noted(name, place):
     content = encoded(name)
     at = int(place * len(content))
     heard, left_out = decoded(content[:at] + b"\xff" * 1_500 + content[at + 1_500 :])
@@ -161,14 +161,14 @@ def test_lost_pages_of_an_ogg_file_are_told(name, place):
     assert "damaged Ogg pages" in left_out
 
 
-def test_flac_in_ogg_that_is_cut_says_so():
+def test_truncated_flac_in_ogg_has_a_note():
     content = muxed("ogg", "flac")
     assert "middle of an Ogg page" in decoded(content[: int(0.6 * len(content))])[1]
 
 
 @pytest.mark.parametrize("fill", [b"\0", b"\xff", b"\xa5"])
 @pytest.mark.parametrize("name", ["aac", "mp3", "m4a", "alac.m4a"])
-def test_a_hole_costs_its_place_whatever_is_in_it(name, fill):
+def test_hole_costs_its_length_whatever_is_in_it(name, fill):
     content = encoded(name)
     at = len(content) // 2
     heard, left_out = decoded(content[:at] + 1_500 * fill + content[at + 1_500 :])
@@ -177,7 +177,7 @@ def test_a_hole_costs_its_place_whatever_is_in_it(name, fill):
     assert "damaged packet" in left_out
 
 
-def test_the_table_of_an_m4a_may_stand_at_either_end(tmp_path):
+def test_m4a_table_may_be_at_either_end(tmp_path):
     path = tmp_path / "first.m4a"  # FFmpeg moves the table in a file, not in memory
     with (
         av.open(io.BytesIO(encoded("m4a"))) as whole,
@@ -218,8 +218,8 @@ def test_amr_is_read():
     assert left_out == ""
 
 
-def test_one_bit_sound_of_dsf_is_read():
-    """A tone through a modulator of second order, as a super audio CD has it."""
+def test_one_bit_dsf_audio_is_read():
+    """A tone through a second-order modulator, as on a Super Audio CD."""
     rate_hz, n_frames = 64 * 44_100, 4_096 * 8 * 18
     x = 0.3 * np.sin(2 * np.pi * 1_000 * np.arange(n_frames) / rate_hz)
     bits = np.empty(n_frames, np.uint8)
@@ -241,19 +241,19 @@ def test_one_bit_sound_of_dsf_is_read():
 
 
 @pytest.mark.parametrize("magic", [b"MAC \x96\x0f\0\0", b"MP+\x07", b"MPCK", b"DSD ", b"#!AMR"])
-def test_formats_that_cannot_be_made_here_are_rejected_with_a_reason(magic):
+def test_formats_that_cannot_be_created_here_are_rejected_with_a_reason(magic):
     noise = np.random.default_rng(2).bytes(60_000)
     with pytest.raises(DecodeError, match=r"read|decoded|broken|cannot"):
         decoded(magic + noise)
 
 
-def test_the_endings_that_people_have_are_listed():
+def test_common_extensions_are_listed():
     wanted = "ape mpc amr dsf dts flv mpg spx tta wv weba m4r wmv"
     assert set(wanted.split()) <= SUFFIXES
 
 
 @pytest.mark.parametrize("n_channels", [65, 1_000, 65_535])
-def test_a_file_of_too_many_channels_is_refused_with_a_reason(n_channels):
+def test_file_with_too_many_channels_is_rejected_with_a_reason(n_channels):
     n_bytes = n_channels * 2
     rates = struct.pack("<IIHH", 44_100, 44_100 * n_bytes & 0xFFFFFFFF, n_bytes & 0xFFFF, 16)
     fmt = struct.pack("<IHH", 16, 1, n_channels) + rates
@@ -264,7 +264,7 @@ def test_a_file_of_too_many_channels_is_refused_with_a_reason(n_channels):
     assert caught.value.stage == "decode"
 
 
-def test_no_spoilt_header_stops_the_walk():
+def test_corrupted_headers_do_not_stop_the_parser():
     rng = np.random.default_rng(1)
     kinds = [encoded(name) for name in (*LIBSNDFILE, *FFMPEG)]
     for k in range(1_500):
@@ -275,7 +275,7 @@ def test_no_spoilt_header_stops_the_walk():
             assert sum(part.seek(0, 2) for part in parts) == len(spoilt)
 
 
-def test_headers_alone_are_read_of_a_large_file(tmp_path: Path):
+def test_only_headers_are_read_of_a_large_file(tmp_path: Path):
     path = tmp_path / "large.wav"
     n_bytes = 3_000_000_000
     with path.open("wb") as file:

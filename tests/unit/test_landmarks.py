@@ -1,4 +1,4 @@
-"""Spectrogram, saliency and landmarks, against slower ways to compute the same."""
+"""Spectrogram, saliency and landmarks, compared with slower implementations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sonic_lib.fingerprint.spectrogram import CELL, log_spectrogram, saliency
 
 
 @pytest.mark.parametrize("n_samples", [768, 769, 1151, 1152, 50_001])
-def test_spectrogram_is_librosas(rng, params, n_samples):
+def test_spectrogram_matches_librosa(rng, params, n_samples):
     samples = rng.normal(0, 0.1, n_samples).astype(np.float32)
     stft = load_librosa().stft(samples, n_fft=768, hop_length=384, window="hann", center=False)
     power = np.abs(stft.T) ** 2 / (768 / 4) ** 2 + 1e-10
@@ -50,7 +50,7 @@ def test_less_than_a_window_gives_no_frame(params, n_samples):
     assert levels.shape == (0, params.last_bin - params.first_bin)
 
 
-def test_band_is_the_one_asked_for():
+def test_band_is_as_requested():
     narrow = FingerprintParams(min_hz=1000.0, max_hz=2000.0)
     levels = log_spectrogram(np.zeros(WINDOW_SAMPLES, np.float32), params=narrow)
     assert (narrow.first_bin, narrow.last_bin, levels.shape) == (64, 128, (1, 64))
@@ -64,7 +64,7 @@ def filtered(x, sigma_frames, sigma_bins):
     return scipy.ndimage.gaussian_filter(np.asarray(x, float), sigmas, mode="nearest", truncate=3)
 
 
-def test_saliency_on_cells_is_nearly_that_at_full_resolution(song, params):
+def test_saliency_on_cells_is_close_to_full_resolution(song, params):
     levels = log_spectrogram(song, params=params)
     salient, smoothed = saliency(levels)
     smoothed_exactly = filtered(levels, 1.5, 1.0)
@@ -77,12 +77,12 @@ def test_saliency_on_cells_is_nearly_that_at_full_resolution(song, params):
     assert expected.std() > 0.8  # so the tolerances are small
 
 
-def test_saliency_does_not_care_for_level_or_slow_tilt(song, params):
+def test_saliency_is_invariant_to_level_and_slow_tilt(song, params):
     levels = log_spectrogram(song, params=params)
     tilt = np.linspace(0, 40, levels.shape[1], dtype=np.float32)
     salient, _ = saliency(levels)
     tilted, _ = saliency(levels + tilt - 20)
-    inner = (slice(None), slice(30, -30))  # at the edges a tilt is no tilt
+    inner = (slice(None), slice(30, -30))  # at the edges a tilt has an effect
     assert np.abs(salient - tilted)[inner].max() < 0.05
 
 
@@ -105,7 +105,7 @@ def maxima_by_brute_force(z):
     return found
 
 
-def test_local_maxima_are_those_of_scipy(rng):
+def test_local_maxima_match_scipy(rng):
     z = scipy.ndimage.gaussian_filter(rng.normal(size=(300, 200)), 1).astype(np.float32)
     z *= 2 / z.std()
     found = lm._local_maxima(z, np.zeros_like(z))
@@ -118,7 +118,7 @@ def test_local_maxima_are_those_of_scipy(rng):
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 2**32), n_frames=st.integers(3, 30), n_bins=st.integers(3, 20))
-def test_of_equal_cells_the_first_is_the_maximum(seed, n_frames, n_bins):
+def test_first_of_equal_cells_is_the_maximum(seed, n_frames, n_bins):
     rng = np.random.default_rng(seed)
     z = rng.integers(0, 4, (n_frames, n_bins)).astype(np.float32)  # full of ties
     z[rng.random(z.shape) < 0.7] = 0
@@ -142,7 +142,7 @@ def test_ranks_count_the_stronger_landmarks_within_a_second(rng):
 
 
 @pytest.mark.parametrize("tone_hz", [517.3, 1001.0, 1563.9, 2750.0, 4444.4, 5200.0])
-def test_a_tone_burst_is_found_where_it_is(rng, params, tone_hz):
+def test_tone_burst_is_found_at_its_position(rng, params, tone_hz):
     t_s = np.arange(4 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     burst = 0.3 * np.sin(2 * np.pi * tone_hz * t_s) * np.exp(-0.5 * ((t_s - 2) / 0.05) ** 2)
     samples = (burst + rng.normal(0, 1e-3, t_s.size)).astype(np.float32)
@@ -154,7 +154,7 @@ def test_a_tone_burst_is_found_where_it_is(rng, params, tone_hz):
     assert strongest[RANK] == 0
 
 
-def test_landmarks_are_in_order_in_the_band_and_no_denser_than_asked(song, params):
+def test_landmarks_are_sorted_in_the_band_and_within_the_density(song, params):
     found = find_landmarks(song, params=params)
     assert found.shape[1] == 4
     assert (np.diff(found[:, FRAME]) >= 0).all()
@@ -175,7 +175,7 @@ def test_silence_has_no_landmarks(params):
     assert len(find_landmarks(np.zeros(60_000, np.float32), params=params)) == 0
 
 
-def test_what_is_no_number_is_no_landmark(rng, params):
+def test_non_finite_values_are_no_landmarks(rng, params):
     samples = rng.normal(0, 0.1, 60_000).astype(np.float32)
     samples[20_000:40_000] = np.nan
     found = find_landmarks(samples, params=params)

@@ -1,4 +1,4 @@
-"""The kernel of the encoding by likeness: against a plain double loop, and by hand."""
+"""The kernel of kernel-based target encoding, compared with a double loop and by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PRIOR = np.array([0.5, 0.3, 0.2])
 
 
 def plain(codes, folds, places, known_codes, known_folds, known_places, labels):
-    """The definition, one pair after the other."""
+    """The definition, pair by pair."""
     shares, weights = np.zeros((len(codes), 3)), np.zeros(len(codes))
     for i in range(len(codes)):
         sums = PRIOR.copy()
@@ -42,7 +42,7 @@ def songs(rng, n, *, first_fold=0):
 
 
 @pytest.mark.parametrize("n_rows", [1, 40, 700])
-def test_shares_are_those_of_the_definition(rng, n_rows):
+def test_shares_match_the_definition(rng, n_rows):
     rows, known = songs(rng, n_rows, first_fold=-1), songs(rng, 90)
     labels = rng.integers(0, 3, 90)
     shares, weights = call(rows, known, labels)
@@ -52,14 +52,14 @@ def test_shares_are_those_of_the_definition(rng, n_rows):
     np.testing.assert_allclose(shares.sum(axis=1), 1)
 
 
-def test_chunks_of_a_large_category_are_put_together(rng):
+def test_chunks_of_a_large_category_are_combined(rng):
     rows = (np.zeros(1203, int), np.full(1203, -1), rng.uniform(0, 1, (1203, 2)))
     known = (np.zeros(5, int), np.arange(5), rng.uniform(0, 1, (5, 2)))
     labels = np.array([0, 1, 2, 0, 1])
     np.testing.assert_allclose(call(rows, known, labels)[0], plain(*rows, *known, labels)[0])
 
 
-def test_an_unknown_category_and_the_own_fold_say_what_all_rows_say():
+def test_unknown_category_and_own_fold_get_the_prior():
     rows = (np.array([7, 3]), np.array([-1, 2]), np.zeros((2, 1)))
     known = (np.array([3, 3]), np.array([2, 2]), np.zeros((2, 1)))
     shares, weights = call(rows, known, np.array([1, 1]))
@@ -67,7 +67,7 @@ def test_an_unknown_category_and_the_own_fold_say_what_all_rows_say():
     np.testing.assert_array_equal(weights, 0)
 
 
-def test_an_equal_song_weighs_one_and_a_distant_one_nothing():
+def test_identical_song_weighs_one_and_a_distant_one_zero():
     rows = (np.array([3]), np.array([-1]), np.zeros((1, 1)))
     known = (np.array([3, 3]), np.array([0, 0]), np.array([[0.0], [3.4]]))
     shares, weights = call(rows, known, np.array([2, 1]))
@@ -83,7 +83,7 @@ def test_ranks_follow_the_quantiles_whatever_the_unit():
     np.testing.assert_allclose(ranks(values * 1e6, grids=[grid * 1e6]), placed)
 
 
-def test_equal_values_share_the_middle_of_their_ranks():
+def test_equal_values_share_their_mean_rank():
     flags = np.repeat([0.0, 1.0], [75, 25])
     placed = ranks(np.array([[0.0], [1.0]]), grids=[flags])
     np.testing.assert_allclose(placed[:, 0] / np.sqrt(12), [0.375, 0.875])
@@ -105,7 +105,7 @@ def all_pairs(codes, labels, places):
     return gain / gain.sum()
 
 
-def test_relevance_is_that_of_the_definition(rng):
+def test_relevance_matches_the_definition(rng):
     codes, labels = rng.integers(0, 9, 80), rng.integers(0, 3, 80)
     places = rng.normal(size=(80, 3)) + np.outer(labels, [0, 1, 3])
     found = relevance(codes=codes, labels=labels, places=places)
@@ -114,7 +114,7 @@ def test_relevance_is_that_of_the_definition(rng):
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 1, 2, 3]])
-def test_where_classes_cannot_be_compared_all_numbers_weigh_the_same(rng, labels):
+def test_without_comparable_classes_all_numbers_weigh_the_same(rng, labels):
     codes, places = np.zeros(4, int), rng.normal(size=(4, 5))
     found = relevance(codes=codes, labels=np.array(labels), places=places)
     np.testing.assert_allclose(found, 0.2)

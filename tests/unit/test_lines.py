@@ -1,4 +1,4 @@
-"""Lines of hits: against a search in plain Python, and against lines that are known."""
+"""Alignments of hits, compared with a search in plain Python and with known alignments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sonic_lib.matching.lines import best_lines
 
 
 def hits_of(rows) -> Hits:
-    """Rows of song, variant, offset_frames, frame, detune, weight to columns."""
+    """Rows of song, variant, offset_frames, frame, detune, weight as columns."""
     kinds = (np.int64, np.int32, np.int32, np.int32, np.float32, np.float32)
     columns = zip(*rows, strict=True) if rows else [()] * 6
     return Hits(*(np.array(c, kind) for c, kind in zip(columns, kinds, strict=True)))
@@ -30,7 +30,7 @@ def hits_of(rows) -> Hits:
 def on_a_line(
     rng, *, song=7, n=60, length_s=10.0, offset=3000.0, speed=1.0, pitch=1.0, variant=0, weight=8.0
 ):
-    """Hits of a window that lies on a song, as the query would see them."""
+    """Hits of a window on its song, as the query would return them."""
     tempo, tuned = VARIANTS[variant]
     t = rng.uniform(-0.5, 0.5, n) * length_s * FRAMES_PER_S
     jitter = rng.normal(0, 0.3, n)
@@ -69,7 +69,7 @@ def by_brute_force(hits: Hits, slopes) -> dict[int, float]:
 
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_evidence_is_that_of_brute_force(seed):
+def test_evidence_matches_brute_force(seed):
     rng = np.random.default_rng(seed)
     rows = [
         (*rng.integers([0, 0, 0, -60], [4, 3, 200, 60]).tolist(), 0.0, float(rng.uniform(1, 9)))
@@ -105,22 +105,22 @@ def test_speed_is_refined_from_that_of_the_variant(rng, variant, rest):
     rows = on_a_line(rng, speed=speed, pitch=speed, variant=variant) + by_chance(rng)
     best = search(hits_of(rows))[0][0]
     assert best.speed == pytest.approx(speed, abs=0.004)
-    assert best.pitch == best.speed  # as of a turntable
+    assert best.pitch == best.speed  # as on a turntable
     assert best.offset_s == pytest.approx(3000 * FRAME_S, abs=0.03)
 
 
 @pytest.mark.parametrize("share", [0.5, 1.0])
-def test_low_landmarks_have_no_say_in_the_pitch(rng, share):
+def test_low_landmarks_do_not_affect_the_pitch(rng, share):
     variant = VARIANTS.index(PITCHES[2])
     rows = on_a_line(rng, pitch=1.02 * VARIANTS[variant].pitch, variant=variant)
     n_low = int(share * len(rows))
     rows = [(*row[:4], np.nan, row[5]) for row in rows[:n_low]] + rows[n_low:]
     ((best, *_), *_) = search(hits_of(rows + by_chance(rng)))
-    told = VARIANTS[variant].pitch * (1.02 if share < 1 else 1.0)
-    assert best.pitch == pytest.approx(told, rel=0.005)
+    expected_pitch = VARIANTS[variant].pitch * (1.02 if share < 1 else 1.0)
+    assert best.pitch == pytest.approx(expected_pitch, rel=0.005)
 
 
-def test_pitch_alone_leaves_the_speed(rng):
+def test_pitch_shift_leaves_the_speed_unchanged(rng):
     variant = VARIANTS.index(PITCHES[-1])
     pitch = VARIANTS[variant].pitch
     rows = on_a_line(rng, pitch=pitch, variant=variant) + by_chance(rng)
@@ -129,12 +129,12 @@ def test_pitch_alone_leaves_the_speed(rng):
     assert best.pitch == pytest.approx(pitch, rel=0.01)
 
 
-def test_a_clip_at_its_own_speed_is_said_to_be_so(rng):
+def test_clip_at_original_speed_has_speed_one(rng):
     best = search(hits_of(on_a_line(rng) + by_chance(rng)))[0][0]
     assert (best.speed, best.pitch) == (1.0, 1.0)
 
 
-def test_a_song_that_repeats_itself_gives_its_lines(rng):
+def test_repetitive_song_gives_several_lines(rng):
     rows = on_a_line(rng, offset=1000, n=60) + on_a_line(rng, offset=4000, n=40)
     lines = search(hits_of(rows + by_chance(rng)))[0]
     places = [line.offset_s / FRAME_S for line in lines[:2]]
@@ -142,14 +142,14 @@ def test_a_song_that_repeats_itself_gives_its_lines(rng):
     assert lines[0].n_votes > lines[1].n_votes
 
 
-def test_the_extent_is_that_of_the_hits(rng):
+def test_extent_is_that_of_the_hits(rng):
     rows = [row for row in on_a_line(rng, n=200) if 0 <= row[3] <= 90]
     line = search(hits_of(rows))[0][0]
     assert line.first_s == pytest.approx(0, abs=0.2)
     assert line.last_s == pytest.approx(90 * FRAME_S, abs=0.2)
 
 
-def test_songs_come_by_evidence_and_no_more_than_asked(rng):
+def test_songs_are_sorted_by_evidence_and_limited(rng):
     rows = by_chance(rng) + on_a_line(rng, song=3, n=80) + on_a_line(rng, song=2, n=50)
     found = search(hits_of(rows), n_songs=4)
     assert [lines[0].song_id for lines in found[:2]] == [3, 2]
@@ -162,7 +162,7 @@ def test_songs_come_by_evidence_and_no_more_than_asked(rng):
 @given(
     st.lists(st.tuples(st.floats(1, 1e4), st.floats(0, 1e5)), min_size=1, max_size=80).map(np.array)
 )
-def test_evening_raises_no_song_and_changes_none_that_shares_little(songs):
+def test_background_correction_raises_no_song_and_keeps_those_that_share_little(songs):
     evidence, off_line_weight = songs.T
     found = correct_for_background(evidence, off_line_weight)
     assert (found <= evidence).all()
@@ -175,7 +175,7 @@ def test_evening_raises_no_song_and_changes_none_that_shares_little(songs):
         np.testing.assert_array_equal(found, evidence)
 
 
-def test_a_song_that_shares_something_everywhere_does_not_hide_the_right_one(rng):
+def test_song_that_shares_hashes_everywhere_does_not_hide_the_right_one(rng):
     n_hidden = 0
     for _ in range(10):
         rows = on_a_line(rng, n=7) + by_chance(rng, songs=range(20, 80), n=40)

@@ -1,4 +1,4 @@
-"""Delta tables without Spark: what is refused, and that rows come back."""
+"""Delta tables without Spark: commits, refusals and reads."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def test_rows_are_added_in_one_commit(lake):
     }
 
 
-def test_columns_that_the_table_lacks_are_not_dropped_silently(lake):
+def test_columns_missing_in_the_table_are_not_dropped_silently(lake):
     with pytest.raises(TableError, match=r"without speed.*--engine spark"):
         append([{"n": 1, "speed": 2.0}], lake, "runs")
     assert DeltaTable(f"{lake}/runs").version() == 0
 
 
-def test_a_table_that_is_not_there_is_named(lake):
+def test_missing_table_is_named(lake):
     with pytest.raises(TableError, match=r"no table songs in .*sonic index"):
         open_table(lake, "songs")
 
@@ -46,14 +46,14 @@ def test_tables_of_a_later_protocol_are_left_to_spark(lake):
     newer = {"delta.enableDeletionVectors": "true"}
     try:
         write_deltalake(f"{lake}/songs", pa.table({"n": [1]}), configuration=newer)
-    except Exception as error:  # delta-rs 1.0 does not make such a table
+    except Exception as error:  # delta-rs 1.0 does not create such a table
         pytest.skip(str(error))
     with pytest.raises(SetupError, match=r"songs .*protocol is \(3, 7\).*--engine spark"):
         open_table(lake, "songs")
 
 
 @pytest.mark.parametrize(("width", "n_bits"), [(None, 4), (6, 6)])
-def test_the_width_of_the_prefix_is_that_of_the_last_rewrite(width, n_bits):
+def test_prefix_width_is_that_of_the_last_rewrite(width, n_bits):
     name = "sonic.fingerprint.prefix_bits"
     metadata = {} if width is None else {name: width}
     schema = Schema([Field("hash_prefix", PrimitiveType("integer"), metadata=metadata)])
@@ -62,10 +62,10 @@ def test_the_width_of_the_prefix_is_that_of_the_last_rewrite(width, n_bits):
     assert _prefix_bits(table, warehouse="w") == n_bits
 
 
-@pytest.mark.parametrize("told", [None, "x", "-1", "13", "1e3", "9" * 5_000])
-def test_a_width_that_is_none_is_refused(told):
+@pytest.mark.parametrize("width", [None, "x", "-1", "13", "1e3", "9" * 5_000])
+def test_invalid_width_is_refused(width):
     schema = Schema([Field("hash_prefix", PrimitiveType("integer"))])
-    made_with = SimpleNamespace(configuration={"sonic.fingerprint.prefix_bits": told})
+    made_with = SimpleNamespace(configuration={"sonic.fingerprint.prefix_bits": width})
     table = SimpleNamespace(metadata=lambda: made_with, schema=lambda: schema)
     with pytest.raises(TableError, match="expected a whole number from 0 to 12"):
         _prefix_bits(table, warehouse="w")
@@ -77,7 +77,7 @@ def test_without_delta_rs_the_extra_is_named(lake, monkeypatch):
         open_table(lake, "runs")
 
 
-def test_rows_that_a_constraint_forbids_are_refused_and_others_added(lake):
+def test_rows_that_violate_a_constraint_are_refused_and_others_added(lake):
     DeltaTable(f"{lake}/runs").alter.add_constraint({"counted": "n >= 0"})
     append([{"n": 2}], lake, "runs")
     with pytest.raises(TableError, match="cannot be written"):

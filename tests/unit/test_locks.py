@@ -1,4 +1,4 @@
-"""A table of a local warehouse has one writer at a time, and a dead one holds nothing."""
+"""A table of a local warehouse has one writer at a time, and a dead writer holds no lock."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def holder(tmp_path):
 
 
 def is_free(warehouse: Path, table: str) -> bool:
-    """Whether a lock can be had within a second."""
+    """Whether a lock can be acquired within a second."""
     taken = threading.Event()
 
     def take() -> None:
@@ -49,7 +49,7 @@ def is_free(warehouse: Path, table: str) -> bool:
     return taken.wait(1.0)
 
 
-def test_a_writer_waits_for_another_process_and_readers_and_other_tables_do_not(
+def test_writer_waits_for_another_process_but_readers_and_other_tables_do_not(
     tmp_path, holder, monkeypatch, capsys
 ):
     monkeypatch.setattr(locks, "_NOTIFY_AFTER_S", 0.1)
@@ -58,8 +58,8 @@ def test_a_writer_waits_for_another_process_and_readers_and_other_tables_do_not(
     assert "waiting for another job that is writing to the table songs" in capsys.readouterr().err
 
 
-def test_a_writer_that_was_killed_holds_nothing(tmp_path, holder):
-    holder.send_signal(signal.SIGSTOP)  # paused, it is at work
+def test_killed_writer_holds_no_lock(tmp_path, holder):
+    holder.send_signal(signal.SIGSTOP)  # paused, but still running
     assert not is_free(tmp_path, "songs")
     holder.kill()
     assert is_free(tmp_path, "songs")
@@ -84,7 +84,7 @@ def test_threads_take_turns(tmp_path):
     assert most == 1
 
 
-def test_who_may_write_the_warehouse_may_lock(tmp_path):
+def test_anyone_who_can_write_the_warehouse_can_lock(tmp_path):
     tmp_path.chmod(0o770)
     with writing(str(tmp_path), "songs"):
         file = tmp_path / locks.FOLDER / "songs.lock"
@@ -92,7 +92,7 @@ def test_who_may_write_the_warehouse_may_lock(tmp_path):
         assert oct(file.parent.stat().st_mode & 0o777) == oct(0o770)
 
 
-def test_a_warehouse_that_cannot_be_written_is_said(tmp_path):
+def test_read_only_warehouse_is_reported(tmp_path):
     (tmp_path / locks.FOLDER).write_text("in the way")
     with (
         pytest.raises(SonicError, match="cannot be written to"),
@@ -101,7 +101,7 @@ def test_a_warehouse_that_cannot_be_written_is_said(tmp_path):
         pass
 
 
-def test_a_disk_without_locks_is_told_once_and_used(tmp_path, monkeypatch, capsys):
+def test_disk_without_locks_is_reported_once_and_used(tmp_path, monkeypatch, capsys):
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 

@@ -1,4 +1,4 @@
-"""Scores of classes, against scikit-learn and by hand."""
+"""Class metrics, compared with scikit-learn and by hand."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def answers(rng):
     return truth, np.where(rng.random(400) < 0.5, truth, rng.integers(0, 4, 400))
 
 
-def counted(truth, told):
-    frame = pd.DataFrame({"label": truth, "predicted": told, "log_loss": 0.25})
+def counted(truth, predicted):
+    frame = pd.DataFrame({"label": truth, "predicted": predicted, "log_loss": 0.25})
     groups = frame.groupby(["label", "predicted"], as_index=False)
     return groups.agg(n=("log_loss", "size"), log_loss=("log_loss", "sum"))
 
 
-def test_class_scores_are_those_of_scikit_learn(answers):
+def test_class_scores_match_scikit_learn(answers):
     matrix = confusion_matrix(counted(*answers), n_classes=4)
     found = class_scores(matrix, classes=CLASSES).set_index("label").loc[CLASSES]
     expected = precision_recall_fscore_support(*answers, labels=range(4), zero_division=0)
@@ -32,17 +32,17 @@ def test_class_scores_are_those_of_scikit_learn(answers):
         np.testing.assert_allclose(found[name], values)
 
 
-def test_the_classes_with_most_rows_come_first():
+def test_classes_with_most_rows_come_first():
     scores = class_scores(np.diag([2, 5, 5, 0]), classes=CLASSES)
     assert scores["label"].tolist() == ["jazz", "rock", "blues", "never"]
 
 
-def test_metrics_are_those_of_scikit_learn(answers):
+def test_metrics_match_scikit_learn(answers):
     found = class_metrics(counted(*answers), classes=CLASSES)
     assert found == {
         "n": 400,
         "f1_micro": pytest.approx(f1_score(*answers, average="micro")),
-        # Classes that do not occur have no recall, and are left out.
+        # Classes that do not occur have no recall, and are omitted.
         "f1_macro": pytest.approx(f1_score(*answers, average="macro", labels=[0, 1, 2])),
         "log_loss": pytest.approx(0.25),
     }

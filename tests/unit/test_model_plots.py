@@ -1,4 +1,4 @@
-"""Figures of models show the numbers that they are given."""
+"""Figures of models show the given numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sonic_lib.report.figures.models import (
 )
 
 
-def test_the_most_frequent_genres_come_first_and_rows_are_shares():
+def test_most_frequent_genres_come_first_and_rows_are_shares():
     matrix = np.array([[1, 1, 0], [10, 30, 0], [0, 0, 0]])
     figure = confusion_heatmap(matrix, classes=["few", "many", "none"], title="Confusion")
     axes = figure.axes[0]
@@ -23,7 +23,7 @@ def test_the_most_frequent_genres_come_first_and_rows_are_shares():
     np.testing.assert_allclose(shown, [[75, 25, 0], [50, 50, 0], [0, 0, 0]])
 
 
-def test_of_many_genres_only_the_most_frequent_are_drawn(tmp_path):
+def test_only_the_most_frequent_genres_are_drawn(tmp_path):
     matrix = np.diag(np.arange(1, 101))
     figure = confusion_heatmap(
         matrix, classes=[f"$genre {i}" for i in range(100)], title="Many", n_shown=30
@@ -51,17 +51,17 @@ def test_class_bars_have_all_three_scores():
     assert [list(line.get_xdata()) for line in axes.lines] == [[25, 50], [100, 75]]
 
 
-def test_residuals_lie_where_they_were_counted():
+def test_residuals_are_drawn_in_their_bins():
     counts = pd.DataFrame({"predicted_bin": [0, 3], "target_bin": [1, 3], "n": [1, 100]})
     figure = residual_map(counts, low=0, high=100, n_bins=4, unit="popularity", title="Errors")
     shown = figure.axes[0].images[0].get_array()
     assert shown[1, 0] == 0
-    assert shown[3, 3] == 2  # a hundred, on a scale of powers of ten
+    assert shown[3, 3] == 2  # a hundred, on a log10 scale
     assert np.isfinite(shown).sum() == 2
     assert figure.axes[0].get_xlabel() == "Predicted popularity"
 
 
-def test_importances_are_drawn_from_the_top():
+def test_importances_are_sorted_from_the_top():
     pairs = [(f"feature {i}", 1 / (i + 2)) for i in range(40)]
     (axes,) = importance_bars(pairs, title="Importances").axes
     names = [text.get_text() for text in axes.get_yticklabels()]

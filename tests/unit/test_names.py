@@ -54,7 +54,7 @@ def test_other_songs_have_other_names(one, other):
 
 
 @pytest.mark.parametrize(("one", "other"), ONE_ARTIST)
-def test_an_artist_is_one_however_guests_are_told(one, other):
+def test_artist_is_the_same_however_guests_are_credited(one, other):
     assert first_artist(one) == first_artist(other) != ""
 
 

@@ -1,4 +1,4 @@
-"""Lists of the most alike beside plain numpy, and the choice of a playlist."""
+"""Nearest-neighbour lists compared with plain numpy, and the choice of a playlist."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sonic_lib.models.similarity.topk import diverse, empty_lists, unit_rows, up
 
 
 def lists_of(vectors, groups, k, *, order, cuts=()):
-    """Offer all rows to all rows, in any order and in any pieces."""
+    """Compare all rows with all rows, in any order and in any chunks."""
     lists = empty_lists(len(vectors), k)
     ids = np.arange(len(vectors)) * 10
     for part in np.split(order, sorted(cuts)):
@@ -20,7 +20,7 @@ def lists_of(vectors, groups, k, *, order, cuts=()):
 
 
 def brute_force(vectors, groups, k):
-    """Return ids and cosines by sorting everything, one member for each group."""
+    """Return ids and cosines by sorting everything, one member per group."""
     products = vectors @ vectors.T
     found = []
     for own, row in zip(groups, products, strict=True):
@@ -42,9 +42,9 @@ def brute_force(vectors, groups, k):
     seed=st.integers(0, 2**32 - 1),
     cuts=st.lists(st.integers(0, 60), max_size=3),
 )
-def test_lists_are_those_of_sorting_everything(n, d, k, n_groups, seed, cuts):
+def test_lists_match_a_full_sort(n, d, k, n_groups, seed, cuts):
     rng = np.random.default_rng(seed)
-    # A few signs, so that many products are equal; of a power of two, so that they are exact.
+    # Few signs, so that many products are equal; powers of two, so that they are exact.
     vectors = rng.choice([-0.5, 0.0, 0.5], (n, d))
     groups = rng.integers(0, n_groups, n)
     lists = lists_of(vectors, groups, k, order=rng.permutation(n), cuts=cuts)
@@ -67,8 +67,8 @@ def test_many_chunks_are_searched(rng):
     )
 
 
-def test_songs_of_many_versions_leave_room_for_others(rng):
-    """The likeliest places are all one song's; the list holds it once, and goes on."""
+def test_songs_with_many_versions_leave_room_for_others(rng):
+    """The best positions are versions of one song; the list holds it once, and continues."""
     vectors = unit_rows(rng.normal(size=(3000, 5)))
     groups = np.arange(3000)
     vectors[100:400] = unit_rows(vectors[0] + 1e-4 * rng.normal(size=(300, 5)))
@@ -79,7 +79,7 @@ def test_songs_of_many_versions_leave_room_for_others(rng):
     assert (np.sum(np.isin(lists.ids[0] // 10, np.arange(100, 400)))) == 1
 
 
-def test_unit_rows_leave_zeros(rng):
+def test_unit_rows_keep_zeros(rng):
     rows = unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]]))
     np.testing.assert_array_equal(rows, [[0.6, 0.8], [0.0, 0.0]])
 
@@ -93,8 +93,8 @@ def test_without_diversity_the_most_relevant_come_first(rng):
     assert chosen.tolist() == np.argsort(-relevance)[:5].tolist()
 
 
-def test_diversity_passes_over_what_is_like_the_first():
-    # Two nearly equal songs that fit best, and a third that is unlike them.
+def test_diversity_skips_songs_similar_to_the_first():
+    # Two nearly equal songs that fit best, and a third that differs from them.
     vectors = unit_rows(np.array([[1.0, 0.0], [0.99, 0.02], [0.6, 0.8]]))
     relevance = np.array([0.9, 0.89, 0.7])
     chosen = {
@@ -107,7 +107,7 @@ def test_diversity_passes_over_what_is_like_the_first():
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1))
-def test_no_song_comes_twice(seed, diversity):
+def test_no_song_is_listed_twice(seed, diversity):
     rng = np.random.default_rng(seed)
     vectors = unit_rows(rng.normal(size=(20, 3)))
     groups = rng.integers(0, 8, 20)
@@ -116,5 +116,5 @@ def test_no_song_comes_twice(seed, diversity):
 
 
 @pytest.mark.parametrize("n", [0, 3])
-def test_no_candidate_gives_no_list(n):
+def test_no_candidates_give_no_list(n):
     assert diverse(np.zeros((0, 0)), np.zeros(0), np.zeros(0), n=n, diversity=0.5).size == 0

@@ -1,4 +1,4 @@
-"""Full conformal prediction by neighbours, beside the definition taken word for word."""
+"""Full conformal prediction with nearest neighbours, compared with its definition."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from sonic_lib.models.conformal.knn_baseline import genre_p_values
 
 
-def strangeness(points, labels, place, k):
-    """Of one song among all others, by the definition."""
+def nonconformity(points, labels, place, k):
+    """Nonconformity of one song among all others, by the definition."""
     distances = np.linalg.norm(points - points[place], axis=1)
     distances[place] = np.inf
     own = np.sort(distances[labels == labels[place]])[:k].sum()
@@ -22,12 +22,12 @@ def by_definition(training, labels, song, n_labels, k):
     p_values = []
     for label in range(n_labels):
         given = np.append(labels, label)
-        strange = [strangeness(points, given, i, k) for i in np.flatnonzero(given == label)]
+        strange = [nonconformity(points, given, i, k) for i in np.flatnonzero(given == label)]
         p_values.append(np.mean(np.array(strange) >= strange[-1] - 1e-12))
     return p_values
 
 
-def test_p_values_are_those_of_the_definition(rng):
+def test_p_values_match_the_definition(rng):
     labels = rng.integers(0, 3, 60)
     training = rng.normal(size=(60, 2)) + labels[:, None]
     new = rng.normal(size=(8, 2)) + 1
@@ -37,7 +37,7 @@ def test_p_values_are_those_of_the_definition(rng):
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
-def test_the_truth_is_covered_as_often_as_stated(confidence):
+def test_coverage_is_as_stated(confidence):
     rng = np.random.default_rng(4)
     labels = rng.integers(0, 4, 900)
     points = rng.normal(size=(900, 3)) + rng.normal(size=(4, 3))[labels]
@@ -47,7 +47,7 @@ def test_the_truth_is_covered_as_often_as_stated(confidence):
     assert (p > 1 - confidence).sum(axis=1).mean() < 4
 
 
-def test_a_genre_of_few_songs_is_never_excluded(rng):
+def test_genre_of_few_songs_is_never_excluded(rng):
     labels = np.array([0] * 20 + [1] * 3)
     p = genre_p_values(rng.normal(size=(23, 2)), labels, rng.normal(size=(5, 2)), n_labels=3, k=3)
     assert (p[:, 1:] == 1).all()

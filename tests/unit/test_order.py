@@ -20,12 +20,12 @@ from sonic_lib.index.sort_order import count_descents
         ([(2, 0), (1, 9), (1, 8), (5, 0)], 2),
     ],
 )
-def test_rows_below_the_one_before_are_counted(rows, n):
+def test_out_of_order_rows_are_counted(rows, n):
     columns = np.array(rows, int).reshape(-1, 2).T
     assert count_descents(list(columns)) == n
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 2)] * 3), max_size=12))
-def test_none_is_below_where_python_sorts_the_same(rows):
+def test_sorted_rows_have_none_out_of_order(rows):
     columns = np.array(rows, int).reshape(-1, 3).T
     assert (count_descents(list(columns)) == 0) == (rows == sorted(rows))

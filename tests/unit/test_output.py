@@ -1,4 +1,4 @@
-"""Rows as files and text, without Spark: only what a frame gives out matters."""
+"""Rows as files and text, without Spark."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROWS = [
 
 @dataclass
 class Frame:
-    """What `output` asks of a DataFrame."""
+    """The part of a DataFrame that `output` uses."""
 
     rows: list[tuple]
     schema: StructType = SCHEMA
@@ -61,7 +61,7 @@ def table(*rows, columns="a string, b string", n_rows=100, **options):
 # ---- files ----
 
 
-def test_csv_is_read_back_by_csv(tmp_path):
+def test_csv_round_trip(tmp_path):
     path = tmp_path / "out.csv"
     write_output(Frame(ROWS), str(path))
     with path.open(newline="", encoding="utf-8") as file:
@@ -93,7 +93,7 @@ def test_parquet_keeps_types(tmp_path):
 
 
 @pytest.mark.parametrize("n_rows", [10_000, 10_001, 20_003])
-def test_parquet_of_any_length_is_whole(tmp_path, n_rows):
+def test_parquet_of_any_length_is_complete(tmp_path, n_rows):
     path = tmp_path / "out.parquet"
     schema = schema_of("n long")
     write_output(Frame([(n,) for n in range(n_rows)], schema), str(path))
@@ -101,7 +101,7 @@ def test_parquet_of_any_length_is_whole(tmp_path, n_rows):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
-def test_no_rows_make_a_file_too(tmp_path, suffix):
+def test_no_rows_still_make_a_file(tmp_path, suffix):
     path = tmp_path / f"out.{suffix}"
     write_output(Frame([]), str(path))
     if suffix == "csv":
@@ -113,7 +113,7 @@ def test_no_rows_make_a_file_too(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
-def test_a_failure_leaves_the_older_file_as_it_was(tmp_path, suffix):
+def test_failure_leaves_the_existing_file_unchanged(tmp_path, suffix):
     class Failing(Frame):
         def toLocalIterator(self):
             yield from super().toLocalIterator()
@@ -132,19 +132,19 @@ def test_other_suffixes_are_refused(tmp_path, name):
         check_output(str(tmp_path / name))
 
 
-def test_absent_folder_is_refused(tmp_path):
+def test_missing_folder_is_refused(tmp_path):
     with pytest.raises(UsageError, match="folder does not exist"):
         check_output(str(tmp_path / "absent" / "out.csv"))
 
 
 @pytest.mark.parametrize("name", ["out.csv", "OUT.CSV", "a b.json", "x.y.parquet"])
-def test_known_suffixes_are_taken(tmp_path, monkeypatch, name):
+def test_known_suffixes_are_accepted(tmp_path, monkeypatch, name):
     check_output(str(tmp_path / name))
     monkeypatch.chdir(tmp_path)
     check_output(name)
 
 
-def test_no_file_is_no_problem():
+def test_no_file_is_accepted():
     check_output(None)
 
 
@@ -171,7 +171,7 @@ def test_control_characters_are_escaped():
     assert escape == r"\x1b[31mred"
 
 
-def test_printable_text_of_any_script_is_shown_as_it_is():
+def test_printable_text_of_any_script_is_shown_unchanged():
     assert table(("Ärzte", "夜明け"))[2].split() == ["Ärzte", "夜明け"]
 
 
@@ -181,13 +181,13 @@ def test_long_values_are_cut():
 
 
 def test_wide_characters_take_two_columns():
-    lines = table(("夜明け", "x"), ("cafe\u0301", "y"))  # an accent of its own takes none
+    lines = table(("夜明け", "x"), ("cafe\u0301", "y"))  # a combining accent takes none
     assert lines == ["a       b", "------  -", "夜明け  x", "cafe\u0301    y"]
     cut = table(("夜" * 30, "x"))[2].split()[0]
     assert cut == "夜" * 23 + "…"
 
 
-def test_numbers_stand_to_the_right():
+def test_numbers_are_right_aligned():
     assert table((5, "x"), (None, "y"), (12, "z"), columns="n long, b string")[2:] == [
         " 5  x",
         "    y",
@@ -199,11 +199,11 @@ def test_only_the_first_rows_are_shown():
     assert len(table(*[("x", "y")] * 9, n_rows=3)) == 2 + 3
 
 
-def test_a_table_without_rows_has_its_header():
+def test_table_without_rows_has_its_header():
     assert table() == ["a  b", "-  -"]
 
 
-def test_a_link_that_lies_beside_is_not_written_through(tmp_path):
+def test_link_at_the_temporary_name_is_not_followed(tmp_path):
     precious = tmp_path / "precious"
     precious.write_text("mine")
     for name in ("out.csv.part", "out.csv"):

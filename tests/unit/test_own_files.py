@@ -1,4 +1,4 @@
-"""A table that names files outside of its folder, or leads there by links, is refused."""
+"""A table that names files outside its folder, or leads there by links, is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ deltalake = pytest.importorskip("deltalake")
 
 @pytest.fixture
 def lake(tmp_path) -> Path:
-    """Songs in two commits, and the same beside it, which is somebody's own."""
+    """Songs in two commits, and a copy next to it that belongs to another user."""
     for place in ("lake", "private"):
         for number in range(2):
             rows = pa.table({"song_id": pa.array([number], pa.int64())})
@@ -82,13 +82,13 @@ KINDS: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_files_of_others_are_neither_read_nor_moved(lake, kind):
+def test_foreign_files_are_neither_read_nor_moved(lake, kind):
     names = ["songs"]
     delta_rs.open_table(str(lake), "songs")
     assert find_damage(str(lake), names) == []
     KINDS[kind](lake)
     content = private(lake).read_bytes()
-    for _ in range(2):  # what is refused is not taken for looked at
+    for _ in range(2):  # a refusal must not be remembered as a pass
         with pytest.raises(TableError, match="leads out of its folder"):
             delta_rs.open_table(str(lake), "songs")
     with pytest.raises(TableError, match="leads out of its folder"):
@@ -104,8 +104,8 @@ def test_files_of_others_are_neither_read_nor_moved(lake, kind):
     assert private(lake).read_bytes() == content
 
 
-def test_a_broken_file_of_others_is_not_moved_into_the_warehouse(lake):
-    # As if it were damaged: the size in the log is another.
+def test_damaged_foreign_file_is_not_moved_into_the_warehouse(lake):
+    # Make it look damaged: the size in the log differs.
     secret = lake.parent / "id_rsa"
     secret.write_text("the key of whoever maintains")
     add(lake, "../../id_rsa")
@@ -115,7 +115,7 @@ def test_a_broken_file_of_others_is_not_moved_into_the_warehouse(lake):
     assert str(secret) not in {file for damage in found for file in damage.aside}
 
 
-def test_what_was_refused_before_the_last_version_cannot_be_mended(lake):
+def test_refusal_before_the_last_version_cannot_be_repaired(lake):
     add(lake, "../../private/x.parquet")
     add(lake, "part-2.parquet", version=3)
     (lake / "songs/part-2.parquet").write_bytes(private(lake).read_bytes())
@@ -124,7 +124,7 @@ def test_what_was_refused_before_the_last_version_cannot_be_mended(lake):
     assert not found.can_be_mended
 
 
-def test_a_table_made_anew_in_its_place_is_looked_at(lake):
+def test_recreated_table_is_checked_again(lake):
     check_files(str(lake / "songs"))
     shutil.rmtree(lake / "songs")
     deltalake.write_deltalake(str(lake / "songs"), pa.table({"song_id": pa.array([1], pa.int64())}))
@@ -133,7 +133,7 @@ def test_a_table_made_anew_in_its_place_is_looked_at(lake):
         check_files(str(lake / "songs"))
 
 
-def test_a_log_that_is_a_link_is_refused(lake):
+def test_log_that_is_a_link_is_refused(lake):
     log = lake / "songs/_delta_log"
     log.rename(lake.parent / "log")
     log.symlink_to(lake.parent / "log")
@@ -141,7 +141,7 @@ def test_a_log_that_is_a_link_is_refused(lake):
         check_files(str(lake / "songs"))
 
 
-def test_a_warehouse_or_table_on_another_disk_is_no_attack(lake):
+def test_warehouse_or_table_on_another_disk_is_accepted(lake):
     elsewhere = lake.parent / "disk"
     shutil.move(lake / "songs", elsewhere)
     (lake / "songs").symlink_to(elsewhere)
@@ -169,7 +169,7 @@ def test_damaged_files_are_not_moved_through_a_link(lake):
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
-def test_locks_are_not_made_through_links(tmp_path, kind):
+def test_locks_are_not_created_through_links(tmp_path, kind):
     lake, home = tmp_path / "lake", tmp_path / "home"
     for folder, mode in ((lake, 0o777), (home, 0o700)):
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""Common passages of two songs: made-up hits of which the truth is known."""
+"""Overlaps of two songs, on synthetic hits with known truth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def chance(rng, n: int, length_s: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def passage(rng, start_s, length_s, other_start_s, *, speed=1.0, votes_per_s=4.0):
-    """Hits of a passage; the first and the last are at its ends."""
+    """Hits of an overlap; the first and the last are at its ends."""
     s = np.sort(rng.uniform(0, length_s, int(votes_per_s * length_s)))
     s[0], s[-1] = 0.0, length_s
     frames = np.rint((start_s + s) * FRAMES_PER_S).astype(int)
@@ -29,7 +29,7 @@ def overlap(*hits):
 
 
 @pytest.mark.parametrize("speed", [1.0, 0.98, 1.02])
-def test_a_copy_is_found_at_its_place_and_speed(rng, speed):
+def test_copy_is_found_at_its_position_and_speed(rng, speed):
     found = overlap(chance(rng, 800, 240), passage(rng, 20, 150, 45, speed=speed, votes_per_s=1.5))
     assert found.overlap_s == pytest.approx(150, abs=3)
     assert found.start_s == pytest.approx(20, abs=1)
@@ -39,14 +39,14 @@ def test_a_copy_is_found_at_its_place_and_speed(rng, speed):
     assert found.p_value < 1e-20
 
 
-def test_a_passage_of_ten_seconds_is_found(rng):
+def test_overlap_of_ten_seconds_is_found(rng):
     found = overlap(chance(rng, 800, 240), passage(rng, 100, 10, 20))
     assert found.overlap_s == pytest.approx(10, abs=1.5)
     assert found.p_value < 1e-9
 
 
-def test_what_is_cut_out_of_a_copy_is_not_counted(rng):
-    """The copy lacks 60..90 s: two passages, on two lines."""
+def test_parts_missing_from_a_copy_are_not_counted(rng):
+    """The copy lacks 60..90 s, which leaves two overlaps on two lines."""
     found = overlap(
         chance(rng, 500, 240), passage(rng, 0, 60, 0), passage(rng, 90, 100, 60)
     )  # fmt: skip
@@ -56,16 +56,16 @@ def test_what_is_cut_out_of_a_copy_is_not_counted(rng):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_chance_alone_is_nothing(seed):
+def test_chance_hits_alone_give_no_overlap(seed):
     found = overlap(chance(np.random.default_rng(seed), 3000, 240))
     assert found is None or found.p_value > 1e-6
 
 
-def test_a_repeated_sound_is_no_passage(rng):
+def test_repeated_sound_is_not_an_overlap(rng):
     """A drum sample: many hits in both songs, within a second."""
     frames = np.repeat(np.arange(500, 530), 10)
     assert overlap(chance(rng, 500, 240), (frames, frames)) is None
 
 
-def test_few_hits_are_nothing():
+def test_few_hits_give_no_overlap():
     assert overlap((np.arange(5), np.arange(5))) is None

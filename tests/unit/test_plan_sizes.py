@@ -1,4 +1,4 @@
-"""How work is shared out: by size, and within bounds whatever sizes files claim to have."""
+"""Work is divided by size, and within bounds whatever sizes files claim to have."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from sonic_lib.audio.sandbox import _on_disk_bytes
 from sonic_lib.index.plan import n_batches, n_tasks
 
 
-def test_tasks_are_as_many_as_the_bytes_ask_for_and_no_more_than_files():
+def test_number_of_tasks_follows_bytes_but_does_not_exceed_files():
     assert n_tasks(5000, 16e9, n_slots=8, task_mb=16) == 1000
     assert n_tasks(11, 12e12, n_slots=2, task_mb=16) == 11
     assert n_tasks(3, 1e6, n_slots=2, task_mb=16) == 8
     assert n_tasks(10_000_000, 40e12, n_slots=8, task_mb=16) == 20_000
 
 
-def test_batches_are_no_more_than_files():
+def test_batches_do_not_outnumber_files():
     assert n_batches(10_000, 130e9, batch_gb=64) == 3
     assert n_batches(11, 12e12, batch_gb=64) == 11
     assert n_batches(0, 0, batch_gb=64) == 1
 
 
-def test_time_is_given_by_what_is_on_disk(tmp_path):
+def test_time_limit_follows_the_size_on_disk(tmp_path):
     with open(tmp_path / "holes.wav", "wb") as file:
         file.write(b"x" * 10_000)
         file.truncate(10**12)

@@ -1,4 +1,4 @@
-"""The plots: what is drawn, not how it looks."""
+"""Plots: what is drawn, not how it looks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def png_size(figure) -> tuple[int, int]:
     return struct.unpack(">II", file.getvalue()[16:24])
 
 
-def test_the_constellation_holds_every_landmark_of_the_passage(rng):
+def test_constellation_holds_every_landmark_of_the_excerpt(rng):
     samples = beeps(rng, 12.0)
     figure = constellation(samples, params=PARAMS, start_s=2.0, length_s=8.0, title="Song")
     mesh, *dots = sorted(
@@ -50,7 +50,7 @@ def test_the_constellation_holds_every_landmark_of_the_passage(rng):
     drawn_s = np.sort(np.concatenate([c.get_offsets()[:, 0] for c in dots]))
     found_s = find_landmarks(samples, params=PARAMS)[:, FRAME] * FRAME_S
     assert len(dots) == len(PARAMS.densities_per_s)
-    # A frame's middle is 32 ms after its start.
+    # The centre of a frame is 32 ms after its start.
     np.testing.assert_allclose(drawn_s, found_s[(found_s >= 1.968) & (found_s <= 9.968)] + 0.032)
     sparse = {tuple(point) for point in dots[0].get_offsets()}
     corners = [tuple(v) for path in mesh.get_paths() for v in path.vertices]
@@ -60,13 +60,13 @@ def test_the_constellation_holds_every_landmark_of_the_passage(rng):
     assert figure.axes[0].get_ylim() == (PARAMS.min_hz / 1e3, PARAMS.max_hz / 1e3)
 
 
-def test_a_passage_without_landmarks_can_be_drawn():
+def test_excerpt_without_landmarks_can_be_drawn():
     silence = np.zeros(3 * SAMPLE_RATE_HZ, np.float32)
     figure = constellation(silence, params=PARAMS, start_s=0.0, length_s=3.0, title="Silence")
     assert png_size(figure)[0] == 1200
 
 
-def test_the_histogram_shows_both_songs_on_one_scale_and_marks_the_peak(rng):
+def test_histogram_shows_both_songs_on_one_scale_and_marks_the_peak(rng):
     offsets_s = np.arange(-100, 2000) * FRAME_S
     right, wrong = rng.integers(1, 4, len(offsets_s)), rng.integers(1, 4, len(offsets_s))
     right[1500], wrong[7] = 90, 5
@@ -83,7 +83,7 @@ def test_the_histogram_shows_both_songs_on_one_scale_and_marks_the_peak(rng):
     assert png_size(figure)[0] == 1200
 
 
-def test_a_song_without_votes_leaves_its_half_empty():
+def test_song_without_votes_leaves_its_half_empty():
     figure = offset_histogram(
         (np.array([1.0]), np.array([3])), NONE, right_name="A", wrong_name="none", title="Clip"
     )
@@ -91,7 +91,7 @@ def test_a_song_without_votes_leaves_its_half_empty():
     assert png_size(figure)[0] == 1200
 
 
-def test_an_explanation_has_a_row_a_song_and_its_line():
+def test_explanation_has_a_row_per_song_with_its_line():
     answers = pd.DataFrame(
         {
             "rank": [1, 2],
@@ -112,7 +112,7 @@ def test_an_explanation_has_a_row_a_song_and_its_line():
     assert len(places.collections[0].get_offsets()) == 20
     (votes,) = (c for c in offsets.collections if isinstance(c, LineCollection))
     heights = [segment[1][1] for segment in votes.get_segments()]
-    assert max(heights) == 20  # the drift is taken out
+    assert max(heights) == 20  # the drift is removed
     assert png_size(figure)[0] == 1200
 
 

@@ -1,4 +1,4 @@
-"""Models that somebody else wrote: refused with an error of ours, and the process lives."""
+"""Malicious models are refused with one of our errors, and the process survives."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def given() -> dict:
 
 @pytest.fixture(scope="module")
 def content(given) -> dict[str, bytes]:
-    """A sound model of every kind of learner, as its parts."""
+    """The parts of a valid model of every kind of learner."""
     _, labels = blobs(np.random.default_rng(1), 120)
     layout = stage.layout_of(COLUMNS)
     table = from_arrow(given, layout=layout)
@@ -109,21 +109,21 @@ FILES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_files_of_arrays_that_lie_are_refused(content, given, kind):
+def test_malicious_array_files_are_refused(content, given, kind):
     for part in ("served/encoders", "served/forest", "served/boosted"):
         with pytest.raises(ModelError, match="not as a training of ours wrote it"):
             answer(content | {part: FILES[kind]}, given)
 
 
 @pytest.mark.parametrize("part", ["served/encoders", "served/forest", "served/boosted", "told"])
-def test_what_is_cut_off_is_refused(content, given, part):
+def test_truncated_files_are_refused(content, given, part):
     whole = content[part]
     for share in (0.0, 0.3, 0.9, 0.999):
         with pytest.raises(ModelError):
             answer(content | {part: whole[: int(share * len(whole))]}, given)
 
 
-def test_bits_that_are_spoilt_change_answers_at_most(content, given, rng):
+def test_flipped_bits_change_answers_at_most(content, given, rng):
     for part in ("served/encoders", "served/forest", "served/boosted", "served/linear"):
         for _ in range(40):
             spoilt = bytearray(content[part])
@@ -136,7 +136,7 @@ def test_bits_that_are_spoilt_change_answers_at_most(content, given, rng):
                     continue
 
 
-def test_a_model_of_other_columns_is_refused(content, given):
+def test_model_of_other_columns_is_refused(content, given):
     swapped = replace(COLUMNS, numbers=("a", "b", "c"))
     with pytest.raises(ModelError):
         answer(content, given, columns=swapped)
@@ -162,17 +162,17 @@ JSONS: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("kind", JSONS)
 def test_json_of_other_types_is_refused(content, given, kind):
-    changed = {part: json.dumps(said).encode() for part, said in JSONS[kind].items()}
+    changed = {part: json.dumps(document).encode() for part, document in JSONS[kind].items()}
     with pytest.raises(ModelError):
         answer(content | changed, given)
 
 
-def test_json_nested_without_end_is_refused(content, given):
+def test_endlessly_nested_json_is_refused(content, given):
     with pytest.raises(ModelError):
         answer(content | {"told": b"[" * 10**6}, given)
 
 
-# ---- nodes that lead elsewhere ----
+# ---- invalid nodes ----
 
 
 def in_forest(content, name: str, place: int, value: int) -> dict[str, bytes]:
@@ -187,46 +187,50 @@ def in_forest(content, name: str, place: int, value: int) -> dict[str, bytes]:
     [("left", 0), ("right", 0), ("left", -5), ("right", 10**8), ("feature", 10**8),
      ("feature", -1), ("roots", 10**8), ("roots", -1), ("leaf", 10**8)],
 )  # fmt: skip
-def test_a_forest_that_leads_nowhere_is_refused(content, given, name, value):
+def test_forest_with_invalid_nodes_is_refused(content, given, name, value):
     with pytest.raises(ModelError):
         answer(in_forest(content, name, 0, value), given)
 
 
 @pytest.fixture(scope="module")
 def booster(content):
-    """Boosted trees, as XGBoost says them in JSON."""
+    """Boosted trees in XGBoost's JSON format."""
     xgboost = pytest.importorskip("xgboost")
     made = xgboost.Booster()
     made.load_model(bytearray(arrays.unpack(content["served/boosted"])["booster"].tobytes()))
     return made
 
 
-def test_ubjson_says_what_json_says(booster):
-    def plain(said):
-        if isinstance(said, dict):
-            return {name: plain(value) for name, value in said.items()}
-        if isinstance(said, (list, np.ndarray)):
-            return [plain(value) for value in said]
-        return float(np.float32(said)) if isinstance(said, (int, float, np.number)) else said
+def test_ubjson_reads_like_json(booster):
+    def plain(document):
+        if isinstance(document, dict):
+            return {name: plain(value) for name, value in document.items()}
+        if isinstance(document, (list, np.ndarray)):
+            return [plain(value) for value in document]
+        return (
+            float(np.float32(document))
+            if isinstance(document, (int, float, np.number))
+            else document
+        )
 
     read = read_ubjson(bytes(booster.save_raw("ubj")))
     assert plain(read) == plain(json.loads(booster.save_raw("json")))
 
 
-def tree(said: dict, place: int = 0) -> dict:
-    return said["learner"]["gradient_booster"]["model"]["trees"][place]
+def tree(document: dict, place: int = 0) -> dict:
+    return document["learner"]["gradient_booster"]["model"]["trees"][place]
 
 
 def put(name: str, place: int, value: object) -> Callable[[dict], None]:
-    return lambda said: tree(said)[name].__setitem__(place, value)
+    return lambda document: tree(document)[name].__setitem__(place, value)
 
 
 def other(*path: str, value: object) -> Callable[[dict], None]:
-    def change(said: dict) -> None:
+    def change(document: dict) -> None:
         *way, last = path
         for name in way:
-            said = said[name]
-        said[last] = value
+            document = document[name]
+        document[last] = value
 
     return change
 
@@ -239,37 +243,39 @@ SPOILT: dict[str, Callable[[dict], None]] = {
     "a feature beyond the end": put("split_indices", 0, 10**6),
     "a feature before the start": put("split_indices", 0, -1),
     "a split by categories": put("split_type", 0, 1),
-    "fewer values than nodes": lambda said: tree(said)["split_conditions"].pop(),
-    "more nodes than values": lambda said: tree(said)["tree_param"].update(num_nodes="1000"),
-    "leaves of vectors": lambda said: tree(said)["tree_param"].update(size_leaf_vector="9"),
+    "fewer values than nodes": lambda document: tree(document)["split_conditions"].pop(),
+    "more nodes than values": lambda document: tree(document)["tree_param"].update(
+        num_nodes="1000"
+    ),
+    "leaves of vectors": lambda document: tree(document)["tree_param"].update(size_leaf_vector="9"),
     "another booster": other("learner", "gradient_booster", "name", value="gblinear"),
     "another objective": other("learner", "objective", "name", value="survival:aft"),
     "more features": other("learner", "learner_model_param", "num_feature", value="1000000"),
-    "a class that is not there": lambda said: said["learner"]["gradient_booster"]["model"][
+    "a class that is not there": lambda document: document["learner"]["gradient_booster"]["model"][
         "tree_info"
     ].__setitem__(0, 99),
-    "rounds beyond the end": lambda said: said["learner"]["gradient_booster"]["model"][
+    "rounds beyond the end": lambda document: document["learner"]["gradient_booster"]["model"][
         "iteration_indptr"
     ].__setitem__(-1, 10**6),
-    "no trees": lambda said: said["learner"]["gradient_booster"]["model"].pop("trees"),
+    "no trees": lambda document: document["learner"]["gradient_booster"]["model"].pop("trees"),
 }
 
 
 @pytest.mark.parametrize("kind", SPOILT)
 def test_trees_that_would_crash_xgboost_never_reach_it(booster, kind):
-    said = json.loads(booster.save_raw("json"))
+    document = json.loads(booster.save_raw("json"))
     n_features = booster.num_features()
-    check_booster(said, n_features=n_features)
-    SPOILT[kind](said)
+    check_booster(document, n_features=n_features)
+    SPOILT[kind](document)
     with pytest.raises(ModelError), content_of("A model"):
-        check_booster(said, n_features=n_features)
+        check_booster(document, n_features=n_features)
 
 
 @pytest.mark.parametrize(
     "bytes_",
     [b"", b"{", b"[" * 500, b"[$L#L" + b"\x7f" * 8, b"{L" + b"\xff" * 8, b"{U\x01aU", b"Q", b"{}x"],
 )
-def test_ubjson_that_lies_is_refused(bytes_):
+def test_malformed_ubjson_is_refused(bytes_):
     with pytest.raises(ModelError), content_of("A model"):
         check_booster(read_ubjson(bytes_), n_features=1)
     fitted = {"kind": np.array("boosted"), "booster": np.frombuffer(bytes_, np.uint8)}
@@ -320,10 +326,10 @@ def test_cards_of_other_types_are_refused(name, value):
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "{", "[" * 10**6, '"x"', "\0"])
-def test_what_is_no_object_is_no_card(text):
+def test_card_must_be_a_json_object(text):
     assert cards.read(text) is None
 
 
 @pytest.mark.parametrize("version", ["../../elsewhere", "/x", "", "a/b", None, 3, {"a": 1}, "a\n"])
-def test_a_version_is_no_path(version):
+def test_version_must_not_be_a_path(version):
     assert not cards.is_version(version)

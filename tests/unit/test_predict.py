@@ -1,4 +1,4 @@
-"""What a source lacks of the columns that a model reads."""
+"""Sources that lack columns of a model."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def card() -> dict:
     return {"name": "genre", "version": "v1", "columns": columns.to_card()}
 
 
-def test_a_source_may_lack_some_columns(card):
+def test_source_may_lack_some_columns(card):
     assert missing_columns(card, {"tempo", "key", "more"}, "songs") == []
     assert missing_columns(card, {"key"}, "songs") == ["tempo"]
 
 
-def test_a_source_that_lacks_all_is_refused(card):
+def test_source_that_lacks_all_columns_is_refused(card):
     with pytest.raises(ModelError, match=r"songs has none of the columns .*tempo, key"):
         missing_columns(card, {"colour"}, "songs")

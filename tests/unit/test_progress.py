@@ -1,4 +1,4 @@
-"""The bar of a long job: on terminals only, and with the time that is left."""
+"""The progress bar of a long job, shown only on terminals, with the remaining time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def shown(monkeypatch):
-    """Count up to 4 in front of a screen; give what is on it in the end."""
+    """Count up to 4 in front of a screen; return its final content."""
     monkeypatch.setattr(console, "_REFRESH_S", 0.01)
 
     def watch(screen: io.StringIO) -> str:
@@ -33,13 +33,13 @@ def shown(monkeypatch):
     return watch
 
 
-def test_a_terminal_shows_how_far_it_is_and_how_long_it_takes(shown):
+def test_terminal_shows_progress_and_remaining_time(shown):
     steps = shown(Terminal()).split("\r")
     assert re.fullmatch(r"songs \[=+ +\] 1/4 \d+ s left +", steps[1])
     assert re.fullmatch(r"songs \[={30}\] 4/4 +\n", steps[-1])
 
 
-def test_a_file_and_those_who_asked_for_quiet_see_nothing(shown):
+def test_files_and_quiet_runs_show_nothing(shown):
     assert shown(io.StringIO()) == ""
     with console.capture_output(as_json=False):
         assert shown(Terminal()) == ""

@@ -1,4 +1,4 @@
-"""What cannot work is refused before Spark starts, in one paragraph that says what is wrong."""
+"""Calls that cannot work are refused before Spark starts, in one paragraph."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def started(monkeypatch) -> list[str]:
-    """Which commands got as far as Spark."""
+    """The commands that reached Spark."""
     names = []
 
     @contextmanager
-    def start(**told):
-        names.append(told["app_name"])
+    def start(**options):
+        names.append(options["app_name"])
         raise KeyboardInterrupt
         yield
 
@@ -74,7 +74,7 @@ def started(monkeypatch) -> list[str]:
         ("sql --file latin.sql", 2, "expected SQL in UTF-8"),
     ],
 )
-def test_what_cannot_work_is_refused_before_spark_starts(started, capsys, words, code, told):
+def test_impossible_calls_are_refused_before_spark_starts(started, capsys, words, code, told):
     assert cli.main(shlex.split(words)) == code
     said = capsys.readouterr().err
     assert started == []
@@ -94,6 +94,6 @@ def test_what_cannot_work_is_refused_before_spark_starts(started, capsys, words,
         "duplicates --warehouse s3a://lake/sonic",
     ],
 )
-def test_what_may_work_is_not(started, words):
+def test_possible_calls_are_not_refused(started, words):
     cli.main(shlex.split(words))
     assert started == [f"sonic {words.split()[0]}"]

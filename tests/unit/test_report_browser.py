@@ -1,4 +1,4 @@
-"""A page in a real browser: it renders, its tables can be used, nothing from tags runs."""
+"""A report in a real browser: it renders, its tables work, and nothing from tags runs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SHOWN = """[...document.querySelectorAll("#answers tbody tr")].filter(row => !ro
 
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory):
-    """A tab with the page; tests leave the page's rows as they were."""
+    """A tab with the page; tests leave the page's rows unchanged."""
     folder = tmp_path_factory.mktemp("report")
     html = render(list(sections_of(findings())), title="Report", subtitle=HOSTILE[1])
     (folder / "report.html").write_text(html, encoding="utf-8")
-    with browser.opened(CHROMIUM, folder / "profile") as page:
+    with browser.open_browser(CHROMIUM, folder / "profile") as page:
         page.open(folder / "report.html")
         yield page
 
@@ -32,20 +32,21 @@ def click(tab, column: int) -> None:
     tab.evaluate(f'document.querySelectorAll("#answers th")[{column}].click()')
 
 
-def test_nothing_from_tags_runs_and_nothing_is_asked_of_the_network(tab):
-    # Give an image with an onerror, were there one, the time to fail.
+def test_nothing_from_tags_runs_and_no_request_is_made(tab):
+    # Give an image with onerror, were there one, time to fail.
     tab.evaluate("new Promise(done => setTimeout(done, 300))")
     assert tab.evaluate("window.hacked") is None
     assert tab.evaluate('document.querySelectorAll("script").length') == 1
-    assert tab.said("Runtime.exceptionThrown", "Runtime.consoleAPICalled") == []
-    assert [entry["entry"]["text"] for entry in tab.said("Log.entryAdded")] == []
+    assert tab.events_of("Runtime.exceptionThrown", "Runtime.consoleAPICalled") == []
+    assert [entry["entry"]["text"] for entry in tab.events_of("Log.entryAdded")] == []
     asked = {
-        event["request"]["url"].partition(":")[0] for event in tab.said("Network.requestWillBeSent")
+        event["request"]["url"].partition(":")[0]
+        for event in tab.events_of("Network.requestWillBeSent")
     }
     assert asked <= {"file", "data"}
 
 
-def test_the_policy_stops_scripts_and_requests_that_got_in(tab):
+def test_policy_stops_injected_scripts_and_requests(tab):
     stopped = tab.evaluate(
         """new Promise(done => {
             const seen = [];
@@ -78,7 +79,7 @@ def test_pictures_and_styles_are_drawn(tab):
     assert grounds == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 26)"}
 
 
-def test_in_print_players_and_filters_are_left_out(tab):
+def test_players_and_filters_are_not_printed(tab):
     tab.send("Emulation.setEmulatedMedia", media="print")
     displays = tab.evaluate(
         """[".filter", ".listen", "nav", "#answers"].map(
@@ -88,7 +89,7 @@ def test_in_print_players_and_filters_are_left_out(tab):
     assert displays == ["none", "none", "none", "table"]
 
 
-def test_a_click_sorts_and_another_one_turns_around(tab):
+def test_click_sorts_and_a_second_click_reverses(tab):
     before = tab.evaluate(SHOWN)
     score = 6
     click(tab, score)
@@ -103,7 +104,7 @@ def test_a_click_sorts_and_another_one_turns_around(tab):
     assert tab.evaluate('document.querySelectorAll("#answers th[aria-sort]").length') == 1
 
 
-def test_rows_without_a_value_come_last_both_ways(tab):
+def test_rows_without_a_value_sort_last_both_ways(tab):
     in_song = 4
     for _ in range(2):
         click(tab, in_song)
@@ -113,7 +114,7 @@ def test_rows_without_a_value_come_last_both_ways(tab):
         assert keys[0] == ("82", "100")[_]
 
 
-def test_columns_can_be_sorted_from_the_keyboard(tab):
+def test_columns_can_be_sorted_with_the_keyboard(tab):
     tab.evaluate('document.querySelectorAll("#answers th button")[5].focus()')
     for kind in ("keyDown", "keyUp"):
         key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
@@ -129,7 +130,7 @@ def write(tab, text: str) -> list:
     return tab.evaluate(SHOWN)
 
 
-def test_the_filter_keeps_rows_with_all_its_words(tab):
+def test_filter_keeps_rows_with_all_its_words(tab):
     assert len(write(tab, "unreadable")) == 1
     assert tab.evaluate('document.querySelector(".filter output").value') == "1 of 20 rows"
     rows = write(tab, "IDENTIFIED 7 * 7")
@@ -143,7 +144,7 @@ def test_the_filter_keeps_rows_with_all_its_words(tab):
     assert len(tab.evaluate(SHOWN)) == 20
 
 
-def test_names_cannot_turn_the_text_beside_them(tab):
+def test_bidirectional_names_do_not_affect_the_text_around_them(tab):
     isolated = tab.evaluate(
         """[...document.querySelectorAll("td bdi")]
             .filter(name => name.textContent.includes("\\u202e"))
@@ -182,7 +183,7 @@ def test_no_column_is_cut_at_any_width(tab, width, scheme):
     assert is_within
 
 
-def test_a_card_says_what_its_values_are(tab):
+def test_card_explains_its_values(tab):
     size = {"width": 800, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     tab.send("Emulation.setDeviceMetricsOverride", **size)
     labels = tab.evaluate(

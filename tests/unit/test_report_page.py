@@ -1,4 +1,4 @@
-"""Pages: what is text stays text, nothing is loaded, and what is not there is left out."""
+"""Report pages: text stays text, nothing is loaded, and missing data is omitted."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def parsed(html) -> Parsed:
     return Parsed(html)
 
 
-def test_hostile_texts_make_no_element_and_no_attribute(parsed):
+def test_hostile_texts_create_no_element_or_attribute(parsed):
     kinds = [tag for tag, _ in parsed.elements]
     assert (kinds.count("script"), kinds.count("style")) == (1, 1)
     attributes = {name for _, attributes in parsed.elements for name in attributes}
@@ -75,13 +75,13 @@ def test_hostile_texts_make_no_element_and_no_attribute(parsed):
     assert len([tag for tag, _ in parsed.elements if tag == "svg"]) > 20
 
 
-def test_hostile_texts_are_all_shown_as_they_are(parsed):
-    told = set(parsed.texts["bdi"])
-    assert set(HOSTILE) - {""} <= told
+def test_hostile_texts_are_all_shown_literally(parsed):
+    texts = set(parsed.texts["bdi"])
+    assert set(HOSTILE) - {""} <= texts
     assert parsed.texts["title"][0] == parsed.texts["h1"][0] == HOSTILE[0]
 
 
-def test_a_page_refers_to_nothing_but_itself(parsed):
+def test_page_refers_to_nothing_outside_itself(parsed):
     for tag, attributes in parsed.elements:
         for name in ("src", "href", "action", "data", "poster", "srcset"):
             if name in attributes:
@@ -92,7 +92,7 @@ def test_a_page_refers_to_nothing_but_itself(parsed):
     assert not re.search(r"https?:|fetch|eval|innerHTML|import\(", script)
 
 
-def test_the_policy_names_the_digests_of_the_pages_own_style_and_script(parsed):
+def test_policy_names_the_digests_of_the_pages_own_style_and_script(parsed):
     (policy,) = [
         attributes["content"]
         for tag, attributes in parsed.elements
@@ -105,7 +105,7 @@ def test_the_policy_names_the_digests_of_the_pages_own_style_and_script(parsed):
     assert "unsafe" not in policy
 
 
-def test_every_picture_is_told_in_words_and_every_table_has_a_caption(parsed):
+def test_every_picture_has_alternative_text_and_every_table_a_caption(parsed):
     pictures = [attributes for tag, attributes in parsed.elements if tag == "img"]
     assert len(pictures) == 10
     assert all(len(attributes["alt"]) > 20 for attributes in pictures)
@@ -123,7 +123,7 @@ def parsed_count(parsed: Parsed, kind: str) -> int:
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_text_comes_back_from_its_cell_and_its_key(text):
+def test_any_text_is_recovered_from_its_cell_and_key(text):
     table = Table("t", "caption", [Column("a", "A")], [{"a": text}])
     parsed = Parsed(render([Section("s", "S", tables=[table])], title="", subtitle=""))
     assert parsed.texts["bdi"] == ["", text]
@@ -135,7 +135,7 @@ def names_of(found: Findings) -> list[str]:
     return [section.name for section in sections_of(found)]
 
 
-def test_only_what_is_there_has_a_section(sections):
+def test_only_existing_data_has_a_section(sections):
     full = findings()
     assert names_of(Findings()) == []
     assert names_of(Findings(models={"genre": ModelRecord([], [])})) == []
@@ -150,7 +150,7 @@ def test_only_what_is_there_has_a_section(sections):
     assert "sonic index" in render([nothing_yet()], title="", subtitle="")
 
 
-def test_songs_that_stand_twice_are_told_with_what_a_comparison_found():
+def test_likely_duplicates_are_shown_with_the_result_of_the_comparison():
     full = findings()
 
     def copies(**given) -> list[Table]:
@@ -166,7 +166,7 @@ def test_songs_that_stand_twice_are_told_with_what_a_comparison_found():
     assert "2026-01-02: 3 pairs are the same recording, in 2 groups, and 1" in compared.note
 
 
-def test_an_index_without_songs_and_a_run_without_clips_have_pages():
+def test_index_without_songs_and_run_without_clips_have_pages():
     full = findings()
     none = dict.fromkeys(full.verdicts, 0)
     empty = {"n_songs": 0, "n_artists": 0, "duration_s": 0.0, "n_fingerprints": 0}
@@ -193,7 +193,7 @@ def test_old_cards_without_coverage_and_confusion_have_a_page():
     assert len(models.pictures) == 1
 
 
-def test_the_leaderboard_says_who_serves(sections):
+def test_leaderboard_marks_the_champion(sections):
     table = next(t for t in sections["models"].tables if t.name == "versions-genre")
     assert [(row["version"], row["role"], row["f1_micro"]) for row in table.rows] == [
         ("2", "challenger", 0.6),
@@ -201,7 +201,7 @@ def test_the_leaderboard_says_who_serves(sections):
     ]
 
 
-def test_answers_say_what_they_are(sections):
+def test_answers_show_their_kind(sections):
     (table,) = sections["identification"].tables
     first, second, *_, last = table.rows
     assert first["verdict"]["text"] == "not accepted"
@@ -214,7 +214,7 @@ def test_answers_say_what_they_are(sections):
     assert last["sounds"] == []
 
 
-def test_a_constellation_is_three_paths_of_dots():
+def test_constellation_is_three_paths_of_dots():
     drawn = constellation(
         {
             "length_s": 10.0,
@@ -243,7 +243,7 @@ def test_a_constellation_is_three_paths_of_dots():
         (59.96, Column("a", "A", "duration"), "1:00.0"),
     ],
 )
-def test_values_are_written_for_people(value, column, text):
+def test_values_are_formatted_for_readers(value, column, text):
     assert shown(value, column) == text
 
 
@@ -251,7 +251,7 @@ def test_values_are_written_for_people(value, column, text):
     ("seconds", "text"),
     [(0, "0:00.0"), (75.25, "1:15.2"), (3600, "1:00:00"), (7325.9, "2:02:05"), (-1.5, "−0:01.5")],
 )
-def test_times_are_written_as_clocks_do(seconds, text):
+def test_times_are_formatted_as_clock_times(seconds, text):
     assert clock(seconds) == text
 
 

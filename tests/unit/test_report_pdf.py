@@ -1,4 +1,4 @@
-"""The technical report: typeset from what was measured, whatever that is."""
+"""The technical report, typeset from whatever results exist."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def results(tmp_path) -> Path:
 
 
 @pytest.fixture
-def said(build, tmp_path):
-    """All texts of the document, as typst lays it out."""
+def text_of(build, tmp_path):
+    """All texts of the document in typst's layout."""
 
     def read(results: Path, selector: str) -> str:
         root = tmp_path / "root"
@@ -51,40 +51,40 @@ def texts(node) -> list[str]:
     return [text for child in node for text in texts(child)] if isinstance(node, list) else []
 
 
-def test_all_results_are_in_the_report(build, said):
-    """As `make report-pdf` does it: from the files that are committed."""
+def test_all_results_are_in_the_report(build, text_of):
+    """Build it as `make report-pdf` does, from the committed results."""
     assert build.build(RESULTS).startswith(b"%PDF-")
-    headings = said(RESULTS, "heading")
+    headings = text_of(RESULTS, "heading")
     titles = ("Identification", "Calibration", "Growth of the index", "Genre and popularity")
     for title in (*titles, "Recommend"):
         assert title in headings
-    tables = said(RESULTS, "figure")
+    tables = text_of(RESULTS, "figure")
 
-    def told(name: str) -> dict:
+    def result(name: str) -> dict:
         return json.loads((RESULTS / f"{name}.json").read_text())
 
     for model in ("genre", "popularity"):
-        for row in told("models")[model]["scores"]:
+        for row in result("models")[model]["scores"]:
             assert f"{row['score']:.3f}" in tables
-    for row in told("recommendations")["clusters"].values():
+    for row in result("recommendations")["clusters"].values():
         assert f"{row['s']:.1f}" in tables
-    identified = told("identify")["score"]["overall"]["10"]
+    identified = result("identify")["score"]["overall"]["10"]
     assert f"{100 * identified['top1']:.1f} %" in tables
 
 
-def test_what_was_not_measured_is_left_out(build, said, results):
+def test_missing_results_are_omitted(build, text_of, results):
     assert build.build(results).startswith(b"%PDF-")
-    assert "Experiments" not in said(results, "heading")
+    assert "Experiments" not in text_of(results, "heading")
     shutil.copy(RESULTS / "index_speed.json", results)
-    headings = said(results, "heading")
+    headings = text_of(results, "heading")
     assert "Speed of indexing" in headings
     assert "Growth of the index" not in headings
 
 
-def test_the_numbers_are_those_of_the_files(said, results):
-    told = json.loads((RESULTS / "segments.json").read_text())
-    told["results"]["all"] |= {"known": 4711, "precision": 0.12345}
-    (results / "segments.json").write_text(json.dumps(told))
-    tables = said(results, "figure")
+def test_numbers_match_the_result_files(text_of, results):
+    result = json.loads((RESULTS / "segments.json").read_text())
+    result["results"]["all"] |= {"known": 4711, "precision": 0.12345}
+    (results / "segments.json").write_text(json.dumps(result))
+    tables = text_of(results, "figure")
     assert "4711" in tables
     assert "12.3 %" in tables

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from tests.rounds import summary, tell
+from tests.rounds import record_round, summary
 
 
 def report(kind: str, seed: int, *, failed: bool = False, was_at_work: bool | None = None):
     properties: list[tuple[str, object]] = [("another", 1)]
-    tell(lambda *told: properties.append(told), kind, seed, was_at_work=was_at_work)
+    record_round(lambda *values: properties.append(values), kind, seed, was_at_work=was_at_work)
     return SimpleNamespace(user_properties=properties, failed=failed)
 
 
@@ -20,5 +20,5 @@ def test_rounds_are_counted_by_kind_with_their_seeds():
     ]
 
 
-def test_without_rounds_nothing_is_told():
+def test_without_rounds_there_is_no_summary():
     assert summary([SimpleNamespace(user_properties=[], failed=True)]) == []

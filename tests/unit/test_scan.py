@@ -1,4 +1,4 @@
-"""Slices read from data files of any order, against a filter of all their rows."""
+"""Slices read from data files in any order, compared with a filter of all rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(path, rows: Rows, *, row_group_size: int = 50, **options) -> str:
 
 
 def random_rows(rng, *, n: int, prefix: int) -> Rows:
-    # Some hashes occur often, and the least and greatest of the partition are among them.
+    # Some hashes are frequent, among them the smallest and largest of the partition.
     width = HASH_BITS - PREFIX_BITS
     low, high = prefix << width, ((prefix + 1) << width) - 1
     hashes = rng.choice([low, high, *rng.integers(low, high, n // 3)], n)
@@ -37,7 +37,7 @@ def random_rows(rng, *, n: int, prefix: int) -> Rows:
 
 @pytest.fixture
 def world(tmp_path, rng):
-    """Files of two partitions: sorted, unsorted, and one without statistics; and a clip."""
+    """Files of two partitions (sorted, unsorted, and one without statistics), and a clip."""
     parts = {
         prefix: [random_rows(rng, n=n, prefix=prefix) for n in (300, 120, 40)] for prefix in (0, 1)
     }
@@ -86,7 +86,7 @@ def expected(queries, rows: Rows, *, excluded=()):
 
 
 @pytest.mark.parametrize("parts_bits", [0, 1, 3])
-def test_hits_are_those_of_all_rows_however_they_lie_in_files(world, parts_bits):
+def test_hits_are_the_same_however_rows_are_laid_out(world, parts_bits):
     files, rows, queries = world
     wanted = expected(queries, rows)
     assert len(wanted) > 50
@@ -100,7 +100,7 @@ def test_rows_of_excluded_songs_do_not_count(world):
     assert wanted != expected(queries, rows)
 
 
-def test_a_partition_without_files_has_no_hits(world):
+def test_partition_without_files_has_no_hits(world):
     files, rows, queries = world
     half = Rows._make(c[rows.hash < 1 << (HASH_BITS - 1)] for c in rows)
     assert hits_of(queries, {0: files[0]}) == expected(queries, half)

@@ -1,4 +1,4 @@
-"""Excerpts that are sought are those of the whole file, and odd files are left to be read whole."""
+"""Excerpts read by seeking equal those of the whole file; unusual files are read whole."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOUGHT = [
 
 
 def encoded(form: str, subtype: str, rate_hz: int, n_channels: int = 2) -> bytes:
-    """Sweeps and noise, so that a sample's place and value both matter."""
+    """Sweeps and noise, so that both the position and the value of a sample matter."""
     t_s = np.arange(round(DURATION_S * rate_hz)) / rate_hz
     rng = np.random.default_rng(2)
     sweep = 0.4 * np.sin(2 * np.pi * (200 + 10 * t_s) * t_s)
@@ -31,7 +31,7 @@ def encoded(form: str, subtype: str, rate_hz: int, n_channels: int = 2) -> bytes
     with soundfile.SoundFile(
         file, "w", samplerate=rate_hz, channels=n_channels, format=form, subtype=subtype
     ) as sound:
-        # libsndfile writes no long piece of Vorbis at once.
+        # libsndfile cannot write long blocks of Vorbis at once.
         for piece in np.array_split(np.stack(channels, 1), 200):
             sound.write(piece)
     return file.getvalue()
@@ -44,14 +44,14 @@ def read_whole(content: bytes) -> tuple[np.ndarray, float]:
 
 
 @pytest.mark.parametrize(("form", "subtype", "rate_hz"), SOUGHT)
-def test_parts_are_those_of_the_whole_file(form, subtype, rate_hz):
+def test_parts_match_the_whole_file(form, subtype, rate_hz):
     content = encoded(form, subtype, rate_hz)
     whole, whole_s = read_whole(content)
     places = excerpt_places(DURATION_S)
     parts, duration_s = read_parts(io.BytesIO(content), places, sample_rate_hz=SAMPLE_RATE_HZ)
     assert duration_s == pytest.approx(whole_s, abs=2 / SAMPLE_RATE_HZ)
     difference = np.concatenate(parts) - whole
-    # Opus never comes out twice the same; a sample's shift would be a hundred times as much.
+    # Opus decoding is not exactly reproducible; a shift of one sample would differ a hundredfold.
     assert np.sqrt(np.mean(difference**2)) < (2e-3 if subtype == "OPUS" else 1e-5)
 
 
@@ -68,12 +68,12 @@ def test_parts_are_those_of_the_whole_file(form, subtype, rate_hz):
     ],
     ids=["mp3", "cut flac", "cut wav", "cut ogg", "joined ogg", "joined flac", "text"],
 )
-def test_what_is_odd_is_not_sought(content):
+def test_unusual_files_are_not_seeked(content):
     places = excerpt_places(DURATION_S)
     assert read_parts(io.BytesIO(content), places, sample_rate_hz=SAMPLE_RATE_HZ) is None
 
 
-def test_channels_that_cancel_are_not_sought():
+def test_channels_that_cancel_are_not_seeked():
     rate_hz = 22_050
     tone = np.sin(np.arange(80 * rate_hz) / 9) / 2
     file = io.BytesIO()
@@ -81,7 +81,7 @@ def test_channels_that_cancel_are_not_sought():
     assert read_parts(file, excerpt_places(80.0), sample_rate_hz=SAMPLE_RATE_HZ) is None
 
 
-def test_long_songs_are_sought_and_short_ones_read(tmp_path, monkeypatch):
+def test_long_songs_are_seeked_and_short_ones_read(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(extract, "describe", lambda excerpts: {"n": float(len(excerpts))})
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""Windows to segments: what belongs together, where it starts, how sure it is."""
+"""From windows to segments: grouping, boundaries and confidence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = (
 
 
 def window(number, *songs, speed=1.0, length_s=10.0):
-    """Rows of one window: songs are (song_id, score, place of the window's middle)."""
+    """Rows of one window: songs are (song_id, score, position of the window's middle)."""
     return [
         (
             *(number, 5.0 * number, 5.0 * number + length_s, rank, line, score, song),
@@ -37,11 +37,11 @@ def found(rows, *, duration_s=60.0, rate=0.01, n_listed=1) -> pd.DataFrame:
 
 
 def place(number, *, start_s=0.0, speed=1.0):
-    """Where a window's middle lies in a song that begins at `start_s`."""
+    """Where the middle of a window lies in a song that begins at `start_s`."""
     return (5.0 * number + 5 - start_s) * speed
 
 
-def test_a_short_clip_is_one_segment():
+def test_short_clip_is_one_segment():
     rows = [window(0, (4, 50.0, 33.0), (5, 0.0, 9.0), length_s=6.0)]
     (row,) = found(rows, duration_s=6.0).itertuples()
     assert (row.clip_start_s, row.clip_end_s, row.song_id, row.accepted) == (0, 6.0, 4, True)
@@ -49,14 +49,14 @@ def test_a_short_clip_is_one_segment():
     assert row.p_value == pytest.approx(p_values(np.array([50.0]))[0])
 
 
-def test_candidates_of_a_short_clip_come_ranked():
+def test_candidates_of_a_short_clip_are_ranked():
     lines = [window(0, (4, 50.0, 33.0), (5, 0.0, 9.0), (6, 0.0, 9.0))]
     rows = found(lines, duration_s=10.0, n_listed=2)
     assert rows["song_id"].tolist() == [4, 5]
     assert rows["accepted"].tolist() == [True, False]
 
 
-def test_a_song_in_the_first_window_alone_does_not_fill_the_recording():
+def test_song_in_the_first_window_only_does_not_fill_the_recording():
     (row,) = found([window(0, (4, 50.0, 33.0))]).itertuples()
     assert (row.clip_start_s, row.clip_end_s) == pytest.approx((0.5, 9.5))
 
@@ -84,7 +84,7 @@ def test_speed_is_that_of_the_line_through_all_windows(speed):
     assert row.offset_s == pytest.approx(20 + 0.5 * speed, abs=1e-6)
 
 
-def test_a_weak_window_in_the_middle_is_no_gap_but_two_songs_are():
+def test_weak_window_in_the_middle_is_no_gap_but_two_songs_are():
     rows = [window(k, (4, 40.0, place(k))) for k in (0, 1)]
     rows.append(window(2, (8, 1.0, 70.0), (4, 0.0, place(2))))
     rows.append(window(3, (8, 1.0, 10.0)))
@@ -96,7 +96,7 @@ def test_a_weak_window_in_the_middle_is_no_gap_but_two_songs_are():
 
 
 def test_ids_keep_all_their_digits():
-    song = 2**62 + 1  # no float64 has it
+    song = 2**62 + 1  # not representable as float64
     rows = found([window(k, (song, 9.0, place(k))) for k in range(4)])
     assert rows["song_id"].tolist() == [song]
 
@@ -109,16 +109,16 @@ def test_one_song_twice_is_two_segments():
     assert segments["offset_s"].tolist() == pytest.approx([0.5, 0.5])
 
 
-def test_a_loop_goes_on_by_the_line_that_fits():
+def test_loop_continues_on_the_matching_line():
     rows = [window(0, (4, 60.0, [place(0)]))]
-    # Each window also lies 8 s later in the song, and looks stronger there.
+    # Each window also matches 8 s later in the song, with more evidence.
     rows += [window(k, (4, 40.0, [place(k) + 8, place(k)])) for k in range(1, 5)]
     (row,) = found(rows).itertuples()
     assert row.offset_s == pytest.approx(0.5)
     assert row.clip_end_s == pytest.approx(29.5)
 
 
-def test_songs_that_overlap_reach_into_each_other():
+def test_overlapping_songs_give_overlapping_segments():
     rows = [window(k, (4, 40.0, place(k))) for k in range(3)]
     rows += [window(k, (4, 40.0, place(k)), (5, 0.0, place(k, start_s=15))) for k in (3, 4)]
     rows += [window(k, (5, 40.0, place(k, start_s=15))) for k in (5, 6)]
@@ -128,14 +128,14 @@ def test_songs_that_overlap_reach_into_each_other():
     assert segments["clip_end_s"].tolist() == pytest.approx([29.5, 39.5])
 
 
-def test_gaps_stay_empty_and_unsure_windows_are_left_out():
+def test_gaps_stay_empty_and_uncertain_windows_are_omitted():
     rows = [window(k, (50 + k, 2.0, 7.0)) for k in range(10)]
     rows[4] = window(4, (4, 60.0, place(4)))
     segments = found(rows)
     assert segments["song_id"].tolist() == [4]
 
 
-def test_without_an_accepted_segment_the_best_candidate_stands_for_the_clip():
+def test_without_an_accepted_segment_the_best_candidate_is_returned():
     (row,) = found([window(k, (50 + k, 2.0 + k, 70.0)) for k in range(10)]).itertuples()
     assert (row.accepted, row.song_id) == (False, 59)
     assert (row.clip_start_s, row.clip_end_s) == (0.0, 60.0)
@@ -150,7 +150,7 @@ def test_weak_windows_that_agree_add_up():
     assert agreeing["accepted"][0]
 
 
-def test_a_lone_lucky_window_does_not_hide_weak_ones_that_agree():
+def test_lone_chance_window_does_not_hide_weak_ones_that_agree():
     rows = [window(k, (4, 4.5 * TAIL, place(k))) for k in range(8)]
     rows.append(window(11, (5, 5.0 * TAIL, 3.0)))
     segments = found(rows)
@@ -158,8 +158,8 @@ def test_a_lone_lucky_window_does_not_hide_weak_ones_that_agree():
     assert segments["accepted"].tolist() == [True]
 
 
-def test_chance_is_accepted_no_more_often_in_long_recordings(rng):
-    """Windows that overlap share half of their hits; here they are as dependent as can be."""
+def test_false_accept_rate_does_not_grow_with_length(rng):
+    """Overlapping windows share half of their hits; here they are maximally dependent."""
     n_clips, n_windows, rate = 200, 12, 0.05
     accepted = 0
     for _ in range(n_clips):

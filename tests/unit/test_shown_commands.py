@@ -1,4 +1,4 @@
-"""Every command that README.md and docs/ show is one that there is, with words that it takes."""
+"""Every command shown in README.md and docs/ exists and accepts the words it is given."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VARIABLE = re.compile(r"([A-Z_]+)=(.*)")
 
 
 @pytest.mark.parametrize("shown", SHOWN, ids=lambda s: f"{s.page}: {' '.join(s.words)[:60]}")
-def test_a_command_that_is_shown_is_one_that_there_is(shown: Shown):
+def test_shown_command_exists(shown: Shown):
     words = list(shown.words)
     if words[0] == "export":
         assert all(VARIABLE.fullmatch(word) for word in words[1:])
@@ -46,13 +46,13 @@ def test_a_command_that_is_shown_is_one_that_there_is(shown: Shown):
         assert called in NOT_RUN, f"{shown.page} shows {called}, which no test runs"
 
 
-def test_there_are_commands_to_look_at():
+def test_there_are_commands_to_check():
     assert len(SHOWN) > 60
     assert {command.words[0] for command in SHOWN} >= {"sonic", "make", "$SUBMIT"}
 
 
-def test_paths_that_workers_get_are_absolute():
-    """PYSPARK_PYTHON is taken by workers in folders of their own."""
+def test_paths_given_to_workers_are_absolute():
+    """Workers resolve PYSPARK_PYTHON in folders of their own."""
     for shown in SHOWN:
         for word in shown.words:
             name, _, value = word.partition("=")
@@ -60,13 +60,13 @@ def test_paths_that_workers_get_are_absolute():
                 assert value.startswith(("/", "$PWD/")), shown
 
 
-def test_commands_within_sentences_have_verbs_and_options_that_there_are():
-    """In pages, and in what the program itself tells people to run."""
+def test_commands_within_sentences_have_existing_verbs_and_options():
+    """In pages, and in what the program itself tells users to run."""
     _, parsers = make_parser(VERBS)
-    told = [(page, " ".join(command.words)) for page in PAGES for command in inline_commands(page)]
-    told += [(path.name, command) for path in SOURCES for command in commands_told(path)]
-    assert len(told) > 80
-    for where, command in told:
+    found = [(page, " ".join(command.words)) for page in PAGES for command in inline_commands(page)]
+    found += [(path.name, command) for path in SOURCES for command in commands_in_strings(path)]
+    assert len(found) > 80
+    for where, command in found:
         verb, *words = command.split()[1:]
         if verb.startswith("-"):
             continue
@@ -77,8 +77,8 @@ def test_commands_within_sentences_have_verbs_and_options_that_there_are():
             assert not option or option[0] in known, f"{where} tells of {command}"
 
 
-def commands_told(path: Path) -> list[str]:
-    """Commands in the texts of a file of Python: in quotes of any kind, or in brackets."""
+def commands_in_strings(path: Path) -> list[str]:
+    """Commands in the strings of a Python file: in quotes of any kind, or in parentheses."""
     texts = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.JoinedStr):
@@ -88,7 +88,7 @@ def commands_told(path: Path) -> list[str]:
     return re.findall(r"[`(“](sonic [a-z-][^`)”]*)", "\n".join(texts))
 
 
-def test_files_of_code_that_pages_name_are_there():
+def test_code_files_named_in_pages_exist():
     roots = (ROOT, ROOT / "sonic_lib")
     for page in PAGES:
         for name in re.findall(
@@ -99,6 +99,6 @@ def test_files_of_code_that_pages_name_are_there():
             assert (ROOT / "sonic_lib" / name).is_dir(), f"{page} names {name}"
 
 
-def test_shell_blocks_are_told_from_others():
+def test_shell_blocks_are_distinguished_from_others():
     languages = {block.language for page in PAGES for block in blocks(page)}
     assert languages == {"sh", "python", "sql", "", "{eval-rst}", "{toctree}"}

@@ -1,4 +1,4 @@
-"""`sonic songs` on tables as another version of the program left them, without Spark."""
+"""`sonic songs` on tables of another version, without Spark."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_songs_are_listed_by_path_title_artist_and_length(lake, capsys):
     assert lines[-1].startswith("2 songs in ")
 
 
-def test_words_choose_by_path_title_and_artist_whatever_their_case(lake, capsys):
+def test_words_match_path_title_and_artist_ignoring_case(lake, capsys):
     for words, title in ((["HARBOUR", "ferry"], "Blue Ferry"), (["pixel"], "Quiet Parade")):
         assert main(["songs", *words, "--warehouse", lake, "--json"]) == 0
         told = json.loads(capsys.readouterr().out)
@@ -39,19 +39,19 @@ def test_words_choose_by_path_title_and_artist_whatever_their_case(lake, capsys)
     assert capsys.readouterr().out.startswith("0 songs with '%' in ")
 
 
-def test_a_file_has_all_songs_with_their_ids(lake, tmp_path, capsys):
+def test_output_file_has_all_songs_with_their_ids(lake, tmp_path, capsys):
     assert main(["songs", "--warehouse", lake, "--output", str(tmp_path / "s.csv")]) == 0
     table = pd.read_csv(tmp_path / "s.csv")
     assert table["song_id"].tolist() == [4663867565074184621, 228028564014034969]
     assert table.columns[0] == "path"
 
 
-def test_no_spark_is_started_for_it(lake, capsys):
+def test_songs_starts_no_spark(lake, capsys):
     before = "pyspark" in sys.modules
     assert main(["songs", "--warehouse", lake]) == 0
     assert ("pyspark" in sys.modules) == before
 
 
-def test_a_warehouse_without_tables_is_named(tmp_path, capsys):
+def test_warehouse_without_tables_is_named(tmp_path, capsys):
     assert main(["songs", "--warehouse", str(tmp_path / "none")]) == 1
     assert "sonic index" in capsys.readouterr().err

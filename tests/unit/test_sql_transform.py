@@ -22,7 +22,7 @@ def audio() -> bytes:
     return file.getvalue()
 
 
-def test_a_row_is_a_line_with_the_key_of_its_file(monkeypatch, capsys):
+def test_each_row_is_a_line_with_the_key_of_its_file(monkeypatch, capsys):
     given = {"a song.wav": audio(), "a letter.mp3": b"no\tsound"}
     lines = [f"{key}\t{content.hex().upper()}\n" for key, content in given.items()]
     monkeypatch.setattr("sys.stdin", lines)
@@ -31,9 +31,9 @@ def test_a_row_is_a_line_with_the_key_of_its_file(monkeypatch, capsys):
             "sys.argv", ["sql_transform", what, "--set", "fingerprint.prefix_bits=5"]
         )
         transform_script.main()
-        told = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+        printed = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
         expected = list(rows(given["a song.wav"], params=PARAMS, prefix_bits=5))
-        *found, letter = told
+        *found, letter = printed
         assert {row[0] for row in found} == {"a song.wav"}
         values = [tuple(map(int, row[1:-1])) for row in found]
         assert values == [row[:-1] for row in expected]
@@ -42,7 +42,7 @@ def test_a_row_is_a_line_with_the_key_of_its_file(monkeypatch, capsys):
         assert "not audio" in letter[-1]
 
 
-def test_prefixes_are_the_first_bits():
+def test_prefixes_are_the_leading_bits():
     prefix, hash_, _, _, error = next(
         sql_functions.audio_rows(audio(), params=PARAMS, prefix_bits=4)
     )

@@ -1,4 +1,4 @@
-"""Where statements end, and that the docs list them all."""
+"""Splitting SQL statements, and their documentation."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from sonic_lib.sql.views import statements
         ("\n  \n", []),
     ],
 )
-def test_statements_end_at_semicolons_outside_of_quotes_and_comments(text, expected):
+def test_statements_end_at_semicolons_outside_quotes_and_comments(text, expected):
     assert split_statements(text) == expected
 
 
 @pytest.mark.parametrize("folder", ["views", "cookbook"])
-def test_the_docs_name_every_file_with_what_it_tells(folder):
+def test_docs_list_every_file_with_its_description(folder):
     page = (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8")
     for name, text in statements(folder):
         if folder == "cookbook":
-            told = text.split("\n")[0].removeprefix("-- ")
+            description = text.split("\n")[0].removeprefix("-- ")
         else:
-            told = re.search(r"\n\) COMMENT '(.*)'\nAS", text)[1].replace("''", "'")
+            description = re.search(r"\n\) COMMENT '(.*)'\nAS", text)[1].replace("''", "'")
         line = next(line for line in page.split("\n") if f"sql/{folder}/{name}.sql" in line)
-        assert line.endswith(f" | {told} |")
+        assert line.endswith(f" | {description} |")

@@ -1,4 +1,4 @@
-"""What of a command line is in S3, and what Spark is told for it."""
+"""Detection of S3 in a command line, and the Spark settings for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sonic_lib.spark.filesystem import literal, s3_conf, uses_s3, without_secret
         ("lake", {"statement": "SELECT * FROM delta.`s3a://bucket/lake/songs`"}, True),
     ],
 )
-def test_s3_is_found_wherever_it_is_named(warehouse, given, expected):
+def test_s3_is_detected_wherever_it_is_named(warehouse, given, expected):
     assert uses_s3(warehouse, given) is expected
 
 
@@ -38,12 +38,12 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(uri):
         assert "sesame" not in str(caught.value)
 
 
-def test_an_account_in_a_uri_is_no_password():
+def test_account_in_a_uri_is_not_a_password():
     assert not uses_s3("abfss://container@account.dfs.core.windows.net/lake:1@2", {})
     assert not uses_s3("hdfs://host:8020/lake@2", {})
 
 
-def test_settings_hold_no_credentials():
+def test_settings_contain_no_credentials():
     environment = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "sesame"}
     conf = s3_conf(environment)
     assert not {"AKIA", "sesame"} & set(conf.values())
@@ -51,7 +51,7 @@ def test_settings_hold_no_credentials():
     assert not any("endpoint" in name for name in conf)
 
 
-def test_another_server_is_named_by_the_usual_variables():
+def test_other_servers_are_set_by_the_usual_variables():
     conf = s3_conf({"AWS_ENDPOINT_URL": "http://127.0.0.1:9000", "AWS_REGION": "eu-west-1"})
     assert conf["spark.hadoop.fs.s3a.endpoint"] == "http://127.0.0.1:9000"
     assert conf["spark.hadoop.fs.s3a.endpoint.region"] == "eu-west-1"
@@ -60,10 +60,10 @@ def test_another_server_is_named_by_the_usual_variables():
     assert conf["spark.hadoop.fs.s3a.endpoint"] == "http://b"
 
 
-def test_texts_are_told_without_the_secrets_of_their_uris():
-    told = without_secrets("MLflow at https://me:se/sa@me@host:5000/x refused hdfs://h:8020/a.")
-    assert told == "MLflow at https://***@host:5000/x refused hdfs://h:8020/a."
+def test_messages_hide_secrets_in_uris():
+    message = without_secrets("MLflow at https://me:se/sa@me@host:5000/x refused hdfs://h:8020/a.")
+    assert message == "MLflow at https://***@host:5000/x refused hdfs://h:8020/a."
 
 
-def test_brackets_and_braces_are_no_patterns():
+def test_brackets_and_braces_are_not_globs():
     assert literal("/my [live] {x}/*") == r"/my \[live\] \{x\}/\*"

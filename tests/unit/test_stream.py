@@ -30,7 +30,7 @@ ONE_GRID = (Probe(n_grids=1),)
 
 @pytest.fixture(scope="module")
 def recording() -> np.ndarray:
-    """50 s: loud and soft styles, and a silence between two of them."""
+    """50 s of loud and soft styles, with a silence between two of them."""
     songs = [
         synth_song(5, style=style, duration_s=9, sample_rate_hz=12_000).mean(axis=1)
         for style in list(STYLES)[:5]
@@ -46,7 +46,7 @@ def in_order(stretches):
 
 
 def places_of(in_one_piece) -> set[tuple[int, int]]:
-    """Hashes and frames of what a song has in the table."""
+    """Hashes and frames of a song as stored in the table."""
     return set(map(tuple, in_one_piece[:2].T.tolist()))
 
 
@@ -60,9 +60,7 @@ def in_one_piece(recording) -> np.ndarray:
     cuts=st.lists(st.integers(0, 600_000), max_size=12),
     core_cells=st.integers(8, 500),
 )
-def test_hashes_depend_neither_on_blocks_nor_on_stretches(
-    recording, in_one_piece, cuts, core_cells
-):
+def test_hashes_depend_neither_on_blocks_nor_on_chunks(recording, in_one_piece, cuts, core_cells):
     blocks = np.split(recording, sorted(cut for cut in cuts if cut <= recording.size))
     stretches = list(stream_hashes(blocks, params=PARAMS, core_frames=4 * core_cells))
     np.testing.assert_array_equal(in_order(stretches), in_one_piece)
@@ -70,7 +68,7 @@ def test_hashes_depend_neither_on_blocks_nor_on_stretches(
     assert len(stretches) >= (n_frames - 2 * CONTEXT_FRAMES) // (4 * core_cells)
 
 
-def test_one_sample_at_a_time_is_as_good(recording):
+def test_one_sample_at_a_time_gives_the_same(recording):
     short = recording[:30_000]
     single = (short[i : i + 1] for i in range(short.size))
     expected = in_order(stream_hashes([short], params=PARAMS))
@@ -78,12 +76,12 @@ def test_one_sample_at_a_time_is_as_good(recording):
     np.testing.assert_array_equal(in_order(stream_hashes(single, params=PARAMS)), expected)
 
 
-def test_a_stretch_holds_the_hashes_of_its_samples(recording, in_one_piece):
+def test_chunk_holds_the_hashes_of_its_samples(recording, in_one_piece):
     found = reference_hashes(*analyse(recording, params=PARAMS), params=PARAMS)
     np.testing.assert_array_equal(np.stack(found), in_one_piece)
 
 
-def test_stretches_do_not_overlap(recording):
+def test_chunks_do_not_overlap(recording):
     stretches = list(stream_hashes([recording], params=PARAMS, core_frames=400))
     last = -1
     for _, frames, _ in stretches:
@@ -91,7 +89,7 @@ def test_stretches_do_not_overlap(recording):
         last = frames.max()
 
 
-def test_memory_held_does_not_grow_with_the_recording(recording):
+def test_memory_does_not_grow_with_the_recording(recording):
     held = []
 
     def blocks():
@@ -103,7 +101,7 @@ def test_memory_held_does_not_grow_with_the_recording(recording):
     at_each_stretch = []
     for _ in stream_hashes(blocks(), params=PARAMS, core_frames=800):
         at_each_stretch.append(len(held))
-    # A stretch comes as soon as its samples are there, not at the end of the recording.
+    # A chunk is returned as soon as its samples are available, not at the end.
     steps = np.diff(at_each_stretch)
     assert len(steps) > 8
     assert steps.max() <= 1 + 800 * HOP_SAMPLES / 12_000
@@ -117,7 +115,7 @@ def test_too_short_a_sound_gives_no_hash(rng, n_samples):
     assert window.hashes.size == window.frames.size == window.detunes.size == 0
 
 
-def test_no_block_gives_no_stretch_and_no_window():
+def test_no_blocks_give_no_chunks_and_no_windows():
     assert list(stream_hashes([], params=PARAMS)) == []
     assert list(stream_windows([], params=PARAMS)) == []
 
@@ -140,7 +138,7 @@ def test_windows_cover_the_recording(recording, duration_s, core_hops):
     assert len(windows) == 1 or duration_s > MAX_SINGLE_S
 
 
-def test_windows_do_not_depend_on_stretches(recording):
+def test_windows_do_not_depend_on_chunks(recording):
     long = np.tile(recording, 3)
     whole = list(stream_windows([long], params=PARAMS, probes=ONE_GRID))
     cut = list(stream_windows([long], params=PARAMS, probes=ONE_GRID, core_frames=2500))
@@ -150,7 +148,7 @@ def test_windows_do_not_depend_on_stretches(recording):
             np.testing.assert_array_equal(column, same)
 
 
-def test_wanted_windows_are_those_of_the_whole_and_the_rest_is_not_read(recording):
+def test_wanted_windows_equal_those_of_a_full_read_and_the_rest_is_not_read(recording):
     n_read = 0
 
     def blocks():
@@ -172,7 +170,7 @@ def test_wanted_windows_are_those_of_the_whole_and_the_rest_is_not_read(recordin
 
 
 @pytest.mark.parametrize("speed", [0.84, 1.08])
-def test_a_faster_clip_finds_its_song_through_its_variant(recording, in_one_piece, speed):
+def test_faster_clip_finds_its_song_through_its_variant(recording, in_one_piece, speed):
     stored = places_of(in_one_piece)
     start = 4_000
     n = 60_000
@@ -197,7 +195,7 @@ def test_a_faster_clip_finds_its_song_through_its_variant(recording, in_one_piec
     assert abs(np.nanmedian(on_line)) < 0.01  # what the variant does not explain
 
 
-def test_looks_taken_together_are_those_taken_alone(recording):
+def test_probes_together_equal_probes_alone(recording):
     probes = (Probe(), Probe(3, n_grids=1), Probe(7, detail=1), Probe(5, n_grids=2))
     together = list(stream_windows([recording], params=PARAMS, probes=probes))
     alone = [list(stream_windows([recording], params=PARAMS, probes=[probe])) for probe in probes]
@@ -215,7 +213,7 @@ def rows_of(window):
     return zip(*(column.tolist() for column in (*columns, detunes)), strict=True)
 
 
-def test_a_dense_look_has_all_hashes_of_a_plain_one_and_meets_more_in_noise(
+def test_dense_probe_has_all_hashes_of_a_plain_one_and_more_matches_in_noise(
     recording, in_one_piece, rng
 ):
     stored = places_of(in_one_piece)
@@ -236,7 +234,7 @@ def test_a_dense_look_has_all_hashes_of_a_plain_one_and_meets_more_in_noise(
     assert n_met[1] > 1.2 * n_met[0] > 0
 
 
-def test_a_clip_that_starts_anywhere_shares_hashes_with_its_song(recording, in_one_piece):
+def test_clip_that_starts_anywhere_shares_hashes_with_its_song(recording, in_one_piece):
     stored = places_of(in_one_piece)
     start = 3 * 108_000 + 60_000 + 4_000 + 151  # between the frames of the song
     clip = recording[start : start + 60_000]
@@ -253,10 +251,10 @@ def test_a_clip_that_starts_anywhere_shares_hashes_with_its_song(recording, in_o
 
 
 @pytest.mark.parametrize(("n_samples", "is_long"), [(120_000, False), (300_000, True)])
-def test_windows_of_long_recordings_are_looked_up_more_sparingly(recording, n_samples, is_long):
+def test_windows_of_long_recordings_are_looked_up_less_densely(recording, n_samples, is_long):
     probes = (Probe(detail=1), Probe(3, n_grids=1))
     windows = stream_windows([recording[:n_samples]], params=PARAMS, probes=probes)
-    samples = recording[: min(n_samples, 120_000)]  # of the first window, which is whole
+    samples = recording[: min(n_samples, 120_000)]  # of the first window, which is complete
     (close,) = stream_windows([samples], params=PARAMS, probes=probes)
     (sparing_look,) = stream_windows([samples], params=PARAMS, probes=sparing(probes))
     n = len(next(windows).hashes)

@@ -1,4 +1,4 @@
-"""The synthesiser, the damage and the demo built of them."""
+"""The synthesiser, the degradations, and the demo built from them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def best_lag(clip: np.ndarray, song: np.ndarray) -> tuple[int, float]:
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_song_is_loud_stereo_and_the_same_each_time(style):
+def test_song_is_loud_stereo_and_reproducible(style):
     x = synth_song(5, style=style, duration_s=8.0)
     assert x.shape == (8 * RATE_HZ, 2)
     assert x.dtype == np.float32
@@ -58,7 +58,7 @@ def test_a_song_is_loud_stereo_and_the_same_each_time(style):
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_songs_of_one_style_share_no_passage(style):
+def test_songs_of_one_style_share_no_excerpt(style):
     songs = [play(seed, style) for seed in range(3)]
     for i, song in enumerate(songs):
         passage = song[4 * RATE_HZ : 7 * RATE_HZ]
@@ -68,7 +68,7 @@ def test_songs_of_one_style_share_no_passage(style):
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_song_does_not_repeat_itself(style):
+def test_song_does_not_repeat_itself(style):
     song = play(9, style, 60.0)
     passage = song[5 * RATE_HZ : 10 * RATE_HZ]
     rest = song[10 * RATE_HZ :]
@@ -101,7 +101,7 @@ def test_styles_differ_audibly():
     assert share_alike > 0.7  # chance is 0.1
 
 
-def test_another_rate_gives_the_same_song():
+def test_another_sample_rate_gives_the_same_song():
     slow = synth_song(4, style="waltz", duration_s=5.0, sample_rate_hz=RATE_HZ)
     fast = synth_song(4, style="waltz", duration_s=5.0, sample_rate_hz=2 * RATE_HZ)
     assert len(fast) == 2 * len(slow)
@@ -110,7 +110,7 @@ def test_another_rate_gives_the_same_song():
 
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 20.0])
 @pytest.mark.parametrize("n_channels", [None, 2])
-def test_noise_has_the_wanted_level(rng, snr_db, n_channels):
+def test_noise_has_the_requested_level(rng, snr_db, n_channels):
     shape = 50_001 if n_channels is None else (50_001, n_channels)
     x = 0.01 * rng.standard_normal(shape).astype(np.float32)
     noisy = add_noise(x, snr_db=snr_db, sample_rate_hz=RATE_HZ, rng=rng)
@@ -126,7 +126,7 @@ def test_noise_on_a_loud_signal_does_not_clip(rng):
     assert np.abs(noisy).max() == pytest.approx(1.0)
 
 
-def test_low_bitrate_keeps_time_and_loses_treble():
+def test_low_bitrate_keeps_timing_and_loses_treble():
     x = synth_song(6, style="techno", duration_s=6.0)
     poor = low_bitrate(x, sample_rate_hz=RATE_HZ)
     assert poor.shape == (len(x),)
@@ -136,7 +136,7 @@ def test_low_bitrate_keeps_time_and_loses_treble():
     assert after < 0.05 * before
 
 
-def test_cut_takes_a_copy():
+def test_cut_returns_a_copy():
     x = np.arange(100.0)
     passage = cut(x, start_s=2.0, length_s=3.0, sample_rate_hz=10)
     np.testing.assert_array_equal(passage, np.arange(20.0, 50.0))
@@ -144,7 +144,7 @@ def test_cut_takes_a_copy():
     assert x[20] == 20
 
 
-def test_the_collection_has_all_styles_formats_and_strange_names():
+def test_collection_has_all_styles_formats_and_unusual_names():
     songs = demo_songs(36, seed=1)
     assert songs == demo_songs(40, seed=1)[:36]
     assert songs != demo_songs(36, seed=2)
@@ -175,7 +175,7 @@ def truth(folder) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_truth_about_the_clips_is_true(small_demo):
+def test_truth_of_the_clips_is_right(small_demo):
     rows = truth(small_demo)
     assert len(rows) == 8
     assert {row["clip"] for row in rows} == {p.name for p in (small_demo / "clips").iterdir()}
@@ -195,7 +195,7 @@ def test_the_truth_about_the_clips_is_true(small_demo):
             assert max(best_lag(clip, song)[1] for song in songs.values()) < 0.6
 
 
-def test_the_planned_demo_has_the_planned_conditions():
+def test_planned_demo_has_the_planned_conditions():
     songs = demo_songs(46, seed=1)
     clips = _plan_clips(songs, n_known=50, n_songs=36, seed=1)
     known = Counter(clip.condition for clip in clips if clip.song in songs[:36])
@@ -205,7 +205,7 @@ def test_the_planned_demo_has_the_planned_conditions():
 
 
 @pytest.mark.parametrize("extension", ["wav", "flac", "mp3", "ogg"])
-def test_the_same_song_is_written_twice_alike(tmp_path, extension):
+def test_same_song_is_written_identically(tmp_path, extension):
     song = next(s for s in demo_songs(8, seed=2) if s.path.endswith(extension))
     short = type(song)(**{**vars(song), "duration_s": 3.0})
     samples = write_song(short, tmp_path / "a")

@@ -1,4 +1,4 @@
-"""Damage to the files of a table is named: the version, the file, and the way out."""
+"""Damage to table files is reported with the version, the file and the remedy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ deltalake = pytest.importorskip("deltalake")
 
 @pytest.fixture
 def lake(tmp_path) -> Path:
-    """Songs in three commits, the second of which is a checkpoint, too."""
+    """Songs in three commits, the second of which is also a checkpoint."""
     warehouse = tmp_path / "lake"
     for number in range(3):
         rows = pa.table({"song_id": pa.array([number], pa.int64())})
@@ -71,7 +71,7 @@ def overwritten(file: Path) -> Path:
     return file
 
 
-# What is done, the version that is named, and whether `sonic maintain` can go on.
+# What is damaged, the reported version, and whether `sonic maintain` can continue.
 KINDS: dict[str, tuple[Callable[[Path], Path], int | None, bool]] = {
     "last entry cut": (lambda lake: cut(log_file(lake, 2)), 2, True),
     "last entry empty": (lambda lake: cut(log_file(lake, 2), 0), 2, True),
@@ -89,7 +89,7 @@ KINDS: dict[str, tuple[Callable[[Path], Path], int | None, bool]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_damage_is_named_with_its_version_file_and_way_out(lake, kind):
+def test_damage_is_reported_with_version_file_and_remedy(lake, kind):
     damage, version, can_be_mended = KINDS[kind]
     assert find_damage(str(lake), ["songs", "absent"]) == []
     file = damage(lake)
@@ -108,8 +108,8 @@ def test_damage_is_named_with_its_version_file_and_way_out(lake, kind):
         assert rows == (2 if kind.startswith("last entry") else 3)
 
 
-def test_sums_are_hadoops():
-    # Of "x" * 600 in parts of 512 bytes, as Hadoop wrote them.
+def test_checksums_match_hadoop():
+    # Of "x" * 600 in chunks of 512 bytes, as Hadoop wrote them.
     import struct
     import zlib
 
@@ -120,7 +120,7 @@ def test_sums_are_hadoops():
     assert not _has_sums(content, b"")
 
 
-def test_removed_files_may_be_gone(lake):
+def test_removed_files_may_be_missing(lake):
     name = data_file(lake).name
     entry = {"remove": {"path": name, "deletionTimestamp": 0, "dataChange": True}}
     log_file(lake, 3).write_text(json.dumps(entry) + "\n")

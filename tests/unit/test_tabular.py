@@ -1,4 +1,4 @@
-"""Models of a table in one task, without Spark: encodings by hand, learners, weights, folds."""
+"""Tabular models in one task, without Spark: encodings by hand, learners, weights, folds."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def training_set(labels, folds, *, n_classes, rows=None):
 # ---- encodings ----
 
 
-def test_gaps_are_medians_and_few_values_are_one_hot():
+def test_missing_numbers_are_medians_and_few_values_are_one_hot():
     layout = Layout(("x",), 1, categories=("mood",))
     given = arrow([[1], [np.nan], [3], [5]], categories=[["b", "a", None, "a"]])
     table = from_arrow(given, layout=layout)
@@ -66,7 +66,7 @@ def test_gaps_are_medians_and_few_values_are_one_hot():
     np.testing.assert_array_equal(found, [[1, 0, 1], [3, 1, 0], [3, 0, 0], [5, 1, 0]])
 
 
-def test_a_training_row_is_encoded_by_other_folds_and_a_new_one_by_all():
+def test_training_rows_are_encoded_out_of_fold_and_new_rows_by_all_folds():
     layout = Layout((), 0, encoded=("artist",))
     given = arrow(np.empty((5, 0)), encoded=[["a", "a", "a", "b", None]])
     labels, folds = [1, 1, 0, 0, 1], [0, 1, 1, 0, 1]
@@ -83,11 +83,13 @@ def test_a_training_row_is_encoded_by_other_folds_and_a_new_one_by_all():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     new = arrow(np.empty((2, 0)), encoded=[["a", "never seen"]])
     rows = from_arrow(new, layout=layout, vocabulary=vocabulary_of(table))
-    said = encode.features(rows, np.arange(2), state, layout=layout, n_classes=2)
-    np.testing.assert_allclose(said, [[(1 + zero) / 6, (2 + one) / 6, 3], [0.4, 0.6, 0]], rtol=1e-6)
+    encoded = encode.features(rows, np.arange(2), state, layout=layout, n_classes=2)
+    np.testing.assert_allclose(
+        encoded, [[(1 + zero) / 6, (2 + one) / 6, 3], [0.4, 0.6, 0]], rtol=1e-6
+    )
 
 
-def test_lists_of_a_number_have_mean_least_and_greatest():
+def test_lists_have_mean_minimum_and_maximum_encodings():
     layout = Layout((), 0, lists=("genres",))
     given = arrow(np.empty((4, 0)), lists=[[["x", "y"], ["x"], ["y"], []]])
     table = from_arrow(given, layout=layout)
@@ -104,8 +106,8 @@ def test_lists_of_a_number_have_mean_least_and_greatest():
     np.testing.assert_allclose(found, [[(x + y) / 2, x, y, 2], [20, 20, 20, 0]], rtol=1e-6)
 
 
-def test_no_row_is_described_by_its_own_target(rng):
-    """Labels of pure chance: what the features say of them must be chance, too."""
+def test_no_row_is_encoded_by_its_own_target(rng):
+    """Labels are random, so features must be independent of them."""
     n = 600
     layout = Layout(("x",), 1, encoded=("artist",), texts=("title",))
     artists = [f"artist {i // 3}" for i in range(n)]
@@ -119,10 +121,10 @@ def test_no_row_is_described_by_its_own_target(rng):
     assert found.shape == (n, len(names))
     assert names[-2:] == ["title, letters: a", "title, letters: b"]
     for column in found.T:
-        assert abs(np.corrcoef(column, labels)[0, 1]) < 0.13  # 3 deviations of chance
+        assert abs(np.corrcoef(column, labels)[0, 1]) < 0.13  # 3 standard deviations of chance
 
 
-def test_features_of_the_same_kind_from_letters(rng):
+def test_texts_are_encoded_by_letters(rng):
     layout = Layout((), 0, texts=("title",))
     n = 400
     labels = rng.integers(0, 2, n).astype(float)
@@ -136,10 +138,10 @@ def test_features_of_the_same_kind_from_letters(rng):
     new = from_arrow(
         arrow(np.empty((3, 0)), texts=[["Little Riot", "Sonata in C", None]]), layout=layout
     )
-    said = encode.features(new, np.arange(3), state, layout=layout, n_classes=2)
-    assert said[0, 1] > said[0, 0]
-    assert said[1, 1] < said[1, 0]
-    assert not said[2].any()
+    encoded = encode.features(new, np.arange(3), state, layout=layout, n_classes=2)
+    assert encoded[0, 1] > encoded[0, 0]
+    assert encoded[1, 1] < encoded[1, 0]
+    assert not encoded[2].any()
 
 
 # ---- learners ----
@@ -154,25 +156,27 @@ def blobs(rng, n=300, *, n_classes=3):
 
 @pytest.mark.parametrize("kind", ["boosted", "forest", "linear", "kernel"])
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_each_kind_tells_classes_apart(rng, kind, n_classes):
+def test_each_kind_separates_classes(rng, kind, n_classes):
     features, labels = blobs(rng, n_classes=n_classes)
     fitted = learners.fit(
         kind,
         features[:200],
-        labels[:200] + 1,  # class 0 is not there
+        labels[:200] + 1,  # class 0 is missing
         n_classes=n_classes + 1,
         weights=None,
         seed=1,
         settings=TREES,
     )
     assert all(isinstance(value, np.ndarray) for value in fitted.values())
-    said = learners.predict(fitted, features[200:])
-    np.testing.assert_allclose(said.sum(axis=1), 1)
-    assert not said[:, 0].any()
-    # The kernel takes every feature for as good as any other, and three of four are noise.
-    assert np.mean(said.argmax(axis=1) == labels[200:] + 1) > (0.7 if kind == "kernel" else 0.85)
+    predicted = learners.predict(fitted, features[200:])
+    np.testing.assert_allclose(predicted.sum(axis=1), 1)
+    assert not predicted[:, 0].any()
+    # The kernel weighs all features equally, and three of four are noise.
+    assert np.mean(predicted.argmax(axis=1) == labels[200:] + 1) > (
+        0.7 if kind == "kernel" else 0.85
+    )
     again = learners.predict(learners.ready(fitted), features[200:])
-    np.testing.assert_array_equal(again, said)
+    np.testing.assert_array_equal(again, predicted)
     shares = learners.importances(fitted, n_features=4)
     assert shares.sum() == pytest.approx(1)
     if kind != "kernel":
@@ -186,11 +190,11 @@ def test_each_kind_learns_a_number(rng, kind):
     fitted = learners.fit(
         kind, features[:300], target[:300], n_classes=0, weights=None, seed=1, settings=TREES
     )
-    said = learners.predict(fitted, features[300:])
-    assert 1 - np.var(said - target[300:]) / np.var(target[300:]) > 0.8
+    predicted = learners.predict(fitted, features[300:])
+    assert 1 - np.var(predicted - target[300:]) / np.var(target[300:]) > 0.8
 
 
-def test_a_forest_of_arrays_answers_as_the_library_does(rng, monkeypatch):
+def test_array_forest_predicts_like_the_library(rng, monkeypatch):
     from sklearn import ensemble
 
     grown = []
@@ -209,10 +213,10 @@ def test_a_forest_of_arrays_answers_as_the_library_does(rng, monkeypatch):
 
 
 @pytest.mark.parametrize(("shape", "kernel"), [("gaussian", "rbf"), ("laplacian", "laplacian")])
-def test_rows_left_out_of_the_kernel_machine_are_left_out_indeed(rng, shape, kernel):
+def test_left_out_predictions_of_the_kernel_machine_match_refitting(rng, shape, kernel):
     x, y = rng.normal(size=(30, 2)), rng.normal(size=(30, 1))
     values, basis, _ = linear._kernel_features(x, x, shape, 0.4, np.ones((30, 1)))
-    error, _, said = linear._ridge_by_kernel(x, x, y, np.ones(30), shape, 0.4)
+    error, _, predicted = linear._ridge_by_kernel(x, x, y, np.ones(30), shape, 0.4)
 
     def left_out(penalty):
         model = KernelRidge(alpha=penalty, kernel=kernel, gamma=0.4 / 2)
@@ -222,7 +226,7 @@ def test_rows_left_out_of_the_kernel_machine_are_left_out_indeed(rng, shape, ker
     expected = {p: float(((left_out(p) - y) ** 2).mean()) for p in linear._PENALTIES}
     best = min(expected, key=expected.get)
     assert error == pytest.approx(expected[best], rel=1e-4)
-    np.testing.assert_allclose(said, left_out(best), atol=1e-4)
+    np.testing.assert_allclose(predicted, left_out(best), atol=1e-4)
     assert len(values) == basis.shape[1]
 
 
@@ -241,7 +245,7 @@ def test_kernels_are_best_on_digits():
 # ---- weights ----
 
 
-def test_a_mean_is_taken_only_where_it_is_better_beyond_noise(rng):
+def test_mean_is_used_only_where_it_is_significantly_better(rng):
     n = 2000
     labels = rng.integers(0, 2, n)
     truth = np.eye(2)[labels]
@@ -254,24 +258,24 @@ def test_a_mean_is_taken_only_where_it_is_better_beyond_noise(rng):
     worse = np.full((n, 2), 0.5)
     answers = {"a": first, "copy": first, "no": worse}
     assert "no" not in blend.choose(answers, labels, is_class=True).weights
-    told = blend.choose({"a": truth, "b": worse}, labels, is_class=True)
-    assert told.weights == {"a": 1.0}
+    blended = blend.choose({"a": truth, "b": worse}, labels, is_class=True)
+    assert blended.weights == {"a": 1.0}
 
 
-def test_answers_that_are_too_cautious_are_sharpened_and_others_left_alone(rng):
+def test_underconfident_probabilities_are_sharpened_and_others_kept(rng):
     scores = 2 * rng.normal(size=(4000, 3))
     right = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     labels = np.array([rng.choice(3, p=each) for each in right])
     cautious = np.sqrt(right) / np.sqrt(right).sum(axis=1, keepdims=True)
-    told = blend.choose({"forest": cautious}, labels, is_class=True)
-    assert told.sharpness == pytest.approx(2, abs=0.15)
-    said = told.of({"forest": cautious}, is_class=True)
-    assert np.allclose(said.sum(axis=1), 1)
-    assert np.abs(said - right).max() < 0.05
+    blended = blend.choose({"forest": cautious}, labels, is_class=True)
+    assert blended.sharpness == pytest.approx(2, abs=0.15)
+    sharpened = blended.of({"forest": cautious}, is_class=True)
+    assert np.allclose(sharpened.sum(axis=1), 1)
+    assert np.abs(sharpened - right).max() < 0.05
     assert blend.choose({"forest": right}, labels, is_class=True) == blend.Blend({"forest": 1.0})
 
 
-def test_weights_of_a_number_are_those_of_least_squares(rng):
+def test_weights_of_a_number_are_least_squares(rng):
     target = 50 + 20 * rng.normal(size=5000)
     answers = {"a": target + rng.normal(0, 5, 5000), "b": target + rng.normal(0, 10, 5000)}
     weights = blend.choose(answers, target, is_class=False).weights
@@ -285,18 +289,18 @@ def request(layout, kinds=("boosted",), *, n_classes):
     return Request(layout, kinds, n_classes, 0, False, TREES, TREES)
 
 
-def test_every_row_is_scored_once_and_by_none_that_has_seen_it(rng):
+def test_every_row_is_scored_once_by_a_model_that_has_not_seen_it(rng):
     features, _ = blobs(rng, 200)
     layout = Layout(("a", "b", "c", "d"), 4)
     outer = rng.integers(-1, 3, 200)
-    noise = rng.integers(0, 3, 200).astype(float)  # nothing can foretell them
+    noise = rng.integers(0, 3, 200).astype(float)  # unpredictable
     table = from_arrow(arrow(features), layout=layout)
     asked = request(layout, ("forest",), n_classes=3)
     done = crossfit(table, noise, outer + 1, outer, request=asked, serve=True, n_threads=3)
     assert not np.isnan(done.scores).any()
     assert np.mean(done.scores.argmax(axis=1) == noise) < 0.45
     served = learners.predict(done.served.fitted["forest"], done.served.known)
-    assert np.mean(served.argmax(axis=1) == noise) > 0.9  # what serves has seen all of them
+    assert np.mean(served.argmax(axis=1) == noise) > 0.9  # the final model has seen all of them
     assert sorted(done.judge.asked) == sorted(np.flatnonzero(outer == HELD_OUT))
     assert not set(done.judge.rows) & set(done.judge.asked)
 
@@ -319,7 +323,7 @@ def test_threads_change_nothing(rng, n_classes):
     assert np.isfinite(first.without).all(axis=1).sum() == (folds == HELD_OUT).sum()
 
 
-def test_errors_are_expected_where_they_are(rng):
+def test_expected_errors_follow_the_noise(rng):
     x = rng.uniform(0, 1, (1500, 2))
     target = 10 * x[:, 0] + rng.normal(0, 1, 1500) * (0.2 + 3 * x[:, 1])
     layout = Layout(("a", "b"), 2)
@@ -333,7 +337,7 @@ def test_errors_are_expected_where_they_are(rng):
 
 
 @pytest.mark.parametrize("n_classes", [3, 0])
-def test_a_model_comes_back_from_its_bytes_and_answers_as_it_did(rng, n_classes):
+def test_model_survives_serialisation(rng, n_classes):
     columns = replace(COLUMNS, task="classification" if n_classes else "regression")
     features, labels = blobs(rng, 240)
     artists = [f"artist {i % 30}" for i in range(240)]
@@ -353,8 +357,8 @@ def test_a_model_comes_back_from_its_bytes_and_answers_as_it_did(rng, n_classes)
     model = stage.Unpacked(content, role=stage.JUDGE, columns=columns, n_classes=n_classes)
     held_out = np.flatnonzero(folds == HELD_OUT)
     rows = {name: values.take(pa.array(held_out)) for name, values in given.items()}
-    said = np.array(model.answer(rows).to_pylist())
-    np.testing.assert_allclose(said, done.scores[held_out], rtol=1e-5, atol=1e-7)
+    answers = np.array(model.answer(rows).to_pylist())
+    np.testing.assert_allclose(answers, done.scores[held_out], rtol=1e-5, atol=1e-7)
     nobody = {name: values.slice(0, 0) for name, values in given.items()}
     assert model.answer(nobody).to_pylist() == []
 

@@ -1,4 +1,4 @@
-"""Tags: what is written comes back, and what is broken does no harm."""
+"""Tags: what is written is read back, and broken tags do no harm."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def tagged(container: str, **tags: str) -> io.BytesIO:
 
 
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "OPUS"])
-def test_tags_come_back(container):
+def test_tags_round_trip(container):
     file = tagged(
         container, title=TITLE, artist="Å", album="L'été", genre="Folk", date="1999-05-01"
     )
     assert read_tags(file, name="x") == Tags(TITLE, "Å", "L'été", "Folk", 1999)
 
 
-def test_every_song_of_the_demo_has_its_tags(tmp_path):
+def test_every_demo_song_has_its_tags(tmp_path):
     for song in demo_songs(12, seed=3):
         short = type(song)(**{**vars(song), "duration_s": 1.0, "title": TITLE})
         write_song(short, tmp_path)
@@ -54,7 +54,7 @@ def test_every_song_of_the_demo_has_its_tags(tmp_path):
         ("/music/.mp3", ".mp3"),
     ],
 )
-def test_without_a_title_the_name_serves(name, title):
+def test_without_a_title_the_file_name_is_used(name, title):
     assert read_tags(tagged("WAV"), name=name) == Tags(title, None, None, None, None)
 
 
@@ -74,7 +74,7 @@ def test_broken_files_never_raise(data):
         assert text is None or text.encode() == text.encode().strip()
 
 
-def test_a_closed_file_is_a_file_without_tags():
+def test_unreadable_file_has_no_tags():
     file = tagged("WAV")
     file.close()
     assert read_tags(file, name="a/b.wav").title == "b"

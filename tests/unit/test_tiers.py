@@ -1,4 +1,4 @@
-"""The tiers of the tests: what `make test` leaves to `make test-long` is there."""
+"""Test tiers: LONG and LONG_TESTS name tests that exist."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ TESTS = ROOT / "tests"
 
 
 @pytest.mark.parametrize("name", LONG)
-def test_a_long_file_is_there_once(name):
+def test_long_files_exist_once(name):
     assert len(list(TESTS.rglob(name))) == 1
 
 
 @pytest.mark.parametrize("file", LONG_TESTS)
-def test_long_tests_of_a_file_are_there_and_others_beside_them(file):
+def test_long_tests_exist_in_their_file(file):
     text = (TESTS / file).read_text(encoding="utf-8")
     for name in LONG_TESTS[file]:
         assert f"def {name.partition('[')[0]}(" in text, name

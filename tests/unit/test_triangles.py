@@ -1,4 +1,4 @@
-"""Triangles: the same as Qhull's, and a Delaunay triangulation by its definition."""
+"""Triangulation, compared with Qhull and with the definition of Delaunay."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def as_set(triangles) -> set[tuple[int, ...]]:
 
 
 def areas(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Of each triangle, negative if it turns to the right."""
+    """Signed area of each triangle, negative if clockwise."""
     (ax, ay), (bx, by), (cx, cy) = points[triangles].transpose(1, 2, 0)
     return 0.5 * ((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
 
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 2**32), n=st.integers(3, 300), stretch=st.floats(0.1, 100))
-def test_points_anywhere_are_triangulated_as_by_qhull(seed, n, stretch):
+def test_random_points_match_qhull(seed, n, stretch):
     rng = np.random.default_rng(seed)
     points = rng.uniform(0, 10, (n, 2)) * [stretch, 1.0]
     points = points[np.lexsort(points.T[::-1])]
@@ -50,7 +50,7 @@ def test_points_on_lines_and_circles_are_covered_once_by_empty_circles(places):
     if not from_first or not areas(points, np.array(from_first)).any():
         assert len(triangles) == 0
         return
-    assert size.sum() == pytest.approx(ConvexHull(points).volume)  # of two dimensions the area
+    assert size.sum() == pytest.approx(ConvexHull(points).volume)  # the area, in two dimensions
     for corners in points[triangles]:
         a, b, c = corners
         around = np.linalg.solve(2 * np.array([b - a, c - a]), [b @ b - a @ a, c @ c - a @ a])
@@ -58,7 +58,7 @@ def test_points_on_lines_and_circles_are_covered_once_by_empty_circles(places):
         assert (np.hypot(*(points - around).T) >= radius - 1e-9).all()
 
 
-def test_triangles_of_music_are_those_of_qhull(make_song):
+def test_triangles_of_music_match_qhull(make_song):
     landmarks = find_landmarks(make_song(), params=PARAMS)
     chosen = landmarks[landmarks[:, 3] < 2 * PARAMS.densities_per_s[0]]
     points = np.column_stack([chosen[:, FRAME] / 14.0, chosen[:, BIN] / 10.0])
@@ -70,7 +70,7 @@ def test_triangles_of_music_are_those_of_qhull(make_song):
     assert len(large_or_flat) < 0.5 * len(theirs)
 
 
-def test_landmarks_at_one_moment_may_come_in_any_order():
+def test_simultaneous_landmarks_may_come_in_any_order():
     frames = [5.0, 5.0, 5.0, 12.0, 12.0, 20.0]
     bins = [120.0, 100.0, 110.0, 105.0, 95.0, 110.0]
     landmarks = np.column_stack([frames, bins, np.ones(6), np.zeros(6)])

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A data engineer: spark-submit to a standalone cluster, a second run, SQL, care of the tables.
+# A data engineer: spark-submit to a standalone cluster, a second run, SQL, table maintenance.
 #
 #   MASTER=spark://HOST:7077 SUBMIT="spark-submit --jars … --py-files dist/sonic_lib.zip" \
 #       data_engineer.sh JOBS SONGS CLIPS LAKE OUT
@@ -15,7 +15,7 @@ run() {
 run index_songs "$songs" --json > "$out/first.json"
 run identify_clips "$clips" --output "$out/matches.csv"
 
-# The scheduler runs it again: nothing is read, nothing is written twice.
+# The scheduler runs it again: no file is read and nothing is written twice.
 run index_songs "$songs" --json > "$out/second.json"
 
 cat > "$out/answered.sql" <<'SQL'

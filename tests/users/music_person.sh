@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A music person with a laptop: a messy folder, a snippet, no idea of Spark.
+# A music person with a laptop: a messy folder, a snippet, no knowledge of Spark.
 #
 #   music_person.sh MUSIC SNIPPETS       in an empty folder, with `sonic` on PATH
 set -euo pipefail
@@ -7,13 +7,13 @@ music=$1 snippets=$2
 
 sonic doctor
 sonic index "$music"
-sonic index "$music" > again.txt # what was there is not read again
+sonic index "$music" > again.txt # indexed files are not read again
 grep -q "Nothing new" again.txt
 
 sonic identify "$snippets" --output answers.csv
 sonic explain "$snippets/known.wav" --plot why.png
 
-# Why is the half of my folder not in there?
+# Why is half of my folder missing?
 sonic sql "SELECT path, stage, error FROM sonic.song_files WHERE status = 'rejected'" \
     --output rejected.csv
 sonic report --output report.html

@@ -1,4 +1,4 @@
-"""Gives an interpreter a libsndfile with two bugs: one file makes it hang, another crash."""
+"""Patch libsndfile with two bugs: one file makes it hang, another crashes it."""
 
 from __future__ import annotations
 
