@@ -29,7 +29,7 @@ from sonic_lib.models.estimators import FOREST
 from sonic_lib.report.figures.identification import constellation, offset_histogram
 from sonic_lib.storage import tables
 from sonic_lib.synth.collection import write_demo
-from sonic_lib.workflows.explanation import explain_clip
+from sonic_lib.workflows.explanation import explain_clip, explain_without_spark
 
 IS_PYTHON_WORK = True  # Java only plans many short queries
 HELP = "a tour: synthesise songs and clips, index, identify, query, plot, train, recommend"
@@ -249,7 +249,7 @@ def _song_figure(config: Config, clip: pd.Series, folder: Path) -> Figure:
 
 def _clip_figure(spark: SparkSession, config: Config, clip: pd.Series, folder: Path) -> Figure:
     path = (folder / "clips" / clip["clip"]).resolve()
-    found = explain_clip(spark, config, str(path))
+    found = explain_without_spark(config, str(path)) or explain_clip(spark, config, str(path))
     votes = [_votes(found.hits, song) for _, song in found.answers.iterrows()]
     names = [_name(song) for _, song in found.answers.iterrows()]
     condition = f"{clip['condition']}, {clip['length_s']:.1f} s"
