@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.features.spark import wide
-from sonic_lib.models.associations import associations, by_place, drawn, n_bins, number_ranges
+from sonic_lib.models.associations import associations, by_place, n_bins, number_ranges, sampled
 from sonic_lib.models.columns import Columns
 from sonic_lib.models.leaks import Leak, find_leaks
 from sonic_lib.models.names import ARTISTS
@@ -38,9 +38,9 @@ def leaks_of(features: DataFrame, columns: Columns) -> list[Leak]:
     found = []  # a row a column
     if numbers:
         found = number_ranges(frame, numbers=numbers, n_bins=n_bins(n_rows)).collect()
-    sample = drawn(frame, n_rows=n_rows)
-    n_drawn = n_rows if sample is frame else sample.count()
-    ranges = by_place([row.asDict() for row in found], n_rows=n_drawn)
+    sample = sampled(frame, n_rows=n_rows)
+    n_sampled = n_rows if sample is frame else sample.count()
+    ranges = by_place([row.asDict() for row in found], n_rows=n_sampled)
     rows = associations(
         sample, texts=texts, numbers=numbers, target=columns.target, ranges=ranges
     ).collect()  # a row a column

@@ -1,8 +1,8 @@
 """Train a table in one Spark task, and predict with the resulting stage.
 
-The rows go to one task, ordered by key, and return as scores and as the parts of a model: arrays in
-NumPy's own format, never pickled, in rows of at most 8 MB.  Only the finished model passes the
-driver, and the limits of `fits_one_task` bound its size.
+The rows go to one task, ordered by key.  It returns scores and the parts of a model: arrays in
+NumPy's own format, never pickled, in rows of at most 8 MB.  Only the finished model passes through
+the driver, and the limits of `fits_one_task` bound its size.
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ from sonic_lib.models.tabular.blend import Blend
 from sonic_lib.models.tabular.crossfit import Crossfit, Fit, Request, crossfit
 from sonic_lib.models.tabular.table import Layout, Table, from_arrow, vocabulary_of
 
-MAX_ROWS = 100_000  # as much as one worker of a distributed training takes
-MAX_CELLS = 30_000_000  # of the features of all rows, 4 bytes each, and as much again per fold
+MAX_ROWS = 100_000  # as many as one worker of a distributed training gets
+MAX_CELLS = 30_000_000  # rows x features, 4 bytes each, and as much again per parallel fold
 OUTER = "_outer"
 SERVED, JUDGE = "served", "judge"
 WITHOUT = -2
 
 _PART_BYTES = 8 * 2**20
 _INPUTS = ("hash", "plain", "categories", "encoded", "lists", "texts")
-_MODEL = "A model of one task"
+_BLENDS = "told"  # name of the part with the weights of the learners, in stored models
+_MODEL = "A model trained in one task"
 _SCHEMA = (
-    f"{KEY} long, label double, fold int, said array<double>, name string, part int, bytes binary"
+    f"{KEY} long, label double, fold int, output array<double>, name string, part int, bytes binary"
 )
 
 
 def layout_of(columns: Columns) -> Layout:
-    """Names of the columns of `inputs`."""
+    """Return the layout of the arrays in `inputs`."""
     return Layout(
         plain=tuple(number_names(columns.numbers, columns.dates)),
         n_alike=len(columns.numbers),
@@ -56,7 +57,7 @@ def layout_of(columns: Columns) -> Layout:
 
 
 def fits_one_task(n_rows: int, *, columns: Columns, n_classes: int) -> bool:
-    """Whether a table is trained in one task; depends on its size only, not on the cluster."""
+    """Whether a table is trained in one task; depends on its size, not on the cluster."""
     parts = n_classes or 3
     n_features = len(columns.numbers) + 6 * len(columns.dates) + 30 * len(columns.categories)
     n_features += (parts + 1) * (2 * len(columns.encoded) + len(columns.lists))
@@ -84,17 +85,17 @@ def train(
     -------
     DataFrame
         Rows of scores: song_id, label, fold (of `_outer`, or WITHOUT for held-out rows scored
-        without texts), said (probabilities; or prediction and difficulty).  Rows of the model:
+        without texts), output (probabilities; or prediction and difficulty).  Rows of the model:
         name, part, bytes.
     """
     given = rows.select(KEY, LABEL, FOLD, OUTER, *inputs(columns))
     ordered = given.repartition(1).sortWithinPartitions(KEY)
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        found = list(batches)
-        if not found:
+        received = list(batches)
+        if not received:
             return
-        whole = pa.Table.from_batches(found).combine_chunks()
+        whole = pa.Table.from_batches(received).combine_chunks()
         labels, inner, outer = (
             whole[name].to_numpy().astype(kind)
             for name, kind in ((LABEL, np.float64), (FOLD, np.int64), (OUTER, np.int64))
@@ -138,17 +139,17 @@ def inputs(columns: Columns) -> list[Column]:
 def packed(done: Crossfit, *, table: Table, request: Request) -> dict[str, bytes]:
     """Serialise the models of a crossfit to bytes by name."""
     fits = {SERVED: done.served, JUDGE: done.judge}
-    there = {role: fit for role, fit in fits.items() if fit is not None}
-    if not there:
+    present = {role: fit for role, fit in fits.items() if fit is not None}
+    if not present:
         return {}
     settings = {
-        "weights": {role: dict(fit.blend.weights) for role, fit in there.items()},
-        "sharpness": {role: fit.blend.sharpness for role, fit in there.items()},
-        "least": {role: fit.least for role, fit in there.items()},
+        "weights": {role: dict(fit.blend.weights) for role, fit in present.items()},
+        "sharpness": {role: fit.blend.sharpness for role, fit in present.items()},
+        "least": {role: fit.least for role, fit in present.items()},
     }
-    content = {"told": json.dumps(settings).encode()}
+    content = {_BLENDS: json.dumps(settings).encode()}
     content["vocabulary"] = json.dumps(vocabulary_of(table)).encode()
-    for role, fit in there.items():
+    for role, fit in present.items():
         content |= {f"{role}/{name}": pack(each) for name, each in _parts(fit).items()}
     return content
 
@@ -167,12 +168,12 @@ class TabularModel(StoredModel):
     model fitted on all rows, or the one that has not seen the held-out rows.
     """
 
-    statistics: DataFrame  # always there
+    statistics: DataFrame  # never None here
     _content: dict[str, bytes] | None = None
     _sent: Any = None
 
     def content(self) -> dict[str, bytes]:
-        """Collect bytes by name; the limits of `fits_one_task` bound their size."""
+        """Collect the parts by name; the limits of `fits_one_task` bound their size."""
         if self._content is None:
             parts = (
                 self.statistics.select("name", "part", "bytes").orderBy("name", "part").collect()
@@ -186,10 +187,10 @@ class TabularModel(StoredModel):
     def roles(self) -> list[str]:
         """Roles of the models: SERVED, JUDGE."""
         with content_of(_MODEL):
-            return list(json.loads(self.content()["told"])["weights"])
+            return list(json.loads(self.content()[_BLENDS])["weights"])
 
     def judging(self) -> TabularModel:
-        """The stage that has not seen the held-out rows, if there is one; else this one."""
+        """Return the stage that has not seen the held-out rows if there is one, else this one."""
         if JUDGE not in self.roles:
             return self
         other = TabularModel(self.settings | {"role": JUDGE}, self.statistics)
@@ -201,9 +202,13 @@ class TabularModel(StoredModel):
             columns = Columns.from_card(self.settings["columns"])
             role, n_classes = self.settings["role"], self.settings["n_classes"]
         if self._sent is None:
-            self._unpacked()  # checks it, once
-            kept = {k: v for k, v in self.content().items() if not self._is_of_others(k)}
-            self._sent = frame.sparkSession.sparkContext.broadcast(kept)
+            self._unpacked()  # validates it once, on the driver
+            own_parts = {
+                name: part
+                for name, part in self.content().items()
+                if not self._belongs_to_other_role(name)
+            }
+            self._sent = frame.sparkSession.sparkContext.broadcast(own_parts)
         sent = self._sent
 
         def answer(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
@@ -215,19 +220,19 @@ class TabularModel(StoredModel):
                     answered = model.answer(dict(zip(_INPUTS, arrays, strict=True)))
                 yield answered
 
-        said = F.arrow_udf(answer, "array<double>")(*inputs(columns))
+        output = F.arrow_udf(answer, "array<double>")(*inputs(columns))
         if columns.task == CLASSIFICATION:
-            return frame.withColumn("probabilities", said)
-        predicted = frame.withColumn("_said", said).withColumns(
-            {"prediction": F.get("_said", F.lit(0)), "difficulty": F.get("_said", F.lit(1))}
+            return frame.withColumn("probabilities", output)
+        predicted = frame.withColumn("_output", output).withColumns(
+            {"prediction": F.get("_output", F.lit(0)), "difficulty": F.get("_output", F.lit(1))}
         )
-        return predicted.drop("_said")
+        return predicted.drop("_output")
 
-    def _is_of_others(self, name: str) -> bool:
+    def _belongs_to_other_role(self, name: str) -> bool:
         return "/" in name and not name.startswith(f"{self.settings['role']}/")
 
     def importances(self, *, classes: Sequence[str]) -> list[tuple[str, float]]:
-        """Names and importances of the features."""
+        """Return names and importances of the features, largest first."""
         with content_of(_MODEL):
             model = self._unpacked()
             names = encode.feature_names(model.layout, classes=classes, vocabulary=model.vocabulary)
@@ -250,7 +255,7 @@ class TabularModel(StoredModel):
     def weights(self) -> dict[str, float]:
         """Weight of each learner."""
         with content_of(_MODEL):
-            return json.loads(self.content()["told"])["weights"][self.settings["role"]]
+            return json.loads(self.content()[_BLENDS])["weights"][self.settings["role"]]
 
     def release(self) -> None:
         """Uncache the parts; the stage still works."""
@@ -266,8 +271,8 @@ class Unpacked:
     Raises
     ------
     ValueError, LookupError, TypeError, AttributeError, MemoryError
-        If the content is not as `packed` makes it. Whatever it holds, no learner is asked that
-        could crash the process or never end.
+        If `packed` could not have returned the content.  A learner that could crash or hang the
+        process is never run.
     """
 
     def __init__(
@@ -279,7 +284,7 @@ class Unpacked:
         n_classes: int,
         is_checked: bool = False,
     ) -> None:
-        settings = json.loads(content["told"])
+        settings = json.loads(content[_BLENDS])
         self.blend = Blend(settings["weights"][role], settings.get("sharpness", {}).get(role, 1.0))
         self.least: float = settings["least"][role]
         self.vocabulary: dict[str, list[str]] = json.loads(content["vocabulary"])
@@ -297,12 +302,12 @@ class Unpacked:
         numbers = [*self.blend.weights.values(), self.blend.sharpness, self.least]
         are_numbers = all(isinstance(each, (int, float)) and np.isfinite(each) for each in numbers)
         if not self.blend.weights or not are_numbers:
-            raise ValueError("weights that are no numbers")
+            raise ValueError("weights that are not finite numbers")
         if not 0 <= self.n_classes <= MAX_CLASSES:
             raise ValueError(f"{self.n_classes} classes")
         for name, values in self.vocabulary.items():
             if not (isinstance(values, list) and all(isinstance(each, str) for each in values)):
-                raise ValueError(f"values of {name} that are no texts")
+                raise ValueError(f"values of {name} that are not strings")
         classes = [str(label) for label in range(self.n_classes)]
         names = encode.feature_names(self.layout, classes=classes, vocabulary=self.vocabulary)
         for fitted in (*self.fitted.values(), *([] if self.sizes is None else [self.sizes])):
@@ -321,11 +326,11 @@ class Unpacked:
             n_classes=self.n_classes,
         )
         answers = {k: learners.predict(fitted, features) for k, fitted in self.fitted.items()}
-        said = self.blend.of(answers, is_class=bool(self.n_classes))
+        output = self.blend.of(answers, is_class=bool(self.n_classes))
         if self.sizes is not None:
             sizes = np.maximum(learners.predict(self.sizes, features), self.least)
-            said = np.column_stack([said, sizes])
-        return _lists(np.asarray(said))
+            output = np.column_stack([output, sizes])
+        return _lists(np.asarray(output))
 
 
 def settings_of(columns: Columns, *, n_classes: int) -> dict[str, Any]:
@@ -345,13 +350,13 @@ def _lists(values: NDArray[np.float64]) -> pa.Array:
 def _score_rows(
     keys: NDArray, labels: NDArray, folds: NDArray, scores: NDArray[np.float64]
 ) -> pa.RecordBatch:
-    there = ~np.isnan(scores[:, 0])
-    n = int(there.sum())
+    present = ~np.isnan(scores[:, 0])
+    n = int(present.sum())
     arrays = [
-        pa.array(keys[there], pa.int64()),
-        pa.array(labels[there], pa.float64()),
-        pa.array(folds[there].astype(np.int32)),
-        _lists(scores[there]),
+        pa.array(keys[present], pa.int64()),
+        pa.array(labels[present], pa.float64()),
+        pa.array(folds[present].astype(np.int32)),
+        _lists(scores[present]),
         *(pa.nulls(n, kind) for kind in (pa.string(), pa.int32(), pa.binary())),
     ]
     return pa.record_batch(arrays, names=_names())
@@ -369,4 +374,4 @@ def _model_row(name: str, part: int, content: bytes) -> pa.RecordBatch:
 
 
 def _names() -> list[str]:
-    return [KEY, "label", "fold", "said", "name", "part", "bytes"]
+    return [KEY, "label", "fold", "output", "name", "part", "bytes"]
