@@ -136,7 +136,7 @@ def _index(
     n_slots = spark.sparkContext.defaultParallelism
     n_tasks = plan.n_tasks(n_changed, n_bytes, n_slots=n_slots, task_mb=config.index.task_mb)
     read = changed.repartition(n_tasks, "path").transform(digest_files).persist()
-    digests = read.transform(plan.told_apart, songs=songs).persist()
+    digests = read.transform(plan.reject_collisions, songs=songs).persist()
     new = plan.new_songs(digests, songs=songs).persist()
     closings = _fingerprint_batches(spark, config, new, run_id)
 
@@ -144,12 +144,12 @@ def _index(
     missing = plan.pruned_files(known, files=files, roots=roots)
     moved = plan.moved_files(missing, digests=digests).persist()
     still_known = known.join(moved, "path", "left_anti")
-    judged = plan.song_files(digests, songs=stored, known=still_known, read=closings).persist()
+    file_rows = plan.song_files(digests, songs=stored, known=still_known, read=closings).persist()
     touched = changed.filter("not is_new").select("path")
     lost = touched if gone is None else touched.unionByName(gone.select("path"))
     abandoned = plan.abandoned_songs(known, gone=lost, digests=digests).persist()
     counts["replaced"] = abandoned.count()
-    by_status = {row.status: row["count"] for row in judged.groupBy("status").count().collect()}
+    by_status = {row.status: row["count"] for row in file_rows.groupBy("status").count().collect()}
     done = closings.filter("error IS NULL").agg(
         F.count("*").alias("songs"),
         F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("audio_s"),
@@ -162,28 +162,28 @@ def _index(
         "changed": n_changed - n_new,
         "duplicate": by_status.get("duplicate", 0),
         "rejected": by_status.get("rejected", 0),
-        "partial": judged.filter("status <> 'rejected' AND note IS NOT NULL").count(),
+        "partial": file_rows.filter("status <> 'rejected' AND note IS NOT NULL").count(),
     }
-    remarks = _remarks(judged)
+    remarks = _remarks(file_rows)
     # Delta plans whatever is cached of a table anew after each commit to it.
     for cached in (changed, read, digests, new, abandoned):
         cached.unpersist()
     if not moved.isEmpty():
-        renamed = plan.renamed_songs(stored, moved=moved, judged=judged)
+        renamed = plan.renamed_songs(stored, moved=moved, files=file_rows)
         tables.upsert(renamed, warehouse, SONGS, key="song_id")
         paths = moved.select("path")
         gone = paths if gone is None else gone.select("path").unionByName(paths)
-    commit.record_files(judged, gone, warehouse, run_id=run_id)
+    commit.record_files(file_rows, gone, warehouse, run_id=run_id)
     commit.remove_folder(spark, commit.run_folder(warehouse, run_id))
     return counts, remarks
 
 
-def _remarks(judged: DataFrame) -> list[str]:
+def _remarks(file_rows: DataFrame) -> list[str]:
     """Describe the problems of the first files that were rejected or used only in part."""
     problem = F.coalesce("error", "note").alias("problem")
     is_rejected = (F.col("status") == "rejected").alias("is_rejected")
     rows = (
-        judged.select("path", is_rejected, problem)
+        file_rows.select("path", is_rejected, problem)
         .filter("problem IS NOT NULL")
         .orderBy(F.desc("is_rejected"), "path")
         .take(_N_REMARKS)
@@ -245,6 +245,6 @@ def _fingerprint_batches(
                     f"Other runs with the same songs considered this one dead {_MAX_TRIES} times. "
                     "Nothing is lost: run it again when they are done."
                 )
-            rows = commit.closing_rows(staged)
+            rows = commit.summary_rows(staged)
             closings = rows if closings is None else closings.unionByName(rows)
     return closings

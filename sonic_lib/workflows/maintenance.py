@@ -57,12 +57,12 @@ def pinned(spark: SparkSession, warehouse: str) -> Pinned:
     return Pinned(songs, song_files, fingerprints, bits)
 
 
-def findings(spark: SparkSession, warehouse: str, *, grace_hours: float) -> list[Row]:
+def violations(spark: SparkSession, warehouse: str, *, grace_hours: float) -> list[Row]:
     """Check every invariant: one row each, with the number of violations and an example."""
     index = pinned(spark, warehouse)
     return (
         index.fingerprints.transform(
-            invariants.findings,
+            invariants.violations,
             songs=index.songs,
             song_files=index.song_files,
             counts=invariants.song_counts(index.fingerprints, songs=index.songs),
@@ -144,7 +144,7 @@ def mend(spark: SparkSession, warehouse: str, found: list[Damage]) -> int:
     songs = tables.read(spark, warehouse, SONGS)
     parts = (
         invariants.song_counts(tables.read(spark, warehouse, FINGERPRINTS), songs=songs)
-        .filter("n_found < n_said")
+        .filter("n_found < n_expected")
         .select("song_id")
         .localCheckpoint()
     )
@@ -165,7 +165,7 @@ def lost_files(spark: SparkSession, warehouse: str) -> DataFrame:
 def deduplicate(spark: SparkSession, warehouse: str) -> None:
     """Rewrite partitions that contain duplicates, keeping one copy of each row."""
     fingerprints = tables.read(spark, warehouse, FINGERPRINTS)
-    doubled = fingerprints.transform(invariants.doubled_rows).select("hash_prefix").distinct()
+    doubled = fingerprints.transform(invariants.duplicate_rows).select("hash_prefix").distinct()
     prefixes = [row.hash_prefix for row in doubled.collect()]  # at most 4096
     if prefixes:
         where = commit.has_prefix(prefixes)

@@ -100,7 +100,7 @@ def check(spark: SparkSession, config: Config, *, grace_hours: float = GRACE_HOU
     if damaged := _damage(config.warehouse):
         raise DamageError(config.warehouse, damaged)
     _check_index(spark, config.warehouse)
-    return maintenance.findings(spark, config.warehouse, grace_hours=grace_hours)
+    return maintenance.violations(spark, config.warehouse, grace_hours=grace_hours)
 
 
 def maintain(
@@ -165,13 +165,13 @@ def steps(
         if prefix_bits is not None:
             done = maintenance.repartition(spark, warehouse, prefix_bits=prefix_bits)
             yield Step("repartitioned", {"prefix_bits": prefix_bits, "is_new": done})
-        found = maintenance.findings(spark, warehouse, **grace)
+        found = maintenance.violations(spark, warehouse, **grace)
         if any(row.n_broken for row in found if row.invariant == _ONCE):
             maintenance.deduplicate(spark, warehouse)
         counts.update(maintenance.compact(spark, warehouse))
         yield Step("compacted", counts)
         if any(row.n_broken for row in found):
-            found = maintenance.findings(spark, warehouse, **grace)
+            found = maintenance.violations(spark, warehouse, **grace)
         counts["broken"] = sum(row.n_broken for row in found)
         if purge:
             yield Step("purging", {"retention_hours": retention_hours})
@@ -190,7 +190,7 @@ def _damage(warehouse: str, *, with_data: bool = True) -> list[Damage]:
 
 
 def _mend(spark: SparkSession, warehouse: str, damaged: list[Damage]) -> dict[str, int]:
-    if not all(damage.can_be_mended for damage in damaged):
+    if not all(damage.can_be_repaired for damage in damaged):
         raise DamageError(warehouse, damaged)
     n_dropped = maintenance.mend(spark, warehouse, damaged)
     return {"mended": len(damaged), "dropped": n_dropped}

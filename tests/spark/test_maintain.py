@@ -72,7 +72,7 @@ def add(put):
 @pytest.fixture
 def broken(spark, lake):
     def find(grace_hours: float = 0.0) -> dict[str, int]:
-        found = maintenance.findings(spark, lake, grace_hours=grace_hours)
+        found = maintenance.violations(spark, lake, grace_hours=grace_hours)
         return {r.invariant: r.n_broken for r in found if r.n_broken}
 
     return find
@@ -114,7 +114,7 @@ def test_each_violated_invariant_is_found(spark, lake, put, broken):
         songs={1: 8, 2: 8, 4: 9, 6: 8},
         files=[1, 2, 4, 5, 6],
     )
-    found = maintenance.findings(spark, lake, grace_hours=0.0)
+    found = maintenance.violations(spark, lake, grace_hours=0.0)
     assert {r.invariant: r.n_broken for r in found if r.n_broken} == {
         "every fingerprint's song exists": 4,
         "songs have all their fingerprints": 2,
@@ -392,7 +392,7 @@ def test_files_with_wrong_dates_are_swept(spark, lake, put, hours):
     stage(spark, lake, "dead", 3)
     assert maintenance.sweep(spark, lake, grace_hours=24.0)["stages"] == 0
     copy = dated(lake, hours=hours)
-    found = maintenance.findings(spark, copy, grace_hours=24.0)
+    found = maintenance.violations(spark, copy, grace_hours=24.0)
     assert {r.invariant for r in found if r.n_broken} == {"every fingerprint's song exists"}
     swept = maintenance.sweep(spark, copy, grace_hours=24.0)
     assert (swept["stages"], swept["orphan_songs"]) == (1, 1)

@@ -97,8 +97,8 @@ def test_damage_is_reported_with_version_file_and_remedy(lake, kind):
     assert (found.table, found.file) == ("songs", str(file))
     if version is not None:
         assert found.version == version
-    assert found.can_be_mended == can_be_mended
-    for words in (str(file), "backup" if not can_be_mended else "sonic maintain"):
+    assert found.can_be_repaired == can_be_repaired
+    for words in (str(file), "backup" if not can_be_repaired else "sonic maintain"):
         assert words in str(found)
     if found.aside and not found.is_data:
         move_aside(str(lake), [found])
