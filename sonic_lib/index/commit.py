@@ -72,7 +72,7 @@ def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str)
     except (PySparkException, Py4JJavaError):
         if exists(spark, folder):
             raise
-    # The other run deletes orphans by song, and a repeated commit before that would be deleted, too.
+    # The other run deletes orphans by song: a repeated commit before that would be deleted, too.
     # It removes the folder last, so wait for that, unless it died.
     deadline_s = time.monotonic() + MAX_SWEEP_S
     while exists(spark, folder):
@@ -166,7 +166,7 @@ def last_change_s(spark: SparkSession, folder: str) -> float:
 
 
 def delete_songs(song_ids: DataFrame, warehouse: str) -> None:
-    """Delete songs, fingerprints first: if the run dies in between, a repeat still finds the song."""
+    """Delete songs, fingerprints first: if the run dies in between, a repeat still finds it."""
     delete_fingerprints(song_ids, warehouse)
     tables.delete_keys(song_ids, warehouse, SONGS, key="song_id")
 
