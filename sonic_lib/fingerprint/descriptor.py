@@ -1,4 +1,4 @@
-"""Describe the surroundings of a triangle of landmarks in 32 bits, to separate true from chance hits.
+"""Describe the surroundings of landmark triangles in 32 bits, to tell true hits from chance hits.
 
 Method
 ------

@@ -17,7 +17,7 @@ from sonic_lib.audio.listing import list_audio
 from sonic_lib.config import Config
 from sonic_lib.console import progress
 from sonic_lib.errors import UsageError
-from sonic_lib.features import csv_import
+from sonic_lib.features import csv_import, csv_reading
 from sonic_lib.features.spark import describe_songs, described_songs, feature_rows, settled_files
 from sonic_lib.fingerprint.spark import digest_files
 from sonic_lib.index import commit, plan
@@ -105,7 +105,7 @@ def import_table(
         If the table cannot be read, or has no usable column.
     """
     started_s = time.monotonic()
-    rows = csv_import.read_rows(spark, csv)
+    rows = csv_reading.read_rows(spark, csv)
     tables.create_for_models(spark, config.warehouse)
     with runs.recorded(spark, config.warehouse, job="features", config=config) as this_run:
         bring_in = partial(
@@ -117,16 +117,16 @@ def import_table(
             run_id=this_run.run_id,
         )
         with _held(rows):
-            better = csv_import.second_reading(_flaws(rows))
+            better = csv_reading.second_reading(_flaws(rows))
             if not better:
                 done = bring_in(rows)
         if better:
-            with _held(rows := csv_import.read_rows(spark, csv, **better)):
+            with _held(rows := csv_reading.read_rows(spark, csv, **better)):
                 try:
                     done = bring_in(rows)
                 except (PySparkException, Py4JJavaError) as error:
-                    if csv_import.is_too_long(error):
-                        raise csv_import.too_long(csv) from error
+                    if csv_reading.is_too_long(error):
+                        raise csv_reading.too_long(csv) from error
                     raise
         done.counts["seconds"] = time.monotonic() - started_s
         this_run.counts.update(done.counts)
@@ -139,11 +139,11 @@ def import_table(
 
 
 def _flaws(rows: DataFrame) -> dict[str, int]:
-    """Count the flaws of `csv_import.find_flaws`; what cannot be read to its end has swallowed."""
+    """Count the flaws of `csv_reading.find_flaws`; what cannot be read to its end has swallowed."""
     try:
-        return rows.transform(csv_import.find_flaws).first().asDict()
+        return rows.transform(csv_reading.find_flaws).first().asDict()
     except (PySparkException, Py4JJavaError) as error:
-        if csv_import.is_too_long(error):
+        if csv_reading.is_too_long(error):
             return {"n_replaced": 0, "n_swallowed": 1}
         raise
 
@@ -170,10 +170,10 @@ def _describe(
     described = _describe_batches(spark, config, digests, run_id)
 
     stored = tables.read(spark, warehouse, FEATURES).transform(described_songs)
-    judged = plan.song_files(digests, songs=stored, known=known, read=described).persist()
+    checked = plan.song_files(digests, songs=stored, known=known, read=described).persist()
     abandoned = plan.abandoned_songs(known, gone=digests, digests=digests).persist()
     counts["dropped"] = abandoned.count()
-    by_status = {row.status: row["count"] for row in judged.groupBy("status").count().collect()}
+    by_status = {row.status: row["count"] for row in checked.groupBy("status").count().collect()}
     done = described.filter("error IS NULL").agg(
         F.count("*").alias("songs"),
         F.coalesce(F.sum(F.col("numbers")["duration_s"]), F.lit(0.0)).alias("audio_s"),
@@ -185,7 +185,7 @@ def _describe(
     if counts["dropped"]:
         tables.delete_keys(abandoned, warehouse, FEATURES, key="song_id")
     # Last, so that the files of a killed run are read again.
-    stamped = judged.withColumns({"run_id": F.lit(run_id), "seen_at": F.current_timestamp()})
+    stamped = checked.withColumns({"run_id": F.lit(run_id), "seen_at": F.current_timestamp()})
     tables.upsert(stamped, warehouse, FEATURE_FILES, key="path")
     commit.remove_folder(spark, folder)
     return counts
@@ -228,7 +228,7 @@ def _describe_batches(
 def _bring_in(
     rows: DataFrame, *, warehouse: str, csv: str, source: str, id_column: str | None, run_id: str
 ) -> TableImport:
-    columns = csv_import.named_columns(rows)
+    columns = csv_reading.named_columns(rows)
     cells = rows.transform(csv_import.count_cells, columns=columns).first().asDict()
     kinds = csv_import.choose_kinds(columns, cells)
     id_column = csv_import.choose_id(columns, cells, given=id_column)
@@ -243,14 +243,14 @@ def _bring_in(
             f"Expected cells such as 0.5, with a point; the columns are {', '.join(columns)}. "
             "A table of labels needs id_column (--id), the column with the paths of the songs."
         )
-    judged = rows.transform(csv_import.judge_rows, kinds=kinds, id_column=id_column)
-    with _held(judged):
-        counts = _replace_source(judged, warehouse, run_id, source, kinds, id_column)
+    checked = rows.transform(csv_import.check_rows, kinds=kinds, id_column=id_column)
+    with _held(checked):
+        counts = _replace_source(checked, warehouse, run_id, source, kinds, id_column)
     return TableImport(counts, id_column, names["number"], names["text"], [])
 
 
 def _replace_source(
-    judged: DataFrame,
+    checked: DataFrame,
     warehouse: str,
     run_id: str,
     source: str,
@@ -258,18 +258,18 @@ def _replace_source(
     id_column: str | None,
 ) -> dict[str, float]:
     """Write rejects, cells and then rows of a table, replacing earlier ones of its source."""
-    rejected = judged.transform(csv_import.rejected_rows, source=source, columns=list(kinds))
-    usable = judged.transform(
+    rejected = checked.transform(csv_import.rejected_rows, source=source, columns=list(kinds))
+    usable = checked.transform(
         csv_import.usable_rows, source=source, kinds=kinds, id_column=id_column
     )
     where = f"source = '{source}'"
     rejected = _stamped(rejected, run_id, "rejected_at")
     tables.replace(rejected, warehouse, FEATURE_REJECTS, where=where)
-    cells = judged.transform(csv_import.cell_rows, source=source)
+    cells = checked.transform(csv_import.cell_rows, source=source)
     cells = cells.withColumn("run_id", F.lit(run_id))
     tables.replace(cells, warehouse, FEATURE_CELLS, where=where)
     tables.replace(_stamped(usable, run_id, "computed_at"), warehouse, FEATURES, where=where)
-    return {"rows": judged.count(), "rejected": rejected.count()}
+    return {"rows": checked.count(), "rejected": rejected.count()}
 
 
 @contextmanager
