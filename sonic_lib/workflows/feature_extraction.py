@@ -170,10 +170,10 @@ def _describe(
     described = _describe_batches(spark, config, digests, run_id)
 
     stored = tables.read(spark, warehouse, FEATURES).transform(described_songs)
-    checked = plan.song_files(digests, songs=stored, known=known, read=described).persist()
+    file_rows = plan.song_files(digests, songs=stored, known=known, read=described).persist()
     abandoned = plan.abandoned_songs(known, gone=digests, digests=digests).persist()
     counts["dropped"] = abandoned.count()
-    by_status = {row.status: row["count"] for row in checked.groupBy("status").count().collect()}
+    by_status = {row.status: row["count"] for row in file_rows.groupBy("status").count().collect()}
     done = described.filter("error IS NULL").agg(
         F.count("*").alias("songs"),
         F.coalesce(F.sum(F.col("numbers")["duration_s"]), F.lit(0.0)).alias("audio_s"),
@@ -185,7 +185,7 @@ def _describe(
     if counts["dropped"]:
         tables.delete_keys(abandoned, warehouse, FEATURES, key="song_id")
     # Last, so that the files of a killed run are read again.
-    stamped = checked.withColumns({"run_id": F.lit(run_id), "seen_at": F.current_timestamp()})
+    stamped = file_rows.withColumns({"run_id": F.lit(run_id), "seen_at": F.current_timestamp()})
     tables.upsert(stamped, warehouse, FEATURE_FILES, key="path")
     commit.remove_folder(spark, folder)
     return counts
