@@ -200,7 +200,7 @@ def test_non_audio_is_rejected(content):
 
 def test_empty_file_and_zero_samples_are_rejected():
     assert rejection(b"") == "the file is empty (0 bytes)"
-    assert rejection(encode(make_sound(0), 44_100)) == "the file holds no samples"
+    assert rejection(encode(make_sound(0), 44_100)) == "the file has no samples"
 
 
 @pytest.mark.parametrize(("rate_hz", "n_channels"), [(500, 1), (2_000_000, 1), (44_100, 65)])
