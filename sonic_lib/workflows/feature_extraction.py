@@ -37,7 +37,7 @@ class TableImport(NamedTuple):
     numbers, texts : list of str
         Numeric and text columns.
     remarks : list of str
-        How the file was read, if it is not UTF-8 with closed quotes.
+        How the file was read, if it is not UTF-8 or has an unclosed quote.
     """
 
     counts: dict[str, float]
@@ -57,14 +57,7 @@ def describe_audio(
 ) -> dict[str, float]:
     """Compute the descriptors of songs that are new or have changed.
 
-    Parameters
-    ----------
-    paths : list of str
-        Folders or audio files.
-    retry_rejected : bool
-        Read files again that were rejected before.
-    follow_links : bool
-        Follow symbolic links in the folders.
+    Parameters are those of `Warehouse.extract_features`.
 
     Returns
     -------
@@ -88,21 +81,8 @@ def import_table(
 ) -> TableImport:
     """Import a feature table; it replaces earlier rows of its source.
 
-    The file is read a second time if its encoding or quoting turns out to be different.
-
-    Parameters
-    ----------
-    csv : str
-        A file, or a folder of files with the same columns.
-    source : str
-        Name of the source that it becomes.
-    id_column : str, optional
-        Column that identifies a row; by default id or track_id, else all columns together.
-
-    Raises
-    ------
-    UsageError
-        If the table cannot be read, or has no usable column.
+    Parameters and errors are those of `Warehouse.import_features`.  The file is read a second time
+    if its encoding or quoting turns out to be different.
     """
     started_s = time.monotonic()
     rows = csv_reading.read_rows(spark, csv)
@@ -134,12 +114,12 @@ def import_table(
     if "encoding" in better:
         remarks.append(f"read as {better['encoding']}: it is not UTF-8")
     if "by_lines" in better:
-        remarks.append("read line by line: a quote in it is not closed")
+        remarks.append("read line by line: it has an unclosed quote")
     return done._replace(remarks=remarks)
 
 
 def _flaws(rows: DataFrame) -> dict[str, int]:
-    """Count the flaws of `csv_reading.find_flaws`; what cannot be read to its end has swallowed."""
+    """Count flaws by `csv_reading.find_flaws`; a cell that is too long counts as swallowed rows."""
     try:
         return rows.transform(csv_reading.find_flaws).first().asDict()
     except (PySparkException, Py4JJavaError) as error:
@@ -184,7 +164,7 @@ def _describe(
     }
     if counts["dropped"]:
         tables.delete_keys(abandoned, warehouse, FEATURES, key="song_id")
-    # Last, so that the files of a killed run are read again.
+    # Written last, so that the files of a killed run are read again.
     stamped = file_rows.withColumns({"run_id": F.lit(run_id), "seen_at": F.current_timestamp()})
     tables.upsert(stamped, warehouse, FEATURE_FILES, key="path")
     commit.remove_folder(spark, folder)
@@ -236,11 +216,11 @@ def _bring_in(
     for name in columns:
         if name != id_column:
             names[kinds[name]].append(name)
-    # A table of labels may have texts only, if it has a key.
+    # A table of labels may have only text columns, if it has a key.
     if not names["number"] and not (id_column and names["text"]):
         raise UsageError(
             f"The table {csv!r} (--csv) has no numeric column, so no model can be trained on it. "
-            f"Expected cells such as 0.5, with a point; the columns are {', '.join(columns)}. "
+            f"Expected cells such as 0.5, with a decimal point; columns: {', '.join(columns)}. "
             "A table of labels needs id_column (--id), the column with the paths of the songs."
         )
     checked = rows.transform(csv_import.check_rows, kinds=kinds, id_column=id_column)
@@ -274,7 +254,7 @@ def _replace_source(
 
 @contextmanager
 def _held(frame: DataFrame) -> Iterator[None]:
-    """Cache a DataFrame inside the block only: a stale cache would hide changes to the file."""
+    """Cache a DataFrame inside the block; a longer-lived cache would hide changes to the file."""
     frame.persist()
     try:
         yield
