@@ -1,4 +1,4 @@
-"""`sonic doctor`: check this machine for what is needed, without starting Spark."""
+"""`sonic doctor`: check that this machine has what is needed, without starting Spark."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _EXTRAS = {
     "models": (MODELS, "describes audio and trains models"),
     "mlflow": (("mlflow",), "keeps models in MLflow"),
 }
-_MIN_MEMORY_GB = 4.0  # for Spark and two Python workers, with a laptop's collection
+_MIN_MEMORY_GB = 4.0  # for Spark and two Python workers, with a collection of laptop size
 _MIN_DISK_GB = 2.0
 
 
@@ -41,9 +41,9 @@ class Finding(NamedTuple):
     ----------
     what : str
     state : str
-        ``"ok"``, ``"note"`` (something optional is missing or scarce) or ``"bad"``.
+        ``"ok"``, ``"note"`` (something optional is missing, or scarce) or ``"bad"``.
     told : str
-        What was found and, unless it is ok, what to do.
+        What was found and, unless it is ok, what to do.  The name is a key of ``--json``.
     """
 
     what: str
@@ -112,7 +112,7 @@ def _jars() -> tuple[str, str]:
     jars = cached_delta_jars()
     if jars:
         return "ok", f"{len(jars)} in {Path(jars[0]).parent}"
-    return "note", f"{COORDINATES} will be fetched at the first start (now: sonic jars)"
+    return "note", f"{COORDINATES} will be downloaded at the first start (or now: sonic jars)"
 
 
 def _memory() -> Finding:
@@ -137,7 +137,7 @@ def _disk(warehouse: str) -> Finding:
 
 
 def _decoders() -> tuple[str, str]:
-    """Decode a short piece of every format, since importing a package does not prove it works."""
+    """Decode a short sound in every format, since importing a package does not prove it works."""
     from sonic_lib.audio.samples import FORMATS, try_format
 
     problems = {name: try_format(name) for name in FORMATS}
