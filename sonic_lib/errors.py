@@ -19,7 +19,7 @@ MODELS = ("librosa", "scikit-learn", XGBOOST)
 
 
 class SonicError(Exception):
-    """Base class of all errors of Sonic Signature."""
+    """Raised when Sonic Signature cannot continue; the base class of all its errors."""
 
     exit_code = 1
 
