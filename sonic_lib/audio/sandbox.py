@@ -140,7 +140,7 @@ def isolated(
     for is_last_try in (False, True):
         # A file may corrupt the helper's heap and crash the next; blame a file only if a fresh
         # helper fails on it.
-        helper, is_afresh = _take_helper(with_keys=not is_local(path), anew=is_last_try)
+        helper, is_fresh = _take_helper(with_keys=not is_local(path), fresh=is_last_try)
         is_done = False
         try:
             timeout_s = limits.seconds_for(_on_disk_bytes(path, size_bytes))
@@ -163,12 +163,12 @@ def isolated(
             yield {"path": path, "stage": "decode", "error": error}
             return
         except EOFError:
-            if is_afresh:
+            if is_fresh:
                 error = f"its decoder crashed: {helper.ending()}"
                 yield {"path": path, "stage": "decode", "error": error}
                 return
         except _NotStarted:
-            if is_afresh:
+            if is_fresh:
                 raise
         finally:
             if is_done:
@@ -293,9 +293,9 @@ class _Helper:
 _idle: list[_Helper] = []
 
 
-def _take_helper(*, with_keys: bool, anew: bool) -> tuple[_Helper, bool]:
+def _take_helper(*, with_keys: bool, fresh: bool) -> tuple[_Helper, bool]:
     """Return a helper, with storage credentials if needed, and whether it is new."""
-    while _idle and not anew:
+    while _idle and not fresh:
         try:
             helper = _idle.pop()
         except IndexError:  # another thread was faster

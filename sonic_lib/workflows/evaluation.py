@@ -83,7 +83,7 @@ def evaluate_index(
     check_plan(n_clips=n_clips, lengths_s=lengths_s, left_out=left_out, n_songs=n_songs)
     tables.check_params(spark, config.warehouse, params=config.fingerprint.params())
     index = open_index(spark, config.warehouse)
-    songs = _drawn_songs(index, config, n_songs=n_songs, left_out=left_out, seed=seed)
+    songs = _sample_songs(index, config, n_songs=n_songs, left_out=left_out, seed=seed)
     if not 0 < songs["is_known"].sum() < len(songs):
         raise UsageError(
             f"{len(songs)} songs with readable files are too few to hold some of them out; "
@@ -97,7 +97,7 @@ def evaluate_index(
             frame, _without(index, unknown), config, n_listed=1, fingerprint=fingerprint_cases
         )
         judged = judge_answers(_answers(frame, found))
-        copied = songs_met_again(judged, index)
+        copied = held_out_copies(judged, index)
         judged["has_copy"] = judged["song_id"].isin(copied) & ~judged["is_known"]
         this_run.counts.update({"clips": len(judged), "right": int(judged["is_right"].sum())})
     return judged
@@ -121,7 +121,7 @@ def write_tables(judged: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, pd.D
     return table, curve
 
 
-def _drawn_songs(
+def _sample_songs(
     index: Index, config: Config, *, n_songs: int, left_out: float, seed: int
 ) -> pd.DataFrame:
     """Sample songs by the hash of their ids."""
@@ -154,7 +154,7 @@ def _without(index: Index, songs: DataFrame) -> Index:
     return replace(index, songs=left, files=files)
 
 
-def songs_met_again(judged: pd.DataFrame, index: Index) -> list[int]:
+def held_out_copies(judged: pd.DataFrame, index: Index) -> list[int]:
     """Find held-out songs whose music is still in the index, as a copy or in part.
 
     Parameters
@@ -164,12 +164,14 @@ def songs_met_again(judged: pd.DataFrame, index: Index) -> list[int]:
     index : Index
         The full index; held-out songs are compared with the answers as by `sonic duplicates`.
     """
-    is_met = ~judged["is_known"] & (judged["p_value"] <= max(ASKED)) & judged["found_id"].notna()
-    met = judged.loc[is_met, ["song_id", "found_id"]].drop_duplicates().astype("int64")
-    if met.empty:
+    is_candidate = (
+        ~judged["is_known"] & (judged["p_value"] <= max(ASKED)) & judged["found_id"].notna()
+    )
+    candidates = judged.loc[is_candidate, ["song_id", "found_id"]].drop_duplicates().astype("int64")
+    if candidates.empty:
         return []
     pairs = index.fingerprints.sparkSession.createDataFrame(
-        met.rename(columns={"found_id": "other_song_id"})
+        candidates.rename(columns={"found_id": "other_song_id"})
     )
     shared = pairs.transform(
         compare_pairs, fingerprints=index.fingerprints, n_index_frames=index.files.n_frames

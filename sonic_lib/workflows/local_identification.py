@@ -124,12 +124,12 @@ def _identify(
     this_run = new_run()
     try:
         found = identify_clips(sorted(clips), index, config, n_listed=n_asked(n_listed))
-        met = [_match(row, this_run) for row in found]
-        matches = [row for row in met if row["rank"] <= n_listed]
+        candidates = [_match(row, this_run) for row in found]
+        matches = [row for row in candidates if row["rank"] <= n_listed]
         _count(matches, this_run)
         if record:
             append(matches, config.warehouse, "matches")
-        named = _named(met, roots, index)
+        named = _named(candidates, roots, index)
         this_run.counts["seconds"] = time.monotonic() - started_s
     except BaseException:
         with suppress(Exception):  # a second failure, as on a full disk, would hide the cause

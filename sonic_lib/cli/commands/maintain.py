@@ -102,7 +102,7 @@ def _maintain(spark: SparkSession, config: Config, args: argparse.Namespace) -> 
     )  # the last is the check
 
 
-def _mended(result: dict) -> Iterator[str]:
+def _repaired(result: dict) -> Iterator[str]:
     yield from (f"repaired   {damage}" for damage in result["damaged"])
     if result["dropped"]:
         yield (
@@ -148,7 +148,7 @@ def _purged(result: dict) -> Iterator[str]:
 
 
 _LINES = {
-    "mended": _mended,
+    "mended": _repaired,
     "swept": _swept,
     "repartitioned": _repartitioned,
     "compacted": _compacted,

@@ -162,8 +162,8 @@ def _converse(spark: SparkSession) -> None:
         except (PySparkException, UsageError) as error:
             if not is_person:
                 raise
-            said = str(error) if isinstance(error, UsageError) else reason(error)
-            show(f"sonic: {said}", file=sys.stderr)
+            message = str(error) if isinstance(error, UsageError) else reason(error)
+            show(f"sonic: {message}", file=sys.stderr)
         except KeyboardInterrupt:
             show("interrupted", file=sys.stderr)
 

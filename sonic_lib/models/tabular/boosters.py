@@ -31,7 +31,7 @@ def check_booster(model_json: Any, *, n_features: int) -> None:
 
     Parameters
     ----------
-    told : dict
+    model_json : dict
         XGBoost's JSON model, or the result of `read_ubjson`.
     n_features : int
         Number of features that it will predict from.
