@@ -8,7 +8,7 @@ the driver, and the limits of `fits_one_task` bound its size.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,26 +18,30 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from sonic_lib.models.columns import CLASSIFICATION, MAX_CLASSES, Columns
+from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.exploration.aggregates import items
 from sonic_lib.models.guard import content_of
 from sonic_lib.models.preprocess import finite_numbers, number_names
 from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, column
 from sonic_lib.models.tabular import encode, learners
-from sonic_lib.models.tabular.arrays import pack, unpack
-from sonic_lib.models.tabular.blend import Blend
-from sonic_lib.models.tabular.crossfit import Crossfit, Fit, Request, crossfit
-from sonic_lib.models.tabular.table import Layout, Table, from_arrow, vocabulary_of
+from sonic_lib.models.tabular.crossfit import Request, crossfit
+from sonic_lib.models.tabular.serialisation import (
+    BLENDS,
+    JUDGE,
+    SERVED,
+    Unpacked,
+    list_array,
+    packed,
+)
+from sonic_lib.models.tabular.table import Layout, from_arrow
 
 MAX_ROWS = 100_000  # as many as one worker of a distributed training gets
 MAX_CELLS = 30_000_000  # rows x features, 4 bytes each, and as much again per parallel fold
 OUTER = "_outer"
-SERVED, JUDGE = "served", "judge"
 WITHOUT = -2
 
 _PART_BYTES = 8 * 2**20
 _INPUTS = ("hash", "plain", "categories", "encoded", "lists", "texts")
-_BLENDS = "told"  # name of the part with the weights of the learners, in stored models
 _MODEL = "A model trained in one task"
 _SCHEMA = (
     f"{KEY} long, label double, fold int, output array<double>, name string, part int, bytes binary"
@@ -136,31 +140,6 @@ def inputs(columns: Columns) -> list[Column]:
     ]
 
 
-def packed(done: Crossfit, *, table: Table, request: Request) -> dict[str, bytes]:
-    """Serialise the models of a crossfit to bytes by name."""
-    fits = {SERVED: done.served, JUDGE: done.judge}
-    present = {role: fit for role, fit in fits.items() if fit is not None}
-    if not present:
-        return {}
-    settings = {
-        "weights": {role: dict(fit.blend.weights) for role, fit in present.items()},
-        "sharpness": {role: fit.blend.sharpness for role, fit in present.items()},
-        "least": {role: fit.least for role, fit in present.items()},
-    }
-    content = {_BLENDS: json.dumps(settings).encode()}
-    content["vocabulary"] = json.dumps(vocabulary_of(table)).encode()
-    for role, fit in present.items():
-        content |= {f"{role}/{name}": pack(each) for name, each in _parts(fit).items()}
-    return content
-
-
-def _parts(fit: Fit) -> dict[str, dict[str, NDArray]]:
-    trained = {kind: fit.fitted[kind] for kind in fit.blend.weights}
-    if fit.sizes is not None:
-        trained["sizes"] = fit.sizes
-    return {"encoders": fit.state, **trained}
-
-
 class TabularModel(StoredModel):
     """Adds `probabilities`, or `prediction` and `difficulty`, with a model trained in one task.
 
@@ -187,7 +166,7 @@ class TabularModel(StoredModel):
     def roles(self) -> list[str]:
         """Roles of the models: SERVED, JUDGE."""
         with content_of(_MODEL):
-            return list(json.loads(self.content()[_BLENDS])["weights"])
+            return list(json.loads(self.content()[BLENDS])["weights"])
 
     def judging(self) -> TabularModel:
         """Return the stage that has not seen the held-out rows if there is one, else this one."""
@@ -200,6 +179,7 @@ class TabularModel(StoredModel):
     def _transform(self, frame: DataFrame) -> DataFrame:
         with content_of(_MODEL):
             columns = Columns.from_card(self.settings["columns"])
+            layout = layout_of(columns)
             role, n_classes = self.settings["role"], self.settings["n_classes"]
         if self._sent is None:
             self._unpacked()  # validates it once, on the driver
@@ -213,7 +193,7 @@ class TabularModel(StoredModel):
 
         def answer(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
             model = Unpacked(
-                sent.value, role=role, columns=columns, n_classes=n_classes, is_checked=True
+                sent.value, role=role, layout=layout, n_classes=n_classes, is_checked=True
             )
             for arrays in batches:
                 with content_of(_MODEL):
@@ -247,7 +227,7 @@ class TabularModel(StoredModel):
             return Unpacked(
                 self.content(),
                 role=self.settings["role"],
-                columns=Columns.from_card(self.settings["columns"]),
+                layout=layout_of(Columns.from_card(self.settings["columns"])),
                 n_classes=self.settings["n_classes"],
             )
 
@@ -255,7 +235,7 @@ class TabularModel(StoredModel):
     def weights(self) -> dict[str, float]:
         """Weight of each learner."""
         with content_of(_MODEL):
-            return json.loads(self.content()[_BLENDS])["weights"][self.settings["role"]]
+            return json.loads(self.content()[BLENDS])["weights"][self.settings["role"]]
 
     def release(self) -> None:
         """Uncache the parts; the stage still works."""
@@ -263,74 +243,6 @@ class TabularModel(StoredModel):
         if self._sent is not None:
             self._sent.unpersist()
             self._sent = None
-
-
-class Unpacked:
-    """A model as arrays, inside a task.
-
-    Raises
-    ------
-    ValueError, LookupError, TypeError, AttributeError, MemoryError
-        If `packed` could not have returned the content.  A learner that could crash or hang the
-        process is never run.
-    """
-
-    def __init__(
-        self,
-        content: Mapping[str, bytes],
-        *,
-        role: str,
-        columns: Columns,
-        n_classes: int,
-        is_checked: bool = False,
-    ) -> None:
-        settings = json.loads(content[_BLENDS])
-        self.blend = Blend(settings["weights"][role], settings.get("sharpness", {}).get(role, 1.0))
-        self.least: float = settings["least"][role]
-        self.vocabulary: dict[str, list[str]] = json.loads(content["vocabulary"])
-        self.layout, self.n_classes = layout_of(columns), n_classes
-        self.state = unpack(content[f"{role}/encoders"])
-        self.fitted = {kind: unpack(content[f"{role}/{kind}"]) for kind in self.blend.weights}
-        sizes = content.get(f"{role}/sizes")
-        self.sizes = None if sizes is None else unpack(sizes)
-        if not is_checked:
-            self._check()
-        self.fitted = {kind: learners.ready(each) for kind, each in self.fitted.items()}
-        self.sizes = None if self.sizes is None else learners.ready(self.sizes)
-
-    def _check(self) -> None:
-        numbers = [*self.blend.weights.values(), self.blend.sharpness, self.least]
-        are_numbers = all(isinstance(each, (int, float)) and np.isfinite(each) for each in numbers)
-        if not self.blend.weights or not are_numbers:
-            raise ValueError("weights that are not finite numbers")
-        if not 0 <= self.n_classes <= MAX_CLASSES:
-            raise ValueError(f"{self.n_classes} classes")
-        for name, values in self.vocabulary.items():
-            if not (isinstance(values, list) and all(isinstance(each, str) for each in values)):
-                raise ValueError(f"values of {name} that are not strings")
-        classes = [str(label) for label in range(self.n_classes)]
-        names = encode.feature_names(self.layout, classes=classes, vocabulary=self.vocabulary)
-        for fitted in (*self.fitted.values(), *([] if self.sizes is None else [self.sizes])):
-            learners.check(fitted, n_features=len(names))
-
-    def answer(self, given: Mapping[str, pa.Array]) -> pa.Array:
-        """Probabilities of each row, or prediction and difficulty."""
-        if not len(given["hash"]):
-            return pa.array([], pa.list_(pa.float64()))
-        table = from_arrow(given, layout=self.layout, vocabulary=self.vocabulary)
-        features = encode.features(
-            table,
-            np.arange(table.n_rows),
-            self.state,
-            layout=self.layout,
-            n_classes=self.n_classes,
-        )
-        answers = {k: learners.predict(fitted, features) for k, fitted in self.fitted.items()}
-        output = self.blend.of(answers, is_class=bool(self.n_classes))
-        if self.sizes is not None:
-            sizes = np.maximum(learners.predict(self.sizes, features), self.least)
-            output = np.column_stack([output, sizes])
-        return _lists(np.asarray(output))
 
 
 def settings_of(columns: Columns, *, n_classes: int) -> dict[str, Any]:
@@ -342,11 +254,6 @@ def _arrays(whole: pa.Table) -> dict[str, pa.Array]:
     return {name: pa.concat_arrays(whole[name].chunks) for name in _INPUTS}
 
 
-def _lists(values: NDArray[np.float64]) -> pa.Array:
-    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
-    return pa.ListArray.from_arrays(offsets, values.ravel())
-
-
 def _score_rows(
     keys: NDArray, labels: NDArray, folds: NDArray, scores: NDArray[np.float64]
 ) -> pa.RecordBatch:
@@ -356,7 +263,7 @@ def _score_rows(
         pa.array(keys[present], pa.int64()),
         pa.array(labels[present], pa.float64()),
         pa.array(folds[present].astype(np.int32)),
-        _lists(scores[present]),
+        list_array(scores[present]),
         *(pa.nulls(n, kind) for kind in (pa.string(), pa.int32(), pa.binary())),
     ]
     return pa.record_batch(arrays, names=_names())
