@@ -294,9 +294,9 @@ def test_song_key_stays_within_63_bits(spark):
 
 def read_twice(spark, path):
     """Read as the command does."""
-    rows = csv_import.read_rows(spark, str(path))
-    better = csv_import.second_reading(rows.transform(csv_import.find_flaws).first().asDict())
-    return csv_import.read_rows(spark, str(path), **better) if better else rows, better
+    rows = csv_reading.read_rows(spark, str(path))
+    better = csv_reading.second_reading(rows.transform(csv_reading.find_flaws).first().asDict())
+    return csv_reading.read_rows(spark, str(path), **better) if better else rows, better
 
 
 def test_columns_of_a_folder_are_matched_by_name(spark, tmp_path):

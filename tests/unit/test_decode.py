@@ -360,7 +360,7 @@ def test_formats_only_ffmpeg_reads(container, with_video):
 
 def test_half_of_a_file_only_ffmpeg_reads_is_used_or_rejected():
     content = encode_ffmpeg("ipod", "aac")  # its table is at the end
-    assert "cut short" in rejection(content[: len(content) // 2])
+    assert "truncated" in rejection(content[: len(content) // 2])
     for container in ("matroska", "adts"):
         content = encode_ffmpeg(container, "aac")
         info, y = decode_all(content[: len(content) // 2])

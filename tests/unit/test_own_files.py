@@ -89,7 +89,7 @@ def test_foreign_files_are_neither_read_nor_moved(lake, kind):
     KINDS[kind](lake)
     content = private(lake).read_bytes()
     for _ in range(2):  # a refusal must not be remembered as a pass
-        with pytest.raises(TableError, match="leads out of its folder"):
+        with pytest.raises(TableError, match="refers to a file outside of its folder"):
             delta_rs.open_table(str(lake), "songs")
     with pytest.raises(TableError, match="refers to a file outside of its folder"):
         delta_rs.append([{"song_id": 3}], str(lake), "songs")

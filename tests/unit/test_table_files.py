@@ -90,7 +90,7 @@ KINDS: dict[str, tuple[Callable[[Path], Path], int | None, bool]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_is_reported_with_version_file_and_remedy(lake, kind):
-    damage, version, can_be_mended = KINDS[kind]
+    damage, version, can_be_repaired = KINDS[kind]
     assert find_damage(str(lake), ["songs", "absent"]) == []
     file = damage(lake)
     [found] = find_damage(str(lake), ["songs", "absent"])
