@@ -1,22 +1,22 @@
-# Everything a person does with this checkout.
+# All tasks for developers; `make help` lists them.
 
 .DEFAULT_GOAL := help
 
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 
-# Processes that run tests, each with a Spark of its own; a file of tests stays in one, and those
-# of whole jobs, which take longest, come first.
+# Test processes, each with its own Spark. The tests of a file run in the same process; files that
+# run whole jobs, which take longest, start first.
 WORKERS ?= 2
 
 # The benchmark kit: query maker, scorer, noises and rooms.
 BENCH ?= ../shared/bench
-# Feature tables of the Spotify kind.
+# Folder of feature tables such as Spotify's.
 DATA ?= ../shared/data
-# Where the benchmark of growth keeps its tables, some 20 GB while they are made.
+# Folder for the tables of the growth benchmark, about 20 GB while they are being built.
 WORK ?= build/growth
 
-# Probed by running them: a version manager's shim may be on PATH and still have no Python behind.
+# Each is run to see if it works: a version manager's shim may be on PATH without a Python behind it.
 CANDIDATES := python3.12 python3.13 python3.11 python3.14 python3.10 python3 python
 PROBE := import sys; \
 	(3, 10) <= sys.version_info[:2] <= (3, 14) or sys.exit("is " + sys.version.split()[0]); \
@@ -52,7 +52,7 @@ $(STAMP): setup.py
 	"$$python" -c '$(CHECK_JAVA)' || exit 1; \
 	echo "installing into .venv with $$("$$python" --version) (some minutes at first) ..."; \
 	$(PYTHON) -c '$(PROBE)' 2>/dev/null || "$$python" -m venv --clear .venv
-	@# The versions that the tests ran with, where they are known for this Python.
+	@# The versions that the tests ran with, if they are known for this Python.
 	@known=tests/constraints/newest-$$($(PYTHON) -c '$(MINOR)').txt; \
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' \
 		$$(test -f $$known && echo --constraint $$known)
@@ -62,9 +62,9 @@ $(STAMP): setup.py
 jars: env ## Fetch Delta's jars into the user's cache folder
 	@$(PYTHON) -m sonic_lib.spark.jars >/dev/null
 
-# For the tests of the report; they say that they are skipped where it cannot be had.
+# For the tests of the report, which are skipped without it.
 .PHONY: browser
-browser: ## Install Chromium where that is possible: as root, by apt
+browser: ## Install Chromium if possible: as root, with apt
 	@for name in chromium chromium-browser google-chrome; do \
 		if command -v $$name >/dev/null 2>&1; then exit 0; fi; \
 	done; \
@@ -78,31 +78,31 @@ browser: ## Install Chromium where that is possible: as root, by apt
 PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=30
 
 .PHONY: test
-test: jars ## Run the tests that everyone runs
+test: jars ## Run the standard tests
 	$(PYTEST) -m 'not long'
 
 .PHONY: test-long
-test-long: jars browser ## Run the others: killed jobs, full disks, clusters, S3, notebooks (TESTS=files)
+test-long: jars browser ## Run the long tests: killed jobs, full disks, clusters, S3, notebooks (TESTS=files)
 	$(PYTEST) -m long $(TESTS)
 
 .PHONY: test-all
 test-all: test test-long ## Run all tests
 
-# Of the unit tests, by default, those that show whether packages of other versions do.
+# By default, the unit tests that show whether other versions of the packages work.
 PYTHONS_TESTS ?= $(addprefix tests/unit/test_,decode.py damaged_files.py install.py comfort.py \
 	tags.py feature_table.py cli.py config.py output.py local_tables.py hashes.py extract.py)
 
 .PHONY: test-pythons
-test-pythons: env ## Run unit tests on each Python here (PYTHONS_TESTS=tests/unit for all of them)
+test-pythons: env ## Run unit tests on each installed Python (PYTHONS_TESTS=tests/unit for all of them)
 	tests/pythons.sh $(PYTHONS_TESTS)
 
 .PHONY: test-unit
 test-unit: env ## Run the tests that need no Java
 	$(PYTHON) -m pytest tests/unit
 
-# In an environment of its own: Airflow's packages and ours differ.
+# In a separate environment, as Airflow's requirements conflict with ours.
 .PHONY: test-deploy
-test-deploy: env ## Check conf/deploy by the tools it is for
+test-deploy: env ## Check conf/deploy with the tools it is for
 	@$(PYTHON) -m venv build/deploy
 	@build/deploy/bin/python -m pip install --quiet --disable-pip-version-check -r tests/deploy/requirements.txt
 	build/deploy/bin/python -m pytest --noconftest -p no:cacheprovider tests/deploy/check_schemas.py
@@ -124,12 +124,12 @@ lint: env ## Check style, formatting and types
 	$(PYTHON) -m ruff format --check .
 
 .PHONY: format
-format: env ## Format the code, and mend what ruff can
+format: env ## Format the code, and apply ruff's fixes
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
 .PHONY: demo
-demo: jars ## Synthesise songs and clips, index, identify, plot: the tour
+demo: jars ## Run the tour: synthesise songs and clips, index, identify, plot
 	.venv/bin/sonic demo
 
 .PHONY: zip
@@ -173,7 +173,7 @@ bench-growth: jars ## Measure identification in indexes up to 300 million rows (
 	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
 
 .PHONY: bench-duplicates
-bench-duplicates: jars ## Measure how songs that stand twice are found (SONGS=, BENCH=)
+bench-duplicates: jars ## Measure how duplicate songs are found (SONGS=, BENCH=)
 	@if [ -d "$(SONGS)" ]; then \
 		$(PYTHON) benchmarks/duplicates.py --songs "$(SONGS)" --bench "$(BENCH)"; \
 	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
@@ -185,12 +185,12 @@ bench-models: jars ## Measure genre, popularity, conformal prediction and what t
 	else echo "skipped: DATA='$(DATA)' names no folder of feature tables"; fi
 
 .PHONY: bench-recommendations
-bench-recommendations: jars ## Measure recommendations beside scikit-learn (DATA=folder of CSV files)
+bench-recommendations: jars ## Compare recommendations with scikit-learn (DATA=folder of CSV files)
 	@if [ -d "$(DATA)" ]; then $(PYTHON) benchmarks/recommendations.py --data "$(DATA)"; \
 	else echo "skipped: DATA='$(DATA)' names no folder of feature tables"; fi
 
 .PHONY: bench-features
-bench-features: jars ## Measure how fast audio is described (SONGS=folder)
+bench-features: jars ## Measure the speed of feature extraction (SONGS=folder)
 	@if [ -d "$(SONGS)" ]; then \
 		OMP_NUM_THREADS=1 $(PYTHON) benchmarks/features.py --songs "$(SONGS)"; \
 	else echo "skipped: SONGS='$(SONGS)' names no folder of songs"; fi
@@ -200,7 +200,7 @@ bench-one-clip: jars ## Measure how long one clip takes on a small index, withou
 	$(PYTHON) benchmarks/one_clip.py
 
 .PHONY: notebooks
-notebooks: jars ## Run the notebooks, and keep what they show
+notebooks: jars ## Run the notebooks and store their output
 	cd notebooks && ../.venv/bin/jupytext --to ipynb Part*.py && \
 		../.venv/bin/jupyter execute --inplace Part*.ipynb
 

@@ -25,7 +25,7 @@ from sonic_lib.audio.sandbox import Limits
 from sonic_lib.errors import ConfigError, install_command
 from sonic_lib.fingerprint.params import FingerprintParams
 
-# Also of text that is none, of dates that are none, and of what is nested without end.
+# What the YAML parser raises, including for invalid text, invalid dates and endless nesting.
 _NO_YAML = (yaml.YAMLError, ValueError, RecursionError)
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 160, 160
@@ -36,7 +36,7 @@ class _Section(BaseModel):
 
 
 class FingerprintConfig(_Section):
-    """What a fingerprint is; fixed for the life of a table."""
+    """Parameters of the fingerprints; fixed for the lifetime of a table."""
 
     min_hz: float = Field(FingerprintParams.min_hz, ge=50, le=5000)
     max_hz: float = Field(FingerprintParams.max_hz, ge=1000, le=5900)
@@ -54,7 +54,7 @@ class FingerprintConfig(_Section):
         return self
 
     def params(self) -> FingerprintParams:
-        """Return the part that is sent to the executors."""
+        """Return the parameters as sent to the executors."""
         return FingerprintParams(self.min_hz, self.max_hz, self.densities_per_s)
 
 
@@ -68,7 +68,7 @@ class IndexConfig(_Section):
     file_memory_mb: int = Field(Limits.memory_mb, ge=256)
 
     def limits(self) -> Limits:
-        """Return what reading one file may take, here and in identify and features."""
+        """Return the limits for reading one file; also used by identify and features."""
         return Limits(self.file_timeout_s, self.file_memory_mb)
 
 
@@ -93,7 +93,7 @@ class ModelsConfig(_Section):
 
 
 class Config(_Section):
-    """Everything a user may set."""
+    """All settings."""
 
     warehouse: str = "sonic-warehouse"
     fingerprint: FingerprintConfig = FingerprintConfig()
@@ -131,8 +131,8 @@ def load_config(path: str | None = None, overrides: list[str] | None = None) -> 
         try:
             target[name] = yaml.safe_load(value)
         except _NO_YAML as error:
-            said = f"--set {_short(override)}: {_short(value)} is not valid YAML."
-            raise ConfigError(said) from error
+            message = f"--set {_short(override)}: {_short(value)} is not valid YAML."
+            raise ConfigError(message) from error
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
@@ -148,7 +148,7 @@ def load_config(path: str | None = None, overrides: list[str] | None = None) -> 
 
 
 def _short(given: object) -> str:
-    """Show a value; a few lines of YAML can stand for more than any memory."""
+    """Abbreviate a value; a few lines of YAML can expand to more than fits into memory."""
     return _SHORT.repr(given)[:200]
 
 
@@ -159,5 +159,5 @@ def _read_yaml(path: str) -> dict:
         raise ConfigError(f"The configuration {path} cannot be read: {error}.") from error
     if not isinstance(settings, dict):
         raise ConfigError(f"The configuration {path} must be a mapping of settings to values.")
-    # A section whose lines are all commented out is empty, not wrong.
+    # A section with all its lines commented out is empty, which is fine.
     return {key: value for key, value in settings.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What a command shows: text for people, one JSON object for programs (`--json`), progress."""
+"""Output of commands: text for people, one JSON object for programs (`--json`), progress."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import TextIO
 
 from sonic_lib.spark.filesystem import without_secrets
 
-# Names of files, columns and songs are untrusted: characters that move a terminal's cursor, ring
-# its bell or reverse its text are shown as escapes. Line ends and tabs are ours.
+# Names of files, columns and songs are untrusted: control characters that move the cursor, ring the
+# bell or reverse text are shown as escapes. Line ends and tabs come from us.
 _UNSEEN = (
     *(code for code in range(0xA0) if code < 0x20 or code >= 0x7F),
     *(0x061C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
@@ -32,7 +32,7 @@ _silent = False
 
 
 def show(text: str = "", *, file: TextIO | None = None) -> None:
-    """Print a text for people; the only place where commands print."""
+    """Print a text for people; commands print through this function only."""
     shown = without_secrets(text).translate(_ESCAPES)
     # Flushed, so that a log shows how far a long command is.
     text = shown.encode("utf-8", "backslashreplace").decode()
@@ -46,7 +46,7 @@ def say(text: str, **facts: object) -> None:
     ----------
     text : str
     **facts
-        The same by name: numbers, strings, and lists and dicts of them.
+        The same facts by name: numbers, strings, and lists and dicts of them.
     """
     show(text)
     _facts.update(facts)
@@ -94,7 +94,7 @@ def capture_output(*, as_json: bool) -> Iterator[dict[str, object]]:
     _silent = True
     out = os.dup(1)
     sys.stdout.flush()
-    # C++ and Java libraries write to the file descriptor itself.
+    # C++ and Java libraries write to the file descriptor directly.
     os.dup2(2, 1)
     try:
         with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
@@ -109,16 +109,16 @@ def capture_output(*, as_json: bool) -> Iterator[dict[str, object]]:
 
 @contextmanager
 def progress(label: str, *, total: int, done: Callable[[], int]) -> Iterator[None]:
-    """Show the progress of the work inside the `with` block, if on a terminal.
+    """Draw a progress bar for the work inside the `with` block, if on a terminal.
 
     Parameters
     ----------
     label : str
         What is counted.
     total : int
-        How many there are.
+        Total number.
     done : callable
-        Returns how many are finished; called twice a second.
+        Returns the number finished so far; called twice a second.
     """
     if is_silent() or not sys.stderr.isatty() or total == 0:
         yield

@@ -1,8 +1,7 @@
-"""Every error that Sonic Signature raises on purpose.
+"""All errors that Sonic Signature raises on purpose.
 
-One tree, so that a caller can catch `SonicError` and a command can turn any of them into one
-paragraph and an exit code. A message says what was given, what was expected and what to do;
-`install_command` is what to type when a package is missing.
+They have one base class, so that callers can catch `SonicError` and commands can turn any of them
+into a message and an exit code. A message says what was given, what was expected and what to do.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ MODELS = ("librosa", "scikit-learn", XGBOOST)
 
 
 class SonicError(Exception):
-    """Raised when Sonic Signature cannot go on; the base class of all its errors."""
+    """Raised when Sonic Signature cannot continue; the base class of all its errors."""
 
     exit_code = 1
 
@@ -42,14 +41,14 @@ class SetupError(SonicError):
 
 
 class DecodeError(SonicError):
-    """Raised when one audio file cannot be used; the job rejects the file and goes on.
+    """Raised when one audio file cannot be used; the job rejects the file and continues.
 
     Parameters
     ----------
     stage : str
         Where it failed, as stored in the table `song_files`, for example ``"decode"``.
     message : str
-        The reason, in words for the owner of the file.
+        The reason, for the owner of the file.
     """
 
     def __init__(self, stage: str, message: str) -> None:
@@ -61,7 +60,7 @@ class DecodeError(SonicError):
 
 
 class TableError(SonicError):
-    """Raised when a table is missing, has another schema, or was made with other parameters."""
+    """Raised when a table is missing, has a different schema, or was made with other parameters."""
 
 
 class DamageError(TableError):
@@ -71,7 +70,7 @@ class DamageError(TableError):
     ----------
     warehouse : str
     damaged : sequence of storage.table_files.Damage
-        Each says what is wrong with a file, and what to do.
+        Each describes what is wrong with a file and what to do.
     """
 
     def __init__(self, warehouse: str, damaged: Sequence) -> None:
@@ -90,8 +89,8 @@ class ModelError(SonicError):
 def install_command(*packages: str) -> str:
     """Return the command that installs packages where this program runs.
 
-    The packages are named, with the versions that setup.py allows, rather than an extra of this
-    program: pip would look for the program itself on an index, which may not have it.
+    It names packages with the versions that setup.py allows, not an extra of this program: for an
+    extra, pip would look for the program itself on a package index, which may not have it.
 
     Parameters
     ----------
@@ -101,7 +100,7 @@ def install_command(*packages: str) -> str:
     Returns
     -------
     str
-        For a shell.
+        A shell command.
     """
     wanted = [shlex.quote(_with_versions(name)) for name in packages]
     parts = PurePath(sys.prefix).parts
@@ -120,12 +119,12 @@ def _python() -> str:
 
 
 def _with_versions(name: str) -> str:
-    from importlib.metadata import PackageNotFoundError, requires  # here: slow to import
+    from importlib.metadata import PackageNotFoundError, requires  # imported late: it is slow
 
     from packaging.requirements import Requirement
 
     try:
         declared = [Requirement(line) for line in requires(DISTRIBUTION) or []]
-    except PackageNotFoundError:  # from a zip, which has no metadata
+    except PackageNotFoundError:  # running from a zip, which has no metadata
         return name
     return next((f"{name}{found.specifier}" for found in declared if found.name == name), name)

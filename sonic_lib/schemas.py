@@ -1,6 +1,6 @@
-"""All tables: columns with comments and units, keys, partitioning.
+"""The schemas of all tables: columns with comments and units, keys, partitioning.
 
-Stored columns are declared nowhere else.
+Stored columns are declared only here.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SONGS = Table(
         [
             _column("song_id", LongType(), "First 63 bits of content_sha256"),
             _column("content_sha256", StringType(), "SHA-256 of the file's bytes, hexadecimal"),
-            _column("title", StringType(), "From the tags, else the file's name"),
+            _column("title", StringType(), "From the tags, or else the file's name"),
             _column("artist", StringType(), "From the tags"),
             _column("album", StringType(), "From the tags"),
             _column("genre", StringType(), "From the tags"),
@@ -70,7 +70,7 @@ SONG_FILES = Table(
         [
             _column("path", StringType(), "Full path or URI of the file; the key"),
             _column("root", StringType(), "The indexed folder in which it was found"),
-            _column("song_id", LongType(), "The song it holds; null if rejected"),
+            _column("song_id", LongType(), "The song in it; null if rejected"),
             _column("size_bytes", LongType(), "Size of the file in bytes"),
             _column("modified_at", TimestampType(), "Last change of the file (UTC)"),
             _column(
@@ -78,11 +78,11 @@ SONG_FILES = Table(
                 StringType(),
                 "indexed, duplicate (same bytes as another path) or rejected",
             ),
-            _column("stage", StringType(), "Where it was rejected: open, decode or content"),
+            _column("stage", StringType(), "Stage of the rejection: open, decode or content"),
             _column("error", StringType(), "Why it was rejected"),
             _column("run_id", StringType(), "Run that last read it"),
             _column("seen_at", TimestampType(), "When it was last read (UTC)"),
-            _column("note", StringType(), "What part of it could not be used; null if none"),
+            _column("note", StringType(), "Parts of it that could not be used; null if none"),
         ]
     ),
 )
@@ -128,7 +128,7 @@ MATCHES = Table(
             _column("accepted", BooleanType(), "Whether the candidate is accepted as the answer"),
             _column("pitch", DoubleType(), "Frequencies in the clip over those in the song"),
             _column("error", StringType(), "Why the clip could not be read; else null"),
-            _column("note", StringType(), "What part of the clip could not be used; else null"),
+            _column("note", StringType(), "Parts of the clip that could not be used; else null"),
         ]
     ),
     ("run_date",),
@@ -144,7 +144,11 @@ RUNS = Table(
             _column("status", StringType(), "running, done or failed"),
             _column("started_at", TimestampType(), "Start (UTC)"),
             _column("ended_at", TimestampType(), "End (UTC); null while running or if killed"),
-            _column("counts", MapType(StringType(), DoubleType()), "What it read, wrote, rejected"),
+            _column(
+                "counts",
+                MapType(StringType(), DoubleType()),
+                "Counts of what it read, wrote, rejected",
+            ),
             _column("config", StringType(), "The configuration, with options if recorded, as JSON"),
             _column("code_version", StringType(), "Version of Sonic Signature"),
         ]
@@ -246,8 +250,8 @@ PREDICTIONS = Table(
             _column(
                 "in_training",
                 BooleanType(),
-                "Whether the model was trained on this row: there it is more certain, and more "
-                "accurate, than on others",
+                "Whether the model was trained on this row, on which it is more certain and more "
+                "accurate than on others",
             ),
             _column("run_id", StringType(), "Run that predicted it"),
             _column("predicted_at", TimestampType(), "When it was predicted (UTC)"),
@@ -299,7 +303,7 @@ DIGESTS = StructType(
     ]
 )
 
-# A file gives one row per chunk, with hashes, and then one summary row with the rest.
+# One row per chunk of a file, with hashes, then one summary row with the other columns.
 EXTRACTS = StructType(
     [
         _column("path", StringType(), "The file"),
@@ -343,20 +347,20 @@ FILE_RUNS = StructType(
         _column("split_bytes", LongType(), "Start of the part of the file that a task reads"),
         _column("place", LongType(), "Number of this run of rows in its task"),
         _column("n_rows", LongType(), "Rows of the run"),
-        _column("n_descents", LongType(), "Rows of it that are less than the previous one"),
+        _column("n_descents", LongType(), "Rows that sort before the previous row"),
         _column("first", ArrayType(LongType()), "hash, song_id and offset_frames of its first row"),
-        _column("last", ArrayType(LongType()), "The same of its last row"),
+        _column("last", ArrayType(LongType()), "The same for its last row"),
     ]
 )
 
-# A clip gives one row per window, and then one summary row.
+# One row per window of a clip, then one summary row.
 CLIP_EXTRACTS = StructType(
     [
         _column("path", StringType(), "The clip"),
         _column("window", IntegerType(), "Number of the window; null in a summary row"),
         _column("start_s", DoubleType(), "Start of the window in the clip (s)"),
         _column("end_s", DoubleType(), "End of the window in the clip (s)"),
-        _column("queries", BinaryType(), "What it looks up, packed by query.window_row"),
+        _column("queries", BinaryType(), "Its queries, packed by query.window_row"),
         _column("n_queries", IntegerType(), "Number of hashes in queries"),
         *[f for f in EXTRACTS if f.name in ("stage", "error", "note", "duration_s")],
     ]
@@ -385,7 +389,9 @@ HIT_PARTS = StructType(
     [
         _column("window_id", LongType(), "The window"),
         _column("slice", IntegerType(), "Number of a slice of the hashes"),
-        _column("hits", BinaryType(), "The hits that it keeps there, packed by join.pack_hits"),
+        _column(
+            "hits", BinaryType(), "The hits that it keeps in the slice, packed by join.pack_hits"
+        ),
     ]
 )
 
@@ -417,7 +423,7 @@ SEGMENTS = StructType(
 EXCERPTS = StructType(
     [
         _column("clip_path", StringType(), "The clip"),
-        _column("clip_audio", BinaryType(), "The matched part of it, some seconds of MP3"),
+        _column("clip_audio", BinaryType(), "The matched part of it, a few seconds of MP3"),
         _column("song_audio", BinaryType(), "The passage of the song that it matches"),
         _column("length_s", DoubleType(), "Length of the clip's excerpt (s)"),
         _column("clip_time_s", ArrayType(FloatType()), "Landmarks of the clip's excerpt (s)"),

@@ -1,3 +1,3 @@
-"""Sound in and out: decoding files, reading their tags, and a seeded synthesiser of songs."""
+"""Find audio files, decode them, and read their tags."""
 
 from __future__ import annotations

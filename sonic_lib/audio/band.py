@@ -1,7 +1,6 @@
 """Measure the highest frequency that a recording really contains.
 
-A file keeps the sample rate of its source, but not its treble: a lossy encoder cuts it off, and no
-later copy restores it.
+A lossy encoder cuts off the treble and no later copy restores it, whatever its sample rate.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ RATE_HZ = 48_000  # nobody hears more than 24 kHz
 _BLOCK_S, _N_BLOCKS = 10.0, 6
 _FRAME = 4_096
 _FLOOR = 1e-8  # of the strongest frequency's power: -80 dB
-_STEP_HZ = 500.0  # codecs differ by less
+_STEP_HZ = 500.0  # smaller differences between codecs do not matter
 
 
 def filled_band_hz(samples: NDArray[np.float32], *, sample_rate_hz: int = RATE_HZ) -> float:
-    """Return the highest frequency above silence.
+    """Return the highest frequency that is not silent.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Find where the sound of a file ends if its header does not say: joined files, stale sizes.
+"""Find where the sound of a file really ends: joined files, outdated sizes in headers.
 
-Decoders read as far as the first header says.  Behind that may stand another file, or the samples
-of a recorder that crashed, or that wrote more than the 4 GiB which its header can count.  WAV,
-RF64, AIFF and CAF are walked chunk by chunk and MP4 box by box (ISO/IEC 14496-12), which reads
-their headers alone; of ASF, FLV and TTA the beginnings of further files are looked for.
+Decoders stop where the first header says.  Another file may follow, or samples from a recorder that
+crashed or wrote more than the 4 GiB that its header can count.  WAV, RF64, AIFF and CAF are walked
+chunk by chunk and MP4 box by box (ISO/IEC 14496-12), reading only the headers; ASF, FLV and TTA are
+searched for the beginnings of further files.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import BinaryIO, NamedTuple
 
 from sonic_lib.audio.part import Part
 
-# What follows the sound and is not longer is a tag.
+# Up to this many bytes behind the sound are taken for a tag.
 MAX_TAG_BYTES = 2_048
-_MAX_PARTS, _MAX_CHUNKS = 1_000, 10_000  # an honest file has a few
+_MAX_PARTS, _MAX_CHUNKS = 1_000, 10_000  # real files have a few
 
 _CHUNKED = re.compile(
     rb"RIFF....(?:WAVE|AVI )|RF64....WAVE|FORM....AIF[FC]|caff\0\x01|\.snd\0\0", re.DOTALL
 )
 _HEAD_BYTES = 12
 _CHUNK_NAME = re.compile(rb"[A-Za-z0-9 _.\-]{4}")
-_KNOWN_CHUNKS = {b"LIST", b"id3 ", b"ID3 ", b"bext"}  # also when their end is cut off
-# Writers that stream put a size near 2 or 4 GiB in the header: it announces nothing.
+_KNOWN_CHUNKS = {b"LIST", b"id3 ", b"ID3 ", b"bext"}  # recognised even if truncated
+# Streaming writers put a placeholder near 2 or 4 GiB in the header.
 PLACEHOLDER_BYTES = 0x7FFF_0000
 MAX_U32 = 0xFFFF_FFFF
 
@@ -42,7 +42,7 @@ _BEGINNINGS = {
     b"\x30\x26\xb2\x75": re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62"),
     b"FLV\x01": re.compile(rb"FLV\x01[\x01\x04\x05]\0\0\0\x09\0\0\0\0"),
     b"TTA1": re.compile(rb"TTA1\x01\0[\x01-\x08]\0[\x08\x10\x18\x20]\0", re.DOTALL),
-    # The first block of a first channel: version 4, and no sample before it.
+    # The first block of the first channel: version 4, no samples before it.
     b"wvpk": re.compile(
         rb"wvpk.{5}\x04.{6}\0{4}.{5}[" + re.escape(bytes(b for b in range(256) if b & 8)) + rb"]",
         re.DOTALL,
@@ -68,17 +68,17 @@ _KINDS = {
 
 
 class _Sound(NamedTuple):
-    """Where the samples of one file are, and where it says how many there are."""
+    """Position of the samples of one file, and of the field with their size."""
 
     start: int
-    n_bytes: int  # -1 if that is not announced
+    n_bytes: int  # -1 if not announced
     size_at: int
     size_format: str
-    behind: int  # the first byte that is in no chunk
+    behind: int  # the first byte after the last chunk
 
 
 def sound_parts(file: BinaryIO) -> tuple[list[BinaryIO], list[str]]:
-    """Cut a file into files that decoders read to their ends.
+    """Split a file into parts that decoders read to their ends.
 
     Parameters
     ----------
@@ -88,9 +88,9 @@ def sound_parts(file: BinaryIO) -> tuple[list[BinaryIO], list[str]]:
     Returns
     -------
     parts : list of BinaryIO
-        The file itself where there is nothing to mend.
+        The file itself if nothing needs to be fixed.
     left_out : list of str
-        What is missing in it, or is not sound.
+        Notes about missing bytes, and about bytes that are not sound.
     """
     size = file.seek(0, os.SEEK_END)
     head = _read(file, 0, _HEAD_BYTES)
@@ -125,7 +125,7 @@ def _chunked_parts(file: BinaryIO, size: int) -> tuple[list[BinaryIO], list[str]
     start, end = 0, 0
     while end < size:
         if len(parts) == _MAX_PARTS:
-            left_out.append(f"the last {size - start} bytes, behind {_MAX_PARTS} joined files")
+            left_out.append(f"the last {size - start} bytes, after {_MAX_PARTS} joined files")
             break
         end, patch, notes = _extent(file, start, size)
         left_out += notes
@@ -138,7 +138,7 @@ def _chunked_parts(file: BinaryIO, size: int) -> tuple[list[BinaryIO], list[str]
 def _extent(
     file: BinaryIO, start: int, size: int
 ) -> tuple[int, tuple[int, bytes] | None, list[str]]:
-    """Where one of joined files ends, what to write over its header, and what is wrong with it."""
+    """Return the end of one of several joined files, a patch for its header, and notes."""
     head = _read(file, start, _HEAD_BYTES)
     if head[8:12] == b"AVI ":
         n_missing = start + 8 + struct.unpack_from("<I", head, 4)[0] - size
@@ -148,10 +148,10 @@ def _extent(
     if sound is None or sound.n_bytes < 0:
         return size, None, []
     n_missing = sound.start + sound.n_bytes - size
-    if n_missing > 0:  # of others libsndfile says so, in seconds
-        is_told = start == 0 and head[:4] != b"caff"
-        return size, None, [] if is_told else [_missing(n_missing)]
-    for place in (sound.behind, sound.behind + 1):  # the byte that makes the size even
+    if n_missing > 0:
+        is_reported = start == 0 and head[:4] != b"caff"  # by libsndfile, in seconds
+        return size, None, [] if is_reported else [_missing(n_missing)]
+    for place in (sound.behind, sound.behind + 1):  # there may be a padding byte
         if _CHUNKED.match(_read(file, place, _HEAD_BYTES)):
             return place, None, []
     n_behind = size - sound.behind
@@ -161,15 +161,15 @@ def _extent(
     if probe.startswith(_TAGS) or not probe.strip(b"\0"):
         return size, None, []
     if sound.behind > sound.start + sound.n_bytes or _NO_SAMPLES.match(probe):
-        return size, None, [f"{n_behind} bytes behind the sound, which are none"]
+        return size, None, [f"{n_behind} bytes after the sound, which are not sound"]
     n_bytes = size - sound.start
     if sound.size_format.endswith("I") and n_bytes > MAX_U32:
-        n_bytes = 0  # FFmpeg takes that for all that follows
+        n_bytes = 0  # to FFmpeg, this means everything that follows
     return size, (sound.size_at - start, struct.pack(sound.size_format, n_bytes)), []
 
 
 def _missing(n_bytes: int) -> str:
-    return f"truncated: {n_bytes} bytes that the header announces are missing"
+    return f"truncated: {n_bytes} bytes announced by the header are missing"
 
 
 def _au_sound(head: bytes, start: int) -> _Sound | None:
@@ -181,7 +181,7 @@ def _au_sound(head: bytes, start: int) -> _Sound | None:
 
 
 def _sound(file: BinaryIO, start: int, size: int) -> _Sound | None:
-    """The samples of WAV, RF64, AIFF or CAF; None if there are none."""
+    """Return the position of the samples of WAV, RF64, AIFF or CAF; None if there are none."""
     kind = _KINDS[_read(file, start, 4)]
     found = None
     for name, chunk in _chunks(file, start + kind.first, size, kind):
@@ -195,12 +195,12 @@ def _sound(file: BinaryIO, start: int, size: int) -> _Sound | None:
 
 
 def _chunks(file: BinaryIO, place: int, size: int, kind: _Kind) -> Iterator[tuple[bytes, _Sound]]:
-    """Names of chunks and where they are, up to what is none."""
-    long_at = None  # where RF64 counts its samples
+    """Yield names and positions of chunks, up to the first bytes that are not a chunk."""
+    long_at = None  # position of RF64's 64-bit size
     for _ in range(_MAX_CHUNKS):
         chunk = _chunk(file, place, size, kind)
         if chunk is None and kind.is_padded:
-            chunk = _chunk(file, place - 1, size, kind)  # some writers do not make sizes even
+            chunk = _chunk(file, place - 1, size, kind)  # some writers omit the padding byte
         if chunk is None:
             return
         name, body, n_bytes = chunk
@@ -218,7 +218,7 @@ def _chunks(file: BinaryIO, place: int, size: int, kind: _Kind) -> Iterator[tupl
 
 
 def _chunk(file: BinaryIO, place: int, size: int, kind: _Kind) -> tuple[bytes, int, int] | None:
-    """Name, beginning and announced size; None if no chunk begins here."""
+    """Return name, beginning and announced size; None if no chunk begins here."""
     header = _read(file, place, max(_HEAD_BYTES, kind.header.size))
     if len(header) < kind.header.size or _CHUNKED.match(header):
         return None
@@ -231,7 +231,7 @@ def _chunk(file: BinaryIO, place: int, size: int, kind: _Kind) -> tuple[bytes, i
 
 
 def _mp4_starts(file: BinaryIO, size: int) -> Iterator[int]:
-    """Where further MP4 files begin; fragments of one file share its table, and are read as one."""
+    """Yield where further MP4 files begin; the fragments of one file share a table (moov)."""
     place = 0
     names: set[bytes] = set()
     for _ in range(_MAX_CHUNKS):
@@ -251,7 +251,7 @@ def _mp4_starts(file: BinaryIO, size: int) -> Iterator[int]:
 
 
 def _ogg_end(file: BinaryIO, size: int) -> list[str]:
-    """Report if the file stops in the middle of a page."""
+    """Return a note if the file stops in the middle of a page."""
     end = _read(file, max(0, size - _MAX_OGG_PAGE), _MAX_OGG_PAGE)
     page = end[end.rfind(b"OggS") :] if b"OggS" in end else b""
     n_bytes = 27 + page[26] + sum(page[27 : 27 + page[26]]) if len(page) > 26 else 27
@@ -268,6 +268,6 @@ def _later_matches(file: BinaryIO, pattern: re.Pattern[bytes]) -> Iterator[int]:
             ends.append(found.end())
             if n_before + found.start() > 0:
                 yield n_before + found.start()
-                file.seek(n_before + len(piece))  # whoever took it may have read elsewhere
+                file.seek(n_before + len(piece))  # the caller may have moved in the file
         held = piece[max(ends[-1], len(piece) - _HEAD_BYTES - 4) :]
         n_before += len(piece) - len(held)

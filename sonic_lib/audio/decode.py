@@ -1,10 +1,10 @@
-"""One audio file as mono float32 samples at a wanted rate, in memory independent of its length.
+"""Decode an audio file to mono float32 samples at a given rate, in constant memory.
 
 Conventions
 -----------
-Rates in Hz, times in s. Samples are float32 with full scale at -1 and 1. Every failure is a
+Rates are in Hz, times in s. Samples are float32 with full scale at -1 and 1. Every failure is a
 `DecodeError` whose stage is ``"open"`` (the file cannot be reached) or ``"decode"`` (no usable
-sound). Callers check whether it is too short or silent.
+sound). Callers check whether the sound is too short or silent.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from sonic_lib.errors import DecodeError
 __all__ = ["AudioInfo", "content_sha256", "open_audio", "stream_mono"]
 
 _REMOTE_URI = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://([^/]*)/*(.*)", re.DOTALL)
-# How tables write a byte of a path that is not UTF-8 (`listing.list_audio`).
+# The escape for a byte of a path that is not UTF-8 (`listing.list_audio`).
 _ESCAPED_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 _ARROW_SCHEMES = {"s3a": "s3", "s3n": "s3"}
-_REMOTE_BUFFER_BYTES = 1 << 20  # decoders read a few kB at a time, which would each be a request
+_REMOTE_BUFFER_BYTES = 1 << 20  # decoders read a few kB at a time; unbuffered, each is a request
 _HASH_BYTES = 1 << 20
 
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 768_000
-# Larger differences from the announced duration are reported: encoders round it and pad the ends.
+# Larger differences from the announced duration are reported; encoders round it and pad the ends.
 _MAX_MISSING_S, _MAX_MISSING_SHARE = 0.1, 0.002
-# Channels whose mean has less of their power cancel each other, as with a miswired cable.
+# Channels with less of their power in the mean cancel each other, as with a miswired cable.
 _MIN_MEAN_POWER = 1e-3
 _MAX_NON_FINITE_SHARE = 0.01
-# Float files may exceed full scale, with some writers by that of 32 bits. Larger values are misread
-# bytes, whose power overflows: they count as not finite.
+# Float files may exceed full scale, with some writers up to that of 32-bit integers. Larger values
+# are misread bytes whose power would overflow, and count as not finite.
 _MAX_LEVEL = np.float32(1e10)
 
 
@@ -51,10 +51,9 @@ def open_audio(uri: str) -> BinaryIO:
     Parameters
     ----------
     uri : str
-        A local path, ``file:/path``, ``file:///path`` or a URI of a filesystem that Arrow knows
-        (``s3a://bucket/key``, ``gs://…``, ``hdfs://…``, ``abfss://…``; its credentials come from
-        the environment). The path is taken as it stands, as Spark writes it: ``%20`` is three
-        characters.
+        A local path, ``file:/path``, ``file:///path`` or a URI of a filesystem that Arrow supports
+        (``s3a://bucket/key``, ``gs://…``, ``hdfs://…``, ``abfss://…``; credentials come from the
+        environment). The path is taken literally, as Spark writes it: ``%20`` is three characters.
 
     Returns
     -------
@@ -79,7 +78,7 @@ def open_audio(uri: str) -> BinaryIO:
 def _open_local(path: str) -> BinaryIO:
     if not os.path.lexists(path):
         path = _ESCAPED_BYTE.sub(lambda byte: chr(int(byte[1], 16)), path)
-    # Opening a named pipe would wait for its writer for ever.
+    # Opening a named pipe would wait forever for a writer.
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("not a regular file")
     return open(path, "rb")
@@ -100,7 +99,7 @@ def _filesystem(root_uri: str):
 
 
 def content_sha256(file: BinaryIO) -> str:
-    """Hash the content of a file, from its start, and rewind it.
+    """Hash the content of a file from its start, and rewind it.
 
     Parameters
     ----------
@@ -123,17 +122,16 @@ def content_sha256(file: BinaryIO) -> str:
 def stream_mono(
     file: BinaryIO, *, sample_rate_hz: int, block_s: float = 30.0
 ) -> tuple[AudioInfo, Iterator[np.ndarray]]:
-    """Decode a file to mono blocks at a wanted rate.
+    """Decode a file to mono blocks at a given rate.
 
-    The header is read at once, the samples when the blocks are asked for: whoever needs to know
-    that a file is whole must take all its blocks. Joined together the blocks equal the whole
-    file's mean over channels, resampled in one piece; where channels cancel each other, the
-    strongest of them is taken.
+    The header is read immediately, the samples as blocks are taken; whether a file is complete is
+    only known after its last block. Joined, the blocks equal the mean over channels, resampled in
+    one piece; where channels cancel each other, the strongest one is used.
 
     Parameters
     ----------
     file : BinaryIO
-        A seekable file, for example of `open_audio`; it must stay open while blocks are taken.
+        A seekable file, for example from `open_audio`; it must stay open while blocks are taken.
     sample_rate_hz : int > 0
         Rate of the blocks.
     block_s : float > 0
@@ -142,25 +140,25 @@ def stream_mono(
     Returns
     -------
     info : AudioInfo
-        What the file says of itself.
+        The properties in the file's header.
     blocks : iterator of np.ndarray [shape=(round(block_s * sample_rate_hz),), dtype=float32]
-        The samples; the last block may be shorter. Samples that are not finite, or beyond any
-        scale, become 0.
+        The samples; the last block may be shorter. Samples that are not finite, or absurdly large,
+        become 0.
 
     Raises
     ------
     DecodeError
-        If the file is no audio or its header makes no sense; while blocks are taken, if it holds
-        no samples, or more than 1 % of them are not finite.
+        If the file is not audio or its header is invalid; while blocks are taken, if it has no
+        samples, or more than 1 % of them are not finite.
 
     Notes
     -----
-    Of a file that is truncated or damaged what can be decoded comes; `AudioInfo.left_out` says
-    what does not, once all blocks are taken.
+    A truncated or damaged file gives all samples that can be decoded. After the last block,
+    `AudioInfo.left_out` says what is missing.
     """
     info, blocks = open_decoder(file)
     if not _MIN_RATE_HZ <= info.sample_rate_hz <= _MAX_RATE_HZ:
-        raise DecodeError("decode", f"a sample rate of {info.sample_rate_hz} Hz makes no sense")
+        raise DecodeError("decode", f"invalid sample rate: {info.sample_rate_hz} Hz")
     check_channels(info.n_channels)
     mono = _checked_mono(blocks, info)
     resampled = _resample(mono, from_hz=info.sample_rate_hz, to_hz=sample_rate_hz)
@@ -180,18 +178,18 @@ def _checked_mono(blocks: Blocks, info: AudioInfo) -> Iterator[np.ndarray]:
             yield mono
     except DecodeError:
         raise
-    except Exception as error:  # decoders raise what they like; one file must not stop the job
+    except Exception as error:  # decoders may raise anything; one file must not stop the job
         decoded_s = n_frames / info.sample_rate_hz
         where = f"{decoded_s:.1f} s" + (f" of {info.duration_s:.1f} s" if info.duration_s else "")
         raise DecodeError("decode", f"broken after {where}: {error_reason(error)}") from error
 
     decoded_s = n_frames / info.sample_rate_hz
     if n_frames == 0:
-        raise DecodeError("decode", "the file holds no samples")
+        raise DecodeError("decode", "the file has no samples")
     missing_s = (info.duration_s or 0.0) - decoded_s
     if missing_s > max(_MAX_MISSING_S, _MAX_MISSING_SHARE * decoded_s):
         info.left_out.append(
-            f"truncated: the header says {info.duration_s:.1f} s, {decoded_s:.1f} s are there"
+            f"truncated: the header says {info.duration_s:.1f} s, the file has {decoded_s:.1f} s"
         )
     if n_non_finite > _MAX_NON_FINITE_SHARE * n_frames:
         share = n_non_finite / n_frames
@@ -200,8 +198,8 @@ def _checked_mono(blocks: Blocks, info: AudioInfo) -> Iterator[np.ndarray]:
 
 @np.errstate(over="ignore", invalid="ignore")
 def _one_channel(block: np.ndarray) -> np.ndarray:
-    """Average the channels, or take the strongest where they cancel each other."""
-    # Ten times as fast as block.mean(axis=1), whose inner loop runs over two numbers.
+    """Average the channels, or take the strongest if they cancel each other."""
+    # Ten times as fast as block.mean(axis=1), whose inner loop is over two numbers.
     mono = block[:, 0].copy()
     for channel in range(1, block.shape[1]):
         mono += block[:, channel]
@@ -218,7 +216,7 @@ def _resample(chunks: Iterator[np.ndarray], *, from_hz: int, to_hz: int) -> Iter
     if from_hz == to_hz:
         yield from chunks
         return
-    # soxr's default quality, HQ, takes 4 % more time than MQ, and both are small beside decoding.
+    # soxr's default quality, HQ, takes 4 % longer than MQ; both are fast compared with decoding.
     stream = soxr.ResampleStream(from_hz, to_hz, num_channels=1, dtype="float32")
     for chunk in chunks:
         yield stream.resample_chunk(chunk)

@@ -1,10 +1,10 @@
-"""The two decoders: libsndfile for most formats, FFmpeg for the rest.
+"""Choose between two decoders: libsndfile for most formats, FFmpeg for the rest.
 
 Conventions
 -----------
-A decoder is opened on a binary, seekable file and gives what the file says of itself, an
-`AudioInfo`, and an iterator over blocks of samples: float32, shape ``(n_frames, n_channels)``, at
-the file's own rate. A block may be overwritten by the next one.
+A decoder is opened on a seekable binary file. It returns an `AudioInfo` and an iterator over blocks
+of samples: float32, shape ``(n_frames, n_channels)``, at the file's own rate. A block may be
+overwritten by the next one.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from sonic_lib.errors import DecodeError
 
 __all__ = ["AudioInfo", "Blocks", "error_reason", "open_decoder"]
 
-# How files of sound begin: behind junk, such as the headers of the server that sent the file.
+# Magic bytes of audio files, to find them behind junk such as the HTTP headers of a download.
 _BEGINNINGS = re.compile(
     rb"RIFF....WAVE|RF64....WAVE|OggS\0\x02|fLaC\0|FORM....AIF|caff\0|\.snd\0|ID3[\x02-\x04]"
     rb"|\x1aE\xdf\xa3|\x30\x26\xb2\x75\x8e\x66\xcf\x11|wvPK|TTA1|MAC |riff\x2e\x91\xcf\x11"
     rb"|(?=\0\0\0.ftyp)|(?=\xff[\xe2-\xff][\x10-\xfe])",
     re.DOTALL,
 )
-_JUNK_BYTES = 262_144  # that are looked through
+_JUNK_BYTES = 262_144  # how far to search
 _MAX_TRIES = 8
-_MPEG_FRAMES = 3  # that follow each other, for two bytes to be taken for the first one's
+_MPEG_FRAMES = 3  # consecutive frames required to accept two bytes as an MPEG frame header
 _KBIT_S = {
     (True, 3): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -59,7 +59,7 @@ def open_decoder(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
     Returns
     -------
     info : AudioInfo
-        What the file says of itself.
+        The properties in the file's header.
     blocks : iterator of np.ndarray [shape=(n_frames, n_channels), dtype=float32]
         The samples.
 
@@ -100,7 +100,7 @@ def _open(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
         info, blocks = open_libsndfile(file)
     except soundfile.LibsndfileError as refusal:
         return open_ffmpeg(file, refusal=refusal.error_string)
-    if info.duration_s == 0:  # as a recorder leaves it that crashed: FFmpeg looks behind the header
+    if info.duration_s == 0:  # from a recorder that crashed: FFmpeg looks behind the header
         try:
             return open_ffmpeg(file, refusal="it announces no samples")
         except DecodeError:

@@ -1,4 +1,4 @@
-"""Degrade clips as on their way from a loudspeaker to us: cuts, noise, a poor codec.
+"""Degrade clips as when recorded from a loudspeaker: cuts, noise, rooms, a poor codec.
 
 Conventions
 -----------
@@ -18,7 +18,7 @@ _POOR_RATE_HZ = 16_000
 _TALKERS_HZ = (300, 3_000)
 _SYLLABLES_HZ = 4.0
 _N_TALKERS = 6
-_WHITE_LEVEL = 0.3  # beside pink noise and babble, both at 1
+_WHITE_LEVEL = 0.3  # relative to pink noise and babble, both at 1
 
 
 def cut(x: np.ndarray, *, start_s: float, length_s: float, sample_rate_hz: int) -> np.ndarray:
@@ -29,14 +29,14 @@ def cut(x: np.ndarray, *, start_s: float, length_s: float, sample_rate_hz: int) 
     x : np.ndarray [shape=(n_frames,) or (n_frames, n_channels)]
         The signal.
     start_s, length_s : float >= 0
-        Where the passage starts and how long it is.
+        Start and length of the passage.
     sample_rate_hz : int > 0
         Rate of the signal.
 
     Returns
     -------
     passage : np.ndarray [shape=(round(length_s * sample_rate_hz), ...)]
-        A copy; shorter if the signal ends before.
+        A copy; shorter if the signal ends earlier.
     """
     start = round(start_s * sample_rate_hz)
     return x[start : start + round(length_s * sample_rate_hz)].copy()
@@ -52,16 +52,16 @@ def add_noise(
     x : np.ndarray [shape=(n_frames,) or (n_frames, n_channels)]
         The signal.
     snr_db : float
-        Power of the signal over that of the noise.
+        Ratio of the power of the signal to that of the noise.
     sample_rate_hz : int > 0
         Rate of the signal.
     rng : np.random.Generator
-        Source of the noise.
+        Source of randomness.
 
     Returns
     -------
     noisy : np.ndarray [shape=x.shape, dtype=float32]
-        The mix, scaled down where it would leave -1 to 1. All channels get the same noise.
+        The mix, scaled down if it would exceed -1 to 1. All channels get the same noise.
     """
     n_frames = fft.next_fast_len(len(x), real=True)
     f_hz = fft.rfftfreq(n_frames, 1 / sample_rate_hz)
@@ -85,7 +85,7 @@ def _shaped_noise(gain: np.ndarray, n_frames: int, rng: np.random.Generator) -> 
 
 
 def low_bitrate(x: np.ndarray, *, sample_rate_hz: int) -> np.ndarray:
-    """Send a signal through Ogg Vorbis at 16 kHz, mono, some 24 kbit/s, and back.
+    """Encode a signal as Ogg Vorbis at 16 kHz, mono, about 24 kbit/s, and decode it again.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def low_bitrate(x: np.ndarray, *, sample_rate_hz: int) -> np.ndarray:
     Returns
     -------
     poor : np.ndarray [shape=(n_frames,), dtype=float32]
-        What is left of it, not delayed.
+        The decoded signal, without delay.
     """
     mono = x if x.ndim == 1 else x.mean(axis=1)
     coded = io.BytesIO()
@@ -117,23 +117,23 @@ def low_bitrate(x: np.ndarray, *, sample_rate_hz: int) -> np.ndarray:
 def reverberate(
     x: np.ndarray, *, decay_s: float, sample_rate_hz: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Play a signal in a room: a direct sound and noise that decays (Moorer 1979).
+    """Simulate a room: direct sound plus decaying noise as impulse response (Moorer 1979).
 
     Parameters
     ----------
     x : np.ndarray [shape=(n_frames,)]
         The signal.
     decay_s : float > 0
-        Time in which the room's answer falls by 60 dB.
+        Time in which the reverberation falls by 60 dB.
     sample_rate_hz : int > 0
         Rate of the signal.
     rng : np.random.Generator
-        Source of the room.
+        Source of the impulse response.
 
     Returns
     -------
     np.ndarray [shape=x.shape, dtype=float32]
-        As loud as before, not delayed.
+        As loud as before, without delay.
     """
     t_s = np.arange(round(decay_s * sample_rate_hz)) / sample_rate_hz
     room = rng.standard_normal(t_s.size) * 10 ** (-3 * t_s / decay_s)
@@ -143,7 +143,7 @@ def reverberate(
 
 
 def telephone(x: np.ndarray, *, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
-    """Record a signal with a telephone across a room: a room, noise, 300-3400 Hz, clipping.
+    """Simulate a telephone across a room: reverberation, noise, 300-3400 Hz, clipping.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def change_tempo(x: np.ndarray, *, factor: float, sample_rate_hz: int) -> np.nda
     left = np.floor(steps).astype(int)
     share = steps - left
     level = (1 - share) * np.abs(spectrum[:, left]) + share * np.abs(spectrum[:, left + 1])
-    # Between two frames a partial's phase moves as it did in the original.
+    # Between two frames, a partial's phase advances as it did in the original.
     moved = np.angle(spectrum[:, left + 1]) - np.angle(spectrum[:, left])
     phase = np.angle(spectrum[:, :1]) + np.cumsum(moved, axis=1) - moved
     stretched = transform.istft(level * np.exp(1j * phase))

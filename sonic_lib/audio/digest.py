@@ -1,4 +1,4 @@
-"""One file to the digest of its bytes: runs in the Spark worker, without a decoder."""
+"""Compute the digest of a file's bytes, in the Spark worker, without a decoder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import BinaryIO
 from sonic_lib.audio.decode import content_sha256, open_audio
 from sonic_lib.errors import DecodeError
 
-# Ten hours of two channels at 192 kHz and 32 bits: a larger file is not a song, and would take
-# minutes to read before a decoder could tell.
+# Ten hours of stereo at 192 kHz and 32 bits. A larger file is not a song, and would take minutes to
+# read before a decoder could tell.
 MAX_FILE_BYTES = 64_000_000_000
-# A file with less of its size on disk is sparse; small files are read anyway.
+# A file with a smaller share of its size on disk is sparse; small files are read anyway.
 _MIN_SHARE_ON_DISK = 0.01
 _SMALL_BYTES = 100_000_000
 
@@ -30,7 +30,7 @@ def digest_row(row: dict) -> dict:
 
 
 def _check_size(file: BinaryIO, size_bytes: int) -> None:
-    """Refuse files that are too large or sparse."""
+    """Reject files that are too large or sparse."""
     on_disk_bytes = size_bytes
     try:
         status = os.fstat(file.fileno())
@@ -46,5 +46,5 @@ def _check_size(file: BinaryIO, size_bytes: int) -> None:
         raise DecodeError(
             "open",
             f"is {size_bytes / 1e9:.1f} GB of which only {on_disk_bytes / 1e6:.1f} MB are on disk: "
-            "the rest are holes, no sound",
+            "the rest are holes, not sound",
         )

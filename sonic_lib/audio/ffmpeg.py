@@ -1,6 +1,6 @@
-"""FFmpeg, by PyAV: what libsndfile does not read, and what it gives up half-way.
+"""Decode with FFmpeg (PyAV) what libsndfile cannot read, or gives up on half-way.
 
-FFmpeg goes on after a packet that cannot be decoded, as players do.
+Like a player, FFmpeg continues after a packet that cannot be decoded.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import numpy as np
 from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, check_channels, error_reason
 from sonic_lib.errors import DecodeError, install_command
 
-# Containers whose header holds a duration; FFmpeg guesses that of the others from the bit rate.
+# Containers with a duration in the header; for others, FFmpeg guesses it from the bit rate.
 _MEASURED = {
     *("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "flac", "flv"),
     *("tta", "wv", "ape", "dsf", "mpc", "mpc8"),
 }
 
-# Sample entries of MP4 whose content is encrypted: of iTunes, and of ISO 14496-12.
+# MP4 sample entries with encrypted content: iTunes', and that of ISO 14496-12.
 _PROTECTED = {"drms", "enca"}
 
-# A container that gives this many errors in a row, and no packet between them, has ended.
+# Reading stops after this many consecutive errors without a packet in between.
 _MAX_READ_ERRORS = 64
-# What is lost at a time is given as silence, up to this: what comes after it keeps its place.
+# A gap is filled with silence up to this length, so that what follows keeps its position.
 _MAX_GAP_S = 60.0
 _MIN_GAP_S = 0.005
 
-# The parts of a chained stream may have other channels than the first one.
+# The parts of a chained stream may differ from the first in their channels.
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
@@ -47,7 +47,7 @@ def open_ffmpeg(
     refusal : str
         Why libsndfile does not read it.
     like : AudioInfo, optional
-        What libsndfile has read of it; the blocks come in this rate and number of channels.
+        Info from libsndfile, which read the beginning; blocks get its rate and channels.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def open_ffmpeg(
     except ImportError as error:
         raise DecodeError(
             "decode",
-            f"libsndfile cannot read it ({refusal}); M4A, AAC, WMA and the sound of videos need "
+            f"libsndfile cannot read it ({refusal}); M4A, AAC, WMA and the sound of videos require "
             f"PyAV: {install_command('av')}",
         ) from error
 
@@ -76,7 +76,7 @@ def open_ffmpeg(
         if _is_mp4(file):
             raise DecodeError(
                 "decode",
-                "cut short: the table of its parts (moov), which stands at the end, is missing",
+                "truncated: the table of its parts (moov), which belongs at the end, is missing",
             ) from error
         both = f"libsndfile ({refusal.rstrip('.')}) or FFmpeg ({error_reason(error)})"
         raise DecodeError("decode", f"not audio that {both} can read") from error
@@ -84,17 +84,17 @@ def open_ffmpeg(
         raise DecodeError("decode", "the file has no audio stream")
     stream = container.streams.audio[0]
     if stream.codec_context is None:
-        raise DecodeError("decode", "its sound is coded in a way that FFmpeg does not know")
+        raise DecodeError("decode", "FFmpeg does not support the codec of its sound")
     if _codec_tag(stream) in _PROTECTED:
-        raise DecodeError("decode", "copy-protected (DRM): only its shop's player can read it")
-    if stream.codec_context.channels:  # 0 where only a frame says how many there are
+        raise DecodeError("decode", "copy-protected (DRM): only the vendor's player can read it")
+    if stream.codec_context.channels:  # 0 if only the frames have the number
         check_channels(stream.codec_context.channels)
     losses = _Losses()
     frames = _frames(container, stream, source, losses)
     first = next(frames, None)
     if first is None:
-        said = f"nothing in its audio stream can be decoded (libsndfile: {refusal.rstrip('.')})"
-        raise DecodeError("decode", said)
+        message = f"nothing in its audio stream can be decoded (libsndfile: {refusal.rstrip('.')})"
+        raise DecodeError("decode", message)
 
     duration_s = None
     if container.format.name in _MEASURED:
@@ -102,7 +102,7 @@ def open_ffmpeg(
             duration_s = float(stream.duration * stream.time_base)
         elif container.duration is not None and len(container.streams) == 1:
             duration_s = container.duration / av.time_base
-    # The first frame is asked, not the stream: HE-AAC has twice the rate that its header says.
+    # From the first frame, not the stream: HE-AAC has twice the rate of its header.
     info = AudioInfo(
         sample_rate_hz=like.sample_rate_hz if like else first.sample_rate,
         n_channels=like.n_channels if like else first.layout.nb_channels,
@@ -114,19 +114,19 @@ def open_ffmpeg(
 
 @dataclass
 class _Losses:
-    """What was met in a stream that could not be decoded."""
+    """Counts of what could not be decoded in a stream."""
 
     n_bad: int = 0
     n_good: int = 0
     gap_s: float = 0.0
 
-    def said(self) -> str:
+    def __str__(self) -> str:
         packets = f"{self.n_bad} damaged packet{'s' if self.n_bad > 1 else ''}"
-        return f"{packets}, given as {self.gap_s:.2f} s of silence" if self.gap_s else packets
+        return f"{packets}, replaced by {self.gap_s:.2f} s of silence" if self.gap_s else packets
 
 
 class _Source(io.RawIOBase):
-    """A file as FFmpeg reads it; what the disk or the network did is not taken for damage."""
+    """A file as FFmpeg reads it; I/O errors are remembered, so as not to be taken for damage."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file: Any = file
@@ -153,12 +153,12 @@ class _Source(io.RawIOBase):
         return self._file.tell()
 
     def unread_fragments(self) -> int:
-        """Count the bytes behind those that were read, if fragments of an MP4 are among them."""
+        """Count the bytes that were not read, if they include fragments of an MP4."""
         rest = self._file.read()
         return len(rest) if b"moof" in rest else 0
 
     def check(self) -> None:
-        """Raise what reading raised."""
+        """Raise if reading failed."""
         if self._error:
             reason = error_reason(self._error)
             raise DecodeError("open", f"cannot be read: {reason}") from self._error
@@ -167,11 +167,11 @@ class _Source(io.RawIOBase):
 def _open(source: _Source):
     import av
 
-    # A list of files, under whatever name, would have others read that lie where this process runs.
+    # A playlist, whatever its name, could make FFmpeg open other files of this machine.
     options = {"protocol_whitelist": "none"}
-    try:  # tags in some other encoding are no reason to refuse the sound
+    try:  # tags in another encoding are no reason to reject the sound
         return av.open(source, metadata_errors="ignore", options=options)
-    except TypeError:  # PyAV 19 and newer never refuse them
+    except TypeError:  # PyAV 19 and newer never reject them
         source.seek(0)
         return av.open(source, options=options)
 
@@ -184,12 +184,12 @@ def _is_mp4(file: BinaryIO) -> bool:
 def _codec_tag(stream) -> str:
     try:
         return stream.codec_context.codec_tag
-    except UnicodeDecodeError:  # four bytes of AVI and WAV, by custom letters
+    except UnicodeDecodeError:  # AVI and WAV allow any four bytes
         return ""
 
 
 def _frames(container, stream, source: _Source, losses: _Losses) -> Iterator[Any]:
-    """Frames, and None where packets were lost before the next one."""
+    """Yield frames, and None where packets were lost before the next frame."""
     import av
 
     n_errors = 0
@@ -237,14 +237,14 @@ def _blocks(container, first, frames, source: _Source, losses: _Losses, info: Au
             yield from to_float(frame)
         yield from to_float.rest()
         if n_unread := source.unread_fragments():
-            info.left_out.append(f"the last {n_unread} bytes, behind a damaged fragment")
+            info.left_out.append(f"the last {n_unread} bytes, after a damaged fragment")
     if losses.n_bad > losses.n_good:
         raise DecodeError(
             "decode",
             f"broken: {losses.n_bad} of {losses.n_bad + losses.n_good} packets cannot be decoded",
         )
     if losses.n_bad:
-        info.left_out.append(losses.said())
+        info.left_out.append(str(losses))
 
 
 def _chain(first, rest) -> Iterator[Any]:
@@ -266,7 +266,7 @@ def _lost_frames(frame, start_s: float | None, n_frames: int, info: AudioInfo) -
 
 
 class _Converter:
-    """Frames of any kind to blocks of the rate and channels that the first one had.
+    """Converts frames of any kind to blocks with the rate and channels of the first.
 
     The parts of a chained stream may differ.
     """
@@ -284,7 +284,7 @@ class _Converter:
         yield from self._converted(frame)
 
     def rest(self) -> Blocks:
-        """Return what is buffered."""
+        """Return the samples that are still buffered."""
         if self._resampler is not None:
             yield from self._converted(None)
             self._resampler = None

@@ -1,4 +1,4 @@
-"""The properties of an audio file, and what part of it could not be used."""
+"""The properties of an audio file, and notes about unusable parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sonic_lib.errors import DecodeError
 
 Blocks = Iterator[np.ndarray]
 
-# A stereo block of this many frames (256 KiB) stays in the processor's cache on its way to mono.
+# A stereo block of this many frames (256 KiB) stays in the processor's cache while mixed to mono.
 BLOCK_FRAMES = 32_768
 _MAX_CHANNELS = 64
 
@@ -31,8 +31,8 @@ class AudioInfo:
     duration_s : float or None
         Announced duration; None where the format does not announce one.
     left_out : list of str
-        What part of the file could not be used, in words for its owner. It grows while samples
-        are read, and is complete when all are.
+        Notes for the file's owner about parts that could not be used. Complete once all samples
+        have been read.
     """
 
     sample_rate_hz: int
@@ -43,7 +43,7 @@ class AudioInfo:
 
 
 def error_reason(error: Exception) -> str:
-    """Return the reason of an error without object names and paths that str(error) may contain."""
+    """Return the reason for an error, without the object names and paths of str(error)."""
     return str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
 
 

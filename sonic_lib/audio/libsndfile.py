@@ -1,4 +1,4 @@
-"""libsndfile: WAV and its relatives, FLAC, Ogg, MP3; by far the faster of the two decoders."""
+"""Decode WAV and its relatives, FLAC, Ogg and MP3 with libsndfile, by far the faster decoder."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _SHORT_CONTAINER = re.compile(
 )
 _SKIPPED = re.compile(r"^Ogg : Skipped (\d+) bytes looking for the next page", re.MULTILINE)
 
-# An MP3 of unknown length has ended if what stops it comes after this share of its bytes.
+# An error after this share of the bytes of an MP3 of unknown length counts as its end.
 _OPEN_END_SHARE = 0.9
 
-# Formats of packets, of which libsndfile reads the first of several joined files alone, and an
-# MP3 as far as its header says.
+# Packet formats: libsndfile reads only the first of several joined files, and an MP3 only as far as
+# its header says.
 _JOINABLE = {"MP3", "OGG", "FLAC"}
 
 _OGG_PAGE = re.compile(rb"OggS\0(.)", re.DOTALL)
-_BEGINS_STREAM = 2  # a flag of a page
+_BEGINS_STREAM = 2  # flag of an Ogg page
 _SCAN_BYTES = 1 << 20
 
 
@@ -48,7 +48,7 @@ def open_libsndfile(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
     -------
     info : AudioInfo
     blocks : iterator of np.ndarray [shape=(n_frames, n_channels), dtype=float32]
-        Where libsndfile ends before the file does, FFmpeg goes on.
+        If libsndfile stops before the end of the file, FFmpeg continues.
 
     Raises
     ------
@@ -60,10 +60,9 @@ def open_libsndfile(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
         n_frames = sound.frames
         is_announced = n_frames < 2**62  # FLAC may say "unknown"
         if sound.format == "MP3":
-            # Without a Xing header the length is a guess from the size of the file and the bit
-            # rate of the first frame, and libsndfile stops reading there: a third of the way
-            # through some VBR files. If a file that claims to be longer is thought to be, it was
-            # a guess.
+            # Without a Xing header, libsndfile guesses the length from the file's size and the bit
+            # rate of the first frame, and stops there: a third of the way through some VBR files.
+            # It was a guess if it changes when the file claims to be larger.
             longer_sound, longer_source = _open_sound(file, claimed_growth=100)
             if longer_sound.frames != n_frames:
                 sound, source, is_announced = longer_sound, longer_source, False
@@ -83,7 +82,7 @@ def open_libsndfile(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
 
 
 def open_seekable(file: BinaryIO) -> tuple[soundfile.SoundFile, _Source]:
-    """Open a file to read parts of it, and give what `is_read` asks."""
+    """Open a file to read parts of it, and return the arguments of `is_read`."""
     source = _Source(file, claimed_growth=1)
     with quiet_stderr:
         return soundfile.SoundFile(source), source
@@ -100,10 +99,10 @@ def is_damaged(sound: soundfile.SoundFile) -> bool:
 
 
 def is_read(file: BinaryIO, sound: soundfile.SoundFile, source: _Source) -> bool:
-    """Whether nothing is left behind the last sample, such as another file that was joined."""
+    """Whether nothing, such as another joined file, follows the last sample."""
     if source.error:
         return False
-    if sound.format == "OGG":  # of which libsndfile looks at the end whenever it likes
+    if sound.format == "OGG":  # libsndfile may read its end at any time
         return not _later_links(file)
     return sound.format not in _JOINABLE or source.n_unread_bytes <= MAX_TAG_BYTES
 
@@ -141,7 +140,7 @@ def _blocks(
             except soundfile.LibsndfileError as error:
                 if source.error:
                     raise source.error from None
-                # Without an announced end, tags and half a frame after it are taken for sound.
+                # Without an announced end, tags and half a frame after it are decoded as sound.
                 if has_open_end and source.share_read >= _OPEN_END_SHARE:
                     return
                 problem = error_reason(error)
@@ -154,7 +153,7 @@ def _blocks(
             yield block
         is_chain = sound.format == "OGG"
         if skipped := _SKIPPED.findall(sound.extra_info):
-            info.left_out.append(f"damaged Ogg pages, {max(map(int, skipped))} bytes or more")
+            info.left_out.append(f"damaged Ogg pages, at least {max(map(int, skipped))} bytes")
     if problem is None and not (is_joinable and source.n_unread_bytes > MAX_TAG_BYTES):
         return
     links = _later_links(file) if is_chain else []
@@ -166,7 +165,7 @@ def _blocks(
 
 
 def _later_links(file: BinaryIO) -> list[int]:
-    """Where the streams of a chained Ogg file begin, but the first."""
+    """Return where the streams of a chained Ogg file begin, except the first."""
     starts, is_in_link = [], False
     n_before, held = 0, b""
     file.seek(0)
@@ -177,7 +176,7 @@ def _later_links(file: BinaryIO) -> list[int]:
             if is_first and is_in_link:
                 starts.append(n_before + page.start())
             is_in_link = not is_first
-        held = piece[-5:]  # too short to be a page that was met
+        held = piece[-5:]  # too short to contain a whole page header
         n_before += len(piece) - len(held)
     return starts
 
@@ -185,8 +184,8 @@ def _later_links(file: BinaryIO) -> list[int]:
 class _ForwardSoundFile(soundfile.SoundFile):
     """A SoundFile that is only read from start to end.
 
-    soundfile seeks after each block of a seekable file. That costs time, leaves seams in MP3 and
-    loses the last block of a FLAC file of unknown length.
+    soundfile seeks after each block of a seekable file, which costs time, leaves glitches in MP3
+    and loses the last block of a FLAC file of unknown length.
     """
 
     def seekable(self) -> bool:
@@ -196,15 +195,15 @@ class _ForwardSoundFile(soundfile.SoundFile):
 class _Source:
     """A file as libsndfile sees it.
 
-    It keeps an error of reading, which libsndfile would take for the end of the file, and can claim
-    to be longer than it is.
+    It remembers I/O errors, which libsndfile would take for the end of the file, and can claim to
+    be longer than it is.
 
     Parameters
     ----------
     file : BinaryIO
         A seekable file.
     claimed_growth : int > 0
-        How many times its real size the file claims to have.
+        Factor by which the file claims to be larger than it is.
     """
 
     def __init__(self, file: BinaryIO, *, claimed_growth: int = 1) -> None:

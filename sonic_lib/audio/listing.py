@@ -1,7 +1,7 @@
-"""Audio files below folders, as a frame.
+"""List audio files below folders, as a DataFrame.
 
 Local folders are walked by the executors themselves: Spark's own listing would hold every
-file on the driver, hide names that begin with `_` or `.` and read `[` and `{` as patterns.
+file on the driver, skip names that begin with `_` or `.` and take `[` and `{` for patterns.
 Other filesystems are listed by Spark's `binaryFile` source, without reading any content.
 """
 
@@ -29,7 +29,7 @@ _ROWS_PER_BATCH = 1_000
 
 
 class _Counters(AccumulatorParam):
-    """How counters of several tasks add up."""
+    """Adds up the counters of several tasks."""
 
     def zero(self, value: Counter[str]) -> Counter[str]:
         return Counter()
@@ -40,7 +40,7 @@ class _Counters(AccumulatorParam):
 
 
 def endings_counter(spark: SparkSession) -> Accumulator:
-    """Count, for `list_audio`, the endings of the files that it skips."""
+    """Return an accumulator for `list_audio` that counts skipped files by extension."""
     return spark.sparkContext.accumulator(Counter(), _Counters())
 
 
@@ -58,16 +58,16 @@ def list_audio(
     paths : list of str
         Folders and files: local paths or URIs of any Hadoop filesystem.
     follow_links : bool
-        Whether links below local folders count, to folders and to files.
+        Whether to follow links below local folders, both to folders and to files.
     passed_over : Accumulator, optional
-        From `endings_counter`; takes what local folders hold beside audio files, each time that
-        the frame is computed.
+        From `endings_counter`; counts the other files in local folders, each time that the frame is
+        computed.
 
     Returns
     -------
     DataFrame [schemas.FILES]
-        One row per file.  Its `root` is the folder given; for files given one by one it is
-        the deepest folder that holds all of them.
+        One row per file.  `root` is the given folder; for files given one by one, the deepest
+        folder that contains all of them.
 
     Raises
     ------
@@ -84,8 +84,8 @@ def list_audio(
     files = found[0]
     for more in found[1:]:
         files = files.unionByName(more)
-    # Folders given may lie one in the other; the outer one names the file.  What several tasks met,
-    # by links, is one file: by its own name if that was met.
+    # Given folders may be nested; the outermost is the root.  A file that several tasks find
+    # through links is one file, under its own name if that was found.
     name = F.min(F.struct(F.col("path") != F.col("real"), "path", "root"))
     return (
         files.groupBy("real")
@@ -99,7 +99,7 @@ def list_audio(
 
 
 def canonical_path(path: str) -> str:
-    """The full path of a given folder or file, as `list_audio` writes it."""
+    """Return the full path of a given folder or file, as in the rows of `list_audio`."""
     return storable(absolute(path)) if is_local(path) else path.rstrip("/")
 
 
@@ -109,15 +109,15 @@ def relative_path(path: str = "path", root: str = "root") -> Column:
 
 
 def has_audio_suffix(path: str = "path") -> Column:
-    """Column: whether a file's name says that it may hold sound."""
+    """Column: whether a file's name has an audio suffix."""
     return F.lower(F.element_at(F.split(path, r"\."), -1)).isin(*sorted(SUFFIXES))
 
 
 def _list_local(spark: SparkSession, paths: list[str], **options) -> DataFrame:
     given = [tuple(entry.values()) for entry in entries(paths)]
     start = spark.createDataFrame(given, _ENTRIES)
-    # One level first, so that the folders below share out over the executors.
-    # It is computed for its files and again for its folders; its endings are counted once.
+    # One level first, so that its folders can be distributed over the executors.
+    # It is computed once for its files and again for its folders; extensions are counted once.
     level = start.mapInArrow(partial(_scan_level, **options), _ENTRIES)
     again = start.mapInArrow(partial(_scan_level, **{**options, "passed_over": None}), _ENTRIES)
     n_tasks = 4 * spark.sparkContext.defaultParallelism

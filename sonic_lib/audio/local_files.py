@@ -1,4 +1,4 @@
-"""Audio files below local folders: plain Python, for executors and for readers without Spark."""
+"""List audio files below local folders: plain Python, for executors and without Spark."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from pathlib import Path
 
 from sonic_lib.errors import UsageError
 
-# What may hold sound; anything else in a music folder (covers, playlists) is skipped.
+# Suffixes of files that may contain sound; others (covers, playlists) are skipped.
 _NAMES = (
     "wav wave flac ogg oga opus mp3 mp2 aif aiff aifc au snd caf w64 rf64 "
     "m4a m4b m4r mp4 aac wma asf wmv webm weba mka mkv mov avi 3gp ts mpg flv "
     "wv tta ape mpc ac3 dts spx amr dsf"
 )
 SUFFIXES = frozenset(_NAMES.split())
-# Not music, and some of it has no end.
+# Not music, and partly endless.
 _MACHINE = ("/proc", "/sys", "/dev")
-_N_ENDINGS = 6  # of files passed over that are named
-_MAX_PATH = 4095  # bytes; what is named longer cannot be opened, and is to be told
+_N_ENDINGS = 6  # how many extensions of skipped files to name
+_MAX_PATH = 4095  # bytes; a file with a longer path cannot be opened, which has to be reported
 
-# Beyond these years readers that count nanoseconds (pandas) have no date. A broken clock of a
-# network disk writes such times; what counts is only whether they change.
+# Beyond these years, pandas' nanosecond timestamps overflow. A network disk with a broken clock may
+# have such times; all that matters is whether they change.
 _FIRST_S = datetime(1678, 1, 1, tzinfo=timezone.utc).timestamp()
 _LAST_S = datetime(2262, 1, 1, tzinfo=timezone.utc).timestamp()
 
 
 def is_local(path: str) -> bool:
-    """Whether a name is that of a local file."""
+    """Whether a path is local."""
     return path.startswith("file:") or not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", path)
 
 
@@ -40,17 +40,17 @@ def absolute(path: str) -> str:
 
 
 def entries(paths: list[str]) -> list[dict]:
-    """Folders and files given, as rows of `schemas.FILES` with is_folder and real.
+    """Return the given folders and files as rows of `schemas.FILES` with is_folder and real.
 
     Parameters
     ----------
     paths : list of str
-        Local names.
+        Local paths.
 
     Returns
     -------
     list of dict
-        `real` is the name without links: one of a folder's files is in the folder's own.
+        `real` is the path with links resolved; for a file, only the links of its folder.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def entries(paths: list[str]) -> list[dict]:
 
 
 def walk(paths: list[str], *, follow_links: bool = True) -> Iterator[dict]:
-    """Files below folders, one by one; where folders lie one in the other, more than once."""
+    """Yield the files below folders; more than once if the folders are nested."""
     for entry in entries(paths):
         if entry["is_folder"]:
             yield from below(entry["path"], entry["root"], follow_links=follow_links)
@@ -73,14 +73,14 @@ def walk(paths: list[str], *, follow_links: bool = True) -> Iterator[dict]:
 
 
 def check_audio(paths: list[str], *, follow_links: bool = True) -> None:
-    """Refuse folders without audio, such as those of a disk that is not mounted.
+    """Check that there is audio below the folders; there is none if a disk is not mounted.
 
-    Folders of other filesystems are not looked at.
+    Folders on other filesystems are not checked.
 
     Raises
     ------
     UsageError
-        If a local path does not exist, or none of the paths is or holds an audio file.
+        If a local path does not exist, or no path is or contains an audio file.
     """
     local = [path for path in paths if is_local(path)]
     found = entries(local)
@@ -93,15 +93,15 @@ def check_audio(paths: list[str], *, follow_links: bool = True) -> None:
         place, root = entry["path"], entry["root"]
         if any(below(place, root, follow_links=follow_links, passed_over=beside)):
             return
-    others = f" (beside: {named_endings(beside)})" if beside else ""
+    others = f" (other files: {named_endings(beside)})" if beside else ""
     raise UsageError(
         f"There is no audio file in {', '.join(map(repr, paths))}{others}; expected a folder with "
-        "songs. Is the disk mounted, and the path right?"
+        "songs. Is the disk mounted and the path correct?"
     )
 
 
 def named_endings(endings: Counter[str]) -> str:
-    """Say how many files have which endings.
+    """Describe how many files have which extension.
 
     Examples
     --------
@@ -118,18 +118,18 @@ def named_endings(endings: Counter[str]) -> str:
 def below(
     folder: str, root: str, *, follow_links: bool = True, passed_over: Counter[str] | None = None
 ) -> Iterator[dict]:
-    """Files in a folder and the folders in it, each folder once, by device and inode.
+    """Yield the audio files below a folder, entering each folder (device and inode) once.
 
     Parameters
     ----------
     root : str
-        The folder given, to which names are relative.
+        The given folder, to which names are relative.
     follow_links : bool
-        Whether links count, to folders and to files.  Those to folders are followed last, so that
-        a file comes by its own name where it has one here.  A link to what the root itself lies
-        in, or into /proc, /sys or /dev, is given as if it were a file: opening it says why not.
+        Whether to follow links to folders and to files.  Links to folders are followed last, so
+        that a file is found under its own name if possible.  A link to a parent of the root, or
+        into /proc, /sys or /dev, is listed as if it were a file: opening it reports the reason.
     passed_over : Counter, optional
-        Takes the endings of files that are not given.
+        Counts the extensions of other files.
     """
     seen: set[tuple[int, int]] = set()
     folders = [(folder, os.path.realpath(folder))]
@@ -162,20 +162,20 @@ def scan(
     follow_links: bool = True,
     passed_over: Counter[str] | None = None,
 ) -> Iterator[dict]:
-    """Folders and audio files directly in a folder, in the order of their names.
+    """Yield the folders and audio files directly in a folder, ordered by name.
 
     Parameters
     ----------
     root, follow_links, passed_over
         As in `below`.
     real_folder : str, optional
-        The name of the folder without links, where that is known.
+        The path of the folder with links resolved, if known.
     """
     try:
         with os.scandir(folder) as listed:
             found = sorted(listed, key=lambda entry: entry.name)
     except OSError:
-        # Kept as if it were a file: opening it will say why it could not be read.
+        # Listed as if it were a file: opening it will report why it cannot be read.
         yield _entry(folder, root) | {"is_folder": False}
         return
     real_folder = os.path.realpath(folder) if real_folder is None else real_folder
@@ -199,7 +199,7 @@ def scan(
 
 
 def _ending(name: str) -> str:
-    """The extension of a file's name, if it looks like one."""
+    """Return the extension of a file's name, if it looks like one."""
     ending = Path(name).suffix.lower()
     return ending if re.fullmatch(r"\.[a-z0-9_-]{1,8}", ending) else ""
 
@@ -212,7 +212,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _may_be_entered(real: str, real_root: str, *, is_link: bool) -> bool:
-    """Whether a folder is not the machine's own, nor a link to what the root is in."""
+    """Whether a folder is neither a system folder nor a link to a parent of the root."""
     machine = [place for place in _MACHINE if not _is_below(real_root, place)]
     if any(_is_below(real, place) for place in machine):
         return False
@@ -250,7 +250,7 @@ def _entry(path: str, root: str, real: str | None = None, *, is_folder: bool | N
         status = os.stat(path)
         size_bytes = status.st_size
         modified_s = min(max(status.st_mtime, _FIRST_S), _LAST_S)
-    except OSError:  # a broken link: listed, so that it is rejected aloud
+    except OSError:  # a broken link: listed, so that it is reported as rejected
         size_bytes, modified_s = 0, 0.0
     return {
         "path": storable(path),

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 
 class Part(io.RawIOBase):
-    """A file from one byte up to another.
+    """A byte range of a file, read as a file of its own.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ class Part(io.RawIOBase):
     end : int, optional
         The byte after the last; the end of the file by default.
     patch : tuple of int and bytes, optional
-        What to read in place of some bytes, and where, counted from `start`.
+        Offset from `start`, and the bytes to read there instead of the file's.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class Part(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def readinto(self, buffer) -> int:
@@ -61,7 +61,7 @@ class Part(io.RawIOBase):
         return n_read
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a byte of the part."""
+        """Move to a position in the part."""
         before = {os.SEEK_SET: 0, os.SEEK_CUR: getattr(self, "_position", 0)}.get(
             whence, self._size
         )

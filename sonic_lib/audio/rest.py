@@ -1,4 +1,4 @@
-"""What comes behind the sound that was read: FFmpeg goes on."""
+"""Continue with FFmpeg where libsndfile stopped."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ def rest_of(
     problem: str | None = None,
     what: str | None = None,
 ) -> Blocks:
-    """Read with FFmpeg what follows the first frames of a file, if possible.
+    """Decode with FFmpeg what follows the first frames of a file, if possible.
 
     Parameters
     ----------
     file : BinaryIO
         A seekable file.
     info : AudioInfo
-        Of what was read before; the blocks come in its rate and number of channels, and its
-        `left_out` says what could not be read.
+        Properties of what was read before: blocks get its rate and number of channels, and notes
+        about what cannot be read are added to its `left_out`.
     n_frames : int
-        What was read of this file.
+        Number of frames already read.
     problem : str, optional
-        Why no more was.
+        Why reading stopped there.
     what : str, optional
-        What is lost if FFmpeg reads nothing; by default that is worth no word.
+        What is lost if FFmpeg cannot read it, for a note; by default nothing is noted.
 
     Raises
     ------
     DecodeError
         If the file cannot be read at all.
     """
-    damage = f"what is broken after {n_frames / info.sample_rate_hz:.1f} s ({problem})"
+    damage = f"a damaged part after {n_frames / info.sample_rate_hz:.1f} s ({problem})"
     try:
         found, blocks = open_ffmpeg(file, refusal=problem or "it is read to its end", like=info)
         n_given, n_passed = n_frames, 0

@@ -1,4 +1,4 @@
-"""A moment of sound in each of the usual formats, to try the decoders of a machine."""
+"""Encode and decode a short sound in each common format, to test a machine's decoders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FORMATS = (*_BY_LIBSNDFILE, *_BY_FFMPEG)
 
 
 def try_format(name: str) -> str | None:
-    """Encode a moment of sound and decode it again.
+    """Encode a short sound and decode it again.
 
     Parameters
     ----------
@@ -37,14 +37,14 @@ def try_format(name: str) -> str | None:
     Returns
     -------
     str or None
-        What went wrong.
+        What went wrong, if anything.
     """
     try:
         content = _encode_ffmpeg(name) if name in _BY_FFMPEG else _encode_libsndfile(name)
     except ImportError:
         return f"needs PyAV: {install_command('av')}"
-    except Exception as error:  # whatever the libraries of this machine make of it
-        return f"cannot be tried, for it cannot be written here: {error}"
+    except Exception as error:  # libraries may raise anything
+        return f"cannot be tested, as it cannot be written here: {error}"
     try:
         _, blocks = stream_mono(io.BytesIO(content), sample_rate_hz=RATE_HZ)
         heard = np.concatenate(list(blocks))
@@ -53,7 +53,7 @@ def try_format(name: str) -> str | None:
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     if abs(heard.size / RATE_HZ - DURATION_S) > 0.2 or np.abs(heard).max() < 0.1:
-        return f"gives {heard.size / RATE_HZ:.2f} s in place of {DURATION_S} s"
+        return f"gives {heard.size / RATE_HZ:.2f} s instead of {DURATION_S} s"
     return None
 
 

@@ -1,27 +1,25 @@
 """Process audio files in a helper process, which a broken file may hang or crash.
 
 Decoders are C libraries that read untrusted bytes: some file will make one of them loop forever,
-exhaust memory, or crash. In Spark's Python worker that would fail the task, and after some retries
-the job. So each worker keeps a helper process (one per busy thread): it sends the helper a file and
-receives rows; when the helper dies or takes too long, the file gets a row that reports it, and the
-next file a new helper.
+exhaust memory, or crash. In Spark's Python worker that would fail the task and, after some retries,
+the job. So each worker keeps a helper process (one per busy thread), sends it a file and receives
+rows. If the helper dies or takes too long, the file gets a row that reports it, and the next file
+gets a new helper.
 
 The helper is a fresh interpreter, not a fork: threads and connections of the worker (Arrow's, an
 S3 client's, the socket to Spark) do not survive a fork in a usable state. It starts once per
 worker, and only the helper loads the decoders, so the start costs no extra time.
 
-This isolates from hangs, crashes and exhausted memory. It is not a security sandbox: a file that
-takes over a decoder runs as the same user. The helper gets only the variables that it needs, and
-the worker accepts only rows from it.
+This contains hangs, crashes and exhausted memory. It is not a security sandbox: a file that takes
+over a decoder runs as the same user. Still, the helper only gets the environment variables that it
+needs, and the worker only accepts rows from it.
 """
 
 from __future__ import annotations
 
-import gc
 import io
 import os
 import pickle
-import resource
 import signal
 import subprocess
 import sys
@@ -30,22 +28,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection, Pipe
-from pathlib import Path
+from multiprocessing.connection import Pipe
 from typing import Any
 
 from sonic_lib.audio.local_files import is_local
 
-TIMEOUT_S_PER_MB = 10.0  # an audio book of 16 kbit/s may then be read at 50 times its speed
-_START_TIMEOUT_S = 300.0  # imports from a slow network disk
-_ORPHAN_GRACE_S = 60.0
+TIMEOUT_S_PER_MB = 10.0  # allows an audio book of 16 kbit/s, read at 50 times its speed
+_START_TIMEOUT_S = 300.0  # allows imports from a slow network disk
 _BOOTSTRAP = (
     "import sys; from multiprocessing.connection import Connection; "
     "connection = Connection(int(sys.argv[1])); sys.path[:] = connection.recv(); "
-    "from sonic_lib.audio.sandbox import serve; serve(connection)"
+    "from sonic_lib.audio.sandbox_helper import serve; serve(connection)"
 )
 
-# Prefixes of variables: what Python, its libraries and the decoders need; and keys to storages.
+# Prefixes of variables: those that Python, its libraries and the decoders need; credentials.
 _VARIABLES = (
     *("PATH", "HOME", "LANG", "LC_", "TZ", "TMPDIR", "LD_", "DYLD_", "PYTHON", "VIRTUAL_ENV"),
     *("SONIC_", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "NUMEXPR_", "XDG_", "COVERAGE"),
@@ -62,14 +58,14 @@ Rows = Iterable[dict]
 
 @dataclass(frozen=True)
 class Limits:
-    """What one file may take.
+    """Time and memory that one file may take.
 
     Attributes
     ----------
     timeout_s : float
-        Time of a small file; `TIMEOUT_S_PER_MB` is added for its size.
+        Time for a small file; `TIMEOUT_S_PER_MB` is added for its size.
     memory_mb : int
-        Memory beyond that of the idle helper (Linux; elsewhere there is no such limit).
+        Memory in addition to that of the idle helper (Linux only; elsewhere it is not limited).
     """
 
     timeout_s: float = 300.0
@@ -81,20 +77,20 @@ class Limits:
 
 
 def packed(function: Callable[..., Rows | None], **options) -> bytes:
-    """Pack a function with options for `isolated`, so that only the helper imports its module.
+    """Pickle a function with options for `isolated`; only the helper imports its module.
 
     Parameters
     ----------
     function : callable
-        A function of a module, from one argument and options to rows.
+        A module-level function from one argument and options to rows.
     """
     return pickle.dumps(partial(function, **options))
 
 
 def prepare(work: bytes) -> None:
-    """Start a helper and call a function, such as one that imports, without waiting for it.
+    """Start a helper and call a function, for example to import modules, without waiting for it.
 
-    `isolated` reports any failure, since it tries the helper again.
+    A failure is not reported here: `isolated` tries again.
 
     Parameters
     ----------
@@ -123,34 +119,34 @@ def isolated(
     work : bytes
         The function, as from `packed`.
     argument : object
-        Its argument, besides the options.
+        Its argument, in addition to the options.
     path, size_bytes
         The file that it will read.
     limits : Limits
-        What the file may take. Time that the receiver spends between rows does not count.
+        Limits for the file. Time that the caller spends between rows does not count.
 
     Yields
     ------
     dict
-        The rows of the function. Where it did not end, the last row has path, stage
+        The rows of the function. If it did not finish, the last row has path, stage
         (``"decode"``) and error instead.
 
     Raises
     ------
     RuntimeError
-        If the helper cannot start or load the function: no file is to blame.
+        If the helper cannot start or load the function, which is not the file's fault.
     """
     n_given = 0
     for is_last_try in (False, True):
         # A file may corrupt the helper's heap and crash the next; blame a file only if a fresh
         # helper fails on it.
-        helper, is_afresh = _take_helper(with_keys=not is_local(path), anew=is_last_try)
+        helper, is_fresh = _take_helper(with_keys=not is_local(path), fresh=is_last_try)
         is_done = False
         try:
             timeout_s = limits.seconds_for(_on_disk_bytes(path, size_bytes))
             rows = helper.rows(work, argument, options, limits, timeout_s)
             for i, row in enumerate(rows):
-                if i >= n_given:  # else the first try gave it
+                if i >= n_given:  # the first try already yielded the others
                     n_given += 1
                     yield row
             is_done = True
@@ -163,58 +159,59 @@ def isolated(
             yield {"path": path, "stage": "decode", "error": str(timeout)}
             return
         except pickle.UnpicklingError as refused:
-            yield {"path": path, "stage": "decode", "error": f"its decoder gave no rows: {refused}"}
+            error = f"its decoder returned something other than rows: {refused}"
+            yield {"path": path, "stage": "decode", "error": error}
             return
         except EOFError:
-            if is_afresh:
+            if is_fresh:
                 error = f"its decoder crashed: {helper.ending()}"
                 yield {"path": path, "stage": "decode", "error": error}
                 return
         except _NotStarted:
-            if is_afresh:
+            if is_fresh:
                 raise
         finally:
             if is_done:
                 _idle.append(helper)
-            else:  # also when the receiver of the rows stops early
+            else:  # also if the caller stops early
                 helper.kill()
 
 
 def _on_disk_bytes(path: str, size_bytes: int) -> int:
-    """Bytes of a file on disk: sparse files may claim any size."""
+    """Return the bytes that a file takes on disk; a sparse file may claim any size."""
     try:
         return min(size_bytes, os.stat(path).st_blocks * 512)
-    except (OSError, ValueError):  # no file of this machine, or one that is gone
+    except (OSError, ValueError):  # not a local file, or deleted
         return size_bytes
 
 
 class _FileFailed(Exception):
-    """Raised when the function raised."""
+    """The function raised an exception."""
 
 
 class _NotStarted(RuntimeError):
-    """Raised when the helper failed before it reached the file."""
+    """The helper failed before it reached the file."""
 
 
 class _Rows(pickle.Unpickler):
-    """Unpickles only rows: the sender may be a decoder that a file has taken over."""
+    """Unpickles rows only: a malicious file may have taken over the sender's decoder."""
 
     def find_class(self, module: str, name: str) -> Any:
-        # Names alone: by dots one gets from any module to all of Python.
+        # Plain names only: a dotted name could reach anything from any module.
         known = {"numpy": _ARRAYS, "datetime": _TIMES}.get(module.partition(".")[0], ())
         if name in known:
             return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"{module}.{name} is none")
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
 
 
 def _environment(*, with_keys: bool) -> dict[str, str]:
-    """Return the variables that the helper needs; others may hold secrets."""
+    """Return the environment variables that the helper needs; others may hold secrets."""
     allowed = (*_VARIABLES, *(_KEYS if with_keys else ()))
     return {name: value for name, value in os.environ.items() if name.startswith(allowed)}
 
 
 class _Helper:
-    """A helper process of this process."""
+    """A helper process, and the connection to it."""
 
     def __init__(self, *, with_keys: bool) -> None:
         self.has_keys = with_keys
@@ -228,7 +225,7 @@ class _Helper:
             env=_environment(with_keys=with_keys),
         )
         theirs.close()
-        # A helper that is dead by now is noticed, and said, when it is asked for rows.
+        # If the helper is already dead, `rows` will report it.
         with suppress(OSError):
             self._connection.send(sys.path)
 
@@ -241,11 +238,11 @@ class _Helper:
         try:
             self._connection.send((work, argument, options, limits.memory_mb, timeout_s))
             kind, value = self._receive(_START_TIMEOUT_S)[0]
-        except (EOFError, OSError) as error:  # a TimeoutError is an OSError, too
+        except (EOFError, OSError) as error:  # TimeoutError is an OSError
             raise _NotStarted(
-                f"The helper that decodes audio could not start: {self.ending()}. Its own words "
-                "stand in the executor's stderr; check that sonic_lib and what it needs are "
-                "installed where the executors run."
+                f"The helper that decodes audio could not start: {self.ending()}. See the "
+                "executor's stderr for its messages, and check that sonic_lib and its dependencies "
+                "are installed where the executors run."
             ) from error
         if kind == "unloadable":
             raise _NotStarted(f"The helper that decodes audio could not load its work: {value}")
@@ -269,7 +266,7 @@ class _Helper:
                 return
 
     def _receive(self, timeout_s: float) -> tuple[tuple[str, Any], float]:
-        """Return a message, and how long the wait was (s)."""
+        """Return a message and the time spent waiting for it (s)."""
         started_s = time.monotonic()
         if not self._connection.poll(max(0.0, timeout_s)):
             raise TimeoutError
@@ -277,14 +274,14 @@ class _Helper:
         return message, time.monotonic() - started_s
 
     def ending(self) -> str:
-        """Describe how the process ended; it has ended or is about to."""
+        """Describe how the process ended; waits a few seconds for its end."""
         try:
             status = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             return "it does not answer"
         if status >= 0:
             return f"exit status {status}"
-        hint = ", perhaps for want of memory" if -status == signal.SIGKILL else ""
+        hint = ", perhaps out of memory" if -status == signal.SIGKILL else ""
         return f"signal {-status} ({signal.strsignal(-status)}){hint}"
 
     def kill(self) -> None:
@@ -296,9 +293,9 @@ class _Helper:
 _idle: list[_Helper] = []
 
 
-def _take_helper(*, with_keys: bool, anew: bool) -> tuple[_Helper, bool]:
-    """Return a helper, with keys to a storage if needed, and whether it is new."""
-    while _idle and not anew:
+def _take_helper(*, with_keys: bool, fresh: bool) -> tuple[_Helper, bool]:
+    """Return a helper, with storage credentials if needed, and whether it is new."""
+    while _idle and not fresh:
         try:
             helper = _idle.pop()
         except IndexError:  # another thread was faster
@@ -307,70 +304,3 @@ def _take_helper(*, with_keys: bool, anew: bool) -> tuple[_Helper, bool]:
             return helper, False
         helper.kill()
     return _Helper(with_keys=with_keys), True
-
-
-# ---- in the helper ----
-
-
-def serve(connection: Connection) -> None:
-    """Work for the process at the other end until it goes away."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one at the other end
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    loaded: dict[bytes, Callable[..., Rows]] = {}
-    while True:
-        try:
-            message = connection.recv()
-            if isinstance(message, bytes):
-                _limit_memory(None)  # of the file before: a module half imported stays so
-                with suppress(Exception):  # the next message asks for the same, and is told
-                    pickle.loads(message)()
-                gc.freeze()  # modules stay: exclude them from garbage collection
-                continue
-            work, argument, options, memory_mb, timeout_s = message
-            if work not in loaded:
-                _limit_memory(None)
-                try:
-                    loaded = {work: pickle.loads(work)}
-                except Exception as error:
-                    connection.send(("unloadable", f"{type(error).__name__}: {error}"))
-                    continue
-            _limit_memory(memory_mb)
-            connection.send(("started", None))
-            _answer(connection, partial(loaded[work], argument, **options), timeout_s)
-        except (EOFError, ConnectionError):
-            gc.freeze()  # as above; else Python looks for it in all modules at its end
-            return
-
-
-def _answer(connection: Connection, call: Callable[[], Rows], timeout_s: float) -> None:
-    # The one at the other end keeps the time. Should it die meanwhile, this ends the helper even
-    # inside a C library: nobody handles the signal. While a row waits to be received, no time runs.
-    alarm_s = int(timeout_s + _ORPHAN_GRACE_S)
-    signal.alarm(alarm_s)
-    try:
-        for row in call():
-            signal.alarm(0)
-            connection.send(("row", row))
-            signal.alarm(alarm_s)
-    except ConnectionError:
-        raise
-    except Exception as error:
-        connection.send(("failed", f"{type(error).__name__}: {error}"))
-    else:
-        connection.send(("end", None))
-    finally:
-        signal.alarm(0)
-
-
-def _limit_memory(memory_mb: int | None) -> None:
-    """Limit what this process may map beyond what it has mapped by now; None lifts the limit."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-    except OSError:  # no Linux
-        return
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    soft = hard
-    if memory_mb is not None:
-        soft = pages * os.sysconf("SC_PAGE_SIZE") + memory_mb * 2**20
-        soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

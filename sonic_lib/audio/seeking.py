@@ -1,8 +1,8 @@
-"""Parts of an audio file without decoding what lies between, where its format permits that exactly.
+"""Decode parts of an audio file without what lies between, where its format permits that exactly.
 
-The samples are those that `decode.stream_mono` gives for the same places, up to the last digits: of
-what is compressed a moment before each part is decoded, too, and the resampler begins where input
-and output samples coincide.
+The samples are those that `decode.stream_mono` gives for the same positions, up to the last digits:
+for compressed formats a moment before each part is decoded as well, and the resampler starts where
+input and output samples coincide.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from sonic_lib.audio.containers import sound_parts
 from sonic_lib.audio.libsndfile import is_damaged, is_read, open_seekable
 from sonic_lib.errors import DecodeError
 
-# MP3 is not among them: its frames depend on others before them, and its length may be a guess.
+# Not MP3: its frames depend on earlier ones, and its length may be a guess.
 _FORMATS = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "FLAC", "OGG"}
-_MARGIN_FRAMES = 8_192  # longer than any resampling filter, and than what Opus needs to settle
+_MARGIN_FRAMES = 8_192  # longer than any resampling filter, and than Opus needs to settle
 _MAX_LEVEL = 1e10
 
 
@@ -47,8 +47,8 @@ def read_parts(
     duration_s : float
         Of the whole file.
 
-    None where the format does not permit it, or where anything about the file is odd: whoever
-    decodes all of it will say what.
+    None instead if the format does not permit it, or if anything about the file is unusual;
+    decoding the whole file reports what.
     """
     wholes, left_out = sound_parts(file)
     if len(wholes) > 1 or left_out:
@@ -68,7 +68,7 @@ def read_parts(
                 if part is None:
                     return None
                 parts.append(part)
-            # Only who reads the end knows that there is one, and nothing behind it.
+            # Read the end, to make sure that it exists and nothing follows it.
             sound.seek(max(0, sound.frames - _MARGIN_FRAMES))
             tail = sound.read(_MARGIN_FRAMES, dtype="float32")
             if len(tail) != min(_MARGIN_FRAMES, sound.frames) or not is_read(file, sound, source):
@@ -95,7 +95,7 @@ def _read_part(
     for channel in range(1, frames.shape[1]):
         mono += frames[:, channel]
     mono *= np.float32(1 / frames.shape[1])
-    # Channels that cancel each other are for `stream_mono`.
+    # `stream_mono` handles channels that cancel each other.
     if frames.shape[1] > 1 and np.vdot(mono, mono) < 1e-2 * np.vdot(frames, frames):
         return None
     if from_hz != to_hz:

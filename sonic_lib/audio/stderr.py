@@ -7,9 +7,9 @@ import threading
 
 
 class _QuietStderr:
-    """Discards stderr of the C libraries: mpg123 reports each damaged frame there.
+    """Discards stderr of the C libraries; mpg123 reports each damaged frame there.
 
-    The descriptor belongs to the whole process, hence the count of users among its threads.
+    The descriptor belongs to the whole process, so users in its threads are counted.
     """
 
     def __init__(self) -> None:

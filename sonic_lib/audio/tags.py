@@ -65,7 +65,7 @@ def read_tags(file: BinaryIO, *, name: str) -> Tags:
 
 
 def _clean(text: str | None) -> str | None:
-    # Half of a surrogate pair, left by a broken UTF-16 tag, cannot be stored as UTF-8.
+    # Half of a surrogate pair, from a broken UTF-16 tag, cannot be stored as UTF-8.
     whole = (text or "").encode("utf-8", "ignore").decode("utf-8")
     return whole.replace("\0", "").strip()[:MAX_CHARACTERS].rstrip() or None
 

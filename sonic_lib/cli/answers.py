@@ -1,4 +1,4 @@
-"""How `sonic identify` prints answers."""
+"""Print the answers of `sonic identify`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from sonic_lib.cli.writers import text_lines
 from sonic_lib.console import say
 from sonic_lib.workflows.answers import Answers
 
-# Answers are printed if there are no more clips than this.
+# Answers are printed for at most this many clips.
 MAX_SHOWN_CLIPS = 20
 _HEADS = ("clip", "from - to", "song", "at", "speed", "chance")
 _ALWAYS = (0, 2)
-_PLAIN_SPEED = 0.0015  # a speed that differs less from 1 is not shown
+_PLAIN_SPEED = 0.0015  # a smaller difference of the speed from 1 is not shown
 _WIDTH = 90
-# Scores this close tie: copies of a recording, or songs with the same intro, differ by chance.
+# Scores this close count as a tie: copies of a recording, or songs with the same intro.
 _TIE = 0.95
 
 
@@ -41,9 +41,9 @@ def say_answers(rows: Sequence[Mapping], *, n_listed: int = 1) -> None:
     Parameters
     ----------
     rows : sequence of mapping
-        The columns of `matches.csv`, in its order: `Answers.met`.
+        Columns and order of `matches.csv`, from `Answers.met`.
     n_listed : int
-        How many to print; others are named only if they tie with the best.
+        How many to print; others are only named if they tie with the best.
     """
     ties = _ties(rows)
     rows = [row for row in rows if row["rank"] <= n_listed]
@@ -71,7 +71,7 @@ def say_answers(rows: Sequence[Mapping], *, n_listed: int = 1) -> None:
 
 
 def _ties(rows: Sequence[Mapping]) -> dict[tuple[str, float], list[str]]:
-    """Names of the songs that tie with the best one, by clip and segment."""
+    """Return the names of the songs that tie with the best one, by clip and segment."""
     best = {(row["clip"], row["clip_start_s"]): row for row in rows if row["rank"] == 1}
     ties: dict[tuple[str, float], list[str]] = {}
     for row in rows:
@@ -92,7 +92,7 @@ def _cells(row: Mapping, *, is_part: bool, equals: Sequence[str]) -> Iterator[st
     is_best, is_found = row["rank"] == 1, row["accepted"]
     name = _name(row)
     if is_best and equals:
-        name = f"{name}, or as well {' or '.join(equals)}"
+        name = f"{name}, or equally {' or '.join(equals)}"
     yield row["clip"] if is_best else ""
     if is_part and is_best and is_found:
         yield f"{clock(row['clip_start_s'])} - {clock(row['clip_end_s'])}"
@@ -129,4 +129,4 @@ def clock(seconds: float) -> str:
 
 
 def _chance(p_value: float) -> str:
-    return "< 1e-9" if p_value < 1e-9 else f"{p_value:.2g}"  # smaller says no more to a person
+    return "< 1e-9" if p_value < 1e-9 else f"{p_value:.2g}"  # more digits mean nothing to a person

@@ -1,4 +1,4 @@
-"""Recognise full disks and damaged tables in what Spark and Python raise."""
+"""Recognise full disks and damaged tables in errors of Spark and Python."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _IN_PYTHON = re.compile(r"^(?:[\w.]+\.)?(\w+(?:Exception|Error)): (.+)$", re.M)
 
 @contextmanager
 def explained(warehouse: str) -> Iterator[None]:
-    """Raise failures of the machine inside the block as errors that say what to do."""
+    """Convert failures of the machine inside the block to errors that say what to do."""
     try:
         yield
     except Exception as error:
@@ -57,7 +57,7 @@ def explain(error: BaseException, *, warehouse: str) -> str | None:
         f"A disk is full ({full}). {_free(warehouse)} The tables are intact: every step is "
         "committed completely or not at all. Free some space and run the same command again; it "
         "continues where it stopped. Once some MB are free, `sonic maintain --purge` deletes the "
-        "files of earlier states (--retention-hours says how old)."
+        "files of earlier states (--retention-hours sets how old)."
     )
 
 
@@ -71,7 +71,7 @@ def reason(error: BaseException) -> str:
     """
     first = str(error).strip().split("\n")[0]
     if type(error).__name__ in ("AnalysisException", "ParseException"):
-        return sentence(error)  # about the user's own SQL or paths: plans follow
+        return sentence(error)  # about the user's own SQL or paths, without the plan
     text = _whole_text(error)
     worker = text.rpartition("Traceback (most recent call last)")[2]
     found = _IN_PYTHON.findall(worker) if worker != text else _CAUSE.findall(text)
@@ -86,13 +86,13 @@ def _explain_damage(error: BaseException, text: str, warehouse: str) -> str | No
         return None
     return (
         f"Tables in {warehouse} are damaged: {reason(error)} `sonic maintain --check` names each "
-        "broken file of a local warehouse, its version and the way out; `sonic maintain` mends "
-        "what can be mended."
+        "broken file of a local warehouse, its version and what to do; `sonic maintain` repairs "
+        "what it can."
     )
 
 
 def _whole_text(error: BaseException) -> str:
-    """Messages of an error and its causes, Java's among them."""
+    """Return the messages of an error and its causes, including Java's."""
     texts = []
     cause: BaseException | None = error
     while cause is not None:
@@ -103,7 +103,7 @@ def _whole_text(error: BaseException) -> str:
 
 
 def _free(warehouse: str) -> str:
-    """Free space on the disks that this process can see."""
+    """Describe the free space on the disks that this process can see."""
     places = {"Spark's scratch files on the driver": tempfile.gettempdir()}
     if "://" not in warehouse and Path(warehouse).exists():
         places = {"the warehouse": warehouse, **places}

@@ -1,8 +1,8 @@
 """The command line: `sonic VERB …`, and the same verbs as spark-submit jobs.
 
-A verb is a module of `sonic_lib.cli.commands` with HELP, `add_arguments` and `run`; one that can
-work without Spark also has `run_without_spark`, and one that needs a table names it in READS; of
-several, one must exist.
+A verb is a module of `sonic_lib.cli.commands` with HELP, `add_arguments` and `run`.  If it can work
+without Spark, it also has `run_without_spark`; if it needs a table, READS names the tables of which
+at least one must exist.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ VERBS = (
     *("report", "sql", "register", "jars", "doctor", "completion", "demo"),
 )
 
-# Headings, by the verb that they precede.
+# Headings in the list of verbs, by the verb that they precede.
 _SECTIONS = {
     "index": "songs and clips:\n",
     "features": "\ngenres, popularity, similarity:\n",
@@ -71,12 +71,12 @@ for example:
   sonic sql "SELECT title, artist FROM sonic.latest_matches WHERE accepted"
 
 `sonic VERB --help` lists the options of a verb. Every verb takes --warehouse (where the tables
-are), --config and --set key=value (conf/sonic.yaml lists the settings), and is a spark-submit job,
-too: jobs/. Exit codes: 0 done, 1 failed, 2 wrong arguments."""
+are), --config and --set key=value (conf/sonic.yaml lists the settings), and is also a spark-submit
+job: see jobs/. Exit codes: 0 done, 1 failed, 2 wrong arguments."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; a Spark session of this process is used and kept.
+    """Run one command; an existing Spark session of this process is used and kept.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
         hint = f"Did you mean {near[0]!r}? " if near else ""
         report_error(f"there is no verb {words[0]!r}. {hint}`sonic --help` lists them all.")
         return 2
-    # Only the verb in use is loaded, since the imports of all verbs take long.
+    # Only the verb in use is imported, since importing all of them takes long.
     parser, _ = make_parser(words[:1] if words and words[0] in VERBS else VERBS)
     if not words:
         show(parser.format_help(), file=sys.stderr)
@@ -126,7 +126,7 @@ def make_parser(
 
 
 def run_job(verb: str, *words: str) -> None:
-    """Run one command, its first words given, as a spark-submit script; ends the process."""
+    """Run a command as a spark-submit script, with its first words given; ends the process."""
     command = import_module(f"sonic_lib.cli.commands.{verb}")
     parser = argparse.ArgumentParser(description=command.HELP)
     _prepare(parser, command)
@@ -135,7 +135,7 @@ def run_job(verb: str, *words: str) -> None:
 
 def _prepare(parser: argparse.ArgumentParser, command) -> None:
     command.add_arguments(parser)
-    common = parser.add_argument_group("of every verb")
+    common = parser.add_argument_group("options of every verb")
     common.add_argument("--warehouse", metavar="URI", help="where the tables are")
     common.add_argument("--config", metavar="FILE", help="settings, as in conf/sonic.yaml")
     common.add_argument(
@@ -196,9 +196,9 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     )
     if hasattr(command, "check"):
         command.check(args)
-    if hasattr(command, "READS") and not getattr(args, "csv", None):  # which fills the table
+    if hasattr(command, "READS") and not getattr(args, "csv", None):  # --csv fills the table
         tables.check_local(config.warehouse, *command.READS)
-    # Spark would print errors as JSON, which are printed as sentences below.
+    # Spark would also print errors as JSON; they are printed as sentences below.
     for kind in ("DataFrame", "SQL"):
         logging.getLogger(f"{kind}QueryContextLogger").setLevel(logging.CRITICAL)
     started_s = time.monotonic()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from sonic_lib.errors import UsageError
 from sonic_lib.storage.whole_file import whole_file
 
-if TYPE_CHECKING:  # also for commands that do without Spark
+if TYPE_CHECKING:  # also used by commands that do not need Spark
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
@@ -58,9 +58,9 @@ def write_output(rows: DataFrame, path: str, *, all_digits: bool = False) -> Non
     Parameters
     ----------
     path : str
-        The suffix is the format.
+        The suffix determines the format.
     all_digits : bool
-        Write numbers to CSV with all digits, not with six.
+        Write numbers to CSV with all digits instead of six.
     """
     from pyspark.sql.pandas.types import to_arrow_schema
 
@@ -72,7 +72,7 @@ def write_output(rows: DataFrame, path: str, *, all_digits: bool = False) -> Non
 def write_rows(
     rows: Iterable[dict], path: str, *, schema: pa.Schema, all_digits: bool = False
 ) -> None:
-    """Write rows, as mappings of columns, to one local file like `write_output`."""
+    """Write rows (mappings of columns) to one local file, like `write_output`."""
     suffix = Path(path).suffix.lower()
     with whole_file(path) as (file, unfinished):
         if suffix == ".parquet":
@@ -84,14 +84,14 @@ def write_rows(
 
 
 def text_table(rows: DataFrame, *, n_rows: int, max_width: int = 48) -> Iterator[str]:
-    """Lines of an aligned table of the first rows."""
+    """Format the first rows as lines of an aligned table."""
     yield from text_lines(rows.columns, rows.take(n_rows), max_width=max_width)
 
 
 def text_lines(
     columns: Sequence[str], rows: Iterable[Sequence], *, max_width: int = 48
 ) -> Iterator[str]:
-    """Lines of an aligned table; numbers are right-aligned."""
+    """Format rows as lines of an aligned table; numbers are right-aligned."""
     rows = list(rows)
     shown = [[_cell(value, max_width) for value in row] for row in rows]
     lines = [list(columns), *shown]
@@ -113,7 +113,7 @@ def _is_number(value: object) -> bool:
 
 
 def _width(text: str) -> int:
-    """Width of a text in a terminal: two columns per East Asian wide character."""
+    """Return the width of a text in a terminal; East Asian wide characters take two columns."""
     return sum(
         0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
         for c in text

@@ -1,1 +1,1 @@
-"""Descriptors of songs, from audio or from imported tables."""
+"""Descriptors of songs, computed from audio or imported from tables."""

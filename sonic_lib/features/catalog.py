@@ -1,7 +1,7 @@
 """Names, units and meanings of all audio descriptors; no computation.
 
-A family is a quantity measured in every frame of a song, or once per song; a descriptor is one
-statistic of one part of it: `mfcc_01_mean`. docs/features.md shows this table.
+A family is a quantity measured in every frame of a song, or once per song.  A descriptor is one
+statistic of one of its parts, such as `mfcc_01_mean`.  docs/features.md shows this table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Family(NamedTuple):
     statistics : tuple of str
         mean, std or delta_std (of its slope) over the frames; empty if measured once per song.
     parts : tuple of str
-        Names of its parts; empty if it is one.
+        Names of its parts; empty if it is a single quantity.
     """
 
     name: str

@@ -15,12 +15,12 @@ from sonic_lib.errors import UsageError
 from sonic_lib.spark.filesystem import hadoop_path
 
 _HEAD_BYTES = 65_536
-MAX_COLUMNS = 2_000  # each is a term of every plan; a plan of many thousands is never done
+MAX_COLUMNS = 2_000  # Spark takes forever to plan a query over many thousands
 _GZIP = b"\x1f\x8b"
 
 
 def head_of(spark: SparkSession, file: str) -> bytes:
-    """Read the first bytes of a file of any filesystem."""
+    """Read the first bytes of a file on any filesystem."""
     filesystem, path = hadoop_path(spark, file)
     stream = filesystem.open(path)
     try:
@@ -31,22 +31,22 @@ def head_of(spark: SparkSession, file: str) -> bytes:
 
 
 def check_local(file: str, *, id_column: str | None = None) -> None:
-    """Refuse a file of this machine that is no table, by its beginning, without Spark.
+    """Check the beginning of a local file, without Spark.
 
     Raises
     ------
     UsageError
-        If it is empty or no text, or has no column of the name given.
+        If the file is empty, is not text, or lacks the id column.
     """
     with open(file, "rb") as opened:
         head = _plain(opened.read(_HEAD_BYTES))
     encoding = marked_encoding(head)
     if not head.strip():
-        raise UsageError(f"--csv {file!r} is empty; expected a CSV file with a line of names.")
+        raise UsageError(f"--csv {file!r} is empty; expected a CSV file with a header line.")
     if encoding is None and b"\0" in head:
-        raise UsageError(f"--csv {file!r} is no text; expected a CSV file with a line of names.")
+        raise UsageError(f"--csv {file!r} is not text; expected a CSV file with a header line.")
     names = [re.sub(r"[.`]", "_", name).strip() for name in names_of(head, encoding or "UTF-8")]
-    given = (id_column or "").removesuffix("_given")  # behind a name that is taken
+    given = (id_column or "").removesuffix("_given")  # added to reserved names on import
     if id_column is not None and not {id_column, given} & set(names) and head.isascii():
         raise UsageError(
             f"--id {id_column!r}: there is no such column; there are {', '.join(names)}."
@@ -65,7 +65,7 @@ def marked_encoding(head: bytes) -> str | None:
         return "UTF-8"
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "UTF-16"
-    # In UTF-16, every other byte of Latin letters is 0.
+    # In UTF-16, every other byte of Latin text is 0.
     if head[1:200:2] and not any(head[1:200:2]):
         return "UTF-16LE"
     if head[0:200:2] and not any(head[0:200:2]):
@@ -74,33 +74,34 @@ def marked_encoding(head: bytes) -> str | None:
 
 
 def check_head(head: bytes, encoding: str, *, file: str) -> None:
-    """Refuse what is no table before Spark reads its first line, however long that is.
+    """Check the beginning of a file before Spark reads its first line, which may be huge.
 
     Raises
     ------
     UsageError
+        If it is not a table.
     """
     text = head.decode(encoding, errors="replace")
     if "\0" in text:
         raise UsageError(
-            f"--csv {file!r}: it holds bytes of 0, as no text does. Expected a CSV file, in UTF-8 "
-            "or as Excel writes it."
+            f"--csv {file!r}: it contains zero bytes, so it is not text. Expected a CSV file, in "
+            "UTF-8 or as saved by Excel."
         )
     if len(head) >= _HEAD_BYTES and "\n" not in text and "\r" not in text:
         raise UsageError(
             f"--csv {file!r}: its first line does not end within {_HEAD_BYTES:,} bytes. Expected "
-            "the names of the columns there."
+            "a first line with the names of the columns."
         )
     n_names = len(names_of(head, encoding))
     if n_names > MAX_COLUMNS:
         raise UsageError(
-            f"--csv {file!r}: it has {n_names:,} columns, expected {MAX_COLUMNS:,} at most. Leave "
-            "out those that no model needs."
+            f"--csv {file!r}: it has {n_names:,} columns, expected {MAX_COLUMNS:,} at most. "
+            "Remove those that no model needs."
         )
 
 
 def first_line(head: bytes, encoding: str) -> str:
-    """Return the first line, as far as it was read."""
+    """Return the first line, or as much of it as was read."""
     text = head.decode(encoding, errors="replace").removeprefix("\ufeff")
     return text.splitlines()[0] if text else ""
 

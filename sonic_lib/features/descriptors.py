@@ -2,10 +2,10 @@
 
 Conventions
 -----------
-Spectra are magnitudes of shape (n_bins, n_frames): 2048 samples under a Hann window, every 512, of
-sound at 22,050 Hz.
+Spectra are magnitudes of shape (n_bins, n_frames): sound at 22,050 Hz, a Hann window of 2048
+samples, a hop of 512.
 
-The quantities are librosa's (McFee et al., SciPy 2015), with the same values up to rounding. All
+The quantities are librosa's (McFee et al., SciPy 2015), with the same values up to rounding. They
 share one spectrogram, which librosa's own functions would compute again each time.
 """
 
@@ -20,13 +20,13 @@ from sonic_lib.features.catalog import DESCRIPTORS, FAMILIES
 from sonic_lib.features.librosa_import import load_librosa
 
 SAMPLE_RATE_HZ = 22_050
-# 6 x 10 s miss little compared with the differences between songs: benchmarks/features.py.
+# 6 x 10 s represent a song well compared with differences between songs: benchmarks/features.py.
 N_EXCERPTS = 6
 EXCERPT_S = 10.0
 
 _FFT_SAMPLES = 2048
 _HOP_SAMPLES = 512
-_MIN_FRAMES = 16  # the slopes of the MFCC need 9
+_MIN_FRAMES = 16  # the deltas of the MFCCs need 9
 _FLOOR_DB = -100.0
 _ROLLOFF_SHARE = 0.85
 _TEMPI_BPM = (30.0, 300.0)
@@ -62,16 +62,16 @@ def pick_excerpts(
     Parameters
     ----------
     blocks : iterable of np.ndarray [shape=(any,), dtype=float32]
-        The song at SAMPLE_RATE_HZ in pieces, which are not kept.
+        The song at SAMPLE_RATE_HZ, in pieces.
     duration_s : float >= 0
-        Length of the song, as its file says.
+        Length of the song according to its file.
     n_excerpts, excerpt_s
         Number and length of the excerpts.
 
     Returns
     -------
     np.ndarray [shape=(<= n_excerpts * excerpt_s * SAMPLE_RATE_HZ,), dtype=float32]
-        The middles of as many equal parts of the song.
+        The middles of `n_excerpts` equal parts of the song, joined.
     """
     wanted = excerpt_places(duration_s, n_excerpts=n_excerpts, excerpt_s=excerpt_s)
     kept, n_passed = [np.empty(0, np.float32)], 0
@@ -161,7 +161,7 @@ def _bins_hz(rate_hz: int) -> NDArray[np.floating]:
 
 
 def _moments_hz(spectrum: NDArray, rate_hz: int) -> tuple[NDArray, NDArray]:
-    """Centroid and bandwidth by two products, ten times as fast as by |f - centroid|."""
+    """Centroid and bandwidth from two products, ten times as fast as from |f - centroid|."""
     bins_hz = _bins_hz(rate_hz)
     spectrum = spectrum.astype(np.float64)
     total = np.maximum(spectrum.sum(axis=0), np.finfo(np.float32).tiny)

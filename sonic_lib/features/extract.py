@@ -59,7 +59,7 @@ def describe_row(path: str, *, min_duration_s: float) -> dict:
         }
     except DecodeError as error:
         return {"path": path, "stage": error.stage, "error": str(error)}
-    except Exception as error:  # librosa raises other errors than ValueError on odd samples
+    except Exception as error:  # librosa may raise anything on unusual samples
         return {"path": path, "stage": "decode", "error": f"{type(error).__name__}: {error}"}
 
 
@@ -77,7 +77,7 @@ def _texts(tags: Tags, path: str) -> dict[str, str]:
 
 
 def _excerpts(file: BinaryIO) -> tuple[NDArray[np.float32], float, str | None]:
-    """Excerpts of a song, its total length (s), and a note on what could not be used."""
+    """Return excerpts of a song, its length (s), and a note about any part that is unusable."""
     info, blocks = _decode(file)
     places = excerpt_places(info.duration_s or 0.0)
     if len(places) > 1 and not info.left_out:
@@ -110,7 +110,7 @@ def _decode(file: BinaryIO) -> tuple:
 def _check_content(excerpts: NDArray, duration_s: float, min_duration_s: float) -> None:
     if duration_s < min_duration_s:
         raise DecodeError(
-            "content", f"{duration_s:.2f} s are too short, at least {min_duration_s:g} s needed"
+            "content", f"too short: {duration_s:.2f} s, at least {min_duration_s:g} s needed"
         )
     if np.abs(excerpts).max(initial=0) < 10 ** (SILENCE_DBFS / 20):
-        raise DecodeError("content", f"no sample of its excerpts is above {SILENCE_DBFS:g} dBFS")
+        raise DecodeError("content", f"silent: no sample above {SILENCE_DBFS:g} dBFS in excerpts")

@@ -1,9 +1,9 @@
-"""Import librosa in one process of a machine at a time.
+"""Import librosa in only one process of a machine at a time.
 
-librosa compiles its array functions when they are first loaded and caches them on disk. Numba
-writes two files for each, which processes that compile at the same time mix up; loading such a pair
-later crashes (numba issue 10128). A new installation would hit this at once, since Spark's workers
-all start together.
+librosa compiles its array functions when it is first imported and caches them on disk.  Numba
+writes two files for each; processes that compile at the same time can mix them up, and loading such
+a pair crashes (numba issue 10128).  A new installation would hit this at once, since Spark's
+workers start together.
 """
 
 from __future__ import annotations
@@ -48,6 +48,6 @@ def _alone(folder: Path) -> Iterator[None]:
     if not os.access(folder, os.W_OK):
         folder = Path(tempfile.gettempdir())
     with open(folder / f"sonic-signature-{os.getuid()}.lock", "a") as file:
-        with suppress(OSError):  # some network filesystems have no locks
+        with suppress(OSError):  # some network filesystems lack locks
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Files to feature rows, and feature rows to wide frames: DataFrame -> DataFrame."""
+"""Compute feature rows from files, and wide frames from feature rows: DataFrame -> DataFrame."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DESCRIPTIONS = StructType(
 
 
 def settled_files(known: DataFrame, *, features: DataFrame) -> DataFrame:
-    """Files that need not be read again: rejected, or described by the current version.
+    """Return files that need not be read again: rejected, or described by the current version.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def settled_files(known: DataFrame, *, features: DataFrame) -> DataFrame:
 
 
 def described_songs(features: DataFrame) -> DataFrame:
-    """Songs with audio descriptors of the current version: song_id."""
+    """Return songs with audio descriptors of the current version: song_id."""
     is_present = (F.col("source") == AUDIO) & (F.col("feature_version") == FEATURE_VERSION)
     return features.filter(is_present).select("song_id")
 
@@ -84,7 +84,7 @@ def describe_songs(
 
 
 def feature_rows(descriptions: DataFrame) -> DataFrame:
-    """Rows of the songs without an error.
+    """Return feature rows for the songs that have no error.
 
     Parameters
     ----------
@@ -111,8 +111,8 @@ def with_labels(features: DataFrame, *, labels: DataFrame) -> DataFrame:
     Parameters
     ----------
     features, labels : DataFrame [schemas.FEATURES]
-        The key of a label is the path of a song or its last parts, at least the file name; the
-        longest match counts. Values of labels override features of the same name.
+        The key of a label is the path of a song or its last components, at least the file name;
+        the longest match wins. Values of labels override features of the same name.
 
     Returns
     -------
@@ -131,13 +131,13 @@ def with_labels(features: DataFrame, *, labels: DataFrame) -> DataFrame:
         features.select("song_id", F.explode(ends).alias("end"))
         .join(values, "end")
         .groupBy("song_id")
-        .agg(F.max_by("on", F.length("end")).alias("_said"))
+        .agg(F.max_by("on", F.length("end")).alias("_labels"))
     )
 
     def joined(kind: str) -> Column:
         own, more = (
             F.coalesce(F.col(given), F.create_map().cast(FEATURES.schema[kind].dataType))
-            for given in (kind, f"_said.{kind}")
+            for given in (kind, f"_labels.{kind}")
         )
         others = F.map_filter(own, lambda name, _: ~F.map_contains_key(more, name))
         return F.map_concat(others, more)
@@ -166,7 +166,7 @@ def wide(features: DataFrame, *, numbers: Sequence[str], texts: Sequence[str]) -
     Raises
     ------
     TableError
-        If a name is repeated or is that of a key column; case is ignored, as in Spark.
+        If a name is repeated or is a key column's; case is ignored, as in Spark.
     """
     names = [*KEYS, *numbers, *texts]
     lower = [name.lower() for name in names]
@@ -198,7 +198,7 @@ def profile(features: DataFrame) -> DataFrame:
 
     def entries(kind: str):
         def entry(pair):
-            # One type for all values, so that one pass covers both maps.
+            # The same type for all values, so that one pass covers both maps.
             value = F.when(pair["value"].isNotNull(), F.xxhash64(pair["value"]))
             return F.struct(
                 pair["key"].alias("name"), F.lit(kind).alias("kind"), value.alias("value")

@@ -1,16 +1,16 @@
-"""The surroundings of a triangle of landmarks in 32 bits, which tell true hits from chance ones.
+"""Describe the surroundings of landmark triangles in 32 bits, to tell true hits from chance hits.
 
 Method
 ------
-A hash says where three landmarks lie, and many songs have three such landmarks somewhere.  Their
-surroundings differ.  Each bit of the descriptor says which of two points near the triangle's
+A hash encodes the positions of three landmarks, and many songs have three such landmarks somewhere;
+their surroundings differ.  Each bit of the descriptor says which of two points near the triangle's
 corners is more salient, as BRIEF does around the corners of an image (Calonder et al., ECCV 2010).
 Comparisons survive changes of level, and the number of bits that differ between a clip and a song
-(the Hamming distance) says how likely the hit is to be true: `LOG_LIKELIHOOD_RATIO`.
+(the Hamming distance) gives the likelihood that the hit is true: `LOG_LIKELIHOOD_RATIO`.
 
-The pairs of points were chosen one by one for balance, independence and stability, on true and
+The pairs of points were selected greedily for balance, independence and stability, on true and
 chance hits of songs and clips that none of our published figures use (`benchmarks/descriptor.py`
-chooses in the same way).
+selects in the same way).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.fingerprint.variants import UNCHANGED, Variant
 
 DESCRIPTOR_BITS = 32
-REACH_FRAMES = 20  # largest distance of a point from its corner
+REACH_FRAMES = 20  # largest distance of a point from its corner, in time
 
 # For each of the two points: corner, and distance from it in frames and bins.
 _PAIRS = np.array(
@@ -125,7 +125,7 @@ def describe_triangles(
     triangles : np.ndarray [shape=(m, 3)]
         Indices of each triangle's corners in `landmarks`, in the order of its hash.
     origin_frame : float
-        Row of `saliency` at which the landmarks' frames count from 0.
+        Row of `saliency` at which the landmarks' frame is 0.
     variant : Variant
         How the landmarks were rescaled; the points are moved accordingly.
 
@@ -133,7 +133,7 @@ def describe_triangles(
     -------
     np.ndarray [shape=(m,), int32]
         One bit per pair of points: whether the first is more salient.  Points beyond the edges
-        are clamped to them.
+        are clamped to the edges.
     """
     frames = landmarks[:, FRAME][triangles] / variant.tempo + origin_frame
     bins = landmarks[:, BIN][triangles] * variant.pitch - params.first_bin
@@ -156,6 +156,6 @@ def _compare(saliency, frames, bins, pairs, per_frame, per_bin):
             t = int(np.floor(frames[i, b] + steps_frames[k, 1] + 0.5))
             f = int(np.floor(bins[i, b] + steps_bins[k, 1] + 0.5))
             second = saliency[min(max(t, 0), n_frames - 1), min(max(f, 0), n_bins - 1)]
-            bits |= np.uint32(first > second) << np.uint32(k)  # no branch: unpredictable
+            bits |= np.uint32(first > second) << np.uint32(k)  # a branch would be unpredictable
         described[i] = np.int32(bits)
     return described

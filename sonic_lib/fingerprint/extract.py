@@ -1,4 +1,4 @@
-"""One audio file to rows: what an executor does with a file.
+"""Fingerprint one audio file, inside an executor.
 
 I/O, without Spark.  Any failure becomes a row that reports it.
 """
@@ -18,7 +18,7 @@ from sonic_lib.fingerprint.query import window_row
 from sonic_lib.fingerprint.stream import stream_hashes, stream_windows
 from sonic_lib.fingerprint.variants import Probe
 
-SILENCE_DBFS = -60.0  # recordings whose peak is lower are rejected as silent
+SILENCE_DBFS = -60.0  # recordings with a lower peak are rejected as silent
 
 
 def song_rows(path: str, *, params: FingerprintParams, min_duration_s: float) -> Iterator[dict]:
@@ -53,7 +53,7 @@ def clip_rows(
     probes: Sequence[Probe],
     windows: Collection[int] | None = None,
 ) -> Iterator[dict]:
-    """Hash a clip, to look it up.
+    """Compute the query hashes of a clip.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def clip_rows(
     Yields
     ------
     dict
-        Rows of `schemas.CLIP_EXTRACTS`: what each window looks up, then a summary row.
+        Rows of `schemas.CLIP_EXTRACTS`: the queries of each window, then a summary row.
     """
 
     def rows(blocks: Iterable[NDArray[np.float32]]) -> Iterator[dict]:
@@ -83,7 +83,7 @@ def _rows(
     *,
     min_duration_s: float,
 ) -> Iterator[dict]:
-    """Rows with hashes, then the summary row, which reports any failure."""
+    """Yield rows with hashes, then the summary row, which reports any failure."""
     summary: dict = {"path": path}
     try:
         with open_audio(path) as file:
@@ -139,4 +139,4 @@ def _check_content(
     if meter.peak < 10 ** (SILENCE_DBFS / 20):
         raise DecodeError("content", f"silent: no sample above {SILENCE_DBFS:g} dBFS")
     if n_fingerprints == 0:
-        raise DecodeError("content", "no landmarks: the sound has no structure to recognise")
+        raise DecodeError("content", "no landmarks: the sound has no recognisable structure")

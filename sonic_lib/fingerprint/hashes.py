@@ -3,15 +3,15 @@
 Method
 ------
 Landmarks are joined by Delaunay triangulation, as in POLARIS (Li 2026,
-arXiv:2609.14820), but at several densities (Wang's "anchor and target zone", ISMIR 2003,
-chooses neighbours by direction; a triangulation chooses them by distance alone, so what is
-lost or added further away does not matter).  A triangle's hash holds five numbers of 8 bits: the
+arXiv:2609.14820), but at several densities.  Wang's "anchor and target zone" (ISMIR 2003)
+chooses neighbours by direction; a triangulation chooses them by distance alone, so landmarks
+lost or added further away do not matter.  A triangle's hash holds five numbers of 8 bits: the
 frequency of its first landmark, and the steps in frequency and time from it to the other
 two.  Landmarks are ordered by time.
 
 References store one hash per triangle.  A query also looks up the neighbouring values of
-each number, and both orders where two landmarks are nearly simultaneous.  So the query
-alone makes up for noise and a shifted frame grid, and the reference table stays small.
+each number, and both orders of two landmarks that are nearly simultaneous.  Noise and a shifted
+frame grid are thus compensated on the query's side, and the reference table stays small.
 
 Layout
 ------
@@ -43,12 +43,12 @@ _STEP_BINS = 2.0  # of the first field
 _STEPS = np.array([_STEP_BINS, 3.0, 3.0, 2.0, 2.0])  # bins, bins, bins, frames, frames
 _ZERO = np.array([0.0, 128.0, 128.0, 0.0, 0.0])  # frequency steps are signed
 
-# Sort keys hold a hash and, in the minor bits, what orders rows of equal hashes.
+# Sort keys hold a hash and, in the minor bits, a number that orders rows with equal hashes.
 _MINOR_BITS = 63 - HASH_BITS
 _KEYS_PER_BUCKET = 4
 # Landmarks closer in time than this may be in the opposite order in another recording.
 SIMULTANEOUS_FRAMES = 0.7
-# Lower landmarks are too coarse for pitch: half a step of the first field is over 2.5 % there.
+# Below, half a step of the first field is over 2.5 %, too coarse to measure pitch.
 MIN_PITCH_BIN = 40.0
 
 
@@ -92,7 +92,7 @@ def query_hashes(
     origin_frame: float = 0.0,
     variant: Variant = UNCHANGED,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
-    """Hash every triangle, with all values that a reference may have for it.
+    """Compute all hashes that a reference may have for each triangle.
 
     Parameters
     ----------
@@ -107,8 +107,9 @@ def query_hashes(
         As from `reference_hashes`, but in the order of the triangles and possibly repeated;
         about 12 hashes per triangle.
     detunes : np.ndarray [shape=(m,), float32]
-        Natural logarithm of the frequency ratio of the query's first landmark to that of a
-        reference with this hash: gives the pitch of a match.  NaN if the landmark is too low.
+        Natural logarithm of the ratio of the frequency of the query's first landmark to that of a
+        reference with this hash, from which the pitch of a match follows.  NaN if the landmark is
+        too low.
     descriptors : np.ndarray [shape=(m,), int32]
         As from `reference_hashes`.
     """
@@ -124,7 +125,7 @@ def query_hashes(
 
 @numba.njit(cache=True, nogil=True)
 def _neighbours(numbers, bins):
-    """Packed numbers of each triangle and of its neighbours, their detunes and triangle indices."""
+    """Return packed numbers of triangles and their neighbours, detunes and triangle indices."""
     n_each = 1 + 2 * numbers.shape[1]
     packed = np.empty(len(numbers) * n_each, np.uint64)
     detunes = np.empty(len(packed), np.float32)
@@ -134,7 +135,7 @@ def _neighbours(numbers, bins):
         for step in range(n_each):
             aside, change = (step - 1) // 2, (1.0 if step % 2 else -1.0) if step else 0.0
             first = numbers[i, 0] + (change if aside == 0 else 0.0)
-            # Rescaled landmarks may leave the band that references have.
+            # Rescaled landmarks may lie outside the band of the references.
             if not 1 <= first <= _FIELD_MAX:
                 continue
             value = np.uint64(0)
@@ -170,7 +171,7 @@ def pack(numbers: NDArray[np.float64]) -> NDArray[np.int64]:
     Parameters
     ----------
     numbers : np.ndarray [shape=(n, 5)]
-        Whole numbers; those outside 0..255 are clipped.
+        Integers; values outside 0..255 are clipped.
 
     Returns
     -------
@@ -201,7 +202,7 @@ def describe(hash_: int) -> str:
 
 
 def _numbers(landmarks: NDArray, triangles: NDArray[np.intp]) -> NDArray[np.float64]:
-    """The five numbers of each triangle, in steps, unrounded; shape (n, 5)."""
+    """Return the five numbers of each triangle, in steps, unrounded; shape (n, 5)."""
     frames = landmarks[:, FRAME][triangles]
     bins = landmarks[:, BIN][triangles]
     numbers = np.column_stack(
@@ -228,13 +229,13 @@ def _with_swaps(landmarks: NDArray, triangles: NDArray[np.intp]) -> NDArray[np.i
 
 
 def distinct(hashes: NDArray, frames: NDArray, *others: NDArray) -> tuple[NDArray, ...]:
-    """Sort by (hash, frame), and keep the first of equal pairs."""
+    """Sort by (hash, frame) and drop duplicate pairs, keeping the first."""
     order = distinct_order(hashes, frames)
     return tuple(column[order] for column in (hashes, frames, *others))
 
 
 def distinct_order(hashes: NDArray, minor: NDArray) -> NDArray[np.int32]:
-    """Indices of the distinct (hash, minor) pairs, ascending; of equal pairs the first.
+    """Return the indices that sort (hash, minor) pairs without duplicates, keeping the first.
 
     Raises
     ------
@@ -251,7 +252,7 @@ def distinct_order(hashes: NDArray, minor: NDArray) -> NDArray[np.int32]:
 
 @numba.njit(cache=True, nogil=True)
 def _distinct_order(keys):
-    """Bucket sort: hashes are mixed, so only a few keys fall into each bucket."""
+    """Bucket sort: hashes are uniformly distributed, so each bucket gets only a few keys."""
     n = len(keys)
     bits = 0
     while (_KEYS_PER_BUCKET << bits) < n and bits < HASH_BITS:

@@ -37,7 +37,7 @@ RANK_WINDOW_FRAMES = FRAMES_PER_S
 
 
 def find_landmarks(samples: NDArray[np.float32], *, params: FingerprintParams) -> NDArray:
-    """Find the landmarks of a chunk of audio; as `analyse`, without the saliency."""
+    """Find the landmarks of a chunk of audio: `analyse` without the saliency."""
     return analyse(samples, params=params)[0]
 
 
@@ -54,8 +54,8 @@ def analyse(
     Returns
     -------
     landmarks : np.ndarray [shape=(n_landmarks, 4), float64]
-        FRAME, BIN, STRENGTH and RANK, ordered by FRAME; at most the highest of
-        `params.densities_per_s` per second.
+        FRAME, BIN, STRENGTH and RANK, ordered by FRAME; per second at most the highest of
+        `params.densities_per_s`.
     saliency : np.ndarray [shape=(n_frames, n_bins), float32]
         As from `spectrogram.saliency`: column 0 is the first bin of the band.
     """
@@ -79,13 +79,13 @@ def _local_maxima(z, levels):
     for t in range(1, n_frames - 1):
         for f in range(1, n_bins - 1):
             v = z[t, f]
-            # What is no number meets no condition, and is no landmark.
+            # NaN meets no condition and never becomes a landmark.
             if not (v >= MIN_SALIENCY and v > z[t, f - 1] and v >= z[t, f + 1]):
                 continue
             highest = True
             for a in range(max(0, t - REACH_FRAMES), min(n_frames, t + REACH_FRAMES + 1)):
                 for b in range(max(0, f - REACH_BINS), min(n_bins, f + REACH_BINS + 1)):
-                    # Of equal cells the first one is the maximum.
+                    # Among equal cells, the first is the maximum.
                     if z[a, b] > v or (z[a, b] == v and (a < t or (a == t and b < f))):
                         highest = False
                         break
@@ -102,7 +102,7 @@ def _local_maxima(z, levels):
 
 @numba.njit(cache=True)
 def _vertex(left, middle, right):
-    """Place of the maximum of a parabola through three points, in -0.5..0.5."""
+    """Return the position of the maximum of a parabola through three points, in -0.5..0.5."""
     curvature = left - 2 * middle + right
     return 0.5 * (left - right) / curvature if curvature < 0 else 0.0
 
@@ -116,7 +116,7 @@ def _rank(landmarks):
             first += 1
         while last < len(frames) and frames[last] <= frames[i] + RANK_WINDOW_FRAMES:
             last += 1
-        # Of equally strong landmarks the earlier is the stronger.
+        # Among equally strong landmarks, the earlier counts as stronger.
         stronger = 0
         for strength in strengths[first:i]:
             stronger += strength >= strengths[i]

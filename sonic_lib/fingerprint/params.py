@@ -1,7 +1,7 @@
 """The parameters that define a fingerprint.
 
-Fingerprints can be compared only if they were made with the same parameters, so all of
-them are stored, as one value, in the table's properties.
+Fingerprints can only be compared if they were made with the same parameters, so these are
+stored, as one JSON value, in the table's properties.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ FRAMES_PER_S = SAMPLE_RATE_HZ / HOP_SAMPLES
 BIN_HZ = SAMPLE_RATE_HZ / WINDOW_SAMPLES
 HASH_BITS = 40
 
-# Changed whenever the same samples and settings would give different hashes.
+# Incremented whenever the same samples and settings would give different hashes.
 ALGORITHM = "contrast-triangles-2"
 
 
 @dataclass(frozen=True)
 class FingerprintParams:
-    """The parameters of fingerprints that a user may choose.
+    """The user-configurable parameters of fingerprints.
 
     Parameters
     ----------
     min_hz, max_hz : float
-        The band that is searched for landmarks, within 0..6000 Hz.  In noise, bass is often
-        all that is left of the music (docs/how-it-works.md).
+        The band that is searched for landmarks, within 0..6000 Hz.  It includes the bass, which is
+        often all that is left of music in noise (docs/how-it-works.md).
     densities_per_s : tuple of int, ascending
         Landmark densities (1/s) at which the constellation is triangulated.  The sparse
         levels join strong landmarks that survive noise; the dense ones add detail.
@@ -55,8 +55,8 @@ class FingerprintParams:
     def denser(self) -> FingerprintParams:
         """Add densities for queries in noise.
 
-        Noise adds landmarks, and those of the song that were among the 32 strongest of a
-        second are among the 64 strongest then.
+        Noise adds landmarks; those that were among the 32 strongest of a second in the song are
+        then among the 64 strongest.
         """
         densest = self.densities_per_s[-1]
         densities_per_s = (*self.densities_per_s, 3 * densest // 2, 2 * densest)
@@ -67,11 +67,11 @@ class FingerprintParams:
         return replace(self, densities_per_s=self.densities_per_s[:-1] or self.densities_per_s)
 
     def to_json(self) -> str:
-        """Return canonical JSON: fingerprints can be compared if it is equal."""
+        """Return canonical JSON; fingerprints are comparable if and only if it is equal."""
         return json.dumps({"algorithm": ALGORITHM, **asdict(self)}, sort_keys=True)
 
     def check_table(self, made_with: str | None, *, warehouse: str) -> None:
-        """Refuse a fingerprint table that was made with other parameters.
+        """Reject a fingerprint table that was made with other parameters.
 
         Parameters
         ----------
@@ -106,5 +106,5 @@ class FingerprintParams:
 
 
 def _quoted(text: str) -> str:
-    """Quote for a shell, which somebody may paste it into."""
+    """Quote for a shell, so that it can be copied and pasted."""
     return "'" + text.replace("'", "'\\''") + "'"

@@ -1,4 +1,4 @@
-"""The windows of a clip and what each looks up: no kernels, so that the import is fast."""
+"""Windows of a clip and their queries; without the kernels, so that the import is fast."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# Clips are looked up whole; longer recordings in windows that overlap by half.
+# Clips are looked up as a whole; longer recordings in windows that overlap by half.
 MAX_SINGLE_S = 15.0
 WINDOW_S = 10.0
 WINDOW_HOP_S = 5.0
@@ -48,7 +48,7 @@ PACKED_QUERY = np.dtype(list(_QUERY.items()))
 
 
 def window_row(window: WindowHashes) -> dict:
-    """Make a row of `schemas.CLIP_EXTRACTS`, its queries packed to 21 bytes per hash."""
+    """Return a row of `schemas.CLIP_EXTRACTS`, with queries packed to 21 bytes per hash."""
     packed = np.empty(len(window.hashes), PACKED_QUERY)
     columns = (window.hashes, window.variants, window.frames, window.detunes, window.descriptors)
     for name, column in zip(_QUERY, columns, strict=True):

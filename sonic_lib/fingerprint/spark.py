@@ -1,4 +1,4 @@
-"""Files to digests and fingerprints: DataFrame -> DataFrame."""
+"""Compute digests and fingerprints of files: DataFrame -> DataFrame."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HASH_COLUMNS = {
 
 
 def digest_files(files: DataFrame) -> DataFrame:
-    """Read every file once, for the digest of its bytes.
+    """Read every file and compute the digest of its bytes.
 
     Parameters
     ----------
@@ -54,11 +54,11 @@ def fingerprint_files(
     Parameters
     ----------
     files : DataFrame with path, size_bytes, song_id, content_sha256
-        The last two are passed on.
+        The last two are passed through.
     min_duration_s
         As in `extract.song_rows`.
     limits : Limits
-        What a file may take.
+        Time and memory that a file may take.
     n_done : Accumulator, optional
         Counts finished files, for a progress bar.
 
@@ -67,7 +67,7 @@ def fingerprint_files(
     DataFrame [schemas.EXTRACTS]
         Hashes chunk by chunk, and one summary row per file.
     """
-    # Late: it loads compiled kernels, which a run without a new song does not need.
+    # Imported late: it loads compiled kernels, which a run without new songs does not need.
     from sonic_lib.fingerprint.extract import song_rows
 
     work = packed(song_rows, params=params, min_duration_s=min_duration_s)
@@ -92,15 +92,16 @@ def fingerprint_clips(
     limits: Limits = DEFAULT_LIMITS,
     n_done: Accumulator | None = None,
 ) -> DataFrame:
-    """Decode every clip and hash it, to look it up.
+    """Decode every clip and compute its query hashes.
 
     Parameters
     ----------
-    clips : DataFrame with path, size_bytes, and windows if not all are wanted (array of int)
+    clips : DataFrame with path and size_bytes
+        An optional column windows (array of int) selects windows of a clip.
     min_duration_s, probes
         As in `extract.clip_rows`.
     limits : Limits
-        What a file may take.
+        Time and memory that a file may take.
     n_done : Accumulator, optional
         Counts finished clips, for a progress bar.
 
@@ -166,7 +167,7 @@ def hash_rows(extracts: DataFrame, *, prefix_bits: int) -> DataFrame:
 def row_by_row(
     function: Callable[[dict], Iterable[dict]], schema: StructType
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Apply a function from one row to rows; one row per Arrow batch, so that none grows large."""
+    """Apply a function from one row to rows; output batches have one row, to stay small."""
     arrow_schema = to_arrow_schema(schema, timezone="UTC")
 
     def apply(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

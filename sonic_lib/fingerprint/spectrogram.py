@@ -8,10 +8,10 @@ the samples given and column 0 the first bin of the band.  Everything is float32
 Method
 ------
 A landmark has to stand out from its own neighbourhood, whatever an equaliser, a room or a
-telephone did to the level there.  So, as in POLARIS (Li 2026, arXiv:2609.14820), the wide
-local mean is subtracted from the smoothed level, which is then divided by its local
-deviation.  The wide means are computed on 4 x 4 cells and interpolated back, which is as
-good as full resolution for windows of this width and ten times as fast.
+telephone did to the level there.  So, as in POLARIS (Li 2026, arXiv:2609.14820), the local mean
+over a wide window is subtracted from the smoothed level, and the result is divided by its local
+deviation.  The wide means are computed on 4 x 4 cells and interpolated, which is as good as full
+resolution for windows of this width and ten times as fast.
 
 Every value depends on at most `CONTEXT_FRAMES` frames to either side, so a long
 recording can be cut into overlapping blocks without changing a single landmark.
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from sonic_lib.fingerprint.params import HOP_SAMPLES, WINDOW_SAMPLES, FingerprintParams
 
-# The level of digital silence: what is below is dither and codec residue.
+# Levels below this count as digital silence: dither and codec residue.
 FLOOR_DBFS = -100.0
 _FULL_SCALE_POWER = (WINDOW_SAMPLES / 4) ** 2  # a sine of amplitude 1 under a Hann window
 
@@ -40,7 +40,7 @@ _TRUNCATE = 3.0  # Gaussians end at this many standard deviations
 
 
 def log_spectrogram(samples: NDArray[np.float32], *, params: FingerprintParams) -> NDArray:
-    """Level of each time-frequency cell.
+    """Compute the level of each time-frequency cell.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def log_spectrogram(samples: NDArray[np.float32], *, params: FingerprintParams) 
     Returns
     -------
     np.ndarray [shape=(n_frames, n_bins), float32]
-        Levels in dB relative to a full-scale sine, at least -100.  Samples shorter than
-        one window give no frame.
+        Levels in dB relative to a full-scale sine, at least -100.  No frames if there are fewer
+        samples than one window has.
     """
     n_bins = params.last_bin - params.first_bin
     if samples.size < WINDOW_SAMPLES:
@@ -77,7 +77,7 @@ def saliency(levels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
     saliency : np.ndarray [shape=(n_frames, n_bins)]
         Level above the local mean in local standard deviations.
     smoothed : np.ndarray [shape=(n_frames, n_bins), dB]
-        The levels after the narrow smoothing.
+        The levels smoothed with the narrow Gaussian.
     """
     smoothed = _convolve(levels, _gaussian(SMOOTHING_FRAMES), _gaussian(SMOOTHING_BINS))
     above = _subtract_wide(smoothed, _wide_mean(smoothed, MEAN_FRAMES, MEAN_BINS))
@@ -100,7 +100,7 @@ def _wide_mean(x: NDArray, sigma_frames: float, sigma_bins: float) -> NDArray[np
 
 @numba.njit(cache=True)
 def _cell_means(x):
-    """Means of CELL x CELL cells; the edges are repeated where the last cells are not full."""
+    """Means of CELL x CELL cells; incomplete cells are filled by repeating the edges."""
     n_frames, n_bins = x.shape
     means = np.empty((-(-n_frames // CELL), -(-n_bins // CELL)), np.float32)
     columns = np.empty(means.shape[1] * CELL, np.float32)

@@ -1,4 +1,4 @@
-"""Samples in blocks to hashes in blocks: recordings of any length in constant memory.
+"""Hash a stream of samples in constant memory, whatever the length of the recording.
 
 The audio is cut into overlapping chunks.  A hash depends on at most `CONTEXT_FRAMES`
 frames to either side of its first landmark, so the hashes that begin in the core of a
@@ -35,11 +35,11 @@ from sonic_lib.fingerprint.variants import FIRST_PASS, VARIANTS, Probe, rescale,
 # 63, its circumcircle, which must be empty, 112; rounded up to cells.  A descriptor
 # reaches less far: smoothing, mean and deviation, triangle, and 20 from a corner.
 CONTEXT_FRAMES = 320
-CORE_FRAMES = 8000  # 256 s: a song is one chunk, and none is larger than 15 MB
-# 48 hops and whole cells: the last window that begins in a core extends half its length past
-# the end, which leaves enough of the context for its landmarks.
+CORE_FRAMES = 8000  # 256 s: most songs are a single chunk, and no chunk exceeds 15 MB
+# A multiple of 48 hops and of a cell.  The last window that begins in a core extends half its
+# length past the end, which leaves enough context for its landmarks.
 QUERY_CORE_FRAMES = 7500
-_FRAME_BITS = 16  # of a frame in a window, from its middle
+_FRAME_BITS = 16  # of a frame number, counted from the middle of a window
 
 
 def stream_hashes(
@@ -48,7 +48,7 @@ def stream_hashes(
     params: FingerprintParams,
     core_frames: int = CORE_FRAMES,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]]:
-    """Hash a recording that arrives in blocks, for the table.
+    """Compute the reference hashes of a recording that arrives in blocks.
 
     Parameters
     ----------
@@ -81,11 +81,11 @@ def stream_windows(
     windows: Collection[int] | None = None,
     core_frames: int = QUERY_CORE_FRAMES,
 ) -> Iterator[WindowHashes]:
-    """Hash a recording that arrives in blocks, to look it up window by window.
+    """Compute the query hashes of a recording that arrives in blocks, by window.
 
     A recording of up to `MAX_SINGLE_S` is one window.  A longer one is covered by windows of
-    `WINDOW_S`, each beginning `WINDOW_HOP_S` after the last; what follows the last whole
-    window belongs to it.
+    `WINDOW_S`, each starting `WINDOW_HOP_S` after the one before; the last window extends to the
+    end of the recording.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def stream_windows(
         How to look up each window; windows of a longer recording use fewer grids
         (`variants.sparing`).
     windows : collection of int, not empty, optional
-        Only these windows.
+        The windows to hash; all by default.
     """
     last = np.inf if windows is None else max(windows)
     by_detail = {-1: params.sparser(), 0: params, 1: params.denser()}
@@ -105,7 +105,7 @@ def stream_windows(
         found = list(_windows_in(core_start, core_end, end_s))
         wanted = [part for part in found if windows is None or part[0] in windows]
         taken = probes if end_s <= MAX_SINGLE_S else sparing(probes)
-        # Ranks do not depend on how many landmarks are kept, so the densest serve all probes.
+        # Ranks do not depend on the density, so the densest landmarks serve all probes.
         densest = by_detail[max(probe.detail for probe in taken)]
         shifts = {shift for probe in taken for shift in _shifts(probe)} if wanted else ()
         grids = {shift: _grid(samples, start, shift, densest) for shift in shifts}
@@ -132,7 +132,7 @@ def _look_up(
     *,
     params: FingerprintParams,
 ) -> tuple[NDArray, ...]:
-    """Hashes, variants, frames, detunes and descriptors of one probe of a window."""
+    """Return hashes, variants, frames, detunes and descriptors of one probe of a window."""
     variant = VARIANTS[probe.variant]
     hashed = [
         query_hashes(
@@ -158,21 +158,21 @@ def _by_hash(looked_up: Sequence[tuple[NDArray, ...]]) -> tuple[NDArray, ...]:
 
 
 def _shifts(probe: Probe) -> list[float]:
-    """Where the frame grids of a probe begin, in frames."""
+    """Return the offsets of a probe's frame grids, in frames."""
     return [k / probe.n_grids for k in range(probe.n_grids)]
 
 
 def _grid(
     samples: NDArray, start: int, shift: float, params: FingerprintParams
 ) -> tuple[NDArray, NDArray]:
-    """Landmarks, their frames counted from the start of the recording, and saliency."""
+    """Return landmarks, with frames counted from the start of the recording, and saliency."""
     landmarks, saliency = analyse(samples[round(shift * HOP_SAMPLES) :], params=params)
     landmarks[:, FRAME] += start + shift
     return landmarks, saliency
 
 
 def _between(landmarks: NDArray, start_s: float, stop_s: float, middle_frame: float) -> NDArray:
-    """Cut out the landmarks of a window, their times counted from its middle."""
+    """Select the landmarks of a window, with times counted from its middle."""
     first, last = np.searchsorted(landmarks[:, FRAME], [start_s / FRAME_S, stop_s / FRAME_S])
     window = landmarks[first:last].copy()
     window[:, FRAME] -= middle_frame
@@ -182,7 +182,7 @@ def _between(landmarks: NDArray, start_s: float, stop_s: float, middle_frame: fl
 def _windows_in(
     core_start: float, core_end: float, end_s: float
 ) -> Iterator[tuple[int, float, float]]:
-    """Number, start_s and end_s of the windows that begin in a core (frames)."""
+    """Yield number, start_s and end_s of the windows that begin in a core (frames)."""
     if end_s <= MAX_SINGLE_S:
         yield 0, 0.0, end_s
         return
@@ -190,7 +190,7 @@ def _windows_in(
     while window * WINDOW_HOP_S < core_end * FRAME_S:
         start_s = window * WINDOW_HOP_S
         left_s = end_s - start_s
-        # The last full window takes the rest; only the first of a core may be shorter.
+        # The last full window extends to the end; only the first of a core may be shorter.
         if left_s < (WINDOW_S if window > first else MIN_WINDOW_S):
             return
         is_last = left_s < WINDOW_S + WINDOW_HOP_S

@@ -2,10 +2,10 @@
 
 Method
 ------
-Points are added in order of time (a sweep): each is joined to the hull edges that it sees, and
+Points are added in order of time (a sweep): each is joined to the hull edges visible from it, and
 edges are flipped until every triangle's circumcircle is empty (Lawson 1977).  Landmarks lie in a
-strip, so each new one is next to the last and no search is needed; Qhull, which handles any number
-of dimensions, takes ten times as long for the few hundred points of a clip.
+strip, so each new point is close to the one before and no search is needed.  Qhull, which handles
+any number of dimensions, takes ten times as long for the few hundred points of a clip.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK
 
-# Distance treats 10 bins like 14 frames; the limits below are in these units.
+# 10 bins count as the same distance as 14 frames; the limits below are in these units.
 _UNIT_BINS, _UNIT_FRAMES = 10.0, 14.0
 MAX_SPAN_FRAMES = 63.0
 MIN_SPAN_FRAMES = 0.5
@@ -51,7 +51,7 @@ def landmark_triangles(
     keys = []
     for density in densities_per_s:
         chosen = np.flatnonzero(landmarks[:, RANK] < 2 * density)
-        # Of simultaneous landmarks the lower is added first.
+        # Among simultaneous landmarks, the lower is added first.
         chosen = chosen[_lexical_order(times[chosen], pitches[chosen])]
         corners = delaunay(times[chosen], pitches[chosen])
         keys.append(_good_triangles(chosen[corners], times, pitches))
@@ -78,7 +78,7 @@ def _lexical_order(x, y):
 
 @numba.njit(cache=True, nogil=True)
 def _good_triangles(triangles, times, pitches):
-    """Keys of the triangles that are neither too large nor too flat: their corners, in order."""
+    """Return keys (the ordered corners) of triangles that are neither too large nor too flat."""
     keys = np.empty(len(triangles), np.int64)
     n = 0
     for a, b, c in triangles:
@@ -101,7 +101,7 @@ def _good_triangles(triangles, times, pitches):
 
 @numba.njit(cache=True, nogil=True)
 def _turn(x, y, a, b, c):
-    """Sign of the turn a -> b -> c: 1 left, -1 right, 0 collinear."""
+    """Return the orientation of a -> b -> c: 1 left turn, -1 right turn, 0 collinear."""
     left = (x[b] - x[a]) * (y[c] - y[a])
     right = (y[b] - y[a]) * (x[c] - x[a])
     if abs(left - right) <= _ROUNDING * (abs(left) + abs(right)):
@@ -111,7 +111,7 @@ def _turn(x, y, a, b, c):
 
 @numba.njit(cache=True, nogil=True)
 def _is_within(x, y, a, b, c, p):
-    """Whether p lies within the circle through a, b and c, which turn to the left."""
+    """Whether p lies inside the circle through a, b and c, given counter-clockwise."""
     ax, ay, bx, by, cx, cy = (
         x[a] - x[p],
         y[a] - y[p],
@@ -179,7 +179,7 @@ def delaunay(x, y):
 
     for p in range(third + 1, n):
         n_pending = 0
-        # The hull from `start` to `end` is what p sees; the last point is the nearest on it.
+        # The hull from `start` to `end` is visible from p; the previous point is the nearest.
         start = end = last
         outer = -1  # the edge from p to `end`
         while _turn(x, y, end, after[end], p) == -1:

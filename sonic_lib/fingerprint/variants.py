@@ -1,9 +1,9 @@
-"""Speeds, tempos and pitches under which a query is looked up.
+"""Speeds, tempos and pitches at which a query is looked up.
 
-A clip that plays faster or higher than its song has different hashes.  They match again when
-the *query's* landmarks are rescaled before they are joined into triangles; the reference table
-stays as it is.  The neighbouring values that a query looks up anyway tolerate 3 % of speed, or
-6 % of tempo or pitch alone (docs/how-it-works.md), so the grid can be coarse.
+A clip that plays faster or higher than its song has different hashes.  They match again if the
+*query's* landmarks are rescaled before they are joined into triangles; the reference table does
+not change.  The neighbouring values that a query looks up anyway tolerate 3 % of speed, or 6 % of
+tempo or pitch alone (docs/how-it-works.md), so a coarse grid is enough.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Variant(NamedTuple):
 
 
 UNCHANGED = Variant(1.0, 1.0)
-SPEEDS = tuple(Variant(1 + k / 25, 1 + k / 25) for k in range(-5, 6) if k)  # a turntable's
+SPEEDS = tuple(Variant(1 + k / 25, 1 + k / 25) for k in range(-5, 6) if k)  # as on a turntable
 TEMPOS = tuple(Variant(1 + k / 12.5, 1.0) for k in (-2, -1, 1, 2))
 PITCHES = tuple(Variant(1.0, _SEMITONE**k) for k in (-2, -1, 1, 2))
-# The first is the clip as it is; the others are for clips that it does not identify for sure.
+# The first is the unchanged clip; the others are only tried if it gives no certain answer.
 VARIANTS = (UNCHANGED, *SPEEDS, *TEMPOS, *PITCHES)
 
 
@@ -48,10 +48,10 @@ class Probe(NamedTuple):
     variant : int
         Index in `VARIANTS`.
     n_grids : int in 1..4
-        A clip's frames do not line up with its song's, so it is analysed on several frame
-        grids; damaged clips need more of them.
+        A clip's frames are not aligned with its song's, so it is analysed on several frame grids;
+        degraded clips need more of them.
     detail : int in -1..1
-        1: also triangulate denser constellations than songs have (`FingerprintParams.denser`);
+        1: also triangulate denser constellations than those of songs (`FingerprintParams.denser`);
         -1: omit the densest (`FingerprintParams.sparser`).
     """
 
@@ -60,17 +60,17 @@ class Probe(NamedTuple):
     detail: int = 0
 
 
-# A single grid finds half of the evidence for a quarter of the cost: enough for a clean clip and
-# for the other variants.
+# A single grid finds half of the evidence at a quarter of the cost, which is enough for a clean
+# clip and for the other variants.
 FIRST_PASS = (Probe(n_grids=1),)
 SECOND_PASS = (Probe(detail=1), *(Probe(v, n_grids=1) for v in range(1, len(VARIANTS))))
 
 
 def sparing(probes: Sequence[Probe]) -> tuple[Probe, ...]:
-    """Reduce probes to what a window of a long recording needs.
+    """Reduce probes to those that a window of a long recording needs.
 
-    A 10 s window has twice the evidence of a 5 s clip, and consecutive windows are judged
-    together.  Most of a broadcast is not in the index, and would get the full second pass.
+    A 10 s window has twice the evidence of a 5 s clip, and consecutive windows are scored
+    together.  Most of a broadcast is not in the index, and would go through the full second pass.
     """
     return tuple(
         probe._replace(n_grids=min(probe.n_grids, 2), detail=-1 if probe.variant else probe.detail)
@@ -91,7 +91,7 @@ def rescale(landmarks: NDArray[np.float64], *, variant: Variant) -> NDArray[np.f
     np.ndarray [shape=(n, 4)]
         FRAME and BIN as in the song; STRENGTH and RANK are unchanged.
     """
-    # Imported here, so that VARIANTS alone does not load the kernels.
+    # Imported late, so that using VARIANTS does not load the kernels.
     from sonic_lib.fingerprint.landmarks import BIN, FRAME
 
     rescaled = landmarks.copy()

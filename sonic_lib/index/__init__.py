@@ -1,1 +1,1 @@
-"""The index over songs: what to read, what to write, in which order."""
+"""Index songs: plan what to read, commit it safely, check the result."""

@@ -1,15 +1,15 @@
 """Commit songs to the tables so that nothing is ever lost or written twice.
 
-An audio file is decoded once.  The result is staged as Parquet below the warehouse, and then
-committed: fingerprints first, the songs last, since a fingerprint counts only when its song
-is in `songs`.  A run that dies between the two leaves fingerprints without a song, and its
-stage, which names them: the next run that finds one of these songs deletes them first.
+An audio file is decoded once.  The result is staged as Parquet below the warehouse and then
+committed: fingerprints first, songs last, since a fingerprint only counts when its song is in
+`songs`.  A run that dies between the two leaves fingerprints without a song, and its stage, which
+names them: the next run that finds one of these songs first deletes them.
 
-A run cannot know whether another one died or is slow.  So both its commits use its stage's name as
-a token, and a run that sweeps the stage consumes the token in both tables first: later commits of
-the slow run are no-ops, and it decodes again what is missing by then.  If two live runs found the
-same new songs, the second to commit finds the songs owned by the other run, and replaces the two
-sets of their fingerprints by one.
+A run cannot tell whether another one is dead or slow.  So both its commits use the stage's name as
+a token, and a run that sweeps the stage first consumes the token in both tables: later commits of
+the slow run are no-ops, and it decodes again whatever is missing by then.  If two live runs found
+the same new songs, the second to commit sees that the other run owns the songs, and replaces the
+two sets of fingerprints by one.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def stage(extracts: DataFrame, folder: str) -> DataFrame:
     return extracts.sparkSession.read.parquet(literal(folder))
 
 
-def closing_rows(staged: DataFrame) -> DataFrame:
-    """One summary row per file, without its hashes."""
+def summary_rows(staged: DataFrame) -> DataFrame:
+    """Return one summary row per file, without its hashes."""
     return staged.filter("hashes IS NULL").drop("hashes", "frames", "descriptors")
 
 
@@ -63,7 +63,7 @@ def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str)
     Returns
     -------
     bool
-        False if another run swept the stage: nothing of it is in the tables then.
+        False if another run swept the stage; none of its rows are in the tables then.
     """
     spark = staged.sparkSession
     try:
@@ -72,8 +72,8 @@ def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str)
     except (PySparkException, Py4JJavaError):
         if exists(spark, folder):
             raise
-    # The other run deletes orphans by song, so a repeated commit before that would be deleted, too.
-    # It removes the folder last, unless it died.
+    # The other run deletes orphans by song: a repeated commit before that would be deleted, too.
+    # It removes the folder last, so wait for that, unless it died.
     deadline_s = time.monotonic() + MAX_SWEEP_S
     while exists(spark, folder):
         if time.monotonic() > deadline_s:
@@ -86,7 +86,7 @@ def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str)
 def _commit(staged: DataFrame, warehouse: str, *, run_id: str, token: str) -> bool:
     """Commit a stage; False if another run consumed its token."""
     spark = staged.sparkSession
-    accepted = closing_rows(staged).filter("error IS NULL").drop("stage", "error", "path")
+    accepted = summary_rows(staged).filter("error IS NULL").drop("stage", "error", "path")
     n_rows = accepted.agg(F.sum("n_fingerprints")).first()[0]
     if not n_rows:
         return True
@@ -105,7 +105,7 @@ def _commit(staged: DataFrame, warehouse: str, *, run_id: str, token: str) -> bo
     n_own, n_foreign, n_missing = owned.agg(
         F.count_if(is_own), F.count_if(~is_own), F.count_if(F.isnull("owner"))
     ).first()
-    if n_missing and not n_own:  # with own songs there, a missing one was removed since
+    if n_missing and not n_own:  # if own songs are there, a missing one has been removed since
         return False
     if n_foreign:
         _put_once(staged, owned.filter(~is_own), warehouse)
@@ -135,7 +135,7 @@ def undo_stage(spark: SparkSession, warehouse: str, folder: str) -> None:
 
 
 def fence_stage(spark: SparkSession, warehouse: str, folder: str) -> None:
-    """Keep a stage's run from committing anything more.
+    """Prevent further commits of a stage's run.
 
     Songs first: otherwise a run whose fingerprints come too late could still add its songs.
     """
@@ -166,13 +166,13 @@ def last_change_s(spark: SparkSession, folder: str) -> float:
 
 
 def delete_songs(song_ids: DataFrame, warehouse: str) -> None:
-    """Delete songs, fingerprints first: if the run dies in between, the song is found again."""
+    """Delete songs, fingerprints first: if the run dies in between, a repeat still finds it."""
     delete_fingerprints(song_ids, warehouse)
     tables.delete_keys(song_ids, warehouse, SONGS, key="song_id")
 
 
 def delete_fingerprints(song_ids: DataFrame, warehouse: str) -> None:
-    """Rewrite the partitions that hold fingerprints of some songs, without these.
+    """Delete the fingerprints of some songs by rewriting the partitions that hold them.
 
     A MERGE would rewrite the same files, but not keep them sorted.
     """
@@ -205,14 +205,14 @@ def record_files(rows: DataFrame, gone: DataFrame | None, warehouse: str, *, run
 
 
 def remove_folder(spark: SparkSession, folder: str) -> None:
-    """Delete a folder of a stage; nothing that a link leads to."""
+    """Delete a folder of a stage, without following links."""
     filesystem, path = hadoop_path(spark, folder)
     if not _has_link(spark, folder):
         filesystem.delete(path, True)
 
 
 def _token(folder: str) -> str:
-    """Token of a stage's commits: run and batch, however the warehouse's path is written."""
+    """Return the token of a stage: its run and batch, however the warehouse's path is written."""
     return "/".join(folder.split("/")[-2:])
 
 
@@ -227,7 +227,7 @@ def _staged_rows(staged: DataFrame, songs: DataFrame, *, prefix_bits: int) -> Da
 
 
 def _put_once(staged: DataFrame, songs: DataFrame, warehouse: str) -> None:
-    """Replace all stored fingerprints of some songs by those of a stage."""
+    """Replace all stored fingerprints of some songs with those of a stage."""
     prefix_bits = tables.prefix_bits(staged.sparkSession, warehouse)
     rows = _staged_rows(staged, songs, prefix_bits=prefix_bits)
     tables.replace_keys(songs, rows, warehouse, FINGERPRINTS, key="song_id")
@@ -245,11 +245,11 @@ def in_few_sorted_files(hashes: DataFrame, *, prefix_bits: int, n_rows: float) -
 
 
 def _staged_ids(spark: SparkSession, folder: str) -> DataFrame | None:
-    """Songs of a stage; None if its run died before it had decoded them."""
+    """Return the songs of a stage; None if its run died before it had decoded them."""
     if not exists(spark, f"{folder}/_SUCCESS"):
         return None
     try:
-        return closing_rows(spark.read.parquet(literal(folder))).select("song_id")
+        return summary_rows(spark.read.parquet(literal(folder))).select("song_id")
     except AnalysisException:  # swept by another run in the meantime
         return None
 
@@ -263,10 +263,10 @@ def _children(spark: SparkSession, folder: str) -> list[str]:
 
 
 def _has_link(spark: SparkSession, folder: str) -> bool:
-    """Whether a folder of stages in a local warehouse is reached by a link.
+    """Whether a folder of stages in a local warehouse is, or is behind, a link.
 
-    No job of ours makes one: it was put there to have folders of others taken for stages, which a
-    sweep deletes.
+    None of our jobs creates links.  One that is there could make a sweep delete another user's
+    folders.
     """
     if not is_on_disk(spark, folder):
         return False

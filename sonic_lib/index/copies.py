@@ -15,8 +15,8 @@ from sonic_lib.schemas import BANDS
 
 LOSSLESS = r"^(pcm|flac|alac|wav|tta|ape|float|double|ulaw|alaw)"
 RULE = (
-    "the whole before a cut; without loss before with; the higher sample rate; the higher band "
-    "that is filled (a copy of a copy has no more); the older file; more tags"
+    "complete before cut; lossless before lossy; the higher sample rate; the higher filled "
+    "frequency band (re-encoding lowers it); the older file; more tags"
 )
 
 
@@ -33,13 +33,13 @@ def first_files(song_files: DataFrame) -> DataFrame:
 
 
 def measure_bands(files: DataFrame, *, limits: Limits) -> DataFrame:
-    """Measure the highest filled frequency of files from their beginning.
+    """Measure the highest frequency with energy in the first part of each file.
 
     Parameters
     ----------
     files : DataFrame with song_id, path, size_bytes
     limits : Limits
-        What a file may take.
+        Limits per file.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def copies_by_quality(songs: DataFrame, *, files: DataFrame, bands: DataFrame) -
     Parameters
     ----------
     songs : DataFrame
-        The table.
+        The table `songs`.
     files : DataFrame
         From `first_files`.
     bands : DataFrame [schemas.BANDS]

@@ -1,7 +1,7 @@
 """Check the invariants of an index: DataFrame -> DataFrame.
 
-The fingerprints are scanned four times and shuffled twice: by song, to count them, and as whole
-rows, to find duplicates.
+The fingerprints are scanned four times and shuffled twice: by song, to count them, and by whole
+row, to find duplicates.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ def data_files(fingerprints: DataFrame) -> DataFrame:
 
 
 def song_counts(fingerprints: DataFrame, *, songs: DataFrame) -> DataFrame:
-    """Songs of both tables: song_id, n_said, n_found and written_at.
+    """Count the fingerprints of each song: song_id, n_expected, n_found and written_at.
 
     Returns
     -------
     DataFrame
-        n_said is null if the song is not in `songs`; written_at is when the newest file with
+        n_expected is null if the song is not in `songs`; written_at is when the newest file with
         its fingerprints was written.
     """
     found = fingerprints.groupBy("song_id").agg(
         F.count("*").alias("n_found"),
         F.max("_metadata.file_modification_time").alias("written_at"),
     )
-    expected = songs.select("song_id", F.coalesce("n_fingerprints", F.lit(0)).alias("n_said"))
+    expected = songs.select("song_id", F.coalesce("n_fingerprints", F.lit(0)).alias("n_expected"))
     return expected.join(found, "song_id", "full").fillna(0, ["n_found"])
 
 
@@ -66,20 +66,20 @@ def orphans(counts: DataFrame, *, at_work: tuple[datetime, datetime]) -> DataFra
     Parameters
     ----------
     at_work : tuple of two datetimes
-        Songs whose newest file was written between the two are left out: a job may be working
-        on them.
+        Songs whose newest file was written in this interval are skipped: a job may be working on
+        them.
     """
-    may_come = F.col("written_at").between(*map(F.lit, at_work))
-    return counts.filter(F.col("n_said").isNull() & ~may_come)
+    is_pending = F.col("written_at").between(*map(F.lit, at_work))
+    return counts.filter(F.col("n_expected").isNull() & ~is_pending)
 
 
-def doubled_rows(fingerprints: DataFrame) -> DataFrame:
+def duplicate_rows(fingerprints: DataFrame) -> DataFrame:
     """Duplicate fingerprints: hash_prefix, hash, song_id, offset_frames."""
     rows = fingerprints.groupBy("hash_prefix", *SORT_KEYS).count()
     return rows.filter("count > 1").drop("count")
 
 
-def findings(
+def violations(
     fingerprints: DataFrame,
     *,
     songs: DataFrame,
@@ -96,7 +96,7 @@ def findings(
     counts, files : DataFrame
         From `song_counts` and `data_files`.
     prefix_bits : int
-        The table's.
+        Of the table.
     at_work : tuple of two datetimes
         As in `orphans`.
 
@@ -113,11 +113,13 @@ def findings(
             F.format_string("song %d has %d fingerprints and no row", "song_id", "n_found"),
         ),
         "songs have all their fingerprints": (
-            counts.filter("n_said <> n_found"),
-            F.format_string("song %d should have %d and has %d", "song_id", "n_said", "n_found"),
+            counts.filter("n_expected <> n_found"),
+            F.format_string(
+                "song %d should have %d and has %d", "song_id", "n_expected", "n_found"
+            ),
         ),
         "fingerprints are unique": (
-            fingerprints.transform(doubled_rows),
+            fingerprints.transform(duplicate_rows),
             F.format_string("hash %d of song %d at frame %d", *SORT_KEYS),
         ),
         "prefixes match the hashes": (

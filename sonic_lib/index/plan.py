@@ -15,7 +15,7 @@ from sonic_lib.audio.digest import MAX_FILE_BYTES
 from sonic_lib.audio.listing import has_audio_suffix
 from sonic_lib.audio.tags import MAX_CHARACTERS
 
-# For 40 TB each has 2 GB; a driver plans this many within seconds.
+# For 40 TB of files, a task gets 2 GB; the driver plans this many tasks within seconds.
 _MAX_TASKS = 20_000
 _IDENTITY = ["path", "size_bytes", "modified_at"]
 
@@ -27,12 +27,12 @@ def work_bytes(size_bytes: str = "size_bytes") -> Column:
 
 
 def n_tasks(n_files: int, n_bytes: float, *, n_slots: int, task_mb: float) -> int:
-    """Return the number of tasks for files: short ones, and several per slot.
+    """Return the number of tasks to read files with: short ones, and several per slot.
 
     Parameters
     ----------
     n_files : int
-        Upper bound on tasks by size, so that each has a file.
+        Upper bound, so that every task has a file.
     n_bytes : float
     n_slots : int
         Concurrent tasks on this cluster.
@@ -42,12 +42,12 @@ def n_tasks(n_files: int, n_bytes: float, *, n_slots: int, task_mb: float) -> in
 
 
 def n_batches(n_files: int, n_bytes: float, *, batch_gb: float) -> int:
-    """Return the number of commits for files."""
+    """Return the number of batches, each of which is one commit."""
     return min(1 + int(n_bytes // (batch_gb * 1e9)), max(1, n_files))
 
 
 def changed_files(files: DataFrame, *, known: DataFrame, retry_rejected: bool) -> DataFrame:
-    """Files that are new or changed since they were last read, with a column is_new."""
+    """Return files that are new or changed since they were last read, with a column is_new."""
     settled = known.filter("status <> 'rejected'") if retry_rejected else known
     return (
         files.join(settled.select(*_IDENTITY), _IDENTITY, "left_anti")
@@ -56,20 +56,20 @@ def changed_files(files: DataFrame, *, known: DataFrame, retry_rejected: bool) -
     )
 
 
-def told_apart(digests: DataFrame, *, songs: DataFrame) -> DataFrame:
-    """Refuse files whose song_id collides with other bytes, which never happens by chance.
+def reject_collisions(digests: DataFrame, *, songs: DataFrame) -> DataFrame:
+    """Reject files whose song_id belongs to other content; such a collision is deliberate.
 
     Parameters
     ----------
     digests : DataFrame
         Cached: it is read twice.
     songs : DataFrame with song_id, content_sha256
-        Songs of the index; of new files the one with the smallest digest is kept.
+        Songs of the index.  Among new files, the one with the smallest digest is accepted.
 
     Returns
     -------
     DataFrame [schemas.DIGESTS]
-        Refused files have an error, and no song_id.
+        Rejected files have an error and no song_id.
     """
     owners = (
         songs.select("song_id", F.col("content_sha256").alias("owner"))
@@ -81,8 +81,8 @@ def told_apart(digests: DataFrame, *, songs: DataFrame) -> DataFrame:
     reason = F.concat(
         F.lit("its bytes differ from those of song "),
         F.col("song_id").cast("string"),
-        F.lit(", with which it shares 63 bits of its digest: one of the two was made so. "),
-        F.lit("Save it anew, with another tag, if it is to be indexed"),
+        F.lit(", but 63 bits of their digests are equal: one of the two was forged. "),
+        F.lit("To index it, change a tag and save it again"),
     )
     marked = digests.join(owners, "song_id", "left").withColumn(
         "is_other", F.coalesce(is_other, F.lit(False))
@@ -95,7 +95,7 @@ def told_apart(digests: DataFrame, *, songs: DataFrame) -> DataFrame:
 
 
 def new_songs(digests: DataFrame, *, songs: DataFrame) -> DataFrame:
-    """One file for each content that is not in the index yet."""
+    """Return one file for each content that is not in the index yet."""
     return (
         digests.filter("error IS NULL")
         .groupBy("song_id", "content_sha256")
@@ -108,14 +108,14 @@ def new_songs(digests: DataFrame, *, songs: DataFrame) -> DataFrame:
 def song_files(
     digests: DataFrame, *, songs: DataFrame, known: DataFrame, read: DataFrame
 ) -> DataFrame:
-    """Make the rows of song_files for all files that were read.
+    """Return the rows of `song_files` for all files that were read.
 
     Parameters
     ----------
     songs : DataFrame with song_id
         All songs of the index, including those of this run.
     read : DataFrame with song_id, stage, error, note
-        Decoded contents, with why they, or parts of them, could not be used.
+        Decoded contents, with the reason if they, or parts of them, could not be used.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def song_files(
     )
     turn = F.row_number().over(Window.partitionBy("song_id").orderBy("path"))
     stored = songs.select("song_id", F.lit(True).alias("stored"))
-    judged = (
+    joined = (
         digests.withColumnRenamed("error", "open_error")
         .join(read.select("song_id", "stage", "error", "note"), "song_id", "left")
         .join(stored, "song_id", "left")
@@ -142,7 +142,7 @@ def song_files(
         .when((F.col("turn") == 1) & F.col("has_file").isNull(), "indexed")
         .otherwise("duplicate")
     )
-    return judged.select(
+    return joined.select(
         "path",
         "root",
         F.when(F.col("stored"), F.col("song_id")).alias("song_id"),
@@ -156,7 +156,7 @@ def song_files(
 
 
 def moved_files(missing: DataFrame, *, digests: DataFrame) -> DataFrame:
-    """Known files that are missing, and whose content was found elsewhere.
+    """Return known files that are missing but whose content was found elsewhere.
 
     Parameters
     ----------
@@ -167,20 +167,20 @@ def moved_files(missing: DataFrame, *, digests: DataFrame) -> DataFrame:
     return missing.join(found, "song_id", "left_semi").select("path", "song_id")
 
 
-def renamed_songs(songs: DataFrame, *, moved: DataFrame, judged: DataFrame) -> DataFrame:
-    """Untagged songs titled by their file's name, with the new name.
+def renamed_songs(songs: DataFrame, *, moved: DataFrame, files: DataFrame) -> DataFrame:
+    """Return untagged songs whose title was their file's name, with the new name as title.
 
     Parameters
     ----------
     moved : DataFrame
         From `moved_files`.
-    judged : DataFrame
+    files : DataFrame
         From `song_files`.
     """
-    # A title tag may equal the file's name, but then there are usually other tags, too.
+    # A title tag may equal the file's name, but then there usually are other tags, too.
     is_untagged = "coalesce(artist, album, genre, string(release_year)) IS NULL"
     before = moved.select("song_id", _file_title().alias("title")).distinct()
-    now = judged.filter("status = 'indexed'").select("song_id", _file_title().alias("new_title"))
+    now = files.filter("status = 'indexed'").select("song_id", _file_title().alias("new_title"))
     return (
         songs.filter(is_untagged)
         .join(before, ["song_id", "title"], "left_semi")
@@ -198,7 +198,7 @@ def _file_title() -> Column:
 
 
 def abandoned_songs(known: DataFrame, *, gone: DataFrame, digests: DataFrame) -> DataFrame:
-    """Songs that no file holds any more: song_id.
+    """Return songs that are no longer in any file: song_id.
 
     Parameters
     ----------
@@ -210,18 +210,20 @@ def abandoned_songs(known: DataFrame, *, gone: DataFrame, digests: DataFrame) ->
     held = known.filter("song_id IS NOT NULL")
     before = held.join(gone.select("path"), "path", "left_semi").select("song_id").distinct()
     elsewhere = held.join(gone.select("path"), "path", "left_anti").select("song_id")
-    kept = elsewhere.unionByName(digests.filter("error IS NULL").select("song_id"))
-    return before.join(kept, "song_id", "left_anti")
+    still_held = elsewhere.unionByName(digests.filter("error IS NULL").select("song_id"))
+    return before.join(still_held, "song_id", "left_anti")
 
 
 def pruned_files(known: DataFrame, *, files: DataFrame, roots: list[str]) -> DataFrame:
-    """Known files below the given folders that no longer exist."""
-    # A folder that could not be listed is among the files; its contents may still exist.
-    closed = files.filter(~has_audio_suffix()).select(F.concat("path", F.lit("/")).alias("closed"))
+    """Return known files below the given folders that no longer exist."""
+    # A folder that could not be listed is among the files; what it contains may still exist.
+    unlisted = files.filter(~has_audio_suffix()).select(
+        F.concat("path", F.lit("/")).alias("closed")
+    )
     return (
         known.filter(is_below(roots))
         .join(files.select("path"), "path", "left_anti")
-        .join(F.broadcast(closed), F.startswith("path", "closed"), "left_anti")
+        .join(F.broadcast(unlisted), F.startswith("path", "closed"), "left_anti")
     )
 
 

@@ -1,1 +1,1 @@
-"""Clip hashes and the fingerprint table to ranked, judged candidates."""
+"""Match clip hashes against the fingerprint table: candidates, ranked and scored."""

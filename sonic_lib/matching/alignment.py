@@ -4,14 +4,14 @@ Method
 ------
 A hit is a hash that the window shares with a song, at frame t of the window (from its middle,
 rescaled by the variant) and frame T of the song.  If the window plays the song, its hits lie
-on a line T = offset + slope t, with a slope near 1: the speed that the variant leaves over.
-Lines are found by a Hough transform over offset and a few slopes, so that drift does not smear
-the votes.  The evidence for a line is the weight of the hits on it plus half of the weight of
-those one frame off, since landmarks fall on either side of a frame's edge.
+on a line T = offset + slope t, with a slope near 1: the speed change that the variant does not
+cover.  Lines are found by a Hough transform over offset and a few slopes, so that drift does not
+smear the votes.  The evidence for a line is the weight of the hits on it plus half of the weight
+of those one frame off, since a landmark may fall on either side of a frame's edge.
 
-Every song is searched over the same slopes and variants, and the scores of the wrong songs show
-what chance gives (`scoring`).  Chance gives more to long songs and to those made of common
-hashes, and a query in noise has little else: `correct_for_background` removes that.
+Every song is searched over the same slopes and variants, so the scores of the wrong songs show
+what chance reaches (`scoring`).  Chance reaches more for long songs and for songs of common hashes,
+and a noisy query has little else; `correct_for_background` removes this effect.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from sonic_lib.fingerprint.variants import UNCHANGED, VARIANTS
 from sonic_lib.matching.lines import DRIFT_FRAMES, best_lines, by_song, lines_of_song
 from sonic_lib.matching.scoring import MAX_COPIES, N_CANDIDATES
 
-MAX_DRIFT = 0.03  # of the slope, for every song; variants are twice as far apart
-MAX_WIDE_DRIFT = 0.12  # for the best songs, which may be found without their variant
-# A changed speed is rarer than none: a line of a variant loses this many nats.
+MAX_DRIFT = 0.03  # range of slopes around 1, for every song; variants are twice as far apart
+MAX_WIDE_DRIFT = 0.12  # for the best songs, which may be found by the wrong variant
+# Prior in nats: a changed speed is rarer than an unchanged one.
 VARIANT_COST = 10.0
 MIN_SHARED = 10.0  # nats, about one hit: lower bound of what a song shares off its line
-MIN_DETUNE = 0.012  # smaller ones are within the error of a short clip
+MIN_DETUNE = 0.012  # less is within the measurement error of a short clip
 
 
 class Hits(NamedTuple):
@@ -60,13 +60,13 @@ class Hits(NamedTuple):
 
 
 class Alignment(NamedTuple):
-    """A song, and where the window lies in it.
+    """A song and the position of the window in it.
 
     Attributes
     ----------
     song_id : int
     evidence : float
-        In nats; that of a song's first line is comparable between songs.
+        In nats; only that of a song's first line is comparable between songs.
     offset_s : float
         Position of the window's middle in the song.
     speed : float
@@ -99,9 +99,9 @@ def find_alignments(
     n_songs : int
         How many songs to return, best first.
     n_lined : int
-        How many of them to measure closely; the others have the speed of their variant.
+        How many of them to measure precisely; the others get the speed of their variant.
     n_lines : int
-        How many lines to return per song, best first: songs repeat themselves.
+        How many lines to return per song, best first, since songs repeat themselves.
 
     Returns
     -------
@@ -144,10 +144,10 @@ def find_alignments(
 def correct_for_background(
     evidence: NDArray[np.float64], off_line_weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Subtract what songs that share much with the window gain by chance.
+    """Subtract the evidence that songs gain by chance from sharing many hashes with the window.
 
-    The best of many lines grows with the logarithm of what a song shares with the window over
-    its whole length; the slope is fitted to the songs of this window, except the best.
+    The evidence of the best of many chance lines grows with the logarithm of the weight that a song
+    shares with the window overall.  The slope is fitted to all songs of this window but the best.
 
     Parameters
     ----------
@@ -159,8 +159,8 @@ def correct_for_background(
     Returns
     -------
     np.ndarray [shape=(n_songs,), nats]
-        Less than `evidence` for songs that share more than the median; unchanged for the others,
-        and for all if there are too few songs.
+        Less than `evidence` for songs that share more than the median.  Unchanged for the others,
+        and for all songs if there are too few.
     """
     if len(evidence) < N_CANDIDATES:
         return evidence
@@ -178,7 +178,7 @@ def _slopes(n_frames: float, max_drift: float) -> NDArray[np.floating]:
 
 
 def _lines_of_song(hits: Hits, plain: Alignment, n_frames: float, n_lines: int) -> list[Alignment]:
-    """The best lines of one song under one variant, with slope, extent and pitch."""
+    """Return the best lines of one song under one variant, with slope, extent and pitch."""
     variant = VARIANTS[hits.variant[0]] if len(hits.variant) else UNCHANGED
     lines: list[Alignment] = []
     for weight, offset, slope, detune, first, last, n_votes in lines_of_song(
@@ -188,7 +188,7 @@ def _lines_of_song(hits: Hits, plain: Alignment, n_frames: float, n_lines: int) 
         speed = slope * variant.tempo
         pitch = variant.pitch * np.exp(detune)
         if abs(np.log(speed)) > 1e-3 and abs(np.log(pitch / speed)) < abs(np.log(pitch)):
-            pitch = speed  # changed together, as by a turntable; speed is measured more exactly
+            pitch = speed  # changed together, as on a turntable; the speed is more precise
         elif abs(np.log(pitch)) < MIN_DETUNE:
             pitch = 1.0
         line = plain._replace(

@@ -1,6 +1,6 @@
-"""The join of clips and table in SQL: every hit of a few clips, for inspection.
+"""Find every hit of a few clips by a SQL join, for inspection.
 
-`join` defines hits and their weights; it finds the same hits for batches of any size, but keeps
+`join` defines hits and their weights.  It finds the same hits for batches of any size, but keeps
 only the heaviest of each window.
 """
 
@@ -24,7 +24,7 @@ _HASH = ["hash_prefix", "hash"]
 
 
 def looked_up(extracts: DataFrame, *, prefix_bits: int) -> DataFrame:
-    """One row per hash that a window looks up.
+    """Return one row per hash that a window looks up.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def looked_up(extracts: DataFrame, *, prefix_bits: int) -> DataFrame:
 def find_all_hits(
     fingerprints: DataFrame, *, hashes: DataFrame, songs: DataFrame, n_index_frames: float
 ) -> DataFrame:
-    """One row per hash that a window shares with a song.
+    """Return one row per hash that a window shares with a song.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def find_all_hits(
 def weight(n_rows: Column, stored: Column, *, n_index_frames: float) -> Column:
     """Evidence of a hit against chance, in nats, as in `join.join_slice`."""
     ratios = F.array(*(F.lit(float(ratio)) for ratio in LOG_LIKELIHOOD_RATIO))
-    # Sign extension to 64 bits would count 32 more differing bits.
+    # Masked, because sign extension to 64 bits would add 32 differing bits.
     distance = F.bit_count(stored.bitwiseXOR(F.col("descriptor")).bitwiseAND(F.lit(0xFFFFFFFF)))
     rarity = F.log(F.lit(float(n_index_frames)) / n_rows)
     return (rarity + F.element_at(ratios, distance.cast("int") + 1)).cast("float")

@@ -1,12 +1,12 @@
-"""Limits that every lookup shares: how much is extracted and how much is kept."""
+"""Limits on lookups, shared by both engines: how much is extracted and how much is kept."""
 
 from __future__ import annotations
 
-MIN_CLIP_S = 0.5  # shorter clips hold no useful triangle
-FIRST_PASS_SHARE = 0.3  # of the hits that a window may keep: few identify a clean clip
-CHUNK_BYTES = 100_000_000  # of what windows look up together
-CHUNK_BYTES_PER_ROW = 1  # of the table, which each chunk reads
-MAX_ROWS_PER_HASH = 10_000  # for `duplicates`: more frequent hashes say little about a pair
+MIN_CLIP_S = 0.5  # shorter clips contain no useful triangle
+FIRST_PASS_SHARE = 0.3  # of the hits that a window may keep; a clean clip needs few
+CHUNK_BYTES = 100_000_000  # of queries looked up together
+CHUNK_BYTES_PER_ROW = 1  # of queries, per row of the table, which every chunk reads
+MAX_ROWS_PER_HASH = 10_000  # for `duplicates`: more frequent hashes are weak evidence for a pair
 
 
 def first_pass_hits(max_hits_per_window: int) -> int:
@@ -17,13 +17,13 @@ def first_pass_hits(max_hits_per_window: int) -> int:
 def chunk_bytes(n_fingerprints: int) -> int:
     """Return how many bytes of queries (`query.PACKED_QUERY`) are looked up together.
 
-    Each chunk reads the table, so those for a larger table are larger.
+    Every chunk reads the table, so a larger table gets larger chunks.
     """
     return max(CHUNK_BYTES, CHUNK_BYTES_PER_ROW * n_fingerprints)
 
 
 def affordable_frequency(n_hits: dict[int, float], *, max_hits: float) -> int:
-    """Return the most rows that a hash may have if the hits are to stay within a budget.
+    """Return the largest number of rows per hash that keeps the hits within a budget.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def affordable_frequency(n_hits: dict[int, float], *, max_hits: float) -> int:
 
     Notes
     -----
-    More frequent hashes say little and cost most of the join.
+    The most frequent hashes are the weakest evidence and cost most of the join.
     """
     total, affordable = 0.0, 1
     for max_rows in sorted(n_hits):

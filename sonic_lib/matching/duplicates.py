@@ -1,15 +1,15 @@
-"""Songs that an index holds more than once: DataFrame -> DataFrame.
+"""Find songs that an index holds more than once: DataFrame -> DataFrame.
 
 Method
 ------
 1. Candidates: a self-join of the fingerprints on rare hashes.  Two songs with the same music
-   share several hashes within 10 s, all with the same shift; others seldom do.
-2. All hashes of each candidate pair, also frequent ones, give its hits, and these its common
-   passages (`overlap`).
-3. Copies of one another form a group: connected components, by label propagation of the
-   smallest song_id along the pairs until nothing changes.
+   share several hashes within 10 s, all with the same shift; other pairs rarely do.
+2. The common passages of each candidate pair are found from all their shared hashes, including
+   frequent ones (`overlap`).
+3. Copies of one another form a group: connected components, by propagating the smallest song_id
+   along the pairs until nothing changes.
 
-A hash of n rows costs n(n - 1)/2 rows of the self-join; `affordable_frequency` bounds them.
+A hash with n rows costs n(n - 1)/2 rows of the self-join; `affordable_frequency` bounds them.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from sonic_lib.schemas import OVERLAPS
 _HASH = ("hash_prefix", "hash")
 _PAIR = ("song_id", "other_song_id")
 CELL_FRAMES = 312  # 10 s of the first song
-SHIFT_FRAMES = 8  # at 2 % of speed, 10 s shift by 6
+SHIFT_FRAMES = 8  # a speed difference of 2 % shifts 10 s by 6 frames
 MIN_CELL_VOTES = 5
-MAX_CANDIDATES = 64  # per song; one with more copies is in the others' lists
-# A hash that a song repeats more often says little, and joins every use with every other.
+MAX_CANDIDATES = 64  # per song; further copies of a song are found from their own lists
+# A hash that a song repeats more often is weak evidence, and every use joins with every other.
 MAX_ROWS_PER_SONG = 20
 WHOLE_SHARE = 0.95  # of the longest copy
 SAME_SHARE = 0.75  # of the shorter song
@@ -103,7 +103,7 @@ def candidate_pairs(fingerprints: DataFrame, *, max_rows_per_hash: int) -> DataF
 
 
 def compare_pairs(pairs: DataFrame, *, fingerprints: DataFrame, n_index_frames: float) -> DataFrame:
-    """Find what the songs of each pair have in common.
+    """Find the passages that the songs of each pair have in common.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def compare_pairs(pairs: DataFrame, *, fingerprints: DataFrame, n_index_frames: 
     Returns
     -------
     DataFrame [schemas.OVERLAPS]
-        Pairs that share no passage have no row.
+        Pairs without a common passage have no row.
 
     Notes
     -----
@@ -134,7 +134,7 @@ def compare_pairs(pairs: DataFrame, *, fingerprints: DataFrame, n_index_frames: 
         F.col("offset_frames").alias("other_frames"),
         F.col("n_in_song").alias("n_in_other"),
     )
-    # A hash says less the more often the songs repeat it.
+    # A hash is weaker evidence the more often the songs repeat it.
     n_places = F.col("n_in_song") * F.col("n_in_other")
     weight = F.greatest(F.log(F.lit(float(n_index_frames)) / n_places), F.lit(0.1))
     hits = (
@@ -160,7 +160,7 @@ def _compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _by_pair(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[tuple[int, int], pa.Table]]:
-    """Cut sorted batches where a pair ends."""
+    """Split sorted batches by pair."""
     held: list[pa.RecordBatch] = []
     last = (-1, -1)
     for batch in batches:
@@ -196,7 +196,7 @@ def kinds(overlaps: DataFrame, *, songs: DataFrame) -> DataFrame:
 
 
 def spread_labels(labels: DataFrame, *, edges: DataFrame) -> DataFrame:
-    """One step of label propagation: each song takes the smallest label around it.
+    """Do one step of label propagation: each song takes the smallest label of its neighbours.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def report(overlaps: DataFrame, *, labels: DataFrame, copies: DataFrame) -> Data
     DataFrame
         `COLUMNS`.
     """
-    # Never keep a cut copy, however good it is.
+    # Never keep a truncated copy, however good its quality.
     longest = F.max("quality.length_s").over(Window.partitionBy("label"))
     is_whole = F.col("quality.length_s") >= WHOLE_SHARE * F.col("longest")
     best = (

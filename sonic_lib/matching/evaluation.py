@@ -1,7 +1,7 @@
-"""How well damaged clips of a user's own songs are found.
+"""Measure how well degraded clips of a user's own songs are identified.
 
 A case is a clip that is never written to a file: an executor cuts it out of its song, degrades
-it and fingerprints it.  Songs that are left out of the index serve as unknown ones.
+it and fingerprints it.  Songs left out of the index serve as unknown songs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _noise(snr_db: float) -> Callable:
 
 
 def _either(rng: np.random.Generator, share: float) -> float:
-    """A factor above or below 1, with equal chances."""
+    """Return 1 + share or its counterpart below 1, with equal probability."""
     return (1 + share) ** rng.choice([-1, 1])
 
 
@@ -42,7 +42,7 @@ def _pitched(x: NDArray, rng: np.random.Generator, *, semitones: int) -> NDArray
     return degradations.change_pitch(x, factor=_either(rng, 2 ** (semitones / 12) - 1), **_RATE)
 
 
-# Each takes the samples of a passage at 12 kHz and a random generator.
+# Functions of the samples of a passage at 12 kHz and a random generator.
 CONDITIONS: dict[str, Callable[[NDArray, np.random.Generator], NDArray]] = {
     "clean": lambda x, rng: x,
     "noise 5 dB": _noise(5),
@@ -65,7 +65,7 @@ CONDITIONS: dict[str, Callable[[NDArray, np.random.Generator], NDArray]] = {
     "1 semitone": lambda x, rng: _pitched(x, rng, semitones=1),
     "2 semitones": lambda x, rng: _pitched(x, rng, semitones=2),
 }
-# Passages are longer than clips, so that the fastest condition leaves enough.
+# Passages are longer than clips, so that enough is left under the fastest condition.
 _SPARE = 1.25
 ASKED = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
 MAX_OFFSET_ERROR_S = 0.1
@@ -74,12 +74,12 @@ MAX_OFFSET_ERROR_S = 0.1
 def plan_cases(
     songs: pd.DataFrame, *, n_clips: int, lengths_s: list[float], seed: int
 ) -> pd.DataFrame:
-    """Draw the cases.
+    """Draw cases at random.
 
     Parameters
     ----------
     songs : pandas.DataFrame
-        song_id, song_path, duration_s and is_known, of the songs to draw from.
+        The songs to draw from: song_id, song_path, duration_s and is_known.
     n_clips : int
         Clips of known songs for each condition and length, and of unknown songs.
     lengths_s : list of float
@@ -91,7 +91,7 @@ def plan_cases(
     -------
     pandas.DataFrame
         path (the case's name), song_id, song_path, start_s, length_s, condition, seed,
-        is_known.  Songs too short for a length have no case of it.
+        is_known.  Songs too short for a length have no case of that length.
     """
     rng = np.random.default_rng(seed)
     cases = []
@@ -119,7 +119,7 @@ def plan_cases(
 
 
 def case_samples(case: dict) -> NDArray[np.float32]:
-    """Cut a case out of its song and degrade it."""
+    """Return the samples of a case: cut out of its song, and degraded."""
     wanted_s = case["start_s"] + _SPARE * case["length_s"]
     held: list[NDArray] = []
     with open_audio(case["song_path"]) as file:
@@ -137,7 +137,7 @@ def case_samples(case: dict) -> NDArray[np.float32]:
 
 
 def case_rows(case: dict, *, params: FingerprintParams, probes: Sequence[Probe]) -> Iterator[dict]:
-    """Hash a case, to look it up, then a summary row; as `extract.clip_rows` does for files."""
+    """Yield the query hashes of a case and a summary row, as `extract.clip_rows` does for files."""
     summary = {"path": case["path"], "duration_s": case["length_s"]}
     try:
         found = stream_windows(
@@ -162,14 +162,14 @@ def fingerprint_cases(
     limits: Limits = DEFAULT_LIMITS,
     n_done: Accumulator | None = None,
 ) -> DataFrame:
-    """Hash cases, to look them up; as `fingerprint.spark.fingerprint_clips` does for files.
+    """Compute the query hashes of cases, as `fingerprint.spark.fingerprint_clips` does for files.
 
     Parameters
     ----------
     cases : DataFrame
-        Rows of `plan_cases`, and windows if not all are wanted.
+        Rows of `plan_cases`; a column `windows` selects windows of a case.
     limits : Limits
-        What a case may take.
+        Limits per case.
 
     Returns
     -------
@@ -186,18 +186,18 @@ def fingerprint_cases(
 
 
 def judge_answers(answers: pd.DataFrame) -> pd.DataFrame:
-    """Mark the answers that are right.
+    """Mark which answers are right.
 
     Parameters
     ----------
     answers : pandas.DataFrame
-        Cases joined with their best answers: song_id (asked), found_id, start_s, offset_s,
+        Cases joined with their best answers: song_id (the true song), found_id, start_s, offset_s,
         accepted, is_known.
 
     Returns
     -------
     pandas.DataFrame
-        The same with is_right and is_placed (right, and within 0.1 s).
+        With is_right, and is_placed (right, and the position within 0.1 s).
     """
     is_same = (answers["found_id"] == answers["song_id"]).fillna(False).astype(bool)
     is_right = answers["is_known"] & is_same
@@ -207,12 +207,13 @@ def judge_answers(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def robustness(judged: pd.DataFrame) -> pd.DataFrame:
-    """Percentages of known songs that are found, by condition and length.
+    """Compute the percentage of known songs that are found, by condition and length.
 
     Returns
     -------
     pandas.DataFrame
-        condition, length_s, n, top1, placed (and right), accepted (and right).
+        condition, length_s, n, and percentages: top1 (right), placed (right, in the right place),
+        accepted (right and accepted).
     """
     known = judged[judged["is_known"]]
     accepted = known.assign(found=known["is_right"] & known["accepted"])
@@ -223,7 +224,7 @@ def robustness(judged: pd.DataFrame) -> pd.DataFrame:
         accepted=("found", "mean"),
     )
     table[["top1", "placed", "accepted"]] *= 100
-    # As declared, 2 % before 10 %; answers are ordered by the names of their cases.
+    # In the order of CONDITIONS, so that 2 % comes before 10 %.
     order = {name: i for i, name in enumerate(CONDITIONS)}
     return table.reset_index().sort_values(
         ["condition", "length_s"],
@@ -233,7 +234,7 @@ def robustness(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def calibration(judged: pd.DataFrame) -> pd.DataFrame:
-    """Compare false-accept rates asked for with those observed on unknown songs.
+    """Compare requested false-accept rates with those observed on unknown songs.
 
     Returns
     -------

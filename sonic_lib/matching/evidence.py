@@ -1,4 +1,4 @@
-"""The evidence for an answer: all hits of a clip with a few songs; numpy and pandas."""
+"""Explain an answer: all hits of a clip with a few songs; numpy and pandas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sonic_lib.matching.join import Queries, Rows, gather
 from sonic_lib.matching.scan import IndexFiles, read_slices
 
 ON_LINE_S = 1.5 * FRAME_S
-# As wide as a line, so that the answer's own hits fall into one step.
+# As wide as a line, so that the answer's own hits fall into one bin.
 OFFSET_STEP_S = 2 * ON_LINE_S
 
 
@@ -26,7 +26,7 @@ class Explanation(NamedTuple):
     Attributes
     ----------
     error : str or None
-        Why the clip could not be read.
+        Why the clip could not be read, if it could not.
     answers : pandas.DataFrame
         Segments, each followed by the runner-up, with title and artist.
     hits : pandas.DataFrame
@@ -41,7 +41,7 @@ class Explanation(NamedTuple):
 def shared_hits(
     windows: Sequence[dict], index: IndexFiles, song_ids: NDArray[np.int64]
 ) -> pd.DataFrame:
-    """Find every hit of some windows with some songs, as `all_hits.find_all_hits` on Spark.
+    """Find every hit of some windows with some songs, as `all_hits.find_all_hits` does on Spark.
 
     Parameters
     ----------
@@ -119,16 +119,16 @@ def on_line(hits: pd.DataFrame, answer: pd.Series) -> pd.Series:
 def offset_votes(
     hits: pd.DataFrame, answer: pd.Series
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Count an answer's hits by position in the song, without drift.
+    """Count an answer's hits by position in the song, corrected for drift.
 
     Returns
     -------
     steps : np.ndarray
-        Steps from the answer's own position.
+        Bins, counted from the answer's own position.
     places : np.ndarray [s]
-        Where the segment would start in the song.
+        Where the segment would start in the song, for each bin.
     votes : np.ndarray
-        Hits in each step.
+        Hits in each bin.
     """
     own = hits[hits["song_id"] == answer.song_id]
     offset_s = own["song_s"] - answer.speed * (own["clip_s"] - answer.clip_start_s)

@@ -1,23 +1,23 @@
-"""The join of clips and table: sorted columns to the heaviest hits; pure numpy.
+"""Join clips with the fingerprint table: sorted columns in, the heaviest hits out; pure numpy.
 
 Method
 ------
-A hash that a window of a clip shares with a song is a hit, a vote for one offset between the two
-(Wang, ISMIR 2003).  Its weight is its evidence against chance in nats::
+A hash that a window of a clip shares with a song is a hit: a vote for one offset between the two
+(Wang, ISMIR 2003).  Its weight is its evidence against chance, in nats::
 
     weight = ln(frames in the index / rows with the hash) + LOG_LIKELIHOOD_RATIO[distance]
 
-where the distance counts the bits in which the two descriptors differ.  In a large index nearly
-all hits are due to chance, and most have frequent hashes and distant descriptors.  So both sides
-are merged by hash, every pair is weighed at once, and only the heaviest hits of each window are
-kept; the others are never stored, shuffled or sorted.
+where the distance is the number of bits in which the two descriptors differ.  In a large index
+nearly all hits are due to chance, and most of those have frequent hashes and distant descriptors.
+So both sides are merged by hash, each pair is weighed on the spot, and only the heaviest hits of
+each window are kept; the others are never stored, shuffled or sorted.
 
 Slices
 ------
-The hashes are cut into 2**bits slices of equal width, and each is joined separately.  Hashes are
-mixed, so a slice is a fair sample, and a window may keep its share of `max_hits_per_window` in
-each.  What a window keeps thus depends on the window and the index alone, not on other clips, the
-number of tasks, or the engine.
+The range of hashes is cut into 2**bits slices of equal width, and each is joined separately.  Hash
+values are uniformly distributed, so each slice is a fair sample and gets an equal share of a
+window's `max_hits_per_window`.  The hits that a window keeps thus depend on the window and the
+index alone, not on other clips, the number of tasks, or the engine.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from sonic_lib.fingerprint.params import HASH_BITS
 from sonic_lib.fingerprint.query import PACKED_QUERY
 from sonic_lib.matching.alignment import Hits
 
-ROWS_PER_SLICE = 1 << 20  # about, at most; 24 MB
+ROWS_PER_SLICE = 1 << 20  # approximate maximum; 24 MB
 MIN_SLICE_BITS = 4
-# A window's hits are counted by class of weight, to find the lightest class that it may keep.
+# A window's hits are counted by weight class, to find the lightest class that it may keep.
 CLASSES_PER_NAT = 16
 N_CLASSES = 32 * CLASSES_PER_NAT
 
 
 class Queries(NamedTuple):
-    """What windows of clips look up, as columns of shape (n,), ordered by window, then hash.
+    """Hashes that windows of clips look up, as columns of shape (n,), by window, then hash.
 
     Attributes
     ----------
@@ -95,21 +95,21 @@ _PACKED_HIT = np.dtype(
 def slice_bits(n_fingerprints: int, *, prefix_bits: int) -> int:
     """Return log2 of the number of slices of a table.
 
-    A slice lies within one partition and has at most about `ROWS_PER_SLICE` rows.
+    A slice lies within one partition and has about `ROWS_PER_SLICE` rows at most.
     """
     wanted = math.ceil(math.log2(max(n_fingerprints, 1) / ROWS_PER_SLICE))
     return max(prefix_bits, MIN_SLICE_BITS, wanted)
 
 
 def cut(packed: bytes, *, parts_bits: int) -> list[bytes]:
-    """Cut what a window looks up into 2**parts_bits parts of equal width, by hash."""
+    """Cut the queries of a window into 2**parts_bits parts by hash, of equal width."""
     queries = np.frombuffer(packed, PACKED_QUERY)
     edges = np.arange(1, 1 << parts_bits, dtype=np.int64) << (HASH_BITS - parts_bits)
     return [part.tobytes() for part in np.split(queries, np.searchsorted(queries["hash"], edges))]
 
 
 class SlicedQueries(NamedTuple):
-    """What windows look up, by slice.
+    """Queries of several windows, by slice.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class SlicedQueries(NamedTuple):
 
 
 def gather(windows: Sequence[bytes], *, bits: int) -> SlicedQueries:
-    """Concatenate what several windows look up; they are numbered in the order given."""
+    """Concatenate the queries of several windows, which are numbered in the order given."""
     packed = [np.frombuffer(window, PACKED_QUERY) for window in windows]
     shift = HASH_BITS - bits
     sizes = np.zeros(1 << bits, np.intp)
@@ -153,7 +153,7 @@ def _count_by_slice(packed, shift, sizes):
 
 @numba.njit(cache=True, nogil=True)
 def _sort_by_slice(packed, number, shift, free, hash_, window, variant, frame, detune, descriptor):
-    """Copy the queries of one window to where the slice of each goes on."""
+    """Append the queries of one window to their slices."""
     for query in packed:
         j = free[query.hash >> shift]
         free[query.hash >> shift] += 1
@@ -183,14 +183,13 @@ def join_slice(
     Parameters
     ----------
     queries : Queries
-        All with a hash in the slice.
+        All queries with a hash in the slice.
     rows : Rows
         All rows of the slice.
     n_index_frames : float
         Frames of all songs of the index together.
     max_hits : int
-        How many hits of the slice a window may keep; a class of weights is kept whole or not at
-        all.
+        How many hits of the slice a window may keep.  A weight class is kept as a whole or dropped.
 
     Returns
     -------
@@ -226,9 +225,9 @@ def join_slice(
 
 @numba.njit(cache=True, nogil=True)
 def _spans(wanted, column):
-    """First index and count of some values in a sorted column.
+    """Find the first index and the count of some values in a sorted column.
 
-    The values of a slice are uniformly distributed, so a value's own bits nearly give its index.
+    The values of a slice are uniformly distributed, so a value itself predicts its index closely.
     """
     n = len(column)
     first = np.zeros(len(wanted), np.int64)
@@ -285,7 +284,7 @@ def _class(rarity, ratio):
 
 @numba.njit(cache=True, nogil=True)
 def _count_classes(first, n_rows, window, asked, stored, rarity, ratio, n_windows):
-    """Count the hits of each window by class of weight; shape (n_windows, N_CLASSES)."""
+    """Count the hits of each window by weight class; shape (n_windows, N_CLASSES)."""
     counts = np.zeros((n_windows, N_CLASSES), np.int32)
     classes = np.empty(len(ratio), np.int64)
     for j in range(len(first)):
@@ -298,14 +297,14 @@ def _count_classes(first, n_rows, window, asked, stored, rarity, ratio, n_window
         counted = counts[window[j]]
         for row in range(first[j], first[j] + n_rows[j]):
             c = classes[_popcount(asked[j] ^ stored[row])]
-            if c >= 1:  # lighter hits are no evidence
+            if c >= 1:  # class 0 is not evidence
                 counted[c] += 1
     return counts
 
 
 @numba.njit(cache=True, nogil=True)
 def _lightest_classes(counts, max_hits):
-    """Find the lightest class that each window may keep, and how many hits that leaves."""
+    """Find the lightest class that each window may keep, and the number of hits that leaves."""
     n_windows = len(counts)
     lightest = np.ones(n_windows, np.int64)
     n_kept = np.zeros(n_windows, np.int64)
@@ -320,7 +319,7 @@ def _lightest_classes(counts, max_hits):
 
 @numba.njit(cache=True, nogil=True)
 def _collect(first, n_rows, window, asked, stored, rarity, ratio, lightest, starts, n_hits):
-    """Heavy enough pairs of query and row, ordered by window, and their weights."""
+    """Return the pairs of query and row that are heavy enough, by window, and their weights."""
     query = np.empty(n_hits, np.int64)
     found = np.empty(n_hits, np.int64)
     weight = np.empty(n_hits, np.float32)

@@ -1,4 +1,4 @@
-"""Find lines in the hits of a window: compiled kernels of `alignment`."""
+"""Find lines in the hits of a window: the compiled kernels of `alignment`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import numba
 import numpy as np
 
 DRIFT_FRAMES = 1.5  # neighbouring slopes differ by this much over a window
-# A window that drifts less is taken to play at its song's speed.
+# With less drift, a window is assumed to play at the song's speed.
 PLAIN_DRIFT_FRAMES = 0.75
-LINE_FRAMES = 1.5  # to either side: landmarks fall on either side of a frame's edge
-_ROUNDING = 1e-4  # of sums of weights in single precision
+LINE_FRAMES = 1.5  # to either side, as a landmark may fall on either side of a frame's edge
+_ROUNDING = 1e-4  # error of sums of weights in single precision
 
 
 @numba.njit(cache=True, nogil=True)
 def by_song(song_id, variant, n_variants):
-    """Stable order by song and variant, and the index of each hit's song."""
+    """Return a stable order by song and variant, and the index of each hit's song."""
     n = len(song_id)
     starts = np.zeros(n_variants + 1, np.int64)
     for i in range(n):
@@ -24,7 +24,7 @@ def by_song(song_id, variant, n_variants):
     for i in range(n):
         by_variant[starts[variant[i]]] = i
         starts[variant[i]] += 1
-    # Ids are digests, uniformly distributed: with one bucket per hit, few songs share one.
+    # A hash table: ids are digests, so with one bucket per hit few songs share a bucket.
     shift = 63
     while shift and (n >> (63 - shift)):
         shift -= 1
@@ -53,7 +53,7 @@ def by_song(song_id, variant, n_variants):
 
 @numba.njit(cache=True, nogil=True)
 def best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_cost):
-    """Best line of each song; hits are ordered by song and variant."""
+    """Find the best line of each song; hits are ordered by song and variant."""
     n = len(song)
     evidence = np.zeros(n_songs)
     best_variant = np.zeros(n_songs, np.int64)
@@ -68,7 +68,7 @@ def best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_co
     weights = np.zeros(size + 2 * margin + 1, np.float32)
     counts = np.zeros(len(weights), np.int32)
     place = np.empty(n, np.int64)
-    # By slope 1, the hits of any line lie within two neighbouring cells of this width.
+    # At slope 1, the hits of any line lie within two neighbouring cells of this width.
     width = 2 * (int(longest * max(abs(slopes[0] - 1), abs(slopes[-1] - 1))) + 3)
     cells = np.zeros(len(weights) // width + 3, np.float32)
     near = np.empty(n, np.int64)
@@ -120,7 +120,7 @@ def best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_co
 
 @numba.njit(cache=True, nogil=True)
 def _near_best(place, weight, width, least, weights, cells, near):
-    """Find the hits that a line can have that outweighs both `least` and the best of slope 1."""
+    """Find the hits of lines that can outweigh both `least` and the best line of slope 1."""
     for i in range(len(place)):
         weights[place[i]] += weight[i]
         cells[place[i] // width + 1] += weight[i]
@@ -141,7 +141,7 @@ def _near_best(place, weight, width, least, weights, cells, near):
 
 @numba.njit(cache=True, nogil=True)
 def lines_of_song(variant, offset, frame, detune, weight, slopes, plain_slope, n_frames, n_lines):
-    """Measure the best lines of one song, each on the hits that those before it left.
+    """Measure the best lines of one song, each on the hits not used by the ones before.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def lines_of_song(variant, offset, frame, detune, weight, slopes, plain_slope, n
         found.append((weights.sum(), at, slope, median, frames.min(), frames.max(), len(frames)))
         variant, offset, frame = variant[~on_line], offset[~on_line], frame[~on_line]
         detune, weight = detune[~on_line], weight[~on_line]
-        slopes = np.array([slope])  # repetitions in the song have the same
+        slopes = np.array([slope])  # repetitions in the song have the same slope
     return found
 
 
@@ -207,7 +207,7 @@ def _fitted(frame, song_frame, weight, slope, offset, plain_slope, n_frames):
 
 @numba.njit(cache=True, nogil=True)
 def _weighted_median(values, weights):
-    """Weighted median of the values that are numbers; 0 if there is none."""
+    """Return the weighted median of the values that are not NaN; 0 if all are."""
     is_number = ~np.isnan(values)
     values, weights = values[is_number], weights[is_number]
     if not len(values):

@@ -1,15 +1,15 @@
-"""What two songs have in common, from their shared hashes: pure numpy.
+"""Find the passages that two songs have in common, from their shared hashes: pure numpy.
 
 Method
 ------
 A hash at frame t of one song and frame T of the other is a hit.  Where both have the same music,
 the hits lie on a line T = offset + slope t (`alignment`, searched over offsets and slopes from
-0.97 to 1.03).  On a line, passages are runs of hits without long gaps; a cut in one copy moves
+0.97 to 1.03).  On a line, passages are runs of hits without long gaps.  A cut in one copy moves
 the rest to another line, so several lines are followed.
 
-Chance alone puts hits on every line: Poisson distributed around their mean number, since the n
-hits of the pair are spread over all offsets.  The p-value of a passage is the probability of its
-hits in its length, times the number of lines and positions tried (Bonferroni).
+Chance alone puts hits on every line, Poisson distributed, since the n hits of the pair are spread
+over all offsets.  The p-value of a passage is the probability of at least its number of hits in its
+length, times the number of lines and positions tried (Bonferroni).
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from sonic_lib.matching.alignment import Hits, find_alignments
 from sonic_lib.matching.lines import LINE_FRAMES
 
 MAX_LINES = 6
-MAX_GAP_S = 5.0  # without a hit, within a passage
-MIN_PASSAGE_S = 8.0  # between first and last hit; a passage of 10 s has none right at its ends
+MAX_GAP_S = 5.0  # longest stretch without a hit within a passage
+MIN_PASSAGE_S = 8.0  # between first and last hit, which a passage of 10 s just reaches
 MIN_VOTES = 12
-# Copies have 2 to 150; songs of one composer on the same instruments reach about 0.6 in places.
+# Copies have 2 to 150; songs by one composer on the same instruments reach about 0.6 in places.
 MIN_VOTES_PER_S = 1.0
-MAX_SPEED = 0.025  # beyond, similar rhythms are more frequent than copies
+MAX_SPEED = 0.025  # with larger differences, similar rhythms are more common than copies
 
 
 class Overlap(NamedTuple):
-    """What two songs share.
+    """The common passages of two songs.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ def common_passages(
     other_frames: NDArray[np.int32],
     weights: NDArray[np.float32],
 ) -> Overlap | None:
-    """Find what two songs share.
+    """Find the common passages of two songs.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def common_passages(
             continue
         expected = line.offset_s / FRAME_S + line.speed * hits.frame
         on_line = np.abs(hits.offset_frames - expected) <= LINE_FRAMES
-        # Hits per frame that chance puts on one line, estimated from those off this line.
+        # Chance hits per frame on one line, estimated from the hits off this line.
         rate = (~on_line).sum() * (2 * LINE_FRAMES + 1) / n_places / max(float(np.ptp(frames)), 1.0)
         for first, last, n_votes in _runs(np.sort(frames[on_line])):
             p = float(poisson.sf(n_votes - 1, rate * (last - first + 1)))
@@ -117,7 +117,7 @@ def common_passages(
 
 
 def _runs(frames: NDArray) -> list[tuple[int, int, int]]:
-    """First frame, last frame and number of hits of runs that are dense and long enough."""
+    """Return first frame, last frame and number of hits of runs that are dense and long enough."""
     cuts = np.flatnonzero(np.diff(frames) > MAX_GAP_S / FRAME_S) + 1
     found = []
     for part in np.split(frames, cuts):
@@ -128,7 +128,7 @@ def _runs(frames: NDArray) -> list[tuple[int, int, int]]:
 
 
 def _union(passages: list[tuple]) -> int:
-    """Number of frames covered by any passage."""
+    """Return the number of frames covered by any passage."""
     total, end = 0, -1
     for first, last, *_ in sorted(passages):
         total += max(0, last - max(first, end))

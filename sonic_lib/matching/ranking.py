@@ -1,4 +1,4 @@
-"""Rank and score the songs of one window: pure numpy, for both engines."""
+"""Rank and score the songs of one window: pure numpy, used by both engines."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from sonic_lib.matching.alignment import Hits, find_alignments
 from sonic_lib.matching.scoring import N_CANDIDATES, score_candidates
 
-# Songs whose lines are measured closely, and lines of each: enough for two songs that overlap,
+# Songs whose lines are measured precisely, and lines per song: enough for two overlapping songs,
 # the same song twice, and songs that repeat themselves.
 N_LINED, N_LINES = 3, 4
 
 
 def chance_evidence(n_index_frames: float) -> float:
-    """Evidence that chance gives any clip in an index of this size: two votes (nats)."""
+    """Return the evidence that any clip reaches by chance: that of two votes, in nats."""
     return 2 * math.log(max(n_index_frames, 2.0))
 
 

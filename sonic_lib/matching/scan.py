@@ -1,7 +1,7 @@
 """Read slices of the fingerprint table from its data files: I/O, without Spark.
 
-Rows are sorted by hash in each file, so a slice is a few row groups of the files of one partition.
-Each Spark task reads its own slices, and so does the engine without Spark.
+Rows are sorted by hash in each file, so a slice is a few row groups in the files of one partition.
+Spark tasks read their slices with this module, and so does the engine without Spark.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ class IndexFiles:
 def find_hits(
     queries: SlicedQueries, index: IndexFiles, *, part: int, parts_bits: int, max_hits: int
 ) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.intp], Hits]]:
-    """Join what windows look up in one part of the hashes, slice by slice.
+    """Join the queries in one part of the hashes with the table, slice by slice.
 
     Parameters
     ----------
     queries : SlicedQueries
-        In as many slices as the index has.
+        Sliced as the index is.
     part : int
         Number of the part, of 2**parts_bits; `parts_bits` is at most `index.slice_bits`.
     max_hits : int
@@ -86,13 +86,13 @@ def find_hits(
 def read_slices(
     queries: SlicedQueries, index: IndexFiles, *, part: int, parts_bits: int
 ) -> Iterator[tuple[int, Queries, Rows]]:
-    """Read those slices of one part of the hashes in which something is looked up.
+    """Read the slices of one part of the hashes that have queries.
 
     Yields
     ------
     slice : int
     asked : Queries
-        What is looked up in the slice.
+        The queries in the slice.
     rows : Rows
         All rows of the slice.
     """
@@ -111,7 +111,7 @@ def read_slices(
 def _read_slice(
     files: Sequence[_SortedFile], number: int, *, bits: int, excluded: NDArray[np.int64]
 ) -> Rows:
-    """All rows of a slice except those of excluded songs, ordered by hash, then by file."""
+    """Return the rows of a slice without excluded songs, ordered by hash, then by file."""
     low, high = (edge << (HASH_BITS - bits) for edge in (number, number + 1))
     parts = [part for file in files for part in file.rows(low, high)]
     rows = parts[0] if len(parts) == 1 else _together(parts)
@@ -127,8 +127,8 @@ class _SortedFile:
     def __init__(self, path: str) -> None:
         self._file = pq.ParquetFile(_open(path))
         self._bounds = [self._hash_bounds(k) for k in range(self._file.num_row_groups)]
-        # Slices are usually narrower than row groups: the next slice starts in the same one.  (Not
-        # functools.cache: bound to self it is a cycle, which keeps rows until the next collection.)
+        # Slices are usually narrower than row groups, so the next one starts in the same group.
+        # (functools.cache on a method would form a cycle and keep rows until the next collection.)
         self._last: dict[int, Rows] = {}
 
     def rows(self, low: int, high: int) -> Iterator[Rows]:
@@ -157,7 +157,7 @@ class _SortedFile:
 
 
 def _open(uri: str) -> pa.NativeFile:
-    """Open a data file; a local one is memory-mapped, not copied."""
+    """Open a data file; a local one is memory-mapped."""
     if uri.startswith("file:"):
         uri = re.sub(r"^file:(//)?", "", uri)
     if "://" not in uri:
@@ -170,7 +170,7 @@ def _open(uri: str) -> pa.NativeFile:
 
 
 def _sorted(rows: Rows) -> Rows:
-    """Order rows by hash; usually they are already."""
+    """Order rows by hash; they usually are already."""
     if np.all(rows.hash[1:] >= rows.hash[:-1]):
         return rows
     order = np.argsort(rows.hash, kind="stable")

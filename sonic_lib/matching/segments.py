@@ -3,13 +3,13 @@
 Method
 ------
 A short clip is one window, and its best songs are the answer.  The windows of a longer
-recording overlap by half; consecutive windows on the same line of the same song are one
-segment.  It starts and ends with the hits on the line, not with the windows.
+recording overlap by half.  Consecutive windows on the same line of the same song form one
+segment, which starts and ends with the hits on the line, not with the windows.
 
-Windows that do not overlap are independent, so the scores of every other window of a segment
-add up: under the null model their sum is gamma distributed.  The p-value of a segment is the
-tail of that, times the number of windows of the recording (Bonferroni), since a false one
-could start at any of them.
+Windows that do not overlap are independent, so the scores of every other window of a segment are
+summed; under the null model the sum is gamma distributed.  The p-value of a segment is the tail
+of that distribution, times the number of windows of the recording (Bonferroni), since a false
+segment could start at any of them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import pandas as pd
 from sonic_lib.fingerprint.query import MAX_SINGLE_S, WINDOW_HOP_S
 from sonic_lib.matching.scoring import TAIL, p_values
 
-MAX_OFFSET_ERROR_S = 0.35  # between the positions in the song from neighbouring windows
-MAX_GAP = 1  # windows of a segment that may miss its song
+MAX_OFFSET_ERROR_S = 0.35  # between the song positions that neighbouring windows imply
+MAX_GAP = 1  # consecutive windows within a segment that may miss its song
 
 COLUMNS = (
     *("clip_start_s", "clip_end_s", "rank", "song_id", "offset_s", "speed", "n_votes", "score"),
@@ -34,7 +34,7 @@ COLUMNS = (
 def find_segments(
     lines: pd.DataFrame, *, duration_s: float, false_accept_rate: float, n_listed: int
 ) -> pd.DataFrame:
-    """Turn the lines of one clip's windows into segments.
+    """Join the lines of one clip's windows into segments.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def find_segments(
     Returns
     -------
     pandas.DataFrame
-        COLUMNS.  Accepted segments in order of time; if there are none, the best candidate for
-        the whole clip, not accepted.
+        COLUMNS.  Accepted segments in order of time; if there are none, the best candidate for the
+        whole clip, with accepted = False.
     """
     # Ties must not depend on the order in which an engine found the lines.
     lines = lines.sort_values(["window", "rank", "line"], ignore_index=True)
@@ -61,7 +61,7 @@ def find_segments(
     n_windows = math.ceil(duration_s / WINDOW_HOP_S) - 1
     by_song = dict(list(lines.groupby("song_id")))
     accepted: list[tuple] = []
-    refused: list[tuple] = []  # the best of them only
+    rejected: list[tuple] = []  # the best one only
     claimed: set[int] = set()
     seeds = lines[(lines["rank"] == 1) & (lines["line"] == 0)]
     for seed in seeds.sort_values(["score", "evidence"], ascending=False).itertuples():
@@ -70,7 +70,7 @@ def find_segments(
         members = _grow(seed, by_song[seed.song_id])
         p_value = _p_value(members, n_windows)
         is_accepted = p_value <= false_accept_rate
-        if not is_accepted and refused:
+        if not is_accepted and rejected:
             continue
         others = lines[(lines["window"] == seed.window) & (lines["line"] == 0)]
         found = (
@@ -81,14 +81,14 @@ def find_segments(
             claimed.update(members["window"])
             accepted.append(found)
         else:
-            refused.append(found)
+            rejected.append(found)
     if not accepted:
         # The extent of a segment that is not accepted is meaningless.
-        segment = refused[0][0]
+        segment = rejected[0][0]
         segment["offset_s"] -= segment["speed"] * segment["clip_start_s"]
         segment |= {"clip_start_s": 0.0, "clip_end_s": duration_s}
     rows = []
-    by_time = sorted(accepted or refused, key=lambda pair: pair[0]["clip_start_s"])
+    by_time = sorted(accepted or rejected, key=lambda pair: pair[0]["clip_start_s"])
     for segment, others in by_time:
         rows.append(segment)
         for rank, other in enumerate(others.sort_values("rank").head(n_listed - 1).itertuples()):
@@ -106,7 +106,7 @@ def find_segments(
 def _single(
     lines: pd.DataFrame, duration_s: float, false_accept_rate: float, n_listed: int
 ) -> pd.DataFrame:
-    """A clip of one window: its songs by rank."""
+    """Return the songs of a clip of one window, by rank."""
     ranked = lines[lines["line"] == 0].sort_values("rank").head(n_listed)
     middle_s = 0.5 * (ranked["start_s"] + ranked["end_s"])
     p = p_values(ranked["score"].to_numpy())
@@ -121,7 +121,7 @@ def _single(
 
 
 def _grow(seed, lines: pd.DataFrame) -> pd.DataFrame:
-    """A seed and the rows to either side that lie on its line, at most one per window."""
+    """Return a seed and the rows to either side on its line, at most one per window."""
     members = [seed.Index]
     by_window = {window: rows for window, rows in lines.groupby("window")}
     for direction in (-1, 1):
@@ -133,7 +133,7 @@ def _grow(seed, lines: pd.DataFrame) -> pd.DataFrame:
                 continue
             rows = by_window[window]
             passed_s = 0.5 * (rows["start_s"] + rows["end_s"] - last.start_s - last.end_s)
-            # Either window's speed is uncertain if it has few hits.
+            # The speed of either window is uncertain if it has few hits, so take the better one.
             error_s = np.minimum(
                 (rows["offset_s"] - last.offset_s - last.speed * passed_s).abs(),
                 (rows["offset_s"] - last.offset_s - rows["speed"] * passed_s).abs(),
@@ -147,7 +147,7 @@ def _grow(seed, lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def _p_value(members: pd.DataFrame, n_windows: int) -> float:
-    # Imported here: short clips, for which a person waits, do not need it.
+    # Imported late: a short clip, for which somebody is waiting, does not need it.
     from scipy.special import gammaincc
 
     p = 1.0
@@ -172,7 +172,7 @@ def _measured(members: pd.DataFrame, p_value: float, *, accepted: bool) -> dict:
         "clip_start_s": start_s,
         "clip_end_s": end_s,
         "rank": 1,
-        # Not from `best`: a row of numbers only is converted to floats, too narrow for an id.
+        # Not from `best`: pandas converts a row of numbers to float64, which is too narrow for ids.
         "song_id": int(members["song_id"].iloc[0]),
         "offset_s": intercept_s + speed * start_s,
         "speed": speed,

@@ -1,4 +1,4 @@
-"""Identification, from the hashes of clips to segments: DataFrame -> DataFrame."""
+"""Identify clips, from their hashes to segments: DataFrame -> DataFrame."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sonic_lib.schemas import HIT_PARTS, LINES, QUERY_PARTS, SEGMENTS
 
 
 def window_id() -> Column:
-    """Column: an id for a window of a clip, far narrower than the clip's path."""
+    """Column: id of a window of a clip, much smaller than the clip's path."""
     return F.xxhash64("path", "window").alias("window_id")
 
 
@@ -61,7 +61,7 @@ def match_windows(
     parts_bits : int
         The hashes are joined in 2**parts_bits tasks, each of which reads one part of the table.
     max_hits : int
-        How many hits a window may keep, the heaviest.
+        How many hits a window may keep; the heaviest are kept.
     n_listed : int
         Minimum number of songs per window to return.
 
@@ -72,9 +72,9 @@ def match_windows(
 
     Notes
     -----
-    Two shuffles: what each window looks up, to the tasks that read the table, and the hits that
-    it keeps, to the tasks that find lines in them.  Both are packed, one row per window and part,
-    so that Spark moves bytes, not hashes.
+    There are two shuffles: of the queries, to the tasks that read the table, and of the hits that
+    each window keeps, to the tasks that find lines in them.  Both are packed, one row per window
+    and part, so that Spark moves bytes, not single hashes.
     """
     return (
         extracts.transform(cut_windows, parts_bits=parts_bits)
@@ -84,7 +84,7 @@ def match_windows(
 
 
 def cut_windows(extracts: DataFrame, *, parts_bits: int) -> DataFrame:
-    """Cut what each window looks up into parts, by hash.
+    """Cut the queries of each window into parts by hash.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def cut_windows(extracts: DataFrame, *, parts_bits: int) -> DataFrame:
 
 
 def join_parts(parts: DataFrame, *, index: IndexFiles, parts_bits: int, max_hits: int) -> DataFrame:
-    """Join what windows look up with the table, one part of the hashes per task.
+    """Join queries with the table, one part of the hashes per task.
 
     Parameters
     ----------
@@ -126,8 +126,7 @@ def join_parts(parts: DataFrame, *, index: IndexFiles, parts_bits: int, max_hits
     DataFrame [schemas.HIT_PARTS]
     """
     schema = to_arrow_schema(HIT_PARTS)
-    # Of a part: `match` makes it smaller as far as the index has slices.
-    max_bytes = CHUNK_BYTES
+    max_bytes = CHUNK_BYTES  # the driver's value, sent to the tasks
 
     def join(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for part, windows, packed_queries in _looked_up(batches, max_bytes=max_bytes):
@@ -148,7 +147,7 @@ def join_parts(parts: DataFrame, *, index: IndexFiles, parts_bits: int, max_hits
 def _looked_up(
     batches: Iterator[pa.RecordBatch], *, max_bytes: int
 ) -> Iterator[tuple[int, NDArray[np.int64], list[bytes]]]:
-    """Yield a part (usually a task has one), ids of windows, and what they look up in it."""
+    """Yield parts (usually one per task), with the ids and queries of their windows."""
     held: dict[int, tuple[list[int], list[bytes]]] = {}
     sizes: Counter[int] = Counter()
     for batch in batches:
@@ -195,7 +194,7 @@ def rank_windows(hits: DataFrame, *, n_index_frames: float, n_listed: int) -> Da
             rows = [{"window_id": window} | row for row in rows]
             yield pa.RecordBatch.from_pylist(rows, schema=schema)
 
-    # Ordered by slice: the last digits of sums of weights depend on the order.
+    # Ordered by slice, because the last digits of sums of weights depend on the order.
     in_order = hits.repartition("window_id").sortWithinPartitions("window_id", "slice")
     return in_order.mapInArrow(judge, LINES)
 

@@ -1,1 +1,1 @@
-"""Models of music: what it is, how popular, and what is like it."""
+"""Genre, popularity and similarity models."""

@@ -1,8 +1,8 @@
-"""How well columns predict the target, and the target each column; DataFrame -> DataFrame.
+"""Measure how well each column predicts the target, and the target each column.
 
-Measured leave-one-out: each row is predicted by the most frequent class, or the mean, of the other
-rows with the same value.  Values that occur only once do not count, so albums of one song and
-artists of few songs are no leaks.
+DataFrame -> DataFrame.  A column is scored leave-one-out: each row is predicted by the most
+frequent class, or the mean, of the other rows with the same value.  Values that occur only once do
+not count, so an album with a single song does not look like a leak.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 MAX_ROWS = 1_000_000  # larger tables are sampled by hash
-SHAPE = "\x1fwithout digits"  # suffix of the names of such texts
+SHAPE = "\x1fwithout digits"  # suffix of a text column's name when its digits are masked
 _MAX_BINS, _ROWS_PER_BIN = 200, 20
 _SEED = 20_222
 
@@ -24,11 +24,11 @@ def number_ranges(frame: DataFrame, *, numbers: Sequence[str], n_bins: int) -> D
     Returns
     -------
     DataFrame
-        place (of the column), edges (array of double), n, low, high, mean, deviation, whole
-        (whether all are whole), distinct (within 5 %).
+        place (index in `numbers`), edges (array of double, the inner bin edges), n, low, high,
+        mean, deviation, whole (whether all values are integers), distinct (within 5 %).
     """
     shares = [place / n_bins for place in range(1, n_bins)]
-    # As rows, not columns: Spark plans and compiles the aggregates of every column.
+    # One row per value, not one aggregate per column: Spark plans and compiles each aggregate.
     entries = [
         F.struct(F.lit(place).alias("place"), _column(name).cast("double").alias("x"))
         for place, name in enumerate(numbers)
@@ -51,12 +51,12 @@ def number_ranges(frame: DataFrame, *, numbers: Sequence[str], n_bins: int) -> D
 
 
 def by_place(rows: Sequence[dict], *, n_rows: int) -> dict:
-    """Rows of `number_ranges` as edges_<i>, n_<i>, low_<i> …, by place; n is `n_rows`."""
+    """Flatten the rows of `number_ranges` to edges_<i>, n_<i>, low_<i> …; `n` is `n_rows`."""
     named = {
-        f"{what}_{row['place']}": value
+        f"{field}_{row['place']}": value
         for row in rows
-        for what, value in row.items()
-        if what != "place"
+        for field, value in row.items()
+        if field != "place"
     }
     return named | {"n": n_rows}
 
@@ -69,18 +69,19 @@ def associations(
     Parameters
     ----------
     frame : DataFrame with `texts`, `numbers` and `target`
-        All rows have a target. A numeric target is also the last of `numbers`.
+        Every row has a target.  A numeric target is also the last of `numbers`.
     ranges : dict
         From `by_place`, of `numbers`.
 
     Returns
     -------
     DataFrame
-        One row a column, and one a text without its digits, whose name ends in SHAPE: name, n
-        (rows with a value that another one has), coverage (their share of all rows), n_values,
-        accuracy and base (shares that the commonest class of a value, or of all, has right), r2;
-        back_accuracy, back_base, back_r2, the same for the column by the target, whose classes
-        are quantiles if it is a number.
+        One row per column, and one per text column with its digits masked, whose name ends in
+        SHAPE: name; n (rows whose value occurs more than once); coverage (their share of all
+        rows); n_values; accuracy (of the most frequent class of the value), base (share of the
+        most frequent class overall) and r2.  back_accuracy, back_base and back_r2 score the
+        opposite direction, in sample: the column predicted from the target, or from quantiles
+        of a numeric target.
     """
     binned = _binned(frame, numbers, ranges)
     is_number = target in numbers
@@ -88,19 +89,19 @@ def associations(
     label = F.col(f"_bin_{place}") if is_number else F.trim(_column(target).cast("string"))
     y = _standardised(target, place, ranges) if is_number else F.lit(0.0)
     nothing = F.lit(None).cast("double")
-    told = [
+    cells = [
         _entry(name + shape, value, nothing)
         for name in texts
         if name != target
         for shape, value in {"": _column(name), SHAPE: _without_digits(name)}.items()
     ]
-    told += [
+    cells += [
         _entry(name, F.col(f"_bin_{i}").cast("int"), _standardised(name, i, ranges))
         for i, name in enumerate(numbers)
         if name != target
     ]
     entries = binned.select(
-        label.cast("string").alias("label"), y.alias("y"), F.inline(F.array(*told))
+        label.cast("string").alias("label"), y.alias("y"), F.inline(F.array(*cells))
     ).filter("value IS NOT NULL AND label IS NOT NULL")
     pairs = entries.groupBy("name", "value", "label").agg(
         F.count("*").alias("n"),
@@ -109,7 +110,7 @@ def associations(
         F.sum("x").alias("x"),
         F.sum(F.col("x") * F.col("x")).alias("xx"),
     )
-    return _told(pairs, n_rows=ranges["n"]).join(_told_back(pairs), "name")
+    return _target_given_column(pairs, n_rows=ranges["n"]).join(_column_given_target(pairs), "name")
 
 
 def n_bins(n_rows: int) -> int:
@@ -117,7 +118,7 @@ def n_bins(n_rows: int) -> int:
     return max(2, min(_MAX_BINS, n_rows // _ROWS_PER_BIN))
 
 
-def drawn(frame: DataFrame, *, n_rows: int) -> DataFrame:
+def sampled(frame: DataFrame, *, n_rows: int) -> DataFrame:
     """Sample about MAX_ROWS rows by the hash of song_id, if there are more."""
     if n_rows <= MAX_ROWS:
         return frame
@@ -126,7 +127,7 @@ def drawn(frame: DataFrame, *, n_rows: int) -> DataFrame:
 
 
 def _without_digits(name: str) -> Column:
-    """Numbered texts, such as rock.00017.wav, with one digit in place of the number."""
+    """Replace each run of digits by 0: rock.00017.wav becomes rock.0.wav."""
     text = _column(name)
     return F.when(text.rlike("[0-9]"), F.regexp_replace(text, "[0-9]+", "0"))
 
@@ -167,8 +168,8 @@ def _binned(frame: DataFrame, numbers: Sequence[str], ranges: dict) -> DataFrame
     )
 
 
-def _told(pairs: DataFrame, *, n_rows: int) -> DataFrame:
-    """How well values predict the target, leave-one-out."""
+def _target_given_column(pairs: DataFrame, *, n_rows: int) -> DataFrame:
+    """Score the target as predicted from each column, leave-one-out."""
     by_value = (
         pairs.groupBy("name", "value")
         .agg(
@@ -182,7 +183,7 @@ def _told(pairs: DataFrame, *, n_rows: int) -> DataFrame:
     most, next_most = F.get("counts", F.lit(0)), F.coalesce(F.get("counts", F.lit(1)), F.lit(0))
     right = F.when(most - 1 > next_most, most).when(most - 1 == next_most, most / 2).otherwise(0.0)
     others = F.col("n") / (F.col("n") - 1)
-    missed = others * others * (F.col("yy") - F.col("y") * F.col("y") / F.col("n"))
+    missed = others * others * _squared_deviations("y", "yy")
     sums = by_value.groupBy("name").agg(
         F.sum("n").alias("n"),
         F.count("*").alias("n_values"),
@@ -191,7 +192,6 @@ def _told(pairs: DataFrame, *, n_rows: int) -> DataFrame:
         F.sum("y").alias("y"),
         F.sum("yy").alias("yy"),
     )
-    all_of = F.col("yy") - F.col("y") * F.col("y") / F.col("n")
     base = _largest_share(pairs, by="label").withColumnRenamed("share", "base")
     return sums.join(base, "name").select(
         "name",
@@ -200,38 +200,45 @@ def _told(pairs: DataFrame, *, n_rows: int) -> DataFrame:
         "n_values",
         (F.col("right") / F.col("n")).alias("accuracy"),
         "base",
-        (1 - F.col("missed") / F.nullif(all_of, F.lit(0.0))).alias("r2"),
+        _r2(total=_squared_deviations("y", "yy")).alias("r2"),
     )
 
 
-def _told_back(pairs: DataFrame) -> DataFrame:
-    """How well the target predicts the values of a column, leave-one-out."""
+def _column_given_target(pairs: DataFrame) -> DataFrame:
+    """Score each column as predicted from the target, in sample: classes have many rows."""
     by_label = pairs.groupBy("name", "label").agg(
         F.sum("n").alias("n"),
         F.max("n").alias("most"),
         F.sum("x").alias("x"),
         F.sum("xx").alias("xx"),
     )
-    missed = F.col("xx") - F.col("x") * F.col("x") / F.col("n")
     sums = by_label.groupBy("name").agg(
         F.sum("n").alias("n"),
         F.sum("most").alias("most"),
-        F.sum(missed).alias("missed"),
+        F.sum(_squared_deviations("x", "xx")).alias("missed"),
         F.sum("x").alias("x"),
         F.sum("xx").alias("xx"),
     )
-    all_of = F.col("xx") - F.col("x") * F.col("x") / F.col("n")
     base = _largest_share(pairs, by="value").withColumnRenamed("share", "back_base")
     return sums.join(base, "name").select(
         "name",
         (F.col("most") / F.col("n")).alias("back_accuracy"),
         "back_base",
-        (1 - F.col("missed") / F.nullif(all_of, F.lit(0.0))).alias("back_r2"),
+        _r2(total=_squared_deviations("x", "xx")).alias("back_r2"),
     )
 
 
+def _squared_deviations(total: str, squares: str) -> Column:
+    """Column: sum of squared deviations from the mean, of `n` values with these two sums."""
+    return F.col(squares) - F.col(total) * F.col(total) / F.col("n")
+
+
+def _r2(*, total: Column) -> Column:
+    return 1 - F.col("missed") / F.nullif(total, F.lit(0.0))
+
+
 def _largest_share(pairs: DataFrame, *, by: str) -> DataFrame:
-    """Share of the most frequent value of a column, by name: name, share."""
+    """Share of the most frequent value of each column: name, share."""
     counts = pairs.groupBy("name", by).agg(F.sum("n").alias("n"))
     return counts.groupBy("name").agg((F.max("n") / F.sum("n")).alias("share"))
 

@@ -14,13 +14,14 @@ def balanced(
 ) -> NDArray[np.int64]:
     """Move whole groups until every part has its share of the rows of every class.
 
-    Starts from a given split and makes the best move, or exchange of two groups, as long as that
-    helps.  A balanced split is not changed, and few groups move when rows are added.
+    Greedy local search: starts from a given split and repeats the best move, or swap of two
+    groups, while that lowers the cost.  A balanced split is not changed, and few groups move when
+    rows are added.
 
     Parameters
     ----------
     counts : np.ndarray [shape=(n_groups, n_classes)]
-        Rows of a class in a group; every class has one.
+        Rows per group and class; every class has at least one row.
     shares : np.ndarray [shape=(n_parts,)]
         Greater than 0; the sum is 1.
     start : np.ndarray [shape=(n_groups,)]
@@ -33,8 +34,8 @@ def balanced(
 
     Notes
     -----
-    Minimises Pearson's chi-square, the sum over parts and classes of (rows - wanted)^2 / wanted: a
-    class missing in a part costs as many rows as it should have.
+    Minimises Pearson's chi-square, the sum over parts and classes of (rows - wanted)^2 / wanted,
+    so a class that is missing from a part costs the number of rows it should have there.
     """
     rows = np.asarray(counts, float)
     parts = np.array(start, np.int64)

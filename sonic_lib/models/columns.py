@@ -53,18 +53,18 @@ class Columns:
     target : str
         The column to predict.
     numbers, categories, encoded, lists, dates : tuple of str
-        Numbers; texts of few values; target-encoded texts of many values, and lists; texts that
-        are dates, which may be target-encoded as well.
+        Numeric columns; text columns with few values; target-encoded text columns with many
+        values; columns of lists; text columns of dates, which may also be target-encoded.
     group : str or None
         Column whose values are never split between training and held-out rows.
     dropped : dict of str to str
-        Reasons by name.
+        Why each unused column was dropped, by name.
     target_is_number, group_is_number : bool
-        In which of the maps of `features` they are.
+        Whether they are in the numeric or the text map of the table `features`.
     kept : tuple of str
-        Used although they look like leaks of the target, because the user asked for it.
+        Columns kept at the user's request although they seem to leak the target.
     texts : tuple of str
-        Titles and names, used by their letters.
+        Titles and names, encoded by their character n-grams.
     """
 
     task: str
@@ -128,13 +128,13 @@ def choose_columns(
 
     Parameters
     ----------
-    profile : sequence of Described
+    profile : sequence of ColumnProfile
     model : str
         A name in TASKS; also the default target.
     target, group : str, optional
         Column to predict; column whose values are never split.
     drop, keep : collection of str
-        Columns to exclude; columns to use although their names or values speak against it.
+        Columns to exclude; columns to use even if they look like identifiers or leaks.
 
     Raises
     ------

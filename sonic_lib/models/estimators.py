@@ -26,7 +26,7 @@ AUTO = "auto"
 
 KINDS = (BOOSTED, FOREST, LINEAR, KERNEL, AUTO)
 
-# Otherwise it logs every task, also when a saved model predicts.
+# XGBoost logs every task otherwise, even when a saved model predicts.
 logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
 
 _ROWS_PER_WORKER = 100_000
@@ -54,7 +54,7 @@ _BOOSTED_NUMBER = {
     "max_depth": 6,
     "min_child_weight": 10,
 }
-# Of few rows, shallow trees of few steps say as much for a fifth of the time.
+# With few rows, fewer and shallower trees score as well in a fifth of the time.
 _BOOSTED_FEW = {
     "num_parallel_tree": 1,
     "max_depth": 4,
@@ -96,8 +96,8 @@ def members(kind: str, *, n_rows: int) -> tuple[str, ...]:
     kind : str
         One of KINDS.
     n_rows : int
-        Kernels cost the square of the rows, and do not help where trees have many rows; with more
-        rows yet, a forest adds nothing to boosted trees.
+        AUTO drops the linear and kernel models on larger tables, where they cost too much and no
+        longer help, and then the forest, which adds nothing to boosted trees.
     """
     if kind != AUTO:
         return (kind,)
@@ -109,7 +109,7 @@ def members(kind: str, *, n_rows: int) -> tuple[str, ...]:
 def in_one_task(
     kind: str, *, n_rows: int, n_classes: int, seed: int, weighted: bool, layout: Layout
 ) -> Request:
-    """Return the learners for one task; on few rows boosted trees are shallow."""
+    """Return the request for training in one task; with few rows, boosted trees are shallow."""
     trees = _BOOSTED_CLASSES if n_classes else _BOOSTED_NUMBER
     if n_classes and n_rows <= _FEW_ROWS:
         trees = trees | _BOOSTED_FEW
@@ -125,7 +125,9 @@ def in_one_task(
 
 
 def n_workers(n_rows: int, *, n_slots: int) -> int:
-    """Return how many tasks train together: by the rows, so the same on any large cluster.
+    """Return how many tasks train one model together.
+
+    Depends on the number of rows only, unless the cluster has fewer slots.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a model is read by: whatever somebody has written into it becomes one error of ours."""
+"""Turn failures caused by a model's content, which may be malicious, into `ModelError`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from sonic_lib.errors import ModelError
 
-# What wrong types, sizes, places and values raise here, in NumPy, Arrow and XGBoost.
-_OF_CONTENT = (
+# What NumPy, Arrow, XGBoost and our readers raise for wrong types, sizes, indices and values.
+_CONTENT_ERRORS = (
     ArithmeticError,
     AttributeError,
     BufferError,
@@ -22,24 +22,24 @@ _OF_CONTENT = (
 
 @contextmanager
 def content_of(what: str) -> Iterator[None]:
-    """Raise what the content of a model makes fail inside the `with` block as a `ModelError`.
+    """Convert errors that a model's content causes inside the `with` block to `ModelError`.
 
     Parameters
     ----------
     what : str
-        What is read, to begin a sentence with.
+        What is being read; starts the message.
     """
     try:
         yield
     except ModelError:
         raise
-    except _OF_CONTENT as error:
+    except _CONTENT_ERRORS as error:
         raise broken(what, f"{type(error).__name__}: {error}".split("\n")[0][:200]) from error
 
 
 def broken(what: str, why: str) -> ModelError:
-    """Say that a model is not as our training wrote it."""
+    """Return the error for a model that differs from what our training writes."""
     return ModelError(
-        f"{what} is not as a training of ours wrote it ({why}). Train it again, or go back with "
-        "`sonic models --rollback`; if nobody's disk is to blame, see who may write there."
+        f"{what} is damaged or was changed after training ({why}). Train it again, or go back "
+        "with `sonic models --rollback`. If the disk is healthy, check who can write there."
     )

@@ -1,9 +1,9 @@
 """Find columns that leak the target, from what `associations` measured; no Spark.
 
 A column leaks if it alone predicts the target of nearly every song (a sub-genre predicts the
-genre), if the target predicts it (a rounded popularity), if it would predict the target but for its
-digits (rock.00017.wav), or if it is a row number.  Scores with such a column are too good for new
-songs, which lack it.
+genre), if the target predicts it (a rounded popularity), if it predicts the target once its digits
+are masked (rock.00017.wav), or if it is a row number.  With such a column, scores are better than
+they will be for new songs, which lack it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from sonic_lib.errors import ModelError
 from sonic_lib.models.associations import SHAPE
 from sonic_lib.models.columns import CLASSIFICATION, Columns
 
-_MAX_TOLD_BACK = 500  # a text with more values is not a coarser form of the target
-_NEARLY, _LEFT = 0.95, 0.25  # accuracy or R2; relative to the errors without the column
+_MAX_COARSE_VALUES = 500  # a text with more values is not a coarser form of the target
+_MIN_SCORE = 0.95  # accuracy or R2
+_MAX_REST = 0.25  # errors left, relative to those without the column
 _MIN_COVERED, _MIN_ROWS_PER_VALUE = 0.5, 8
 _MIN_ROWS = 30
 
@@ -34,19 +35,19 @@ class Leak:
     def sentence(self, target: str, *, is_kept: bool) -> str:
         """Describe the leak in a sentence or two."""
         what = {
-            "tells": f"{self.column} alone tells {target}: {self.share:.1%} of it, by the other "
-            f"rows with the same value ({self.n} songs)",
-            "shape": f"{self.column} without its digits tells {target}: {self.share:.1%} of it, by "
-            f"the other rows with the same one ({self.n} songs)",
+            "tells": f"{self.column} alone predicts {target}: {self.share:.1%} of it, from the "
+            f"other rows with the same value ({self.n} songs)",
+            "shape": f"{self.column} without its digits predicts {target}: {self.share:.1%} of it, "
+            f"from the other rows with the same value ({self.n} songs)",
             "told": f"{self.column} follows from {target}: {self.share:.1%} of it",
-            "place": f"{self.column} numbers the rows one by one: no new song has it",
+            "place": f"{self.column} is a row number, which new songs do not have",
         }[self.why]
         if is_kept:
             return (
-                f"{what}. Kept as you asked: the scores owe more to this column than to the music"
+                f"{what}. Kept as you asked: the scores say more about this column than the music"
             )
         return (
-            f"{what}. Scores with it would be about as high, but not for new songs. "
+            f"{what}. Scores with it would be too good to hold for new songs. "
             f"Left out; use it with --keep {self.column}"
         )
 
@@ -54,7 +55,7 @@ class Leak:
 def find_leaks(
     rows: Sequence[dict], *, columns: Columns, numbers: Sequence[str], ranges: dict
 ) -> list[Leak]:
-    """Find leaks in the rows of `associations` and the ranges of `by_place`; no Spark."""
+    """Find leaks in the rows of `associations` and the ranges of `by_place`."""
     is_class = columns.task == CLASSIFICATION
     found = {}
     for place, name in enumerate(numbers):
@@ -73,16 +74,16 @@ def find_leaks(
         if n < _MIN_ROWS or row["coverage"] < _MIN_COVERED or name in found:
             continue
         by = row["accuracy"] if is_class else row["r2"]
-        rest = _LEFT * (1 - row["base"]) if is_class else 1.0
+        rest = _MAX_REST * (1 - row["base"]) if is_class else 1.0
         is_common = n >= _MIN_ROWS_PER_VALUE * row["n_values"] and row["n_values"] > 1
-        if is_common and by is not None and by >= _NEARLY and 1 - by <= rest:
+        if is_common and by is not None and by >= _MIN_SCORE and 1 - by <= rest:
             found[name] = Leak(name, "tells" if name == row["name"] else "shape", by, n)
             continue
         is_text = row["back_r2"] is None
         back = row["back_accuracy"] if is_text else row["back_r2"]
-        rest = _LEFT * (1 - row["back_base"]) if is_text else 1.0
-        is_coarse = 1 < row["n_values"] <= _MAX_TOLD_BACK and name == row["name"]
-        if is_coarse and back is not None and back >= _NEARLY and 1 - back <= rest:
+        rest = _MAX_REST * (1 - row["back_base"]) if is_text else 1.0
+        is_coarse = 1 < row["n_values"] <= _MAX_COARSE_VALUES and name == row["name"]
+        if is_coarse and back is not None and back >= _MIN_SCORE and 1 - back <= rest:
             found[name] = Leak(name, "told", back, n)
     return [found[name] for name in sorted(found)]
 
@@ -96,8 +97,8 @@ def without_leaks(columns: Columns, leaks: Sequence[Leak], *, keep: Sequence[str
         If no column is left.
     """
     reasons = {
-        "tells": "alone tells",
-        "shape": "without its digits tells",
+        "tells": "alone predicts",
+        "shape": "without its digits predicts",
         "told": "follows from",
         "place": "numbers the rows, not",
     }

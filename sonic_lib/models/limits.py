@@ -9,9 +9,9 @@ from pyspark.sql import functions as F
 
 from sonic_lib.models.stages import LABEL
 
-# With fewer labels, none may have come near a limit.
+# With fewer labels, the limits may simply not have been reached.
 _MIN_LABELS = 30
-# Labels come near the end of their scale: 1 for a share, 100 for a percentage.
+# How close labels must come to the end of their scale, 1 for a share or 100 for a percentage.
 _NEAR_SHARE, _NEAR_PERCENT = 0.8, 80.0
 
 
@@ -37,8 +37,9 @@ def seen_limits(
 ) -> tuple[float, float] | None:
     """Guess the range of labels; infinite where there is no limit.
 
-    Labels that are never negative are an amount, a share or a percentage. The upper limit is 1 or
-    100 if labels come near it: to 80 % if they are whole numbers, else to 99 %.
+    Labels that are never negative are taken as an amount, a share or a percentage.  The upper limit
+    is 1 if the largest label is 0.8 to 1, and 100 if it is 80 to 100 (99 to 100 unless all labels
+    are integers).  Returns None for other labels, or too few.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Load a pipeline without trusting its metadata.
 
-Spark ML imports any class that a stage's metadata names, and XGBoost unpickles what it finds there:
-whoever can write to a warehouse could run code as the user who loads a model.  Here only classes
-that our training saves are accepted, and nothing is unpickled.
+Spark ML imports any class that a stage's metadata names, and XGBoost unpickles what it finds there,
+so anyone who can write to a warehouse could run code as the user who loads a model.  Here only
+classes that our training saves are accepted, and nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
     from pyspark.sql import SparkSession
 
-# Names in metadata, and where the classes are in Python.
+# Class names in metadata -> Python module.
 _CLASSES = {
     **{
         f"sonic_lib.models.{module}.{name}": f"sonic_lib.models.{module}"
@@ -44,7 +44,7 @@ _CLASSES = {
     "xgboost.spark.estimator.SparkXGBRegressorModel": "xgboost.spark",
 }
 _PIPELINE = "pyspark.ml.pipeline.PipelineModel"
-# XGBoost's: a pickle, the address of another machine, the path of another booster.
+# XGBoost parameters: a pickle, the address of another machine, the path of another booster.
 _REFUSED = ("serialized_callbacks", "coll_cfg", "init_booster")
 _UID = re.compile(r"[\w-]+")
 
@@ -55,12 +55,12 @@ def load_pipeline(spark: SparkSession, path: str) -> PipelineModel:
     Parameters
     ----------
     path : str
-        Its folder, of any filesystem that Spark's Hadoop reads.
+        Folder of the pipeline, on any filesystem that Hadoop reads.
 
     Raises
     ------
     ModelError
-        If it has a stage that our training does not save, or parameters that would be executed.
+        If it has a stage that our training never saves, or parameters that could run code.
     """
     with content_of(f"The model in {path}"):
         return _load(spark, path)
@@ -106,7 +106,7 @@ def _checked_class(spark: SparkSession, stage: str) -> str:
     metadata = _metadata(spark, stage)
     kind = metadata["class"]
     if kind not in _CLASSES:
-        raise _refused(stage, f"it is a {kind}, which no training of ours makes")
+        raise _refused(stage, f"it is a {kind}, which our training never saves")
     for name in _REFUSED:
         if name in metadata or name in metadata.get("paramMap", {}):
             raise _refused(stage, f"it has {name}, which our training never sets")
@@ -122,7 +122,7 @@ def _metadata(spark: SparkSession, path: str) -> Mapping[str, Any]:
         metadata = json.loads(lines[0])
     except (PySparkException, ValueError, IndexError, RecursionError) as error:
         raise ModelError(
-            f"The model in {path} cannot be read: its metadata are missing or damaged. "
+            f"The model in {path} cannot be read: its metadata is missing or damaged. "
             "Train it again, or go back with `sonic models --rollback`."
         ) from error
     if (
@@ -130,12 +130,12 @@ def _metadata(spark: SparkSession, path: str) -> Mapping[str, Any]:
         or not isinstance(metadata, dict)
         or not isinstance(metadata.get("class"), str)
     ):
-        raise _refused(path, "its metadata are not one line with a class")
+        raise _refused(path, "its metadata is not a single line that names a class")
     return metadata
 
 
 def _refused(place: str, why: str) -> ModelError:
     return ModelError(
         f"The model in {place} is refused: {why}. It was not written by Sonic Signature, and "
-        "loading it could run foreign code. Check who can write there, and train the model again."
+        "loading it could run untrusted code. Check who can write there, and train the model again."
     )

@@ -1,7 +1,8 @@
 """Decide which rows are held out, and find the rows that a model was trained on.
 
-Rows are held out by the hash of their key or group, always the same ones, so versions can be
-compared on rows that none of them has seen.  A model's card and its snapshot determine them.
+Rows are held out by the hash of their key or group.  They are the same for every version of a
+model, so versions can be compared on rows that none of them has seen.  A model's card and snapshot
+are enough to reconstruct the split.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ ALL_ROWS, OTHER_ROWS = "all rows", "rows not held out"
 def with_held_out(
     rows: DataFrame, *, group: str | None, has_classes: bool, is_balanced: bool = True
 ) -> DataFrame:
-    """Add `_held_out`: whether the row is kept from every model.
+    """Add `_held_out`: whether no model is trained on the row.
 
     With a group this runs a job, `splits.balanced_parts`.
 
@@ -61,12 +62,12 @@ def training_songs(
     Parameters
     ----------
     features, labels : DataFrame [schemas.FEATURES]
-        Of the sources and the table version that the card names.
+        Rows of the sources, at the table version, that the card names.
     card : dict
         From the registry.
     by_judge : bool
-        For a model that was refitted on all rows: the songs of the model that was evaluated, which
-        is used instead when versions are compared.
+        For a model that was refitted on all rows: return the training songs of its evaluation
+        model, which is the one used to compare versions.
     """
     if labels is not None:
         features = features.transform(with_labels, labels=labels)

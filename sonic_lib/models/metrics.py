@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 
 def predicted() -> Column:
-    """Column: the most likely class of a scored frame; the first of several."""
+    """Column: the most likely class of a scored frame; ties go to the lowest index."""
     return (F.array_position("probabilities", F.array_max("probabilities")) - 1).cast("int")
 
 

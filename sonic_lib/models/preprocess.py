@@ -1,8 +1,8 @@
 """Spark ML stages from a wide DataFrame to feature vectors.
 
-`pipeline` chains them: numbers, date parts and texts of few values (`Preparation`), the target
-encodings (`TargetEncoder`, `LocalEncoder`), and one vector of all (`Assembler`). Training rows have
-their inner fold in the column `_fold`, see `stages`.
+`pipeline` chains them: numbers, date parts and low-cardinality text (`Preparation`), target
+encodings (`TargetEncoder`, `LocalEncoder`), and one vector of everything (`Assembler`). Training
+rows have their inner fold in the column `_fold`, see `stages`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def count_shapes(frame: DataFrame, *, columns: Sequence[str]) -> DataFrame:
 
 
 def date_parts(name: str) -> dict[str, Column]:
-    """Columns, by name, of a text that is a year, a month or a day.
+    """Columns, by name, of the parts of a date given as YYYY, YYYY-MM or YYYY-MM-DD.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def date_parts(name: str) -> dict[str, Column]:
 
 
 class Preparation(Estimator):
-    """Impute numbers and date parts by the median; one-hot encode texts of few values.
+    """Impute numbers and date parts by the median; one-hot encode low-cardinality text.
 
     Parameters
     ----------

@@ -1,14 +1,14 @@
-"""Folds and held-out rows by hash: the same on any cluster, for any order of the rows.
+"""Assign folds and held-out rows by hash: the same on any cluster, for any order of the rows.
 
 Conventions
 -----------
 `key` identifies a row. Rows with the same value of `group` stay together; a row without a value is
 a group of its own. `purpose` makes splits independent of one another, such as the folds of a
-cross-validation and those inside its training rows.
+cross-validation and the inner folds within its training rows.
 
-With hashes only, a few large groups could leave a part nearly empty or without a class. So
-`balanced_parts` assigns large groups; there are few of them, however many rows there are, and
-hashes balance the many small ones.
+With hashes alone, a few large groups could leave a part nearly empty or without a class, so
+`balanced_parts` assigns large groups explicitly. There are never many of them; the many small
+groups balance out by hash.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def with_held_out(
     share, seed, key, group
         As in `is_held_out`.
     parts : DataFrame, optional
-        Of large groups, from `balanced_parts` of the shares (share, 1 - share); part 0 is held out.
+        From `balanced_parts` with the shares (share, 1 - share); part 0 is held out.
     """
     by_hash = is_held_out(share=share, seed=seed, key=key, group=group)
     return _with_part(frame, parts, group, name, F.col(_PART) == 0, by_hash)
@@ -113,7 +113,7 @@ def with_folds(
     n_folds, seed, purpose, key, group
         As in `bucket`.
     parts : DataFrame, optional
-        Of large groups, from `balanced_parts` of n_folds equal shares.
+        From `balanced_parts` with n_folds equal shares.
     """
     fold = bucket(n_buckets=n_folds, seed=seed, purpose=purpose, key=key, group=group)
     return _with_part(frame, parts, group, name, F.col(_PART).cast("int"), fold)
@@ -150,7 +150,7 @@ def balanced_parts(
     """
     ends = np.cumsum(shares) * _N_STEPS
     place = bucket(n_buckets=_N_STEPS, seed=seed, purpose=purpose, key=_GROUP, group=_GROUP)
-    if np.ptp(shares) == 0:  # as in with_folds, so that only what must move is moved
+    if np.ptp(shares) == 0:  # start from the folds of `with_folds`, so that few groups move
         first = bucket(n_buckets=len(shares), seed=seed, purpose=purpose, key=_GROUP, group=_GROUP)
     else:
         first = sum(

@@ -1,8 +1,8 @@
-"""Base of the stages of our pipelines: saving and loading.
+"""Base class of our pipeline stages: saving and loading.
 
-A fitted stage has settings (JSON) and possibly statistics (a DataFrame, because they grow with the
-songs). It is saved in the format of Spark ML, with the statistics as Parquet beside the metadata,
-so that `PipelineModel.load` reads it from any URI.
+A fitted stage has settings (JSON) and possibly statistics (a DataFrame, because their size grows
+with the number of songs). It is saved in Spark ML's format, with the statistics as Parquet beside
+the metadata, so `PipelineModel.load` reads it from any URI.
 
 Columns between stages begin with an underscore, so that they cannot clash with descriptors.
 """
@@ -28,7 +28,7 @@ _SETTINGS, _STATISTICS = "settings", "statistics"
 
 
 class StoredModel(Model, MLWritable, MLReadable):
-    """A fitted stage; a subclass has `_transform`.
+    """A fitted stage; subclasses implement `_transform`.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class _Reader(MLReader):
 
 
 def column(name: str) -> Column:
-    """Column of any name."""
+    """Column by name; the name may contain any character but a backtick."""
     return F.col(f"`{name}`")
 
 

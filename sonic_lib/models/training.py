@@ -94,8 +94,7 @@ def train(rows: DataFrame, *, recipe: Recipe, n_folds: int, is_held_out: Column)
     rows : DataFrame
         From `labelled`, cached.
     n_folds : int
-    is_held_out : Column
-        Of bool.
+    is_held_out : Column of bool
 
     Raises
     ------
@@ -103,26 +102,26 @@ def train(rows: DataFrame, *, recipe: Recipe, n_folds: int, is_held_out: Column)
         As `fit`.
     """
     training_rows = rows.filter(~is_held_out)
-    n_rows, _ = _counted(training_rows, recipe)
+    n_rows, _ = _count_rows(training_rows, recipe)
     if not _fits_one_task(n_rows, recipe):
         scored_folds = cross_validate(training_rows, recipe=recipe, n_folds=n_folds)
         model = fit(training_rows, recipe=recipe)
-        judged = scored(rows.filter(is_held_out), model=model, recipe=recipe).persist()
-        return Trained(model, scored_folds, judged, {_distributed_kind(recipe): 1.0})
+        scored_held_out = scored(rows.filter(is_held_out), model=model, recipe=recipe).persist()
+        return Trained(model, scored_folds, scored_held_out, {_distributed_kind(recipe): 1.0})
     parts = _balanced_folds(training_rows, recipe=recipe, n_folds=n_folds)
     folded = _with_outer_folds(rows, parts, recipe=recipe, n_folds=n_folds, name=stage.OUTER)
-    kept_apart = F.when(is_held_out, F.lit(HELD_OUT)).otherwise(F.col(stage.OUTER))
-    done = _in_one_task(
-        folded.withColumn(stage.OUTER, kept_apart), recipe=recipe, n_rows=n_rows, serve=True
+    outer_or_held_out = F.when(is_held_out, F.lit(HELD_OUT)).otherwise(F.col(stage.OUTER))
+    trained = _in_one_task(
+        folded.withColumn(stage.OUTER, outer_or_held_out), recipe=recipe, n_rows=n_rows, serve=True
     )
-    model = _model_of(done, recipe)
+    model = _model_of(trained, recipe)
     without = None
     if recipe.columns.texts:
-        without = _scores_of(done.filter(F.col("fold") == stage.WITHOUT), recipe)
+        without = _scores_of(trained.filter(F.col("fold") == stage.WITHOUT), recipe)
     return Trained(
         model,
-        _scores_of(done.filter("fold >= 0"), recipe),
-        _scores_of(done.filter(F.col("fold") == HELD_OUT), recipe),
+        _scores_of(trained.filter("fold >= 0"), recipe),
+        _scores_of(trained.filter(F.col("fold") == HELD_OUT), recipe),
         model.stages[0].weights,
         without,
         on_all_rows=True,
@@ -144,14 +143,14 @@ def fit(rows: DataFrame, *, recipe: Recipe) -> PipelineModel:
     SetupError
         If XGBoost is needed but not installed.
     """
-    n_rows, counts = _counted(rows, recipe)
+    n_rows, counts = _count_rows(rows, recipe)
     if _fits_one_task(n_rows, recipe):
-        # No folds of its own: weights and errors come from the inner folds.
+        # There are no outer folds here: weights and errors come from the inner ones.
         needs_parts = not recipe.classes or recipe.kind == estimators.AUTO
         outer = F.col(FOLD) % _N_PARTS if needs_parts else F.lit(0)
         parts = _with_inner_folds(rows, recipe).withColumn(stage.OUTER, outer.cast("int"))
-        done = _in_one_task(parts, recipe=recipe, n_rows=n_rows, serve=True)
-        return _model_of(done, recipe)
+        trained = _in_one_task(parts, recipe=recipe, n_rows=n_rows, serve=True)
+        return _model_of(trained, recipe)
     return cluster.fit(
         _with_inner_folds(rows, recipe),
         recipe=recipe,
@@ -209,7 +208,7 @@ def score_folds(folded: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame
     folded : DataFrame
         From `labelled`, cached, with the int column `_outer_fold`, 0 to n_folds - 1.
     """
-    n_rows, _ = _counted(folded, recipe)
+    n_rows, _ = _count_rows(folded, recipe)
     if _fits_one_task(n_rows, recipe):
         parts = _with_inner_folds(folded, recipe).withColumn(stage.OUTER, F.col(OUTER_FOLD))
         return _scores_of(_in_one_task(parts, recipe=recipe, n_rows=n_rows, serve=False), recipe)
@@ -220,10 +219,10 @@ def score_folds(folded: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame
             for chosen in (F.col(OUTER_FOLD) != fold, F.col(OUTER_FOLD) == fold)
         )
         model = fit(training, recipe=recipe)
-        # Now, while the statistics of the model are cached.
-        kept = scored(test, model=model, recipe=recipe).localCheckpoint()
+        # Computed now, while the statistics of the model are cached.
+        test_scores = scored(test, model=model, recipe=recipe).localCheckpoint()
         release(model)
-        return kept
+        return test_scores
 
     slots = folded.sparkSession.sparkContext.defaultParallelism
     with ThreadPool(min(n_folds, slots)) as pool:
@@ -239,7 +238,7 @@ def release(model: PipelineModel) -> None:
 
 
 def feature_importances(model: PipelineModel, *, recipe: Recipe) -> list[tuple[str, float]]:
-    """Names and importances of the features, greatest first."""
+    """Return names and importances of the features, largest first."""
     if isinstance(model.stages[0], stage.TabularModel):
         return model.stages[0].importances(classes=recipe.classes)
     names = preprocess.feature_names(model, classes=recipe.classes)
@@ -249,8 +248,14 @@ def feature_importances(model: PipelineModel, *, recipe: Recipe) -> list[tuple[s
     return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
 
 
-def _counted(rows: DataFrame, recipe: Recipe) -> tuple[int, dict[float, int]]:
-    """Count the rows, and those of each class; raise if there are too few."""
+def _count_rows(rows: DataFrame, recipe: Recipe) -> tuple[int, dict[float, int]]:
+    """Count all rows and the rows of each class.
+
+    Raises
+    ------
+    ModelError
+        If there are too few.
+    """
     counts = dict(rows.groupBy(LABEL).count().collect()) if recipe.classes else {}
     n_rows = sum(counts.values()) if recipe.classes else rows.count()
     if n_rows < _N_INNER_FOLDS or len(counts) == 1:
@@ -314,7 +319,7 @@ def _with_inner_folds(rows: DataFrame, recipe: Recipe) -> DataFrame:
 def _in_one_task(folded: DataFrame, *, recipe: Recipe, n_rows: int, serve: bool) -> DataFrame:
     """Train by `_outer`, and persist the result, so that it is trained once."""
     context = folded.sparkSession.sparkContext
-    # All cores of the executor: none of our other tasks runs meanwhile.
+    # All cores of the executor: no other task of ours runs at the same time.
     cores = context.getConf().get("spark.executor.cores")
     is_local = context.master.startswith("local")
     n_threads = context.defaultParallelism if is_local else int(cores or 1)
@@ -335,19 +340,19 @@ def _in_one_task(folded: DataFrame, *, recipe: Recipe, n_rows: int, serve: bool)
     ).localCheckpoint()
 
 
-def _model_of(done: DataFrame, recipe: Recipe) -> PipelineModel:
+def _model_of(trained: DataFrame, recipe: Recipe) -> PipelineModel:
     settings = stage.settings_of(recipe.columns, n_classes=len(recipe.classes))
-    parts = done.filter("name IS NOT NULL").select("name", "part", "bytes")
+    parts = trained.filter("name IS NOT NULL").select("name", "part", "bytes")
     return PipelineModel([stage.TabularModel(settings, parts)])
 
 
-def _scores_of(done: DataFrame, recipe: Recipe) -> DataFrame:
-    said = done.filter("said IS NOT NULL")
+def _scores_of(trained: DataFrame, recipe: Recipe) -> DataFrame:
+    scores = trained.filter("output IS NOT NULL")
     if recipe.classes:
         label = F.col("label").cast("int").alias("label")
-        return said.select(KEY, label, F.col("said").alias("probabilities"))
-    prediction, difficulty = (F.get("said", F.lit(place)) for place in (0, 1))
-    return said.select(
+        return scores.select(KEY, label, F.col("output").alias("probabilities"))
+    prediction, difficulty = (F.get("output", F.lit(place)) for place in (0, 1))
+    return scores.select(
         KEY,
         F.col("label").alias("target"),
         prediction.alias("prediction"),

@@ -1,1 +1,1 @@
-"""Reports for people: pages, plots and tables."""
+"""Reports: pages, plots and tables."""

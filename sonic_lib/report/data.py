@@ -1,4 +1,4 @@
-"""The data of a report: small frames and cards, all of them optional."""
+"""The data of a report: small frames and model cards, all of them optional."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ModelRecord:
     Attributes
     ----------
     cards : sequence of dict
-        Of all versions, oldest first.
+        Cards of all versions, oldest first.
     history : sequence of dict
         champion, challenger, at and why, oldest first.
     """

@@ -1,6 +1,6 @@
-"""Audio excerpts and landmarks of an answer, from clip and song.
+"""Cut audio excerpts of an answer from clip and song, and find their landmarks.
 
-Executors cut them, so only they need access to the files.
+Executors do this, so only they need access to the files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sonic_lib.schemas import EXCERPTS
 
 LENGTH_S = 10.0
 HEARD_RATE_HZ = 24_000
-_SMALLEST = 0.85  # of LAME's range: 10 s are some 30 kB
+_SMALLEST = 0.85  # LAME's compression level: 10 s take about 30 kB
 _REACH_FRAMES, _REACH_BINS = 1.5, 1.5
 
 
@@ -46,7 +46,7 @@ def with_excerpts(answers: DataFrame, *, params: FingerprintParams) -> DataFrame
 
     def rows(answer: dict) -> Iterator[dict]:
         path = answer["clip_path"]
-        # In the helper process and within its limits, like all decoding.
+        # In the helper process, within its limits, like all decoding.
         for row in isolated(work, answer, path=path, size_bytes=0, limits=Limits()):
             yield {"clip_path": path} | row
 
@@ -69,7 +69,7 @@ def excerpt(answer: dict, *, params: FingerprintParams) -> dict:
     Returns
     -------
     dict
-        Columns of `schemas.EXCERPTS`, without those of a file that cannot be read.
+        Columns of `schemas.EXCERPTS`, except those of a file that cannot be read.
     """
     start_s = answer["clip_start_s"] or 0.0
     length_s = min(LENGTH_S, (answer["clip_end_s"] or LENGTH_S) - start_s)
@@ -110,7 +110,7 @@ def landmark_points(samples: NDArray[np.float32], *, params: FingerprintParams) 
 
 
 def shared(points: NDArray, others: NDArray) -> NDArray[np.bool_]:
-    """Whether each landmark has one of the others within one and a half frames and bins.
+    """Whether each landmark is within one and a half frames and bins of one of the others.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def shared(points: NDArray, others: NDArray) -> NDArray[np.bool_]:
 
 
 def encoded(samples: NDArray[np.float32]) -> bytes:
-    """Write samples at 24 kHz as MP3, which every browser plays."""
+    """Encode samples at 24 kHz as MP3, which every browser can play."""
     file = io.BytesIO()
     soundfile.write(
         file,

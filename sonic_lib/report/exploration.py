@@ -1,4 +1,4 @@
-"""The result of an exploration, as figures, tables and lines of text; no Spark, no I/O."""
+"""Present the result of an exploration as figures, tables and text; no Spark, no I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sonic_lib.report.figures import exploration as plots
 
 
 class Exploration(NamedTuple):
-    """The result of exploring a source; all of it is small.
+    """The result of exploring a source; small enough for one machine.
 
     Attributes
     ----------
@@ -22,18 +22,18 @@ class Exploration(NamedTuple):
     columns : pandas.DataFrame
         name, kind (number or text), n, n_distinct, n_missing of every column.
     summary : pandas.DataFrame
-        From `aggregates.summary`, in the order of the columns.
+        From `aggregates.summary`, in the order of `columns`.
     bins : dict of str to Bins
     counts : pandas.DataFrame
         From `aggregates.histograms`.
     varied : list of str
-        The columns that are not constant, for correlations and components.
+        Columns that are not constant, as used for correlations and components.
     correlations, rank_correlations : np.ndarray [shape=(p, p)]
     components : Components
     color : str or None
         The column that colors the projections.
     top : pandas.DataFrame or None
-        The most frequent values of `color`, if it is a text.
+        The most frequent values of `color`, if it is a text column.
     n_values : int
         Number of distinct values of `color`.
     sample : pandas.DataFrame
@@ -122,8 +122,8 @@ def text_of(found: Exploration) -> Iterator[str]:
     yield f"  alike       {'; '.join(_strongest(found))}"
     explained = 100 * found.components.explained
     yield (
-        f"  components  2 hold {explained[:2].sum():.0f} % of the variance, "
-        f"{1 + int(np.searchsorted(explained.cumsum(), 90))} hold 90 %"
+        f"  components  2 explain {explained[:2].sum():.0f} % of the variance, "
+        f"{1 + int(np.searchsorted(explained.cumsum(), 90))} explain 90 %"
     )
     yield f"  projections {len(found.sample):,} songs, sampled by the hash of song_id"
 

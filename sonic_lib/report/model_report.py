@@ -72,7 +72,7 @@ def _write_genres(held_out: DataFrame, card: dict, folder: Path) -> None:
 
 
 def _coverages(held_out: DataFrame, card: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Coverage by confidence, and by genre at one of them."""
+    """Return the coverage by confidence, and by genre at one confidence."""
     levels = {
         confidence: conformal.limits_of(threshold, n_genres=len(card["classes"]))
         for confidence, threshold in card["conformal"]["thresholds"]

@@ -1,7 +1,7 @@
-"""Render sections as one HTML page that opens from disk without network; no I/O.
+"""Render sections as one HTML page that can be opened from disk without a network; no I/O.
 
 Tags and file names are untrusted: the template escapes all values, and the page's
-Content-Security-Policy allows only its own script and style, by their hashes.
+Content-Security-Policy only allows its own script and style, by their hashes.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Column(NamedTuple):
     title : str
         With the unit, if there is one.
     kind : str
-        text, number, share (0 to 1), p, time or duration; file (a path); of values that are
-        mappings named (main, sub, perhaps the key to sort by), verdict (kind, text, why) and
-        landmarks; of lists of mappings listen (label, alt, source).
+        text, number, share (0 to 1), p, time, duration or file (a path); for values that are
+        mappings: named (main, sub, optionally a key to sort by), verdict (kind, text, why) or
+        landmarks; for lists of mappings: listen (label, alt, source).
     digits : int
-        After the point, of numbers.
+        Digits after the decimal point, for numbers.
     """
 
     key: str
@@ -122,7 +122,7 @@ def picture(figure: matplotlib.figure.Figure, *, alt: str) -> Picture:
     """Render a figure."""
     file = io.BytesIO()
     with warnings.catch_warnings():
-        # Some song names need fonts that not every machine has.
+        # Some song names need fonts that are not installed everywhere.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(file, format="png", dpi=_DPI)
     return Picture(data_uri(file.getvalue(), "image/png"), alt)
@@ -161,7 +161,7 @@ def shown(value: Any, column: Column) -> str:
 
 
 def sort_key(value: Any) -> str:
-    """Format a value for the script, which sorts numbers as numbers and the rest as text."""
+    """Format a value for the sorting script, which sorts numbers numerically, others as text."""
     if is_missing(value):
         return ""
     if isinstance(value, datetime):

@@ -1,1 +1,1 @@
-"""The Spark session, its jars, and file systems that Spark reaches."""
+"""The Spark session, its jars and its file systems."""

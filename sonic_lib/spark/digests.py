@@ -1,8 +1,8 @@
-"""SHA-256 of the jars that are fetched: of these versions the repository may give no others.
+"""SHA-256 of the jars that `jars` downloads; others are rejected.
 
-After a change of versions in `jars`: fetch them by two ways (Spark's resolver and mvn, which must
-agree), compare with what the projects publish, and write down ``sha256sum *.jar``, without the
-suffix.
+After changing versions in `jars`: fetch the jars in both ways (Spark's resolver and mvn, which must
+agree), compare them with the checksums that the projects publish, and enter the output of
+``sha256sum *.jar``, without the suffix.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Files as Spark sees them, and its settings for ``s3a://``.
 
-Credentials are never an argument. Spark and the executors' Python (Arrow) each find them by
+Credentials are never an argument. Spark and the executors' Python (Arrow) each find them through
 AWS's usual chain: environment, web identity, ``~/.aws``, container, instance.
 """
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 _SMALL_BYTES = 64 << 20  # some 6 million fingerprints
 _S3_SCHEME = "s3a://"
-# A user and a password, which may contain any character; host:port/ is not one.
+# A user and a password, which may contain any character; host:port/ does not match.
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@:]*:(?!\d+(?:/|\s|$))\S*@")
 _PATTERNS = str.maketrans({character: f"\\{character}" for character in "\\{}[]*?"})
 
 
 def literal(path: str) -> str:
-    """Escape a path for Spark's readers, which take brackets and braces as patterns."""
+    """Escape a path for Spark's readers, which interpret brackets and braces."""
     return path.translate(_PATTERNS)
 
 
@@ -63,32 +63,32 @@ def uses_s3(warehouse: str, arguments: Mapping[str, object]) -> bool:
     Raises
     ------
     UsageError
-        If an argument contains credentials: they would end up in logs and in the table `runs`.
+        If an argument contains credentials, which would end up in logs and in the table `runs`.
     """
     texts = [warehouse, *_texts(arguments)]
     if any(_CREDENTIALS.search(text) for text in texts):
         raise UsageError(
-            "A URI holds a user name and a password, which would end in logs and tables. Give it "
-            "without them; credentials come from the environment (AWS_ACCESS_KEY_ID …), ~/.aws or "
-            "the role of the machine."
+            "A URI contains a user name and a password, which would end up in logs and tables. "
+            "Remove them; credentials are read from the environment (AWS_ACCESS_KEY_ID …), ~/.aws "
+            "or the role of the machine."
         )
     return any(_S3_SCHEME in text for text in texts)
 
 
 def s3_conf(environment: Mapping[str, str]) -> dict[str, str]:
-    """Spark settings for S3, or for the server that AWS_ENDPOINT_URL names.
+    """Return Spark settings for S3, or for the server that AWS_ENDPOINT_URL names.
 
     Parameters
     ----------
     environment : mapping of str to str
-        Environment variables; those with credentials are not read.
+        Environment variables; credentials are not read.
     """
     conf = {
-        # Hadoop's own chain does not support profiles.
+        # Hadoop's default chain does not support profiles.
         "aws.credentials.provider": (
             "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
         ),
-        # Other kinds of read-ahead need a second, asynchronous client, and gain nothing here.
+        # Other kinds of read-ahead need a second, asynchronous client and gain nothing here.
         "input.stream.type": "classic",
     }
     endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
@@ -97,7 +97,7 @@ def s3_conf(environment: Mapping[str, str]) -> dict[str, str]:
         conf |= {
             "endpoint": endpoint,
             "endpoint.region": region or "us-east-1",
-            "path.style.access": "true",  # buckets of such servers have no host names
+            "path.style.access": "true",  # such servers have no host name per bucket
         }
     return {f"spark.hadoop.fs.s3a.{name}": value for name, value in conf.items()}
 

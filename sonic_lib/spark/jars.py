@@ -1,10 +1,10 @@
 """Find or fetch the jars of Delta Lake, and those for object storage.
 
-The wheel `delta-spark` is Python only: its jars come from a Maven repository. `delta_jars` fetches
-them once, by Spark's own resolver or by `mvn`, compares them with `digests`, and finds them in a
-cache folder after that, so that later starts need no network. `s3_jars` does the same for the jars
-that read `s3a://`.
-``python -m sonic_lib.spark.jars`` prints Delta's for ``spark-submit --jars``, with ``--s3`` both.
+The wheel `delta-spark` is Python only; its jars come from a Maven repository. `delta_jars` fetches
+them once, with Spark's own resolver or `mvn`, verifies them against `digests`, and keeps them in a
+cache folder, so that later starts need no network. `s3_jars` does the same for the jars that read
+`s3a://`. ``python -m sonic_lib.spark.jars`` prints Delta's jars for ``spark-submit --jars``, and
+with ``--s3`` both.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from sonic_lib.spark.digests import DIGESTS
 GROUP, ARTIFACT, VERSION = "io.delta", "delta-spark_4.2_2.13", "4.4.0"
 COORDINATES = f"{GROUP}:{ARTIFACT}:{VERSION}"
 
-# Dependencies of Delta that Spark ships itself, in newer versions: two copies on one classpath
-# conflict, and these are six sevenths of the download. commons-logging is Spark's jcl-over-slf4j.
+# Dependencies of Delta that Spark ships in newer versions. Two copies on one classpath conflict,
+# and these are six sevenths of the download. commons-logging is Spark's jcl-over-slf4j.
 SHIPPED_WITH_SPARK = (
     "com.fasterxml.jackson.core",
     "com.github.luben",
@@ -46,9 +46,9 @@ SHIPPED_WITH_SPARK = (
     "org.xerial.snappy",
 )
 
-# hadoop-aws must match the Hadoop that Spark was built with, and the SDK the version that this
-# hadoop-aws requires. It requires the whole SDK in one jar of 640 MB; S3 needs only these modules,
-# 12 MB with their dependencies. Netty and httpclient are Spark's own.
+# hadoop-aws must match the Hadoop that Spark was built with, and the SDK must be the version that
+# this hadoop-aws requires. It asks for the whole SDK in one jar of 640 MB, but S3 only needs these
+# modules, 12 MB with their dependencies. Spark ships Netty and httpclient.
 HADOOP_VERSION, SDK_VERSION = "3.5.0", "2.35.4"
 S3_COORDINATES = (
     f"org.apache.hadoop:hadoop-aws:{HADOOP_VERSION}",
@@ -72,16 +72,16 @@ _TIMEOUT_S = 600
 
 @dataclass(frozen=True)
 class _JarSet:
-    """Jars that belong together.
+    """A set of jars with their dependencies.
 
     Attributes
     ----------
     name : str
-        What they are for.
+        Name for messages.
     coordinates : tuple of str
-        ``group:artifact:version`` of each; their dependencies are included.
+        ``group:artifact:version`` of each jar; dependencies are included.
     excluded : tuple of str
-        ``group:artifact`` of dependencies to exclude; an asterisk for any artifact.
+        ``group:artifact`` of dependencies to exclude; an asterisk matches any artifact.
     """
 
     name: str
@@ -90,11 +90,11 @@ class _JarSet:
 
     @property
     def folder(self) -> str:
-        """The folder of the cache, by the first of the coordinates."""
+        """Name of the cache folder, from the first coordinates."""
         return "-".join(self.coordinates[0].split(":")[1:])
 
     def jars_in(self, folder: Path) -> list[str]:
-        """List the jars of a folder, or nothing if the first of the coordinates is missing."""
+        """List the jars in a folder; empty if the jar of the first coordinates is missing."""
         jars = sorted(str(jar) for jar in folder.absolute().glob("*.jar"))
         first = self.coordinates[0].split(":")[1].split("_")[0]
         return jars if any(Path(jar).name.startswith(first) for jar in jars) else []
@@ -110,25 +110,25 @@ def delta_jars() -> list[str]:
     Returns
     -------
     list of str
-        Absolute paths: the jars of the folder `SONIC_JARS` where that is set, else of the cache
+        Absolute paths: the jars in the folder `SONIC_JARS` if that is set, else in the cache
         folder (`SONIC_CACHE`, or `sonic-signature` in the user's cache folder).
 
     Raises
     ------
     SetupError
-        If `SONIC_JARS` holds no Delta jar, or if no resolver could fetch the jars.
+        If `SONIC_JARS` has no Delta jar, or if no resolver could fetch the jars.
     """
     return _jars(_DELTA)
 
 
 def cached_delta_jars() -> list[str]:
-    """Return the paths of Delta's jars that are already on this machine, without fetching any."""
+    """Return the paths of Delta's jars that are already on this machine."""
     folder = os.environ.get("SONIC_JARS")
     return _DELTA.jars_in(Path(folder) if folder else _cache_folder() / _DELTA.folder)
 
 
 def s3_jars() -> list[str]:
-    """Give the paths of the jars that read and write ``s3a://``; as `delta_jars`."""
+    """Return the paths of the jars that read and write ``s3a://``; as `delta_jars`."""
     return _jars(_S3)
 
 
@@ -137,9 +137,9 @@ def _jars(wanted: _JarSet) -> list[str]:
         jars = wanted.jars_in(Path(folder))
         if not jars:
             raise SetupError(
-                f"SONIC_JARS={folder} holds no {wanted.folder.rpartition('-')[0]}-*.jar. It must "
-                f"name a folder with {', '.join(wanted.coordinates)} and the jars they depend on; "
-                "unset it to have them fetched."
+                f"SONIC_JARS={folder} has no {wanted.folder.rpartition('-')[0]}-*.jar. It must "
+                f"be a folder with {', '.join(wanted.coordinates)} and the jars they depend on; "
+                "unset it to have them downloaded."
             )
         return jars
     cached = _cache_folder() / wanted.folder
@@ -159,14 +159,14 @@ def _cache_folder() -> Path:
 
 
 def _fill(cached: Path, wanted: _JarSet) -> None:
-    """Fetch the jars beside `cached` and rename them: concurrent runs find all of them or none."""
+    """Fetch the jars next to `cached`, then rename: concurrent runs find all of them or none."""
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         work = tempfile.TemporaryDirectory(dir=cached.parent, prefix=".resolving-")
     except OSError as error:
         raise SetupError(
-            f"The cache folder {cached.parent} cannot be written ({error.strerror}). "
-            "Set SONIC_CACHE to a folder that can."
+            f"The cache folder {cached.parent} is not writable ({error.strerror}). "
+            "Set SONIC_CACHE to a folder that is."
         ) from error
     with work as folder:
         jars = _resolve(
@@ -180,20 +180,20 @@ def _fill(cached: Path, wanted: _JarSet) -> None:
         try:
             os.replace(jars, cached)
         except OSError:
-            if not wanted.jars_in(cached):  # else another process was faster: its jars are as good
+            if not wanted.jars_in(cached):  # else another process was faster
                 raise
 
 
 def _resolve(work: Path, resolvers: Mapping[str, Callable[[Path], Path]], wanted: _JarSet) -> Path:
-    """Give the folder of jars that the first working resolver made inside `work`."""
+    """Return the folder of jars that the first working resolver created in `work`."""
     failures = []
     for name, resolver in resolvers.items():
         try:
             jars = resolver(work)
             if not wanted.jars_in(jars):
-                failures.append(f"{name}: it ended well but left no jar of {wanted.name}")
-            elif strange := _strange(wanted.jars_in(jars)):
-                failures.append(f"{name}: it gave {strange}")
+                failures.append(f"{name}: succeeded but left no jar of {wanted.name}")
+            elif unexpected := _unexpected_jar(wanted.jars_in(jars)):
+                failures.append(f"{name}: downloaded {unexpected}")
             else:
                 return jars
         except (OSError, subprocess.SubprocessError) as error:
@@ -202,14 +202,14 @@ def _resolve(work: Path, resolvers: Mapping[str, Callable[[Path], Path]], wanted
         f"{wanted.name}'s jars ({', '.join(wanted.coordinates)}) could not be fetched. Tried "
         + "; ".join(failures)
         + ". "
-        "Connect this machine to a Maven repository and start again (a mirror goes into the "
-        "settings.xml of mvn), or copy the jars from a machine where `make jars` worked and set "
+        "Connect this machine to a Maven repository and start again (configure a mirror in mvn's "
+        "settings.xml), or copy the jars from a machine where `make jars` worked and set "
         "SONIC_JARS to their folder."
     )
 
 
-def _strange(jars: Sequence[str]) -> str | None:
-    """Name the first jar whose content is not that of DIGESTS."""
+def _unexpected_jar(jars: Sequence[str]) -> str | None:
+    """Describe the first jar whose digest is not in DIGESTS; None if all are."""
     for jar in jars:
         known, found = DIGESTS.get(Path(jar).name), sha256(Path(jar).read_bytes()).hexdigest()
         if found != known:
@@ -218,14 +218,14 @@ def _strange(jars: Sequence[str]) -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    """Say in one line why a resolver failed."""
+    """Describe in one line why a resolver failed."""
     if isinstance(error, FileNotFoundError):
         return f"no command {error.filename}"
     if isinstance(error, subprocess.TimeoutExpired):
-        return f"no end after {error.timeout} s"
+        return f"not done after {error.timeout} s"
     if isinstance(error, subprocess.CalledProcessError):
-        telling = re.search(r"(?:\[ERROR\]|Exception in thread \S+) (.*\S)", error.output)
-        line = telling[1] if telling else error.output.strip().rpartition("\n")[2]
+        message = re.search(r"(?:\[ERROR\]|Exception in thread \S+) (.*\S)", error.output)
+        line = message[1] if message else error.output.strip().rpartition("\n")[2]
         return line if len(line) <= 200 else f"... {line[-200:]}"  # the cause is at the end
     return str(error)
 
@@ -251,9 +251,9 @@ def _with_spark(work: Path, *, wanted: _JarSet) -> Path:
     script = work / "nothing.py"
     script.touch()
     command = [str(home / "bin" / "spark-submit"), "--master", "local[1]"]
-    # A separate home folder: Ivy fails on a POM without its jar in ~/.m2, as mvn leaves them.
+    # A separate home folder: Ivy fails if ~/.m2 has a POM without its jar, as mvn leaves them.
     command += ["--driver-java-options", f'"-Duser.home={work}"']
-    # Otherwise PYSPARK_DRIVER_PYTHON is used, which may be jupyter.
+    # PYSPARK_DRIVER_PYTHON, the default, may be jupyter.
     command += ["--conf", f"spark.pyspark.python={sys.executable}"]
     command += ["--conf", f"spark.jars.ivy={work / 'ivy'}", "--packages"]
     command += [",".join(wanted.coordinates), "--exclude-packages", ",".join(wanted.excluded)]
@@ -290,7 +290,7 @@ def _with_maven(work: Path, *, wanted: _JarSet) -> Path:
 
 
 def main() -> int:
-    """Print the jars, separated by commas, or say why there are none."""
+    """Print the jars, separated by commas, or an error."""
     try:
         print(",".join(delta_jars() + (s3_jars() if "--s3" in sys.argv[1:] else [])))
     except SetupError as error:

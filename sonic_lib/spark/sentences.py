@@ -1,4 +1,4 @@
-"""What Spark says of a query that it refuses, as a sentence for whoever wrote the query."""
+"""Turn Spark's errors about a query into sentences for the author of the query."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 
 
 def sentence(error: BaseException) -> str:
-    r"""Give what an error of analysis or parsing says, without codes and plans.
+    r"""Return the message of an analysis or parse error, without codes and plans.
 
     Parameters
     ----------
     error : exception
-        Of PySpark.
+        From PySpark.
 
     Examples
     --------
@@ -19,7 +19,7 @@ def sentence(error: BaseException) -> str:
     'There is no x. (line 1, pos 7)'
     """
     first = str(error).strip().split("\n")[0]
-    said = re.sub(r"^\[[A-Z0-9_.]+\] ", "", first)
-    place = re.search(r"line (\d+),? pos (\d+)", said)
-    said = re.sub(r"\s*SQLSTATE: \w{5}.*$", "", said)
-    return f"{said} (line {place[1]}, pos {place[2]})" if place else said
+    text = re.sub(r"^\[[A-Z0-9_.]+\] ", "", first)
+    place = re.search(r"line (\d+),? pos (\d+)", text)
+    text = re.sub(r"\s*SQLSTATE: \w{5}.*$", "", text)
+    return f"{text} (line {place[1]}, pos {place[2]})" if place else text

@@ -1,8 +1,8 @@
-"""The only place that builds a SparkSession.
+"""Build the SparkSession; no other module does.
 
-Under `spark-submit`, in a pyspark shell or on Databricks the session is not ours: resources,
-master and jars are left alone. Anywhere else a local Spark is started in this process, with
-Delta's jars, and quiet enough for a laptop's terminal.
+Under `spark-submit`, in a pyspark shell or on Databricks, the session is not ours: its resources,
+master and jars are left alone. Anywhere else, a local Spark is started in this process, with
+Delta's jars and little logging.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _EXTENSIONS = "spark.sql.extensions"
 _DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 _CATALOG = "spark.sql.catalog.spark_catalog"
 
-# Right everywhere, without resources; the same as in conf/spark-defaults.conf.
+# Settings for any deployment, without resources; the same as in conf/spark-defaults.conf.
 SHARED_CONF = {
     _EXTENSIONS: _DELTA_EXTENSION,
     _CATALOG: "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -44,26 +44,26 @@ SHARED_CONF = {
     "spark.sql.parquet.compression.codec": "zstd",
     # Row groups of about a million fingerprints: a task holds one or two, a lookup reads few rows.
     "spark.hadoop.parquet.block.size": "16777216",
-    # Otherwise Delta sorts by partition again before it writes, and a sort that spills mixes the
-    # rows of a partition: files of large indexes were no longer sorted by hash.
+    # By default, Delta sorts by partition again before it writes, and a sort that spills mixes the
+    # rows of a partition: the files of large indexes were no longer sorted by hash.
     "spark.sql.maxConcurrentOutputFileWriters": "4",
-    # Not INT96, which other readers take for nanoseconds, or reject.
+    # Not INT96, which other readers take for nanoseconds or reject.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    # Without it Spark 4 refuses windows-1252, in which Excel writes CSV.
+    # Spark 4 otherwise rejects windows-1252, the encoding of Excel's CSV files.
     "spark.sql.legacy.javaCharsets": "true",
-    # A staged song is one row of 20,000 hashes; vectors of 4,096 such rows would fill the memory.
+    # A staged song is one row with 20,000 hashes; batches of 4,096 such rows would fill the memory.
     "spark.sql.parquet.enableNestedColumnVectorizedReader": "false",
     "spark.executorEnv.OMP_NUM_THREADS": "1",
     "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
     "spark.executorEnv.NUMBA_NUM_THREADS": "1",
 }
 
-# Java's first compiler only: the second takes a quarter of the CPU time of a short `sonic index`,
+# Only Java's first compiler: the second takes a quarter of the CPU time of a short `sonic index`
 # and barely finishes before the job. The default code cache is too small for that setting. There is
-# too little garbage for parallel collection; the serial collector needs half of the memory.
+# too little garbage for a parallel collector; the serial one needs half the memory.
 _LIGHT_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 
-# As conf/log4j2.properties, for installations without conf/.
+# The same as conf/log4j2.properties, for installations without conf/.
 LOG4J2 = """\
 rootLogger.level = error
 rootLogger.appenderRef.console.ref = console
@@ -92,14 +92,14 @@ def spark_session(
     app_name : str
         The name shown in Spark's pages and logs.
     master : str, optional
-        For the embedded Spark only: its master; all cores of this machine by default.
+        Master of the embedded Spark; by default all cores of this machine.
     conf : mapping of str to str, optional
-        For the embedded Spark only: further Spark settings, which override ours.
+        Further settings of the embedded Spark, which override ours.
     has_light_java : bool
-        For the embedded Spark only: run Java without its optimising compiler, which halves the CPU
+        Whether the embedded Spark runs Java without its optimising compiler, which halves the CPU
         time of short jobs but makes long ones in Java slower.
     with_s3 : bool
-        Whether ``s3a://`` is used: the embedded Spark then gets its jars and settings.
+        Whether ``s3a://`` is used; the embedded Spark then gets its jars and settings.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def spark_job(
     has_light_java: bool = False,
     with_s3: bool = False,
 ) -> Iterator[SparkSession]:
-    """Lend a session to a `with` block; stop it afterwards unless it was running before.
+    """Provide a session for a `with` block; stop it afterwards unless it was already running.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def setting(spark: SparkSession, settings: dict[str, str]) -> Iterator[None]:
 
 
 def check_java() -> None:
-    """Check that the Java that Spark will start is new enough.
+    """Check that the Java that Spark will start is recent enough.
 
     Raises
     ------
@@ -224,7 +224,7 @@ def _start_embedded(app_name: str, master: str, settings: Mapping[str, str]) -> 
     check_java()
     from pyspark import SparkConf, SparkContext
 
-    # Driver and workers must use the same Python, also in a virtual environment not activated.
+    # Driver and workers must use the same Python, even if a virtual environment is not activated.
     os.environ["PYSPARK_PYTHON"] = sys.executable
     conf = SparkConf(loadDefaults=False).setAppName(app_name).setMaster(master)
     conf.setAll(settings.items())
@@ -234,7 +234,7 @@ def _start_embedded(app_name: str, master: str, settings: Mapping[str, str]) -> 
 
 
 def _embedded_conf(*, has_light_java: bool, with_s3: bool) -> dict[str, str]:
-    """Settings for an interactive process on one machine."""
+    """Return settings for an interactive process on one machine."""
     scratch = Path(tempfile.mkdtemp(prefix="sonic-signature-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     log4j2 = scratch / "log4j2.properties"
@@ -245,16 +245,16 @@ def _embedded_conf(*, has_light_java: bool, with_s3: bool) -> dict[str, str]:
         "spark.jars": ",".join(delta_jars() + (s3_jars() if with_s3 else [])),
         "spark.driver.memory": f"{_driver_memory_mb()}m",
         "spark.driver.extraJavaOptions": f"{java_options} {_LIGHT_JAVA if has_light_java else ''}",
-        # No other machine needs to reach it, and the host's own name may not resolve.
+        # No other machine needs to connect, and the host's name may not resolve.
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
-        # Other users of this machine can reach it, so Spark requires the secret that a local Spark
-        # makes for each session, in memory only.
+        # Other users of this machine can connect, so Spark requires a secret, which a local Spark
+        # generates for each session, in memory only.
         "spark.authenticate": "true",
-        # Shuffles hold the songs' data: in the user's own folder, mode 0700.
+        # Shuffle files contain the songs' data: keep them in the user's own folder, mode 0700.
         "spark.local.dir": str(scratch),
-        # The one executor is in this process: if it is silent for long, the laptop slept, or its
-        # heartbeat stopped at a half-read accumulator (SPARK-59451). The job need not fail.
+        # The only executor is in this process. A long silence means that the laptop slept, or that
+        # its heartbeat stopped at a half-read accumulator (SPARK-59451); the job need not fail.
         "spark.executor.heartbeatInterval": "100s",
         "spark.storage.blockManagerHeartbeatTimeoutMs": "365d",
         "spark.ui.enabled": "false",
@@ -262,14 +262,14 @@ def _embedded_conf(*, has_light_java: bool, with_s3: bool) -> dict[str, str]:
         # The default of 200 is slow for small data.
         "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
         "spark.databricks.delta.snapshotPartitions": "2",
-        # Otherwise spark-warehouse/, metastore_db/ and derby.log appear in the current folder.
+        # Keeps spark-warehouse/, metastore_db/ and derby.log out of the current folder.
         "spark.sql.catalogImplementation": "in-memory",
         "spark.sql.warehouse.dir": (scratch / "warehouse").as_uri(),
     }
 
 
 def _driver_memory_mb() -> int:
-    """Half of the machine's memory, at most 8 GiB: the Python workers need the rest."""
+    """Return half of the machine's memory, at most 8 GiB; Python workers need the rest."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min(total // 2**21, 8 * 1024)
 
@@ -280,8 +280,8 @@ _NOISE = re.compile(rb"WARNING: |\[\d\d:\d\d:\d\d\] Task \d+ got rank \d+\n")
 def _launch_quietly(conf: SparkConf) -> JavaGateway:
     """Start the JVM and forward its stderr, dropping harmless warnings that cannot be disabled.
 
-    Java warns on every start about Spark's incubator module and about what its libraries do, and
-    XGBoost's workers print their rank in each training.
+    At every start, Java warns about Spark's incubator module and about its libraries; XGBoost's
+    workers print their rank in every training.
     """
     from pyspark.errors import PySparkRuntimeError
     from pyspark.java_gateway import launch_gateway
@@ -300,16 +300,16 @@ def _launch_quietly(conf: SparkConf) -> JavaGateway:
         return launch_gateway(conf, popen_kwargs={"stderr": writer})
     except PySparkRuntimeError as error:
         raise SetupError(
-            "Spark's Java process ended before it was ready; its own words stand above. Check "
-            "that the machine has memory to spare and that JAVA_HOME names a complete JDK."
+            "Spark's Java process ended before it was ready; see its messages above. Check that "
+            "the machine has enough free memory and that JAVA_HOME is a complete JDK."
         ) from error
     finally:
         os.close(writer)
 
 
 def _check_delta(spark: SparkSession) -> None:
-    """Check that the session can use Delta tables, or say how to start one that can."""
-    if "DATABRICKS_RUNTIME_VERSION" in os.environ:  # Delta is built in there, under other names
+    """Check that the session can use Delta tables; the error says how to start one that can."""
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:  # Delta is built in, under other names
         return
     missing = []
     if not _has_class(spark, _DELTA_EXTENSION):
@@ -321,27 +321,27 @@ def _check_delta(spark: SparkSession) -> None:
     if missing:
         raise SetupError(
             "The running Spark session was started without Delta Lake, and that cannot be added "
-            f"later. Start it again with {' '.join(missing)} (in place of --packages, a machine "
-            'that has the jars can say --jars "$(python -m sonic_lib.spark.jars)").'
+            f"later. Start it again with {' '.join(missing)} (a machine that has the jars can use "
+            '--jars "$(python -m sonic_lib.spark.jars)" instead of --packages).'
         )
 
 
 def _check_s3(spark: SparkSession) -> None:
-    """Check that the session can use ``s3a://``, or say how to start one that can."""
+    """Check that the session can use ``s3a://``; the error says how to start one that can."""
     name = spark._jsc.hadoopConfiguration().get("fs.s3a.impl", "none")
     if "DATABRICKS_RUNTIME_VERSION" in os.environ or _has_class(spark, name):
         return
     raise SetupError(
-        "The running Spark session was started without what reads s3a://, and that cannot be "
-        f"added later. Start it again with --packages {S3_COORDINATES[0]} (which brings along all "
-        'of the SDK), or with --jars "$(sonic jars --s3)" for Delta and the part of the SDK that '
-        "is needed."
+        "The running Spark session was started without support for s3a://, which cannot be added "
+        f"later. Start it again with --packages {S3_COORDINATES[0]} (which includes the whole "
+        'SDK), or with --jars "$(sonic jars --s3)" for Delta and only the parts of the SDK that '
+        "are needed."
     )
 
 
 def _has_class(spark: SparkSession, name: str) -> bool:
     try:
         spark._jvm.org.apache.spark.util.Utils.classForName(name, True, False)
-    except Exception:  # whatever the JVM's reason, the class is unavailable
+    except Exception:  # for whatever reason, the class is unavailable
         return False
     return True

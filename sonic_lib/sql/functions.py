@@ -38,16 +38,16 @@ CLIP_HASHES = StructType(
 def register(spark: SparkSession, *, params: FingerprintParams, prefix_bits: int) -> None:
     """Register the table functions in a session.
 
-    ``fingerprint_audio(content)`` returns a song's rows in `fingerprints`;
-    ``fingerprint_clip(content)`` the hashes that a clip looks up, about ten times as many, with
-    frames counted from the start of the clip.  Both take the bytes of an audio file, as in the
-    column content of Spark's ``binaryFile`` source; an unreadable file gives one row with an
+    ``fingerprint_audio(content)`` returns the rows that a song would have in `fingerprints`.
+    ``fingerprint_clip(content)`` returns the hashes that a clip looks up, about ten times as many,
+    with frames counted from the start of the clip.  Both take the bytes of an audio file, as in
+    the column content of Spark's ``binaryFile`` source.  An unreadable file gives one row with an
     error.
 
     Parameters
     ----------
     params : FingerprintParams
-        Those of the table.
+        Parameters of the fingerprint table.
     prefix_bits : int
         Number of prefix bits of the table's hashes.
     """
@@ -65,13 +65,13 @@ def register(spark: SparkSession, *, params: FingerprintParams, prefix_bits: int
 
 
 def audio_rows(content: bytes, *, params: FingerprintParams, prefix_bits: int) -> Iterator[tuple]:
-    """Rows of ``fingerprint_audio``, as `HASHES` names them."""
+    """Yield the rows of ``fingerprint_audio``, with the columns of `HASHES`."""
     for hash_, *others in _or_error(song_hashes(content, params=params), 4):
         yield _prefix(hash_, prefix_bits), hash_, *others
 
 
 def clip_rows(content: bytes, *, params: FingerprintParams, prefix_bits: int) -> Iterator[tuple]:
-    """Rows of ``fingerprint_clip``, as `CLIP_HASHES` names them."""
+    """Yield the rows of ``fingerprint_clip``, with the columns of `CLIP_HASHES`."""
     for window, hash_, *others in _or_error(clip_hashes(content, params=params), 5):
         yield window, _prefix(hash_, prefix_bits), hash_, *others
 
@@ -81,7 +81,7 @@ def _prefix(hash_: int | None, prefix_bits: int) -> int | None:
 
 
 def song_hashes(content: bytes, *, params: FingerprintParams) -> Iterator[tuple[int, int, int]]:
-    """Hash, frame and descriptor of each fingerprint of a song, given the bytes of its file."""
+    """Yield hash, frame and descriptor of each fingerprint of a song's file."""
     from sonic_lib.audio.decode import stream_mono
     from sonic_lib.fingerprint.stream import stream_hashes
 
@@ -93,7 +93,7 @@ def song_hashes(content: bytes, *, params: FingerprintParams) -> Iterator[tuple[
 def clip_hashes(
     content: bytes, *, params: FingerprintParams
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Window, hash, frame and descriptor of all that a clip looks up, given its file's bytes."""
+    """Yield window, hash, frame and descriptor of each query of a clip's file."""
     from sonic_lib.audio.decode import stream_mono
     from sonic_lib.fingerprint.params import FRAMES_PER_S
     from sonic_lib.fingerprint.stream import stream_windows
@@ -107,7 +107,7 @@ def clip_hashes(
 
 
 def _or_error(rows: Iterator[tuple], n_columns: int) -> Iterator[tuple]:
-    """Add an error column; an error becomes the last row."""
+    """Add an error column; an exception becomes the last row."""
     from sonic_lib.errors import DecodeError
 
     try:

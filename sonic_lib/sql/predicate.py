@@ -12,7 +12,7 @@ from sonic_lib.spark.sentences import sentence
 
 
 def condition(rows: DataFrame, text: str, *, option: str) -> Column:
-    """Parse a condition with Spark, and refuse anything else.
+    """Parse a condition with Spark, and reject anything else.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def condition(rows: DataFrame, text: str, *, option: str) -> Column:
     text : str
         Such as ``artist = 'X' AND release_year < 1990``.
     option : str
-        The option that gave it, for the message.
+        The command-line option it came from, for the message.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def condition(rows: DataFrame, text: str, *, option: str) -> Column:
             f"{option} {text!r} is not a condition on {', '.join(rows.columns)}: {sentence(error)}"
         ) from error
     plan = parsed._jdf.queryExecution().analyzed()
-    # Only a projection of the rows: windows, aggregates and generators have other plans.
+    # The plan must be a plain projection: windows, aggregates and generators have other plans.
     plain = plan.nodeName() == "Project" and plan.child().canonicalized().equals(
         rows._jdf.queryExecution().analyzed().canonicalized()
     )

@@ -1,4 +1,4 @@
-"""Audio in SQL where no Python functions run, as in spark-sql: a script for TRANSFORM.
+"""Hash audio in SQL where Python functions cannot run, as in spark-sql: a script for TRANSFORM.
 
 It reads a key and the bytes of a file in hexadecimal, and writes the key with each row of
 ``fingerprint_audio`` (or, after ``clip``, ``fingerprint_clip``)::
@@ -23,7 +23,7 @@ _NULL = "\\N"
 
 
 def main() -> None:
-    """Answer each line of standard input."""
+    """Write the rows for each line of standard input."""
     parser = argparse.ArgumentParser(prog="python3 -m sonic_lib.sql.transform_script")
     parser.add_argument(
         "what", choices=tuple(_ROWS), help="hash as songs are stored, or as clips are looked up"
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def answers(lines: Iterable[str], rows: Callable[[bytes], Iterable[tuple]]) -> Iterator[str]:
-    """Yield tab-separated rows, as TRANSFORM reads them, for lines as it writes them.
+    """Yield the tab-separated rows that TRANSFORM reads, for the lines that it writes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Create views over the tables: one SQL file each in sonic_lib/sql/views, for any catalogue."""
+"""Create views over the tables; each has an SQL file in sonic_lib/sql/views, for any catalogue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sonic_lib.schemas import DATABASE
 
 
 def create(spark: SparkSession, table_names: Iterable[str]) -> list[str]:
-    """Create the views whose tables exist; repeatable.
+    """Create the views whose tables exist; can be called again.
 
     Parameters
     ----------
@@ -42,6 +42,6 @@ def statements(folder: str) -> Iterator[tuple[str, str]]:
 
 
 def tables_of(statement: str) -> set[str]:
-    """Tables that the query of a view reads."""
+    """Return the tables that the query of a view reads."""
     query = statement.split("\nAS SELECT", 1)[1]
     return set(re.findall(rf"\b{DATABASE}\.\w+", query))

@@ -1,7 +1,7 @@
-"""Read and write Delta tables of a local warehouse without Spark, by delta-rs.
+"""Read and write Delta tables of a local warehouse with delta-rs, without Spark.
 
-The counterpart of `tables`.  Imports are late: loading delta-rs takes longer than reading a table,
-and clips are fingerprinted meanwhile.
+The counterpart of `tables`.  delta-rs is imported late: loading it takes longer than reading a
+table, and clips are fingerprinted in the meantime.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from sonic_lib.matching.scan import IndexFiles
 
 _PARAMS_PROPERTY = "sonic.fingerprint.params"
-# Of our tables, and 3 of those with constraints, which delta-rs heeds; later protocols may use
-# deletion vectors or renamed columns.
+# Our tables need reader and writer protocol 2, or 3 with constraints, which delta-rs enforces.
+# Later protocols may use deletion vectors or renamed columns.
 _PROTOCOL = (1, 3)
 
 
 @dataclass(frozen=True)
 class LocalIndex:
-    """An index to read without Spark.
+    """An index opened without Spark.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class LocalIndex:
     songs : pyarrow.Table
         song_id, title, artist, duration_s, n_fingerprints.
     files : IndexFiles
-        The fingerprints at the time the index was opened.
+        The fingerprints as of when the index was opened.
     """
 
     warehouse: str
@@ -103,14 +103,14 @@ def n_rows(warehouse: str, name: str) -> int:
     import pyarrow as pa
 
     actions = pa.table(open_table(warehouse, name).get_add_actions(flatten=True))
-    # Other writers may leave counts out.
+    # Other writers may omit the counts.
     return sum(n or 0 for n in actions["num_records"].to_pylist()) if actions.num_rows else 0
 
 
 def list_songs(warehouse: str) -> pa.Table:
-    """All songs with their names: song_id, title, artist, album, duration_s, and path.
+    """Return all songs: song_id, title, artist, album, duration_s and path.
 
-    The path is the first of the song's files by name, as in the view catalogue.
+    The path is the first of the song's files by name, as in the view `catalogue`.
 
     Raises
     ------
@@ -128,29 +128,29 @@ def list_songs(warehouse: str) -> pa.Table:
 
 
 def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
-    """Open an index; fingerprints are read when clips are looked up.
+    """Open an index; fingerprints are only read when clips are looked up.
 
     Parameters
     ----------
     warehouse : str
         A local folder.
     params : FingerprintParams
-        How clips will be fingerprinted.
+        Parameters that clips will be fingerprinted with.
 
     Raises
     ------
     SetupError, TableError
-        As `open_table`; also if the index is empty or was made with other parameters.
+        As `open_table`; also if the index is empty or was built with other parameters.
     """
     columns = ["song_id", "title", "artist", "duration_s", "n_fingerprints"]
-    # Songs first: a committed song has its fingerprints.
+    # Songs first: a song is committed after its fingerprints.
     songs = open_table(warehouse, "songs").to_pyarrow_table(columns=columns)
     fingerprints = open_table(warehouse, "fingerprints")
     properties = fingerprints.metadata().configuration
     params.check_table(properties.get(_PARAMS_PROPERTY), warehouse=warehouse)
     if not songs.num_rows:
         raise TableError(
-            f"The index in {warehouse} holds no song; fill it with `sonic index FOLDER` first."
+            f"The index in {warehouse} has no songs; fill it with `sonic index FOLDER` first."
         )
     from sonic_lib.matching.scan import IndexFiles
 
@@ -171,11 +171,11 @@ def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
 
 
 def _prefix_bits(fingerprints, *, warehouse: str) -> int:
-    """As `tables.prefix_bits`: a rewritten table has them in the column's metadata."""
+    """As `tables.prefix_bits`: a rewritten table has the number in the column's metadata."""
     made_with = fingerprints.metadata().configuration.get(PREFIX)
     [column] = [field for field in fingerprints.schema().fields if field.name == "hash_prefix"]
-    told = column.metadata.get(PREFIX, made_with)
-    return whole_number(told, name=PREFIX, warehouse=warehouse, most=MAX_PREFIX_BITS)
+    value = column.metadata.get(PREFIX, made_with)
+    return whole_number(value, name=PREFIX, warehouse=warehouse, most=MAX_PREFIX_BITS)
 
 
 def _partition_files(table: DeltaTable, folder: str) -> tuple[dict[int, list[str]], int]:
@@ -227,7 +227,7 @@ def append(
     missing = {column for row in rows for column in row} - set(schema.names)
     if missing:
         raise TableError(
-            f"The table {name} in {warehouse} is of an earlier version, without "
+            f"The table {name} in {warehouse} was made by an earlier version and lacks "
             f"{', '.join(sorted(missing))}. One run with --engine spark brings it up to date."
         )
     try:

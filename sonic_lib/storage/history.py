@@ -20,12 +20,12 @@ from sonic_lib.storage.tables import PREFIX_PROPERTY, location
 
 
 def change_prefix(rows: DataFrame, warehouse: str, *, prefix_bits: int) -> None:
-    """Replace all fingerprints by the same with another prefix, in one commit.
+    """Rewrite all fingerprints with another hash_prefix, in one commit.
 
     Parameters
     ----------
     rows : DataFrame
-        The table's own, read without a version and not cached, with the new hash_prefix.
+        All rows of the table, read without a version and not cached, with the new hash_prefix.
     """
     metadata = {"hash_prefix": {PREFIX_PROPERTY: prefix_bits}}
     moved = rows.select(
@@ -95,7 +95,7 @@ def restore(spark: SparkSession, warehouse: str, table: Table, *, version: int) 
 def drop_lost_files(
     spark: SparkSession, warehouse: str, table: Table, *, where: str | None = None
 ) -> None:
-    """Commit a table, or the partitions that meet a condition, without files that are missing."""
+    """Drop missing files from a table, or from the partitions that meet a condition."""
     with setting(spark, {"spark.sql.files.ignoreMissingFiles": "true"}):
         rows = tables.read(spark, warehouse, table)
         if where is not None:
@@ -112,13 +112,13 @@ def vacuum(spark: SparkSession, warehouse: str, table: Table, *, retention_hours
     Raises
     ------
     TableError
-        If a link lies in the folder of a local table: Delta would delete files that it leads to.
+        If the folder of a local table contains a link: Delta would delete the files behind it.
     """
     if is_on_disk(spark, warehouse):
         check_links(absolute(location(warehouse, table)))
     settings = {
         "spark.databricks.delta.retentionDurationCheck.enabled": "false",
-        # The number of tasks in which Delta lists files; the default is 10,000.
+        # The number of tasks that list files; Delta's default is 10,000.
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(
             4 * spark.sparkContext.defaultParallelism
         ),

@@ -1,11 +1,11 @@
-"""Locks: one writer at a time commits to a table in a local folder, with either engine.
+"""Locks, so that one writer at a time commits to a table in a local folder, with either engine.
 
 Delta's commit needs an atomic "create if absent".  For local folders neither Delta nor Hadoop has
-one: they check, write a temporary file and rename it, and a rename overwrites a commit made in
-between.  So each of our commits, including the check, holds a lock of the table (POSIX, by fcntl).
+one: they check, write a temporary file and rename it, and the rename overwrites a commit made in
+between.  So each of our commits, including the check, holds a POSIX lock (fcntl) on the table.
 
-The process that renames holds the lock: Java for Spark, Python for delta-rs.  So the lock lasts
-exactly as long as that process, however it dies.  Readers take no lock.
+The process that renames holds the lock: Java for Spark, Python for delta-rs.  The lock is released
+when that process ends, however it dies.  Readers take no lock.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ if TYPE_CHECKING:
 FOLDER = "_locks"
 _PAUSE_S = 0.02
 _NOTIFY_AFTER_S = 10.0
-# A POSIX lock belongs to a process, so the threads of one process take turns by these.
+# A POSIX lock belongs to a process; these serialise the threads within it.
 _turns: dict[str, threading.Lock] = {}
-# Java's locks after interrupted commits: Java may still be about to rename.
+# Java locks of interrupted commits, kept because Java may still be about to rename.
 _left: dict[str, Any] = {}
 _notified: set[str] = set()
 
 
 @contextmanager
 def writing_by_spark(spark: SparkSession, warehouse: str, name: str) -> Iterator[None]:
-    """Keep others from committing to a table while Spark does.
+    """Hold the lock of a table while Spark commits to it.
 
     Parameters
     ----------
     warehouse : str
-        Path or URI; if it is not local nothing is locked, since its storage refuses conflicts.
+        Path or URI.  Remote storage detects conflicts itself, so nothing is locked there.
     name : str
-        The table, or anything else in the warehouse with one writer at a time.
+        The table, or anything else in the warehouse that needs a single writer.
     """
     file = _lock_file(warehouse, name) if is_on_disk(spark, warehouse) else None
     if file is None:
@@ -69,7 +69,7 @@ def writing_by_spark(spark: SparkSession, warehouse: str, name: str) -> Iterator
 
 @contextmanager
 def writing(warehouse: str, name: str) -> Iterator[None]:
-    """Keep others from committing to a table while this process does; as `writing_by_spark`."""
+    """Hold the lock of a table while this process commits to it; as `writing_by_spark`."""
     file = _lock_file(warehouse, name)
     with _turns[file]:
         descriptor = _wait(lambda: _try_python(file), file)
@@ -81,7 +81,7 @@ def writing(warehouse: str, name: str) -> Iterator[None]:
 
 
 def is_on_disk(spark: SparkSession, warehouse: str) -> bool:
-    """Whether the warehouse is in a local folder for Spark, too; a plain path may be in HDFS."""
+    """Whether Spark, too, sees the warehouse as a local folder; a plain path may be in HDFS."""
     return is_local(warehouse) and hadoop_path(spark, warehouse)[0].getScheme() == "file"
 
 
@@ -101,10 +101,10 @@ def _lock_file(warehouse: str, name: str) -> str:
 
 
 def _make(folder: Path, name: str, *, may: int) -> None:
-    """Make the file of a lock: whoever may write to the warehouse may lock it.
+    """Create a lock file that everyone with write access to the warehouse can lock.
 
-    Neither is made, nor its mode set, through a link: another user may have put it there, and it
-    could lead to what only this one may change.
+    Links are not followed when creating it or setting its mode: another user could have placed one
+    that leads to a file that only this user may change.
     """
     place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
@@ -115,7 +115,7 @@ def _make(folder: Path, name: str, *, may: int) -> None:
         if stat.S_ISLNK(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode):
             raise
     else:
-        with suppress(OSError):  # another user's folder, who has set its mode
+        with suppress(OSError):  # another user owns the folder and has set its mode
             os.fchmod(place, may)
         with suppress(OSError):
             os.fchmod(descriptor, may & 0o666)
@@ -127,28 +127,28 @@ def _make(folder: Path, name: str, *, may: int) -> None:
 def _not_writable(warehouse: str, why: str, place: object) -> SonicError:
     return SonicError(
         f"The warehouse {warehouse} cannot be written to: {why} ({place}). Give another "
-        "--warehouse, or ask its owner for leave to write."
+        "--warehouse, or ask its owner for write access."
     )
 
 
 def _wait(attempt: Callable[[], object | None], file: str):
-    """Try until the lock is free; None on a file system without locks."""
+    """Retry until the lock is free; None on a file system without locks."""
     notify_s = time.monotonic() + _NOTIFY_AFTER_S
     while True:
         try:
             held = attempt()
         except _NoLocks as error:
             _notify_once(
-                f"no locks can be had in {os.path.dirname(file)} ({error}): let one job at a time "
-                "write to this warehouse."
+                f"files in {os.path.dirname(file)} cannot be locked ({error}): run only one job at "
+                "a time that writes to this warehouse."
             )
             return None
         if held is not None:
             return held
         if time.monotonic() > notify_s:
             _notify_once(
-                f"waiting for another job that is writing to the table {Path(file).stem}. If it "
-                "hangs, end it: nothing is lost, and this one goes on."
+                f"waiting for another job that is writing to the table {Path(file).stem}. If that "
+                "job hangs, end it: nothing is lost, and this one continues."
             )
         time.sleep(_PAUSE_S)
 

@@ -1,7 +1,7 @@
-"""Refuse tables that name files outside of their folder, or lead there by links.
+"""Reject tables that refer to files outside of their folder, by path or by link.
 
-Whoever can write to a shared warehouse could otherwise have others read, rewrite or delete files
-that only they may: an entry of a log may name any path, and Delta's vacuum follows links.
+An entry of a log may name any path, and Delta's vacuum follows links, so anyone who can write to a
+shared warehouse could otherwise make other users read, rewrite or delete files of their own.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ ENTRY = re.compile(r"(\d{20})\.json")
 CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\..*parquet")
 _URI = re.compile(r"[A-Za-z][\w+.-]*:")
 
-# Logs only grow: the last version that was looked at, and its file's inode, by table.
+# By table: the last version checked and the inode of its entry.  Logs only grow.
 _seen: dict[str, tuple[int, int]] = {}
 
 
 def is_own(path: str) -> bool:
-    """Whether a path of a log, as it stands there, lies in the table's folder.
+    """Whether a path, as written in a log, lies in the table's folder.
 
     Examples
     --------
@@ -35,18 +35,18 @@ def is_own(path: str) -> bool:
     (False, False, False)
     """
     return not any(
-        told.startswith("/") or _URI.match(told) or ".." in told.split("/")
-        for told in (path, unquote(path))
+        path_form.startswith("/") or _URI.match(path_form) or ".." in path_form.split("/")
+        for path_form in (path, unquote(path))
     )
 
 
-def is_led_away(place: Path, path: str, *, known: dict[str, bool]) -> bool:
-    """Whether a link leads from a table's folder to a file, or to a folder on the way.
+def is_behind_link(place: Path, path: str, *, known: dict[str, bool]) -> bool:
+    """Whether a file of a table, or a folder on the way to it, is a link.
 
     Parameters
     ----------
     known : dict
-        Folders that were looked at; filled here.
+        Cache of folders already checked; updated here.
     """
     file = os.path.join(place, unquote(path))
     folder = os.path.dirname(file)
@@ -57,10 +57,10 @@ def is_led_away(place: Path, path: str, *, known: dict[str, bool]) -> bool:
 
 
 def check_files(place: str) -> None:
-    """Refuse a local table that names, or leads to, files outside of its folder.
+    """Reject a local table that refers to files outside of its folder.
 
-    What was looked at once in this process is not looked at again. A log that cannot be read is
-    left to whoever reads the table.
+    Each log entry is checked once per process.  An unreadable log is left to the engine that reads
+    the table.
 
     Raises
     ------
@@ -75,18 +75,18 @@ def check_files(place: str) -> None:
     key = os.path.realpath(place)
     known: dict[str, bool] = {}
     last, inode = _seen.get(key, (-1, 0))
-    if inode != _inode(log, last):  # moved away, or made anew
+    if inode != _inode(log, last):  # the table was moved away or recreated
         last = -1
     for version, paths in _added(log, after=last):
         for path in paths:
-            if not is_own(path) or is_led_away(folder, path, known=known):
+            if not is_own(path) or is_behind_link(folder, path, known=known):
                 raise _refused(os.path.join(place, unquote(path)) if is_own(path) else path)
         last = max(last, version)
     _seen[key] = last, _inode(log, last)
 
 
 def check_links(place: str) -> None:
-    """Refuse a local table with a link anywhere in its folder, before files in it are deleted.
+    """Reject a local table with a link anywhere in its folder, before files in it are deleted.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def _inode(log: Path, version: int) -> int:
 
 
 def _added(log: Path, *, after: int) -> Iterator[tuple[int, list[str]]]:
-    """Paths that a log adds, by version: from the newest checkpoint, or after what is known."""
+    """Yield versions and the paths they add, from the newest checkpoint or after a version."""
     names = os.listdir(log)
     entries = _versions(names, ENTRY)
     checkpoints = {v: name for v, name in _versions(names, CHECKPOINT).items() if v > after}
@@ -156,7 +156,7 @@ def _in_entry(file: Path) -> Iterator[str]:
 
 def _refused(found: object) -> TableError:
     return TableError(
-        f"A table of this warehouse leads out of its folder ({found}), which no command of ours "
-        "makes: its files would be another's. Nothing of it was read or deleted. See who may write "
-        "to the warehouse; `sonic maintain --check` names the version."
+        f"A table of this warehouse refers to a file outside of its folder ({found}), which Sonic "
+        "Signature never does. Nothing was read or deleted. Check who can write to the warehouse; "
+        "`sonic maintain --check` names the version."
     )

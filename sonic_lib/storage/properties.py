@@ -1,4 +1,4 @@
-"""Numbers that a table tells of itself, whoever wrote them."""
+"""Validate numbers in the properties of tables."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ PREFIX = "sonic.fingerprint.prefix_bits"
 MAX_PREFIX_BITS = 12
 
 
-def whole_number(told: object, *, name: str, warehouse: str, most: int) -> int:
-    """Read a property that is a whole number from 0 to `most`.
+def whole_number(value: object, *, name: str, warehouse: str, most: int) -> int:
+    """Parse a property that must be a whole number from 0 to `most`.
 
     Raises
     ------
     TableError
-        If it is none.
+        If it is anything else.
     """
     try:
-        number = int(str(told))
+        number = int(str(value))
     except ValueError:
         number = -1
     if not 0 <= number <= most:
         raise TableError(
-            f"A table in {warehouse} has {name} = {str(told)[:50]!r}, expected a whole number from "
-            f"0 to {most}: it was not made by Sonic Signature, or was changed. Index into another "
-            "warehouse."
+            f"A table in {warehouse} has {name} = {str(value)[:50]!r}, expected a whole number "
+            f"from 0 to {most}: it was not made by Sonic Signature, or was changed. Index into "
+            "another warehouse."
         )
     return number

@@ -19,7 +19,7 @@ from delta.exceptions import (
 
 from sonic_lib.errors import TableError
 
-# In Python they have no common base class.
+# These have no common base class in Python.
 _CONFLICTS = (
     ConcurrentAppendException,
     ConcurrentDeleteDeleteException,
@@ -40,7 +40,7 @@ def retrying(commit: Callable[[], None], *, what: str) -> None:
     Parameters
     ----------
     commit : callable
-        Reads the current table and commits a change based on it.
+        Reads the table as it is now and commits a change based on it.
     what : str
         The table, for the message.
 
@@ -53,9 +53,9 @@ def retrying(commit: Callable[[], None], *, what: str) -> None:
         try:
             return commit()
         except _CONFLICTS:
-            # Random, so that two jobs do not conflict again.
+            # Random, so that two jobs do not collide again.
             time.sleep(random.uniform(0.0, min(0.1 * 2**attempt, _MAX_PAUSE_S)))
     raise TableError(
         f"Other jobs changed the table {what} {_N_TRIES} times while this one tried to commit. "
-        "Nothing is lost: run the same command again when fewer jobs are at work."
+        "Nothing is lost: run the same command again when fewer jobs are running."
     )

@@ -1,4 +1,4 @@
-"""Rows of the table `runs`, which Spark (`runs`) or delta-rs writes."""
+"""Rows of the table `runs`, written by Spark (see `runs`) or delta-rs."""
 
 from __future__ import annotations
 

@@ -24,12 +24,12 @@ __all__ = ["Run", "last_options", "recorded"]
 def recorded(
     spark: SparkSession, warehouse: str, *, job: str, config: Config, options: dict | None = None
 ) -> Iterator[Run]:
-    """Record a run: write its row before the work and complete it afterwards.
+    """Record a run: write its row before the work, and complete it afterwards.
 
     Parameters
     ----------
     options : dict, optional
-        The command's options, JSON-serialisable, to repeat it.
+        The command's options, as JSON-serialisable values, so that it can be repeated.
 
     Yields
     ------
@@ -42,7 +42,7 @@ def recorded(
     try:
         yield run
     except BaseException:
-        with suppress(Exception):  # may fail, too, as on a full disk, and would hide the cause
+        with suppress(Exception):  # a second failure, as on a full disk, would hide the cause
             _write(spark, warehouse, run, job, config, "failed")
         raise
     _write(spark, warehouse, run, job, config, "done")

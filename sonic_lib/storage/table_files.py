@@ -1,7 +1,7 @@
 """Check the files of a local warehouse against their tables' logs, without Spark.
 
-Engines report broken files unclearly, or not at all.  Here each damage is found by replaying the
-log by Delta's protocol: the newest checkpoint, the entries since, the data files that remain.
+Engines report broken files unclearly, or not at all.  Here damage is found by replaying the log as
+Delta's protocol prescribes: the newest checkpoint, the entries since, the data files they leave.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from urllib.parse import unquote
 
 from sonic_lib.errors import TableError
 from sonic_lib.storage.locks import writing
-from sonic_lib.storage.own_files import CHECKPOINT, ENTRY, LOG, is_led_away, is_own
+from sonic_lib.storage.own_files import CHECKPOINT, ENTRY, LOG, is_behind_link, is_own
 
 DAMAGED = "_damaged"
 _FROM_BACKUP = "Put the file back from a backup"
-# Tables that can be rebuilt only by indexing again.
+# Tables that can only be rebuilt by indexing again.
 _INDEX = ("songs", "song_files", "fingerprints")
 
 
@@ -35,15 +35,15 @@ class Damage:
     ----------
     table : str
     version : int or None
-        The commit that it belongs to, if any.
+        The commit it belongs to, if any.
     file : str
         Its path.
     what : str
         What is wrong with it.
-    way_out : str
-        What to do.
+    remedy : str
+        What to do about it.
     aside : tuple of str
-        Files that `move_aside` moves.
+        Files that `move_aside` moves away.
     is_data : bool
         Whether rows are lost; a commit without them repairs the table.
     """
@@ -52,30 +52,22 @@ class Damage:
     version: int | None
     file: str
     what: str
-    way_out: str
+    remedy: str
     aside: tuple[str, ...] = ()
     is_data: bool = False
 
     @property
-    def can_be_mended(self) -> bool:
+    def can_be_repaired(self) -> bool:
         """Whether `sonic maintain` can repair the table."""
         return bool(self.aside) or self.is_data
 
     def __str__(self) -> str:
         version = "" if self.version is None else f", version {self.version}"
-        return f"{self.table}{version}: {self.file} {self.what}. {self.way_out}."
+        return f"{self.table}{version}: {self.file} {self.what}. {self.remedy}."
 
 
 def find_damage(warehouse: str, names: Iterable[str]) -> list[Damage]:
-    """Check the files of tables; missing tables are skipped.
-
-    Parameters
-    ----------
-    warehouse : str
-        A local folder.
-    names : iterable of str
-        Tables.
-    """
+    """Check the files of some tables of a local warehouse; missing tables are skipped."""
     return [
         damage
         for name in names
@@ -93,8 +85,8 @@ def move_aside(warehouse: str, found: Iterable[Damage]) -> None:
                 folder.mkdir(parents=True, exist_ok=True)
                 if folder.resolve() != Path(warehouse).resolve() / DAMAGED / damage.table:
                     raise TableError(
-                        f"{folder} leads elsewhere by a link, so nothing is moved there. Remove "
-                        "the link, and see who may write to the warehouse."
+                        f"{folder} is a link to another place, so nothing was moved there. Remove "
+                        "the link, and check who can write to the warehouse."
                     )
                 if os.path.lexists(file):
                     os.replace(file, folder / f"{Path(file).name}.{time.time_ns()}")
@@ -103,20 +95,20 @@ def move_aside(warehouse: str, found: Iterable[Damage]) -> None:
 def _of_table(place: Path) -> Iterator[Damage]:
     log = place / LOG
     name = place.name
-    anew = (
+    recreate = (
         "move the warehouse away and index the folders again"
         if name in _INDEX
-        else "move the folder of the table away; it is made anew"
+        else "move the folder of the table away; it will be created again"
     )
     entries = _by_version(log, ENTRY)
     checkpoints = _by_version(log, CHECKPOINT)
     if not entries and not checkpoints:
         if any(place.rglob("*.parquet")):
-            what = "is gone or empty: nothing says which of the table's files count"
-            yield Damage(name, None, str(log), what, f"{_FROM_BACKUP}, or {anew}")
+            what = "is missing or empty, so the table's current files are unknown"
+            yield Damage(name, None, str(log), what, f"{_FROM_BACKUP}, or {recreate}")
         return
     last = max([*entries, *checkpoints])
-    base, live, damages = _base(name, log, entries, checkpoints, anew)
+    base, live, damages = _base(name, log, entries, checkpoints, recreate)
     yield from damages
     if base is None:
         return
@@ -125,13 +117,13 @@ def _of_table(place: Path) -> Iterator[Damage]:
         file = entries.get(version)
         if file is None:
             missing = str(log / f"{version:020}.json")
-            what = "is gone, and no checkpoint stands in for it"
-            yield Damage(name, version, missing, what, f"{_FROM_BACKUP}, or {anew}")
+            what = "is missing, and no checkpoint replaces it"
+            yield Damage(name, version, missing, what, f"{_FROM_BACKUP}, or {recreate}")
             is_readable = False
             continue
         actions, wrong = _actions(file)
         if wrong:
-            yield _broken_entry(name, version, file, wrong, anew, is_last=version == last)
+            yield _broken_entry(name, version, file, wrong, recreate, is_last=version == last)
             is_readable = False
             continue
         yield from _checksum(name, version, file)
@@ -142,15 +134,15 @@ def _of_table(place: Path) -> Iterator[Damage]:
                 live.pop(action["remove"]["path"], None)
     strange = {path for path in live if not is_own(path)}
     known: dict[str, bool] = {}
-    strange |= {p for p in live if p not in strange and is_led_away(place, p, known=known)}
+    strange |= {p for p in live if p not in strange and is_behind_link(place, p, known=known)}
     for path in sorted(strange):
-        yield _outside(name, log, live.pop(path)[0], path, anew, last=last)
+        yield _outside(name, log, live.pop(path)[0], path, recreate, last=last)
     if is_readable:
         yield from _data(place, live)
 
 
 def _base(
-    name: str, log: Path, entries: dict[int, Path], checkpoints: dict[int, Path], anew: str
+    name: str, log: Path, entries: dict[int, Path], checkpoints: dict[int, Path], recreate: str
 ) -> tuple[int | None, dict, list[Damage]]:
     """Return the version after which replay begins, its live files, and broken checkpoints."""
     damages = []
@@ -162,23 +154,23 @@ def _base(
         except (ValueError, KeyError, TypeError, OSError):
             is_there = False
         if not is_there:
-            way = "`sonic maintain` moves it away: Delta then looks for the newest by itself"
-            what = "is broken, or names a checkpoint that is gone"
-            damages.append(Damage(name, None, str(pointer), what, way, _with_checksum(pointer)))
+            remedy = "`sonic maintain` moves it away: Delta then finds the newest checkpoint itself"
+            what = "is broken, or names a checkpoint that is missing"
+            damages.append(Damage(name, None, str(pointer), what, remedy, _with_checksum(pointer)))
     for version in sorted(checkpoints, reverse=True):
         try:
             return version, _live_in(checkpoints[version]), damages
         except (OSError, ValueError) as error:  # Arrow's errors are ValueErrors
             file = checkpoints[version]
             is_spare = all(v in entries for v in range(version + 1))
-            way = "`sonic maintain` moves it away: the log's entries say the same"
+            remedy = "`sonic maintain` moves it away: the log's entries have the same content"
             damages.append(
                 Damage(
                     name,
                     version,
                     str(file),
                     f"cannot be read ({_first_line(error)})",
-                    way if is_spare else f"{_FROM_BACKUP}, or {anew}",
+                    remedy if is_spare else f"{_FROM_BACKUP}, or {recreate}",
                     _with_checksum(file, pointer) if is_spare else (),
                 )
             )
@@ -186,8 +178,8 @@ def _base(
                 return None, {}, damages
     if 0 not in entries:
         first = log / f"{0:020}.json"
-        what = "is gone: the table's columns stood in it"
-        damages.append(Damage(name, 0, str(first), what, f"{_FROM_BACKUP}, or {anew}"))
+        what = "is missing: it declares the table's columns"
+        damages.append(Damage(name, 0, str(first), what, f"{_FROM_BACKUP}, or {recreate}"))
         return None, {}, damages
     return -1, {}, damages
 
@@ -213,42 +205,42 @@ def _actions(file: Path) -> tuple[list[dict], str | None]:
         try:
             action = json.loads(line)
         except ValueError:
-            return [], f"is broken at line {number}: it is cut off, or no JSON"
+            return [], f"is broken at line {number}: it is truncated, or not JSON"
         if not isinstance(action, dict):
-            return [], f"is broken at line {number}: it is no action of Delta"
+            return [], f"is broken at line {number}: it is not a Delta action"
         actions.append(action)
     return actions, None
 
 
 def _broken_entry(
-    name: str, version: int, file: Path, wrong: str, anew: str, *, is_last: bool
+    name: str, version: int, file: Path, wrong: str, recreate: str, *, is_last: bool
 ) -> Damage:
     if is_last:
-        way = (
-            f"{_FROM_BACKUP}; else `sonic maintain` moves it away and the table is that of version "
-            f"{version - 1}: run again what wrote last"
+        remedy = (
+            f"{_FROM_BACKUP}; else `sonic maintain` moves it away, which returns the table to "
+            f"version {version - 1}: repeat the command that wrote last"
         )
         if version > 0:
             aside = _with_checksum(file, file.with_suffix(".crc"))
-            return Damage(name, version, str(file), wrong, way, aside)
-    way = f"{_FROM_BACKUP} (later versions build on it), or {anew}"
-    return Damage(name, version, str(file), wrong, way)
+            return Damage(name, version, str(file), wrong, remedy, aside)
+    remedy = f"{_FROM_BACKUP} (later versions build on it), or {recreate}"
+    return Damage(name, version, str(file), wrong, remedy)
 
 
 def _outside(
-    name: str, log: Path, version: int | None, path: str, anew: str, *, last: int
+    name: str, log: Path, version: int | None, path: str, recreate: str, *, last: int
 ) -> Damage:
-    """Name a file that the table must not have; it is neither read nor moved."""
-    what = f"names a file outside of the table's folder, or leads to one by a link ({path})"
+    """Report a path outside of the table's folder; the file is neither read nor moved."""
+    what = f"refers to a file outside of the table's folder, by path or by link ({path})"
     file = log / f"{last if version is None else version:020}.json"
     if version is None or version != last or not version:
-        way = f"See who may write there. {_FROM_BACKUP}, or {anew}"
-        return Damage(name, version, str(file), what, way)
-    way = (
-        "See who may write there. `sonic maintain` moves the entry away and the table is that of "
-        f"version {version - 1}"
+        remedy = f"Check who can write there. {_FROM_BACKUP}, or {recreate}"
+        return Damage(name, version, str(file), what, remedy)
+    remedy = (
+        "Check who can write there. `sonic maintain` moves the entry away, which returns the table "
+        f"to version {version - 1}"
     )
-    return Damage(name, version, str(file), what, way, _with_checksum(file))
+    return Damage(name, version, str(file), what, remedy, _with_checksum(file))
 
 
 def _checksum(name: str, version: int, file: Path) -> Iterator[Damage]:
@@ -256,12 +248,12 @@ def _checksum(name: str, version: int, file: Path) -> Iterator[Damage]:
     sums = file.with_name(f".{file.name}.crc")
     if not sums.exists() or _has_sums(file.read_bytes(), sums.read_bytes()):
         return
-    way = (
-        "`sonic maintain` moves the sums away, and Spark reads the entry as delta-rs does; look "
-        "with `sonic maintain --check` what is missing, and index again"
+    remedy = (
+        "`sonic maintain` moves the checksums away, and Spark then reads the entry as delta-rs "
+        "does; see with `sonic maintain --check` what is missing, and index again"
     )
-    what = "is not that of its entry: another commit's, or the entry was changed"
-    yield Damage(name, version, str(sums), what, way, (str(sums),))
+    what = "does not match its entry: it belongs to another commit, or the entry was changed"
+    yield Damage(name, version, str(sums), what, remedy, (str(sums),))
 
 
 def _has_sums(content: bytes, sums: bytes) -> bool:
@@ -275,30 +267,30 @@ def _has_sums(content: bytes, sums: bytes) -> bool:
 
 
 def _data(place: Path, live: dict) -> Iterator[Damage]:
-    way = (
-        f"{_FROM_BACKUP}, or go back before it with `sonic maintain --restore-to TIME`; else "
-        "`sonic maintain` commits the table without it, and `sonic index` reads the songs again"
+    remedy = (
+        f"{_FROM_BACKUP}, or restore an earlier version with `sonic maintain --restore-to TIME`; "
+        "else `sonic maintain` drops it from the table, and `sonic index` reads the songs again"
     )
     for path, (version, size_bytes) in live.items():
         file = place / unquote(path)
         wrong = _wrong_data(file, size_bytes)
         if wrong:
             aside = _with_checksum(file)
-            yield Damage(place.name, version, str(file), wrong, way, aside, is_data=True)
+            yield Damage(place.name, version, str(file), wrong, remedy, aside, is_data=True)
 
 
 def _wrong_data(file: Path, size_bytes: int | None) -> str | None:
     try:
         n_bytes = file.stat().st_size
         if size_bytes is not None and n_bytes != size_bytes:
-            return f"has {n_bytes} bytes, where the log says {size_bytes}"
+            return f"has {n_bytes} bytes, but the log says {size_bytes}"
         with file.open("rb") as opened:
             head = opened.read(4)
             opened.seek(-4, os.SEEK_END)
             is_whole = head == opened.read(4) == b"PAR1"
-        return None if is_whole else "is no Parquet file any more"
+        return None if is_whole else "is not a Parquet file any more"
     except FileNotFoundError:
-        return "is gone"
+        return "is missing"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
 

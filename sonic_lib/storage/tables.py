@@ -1,7 +1,7 @@
-"""The only place that reads and writes Delta tables.
+"""Read and write Delta tables with Spark; no other module does.
 
-A warehouse is a folder with one Delta table per subfolder, so no catalogue is needed;
-`register` adds the tables to one by name.
+A warehouse is a folder with one Delta table per subfolder, so no catalogue is needed.  `register`
+adds the tables to the session's catalogue by name.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ from sonic_lib.storage.retry import retrying
 _PARAMS_PROPERTY = "sonic.fingerprint.params"
 PREFIX_PROPERTY = PREFIX
 _LAYOUT_PROPERTY = "sonic.layout"
-# Increased by changes after which older code would misread the tables; a table without a number
-# has layout 1.
+# Incremented when older code would misread the tables; a table without this property has layout 1.
 LAYOUT = 2  # fingerprints have descriptors
 _TXN_APP, _TXN_VERSION = "txnAppId", "txnVersion"
 
@@ -55,7 +54,7 @@ def resolve(uri: str) -> str:
     """
     if "`" in uri:
         raise UsageError(
-            f"The warehouse {uri!r} has a backtick in its name, by which Delta cannot address "
+            f"The warehouse {uri!r} has a backtick in its name, and Delta cannot address such "
             "tables. Choose another name."
         )
     return uri if "://" in uri or uri.startswith("file:") else str(Path(uri).expanduser().resolve())
@@ -94,7 +93,7 @@ def create_for_models(spark: SparkSession, warehouse: str) -> None:
 
 
 def check_params(spark: SparkSession, warehouse: str, *, params: FingerprintParams) -> None:
-    """Refuse a fingerprint table that was made with other parameters.
+    """Reject a fingerprint table that was made with other parameters.
 
     Raises
     ------
@@ -107,7 +106,7 @@ def check_params(spark: SparkSession, warehouse: str, *, params: FingerprintPara
 
 
 def check_layout(spark: SparkSession, warehouse: str) -> None:
-    """Refuse tables of another version that this one would misread.
+    """Reject tables in a layout that this version would misread.
 
     Raises
     ------
@@ -117,43 +116,41 @@ def check_layout(spark: SparkSession, warehouse: str) -> None:
     for table in (SONGS, FINGERPRINTS):
         if not exists(spark, warehouse, table):
             continue
-        told = _properties(spark, warehouse, table).get(_LAYOUT_PROPERTY, "1")
-        layout = whole_number(told, name=_LAYOUT_PROPERTY, warehouse=warehouse, most=10**9)
+        value = _properties(spark, warehouse, table).get(_LAYOUT_PROPERTY, "1")
+        layout = whole_number(value, name=_LAYOUT_PROPERTY, warehouse=warehouse, most=10**9)
         if layout > LAYOUT:
             raise TableError(
                 f"The table {table.name} in {warehouse} has layout {layout}; this version of "
-                f"Sonic Signature knows layouts up to {LAYOUT}. Install a newer version "
+                f"Sonic Signature supports layouts up to {LAYOUT}. Install a newer version "
                 "(pip install --upgrade sonic-signature); nothing was read or changed."
             )
         if layout < LAYOUT:
             raise TableError(
-                f"The table {table.name} in {warehouse} has layout {layout}, of an earlier "
-                f"version; this one makes and reads layout {LAYOUT}. Index the songs once more, "
-                "into another warehouse (sonic index FOLDER --warehouse NEW); nothing was changed."
+                f"The table {table.name} in {warehouse} has layout {layout}, from an earlier "
+                f"version; this one writes and reads layout {LAYOUT}. Index the songs again into "
+                "another warehouse (sonic index FOLDER --warehouse NEW); nothing was changed."
             )
 
 
 def prefix_bits(spark: SparkSession, warehouse: str, *, version: int | None = None) -> int:
     """Return the number of prefix bits of this warehouse's hashes, now or at a version.
 
-    The table's property has the original number; rewriting stores the new one in the column's
-    metadata, which change in the same commit that moves the rows.
+    The table's property has the original number.  A rewrite stores the new one in the column's
+    metadata, which changes in the same commit that moves the rows.
     """
     made_with = _property(spark, warehouse, PREFIX_PROPERTY)
     stored = read(spark, warehouse, FINGERPRINTS, version=version)
-    told = stored.schema["hash_prefix"].metadata.get(PREFIX_PROPERTY, made_with)
-    return whole_number(told, name=PREFIX_PROPERTY, warehouse=warehouse, most=MAX_PREFIX_BITS)
+    value = stored.schema["hash_prefix"].metadata.get(PREFIX_PROPERTY, made_with)
+    return whole_number(value, name=PREFIX_PROPERTY, warehouse=warehouse, most=MAX_PREFIX_BITS)
 
 
 def check_local(warehouse: str, *any_of: Table) -> None:
-    """Refuse a folder of this machine with none of some tables, without Spark.
-
-    URIs are not looked at.
+    """Check, without Spark, that a local warehouse has one of some tables; URIs are not checked.
 
     Raises
     ------
     TableError
-        If none of the tables is there.
+        If it has none of them.
     """
     is_local = "://" not in warehouse and not warehouse.startswith("file:")
     if is_local and not any(Path(warehouse, each.name, "_delta_log").is_dir() for each in any_of):
@@ -182,8 +179,8 @@ def read(
 def _missing(warehouse: str, table: Table) -> TableError:
     command = "sonic index FOLDER" if table in INDEX_TABLES else "sonic features FOLDER"
     return TableError(
-        f"There is no table {table.name} in {warehouse}. Give the --warehouse that was "
-        f"filled before, or fill one with `{command}`."
+        f"There is no table {table.name} in {warehouse}. Give the right --warehouse, or fill one "
+        f"with `{command}`."
     )
 
 
@@ -216,10 +213,10 @@ def partition_files(stored: DataFrame, *, column: str) -> dict[int, list[str]]:
 
 
 def orphans(fingerprints: DataFrame, songs: DataFrame, *, n_expected: int) -> NDArray[np.int64]:
-    """Find songs that have fingerprints but are not in `songs`, ascending.
+    """Return the ids of songs that have fingerprints but are not in `songs`, ascending.
 
     They exist while another run adds or removes songs, or after it died.  The number of rows comes
-    from the table's log; rows are scanned only if it is not the expected one.
+    from the table's log; rows are only scanned if it differs from the expected number.
     """
     if fingerprints.count() == n_expected:
         return np.zeros(0, np.int64)
@@ -228,12 +225,12 @@ def orphans(fingerprints: DataFrame, songs: DataFrame, *, n_expected: int) -> ND
 
 
 def commit(spark: SparkSession, warehouse: str, table: Table, change: Callable[[], object]) -> None:
-    """Change a table; all of Spark's commits go through here.
+    """Commit a change to a table; all of Spark's commits go through here.
 
     Parameters
     ----------
     change : callable
-        As in `retrying`.  Runs under the table's lock where the warehouse needs one.
+        As in `retrying`; runs under the table's lock if the warehouse is local.
     """
 
     def locked() -> None:
@@ -249,7 +246,7 @@ def append(rows: DataFrame, warehouse: str, table: Table, *, token: str | None =
     Parameters
     ----------
     token : str, optional
-        Idempotency token: of several commits to the table with the same token only the first
+        Idempotency token: of several commits to the table with the same token, only the first
         takes effect.
     """
     writer = _fit(rows, table).write.format("delta").mode("append").option("mergeSchema", "true")
@@ -271,11 +268,11 @@ def replace(
     Parameters
     ----------
     where : str
-        SQL condition on partition columns; all new rows meet it, else Delta refuses them.
+        SQL condition on partition columns; Delta rejects the commit unless all new rows meet it.
     same_rows : bool
-        Whether they are the table's own rows, in other files.  Then concurrent appends do not
-        conflict, and their rows stay.  Read the rows without a version and do not cache them:
-        Delta reads them within the commit, from the files that it replaces.
+        Whether these are the table's own rows, rewritten to other files.  Concurrent appends then
+        do not conflict, and their rows stay.  Read the rows without a version and do not cache
+        them: Delta reads them within the commit, from the files that it replaces.
     """
     options = {"replaceWhere": where, "dataChange": str(not same_rows).lower()}
     if not same_rows:
@@ -299,7 +296,7 @@ def upsert(rows: DataFrame, warehouse: str, table: Table, *, key: str) -> None:
 
 
 def insert(rows: DataFrame, warehouse: str, table: Table, *, key: str, token: str) -> None:
-    """Add rows with new keys; the token is that of `append`."""
+    """Add the rows whose key is new; `token` is as in `append`."""
     with _token(rows.sparkSession, token):
         _merge(
             _fit(rows, table),
@@ -320,7 +317,7 @@ def delete_keys(keys: DataFrame, warehouse: str, table: Table, *, key: str) -> N
 def replace_keys(
     keys: DataFrame, rows: DataFrame, warehouse: str, table: Table, *, key: str
 ) -> None:
-    """Delete the rows whose key is among the given ones and add others, in one commit."""
+    """Delete the rows whose key is among the given ones and add `rows`, in one commit."""
     gone = keys.select(F.col(key).alias("gone")).distinct()
     source = gone.unionByName(_fit(rows, table), allowMissingColumns=True)
     values = {name: f"new.{name}" for name in table.schema.names}
@@ -350,23 +347,20 @@ def live_bytes(spark: SparkSession, warehouse: str, table: Table) -> int:
 
 
 def register(spark: SparkSession, warehouse: str) -> list[str]:
-    """Add the tables to the session's catalogue as sonic.<name>; repeatable.
+    """Add the tables to the session's catalogue as sonic.<name>, and return these names.
 
-    Returns
-    -------
-    list of str
-        The names of the tables that exist.
+    Can be called again, also for another warehouse.
     """
     spark.sql(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
     names = []
     for table in TABLES:
         name = f"{DATABASE}.{table.name}"
-        path, is_there = location(warehouse, table), exists(spark, warehouse, table)
-        # Left by another warehouse of this session; the table is external, so its data stay.
+        path, is_present = location(warehouse, table), exists(spark, warehouse, table)
+        # Registered for another warehouse of this session.  It is external, so its data stays.
         is_known = spark.catalog.tableExists(name)
-        if is_known and not (is_there and _location_of(spark, name) == path):
+        if is_known and not (is_present and _location_of(spark, name) == path):
             spark.sql(f"DROP TABLE {name}")
-        if is_there:
+        if is_present:
             _check_own(spark, warehouse, table)
             quoted = path.replace("\\", "\\\\").replace("'", "\\'")
             spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{quoted}'")
@@ -421,7 +415,7 @@ def _merge(
 
 
 def _token(spark: SparkSession, token: str) -> AbstractContextManager:
-    """Set the token in the session, where merges read what `append` passes as options."""
+    """Set the token in the session: merges take it from there, not from a writer's options."""
     names = {_TXN_APP: token, _TXN_VERSION: "1"}
     return setting(spark, {f"spark.databricks.delta.write.{n}": v for n, v in names.items()})
 
@@ -437,7 +431,7 @@ def _delta(spark: SparkSession, warehouse: str, table: Table) -> DeltaTable:
 
 
 def _properties(spark: SparkSession, warehouse: str, table: Table) -> dict[str, str]:
-    # Not detail(): it first sums up the table's files, 3 s on a Spark that has just started.
+    # Not detail(), which first sums the sizes of all files: 3 s right after Spark's start.
     path = location(warehouse, table).replace("`", "``")
     return {row.key: row.value for row in spark.sql(f"SHOW TBLPROPERTIES delta.`{path}`").collect()}
 
@@ -450,8 +444,8 @@ def _location_of(spark: SparkSession, name: str) -> str:
 def _property(spark: SparkSession, warehouse: str, name: str) -> str:
     if not exists(spark, warehouse, FINGERPRINTS):
         raise TableError(
-            f"There are no fingerprints in {warehouse}. Give the --warehouse that was indexed "
-            "into, or make one with `sonic index FOLDER`."
+            f"There are no fingerprints in {warehouse}. Give the right --warehouse, or create one "
+            "with `sonic index FOLDER`."
         )
     properties = _properties(spark, warehouse, FINGERPRINTS)
     if name not in properties:

@@ -1,4 +1,4 @@
-"""A local file that appears whole or not at all."""
+"""Write a local file atomically: it appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import TextIO
 
 @contextmanager
 def whole_file(path: str) -> Iterator[tuple[TextIO, str]]:
-    """Give a text file to write to, and its path; after the `with` block it has its own name.
+    """Yield a temporary text file and its path; the `with` block's end renames it to `path`.
 
-    Its name until then nobody can foresee, and this run alone has made it: no link that lies there
-    is followed, and no other run writes to it.
+    The temporary name is unpredictable and created exclusively, so no existing link is followed and
+    no other run writes to it.
     """
     descriptor, unfinished = tempfile.mkstemp(dir=Path(path).absolute().parent, prefix=".sonic-")
     try:
         with open(descriptor, "w", newline="", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o666 & ~_umask())  # as any file that is written
+            os.fchmod(file.fileno(), 0o666 & ~_umask())  # the mode that open() would give it
             yield file, unfinished
         os.replace(unfinished, path)
     except BaseException:
@@ -30,7 +30,7 @@ def whole_file(path: str) -> Iterator[tuple[TextIO, str]]:
 
 
 def _umask() -> int:
-    """Give the mask of this process, which can only be read by setting it."""
+    """Return the umask of this process, which can only be read by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

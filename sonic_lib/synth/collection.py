@@ -1,7 +1,7 @@
-"""A small record collection and a folder of clips of it, made up from a seed.
+"""Generate a small record collection and a folder of clips of it from a seed.
 
-The same seed gives the same files byte for byte, except for Ogg, where libsndfile draws a serial
-number for each stream; the samples in it are the same.
+The same seed gives the same files byte for byte, except for Ogg files, for which libsndfile draws
+serial numbers; their samples are the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CONDITIONS = (*("clean", "noise", "low-bitrate") * 3, "clean")
 _MARGIN_S = 2.0  # no clip reaches into the fade at a song's end
 _WRITE_FRAMES = 65_536  # some versions of libsndfile overflow their stack on a long Ogg write
 
-# Two artists a style, in the order of STYLES. Real collections have such names.
+# Two artists per style, in the order of STYLES, with the kind of names that real collections have.
 _ARTISTS = (
     *("Slow Harbour", "Pixel & Sons", "Maschinenraum", "The Hay Wagon"),
     *("Café Trottoir", "Fast [Forward]", "St. Anna's Brass", "Bunga Ensemble"),
@@ -59,7 +59,7 @@ class DemoSong:
     duration_s : float
         Its duration.
     popularity : int
-        How much it is played, 0 to 100: by its style and year, and by chance.
+        How often it is played, 0 to 100; depends on style, year and chance.
     """
 
     title: str
@@ -87,7 +87,7 @@ def demo_songs(n_songs: int, *, seed: int) -> list[DemoSong]:
     Parameters
     ----------
     n_songs : int >= 0
-        How many songs. The first songs of a longer collection are those of a shorter one.
+        Number of songs. A shorter collection is the beginning of a longer one.
     seed : int >= 0
         Seed of the collection.
 
@@ -131,19 +131,19 @@ def _popularity(style: int, release_year: int, *, rng: np.random.Generator) -> i
 
 
 def write_song(song: DemoSong, folder: Path) -> np.ndarray:
-    """Play a song and write it, with its tags.
+    """Synthesise a song and write it, with its tags.
 
     Parameters
     ----------
     song : DemoSong
         The song.
     folder : Path
-        Folder of songs; the artist's folder is made in it.
+        Folder of songs; a folder for the artist is created in it.
 
     Returns
     -------
     samples : np.ndarray [shape=(n_frames, 2), dtype=float32]
-        The song at `SAMPLE_RATE_HZ`, before any loss in coding.
+        The song at `SAMPLE_RATE_HZ`, before encoding.
     """
     samples = _play(song)
     path = folder / song.path
@@ -171,7 +171,7 @@ def write_demo(
     seed: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write ``songs/``, ``clips/``, ``popularity.csv`` and ``truth.csv``, the last one last.
+    """Write ``songs/``, ``clips/``, ``popularity.csv`` and, last, ``truth.csv``.
 
     The first table has the columns path (of a song) and popularity. The other has clip and song
     (paths relative to their folders), offset_s (where in the song the clip starts), length_s and
@@ -185,11 +185,11 @@ def write_demo(
     n_songs, n_clips : int >= 0
         How many songs and clips.
     n_unknown_songs : int
-        How many of the clips are of songs that are not in the collection, one clip each.
+        Number of clips of songs that are not in the collection, one clip each.
     seed : int >= 0
         Seed of everything.
     progress : callable, optional
-        Called with the songs done and all songs after each of them.
+        Called after each song with the number of finished songs and of all songs.
     """
     songs = demo_songs(n_songs + n_unknown_songs, seed=seed)
     clips = _plan_clips(songs, n_known=n_clips - n_unknown_songs, n_songs=n_songs, seed=seed)

@@ -1,11 +1,11 @@
-"""A seeded composer of songs in eight styles, so that a demo and the tests need no recordings.
+"""Compose songs in eight styles from a seed, so that the demo and the tests need no recordings.
 
 Conventions
 -----------
-Times in s, tempo in beats a minute, pitch in semitones with 60 at middle C. A seed and a style
+Times in s, tempo in beats per minute, pitch in semitones with 60 at middle C. A seed and a style
 give the same song on every run. A song has its own key (between the keys of a piano), scale, tempo,
-chords, melody and shades of its instruments; its sections come back varied and are played with the
-small unevenness of a hand, so that no passage is heard twice.
+chords, melody and instrument timbres. Its sections return with variations and slightly uneven
+timing, so that no passage occurs twice.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def synth_song(
     Parameters
     ----------
     seed : int >= 0
-        What tells it from the other songs of its style.
+        Distinguishes it from the other songs of its style.
     style : str
         A key of `STYLES`.
     duration_s : float > 0
@@ -88,7 +88,7 @@ def _compose(plan: Style, duration_s: float, rng: np.random.Generator) -> Iterat
         if bar_of_phrase == 0:
             letter = _FORM[phrase % len(_FORM)]
             chords, melodies = sections[letter] = _section(plan, sections.get(letter), rng)
-            resting = rng.integers(1, 2 * len(plan.layers))  # beyond the last layer: nobody
+            resting = rng.integers(1, 2 * len(plan.layers))  # beyond the last layer: none rests
             arpeggio = rng.permutation((0, 2, 4, 7))
         chord = chords[bar_of_phrase]
         for i, layer in enumerate(plan.layers):
@@ -116,7 +116,7 @@ def _compose(plan: Style, duration_s: float, rng: np.random.Generator) -> Iterat
 def _section(
     plan: Style, earlier: tuple[np.ndarray, list[np.ndarray]] | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Write a section's chords and, for each layer, its melody; or vary those it had before."""
+    """Compose a section's chords and a melody for each layer, or vary the earlier ones."""
     chords = rng.choice(_CHORD_DEGREES, _PHRASE_BARS)
     chords[0] = rng.choice((0, 0, 3, 5))
     melodies = []

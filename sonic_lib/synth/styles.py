@@ -42,12 +42,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class Style:
-    """What the songs of one style have in common.
+    """Properties shared by the songs of a style.
 
     Attributes
     ----------
     bpm : tuple of float
-        Slowest and fastest tempo, in beats a minute.
+        Slowest and fastest tempo, in beats per minute.
     beats_per_bar : int
         Beats in a bar.
     scales : tuple of tuple of int

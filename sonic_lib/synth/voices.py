@@ -1,11 +1,11 @@
-"""The instruments of the synthesiser: each renders one note, and nothing else.
+"""The instruments of the synthesiser; each renders single notes.
 
 Conventions
 -----------
 A voice is called with the note's frequency (Hz), the times since its start (s, from 0 to the end
-of its tail), how long it is held (s), a `color` from 0 to 1 that sets a song's shade of the
-instrument, and a random generator. It returns mono float samples of about unit level, one for each
-time.
+of its tail), how long it is held (s), a `color` from 0 to 1 that varies the instrument's timbre
+from song to song, and a random generator. It returns mono float samples of about unit level, one
+per time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Voice:
     render : callable
         See the conventions of this module.
     tail_s : float
-        How long a note sounds on after it is let go.
+        How long a note sounds after its release.
     """
 
     render: RenderNote
@@ -88,7 +88,7 @@ def _bell(f_hz, t_s, held_s, color, rng):
 
 
 def _pluck(f_hz, t_s, held_s, color, rng):
-    # Karplus-Strong, one period at a time: a burst of noise goes round a string and grows dull.
+    # Karplus-Strong, one period at a time: a burst of noise circulates and loses its treble.
     rate_hz = 1 / (t_s[1] - t_s[0])
     n_period = max(2, round(rate_hz / f_hz))
     loss = 0.5 * 0.01 ** (1 / (f_hz * (1.5 + color)))  # down to 1 % in 1.5 to 2.5 s

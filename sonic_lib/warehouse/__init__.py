@@ -38,9 +38,9 @@ class Warehouse(
     RecommendationsMixin,
     TablesMixin,
 ):
-    """A folder or URI that holds the tables, and what can be done with them.
+    """The tables in a folder or at a URI, and the operations on them.
 
-    Made by `open_warehouse`.  The modules of this package hold the methods by topic.
+    Created by `open_warehouse`.  Methods are defined in this package's modules, by topic.
 
     Attributes
     ----------

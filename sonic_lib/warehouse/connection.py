@@ -1,4 +1,4 @@
-"""What every method of `Warehouse` needs: the configuration and the Spark session."""
+"""The base of `Warehouse`: the configuration and the Spark session."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sonic_lib.audio import local_files
 from sonic_lib.audio.local_files import is_local
 from sonic_lib.config import Config
 
-if TYPE_CHECKING:  # Spark is loaded when it is first needed; a few clips do without it
+if TYPE_CHECKING:  # Spark is only loaded when needed; a few clips do not need it
     from collections.abc import Iterator, Sequence
 
     from pyspark.sql import SparkSession
@@ -28,7 +28,7 @@ class Connection:
         self._shows_progress = show_progress
 
     def __repr__(self) -> str:
-        """Name the path."""
+        """Show the path."""
         return f"Warehouse({self.path!r})"
 
     @property
@@ -38,7 +38,7 @@ class Connection:
 
     @cached_property
     def spark(self) -> SparkSession:
-        """The session that was given or is active, or else a local one, started now.
+        """The session that was given or is active; otherwise a local one is started.
 
         Raises
         ------
@@ -76,6 +76,6 @@ def absolute_paths(paths: Sequence[str | os.PathLike]) -> list[str]:
 
 
 def absolute(path: str | os.PathLike) -> str:
-    """Make a local path absolute: Java's working folder is the one that it was started in."""
+    """Make a local path absolute, since Java does not follow changes of the working folder."""
     text = os.fspath(path)
     return local_files.absolute(text) if is_local(text) else text

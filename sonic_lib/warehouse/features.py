@@ -22,7 +22,7 @@ class FeaturesMixin(Connection):
     def extract_features(
         self, *paths: str | os.PathLike, retry_rejected: bool = False, follow_links: bool = True
     ) -> dict[str, float]:
-        """Compute descriptors of audio files for the models, as the source ``audio``.
+        """Compute descriptors of audio files; they become the source ``audio``.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class FeaturesMixin(Connection):
         csv : str or path
             A CSV file, or a folder of them.
         source : str
-            Name of the source that it becomes.
+            Name under which the table is stored.
         id_column : str, optional
             Column that identifies a row; by default id or track_id, else all columns together.
 

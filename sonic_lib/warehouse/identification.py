@@ -41,8 +41,8 @@ class IdentificationMixin(Connection):
         record : bool
             Write the answers to the tables `matches` and `runs`.
         engine : {'auto', 'local', 'spark'}
-            ``local`` works without Spark; ``auto`` does so unless this warehouse already has
-            a session or the clips would take more than half an hour.
+            ``local`` works without Spark.  ``auto`` does so, too, unless this warehouse already
+            has a session or the clips would take more than half an hour.
         follow_links : bool
             Follow symbolic links in the folders.
 
@@ -149,7 +149,7 @@ class IdentificationMixin(Connection):
         n_songs : int >= 2
             Number of songs to sample.
         seed : int
-            Same seed, same songs and clips.
+            The same seed gives the same songs and clips.
         output : str or path, optional
             Folder for the tables and plots that `sonic evaluate` writes.
 

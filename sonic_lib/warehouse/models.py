@@ -58,7 +58,7 @@ class ModelsMixin(Connection):
         drop : sequence of str
             Columns to exclude.
         keep : sequence of str
-            Columns to use although they look like leaks of the target.
+            Columns to use even if they seem to leak the target.
         limits : (float, float), optional
             Range of a numeric target; by default the range in the table.
         kind : str
@@ -71,7 +71,7 @@ class ModelsMixin(Connection):
         method : str
             Conformal score, one of `models.conformal.sets.METHODS`.
         mondrian : bool
-            Guarantee the coverage for each genre.
+            Guarantee the coverage for each genre separately.
         report : str or path, optional
             Folder for tables and plots of the held-out rows.
 

@@ -118,7 +118,7 @@ class RecommendationsMixin(Connection):
         count : int in 1..500
             Length of the playlist.
         diversity : float in 0..1
-            0 picks the most similar songs, 1 the most different from each other.
+            0 picks the most similar songs, 1 the most diverse.
 
         Returns
         -------

@@ -73,7 +73,7 @@ class SongsMixin(Connection):
         Parameters
         ----------
         *words
-            Without any, all songs are listed.
+            If none is given, all songs are listed.
 
         Returns
         -------
@@ -113,7 +113,7 @@ class SongsMixin(Connection):
         Returns
         -------
         int
-            Number of songs removed.  Indexing a folder that holds their files adds them again.
+            Number of songs removed.  Indexing a folder with their files adds them again.
 
         Raises
         ------

@@ -32,7 +32,7 @@ class TablesMixin(Connection):
         Raises
         ------
         DamageError
-            If files of the tables are damaged; the message names them and the way to repair.
+            If files of the tables are damaged; the message names them and what to do.
 
         Examples
         --------

@@ -1,1 +1,1 @@
-"""What each job does, without a command line: no argparse, no printing."""
+"""The work of each command, without a command line: no argparse, no printing."""

@@ -24,13 +24,13 @@ class Answers(NamedTuple):
     Attributes
     ----------
     rows : DataFrame or list of dict
-        `COLUMNS`, ordered by clip, place and rank; a DataFrame if Spark found them.
+        `COLUMNS`, ordered by clip, position and rank; a DataFrame if Spark found them.
     met : DataFrame or list of dict
-        The same, with lower-ranked songs than were asked for: they may tie.
+        The same, but with more songs per segment than requested, as they may tie with the best.
     counts : dict of str to float
         clips, identified, segments, rejected, seconds.
     run_id : str or None
-        Their run in the table `matches`; None if they were not recorded.
+        Run id of the rows in the table `matches`; None if they were not recorded.
     """
 
     rows: DataFrame | list[dict]
@@ -48,12 +48,12 @@ class Answers(NamedTuple):
 
 
 def n_asked(n_listed: int) -> int:
-    """Return how many songs to ask for, so that ties with the best are found."""
+    """Return how many songs to search for, so that ties with the best are found."""
     return max(n_listed, MAX_COPIES)
 
 
 def can_record(warehouse: str) -> bool:
-    """Whether the tables look writable, as far as can be seen beforehand."""
+    """Whether the tables seem to be writable; remote ones are assumed to be."""
     tables = [os.path.join(warehouse, name) for name in ("matches", "runs")]
     return not is_local(warehouse) or all(
         os.access(table, os.W_OK) for table in tables if os.path.exists(table)

@@ -74,7 +74,7 @@ def identify_batch(
 
 
 def _matches(found: DataFrame, run_id: str) -> DataFrame:
-    """Give every clip at least one row: its segments, or that there are none, or the error."""
+    """Return at least one row per clip: its segments, or one row without an answer or an error."""
     return found.select(
         F.lit(run_id).alias("run_id"),
         F.current_date().alias("run_date"),

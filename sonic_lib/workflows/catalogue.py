@@ -28,7 +28,7 @@ def list_without_spark(warehouse: str, words: Sequence[str]) -> pa.Table | None:
     warehouse : str
         A local folder.
     words : sequence of str
-        Only songs with all of these in path, title, artist or album; case is ignored.
+        Words that must all occur in path, title, artist or album; case is ignored.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def list_without_spark(warehouse: str, words: Sequence[str]) -> pa.Table | None:
         mask = is_in[0]
         for more in is_in:
             mask = pc.or_kleene(mask, more)
-        found = found.filter(mask)  # null, where no column says so and one is empty, is no
+        found = found.filter(mask)  # null counts as false
     return found.sort_by([(name, "ascending") for name in _ORDER])
 
 

@@ -16,21 +16,21 @@ from sonic_lib.workflows.training_sets import TrainingSet
 MAX_P = 0.05
 
 
-def compared(
+def compare_models(
     champion: PipelineModel,
     card: dict,
     *,
-    given: TrainingSet,
+    data: TrainingSet,
     trained: TrainedModel,
     known: DataFrame,
 ) -> tuple[float, str]:
-    """Compare both models on the held-out rows that are new to the champion as well.
+    """Compare both models on held-out rows that are new to both.
 
     Parameters
     ----------
     known : DataFrame with song_id
-        Songs that the champion was trained on. Another `group`, or songs added since, may have
-        changed which rows are held out.
+        Songs that the champion was trained on. They may include rows that are held out now, if the
+        champion had another `group` or songs have been added since.
 
     Returns
     -------
@@ -39,18 +39,18 @@ def compared(
         The scores and the test behind it.
     """
     columns = Columns.from_card(card["columns"])
-    if columns.target != given.recipe.columns.target or columns.task != given.recipe.columns.task:
+    if columns.target != data.recipe.columns.target or columns.task != data.recipe.columns.task:
         raise ModelError(
-            f"The champion {card['version']} of {given.name} predicts {columns.target}, the "
-            f"challenger {given.recipe.columns.target}; they cannot be compared. Train it with "
+            f"The champion {card['version']} of {data.name} predicts {columns.target}, the "
+            f"challenger {data.recipe.columns.target}; they cannot be compared. Train it with "
             "the same target (--target), or promote it: "
-            f"`sonic models --promote {given.name} VERSION`."
+            f"`sonic models --promote {data.name} VERSION`."
         )
     recipe = Recipe(columns, tuple(card["classes"]), card["kind"], card["seed"])
-    missing = set(columns.needed[0] + columns.needed[1]) - set(given.rows.columns)
+    missing = set(columns.needed[0] + columns.needed[1]) - set(data.rows.columns)
     if missing:
         return 0.0, f"{card['version']} needs {', '.join(sorted(missing))}, now missing"
-    new_to_both = given.held_out_rows.join(known, "song_id", "left_anti")
+    new_to_both = data.held_out_rows.join(known, "song_id", "left_anti")
     rows = training.labelled(new_to_both, columns=columns, classes=recipe.classes)
     if rows.isEmpty():
         return 1.0, f"{card['version']} was trained on all held-out songs: nothing to compare on"

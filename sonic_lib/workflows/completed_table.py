@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib.features.csv_import import column_name
+from sonic_lib.features.csv_reading import column_name
 from sonic_lib.features.spark import profile
 from sonic_lib.schemas import FEATURE_CELLS, FEATURE_REJECTS, PREDICTIONS
 from sonic_lib.storage import tables
@@ -29,7 +29,7 @@ ADDED = {
         "popularity_in_training": "in_training",
     },
 }
-_DECIMALS = 6  # of what a model says; what the table says keeps all that it has
+_DECIMALS = 6  # of predicted numbers; given numbers are not rounded
 _IN_ORDER = ["file", "split_bytes", "place"]
 
 
@@ -43,7 +43,7 @@ def completed_source(
     DataFrame
         As from `completed`.
     n_rejected : int
-        Rows of the table that are missing, because they were rejected at import.
+        Number of rows that are missing because they were rejected at import.
     """
     of_source = F.col("source") == done.source
     table = completed(
@@ -68,19 +68,19 @@ def completed(
 ) -> DataFrame:
     """Rebuild the imported table and fill missing target values.
 
-    A target value in the table is kept; what the model predicts goes into the columns of ADDED.
+    Given target values are kept; predictions are also added as the columns of ADDED.
 
     Parameters
     ----------
     features : DataFrame [schemas.FEATURES]
-        Of one source.
+        Rows of one source.
     predicted : DataFrame [schemas.PREDICTIONS]
-        Of the same.
+        Predictions for the same source.
     models : mapping of str to str
-        By target, the name of its model.
+        Name of the model, by target.
     cells : DataFrame [schemas.FEATURE_CELLS], optional
-        Of the same: rows and columns then have the order and the names of the file. Without
-        them, as for audio, rows are sorted by key and columns by name.
+        Cells of the same source, so that rows and columns keep the order and names of the file.
+        Without them, as for audio, rows are sorted by key and columns by name.
     as_texts : bool
         Keep each cell as text, exactly as in the file, instead of converting it to a number.
     classes : sequence of str
@@ -116,13 +116,13 @@ def completed(
 
 
 def _header(cells: DataFrame | None) -> list[str]:
-    """Names of the columns in the order of the file; the same in every row."""
+    """Return the names of the columns in the order of the file."""
     first = None if cells is None else cells.select(F.map_keys("cells")).first()
     return [] if first is None else list(first[0])
 
 
 def _answers(predicted: DataFrame, model: str, classes: Sequence[str]) -> DataFrame:
-    """Predictions of one model: song_id and its columns of ADDED."""
+    """Select the predictions of one model: song_id and its columns of ADDED."""
     columns = []
     for column, given in ADDED[model].items():
         is_double = dict(predicted.dtypes)[given] == "double"
@@ -144,7 +144,7 @@ def _value(name: str, column: str, kinds: Mapping[str, str], *, is_given: bool) 
 
 
 def _filled(given: Column, column: str, model: str, *, as_text: bool) -> Column:
-    """The target value of the row, or else the predicted one."""
+    """Column: the target value of the row, or else the predicted one."""
     predicted = F.col(f"{model}_predicted")
     if as_text:
         is_known = F.coalesce(

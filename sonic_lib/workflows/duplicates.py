@@ -17,12 +17,12 @@ from sonic_lib.storage import runs, tables
 from sonic_lib.workflows.identification import Index, open_index
 
 MAX_P = 1e-9
-# Limit of the self-join: rows per fingerprint on average, and in a small index at least.
+# Limits of the self-join: average rows per fingerprint, and a minimum for small indexes.
 PAIRS_PER_ROW, MIN_PAIRS = 8, 20_000_000
 
 
 class Duplicates(NamedTuple):
-    """What `list_duplicates` found.
+    """Result of `list_duplicates`.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ def list_duplicates(spark: SparkSession, config: Config) -> Duplicates:
 def find_duplicates(index: Index, song_files: DataFrame, *, limits: Limits) -> DataFrame:
     """Find pairs of songs with music in common: `duplicates.COLUMNS`.
 
-    Songs with copies are compared once more, within the limits.
+    Files of songs with copies are read again, within the limits, to choose the copy to keep.
     """
     fingerprints = index.fingerprints.join(index.songs.select("song_id"), "song_id", "left_semi")
     sample = fingerprints.filter("hash_prefix = 0").transform(duplicates.pairs_by_frequency)
@@ -93,7 +93,7 @@ def find_duplicates(index: Index, song_files: DataFrame, *, limits: Limits) -> D
 
 
 def group_labels(same: DataFrame) -> DataFrame:
-    """Connected components: song_id and label, the smallest song_id of its group.
+    """Find connected components: song_id and label, the smallest song_id of its group.
 
     Notes
     -----

@@ -62,26 +62,16 @@ def evaluate_index(
     n_songs: int = N_SONGS,
     seed: int = SEED,
 ) -> pd.DataFrame:
-    """Sample songs, degrade and identify clips of them, and judge the answers.
+    """Sample songs, degrade and identify clips of them, and compare the answers with the truth.
 
-    Parameters
-    ----------
-    n_clips : int >= 1
-        Clips of known songs, and as many of unknown songs, per condition and length.
-    lengths_s : sequence of float in 1..120
-        Clip lengths in seconds.
-    left_out : float in 0..1
-        Share of the sampled songs that is held out and serves as unknown songs.
-    n_songs : int >= 2
-        Number of songs to sample.
-    seed : int
+    Parameters are those of `Warehouse.evaluate`.
 
     Returns
     -------
     pandas.DataFrame
         One row per clip: the case (`matching.evaluation.plan_cases`), found_id, offset_s, speed,
         pitch, score, p_value and accepted of its best answer, is_right, is_placed, and has_copy
-        (a held-out song whose music is in the index all the same).
+        (whether a held-out song has a copy that is still in the index).
 
     Raises
     ------
@@ -93,7 +83,7 @@ def evaluate_index(
     check_plan(n_clips=n_clips, lengths_s=lengths_s, left_out=left_out, n_songs=n_songs)
     tables.check_params(spark, config.warehouse, params=config.fingerprint.params())
     index = open_index(spark, config.warehouse)
-    songs = _drawn_songs(index, config, n_songs=n_songs, left_out=left_out, seed=seed)
+    songs = _sample_songs(index, config, n_songs=n_songs, left_out=left_out, seed=seed)
     if not 0 < songs["is_known"].sum() < len(songs):
         raise UsageError(
             f"{len(songs)} songs with readable files are too few to hold some of them out; "
@@ -107,19 +97,19 @@ def evaluate_index(
             frame, _without(index, unknown), config, n_listed=1, fingerprint=fingerprint_cases
         )
         judged = judge_answers(_answers(frame, found))
-        copied = songs_met_again(judged, index)
+        copied = held_out_copies(judged, index)
         judged["has_copy"] = judged["song_id"].isin(copied) & ~judged["is_known"]
         this_run.counts.update({"clips": len(judged), "right": int(judged["is_right"].sum())})
     return judged
 
 
 def write_tables(judged: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Write tables and plots of judged clips to a folder, which is created if necessary.
+    """Write tables and plots of an evaluation to a folder, which is created if necessary.
 
     Returns
     -------
     robustness, calibration : pandas.DataFrame
-        As from `matching.evaluation`; held-out songs with a copy in the index are excluded.
+        From `matching.evaluation`, without held-out songs that have a copy in the index.
     """
     folder.mkdir(parents=True, exist_ok=True)
     table, curve = robustness(judged), calibration(judged[~judged["has_copy"]])
@@ -131,10 +121,10 @@ def write_tables(judged: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, pd.D
     return table, curve
 
 
-def _drawn_songs(
+def _sample_songs(
     index: Index, config: Config, *, n_songs: int, left_out: float, seed: int
 ) -> pd.DataFrame:
-    """Sample a number of songs by the hash of their ids."""
+    """Sample songs by the hash of their ids."""
     spark = index.songs.sparkSession
     paths = (
         tables.read(spark, config.warehouse, SONG_FILES)
@@ -155,7 +145,7 @@ def _drawn_songs(
 
 
 def _without(index: Index, songs: DataFrame) -> Index:
-    """The index without these songs: fingerprints of songs not in `songs` are ignored."""
+    """Return the index without some songs: fingerprints of songs not in `songs` are ignored."""
     left = index.songs.join(songs, "song_id", "left_anti")
     index_s = left.agg(F.sum("duration_s")).first()[0]
     ids = songs.toPandas()["song_id"].to_numpy()  # a part of those drawn
@@ -164,23 +154,24 @@ def _without(index: Index, songs: DataFrame) -> Index:
     return replace(index, songs=left, files=files)
 
 
-def songs_met_again(judged: pd.DataFrame, index: Index) -> list[int]:
-    """Find held-out songs whose music is in the index all the same, as a copy or in part.
+def held_out_copies(judged: pd.DataFrame, index: Index) -> list[int]:
+    """Find held-out songs whose music is still in the index, as a copy or in part.
 
     Parameters
     ----------
     judged : pandas.DataFrame
         From `judge_answers`.
     index : Index
-        Including the held-out songs, which are compared with the songs found as in
-        `sonic duplicates`.
+        The full index; held-out songs are compared with the answers as by `sonic duplicates`.
     """
-    is_met = ~judged["is_known"] & (judged["p_value"] <= max(ASKED)) & judged["found_id"].notna()
-    met = judged.loc[is_met, ["song_id", "found_id"]].drop_duplicates().astype("int64")
-    if met.empty:
+    is_candidate = (
+        ~judged["is_known"] & (judged["p_value"] <= max(ASKED)) & judged["found_id"].notna()
+    )
+    candidates = judged.loc[is_candidate, ["song_id", "found_id"]].drop_duplicates().astype("int64")
+    if candidates.empty:
         return []
     pairs = index.fingerprints.sparkSession.createDataFrame(
-        met.rename(columns={"found_id": "other_song_id"})
+        candidates.rename(columns={"found_id": "other_song_id"})
     )
     shared = pairs.transform(
         compare_pairs, fingerprints=index.fingerprints, n_index_frames=index.files.n_frames
@@ -207,6 +198,6 @@ def _answers(cases: DataFrame, found: DataFrame) -> pd.DataFrame:
         )
     )
     answers = cases.drop("size_bytes").join(best, "path").orderBy("path").toPandas()
-    # pandas turns integers with nulls into floats, and ids would lose their last digits.
+    # pandas turns integers with nulls into floats, in which ids would lose their last digits.
     found_id = answers["found_id"].astype("Int64")
     return answers.assign(found_id=found_id.mask(found_id == _NONE))

@@ -20,23 +20,23 @@ CONFIDENCE = 0.9  # at which the coverage of new tracks and artists is reported
 
 
 def examine(
-    spark: SparkSession, warehouse: str, given: TrainingSet, trained: TrainedModel
+    spark: SparkSession, warehouse: str, data: TrainingSet, trained: TrainedModel
 ) -> list[Remark]:
     """Add leaks and duplicates to the card, and return remarks on them."""
-    columns = given.recipe.columns
+    columns = data.recipe.columns
     trained.card["leaks"] = [
         {"column": leak.column, "why": leak.why, "share": round(leak.share, 6), "n": leak.n}
-        for leak in given.leaks
+        for leak in data.leaks
     ]
     remarks = [
         Remark("leak", leak.sentence(columns.target, is_kept=leak.column in columns.kept))
-        for leak in given.leaks
+        for leak in data.leaks
     ]
-    stored = tables.read(spark, warehouse, FEATURES, version=given.version)
-    features = stored.filter(F.col("source") == given.source)
+    stored = tables.read(spark, warehouse, FEATURES, version=data.version)
+    features = stored.filter(F.col("source") == data.source)
     texts = {row.name for row in profile(features).collect() if row.kind == "text"}
     artist = _first(ARTISTS, texts)
-    doubles = _doubles(features, texts, given=given, trained=trained)
+    doubles = _doubles(features, texts, data=data, trained=trained)
     trained.card["doubles"] = doubles
     remarks += [Remark("doubles", _sentence(each, trained.card["task"])) for each in doubles]
     if artist and columns.group is None and columns.target != artist:
@@ -49,9 +49,9 @@ def examine(
 
 
 def _doubles(
-    features: DataFrame, texts: set[str], *, given: TrainingSet, trained: TrainedModel
+    features: DataFrame, texts: set[str], *, data: TrainingSet, trained: TrainedModel
 ) -> list[dict]:
-    """Count held-out songs whose track or artist is in the training set, too.
+    """Count held-out songs whose track or artist is also in the training set.
 
     Also scores the other held-out songs.
     """
@@ -63,9 +63,9 @@ def _doubles(
     named = wide(features, numbers=[], texts=names).select(
         "song_id", *(key.alias(what) for what, key in keys.items())
     )
-    # The actual split, however it was made.
+    # Use the actual split, however it was made.
     held_out = trained.held_out.select("song_id")
-    training_songs = given.rows.select("song_id").join(held_out, "song_id", "left_anti")
+    training_songs = data.rows.select("song_id").join(held_out, "song_id", "left_anti")
     marked = trained.held_out.join(named, "song_id", "left")
     for what in keys:
         seen = named.join(training_songs, "song_id").select(F.col(what)).dropna().distinct()
@@ -82,7 +82,7 @@ def _doubles(
                 continue
             entry: dict = {"what": what, "n": n - n_new, "share": round(1 - n_new / n, 6)}
             if n_new:
-                entry["others"] = compute_metrics(new, recipe=given.recipe)
+                entry["others"] = compute_metrics(new, recipe=data.recipe)
                 row = coverage(new, card=trained.card, confidences=(CONFIDENCE,)).iloc[0]
                 entry["others"]["coverage"] = round(float(row.n_covered / row.n), 6)
             doubles.append(entry)
@@ -92,7 +92,7 @@ def _doubles(
 
 
 def _keys(texts: set[str]) -> dict[str, Column]:
-    """Columns that identify a track and an artist."""
+    """Return columns that identify a track and an artist."""
     title, artist, track_id = (_first(names, texts) for names in (TITLES, ARTISTS, TRACK_IDS))
     keys: dict[str, Column] = {}
     if track_id:
@@ -119,5 +119,5 @@ def _sentence(double: dict, task: str) -> str:
     )
 
 
-def _first(names: Sequence[str], there: set[str]) -> str | None:
-    return next((name for name in names if name in there), None)
+def _first(names: Sequence[str], present: set[str]) -> str | None:
+    return next((name for name in names if name in present), None)

@@ -1,4 +1,4 @@
-"""Identify a clip once more and collect the hits behind the answer.
+"""Identify a clip again and collect the hits behind the answer.
 
 Does not load Spark if clip and index are on this machine.
 """
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from sonic_lib.storage.delta_rs import LocalIndex
     from sonic_lib.workflows.identification import Index
 
-    # Takes probes and answers; gives the hits with the songs of the answers, and for each hit
-    # start_s and end_s of its window.
+    # From probes and answers to the hits with the songs of the answers, with start_s and end_s of
+    # each hit's window.
     FindHits: TypeAlias = Callable[[Sequence[Probe], pd.DataFrame], pd.DataFrame]
 
 N_LISTED = 2  # the answer and its runner-up
@@ -56,12 +56,12 @@ def explain_clip(spark: SparkSession, config: Config, clip: str) -> Explanation:
 
 
 def explain_without_spark(config: Config, clip: str) -> Explanation | None:
-    """Do the same without Spark, if that is not slower.
+    """Do the same without Spark if that is not slower.
 
     Parameters
     ----------
     clip : str
-        An audio file of this machine.
+        A local audio file.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def explain_without_spark(config: Config, clip: str) -> Explanation | None:
 
 
 def explained_on_spark(clips: DataFrame, index: Index, config: Config) -> Explanation:
-    """Explain the one clip of a DataFrame; its hits are few.
+    """Explain the only clip of a DataFrame; collects its hits.
 
     Parameters
     ----------
@@ -164,9 +164,9 @@ def _explanation(found: pd.DataFrame, config: Config, *, find_hits: FindHits) ->
     return Explanation(None, answers, placed(find_hits(probes, answers)))
 
 
-def _check_one(given: str, n_clips: int) -> None:
+def _check_one(clip: str, n_clips: int) -> None:
     if n_clips != 1:
         raise UsageError(
-            f"{given!r} holds {n_clips} audio files, but explain takes one; "
+            f"{clip!r} has {n_clips} audio files, but explain takes one; "
             "use `sonic identify` for folders."
         )

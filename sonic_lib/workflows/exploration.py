@@ -94,7 +94,7 @@ def explored(
 
 
 def _color(described: pd.DataFrame, asked: str | None) -> tuple[str | None, bool]:
-    """The column that colors the projections, and whether it is a text."""
+    """Return the column that colors the projections, and whether it is a text column."""
     kinds = dict(zip(described["name"], described["kind"], strict=True))
     if asked is not None and asked not in kinds:
         raise UsageError(f"color {asked!r} (--color): this source has {', '.join(kinds)}.")
@@ -119,7 +119,7 @@ def _rank_correlations(frame: DataFrame, names: list[str]) -> np.ndarray:
     rows = frame.transform(explore.rank_grids, columns=names).toPandas()
     grids = dict(zip(rows["name"], rows["grid"], strict=True))
     ranks = frame.transform(explore.ranks, grids={name: grids[name] for name in names})
-    centres, scales = [0.5] * len(names), [12**-0.5] * len(names)  # those of even ranks
+    centres, scales = [0.5] * len(names), [12**-0.5] * len(names)  # of uniform ranks
     moments = ranks.transform(explore.moments, columns=names, centres=centres, scales=scales)
     return projections.correlation_matrix(moments.toPandas())
 
@@ -139,7 +139,7 @@ def _mapped(
         means=varied["mean"].to_numpy(float),
         stds=varied["std"].to_numpy(float),
     )
-    # The last digits depend on the order in which Spark sums; t-SNE would amplify them.
+    # Rounded: the last digits depend on the order in which Spark sums, and t-SNE amplifies them.
     values = values.round(6)
     points = np.hstack([values @ components.axes[:, :2], projections.tsne(values, seed=seed)])
     placed = pd.DataFrame(points, columns=["pc_1", "pc_2", "tsne_1", "tsne_2"])

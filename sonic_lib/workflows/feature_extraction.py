@@ -17,7 +17,7 @@ from sonic_lib.audio.listing import list_audio
 from sonic_lib.config import Config
 from sonic_lib.console import progress
 from sonic_lib.errors import UsageError
-from sonic_lib.features import csv_import
+from sonic_lib.features import csv_import, csv_reading
 from sonic_lib.features.spark import describe_songs, described_songs, feature_rows, settled_files
 from sonic_lib.fingerprint.spark import digest_files
 from sonic_lib.index import commit, plan
@@ -37,7 +37,7 @@ class TableImport(NamedTuple):
     numbers, texts : list of str
         Numeric and text columns.
     remarks : list of str
-        How the file was read, if it is not UTF-8 with closed quotes.
+        How the file was read, if it is not UTF-8 or has an unclosed quote.
     """
 
     counts: dict[str, float]
@@ -57,14 +57,7 @@ def describe_audio(
 ) -> dict[str, float]:
     """Compute the descriptors of songs that are new or have changed.
 
-    Parameters
-    ----------
-    paths : list of str
-        Folders or audio files.
-    retry_rejected : bool
-        Read files again that were rejected before.
-    follow_links : bool
-        Follow symbolic links in the folders.
+    Parameters are those of `Warehouse.extract_features`.
 
     Returns
     -------
@@ -88,24 +81,11 @@ def import_table(
 ) -> TableImport:
     """Import a feature table; it replaces earlier rows of its source.
 
-    The file is read a second time if its encoding or quoting turns out to be different.
-
-    Parameters
-    ----------
-    csv : str
-        A file, or a folder of files with the same columns.
-    source : str
-        Name of the source that it becomes.
-    id_column : str, optional
-        Column that identifies a row; by default id or track_id, else all columns together.
-
-    Raises
-    ------
-    UsageError
-        If the table cannot be read, or has no usable column.
+    Parameters and errors are those of `Warehouse.import_features`.  The file is read a second time
+    if its encoding or quoting turns out to be different.
     """
     started_s = time.monotonic()
-    rows = csv_import.read_rows(spark, csv)
+    rows = csv_reading.read_rows(spark, csv)
     tables.create_for_models(spark, config.warehouse)
     with runs.recorded(spark, config.warehouse, job="features", config=config) as this_run:
         bring_in = partial(
@@ -117,16 +97,16 @@ def import_table(
             run_id=this_run.run_id,
         )
         with _held(rows):
-            better = csv_import.second_reading(_flaws(rows))
+            better = csv_reading.second_reading(_flaws(rows))
             if not better:
                 done = bring_in(rows)
         if better:
-            with _held(rows := csv_import.read_rows(spark, csv, **better)):
+            with _held(rows := csv_reading.read_rows(spark, csv, **better)):
                 try:
                     done = bring_in(rows)
                 except (PySparkException, Py4JJavaError) as error:
-                    if csv_import.is_too_long(error):
-                        raise csv_import.too_long(csv) from error
+                    if csv_reading.is_too_long(error):
+                        raise csv_reading.too_long(csv) from error
                     raise
         done.counts["seconds"] = time.monotonic() - started_s
         this_run.counts.update(done.counts)
@@ -134,16 +114,16 @@ def import_table(
     if "encoding" in better:
         remarks.append(f"read as {better['encoding']}: it is not UTF-8")
     if "by_lines" in better:
-        remarks.append("read line by line: a quote in it is not closed")
+        remarks.append("read line by line: it has an unclosed quote")
     return done._replace(remarks=remarks)
 
 
 def _flaws(rows: DataFrame) -> dict[str, int]:
-    """Count the flaws of `csv_import.find_flaws`; what cannot be read to its end has swallowed."""
+    """Count flaws by `csv_reading.find_flaws`; a cell that is too long counts as swallowed rows."""
     try:
-        return rows.transform(csv_import.find_flaws).first().asDict()
+        return rows.transform(csv_reading.find_flaws).first().asDict()
     except (PySparkException, Py4JJavaError) as error:
-        if csv_import.is_too_long(error):
+        if csv_reading.is_too_long(error):
             return {"n_replaced": 0, "n_swallowed": 1}
         raise
 
@@ -170,10 +150,10 @@ def _describe(
     described = _describe_batches(spark, config, digests, run_id)
 
     stored = tables.read(spark, warehouse, FEATURES).transform(described_songs)
-    judged = plan.song_files(digests, songs=stored, known=known, read=described).persist()
+    file_rows = plan.song_files(digests, songs=stored, known=known, read=described).persist()
     abandoned = plan.abandoned_songs(known, gone=digests, digests=digests).persist()
     counts["dropped"] = abandoned.count()
-    by_status = {row.status: row["count"] for row in judged.groupBy("status").count().collect()}
+    by_status = {row.status: row["count"] for row in file_rows.groupBy("status").count().collect()}
     done = described.filter("error IS NULL").agg(
         F.count("*").alias("songs"),
         F.coalesce(F.sum(F.col("numbers")["duration_s"]), F.lit(0.0)).alias("audio_s"),
@@ -184,8 +164,8 @@ def _describe(
     }
     if counts["dropped"]:
         tables.delete_keys(abandoned, warehouse, FEATURES, key="song_id")
-    # Last, so that the files of a killed run are read again.
-    stamped = judged.withColumns({"run_id": F.lit(run_id), "seen_at": F.current_timestamp()})
+    # Written last, so that the files of a killed run are read again.
+    stamped = file_rows.withColumns({"run_id": F.lit(run_id), "seen_at": F.current_timestamp()})
     tables.upsert(stamped, warehouse, FEATURE_FILES, key="path")
     commit.remove_folder(spark, folder)
     return counts
@@ -228,7 +208,7 @@ def _describe_batches(
 def _bring_in(
     rows: DataFrame, *, warehouse: str, csv: str, source: str, id_column: str | None, run_id: str
 ) -> TableImport:
-    columns = csv_import.named_columns(rows)
+    columns = csv_reading.named_columns(rows)
     cells = rows.transform(csv_import.count_cells, columns=columns).first().asDict()
     kinds = csv_import.choose_kinds(columns, cells)
     id_column = csv_import.choose_id(columns, cells, given=id_column)
@@ -236,21 +216,21 @@ def _bring_in(
     for name in columns:
         if name != id_column:
             names[kinds[name]].append(name)
-    # A table of labels may have texts only, if it has a key.
+    # A table of labels may have only text columns, if it has a key.
     if not names["number"] and not (id_column and names["text"]):
         raise UsageError(
             f"The table {csv!r} (--csv) has no numeric column, so no model can be trained on it. "
-            f"Expected cells such as 0.5, with a point; the columns are {', '.join(columns)}. "
+            f"Expected cells such as 0.5, with a decimal point; columns: {', '.join(columns)}. "
             "A table of labels needs id_column (--id), the column with the paths of the songs."
         )
-    judged = rows.transform(csv_import.judge_rows, kinds=kinds, id_column=id_column)
-    with _held(judged):
-        counts = _replace_source(judged, warehouse, run_id, source, kinds, id_column)
+    checked = rows.transform(csv_import.check_rows, kinds=kinds, id_column=id_column)
+    with _held(checked):
+        counts = _replace_source(checked, warehouse, run_id, source, kinds, id_column)
     return TableImport(counts, id_column, names["number"], names["text"], [])
 
 
 def _replace_source(
-    judged: DataFrame,
+    checked: DataFrame,
     warehouse: str,
     run_id: str,
     source: str,
@@ -258,23 +238,23 @@ def _replace_source(
     id_column: str | None,
 ) -> dict[str, float]:
     """Write rejects, cells and then rows of a table, replacing earlier ones of its source."""
-    rejected = judged.transform(csv_import.rejected_rows, source=source, columns=list(kinds))
-    usable = judged.transform(
+    rejected = checked.transform(csv_import.rejected_rows, source=source, columns=list(kinds))
+    usable = checked.transform(
         csv_import.usable_rows, source=source, kinds=kinds, id_column=id_column
     )
     where = f"source = '{source}'"
     rejected = _stamped(rejected, run_id, "rejected_at")
     tables.replace(rejected, warehouse, FEATURE_REJECTS, where=where)
-    cells = judged.transform(csv_import.cell_rows, source=source)
+    cells = checked.transform(csv_import.cell_rows, source=source)
     cells = cells.withColumn("run_id", F.lit(run_id))
     tables.replace(cells, warehouse, FEATURE_CELLS, where=where)
     tables.replace(_stamped(usable, run_id, "computed_at"), warehouse, FEATURES, where=where)
-    return {"rows": judged.count(), "rejected": rejected.count()}
+    return {"rows": checked.count(), "rejected": rejected.count()}
 
 
 @contextmanager
 def _held(frame: DataFrame) -> Iterator[None]:
-    """Cache a DataFrame inside the block only: a stale cache would hide changes to the file."""
+    """Cache a DataFrame inside the block; a longer-lived cache would hide changes to the file."""
     frame.persist()
     try:
         yield

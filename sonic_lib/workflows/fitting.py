@@ -34,7 +34,7 @@ class TrainedModel:
 
 
 def train_and_evaluate(
-    given: TrainingSet,
+    data: TrainingSet,
     *,
     n_folds: int,
     method: str = "lac",
@@ -52,9 +52,9 @@ def train_and_evaluate(
     limits : (float, float), optional
         Range of a numeric target.
     """
-    recipe = given.recipe
+    recipe = data.recipe
     trained = training.train(
-        given.rows, recipe=recipe, n_folds=n_folds, is_held_out=given.is_held_out()
+        data.rows, recipe=recipe, n_folds=n_folds, is_held_out=data.is_held_out()
     )
     scored, held_out = trained.folds, trained.held_out
     calibrated = _calibrated(scored, recipe=recipe, method=method, mondrian=mondrian)
@@ -76,14 +76,14 @@ def train_and_evaluate(
         "fitted_on": ALL_ROWS if trained.on_all_rows else OTHER_ROWS,
         "without_texts": None if without is None else compute_metrics(without, recipe=recipe),
         "snapshot": {
-            "source": given.source,
-            "labels": given.labels,
-            "features_version": given.version,
+            "source": data.source,
+            "labels": data.labels,
+            "features_version": data.version,
         },
         "code_version": sonic_lib.__version__,
     }
     covered = coverage(held_out, card=card)
-    # Reports are made from the cards; the held-out rows may be gone by then.
+    # In the card, as reports are made from it when the held-out rows may be gone.
     card["coverage"] = covered.to_dict("records")
     if recipe.classes:
         counts = held_out.transform(metrics.confusion).toPandas()
@@ -98,7 +98,7 @@ def compute_metrics(scored: DataFrame, *, recipe: Recipe) -> dict[str, float]:
         scores = metrics.class_metrics(counts, classes=recipe.classes)
     else:
         scores = scored.transform(metrics.regression_metrics).first().asDict()
-    # The last digits depend on the order in which Spark sums.
+    # Rounded: the last digits depend on the order in which Spark sums.
     return {name: round(float(value or 0.0), 9) for name, value in scores.items()}
 
 

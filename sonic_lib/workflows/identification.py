@@ -1,4 +1,4 @@
-"""Search the index for clips, in two passes; shared by identify, evaluate and explain."""
+"""Search the index for clips in two passes; used by identify, evaluate and explain."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from sonic_lib.matching.spark import drop_overlapping_windows, match_windows, se
 from sonic_lib.schemas import FINGERPRINTS, SONGS
 from sonic_lib.storage import tables
 
-CLIPS_PER_TASK = 40  # what is looked up for an unsure clip of 10 s takes 5 MB
-WINDOWS_PER_TASK = 240  # of a long recording, 20 minutes: a task decodes what comes before, too
-PARTS_PER_CORE = 4  # of the hashes, so that cores end their work at about the same time
-BYTES_PER_PART = 64_000_000  # of what windows look up
+CLIPS_PER_TASK = 40  # the queries of an uncertain clip of 10 s take 5 MB
+WINDOWS_PER_TASK = 240  # 20 minutes of a long recording; a task also decodes all that precedes them
+PARTS_PER_CORE = 4  # parts of the hashes, so that all cores finish at about the same time
+BYTES_PER_PART = 64_000_000  # of queries
 
 
 @dataclass(frozen=True)
 class Index:
-    """The tables of an index, all of one moment.
+    """The tables of an index, at one point in time.
 
     Attributes
     ----------
@@ -50,16 +50,16 @@ def open_index(spark: SparkSession, warehouse: str) -> Index:
     Raises
     ------
     TableError
-        If it holds no song.
+        If it has no songs.
     """
-    # One version of each for the whole run, songs first: changes during the run have no effect, and
-    # every song has its fingerprints.
+    # Pinned versions, so that changes during the run have no effect; songs first, so that every
+    # song has its fingerprints.
     songs = tables.read_pinned(spark, warehouse, SONGS)
     version = tables.version(spark, warehouse, FINGERPRINTS)
     index_s, n_fingerprints = songs.agg(F.sum("duration_s"), F.sum("n_fingerprints")).first()
     if not index_s:
         raise TableError(
-            f"The index in {warehouse} holds no song; add some with `sonic index FOLDER` first."
+            f"The index in {warehouse} has no songs; add some with `sonic index FOLDER` first."
         )
     fingerprints = tables.read(spark, warehouse, FINGERPRINTS, version=version)
     files = IndexFiles(
@@ -82,7 +82,7 @@ def search(
 ) -> DataFrame:
     """Identify clips, in two passes.
 
-    The first pass looks up every window as it is.  The second looks up uncertain windows again,
+    The first pass looks up every window unchanged.  The second looks up uncertain windows again,
     with denser landmarks and at other speeds, tempos and pitches.
 
     Parameters
@@ -146,13 +146,13 @@ def search(
 
 
 def match(extracts: DataFrame, index: Index, *, max_hits: int, n_listed: int) -> DataFrame:
-    """Look up the hashes of clips, split into as many tasks as keep all cores busy.
+    """Look up the hashes of clips, in enough tasks to keep all cores busy.
 
     Parameters
     ----------
     extracts : DataFrame [schemas.CLIP_EXTRACTS]
     max_hits : int
-        Hits to keep per window, those of the greatest weight.
+        Hits to keep per window; the heaviest are kept.
 
     Returns
     -------
@@ -182,7 +182,7 @@ def extract_clips(
 
     Parameters
     ----------
-    clips : DataFrame with path, size_bytes and perhaps windows
+    clips : DataFrame with path, size_bytes and optionally windows
     what : str
         Label of the progress bar.
     probes

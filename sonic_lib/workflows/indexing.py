@@ -1,4 +1,4 @@
-"""Update an index from folders: add new and changed songs, each once."""
+"""Update an index from folders: add new and changed songs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from sonic_lib.index import commit, plan
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
 from sonic_lib.storage import runs, tables
 
-_MAX_TRIES = 5  # of a batch that other runs, which met the same songs, took for a dead run's
-_N_REMARKS = 5  # song_files has all
+_MAX_TRIES = 5  # for a batch that other runs with the same songs took for that of a dead run
+_N_REMARKS = 5  # the table song_files has all of them
 _COUNTED = (
     *("new", "changed", "duplicate", "rejected", "partial", "replaced"),
     *("songs", "audio_s", "hashes"),
@@ -35,7 +35,7 @@ class IndexRun(NamedTuple):
     counts : dict of str to float
         Counts of files, songs and hashes, and seconds, as in the table `runs`.
     remarks : list of str
-        Why files were rejected or used only in part; the first few.
+        The first few files that were rejected or only used in part, with the reason.
     table_bytes : int
         Size of the fingerprint table.
     passed_over : Counter of str
@@ -59,23 +59,7 @@ def index_songs(
 ) -> IndexRun:
     """Add the songs of folders to the index if they are new or have changed.
 
-    Parameters
-    ----------
-    paths : list of str
-        Folders or audio files.
-    prune : bool
-        Also remove songs whose files are no longer in the folders.
-    retry_rejected : bool
-        Read files again that were rejected before.
-    follow_links : bool
-        Follow symbolic links in the folders.
-
-    Raises
-    ------
-    UsageError
-        If a path does not exist, or `prune` would remove every song of a folder.
-    TableError
-        If the tables were made with other parameters.
+    Parameters and errors are those of `Warehouse.index`.
     """
     started_s = time.monotonic()
     warehouse = config.warehouse
@@ -116,7 +100,7 @@ def _index(
 ) -> tuple[dict[str, float], list[str]]:
     """Update the tables; return counts, and remarks on the first files with problems."""
     warehouse = config.warehouse
-    # As it was: what is cached of it is recomputed after each commit to the table.
+    # A pinned version: a cached frame of the live table is recomputed after each commit to it.
     known = tables.read_pinned(spark, warehouse, SONG_FILES)
     songs = tables.read(spark, warehouse, SONGS)
     changed = plan.changed_files(files, known=known, retry_rejected=retry_rejected).persist()
@@ -136,7 +120,7 @@ def _index(
     n_slots = spark.sparkContext.defaultParallelism
     n_tasks = plan.n_tasks(n_changed, n_bytes, n_slots=n_slots, task_mb=config.index.task_mb)
     read = changed.repartition(n_tasks, "path").transform(digest_files).persist()
-    digests = read.transform(plan.told_apart, songs=songs).persist()
+    digests = read.transform(plan.reject_collisions, songs=songs).persist()
     new = plan.new_songs(digests, songs=songs).persist()
     closings = _fingerprint_batches(spark, config, new, run_id)
 
@@ -144,12 +128,12 @@ def _index(
     missing = plan.pruned_files(known, files=files, roots=roots)
     moved = plan.moved_files(missing, digests=digests).persist()
     still_known = known.join(moved, "path", "left_anti")
-    judged = plan.song_files(digests, songs=stored, known=still_known, read=closings).persist()
+    file_rows = plan.song_files(digests, songs=stored, known=still_known, read=closings).persist()
     touched = changed.filter("not is_new").select("path")
     lost = touched if gone is None else touched.unionByName(gone.select("path"))
     abandoned = plan.abandoned_songs(known, gone=lost, digests=digests).persist()
     counts["replaced"] = abandoned.count()
-    by_status = {row.status: row["count"] for row in judged.groupBy("status").count().collect()}
+    by_status = {row.status: row["count"] for row in file_rows.groupBy("status").count().collect()}
     done = closings.filter("error IS NULL").agg(
         F.count("*").alias("songs"),
         F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("audio_s"),
@@ -162,28 +146,28 @@ def _index(
         "changed": n_changed - n_new,
         "duplicate": by_status.get("duplicate", 0),
         "rejected": by_status.get("rejected", 0),
-        "partial": judged.filter("status <> 'rejected' AND note IS NOT NULL").count(),
+        "partial": file_rows.filter("status <> 'rejected' AND note IS NOT NULL").count(),
     }
-    remarks = _remarks(judged)
-    # Delta plans whatever is cached of a table anew after each commit to it.
+    remarks = _remarks(file_rows)
+    # Delta replans all cached frames of a table after each commit to it.
     for cached in (changed, read, digests, new, abandoned):
         cached.unpersist()
     if not moved.isEmpty():
-        renamed = plan.renamed_songs(stored, moved=moved, judged=judged)
+        renamed = plan.renamed_songs(stored, moved=moved, files=file_rows)
         tables.upsert(renamed, warehouse, SONGS, key="song_id")
         paths = moved.select("path")
         gone = paths if gone is None else gone.select("path").unionByName(paths)
-    commit.record_files(judged, gone, warehouse, run_id=run_id)
+    commit.record_files(file_rows, gone, warehouse, run_id=run_id)
     commit.remove_folder(spark, commit.run_folder(warehouse, run_id))
     return counts, remarks
 
 
-def _remarks(judged: DataFrame) -> list[str]:
-    """Describe the problems of the first files that were rejected or used only in part."""
+def _remarks(file_rows: DataFrame) -> list[str]:
+    """Describe the problems of the first files that were rejected or only used in part."""
     problem = F.coalesce("error", "note").alias("problem")
     is_rejected = (F.col("status") == "rejected").alias("is_rejected")
     rows = (
-        judged.select("path", is_rejected, problem)
+        file_rows.select("path", is_rejected, problem)
         .filter("problem IS NOT NULL")
         .orderBy(F.desc("is_rejected"), "path")
         .take(_N_REMARKS)
@@ -195,7 +179,7 @@ def _remarks(judged: DataFrame) -> list[str]:
 
 
 def _check_present(known: DataFrame, files: DataFrame, roots: list[str]) -> None:
-    """Refuse to prune a folder without any song: its disk may just not be mounted."""
+    """Refuse to prune a folder without any songs, as its disk may just not be mounted."""
     present = files.agg(*(F.max(plan.is_below([root])) for root in roots)).first()
     empty = [root for root, is_present in zip(roots, present, strict=True) if not is_present]
     if empty and not plan.pruned_files(known, files=files, roots=empty).isEmpty():
@@ -245,6 +229,6 @@ def _fingerprint_batches(
                     f"Other runs with the same songs considered this one dead {_MAX_TRIES} times. "
                     "Nothing is lost: run it again when they are done."
                 )
-            rows = commit.closing_rows(staged)
+            rows = commit.summary_rows(staged)
             closings = rows if closings is None else closings.unionByName(rows)
     return closings

@@ -33,8 +33,8 @@ def known_songs(
 ) -> KnownSongs:
     """Find the songs of a source that a model was trained on.
 
-    Reads the snapshot that its card names. If that has been purged, the current rows that a
-    training would use are returned, some of which may be newer. `by_judge` as in
+    Reads the snapshot that its card names. If that has been purged, returns the current rows that a
+    training would use, some of which may be newer. `by_judge` is as in
     `membership.training_songs`.
     """
     snapshot = card["snapshot"]
@@ -45,7 +45,7 @@ def known_songs(
         of_then = tables.read(spark, warehouse, FEATURES, version=version)
         found = _training_songs(of_then, card, by_judge).persist()
         found.count()
-    except (PySparkException, Py4JJavaError):  # of the log, or of files that are gone
+    except (PySparkException, Py4JJavaError):  # the log or files of the version are gone
         found = _training_songs(tables.read(spark, warehouse, FEATURES), card, by_judge)
         text = "its training rows have been purged; in_training is based on the current rows"
         return KnownSongs(found, Remark(card["name"], text))

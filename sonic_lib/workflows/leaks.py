@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.features.spark import wide
-from sonic_lib.models.associations import associations, by_place, drawn, n_bins, number_ranges
+from sonic_lib.models.associations import associations, by_place, n_bins, number_ranges, sampled
 from sonic_lib.models.columns import Columns
 from sonic_lib.models.leaks import Leak, find_leaks
 from sonic_lib.models.names import ARTISTS
@@ -25,7 +25,7 @@ def leaks_of(features: DataFrame, columns: Columns) -> list[Leak]:
         [name for name in names if name not in (columns.target, columns.group)]
         for names in columns.needed
     )
-    # New songs have an artist, too; training with a group measures the score for new artists.
+    # The group is not a leak: new songs have artists, too, and splits by group keep artists apart.
     texts = [name for name in texts if name.lower() not in ARTISTS]
     (numbers if columns.target_is_number else texts).append(columns.target)
     frame = wide(features, numbers=numbers, texts=texts)
@@ -35,15 +35,15 @@ def leaks_of(features: DataFrame, columns: Columns) -> list[Leak]:
         return []
     if len(numbers) + len(texts) == 1:
         return []
-    found = []  # a row a column
+    found = []  # one row per column
     if numbers:
         found = number_ranges(frame, numbers=numbers, n_bins=n_bins(n_rows)).collect()
-    sample = drawn(frame, n_rows=n_rows)
-    n_drawn = n_rows if sample is frame else sample.count()
-    ranges = by_place([row.asDict() for row in found], n_rows=n_drawn)
+    sample = sampled(frame, n_rows=n_rows)
+    n_sampled = n_rows if sample is frame else sample.count()
+    ranges = by_place([row.asDict() for row in found], n_rows=n_sampled)
     rows = associations(
         sample, texts=texts, numbers=numbers, target=columns.target, ranges=ranges
-    ).collect()  # a row a column
+    ).collect()  # one row per column
     return find_leaks(
         [row.asDict() for row in rows], columns=columns, numbers=numbers, ranges=ranges
     )

@@ -1,8 +1,8 @@
 """Identify clips without Spark, in a warehouse on this machine.
 
 delta-rs finds the files of the same Delta tables, and the same kernels read them and compute
-hashes, hits, lines, scores and segments, so the answers are those of the Spark job.  Everything is
-done in memory instead of by shuffles, which is right for some hundred clips.
+hashes, hits, lines, scores and segments, so the answers are those of the Spark job.  Everything
+happens in memory instead of by shuffles, which suits a few hundred clips.
 
 Examples
 --------
@@ -30,19 +30,18 @@ from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS, Probe
 from sonic_lib.matching import budget
 from sonic_lib.storage.delta_rs import LocalIndex, open_index
 
-if TYPE_CHECKING:  # the helper process loads this module, and has no use for it
+if TYPE_CHECKING:  # the helper process imports this module but does not need these
     from sonic_lib.config import Config
 
 __all__ = ["LocalIndex", "extract_clip", "identify_clips", "open_index"]
 
-# A file, and which of its windows; None for all.
+# A file, and the windows to look up; None for all.
 Job: TypeAlias = tuple[str, list[int] | None]
 
 PARTS_BITS = 4  # of the hashes, shared by threads
-# A helper takes a second to start: one per this many files, where each megabyte counts as a file.
+# A helper takes a second to start: one per this many files, where a megabyte counts as a file.
 FILES_PER_HELPER = 8
-# Windows that wait while others are looked up: each takes 0.1 MB in the first pass, 3 MB in the
-# second.
+# Windows queued while others are looked up; each takes 0.1 MB in the first pass, then 3 MB.
 N_WAITING = 32
 
 
@@ -101,7 +100,7 @@ def identify_clips(
 def _unsure_jobs(
     windows: dict[str, set[int]], lines: dict[str, list[dict]], config: Config
 ) -> list[Job]:
-    """Uncertain windows of each clip, whose lines are dropped."""
+    """Return the uncertain windows of each clip as jobs, and drop their lines."""
     from sonic_lib.matching.scoring import second_pass_threshold
 
     sure = second_pass_threshold(config.identify.false_accept_rate)
@@ -115,7 +114,7 @@ def _unsure_jobs(
 
 
 def start_helper() -> None:
-    """Let the fingerprinting process load its modules while an index is opened."""
+    """Start the fingerprinting process, so that it loads its modules while an index is opened."""
     prepare(packed(_load_in_helper))
 
 
@@ -152,7 +151,7 @@ def _extracted(
     probes: Sequence[Probe],
     chunk_bytes: int,
 ) -> Iterator[list[tuple[str, dict]]]:
-    """Decode and hash files on all cores; yield chunks of windows, put summary rows into `ends`."""
+    """Decode and hash files on all cores; yields chunks of windows, fills `ends` with summaries."""
     n_files = sum(1 + _size_bytes(path) // 1_000_000 for path, _ in jobs)
     n_helpers = min(os.cpu_count() or 1, max(len(jobs), 1), 1 + n_files // FILES_PER_HELPER)
     waiting: Queue[tuple[str, dict] | BaseException] = Queue(N_WAITING)
@@ -172,7 +171,7 @@ def _extracted(
                 give((path, row))
                 if is_over.is_set():
                     return
-        except BaseException as error:  # for the thread that waits for the rows
+        except BaseException as error:  # raised again in the thread that waits for the rows
             give(error)
 
     chunk: list[tuple[str, dict]] = []
@@ -204,7 +203,7 @@ def _extracted(
 
 
 def extract_clip(path: str, config: Config, *, probes: Sequence[Probe]) -> list[dict]:
-    """Return what each window of a file looks up: rows as from `extract.clip_rows`."""
+    """Return the queries of each window of a file, as rows of `extract.clip_rows`."""
     *rows, _ = _clip_rows(path, config, windows=None, probes=probes)
     return rows
 
@@ -237,7 +236,7 @@ def _error(end: dict) -> str | None:
 
 
 def _unsure(windows: set[int], lines: list[dict], sure: float) -> set[int]:
-    """Every other uncertain window, and the last one."""
+    """Return every other uncertain window, and the last one."""
     is_sure = {line["window"] for line in lines if line["score"] >= sure}
     return {w for w in windows if w % 2 == 0 or w == max(windows)} - is_sure
 
@@ -245,7 +244,7 @@ def _unsure(windows: set[int], lines: list[dict], sure: float) -> set[int]:
 def _match(
     windows: Sequence[tuple[str, dict]], index: LocalIndex, *, max_hits: int, n_listed: int
 ) -> Iterator[tuple[str, dict]]:
-    """Find the lines of windows, with the path of each."""
+    """Find the lines of windows, with the path of the clip."""
     from sonic_lib.matching.alignment import Hits
     from sonic_lib.matching.join import gather
     from sonic_lib.matching.ranking import chance_evidence, window_rows
@@ -268,7 +267,7 @@ def _match(
         kept[number].clear()
         return window_rows(hits, chance=chance, n_listed=n_listed)
 
-    # Files are read, hits counted and lines searched without Python's lock.
+    # Threads help: reading files, counting hits and finding lines release Python's global lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for found in pool.map(join, range(1 << PARTS_BITS)):
             for _, numbers, stops, hits in found:

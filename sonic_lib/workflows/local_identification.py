@@ -23,10 +23,10 @@ from sonic_lib.workflows.local_engine import (
     start_helper,
 )
 
-# Beyond this, Spark's retries are worth its overhead; `engine` overrides the choice.
+# For longer runs, Spark's retries are worth its overhead; `engine` overrides the choice.
 MAX_S = 1800.0
 # Measured on the two cores of the benchmarks: per clip of up to 10 s, a third of them uncertain;
-# per byte of longer ones, mostly unknown; per row of the table, read once; and per row and clip.
+# per byte of longer, mostly unknown clips; per row of the table, read once; per row and clip.
 S_PER_CLIP = 0.1
 SHORT_BYTES = 500_000
 S_PER_BYTE = 0.8e-6
@@ -49,7 +49,7 @@ def identify_folders(
     Parameters
     ----------
     paths : list of str
-        Folders or audio files of this machine.
+        Local folders or audio files.
     n_listed : int >= 1
         Songs to list per segment.
     record : bool
@@ -65,11 +65,11 @@ def identify_folders(
     Raises
     ------
     TableError
-        If there is no index, or it holds no song.
+        If there is no index, or it has no songs.
     SetupError
         If delta-rs is missing or cannot read a table.
     """
-    with _garbage_kept():
+    with _without_garbage_collection():
         return _identify(
             config,
             paths,
@@ -81,10 +81,10 @@ def identify_folders(
 
 
 @contextmanager
-def _garbage_kept() -> Iterator[None]:
-    """Turn garbage collection off, also at exit: it would take a fifth of the time.
+def _without_garbage_collection() -> Iterator[None]:
+    """Turn garbage collection off, including at exit: it would take a fifth of the time.
 
-    Modules stay loaded anyway, and clips leave little behind.
+    Modules stay loaded anyway, and clips leave little garbage.
     """
     atexit.register(gc.freeze)
     gc.disable()
@@ -124,15 +124,15 @@ def _identify(
     this_run = new_run()
     try:
         found = identify_clips(sorted(clips), index, config, n_listed=n_asked(n_listed))
-        met = [_match(row, this_run) for row in found]
-        matches = [row for row in met if row["rank"] <= n_listed]
+        candidates = [_match(row, this_run) for row in found]
+        matches = [row for row in candidates if row["rank"] <= n_listed]
         _count(matches, this_run)
         if record:
             append(matches, config.warehouse, "matches")
-        named = _named(met, roots, index)
+        named = _named(candidates, roots, index)
         this_run.counts["seconds"] = time.monotonic() - started_s
     except BaseException:
-        with suppress(Exception):  # on a full disk this fails as well, and would hide the cause
+        with suppress(Exception):  # a second failure, as on a full disk, would hide the cause
             if record:
                 _record(this_run, config, "failed")
         raise
@@ -171,7 +171,7 @@ def estimated_s(n_clips: int, n_bytes: int, n_fingerprints: int) -> float:
 def _clips(
     paths: list[str], *, stop_early: bool, follow_links: bool = True
 ) -> dict[str, tuple[str, int]] | None:
-    """Root and size of each clip, by path; None if there are too many."""
+    """Return root and size of each clip, by path; None if there are too many."""
     clips: dict[str, tuple[str, int]] = {}
     n_bytes = 0
     for file in walk(paths, follow_links=follow_links):
@@ -184,7 +184,7 @@ def _clips(
 
 
 def _match(row: dict, this_run: Run) -> dict:
-    """A row of `matches`; clips without an answer or with an error have one, too."""
+    """Return a row of `matches`; clips without an answer or with an error also get one."""
     nothing = {
         "clip_start_s": 0.0,
         "clip_end_s": row["duration_s"],
@@ -241,7 +241,7 @@ def _named(matches: list[dict], clips: dict[str, str], index: LocalIndex) -> lis
 
 
 def _file_names(song_ids: list[int], warehouse: str) -> dict[int, str]:
-    """The file of each song; of several copies the first indexed."""
+    """Return the file of each song; of several copies, the one indexed first."""
     import pyarrow.compute as pc
 
     files = open_table(warehouse, "song_files").to_pyarrow_dataset()
@@ -267,7 +267,7 @@ def _relative(path: str, root: str) -> str:
 
 
 def answer_schema(warehouse: str):
-    """Arrow types of `COLUMNS`, as in the table `matches`."""
+    """Return the Arrow schema of `COLUMNS`, with the types of the table `matches`."""
     import pyarrow as pa
 
     stored = pa.schema(open_table(warehouse, "matches").schema().to_arrow())
@@ -277,6 +277,6 @@ def answer_schema(warehouse: str):
 
 
 def _record(this_run: Run, config: Config, status: str) -> None:
-    """Record the run when it ends; it takes only seconds."""
+    """Record the run at its end; not before, since it only takes seconds."""
     row = run_row(this_run, job="identify", config=config, status=status)
     write_run(row, config.warehouse)

@@ -1,7 +1,7 @@
 """Maintain an index: sweep, compact, repartition, restore and purge.
 
-Other jobs may index, identify and remove meanwhile: every change is one commit, which is retried
-if Delta refuses it because another job committed in between.
+Other jobs may index, identify and remove at the same time: every change is one commit, which is
+retried if Delta rejects it because another job committed in between.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from sonic_lib.schemas import FINGERPRINTS, MATCHES, RUNS, SONG_FILES, SONGS, TA
 from sonic_lib.storage import history, tables
 from sonic_lib.storage.table_files import Damage, move_aside
 
-# A partition is rewritten if it has this many times the files that its rows need.
+# A partition is rewritten if it has this many times as many files as its rows need.
 _TOO_MANY = 1.25
 # A failed commit is retried from the start; this many rows take some minutes on a cluster.
 _ROWS_PER_COMMIT = 2_000_000_000
 
 
 class Pinned(NamedTuple):
-    """The tables of an index, all of one moment without a commit in progress."""
+    """The tables of an index, at one point in time without a commit in progress."""
 
     songs: DataFrame
     song_files: DataFrame
@@ -38,7 +38,7 @@ class Pinned(NamedTuple):
 
 
 def pinned(spark: SparkSession, warehouse: str) -> Pinned:
-    """Read all tables of the index as of one moment."""
+    """Read all tables of the index as of one point in time."""
 
     def versions() -> list[int]:
         names = (SONGS, SONG_FILES, FINGERPRINTS)
@@ -57,12 +57,15 @@ def pinned(spark: SparkSession, warehouse: str) -> Pinned:
     return Pinned(songs, song_files, fingerprints, bits)
 
 
-def findings(spark: SparkSession, warehouse: str, *, grace_hours: float) -> list[Row]:
-    """Check every invariant: one row each, with the number of violations and an example."""
+def violations(spark: SparkSession, warehouse: str, *, grace_hours: float) -> list[Row]:
+    """Check every invariant: one row each, with the number of violations and an example.
+
+    Columns are those of `invariants.violations`.
+    """
     index = pinned(spark, warehouse)
     return (
         index.fingerprints.transform(
-            invariants.findings,
+            invariants.violations,
             songs=index.songs,
             song_files=index.song_files,
             counts=invariants.song_counts(index.fingerprints, songs=index.songs),
@@ -92,7 +95,7 @@ def sweep(spark: SparkSession, warehouse: str, *, grace_hours: float) -> dict[st
     stages = old_stages(spark, warehouse, hours=grace_hours)
     for folder in stages:
         commit.undo_stage(spark, warehouse, folder)
-    # From here on no run can commit songs whose fingerprints are old.
+    # From here on, no dead or slow run can commit songs whose fingerprints are old.
     fingerprints = tables.read(spark, warehouse, FINGERPRINTS)
     left = (
         invariants.song_counts(fingerprints, songs=tables.read(spark, warehouse, SONGS))
@@ -114,13 +117,13 @@ def sweep(spark: SparkSession, warehouse: str, *, grace_hours: float) -> dict[st
     }
 
 
-def mend(spark: SparkSession, warehouse: str, found: list[Damage]) -> int:
+def repair(spark: SparkSession, warehouse: str, found: list[Damage]) -> int:
     """Make tables readable again, without their damaged files.
 
     Parameters
     ----------
     found : list of Damage
-        All of it can be repaired.
+        Must all be repairable.
 
     Returns
     -------
@@ -144,7 +147,7 @@ def mend(spark: SparkSession, warehouse: str, found: list[Damage]) -> int:
     songs = tables.read(spark, warehouse, SONGS)
     parts = (
         invariants.song_counts(tables.read(spark, warehouse, FINGERPRINTS), songs=songs)
-        .filter("n_found < n_said")
+        .filter("n_found < n_expected")
         .select("song_id")
         .localCheckpoint()
     )
@@ -157,7 +160,7 @@ def _prefixes(file: str) -> list[str]:
 
 
 def lost_files(spark: SparkSession, warehouse: str) -> DataFrame:
-    """Files recorded as read whose song is gone; the next index run should read them."""
+    """Return files recorded as read whose song is gone; the next index run should read them."""
     files = tables.read(spark, warehouse, SONG_FILES).filter("song_id IS NOT NULL")
     return files.join(tables.read(spark, warehouse, SONGS), "song_id", "left_anti").select("path")
 
@@ -165,7 +168,7 @@ def lost_files(spark: SparkSession, warehouse: str) -> DataFrame:
 def deduplicate(spark: SparkSession, warehouse: str) -> None:
     """Rewrite partitions that contain duplicates, keeping one copy of each row."""
     fingerprints = tables.read(spark, warehouse, FINGERPRINTS)
-    doubled = fingerprints.transform(invariants.doubled_rows).select("hash_prefix").distinct()
+    doubled = fingerprints.transform(invariants.duplicate_rows).select("hash_prefix").distinct()
     prefixes = [row.hash_prefix for row in doubled.collect()]  # at most 4096
     if prefixes:
         where = commit.has_prefix(prefixes)
@@ -222,8 +225,8 @@ def repartition(spark: SparkSession, warehouse: str, *, prefix_bits: int) -> boo
 def restore(spark: SparkSession, warehouse: str, *, timestamp: str) -> None:
     """Restore songs, files and fingerprints as of a time (UTC).
 
-    Until the last commit readers see the songs that both states have in common.  If the call dies
-    in between, repeating it completes the restore.
+    Until the last commit, readers see the songs that both states have in common.  If the call dies
+    before, repeating it completes the restore.
     """
     order = (FINGERPRINTS, SONGS, SONG_FILES)
     then = {t: history.version_at(spark, warehouse, t, timestamp=timestamp) for t in order}
@@ -233,19 +236,19 @@ def restore(spark: SparkSession, warehouse: str, *, timestamp: str) -> None:
     dropped = tables.read(spark, warehouse, SONGS).join(kept, "song_id", "left_anti")
     tables.delete_keys(dropped, warehouse, SONGS, key="song_id")
     history.restore(spark, warehouse, FINGERPRINTS, version=then[FINGERPRINTS])
-    # A live run may have added fingerprints that are gone now; it must not add their songs.
+    # A live run may have added fingerprints that are now gone; it must not add their songs.
     for folder in commit.stage_folders(spark, warehouse):
         commit.fence_stage(spark, warehouse, folder)
     for table in (SONGS, SONG_FILES):
         history.restore(spark, warehouse, table, version=then[table])
-    # At that time a run may have been between its two commits.
+    # A run may have been between its two commits at that time.
     sweep(spark, warehouse, grace_hours=0.0)
 
 
 def purge(
     spark: SparkSession, warehouse: str, *, retention_hours: float, grace_hours: float
 ) -> None:
-    """Delete the files of table versions that were replaced longer ago than this.
+    """Delete the files of table versions that were replaced more than `retention_hours` ago.
 
     Raises
     ------
@@ -267,14 +270,14 @@ def purge(
 
 
 def old_stages(spark: SparkSession, warehouse: str, *, hours: float) -> list[str]:
-    """Stages in which nothing was written for some hours."""
+    """Return the stages in which nothing has been written for some hours."""
     first, last = (moment.timestamp() for moment in _around_now(hours))
     folders = commit.stage_folders(spark, warehouse)
     return [f for f in folders if not first <= commit.last_change_s(spark, f) <= last]
 
 
 def _around_now(hours: float) -> tuple[datetime, datetime]:
-    """When live jobs have written; files dated further ahead come from a wrong clock."""
+    """Return the time range of writes by live jobs; later times come from a wrong clock."""
     now = datetime.now(timezone.utc)
     return now - timedelta(hours=hours), now + timedelta(hours=hours)
 

@@ -35,7 +35,7 @@ def list_models(spark: SparkSession, config: Config) -> list[ModelVersions]:
 
 
 def promote(spark: SparkSession, config: Config, name: str, version: str) -> None:
-    """Make a version the champion, by hand.
+    """Make a version the champion.
 
     Raises
     ------

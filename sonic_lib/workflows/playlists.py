@@ -15,7 +15,7 @@ from sonic_lib.workflows.recommendation import song_vectors
 from sonic_lib.workflows.song_names import find_songs, named
 from sonic_lib.workflows.sources import read_source
 
-# Most similar songs collected per song of the playlist.
+# Candidates collected per song of the playlist.
 _CANDIDATES_PER_SONG = 20
 
 
@@ -31,7 +31,7 @@ def make_playlist(
 ) -> DataFrame:
     """Choose songs similar to a few songs, by maximal marginal relevance.
 
-    Parameters and errors are those of the method `playlist` of `warehouse.Warehouse`.
+    Parameters and errors are those of `Warehouse.playlist`.
 
     Returns
     -------

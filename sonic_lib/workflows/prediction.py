@@ -24,7 +24,7 @@ from sonic_lib.workflows.sources import read_source, registry_of, sql_text
 
 
 class Predictor(NamedTuple):
-    """A champion that has predicted.
+    """A champion that made predictions.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Predictions(NamedTuple):
     predictors : dict of str to Predictor
         By the column that they predict.
     classes : list of str
-        Genres whose probabilities are included; empty if they were not asked for.
+        Genres whose probabilities are included; empty if they were not requested.
     remarks : list of Remark
         By model: columns missing in the source, purged training rows.
     counts : dict of str to float
@@ -75,23 +75,7 @@ def predict_songs(
 ) -> Predictions:
     """Predict with every champion, and replace earlier predictions for the source.
 
-    Parameters
-    ----------
-    source : str, optional
-        Source of the features; not needed if there is only one.
-    model : str, optional
-        Name of one model; by default every model that has a champion.
-    confidence : float
-        Target coverage of prediction sets and intervals, between 0 and 1.
-    probabilities : bool
-        Include the probability of every genre.
-
-    Raises
-    ------
-    UsageError
-        If there is no such source, or the confidence is not between 0 and 1.
-    ModelError
-        If there is no champion, or it cannot predict for this source or confidence.
+    Parameters and errors are those of `Warehouse.predict`.
     """
     check_confidence(confidence)
     started_s = time.monotonic()
@@ -166,7 +150,7 @@ def predictions(
     card : dict
         From the registry.
     confidence : float
-        One that the card has a threshold for.
+        One of those that the card has a threshold for.
     with_probabilities : bool
         Include the probability of every genre.
 
@@ -219,7 +203,7 @@ def _champions(spark: SparkSession, config: Config) -> list[str]:
 
 
 def missing_columns(card: dict, known: set[str], source: str) -> list[str]:
-    """Columns that a model needs and a source lacks; it is an error if all are missing."""
+    """Return the columns that a model needs and a source lacks; raises if all are missing."""
     numbers, texts = Columns.from_card(card["columns"]).needed
     missing = [name for name in (*numbers, *texts) if name not in known]
     if len(missing) == len(numbers) + len(texts):
@@ -232,7 +216,7 @@ def missing_columns(card: dict, known: set[str], source: str) -> list[str]:
 
 
 def _threshold(card: dict, confidence: float):
-    """The threshold of a confidence; for Mondrian sets one per label."""
+    """Return the threshold of a confidence, or one per label for Mondrian sets."""
     by_confidence = {round(c, 6): t for c, t in card["conformal"]["thresholds"]}
     if round(confidence, 6) not in by_confidence:
         raise ModelError(

@@ -26,10 +26,10 @@ from sonic_lib.workflows.song_names import find_songs, named
 from sonic_lib.workflows.sources import chosen_numbers, read_source, sql_text
 
 MODEL_NAME = "recommendations"
-# Comparing all pairs takes an hour on 100 cores at this size; beyond it, clusters are used.
+# Comparing all pairs takes an hour on 100 cores at this size; clusters are used beyond it.
 EXACT_UP_TO = 10_000_000
 _JOB = f"train {MODEL_NAME}"
-# Query songs per task, some 20 MB; all songs stream past them.
+# Query songs per task, about 20 MB; all songs stream past them.
 _QUERIES_PER_TASK = 50_000
 _PROBED = 8
 _SONGS_PER_CENTROID = 100  # of the sample that the clusters are fitted on
@@ -74,8 +74,8 @@ def train_recommendations(
 ) -> RecommendationTraining:
     """Compare the songs of a source and replace their lists.
 
-    Parameters and errors are those of the method of the same name of `warehouse.Warehouse`;
-    `clusters` may also be 0, which compares all pairs, the default up to `EXACT_UP_TO` songs.
+    Parameters and errors are those of `Warehouse.train_recommendations`; `clusters` may also be 0,
+    which compares all pairs, the default up to `EXACT_UP_TO` songs.
     """
     check_lists(count=count, clusters=clusters)
     started_s = time.monotonic()
@@ -234,7 +234,7 @@ def neighbours(vectors: Vectors, *, k: int, n_clusters: int | None = None) -> Da
 
 
 def fit_centroids(vectors: Vectors, *, n: int) -> NDArray[np.float64]:
-    """Find n cluster centres of directions by k-means on a sample drawn by hash."""
+    """Find n cluster centroids on the unit sphere by k-means on a sample drawn by hash."""
     from pyspark.ml.clustering import KMeans
     from pyspark.ml.functions import array_to_vector
 

@@ -42,30 +42,17 @@ def remove_songs(
 ) -> dict[str, float]:
     """Delete songs, everything computed from them, and the records of their files.
 
-    Parameters
-    ----------
-    given : sequence of str
-        Song ids, or paths of files as they were indexed.
-    where : str, optional
-        SQL condition on the columns of `songs`; all that match are removed.
+    Parameters and errors are those of `Warehouse.remove`.
 
     Returns
     -------
     dict of str to float
         songs: number of songs removed.
-
-    Raises
-    ------
-    UsageError
-        If nothing is given, an id or path is unknown, or `where` is not a valid condition;
-        nothing is removed then.
-    TableError
-        If there is no index, or one of an older layout.
     """
     check_given(given, where=where)
     warehouse = config.warehouse
     tables.check_layout(spark, warehouse)
-    # One version for all steps: each step changes tables that later steps read.
+    # Pinned, since each step changes tables that later steps read.
     songs = tables.read_pinned(spark, warehouse, SONGS)
     ids = _given_songs(songs, given, warehouse)
     if where is not None:
@@ -95,7 +82,7 @@ def _forget(song_ids: DataFrame, warehouse: str) -> None:
 
 
 def _given_songs(songs: DataFrame, given: Sequence[str], warehouse: str) -> DataFrame:
-    """The songs given by id or path: song_id."""
+    """Return the songs given by id or path: song_id."""
     spark = songs.sparkSession
     files = tables.read(spark, warehouse, SONG_FILES).filter("song_id IS NOT NULL")
     chosen = _chosen(files, songs, given).collect() if given else []  # as few as the arguments
@@ -110,7 +97,7 @@ def _given_songs(songs: DataFrame, given: Sequence[str], warehouse: str) -> Data
 
 
 def _chosen(files: DataFrame, songs: DataFrame, given: Sequence[str]) -> DataFrame:
-    """The song of each id or path: given, song_id."""
+    """Find the song of each id or path: given, song_id."""
     spark = files.sparkSession
     wanted = spark.createDataFrame(
         [(text, canonical_path(text)) for text in given], "given string, name string"

@@ -63,29 +63,9 @@ def write_report(
     n_clips: int = N_CLIPS,
     evaluation: str | None = None,
 ) -> int:
-    """Collect the data of a warehouse and write the page.
+    """Collect the data of a warehouse, write the page, and return its size in bytes.
 
-    Parameters
-    ----------
-    path : str
-        HTML file; an existing one is replaced when the page is complete.
-    run_id : str, optional
-        Run of identify to show; by default the last.
-    n_clips : int in 0..1000
-        Clips of the run to show.
-    evaluation : str, optional
-        Folder that `evaluation.write_tables` wrote; by default `EVALUATION`, if that exists and
-        an evaluation ran on this warehouse.
-
-    Returns
-    -------
-    int
-        Size of the page in bytes.
-
-    Raises
-    ------
-    UsageError, SetupError
-        As `check_wanted`; also if there is no such run of identify.
+    Parameters and errors are those of `Warehouse.report`.
     """
     check_wanted(path, n_clips=n_clips, evaluation=evaluation)
     found = collect(spark, config, run_id=run_id, n_clips=n_clips, evaluation=evaluation)
@@ -178,7 +158,7 @@ def _identification(
 
 
 def _answers(spark: SparkSession, config: Config, own: DataFrame, *, n_clips: int) -> pd.DataFrame:
-    """Answers for the first clips, and excerpts for the most certain answer of each."""
+    """Collect the answers for the first clips, and excerpts for the best answer of each."""
     names = {
         "songs": tables.read(spark, config.warehouse, SONGS),
         "song_files": tables.read(spark, config.warehouse, SONG_FILES),

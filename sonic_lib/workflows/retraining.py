@@ -14,7 +14,7 @@ from sonic_lib.models import training
 from sonic_lib.models.estimators import BOOSTED
 from sonic_lib.models.registry import NAMES
 from sonic_lib.storage import runs
-from sonic_lib.workflows.comparison import MAX_P, compared
+from sonic_lib.workflows.comparison import MAX_P, compare_models
 from sonic_lib.workflows.known_songs import known_songs
 from sonic_lib.workflows.recommendation import (
     MODEL_NAME,
@@ -43,7 +43,7 @@ class Retraining(NamedTuple):
         The scores and the test behind it.
     card : dict
     remarks : list of Remark
-        As in `training.Training`, and what limits the comparison.
+        As in `training.Training`, and any limits of the comparison.
     counts : dict of str to float
         The metrics, p_value, promoted, seconds.
     """
@@ -77,26 +77,12 @@ def retrain_models(
 ) -> Iterator[Retraining | RecommendationTraining | PassedOver]:
     """Retrain models one after the other, with the options of their champions.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Some of `ALL_NAMES`.  By default all; those without data are skipped.
-    source, kind, n_folds, seed : optional
-        As for `training.train_model`; by default those of the champion.
-    dry_run : bool
-        Compare only: store and promote nothing.
+    Parameters and errors are those of `Warehouse.retrain`.
 
     Yields
     ------
     Retraining, RecommendationTraining or PassedOver
-        As soon as each is done.
-
-    Raises
-    ------
-    UsageError
-        If a name or an option is not valid, or a model in `names` has no data.
-    ModelError
-        If a challenger predicts another column than the champion.
+        Each as soon as it is done.
     """
     check_names(names)
     check_choices(kind=kind, n_folds=n_folds)
@@ -158,15 +144,15 @@ def _retrain(
             config.warehouse,
             name=name,
             **_choices(card, source=source, kind=kind, seed=seed),
-        ) as given,
+        ) as data,
     ):
         conformal = card.get("conformal", {})
         trained, remarks = train_and_examine(
             spark,
             config.warehouse,
-            given,
+            data,
             n_folds=n_folds or card.get("n_folds", 5),
-            method=conformal.get("method", "lac") if given.recipe.classes else "lac",
+            method=conformal.get("method", "lac") if data.recipe.classes else "lac",
             mondrian=conformal.get("mondrian", False),
             limits=card.get("limits_given"),
         )
@@ -175,15 +161,15 @@ def _retrain(
             known = known_songs(
                 spark,
                 config.warehouse,
-                features=given.rows,
+                features=data.rows,
                 card=card,
-                source=given.source,
+                source=data.source,
                 by_judge=True,
             )
             if known.remark:
                 remarks = [known.remark, *remarks]
-            p_value, comparison = compared(
-                model, card, given=given, trained=trained, known=known.songs
+            p_value, comparison = compare_models(
+                model, card, data=data, trained=trained, known=known.songs
             )
             known.songs.unpersist()
         is_better = p_value < MAX_P
@@ -204,7 +190,7 @@ def _retrain(
 
 
 def _choices(card: dict, *, source: str | None, kind: str | None, seed: int | None) -> dict:
-    """Options of the champion that its challengers inherit."""
+    """Return the options of the champion that its challengers inherit."""
     chosen, snapshot = card.get("columns", {}), card.get("snapshot", {})
     return {
         "source": source or snapshot.get("source"),

@@ -17,7 +17,7 @@ _NO_TITLES = (
 
 
 def named(features: DataFrame) -> DataFrame:
-    """Titles and artists of songs: song_id, source_key, title, artist."""
+    """Select titles and artists of songs: song_id, source_key, title, artist."""
 
     def first_of(names: tuple[str, ...]):
         return F.coalesce(*(F.try_element_at("texts", F.lit(name)) for name in names))
@@ -33,7 +33,7 @@ def named(features: DataFrame) -> DataFrame:
 def find_songs(features: DataFrame, given: Sequence[str]) -> list[int]:
     """Find each song by its id, its key, or a part of its title if that is unique.
 
-    Of several versions of one song (see `names.one_song`) the first by song_id is taken.
+    If all matches are versions of one song (see `names.one_song`), the lowest song_id is returned.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def find_songs(features: DataFrame, given: Sequence[str]) -> list[int]:
 
 
 def _are_one(rows: Sequence[Row]) -> bool:
-    """Whether all rows are versions of one song, and all were read."""
+    """Whether all rows are versions of one song, and there are no further matches."""
     if len(rows) == _N_NAMED or not all(row.title and row.artist for row in rows):
         return False
     return len({(song_name(row.title), first_artist(row.artist)) for row in rows}) == 1

@@ -19,7 +19,7 @@ from sonic_lib.storage import tables
 def read_source(
     spark: SparkSession, warehouse: str, asked: str | None, *, version: int | None = None
 ) -> tuple[str, DataFrame]:
-    """Return name and features of the source asked for, or of the only one.
+    """Return name and features of the requested source, or of the only one.
 
     Raises
     ------
@@ -27,18 +27,18 @@ def read_source(
         If there is no such source, or there are several and none is given.
     """
     features = tables.read(spark, warehouse, FEATURES, version=version)
-    # Sources are partitions: one per imported table.
+    # Few values: sources are partitions, one per imported table.
     names = sorted(row.source for row in features.select("source").distinct().collect())
     if asked in names or (asked is None and len(names) == 1):
         name = asked or names[0]
         return name, features.filter(F.col("source") == name)
-    given = (
+    problem = (
         f"source {asked!r} (--source) is not in the table features"
         if asked
         else "No source (--source) is given"
     )
     raise UsageError(
-        f"{given}; expected one of: {', '.join(names) or '(there is none yet)'}. "
+        f"{problem}; expected one of: {', '.join(names) or '(there is none yet)'}. "
         "Add more with `sonic features`."
     )
 
@@ -57,7 +57,7 @@ def register(spark: SparkSession, config: Config) -> None:
 
 
 def chosen_numbers(known: Sequence[str], asked: Iterable[str] | None) -> list[str]:
-    """Return the columns asked for, or all.
+    """Return the requested columns, or all.
 
     Raises
     ------

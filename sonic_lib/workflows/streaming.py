@@ -1,10 +1,10 @@
-"""Watch folders (`--watch`): process new files in batches, by Structured Streaming.
+"""Watch folders (`--watch`): process new files in batches, with Structured Streaming.
 
 Spark's file source finds new files, and its checkpoint below the warehouse records which batch
-they belong to: an interrupted batch is replayed unchanged.  Consumers make the repetition harmless:
-the index knows its files, and answers are written once per batch name.  The source reads a path
-once, so files must appear complete: write them elsewhere, then move them.  A file that did not is
-read again by the next plain `sonic index`, as a changed one.
+they belong to, so an interrupted batch is replayed unchanged.  That is harmless: the index knows
+its files, and answers are written once per batch name.  The source reads a path only once, so files
+must appear complete: write them elsewhere, then move them.  A file that did not is read again, as a
+changed file, by the next plain `sonic index`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from sonic_lib.errors import SonicError
 from sonic_lib.spark.filesystem import literal
 
-if TYPE_CHECKING:  # commands that may do without Spark declare --watch, too
+if TYPE_CHECKING:  # commands that may not need Spark import this module for --watch
     from pyspark.sql import DataFrame, SparkSession
 
 ONCE = "once"
 _SCHEMA = "path string, modificationTime timestamp, length long, content binary"
 _FILES_PER_BATCH = 10_000
-# By default Spark skips files a week older than the newest.  But copied music keeps its old dates,
-# and one file dated in the future must not hide the rest.
+# By default, Spark skips files that are a week older than the newest.  But copied music keeps its
+# dates, and a file dated in the future must not hide the rest.
 _ANY_AGE = "36500d"
 
 
@@ -77,7 +77,7 @@ def watch(
         try:
             take(session, files, f"{name}-{number}")
         finally:
-            # It would pile up in a long-running service, and each commit replans what is cached.
+            # Caches would pile up in a long-running service, and each commit replans them.
             session.catalog.clearCache()
         n_taken += 1
 

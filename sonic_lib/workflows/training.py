@@ -37,7 +37,7 @@ class Training(NamedTuple):
     card : dict
         As stored in the registry: metrics, coverage, columns, importances, ….
     remarks : list of Remark
-        Columns that leak the target, and held-out songs that are in the training set, too.
+        Columns that leak the target, and held-out songs that are also in the training set.
     counts : dict of str to float
         The metrics, and seconds.
     """
@@ -73,7 +73,7 @@ def train_model(
 ) -> Training:
     """Train on a snapshot of a source, calibrate, evaluate, and save a version.
 
-    Parameters and errors are those of the method `train` of `warehouse.Warehouse`.
+    Parameters and errors are those of `Warehouse.train`.
     """
     if name not in NAMES:
         raise UsageError(f"MODEL {name!r}: expected one of {', '.join(NAMES)}.")
@@ -96,12 +96,12 @@ def train_model(
             kind=kind,
             seed=seed,
             class_weights=class_weights,
-        ) as given,
+        ) as data,
     ):
         trained, remarks = train_and_examine(
             spark,
             config.warehouse,
-            given,
+            data,
             n_folds=n_folds,
             method=method,
             mondrian=mondrian,
@@ -125,7 +125,7 @@ def train_model(
 def train_and_examine(
     spark: SparkSession,
     warehouse: str,
-    given: TrainingSet,
+    data: TrainingSet,
     *,
     n_folds: int,
     method: str,
@@ -140,20 +140,20 @@ def train_and_examine(
         As given by the user.
     """
     trained = train_and_evaluate(
-        given,
+        data,
         n_folds=n_folds,
         method=method,
         mondrian=mondrian,
-        limits=limits_of(given, limits),
+        limits=limits_of(data, limits),
     )
     trained.card.update(n_folds=n_folds, limits_given=limits)
-    return trained, examine(spark, warehouse, given, trained)
+    return trained, examine(spark, warehouse, data, trained)
 
 
 def check_choices(
     *, kind: str | None, n_folds: int | None, limits: Sequence[float] | None = None
 ) -> None:
-    """Check options of training; None means not given.
+    """Check the options of a training; None means not given.
 
     Raises
     ------

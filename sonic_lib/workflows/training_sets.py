@@ -25,7 +25,7 @@ from sonic_lib.workflows.sources import read_source
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The rows of a training, and the recipe for them."""
+    """The rows of a training, and the recipe of the model."""
 
     name: str
     source: str
@@ -98,17 +98,17 @@ def training_set(
         frame.unpersist()
 
 
-def limits_of(given: TrainingSet, wanted: Sequence[float] | None) -> tuple[float, float] | None:
-    """Range of a numeric target: as the user gave it, or as seen in the labels."""
-    if given.recipe.columns.task == CLASSIFICATION:
+def limits_of(data: TrainingSet, wanted: Sequence[float] | None) -> tuple[float, float] | None:
+    """Return the range of a numeric target: the given one, or that of the labels."""
+    if data.recipe.columns.task == CLASSIFICATION:
         return None
     if wanted is not None:
         return float(wanted[0]), float(wanted[1])
-    return seen_limits(**given.rows.transform(label_range).first().asDict())
+    return seen_limits(**data.rows.transform(label_range).first().asDict())
 
 
 def _profiles(features: DataFrame) -> list[ColumnProfile]:
-    """Profile the columns: one row per name, whatever the number of songs."""
+    """Profile the columns; collects one row per name, whatever the number of songs."""
     found = sorted(profile(features).collect(), key=lambda row: row.name)
     texts = [row.name for row in found if row.kind == "text"]
     shapes = {}

@@ -18,7 +18,7 @@ from sonic_lib.workflows import maintenance
 
 SAFE_HOURS = 168.0
 GRACE_HOURS = 24.0
-# As Delta reads times; without a zone in UTC.
+# Times that Delta can parse; without a time zone they are in UTC.
 _TIME = re.compile(
     r"\d{4}-\d{1,2}-\d{1,2}([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)? ?(Z|UTC|[+-]\d{2}:?\d{2})?"
 )
@@ -26,7 +26,7 @@ _ONCE = "fingerprints are unique"
 
 
 class Step(NamedTuple):
-    """A step that is done.
+    """A completed step.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Upkeep(NamedTuple):
         As in the table `runs`: stages, orphan_songs, orphan_fingerprints, lost_files, partitions,
         files_before, files_after, broken, and mended and dropped if files were damaged.
     findings : list of Row
-        From `maintenance.findings` at the end: invariant, n_broken, example.
+        From `maintenance.violations` at the end: invariant, n_broken, example.
     """
 
     counts: dict[str, float]
@@ -72,9 +72,9 @@ def check_wanted(
     """
     if prefix_bits is not None and not 0 <= prefix_bits <= 12:
         raise UsageError(f"prefix_bits {prefix_bits} (--prefix-bits): expected 0 to 12.")
-    for name, given in (("retention", retention_hours), ("grace", grace_hours)):
-        if not 0 <= given < float("inf"):
-            raise UsageError(f"{name}_hours {given} (--{name}-hours): expected 0 or more.")
+    for name, value in (("retention", retention_hours), ("grace", grace_hours)):
+        if not 0 <= value < float("inf"):
+            raise UsageError(f"{name}_hours {value} (--{name}-hours): expected 0 or more.")
     if restore_to is not None and not _TIME.fullmatch(restore_to):
         raise UsageError(
             f"restore_to {restore_to!r} (--restore-to): expected a date, or a date and time (UTC), "
@@ -85,22 +85,12 @@ def check_wanted(
 def check(spark: SparkSession, config: Config, *, grace_hours: float = GRACE_HOURS) -> list[Row]:
     """Check the files and the invariants of an index; nothing is changed.
 
-    Returns
-    -------
-    list of Row
-        invariant, n_broken and example, one row per invariant.
-
-    Raises
-    ------
-    DamageError
-        If files of its tables are damaged.
-    TableError
-        If there is no index, or one of an older layout.
+    Parameters, result and errors are those of `Warehouse.check`.
     """
     if damaged := _damage(config.warehouse):
         raise DamageError(config.warehouse, damaged)
     _check_index(spark, config.warehouse)
-    return maintenance.findings(spark, config.warehouse, grace_hours=grace_hours)
+    return maintenance.violations(spark, config.warehouse, grace_hours=grace_hours)
 
 
 def maintain(
@@ -113,7 +103,7 @@ def maintain(
     retention_hours: float = SAFE_HOURS,
     grace_hours: float = GRACE_HOURS,
 ) -> Upkeep:
-    """Do all steps; parameters and errors as for `steps`."""
+    """Run all steps; parameters and errors are those of `Warehouse.maintain`."""
     done = steps(
         spark,
         config,
@@ -139,7 +129,7 @@ def steps(
 ) -> Generator[Step, None, None]:
     """Repair, compact and check an index; yields each step when it is done.
 
-    Parameters and errors are those of the method `maintain` of `warehouse.Warehouse`.
+    Parameters and errors are those of `Warehouse.maintain`.
     """
     check_wanted(
         prefix_bits=prefix_bits,
@@ -148,15 +138,15 @@ def steps(
         restore_to=restore_to,
     )
     warehouse, grace = config.warehouse, {"grace_hours": grace_hours}
-    mended: dict[str, int] = {}
-    # Restoring an earlier state is a way out when data are lost.
+    repaired: dict[str, int] = {}
+    # Lost data does not prevent restoring an earlier state.
     if damaged := _damage(warehouse, with_data=restore_to is None):
-        mended = _mend(spark, warehouse, damaged)
-        yield Step("mended", {"damaged": damaged, **mended})
+        repaired = _repair(spark, warehouse, damaged)
+        yield Step("mended", {"damaged": damaged, **repaired})
     _check_index(spark, warehouse)
     with runs.recorded(spark, warehouse, job="maintain", config=config) as this_run:
         counts = this_run.counts
-        counts.update(mended)
+        counts.update(repaired)
         if restore_to is not None:
             maintenance.restore(spark, warehouse, timestamp=restore_to)
             yield Step("restored", {"restored_to": restore_to})
@@ -165,13 +155,13 @@ def steps(
         if prefix_bits is not None:
             done = maintenance.repartition(spark, warehouse, prefix_bits=prefix_bits)
             yield Step("repartitioned", {"prefix_bits": prefix_bits, "is_new": done})
-        found = maintenance.findings(spark, warehouse, **grace)
+        found = maintenance.violations(spark, warehouse, **grace)
         if any(row.n_broken for row in found if row.invariant == _ONCE):
             maintenance.deduplicate(spark, warehouse)
         counts.update(maintenance.compact(spark, warehouse))
         yield Step("compacted", counts)
         if any(row.n_broken for row in found):
-            found = maintenance.findings(spark, warehouse, **grace)
+            found = maintenance.violations(spark, warehouse, **grace)
         counts["broken"] = sum(row.n_broken for row in found)
         if purge:
             yield Step("purging", {"retention_hours": retention_hours})
@@ -182,17 +172,17 @@ def steps(
 
 
 def _damage(warehouse: str, *, with_data: bool = True) -> list[Damage]:
-    """Damaged files of the tables; only local files can be checked."""
+    """Find damaged files of the tables; only local files can be checked."""
     if not is_local(warehouse):
         return []
     found = find_damage(absolute(warehouse), [table.name for table in TABLES])
     return [damage for damage in found if with_data or not damage.is_data]
 
 
-def _mend(spark: SparkSession, warehouse: str, damaged: list[Damage]) -> dict[str, int]:
-    if not all(damage.can_be_mended for damage in damaged):
+def _repair(spark: SparkSession, warehouse: str, damaged: list[Damage]) -> dict[str, int]:
+    if not all(damage.can_be_repaired for damage in damaged):
         raise DamageError(warehouse, damaged)
-    n_dropped = maintenance.mend(spark, warehouse, damaged)
+    n_dropped = maintenance.repair(spark, warehouse, damaged)
     return {"mended": len(damaged), "dropped": n_dropped}
 
 

@@ -219,7 +219,7 @@ def assert_songs_are_whole(spark: SparkSession, warehouse: str) -> None:
     counts = invariants.song_counts(
         tables.read(spark, warehouse, FINGERPRINTS), songs=tables.read(spark, warehouse, SONGS)
     )
-    parts = counts.filter("n_found % nullif(n_said, 0) != 0").collect()
+    parts = counts.filter("n_found % nullif(n_expected, 0) != 0").collect()
     assert parts == []
 
 

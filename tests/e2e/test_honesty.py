@@ -58,13 +58,13 @@ def test_session_on_a_misleading_table(spark, table, tmp_path, capsys):
         return capsys.readouterr().out
 
     said = call("train", "genre", "--csv", table, "--target", "style", *QUICK)
-    assert "flavour alone tells style: 100.0% of it" in said
+    assert "flavour alone predicts style: 100.0% of it" in said
     assert "use it with --keep flavour" in said
     assert "of the held-out songs have their track in training; on the other" in said
     assert "have their artist in training" in said
     assert "(--group) keeps the songs of an artist" in said
     (card,) = registry.versions("genre")
-    assert card["columns"]["dropped"]["flavour"] == "alone tells style"
+    assert card["columns"]["dropped"]["flavour"] == "alone predicts style"
     assert card["metrics"]["f1_micro"] < 0.95
     assert [double["what"] for double in card["doubles"]] == ["track", "artist"]
 

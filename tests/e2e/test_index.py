@@ -259,7 +259,7 @@ def test_run_that_was_taken_for_dead_resumes(spark, place, music, warehouse, mon
     def stage_and_be_swept(extracts, folder):
         staged = stage(extracts, folder)
         monkeypatch.undo()
-        commit.sweep(commit.closing_rows(staged), warehouse, run_id="another")
+        commit.sweep(commit.summary_rows(staged), warehouse, run_id="another")
         assert not Path(folder).exists()
         return staged
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 
 from sonic_lib.cli.writers import write_output
-from sonic_lib.features import csv_import
+from sonic_lib.features import csv_import, csv_reading
 from sonic_lib.schemas import FEATURES, PREDICTIONS
 from sonic_lib.workflows.completed_table import completed
 
@@ -73,11 +73,11 @@ TABLE = """nr,b.eat,explicit,style,genre_set,,date,Mood
 def test_imported_table_is_returned_unchanged(spark, tmp_path):
     """Order, names, digits and existing labels are kept; new columns are at the end."""
     (tmp_path / "in.csv").write_text(TABLE)
-    rows = csv_import.read_rows(spark, str(tmp_path / "in.csv")).persist()
-    columns = csv_import.named_columns(rows)
+    rows = csv_reading.read_rows(spark, str(tmp_path / "in.csv")).persist()
+    columns = csv_reading.named_columns(rows)
     counts = rows.transform(csv_import.count_cells, columns=columns).first().asDict()
     kinds = csv_import.choose_kinds(columns, counts)
-    judged = rows.transform(csv_import.judge_rows, kinds=kinds, id_column="nr").persist()
+    judged = rows.transform(csv_import.check_rows, kinds=kinds, id_column="nr").persist()
     usable = judged.transform(csv_import.usable_rows, source="s", kinds=kinds, id_column="nr")
     cells = judged.transform(csv_import.cell_rows, source="s")
     answers = [

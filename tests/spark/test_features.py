@@ -11,7 +11,7 @@ import soundfile
 from pyspark.sql import functions as F
 
 from sonic_lib.errors import TableError, UsageError
-from sonic_lib.features import csv_import
+from sonic_lib.features import csv_import, csv_reading
 from sonic_lib.features import spark as features_frame
 from sonic_lib.features.catalog import DESCRIPTORS, FEATURE_VERSION
 from sonic_lib.schemas import FEATURE_FILES, FEATURE_REJECTS, FEATURES
@@ -149,18 +149,18 @@ def read(spark, tmp_path):
 
     def write_and_read(text: str, name: str = "a [b] {c}*.csv"):
         (tmp_path / name).write_text(text, encoding="utf-8")
-        return csv_import.read_rows(spark, str(tmp_path / name)).persist()
+        return csv_reading.read_rows(spark, str(tmp_path / name)).persist()
 
     return write_and_read
 
 
 def bring_in(rows, given=None):
     """Usable rows by key, and rejected ones with reasons."""
-    columns = csv_import.named_columns(rows)
+    columns = csv_reading.named_columns(rows)
     counts = rows.transform(csv_import.count_cells, columns=columns).first().asDict()
     kinds = csv_import.choose_kinds(columns, counts)
     id_column = csv_import.choose_id(columns, counts, given=given)
-    judged = rows.transform(csv_import.judge_rows, kinds=kinds, id_column=id_column)
+    judged = rows.transform(csv_import.check_rows, kinds=kinds, id_column=id_column)
     usable = judged.transform(csv_import.usable_rows, source="s", kinds=kinds, id_column=id_column)
     rejected = judged.transform(csv_import.rejected_rows, source="s", columns=columns)
     assert set(usable.columns) == set(FEATURES.schema.names) - STAMPS
@@ -223,7 +223,7 @@ def test_keys_do_not_depend_on_row_order(read):
 def test_rows_of_wrong_length_are_rejected(read):
     usable, rejected = bring_in(read(lines("id,tempo,key", "a,1,2", "b,1", "c,1,2,3", "d,1,2", "")))
     assert set(usable) == {"a", "d"}
-    reason = "the row does not have 3 fields as the first line"
+    reason = "the row does not have 3 fields like the first line"
     assert rejected == [("b,1", reason), ("c,1,2,3", reason)]
 
 
@@ -232,8 +232,8 @@ def test_non_numeric_cells_in_number_columns_are_rejected(read):
     usable, rejected = bring_in(read(text))
     assert len(usable) == 40
     assert rejected == [
-        ('a,"fast, very",x', "tempo: 'fast, very' is no number; key: 'x' is no number"),
-        ("b,1e999,2", "tempo: '1e999' is no number"),
+        ('a,"fast, very",x', "tempo: 'fast, very' is not a number; key: 'x' is not a number"),
+        ("b,1e999,2", "tempo: '1e999' is not a number"),
     ]
 
 
@@ -244,10 +244,10 @@ def test_usable_row_is_kept_among_rows_with_one_id(read):
     assert usable["b"].numbers["tempo"] in (2.0, 3.0)
     assert len(usable) == 42
     assert sorted(reason for _, reason in rejected) == [
-        "nr: 'a' stands in another row, too",
-        "nr: 'b' stands in another row, too",
+        "nr: 'a' is also the id of another row",
+        "nr: 'b' is also the id of another row",
         "nr: the row has no id",
-        "tempo: 'slow' is no number",
+        "tempo: 'slow' is not a number",
     ]
 
 
@@ -262,14 +262,14 @@ def test_unclosed_quote_is_found(read):
     text = lines("id,tempo,name", "a,1,x", 'b,2,"' + "y,1\n" * 30_000)
     usable, ((record, reason),) = bring_in(read(text))
     assert set(usable) == {"a"}
-    assert reason == "name: is too long; is a quote not closed?"
+    assert reason == "name: is too long; is there an unclosed quote?"
     assert len(record) == 10_000
 
 
 def test_folder_of_files_is_one_table(spark, tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.csv").write_text(f"id,tempo\n{name},1\n")
-    assert set(bring_in(csv_import.read_rows(spark, str(tmp_path)).persist())[0]) == {"a", "b"}
+    assert set(bring_in(csv_reading.read_rows(spark, str(tmp_path)).persist())[0]) == {"a", "b"}
 
 
 @pytest.mark.parametrize(
@@ -294,16 +294,16 @@ def test_song_key_stays_within_63_bits(spark):
 
 def read_twice(spark, path):
     """Read as the command does."""
-    rows = csv_import.read_rows(spark, str(path))
-    better = csv_import.second_reading(rows.transform(csv_import.find_flaws).first().asDict())
-    return csv_import.read_rows(spark, str(path), **better) if better else rows, better
+    rows = csv_reading.read_rows(spark, str(path))
+    better = csv_reading.second_reading(rows.transform(csv_reading.find_flaws).first().asDict())
+    return csv_reading.read_rows(spark, str(path), **better) if better else rows, better
 
 
 def test_columns_of_a_folder_are_matched_by_name(spark, tmp_path):
     (tmp_path / "a.csv").write_text("id,tempo,energy\nx,120,0.5\n")
     (tmp_path / "b.csv").write_text("energy,id,tempo\n0.25,y,90\n")
     (tmp_path / "c [1].csv").write_text("id,tempo,energy\nz,1,0\n")
-    usable, rejected = bring_in(csv_import.read_rows(spark, str(tmp_path)).persist())
+    usable, rejected = bring_in(csv_reading.read_rows(spark, str(tmp_path)).persist())
     assert rejected == []
     assert {key: row.numbers for key, row in usable.items()} == {
         "x": {"tempo": 120.0, "energy": 0.5},
@@ -312,7 +312,7 @@ def test_columns_of_a_folder_are_matched_by_name(spark, tmp_path):
     }
     (tmp_path / "d.csv").write_text("id,tempo,mood\nw,1,2\n")
     with pytest.raises(UsageError, match=r"d\.csv has the columns id, tempo, mood"):
-        csv_import.read_rows(spark, str(tmp_path))
+        csv_reading.read_rows(spark, str(tmp_path))
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "utf-8", "utf-8-sig"])

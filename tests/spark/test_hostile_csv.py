@@ -76,7 +76,7 @@ def test_unclosed_quote_longer_than_a_cell_costs_its_row(spark, bring, lake):
     rows = "".join(f"{i},{i * 1.5},{'t' * 90}\n" for i in range(120_000))
     code, said = bring(f'id,a,b\n-1,1,"never closed\n{rows}')
     assert code == 0, said
-    assert "a quote in it is not closed" in said
+    assert "it has an unclosed quote" in said
     assert tables.read(spark, lake, FEATURES).filter("source = 'table'").count() >= 120_000
 
 

@@ -80,7 +80,7 @@ def test_newer_layout_is_refused_before_anything_changes(spark, frozen, command,
     assert main([*command, "--warehouse", frozen]) == 1
     assert "songs" in (said := capsys.readouterr().err)
     assert "layout 3" in said
-    assert "knows layouts up to 2" in said
+    assert "supports layouts up to 2" in said
     assert sorted(Path(frozen).rglob("*")) == before
 
 

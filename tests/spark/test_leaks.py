@@ -93,7 +93,7 @@ def test_leaks_are_excluded_unless_kept(table):
     leak = Leak("sub", "tells", 1.0, 90)
     without = without_leaks(columns, [leak], keep=())
     assert (without.categories, without.numbers) == ((), ("tempo",))
-    assert without.dropped["sub"] == "alone tells genre"
+    assert without.dropped["sub"] == "alone predicts genre"
     assert without_leaks(columns, [leak], keep=("sub",)) == columns
     assert "--keep sub" in leak.sentence("genre", is_kept=False)
     with pytest.raises(ModelError, match="No column is left to predict genre: sub"):

@@ -72,7 +72,7 @@ def add(put):
 @pytest.fixture
 def broken(spark, lake):
     def find(grace_hours: float = 0.0) -> dict[str, int]:
-        found = maintenance.findings(spark, lake, grace_hours=grace_hours)
+        found = maintenance.violations(spark, lake, grace_hours=grace_hours)
         return {r.invariant: r.n_broken for r in found if r.n_broken}
 
     return find
@@ -114,7 +114,7 @@ def test_each_violated_invariant_is_found(spark, lake, put, broken):
         songs={1: 8, 2: 8, 4: 9, 6: 8},
         files=[1, 2, 4, 5, 6],
     )
-    found = maintenance.findings(spark, lake, grace_hours=0.0)
+    found = maintenance.violations(spark, lake, grace_hours=0.0)
     assert {r.invariant: r.n_broken for r in found if r.n_broken} == {
         "every fingerprint's song exists": 4,
         "songs have all their fingerprints": 2,
@@ -392,7 +392,7 @@ def test_files_with_wrong_dates_are_swept(spark, lake, put, hours):
     stage(spark, lake, "dead", 3)
     assert maintenance.sweep(spark, lake, grace_hours=24.0)["stages"] == 0
     copy = dated(lake, hours=hours)
-    found = maintenance.findings(spark, copy, grace_hours=24.0)
+    found = maintenance.violations(spark, copy, grace_hours=24.0)
     assert {r.invariant for r in found if r.n_broken} == {"every fingerprint's song exists"}
     swept = maintenance.sweep(spark, copy, grace_hours=24.0)
     assert (swept["stages"], swept["orphan_songs"]) == (1, 1)
@@ -434,7 +434,7 @@ def test_check_names_damaged_files_and_maintain_repairs_them(spark, lake, add, s
     assert main(["maintain", "--grace-hours", "0", "--warehouse", lake]) == 0
     told = capsys.readouterr().out
     assert told.count("repaired ") == 3
-    assert "1 songs are incomplete" in told
+    assert "1 songs were incomplete" in told
     assert main(["maintain", "--check", "--warehouse", lake]) == 0
     assert len({row[2] for row in stored(FINGERPRINTS)}) == len(stored(SONGS)) == 1
 

@@ -12,7 +12,7 @@ from sonic_lib.matching import duplicates
 from sonic_lib.matching.budget import affordable_frequency
 from sonic_lib.schemas import FINGERPRINTS, OVERLAPS
 from sonic_lib.workflows.duplicates import group_labels
-from sonic_lib.workflows.evaluation import songs_met_again
+from sonic_lib.workflows.evaluation import held_out_copies
 
 FRAMES_PER_S = 31.25
 ORIGINAL, COPY, FASTER, STRANGER, SAMPLER = 10, 11, 12, 13, 14
@@ -102,8 +102,8 @@ def test_held_out_songs_with_a_copy_in_the_index_are_found(fingerprints):
     judged = pd.DataFrame(answers, columns=["song_id", "found_id", "p_value", "is_known"])
     judged["found_id"] = judged["found_id"].astype("Int64")
     index = SimpleNamespace(fingerprints=fingerprints, files=SimpleNamespace(n_frames=1e4))
-    assert songs_met_again(judged, index) == [ORIGINAL]
-    assert songs_met_again(judged[judged["is_known"]], index) == []
+    assert held_out_copies(judged, index) == [ORIGINAL]
+    assert held_out_copies(judged[judged["is_known"]], index) == []
 
 
 def test_self_join_size_is_measured_beforehand(spark):

@@ -113,7 +113,7 @@ def test_each_new_content_is_decoded_once(digests, songs):
     ]
 
 
-# ---- told_apart ----
+# ---- reject_collisions ----
 
 
 def test_files_crafted_to_share_a_song_id_are_kept_apart(digests, songs, known, read):
@@ -125,7 +125,7 @@ def test_files_crafted_to_share_a_song_id_are_kept_apart(digests, songs, known, 
         {"path": "/m/other than stored", "song_id": 3, "content_sha256": "bb"},
         {"path": "/m/stored", "song_id": 4, "content_sha256": "c0"},
         {"path": "/m/unreadable", "error": "no permission"},
-    ).transform(plan.told_apart, songs=stored)
+    ).transform(plan.reject_collisions, songs=stored)
     assert found(files.filter("song_id IS NOT NULL"), "path", "song_id") == [
         ("/m/copy", 1),
         ("/m/kept", 1),
@@ -191,14 +191,14 @@ def test_renamed_file_keeps_its_song(spark, digests, songs, known, read):
     stored = spark.createDataFrame(
         [(1, "old", None, None, None, None), (2, "other", *[None] * 4)], f"song_id long, {tags}"
     )
-    renamed = plan.renamed_songs(stored, moved=moved, judged=judged)
+    renamed = plan.renamed_songs(stored, moved=moved, files=judged)
     assert found(renamed, "song_id", "title") == [(1, "new name.v2")]
     for tagged in (
         stored.replace("old", "A Title", "title"),
         stored.fillna("Someone", "artist"),
         stored.fillna(1999, "release_year"),
     ):
-        assert found(plan.renamed_songs(tagged, moved=moved, judged=judged), "song_id") == []
+        assert found(plan.renamed_songs(tagged, moved=moved, files=judged), "song_id") == []
 
 
 def test_copy_of_a_known_song_is_a_duplicate(digests, songs, known, read):

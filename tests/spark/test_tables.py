@@ -323,6 +323,6 @@ def test_table_that_names_files_elsewhere_is_not_read(spark, made, rows_of, home
     entry = max(log.glob("*.json"))
     entry.write_text(entry.read_text().replace(mine.name, f"file:{home}/{mine.name}"))
     (log / f".{entry.name}.crc").unlink(missing_ok=True)
-    with pytest.raises(TableError, match="leads out of its folder"):
+    with pytest.raises(TableError, match="refers to a file outside of its folder"):
         tables.read(spark, made, SONGS)
     assert not find_damage(made, [SONGS.name])[0].is_data

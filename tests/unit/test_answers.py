@@ -95,7 +95,7 @@ def test_tie_is_shown_as_one(capsys):
     second = FOUND | {"rank": 2, "title": "Silver Autumn", "artist": None, "score": 79.0}
     third = FOUND | {"rank": 3, "title": "Bronze", "score": 30.0}
     [cells] = printed(capsys, FOUND, second, third)
-    assert cells[1] == "Golden Winter - Slow Harbour, or as well Silver Autumn"
+    assert cells[1] == "Golden Winter - Slow Harbour, or equally Silver Autumn"
 
 
 def test_rejected_answers_do_not_tie(capsys):

@@ -40,6 +40,7 @@ def fake_spark(monkeypatch):
         yield "spark"
 
     monkeypatch.setattr("sonic_lib.spark.session.spark_job", start)
+    monkeypatch.delattr("sonic_lib.cli.commands.register.READS")  # there are no tables here
 
 
 def exit_code(*arguments: str) -> int:

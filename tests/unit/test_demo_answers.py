@@ -38,7 +38,7 @@ def test_incomplete_demo_is_created_again(tmp_path):
 
 def test_folder_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "songs").mkdir()
-    with pytest.raises(UsageError, match="holds other files"):
+    with pytest.raises(UsageError, match="contains files of your own"):
         check(arguments(tmp_path))
 
 

@@ -258,7 +258,7 @@ def test_bad_files_are_rejected_with_stage_and_reason(wav, tmp_path, song):
         str(tmp_path / "nothing.wav"): ("open", "No such file"),
         str(letter): ("decode", ""),
         wav(0 * song, "silent.wav"): ("content", "above -60 dBFS"),
-        wav(song[:SAMPLE_RATE_HZ], "short.wav"): ("content", "1.00 s are too short"),
+        wav(song[:SAMPLE_RATE_HZ], "short.wav"): ("content", "too short: 1.00 s"),
     }
     for path, (stage, reason) in rejected.items():
         row = describe_row(path, min_duration_s=3.0)

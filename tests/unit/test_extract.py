@@ -127,7 +127,7 @@ def test_truncated_file_is_used_with_a_note(extract, wav, make_song):
     os.truncate(path, path.stat().st_size // 2)
     stretches, closing = extract(path)
     assert "error" not in closing
-    assert closing["note"] == "truncated: the header says 20.0 s, 10.0 s are there"
+    assert closing["note"] == "truncated: the header says 20.0 s, the file has 10.0 s"
     assert closing["duration_s"] == pytest.approx(10.0, abs=0.01)
     assert closing["n_fingerprints"] == len(stretches[0]["hashes"]) > 0
     os.truncate(path, path.stat().st_size // 8)

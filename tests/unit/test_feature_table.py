@@ -65,8 +65,8 @@ def test_good_calls_pass(csv, tmp_path):
     [
         ([], "either folders"),
         (["FOLDER", "--csv", "CSV"], "either folders"),
-        (["FOLDER", "--id", "x"], "--id go with --csv"),
-        (["FOLDER", "--source", "x"], "--id go with --csv"),
+        (["FOLDER", "--id", "x"], "--id are options for --csv"),
+        (["FOLDER", "--source", "x"], "--id are options for --csv"),
         (["--csv", "no such.csv"], "does not exist"),
         (["--csv", "CSV", "--source", "audio"], "'audio'"),
         (["--csv", "CSV", "--source", "it's"], '"it\'s"'),

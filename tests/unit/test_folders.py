@@ -127,7 +127,7 @@ def test_folders_without_audio_are_refused_with_their_contents(tmp_path):
     empty, covers = str(tmp_path / "empty"), str(tmp_path / "covers")
     with pytest.raises(UsageError, match=r"no audio file in '.*empty'; expected a folder"):
         check_audio([empty])
-    with pytest.raises(UsageError, match=r"\(beside: 1 \.jpg, 1 without one\)"):
+    with pytest.raises(UsageError, match=r"\(other files: 1 \.jpg, 1 without one\)"):
         check_audio([empty, covers])
     with pytest.raises(UsageError, match="does not exist"):
         check_audio([str(tmp_path / "absent")])

@@ -60,7 +60,7 @@ def test_folder_without_delta_is_refused(monkeypatch, tmp_path, names):
     for name in names:
         (tmp_path / name).touch()
     monkeypatch.setenv("SONIC_JARS", str(tmp_path))
-    with pytest.raises(SetupError, match=r"holds no delta-spark_.*\.jar"):
+    with pytest.raises(SetupError, match=r"has no delta-spark_.*\.jar"):
         jars.delta_jars()
 
 
@@ -109,7 +109,7 @@ def test_message_says_what_was_tried_and_what_helps(monkeypatch, cache):
 def test_cache_that_cannot_be_created_is_named(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SONIC_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(SetupError, match=r"cannot be written.*SONIC_CACHE"):
+    with pytest.raises(SetupError, match=r"is not writable.*SONIC_CACHE"):
         jars.delta_jars()
 
 
@@ -142,7 +142,7 @@ def test_folder_without_hadoop_aws_is_refused_where_s3_is_used(monkeypatch, tmp_
     (tmp_path / DELTA).touch()
     monkeypatch.setenv("SONIC_JARS", str(tmp_path))
     assert jars.delta_jars()
-    with pytest.raises(SetupError, match="holds no hadoop-aws-"):
+    with pytest.raises(SetupError, match="has no hadoop-aws-"):
         jars.s3_jars()
 
 
@@ -159,7 +159,7 @@ def test_jars_with_a_wrong_digest_are_refused(monkeypatch, cache, name):
     monkeypatch.setattr(jars, "_with_spark", resolver_making(*{DELTA, name}))
     monkeypatch.setattr(jars, "_with_maven", failing)
     monkeypatch.setattr(jars, "DIGESTS", {DELTA: "0" * 64 if name == DELTA else EMPTY})
-    with pytest.raises(SetupError, match=rf"it gave {re.escape(name)} with the SHA-256 {EMPTY}"):
+    with pytest.raises(SetupError, match=rf"downloaded {re.escape(name)} with the SHA-256 {EMPTY}"):
         jars.delta_jars()
     assert os.listdir(cache) == []
 

@@ -148,7 +148,8 @@ def test_truncated_avi_has_a_note():
 def test_data_after_a_wav_file_that_is_not_audio_is_ignored(behind, is_told):
     heard, left_out = decoded(encoded("wav") + behind)
     np.testing.assert_allclose(heard, original(), atol=1e-6)
-    assert left_out == (f"{len(behind)} bytes behind the sound, which are none" if is_told else "")
+    note = f"{len(behind)} bytes after the sound, which are not sound"
+    assert left_out == (note if is_told else "")
 
 
 @pytest.mark.parametrize("name", ["ogg", "opus"])

@@ -32,7 +32,7 @@ def test_rows_are_added_in_one_commit(lake):
 
 
 def test_columns_missing_in_the_table_are_not_dropped_silently(lake):
-    with pytest.raises(TableError, match=r"without speed.*--engine spark"):
+    with pytest.raises(TableError, match=r"lacks speed.*--engine spark"):
         append([{"n": 1, "speed": 2.0}], lake, "runs")
     assert DeltaTable(f"{lake}/runs").version() == 0
 

@@ -89,14 +89,14 @@ def test_foreign_files_are_neither_read_nor_moved(lake, kind):
     KINDS[kind](lake)
     content = private(lake).read_bytes()
     for _ in range(2):  # a refusal must not be remembered as a pass
-        with pytest.raises(TableError, match="leads out of its folder"):
+        with pytest.raises(TableError, match="refers to a file outside of its folder"):
             delta_rs.open_table(str(lake), "songs")
-    with pytest.raises(TableError, match="leads out of its folder"):
+    with pytest.raises(TableError, match="refers to a file outside of its folder"):
         delta_rs.append([{"song_id": 3}], str(lake), "songs")
     [found] = find_damage(str(lake), names)
     assert "outside of the table's folder" in str(found)
     assert not found.is_data
-    if found.can_be_mended:
+    if found.can_be_repaired:
         assert found.version == 2
         move_aside(str(lake), [found])
         assert find_damage(str(lake), names) == []
@@ -121,7 +121,7 @@ def test_refusal_before_the_last_version_cannot_be_repaired(lake):
     (lake / "songs/part-2.parquet").write_bytes(private(lake).read_bytes())
     [found] = find_damage(str(lake), ["songs"])
     assert found.version == 2
-    assert not found.can_be_mended
+    assert not found.can_be_repaired
 
 
 def test_recreated_table_is_checked_again(lake):
@@ -163,7 +163,7 @@ def test_damaged_files_are_not_moved_through_a_link(lake):
     (lake / f"songs/_delta_log/{1:020}.json").write_text("{")
     found = find_damage(str(lake), ["songs"])
     (lake / DAMAGED).symlink_to(lake.parent / "private")
-    with pytest.raises(TableError, match="by a link"):
+    with pytest.raises(TableError, match="is a link to another place"):
         move_aside(str(lake), found)
     assert (lake / f"songs/_delta_log/{1:020}.json").exists()
 

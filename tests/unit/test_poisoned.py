@@ -16,7 +16,7 @@ from sonic_lib.errors import ModelError
 from sonic_lib.models.columns import Columns
 from sonic_lib.models.guard import content_of
 from sonic_lib.models.registry import cards
-from sonic_lib.models.tabular import arrays, encode, learners, stage
+from sonic_lib.models.tabular import arrays, encode, learners, serialisation, stage
 from sonic_lib.models.tabular.boosters import check_booster, read_ubjson
 from sonic_lib.models.tabular.crossfit import crossfit
 from sonic_lib.models.tabular.table import from_arrow
@@ -48,7 +48,7 @@ def content(given) -> dict[str, bytes]:
     folds = np.arange(120) % 3
     asked = request(layout, ("linear",), n_classes=N_CLASSES)
     done = crossfit(table, labels, folds, folds, request=asked, serve=True, n_threads=1)
-    packed = stage.packed(done, table=table, request=asked)
+    packed = serialisation.packed(done, table=table, request=asked)
     state = arrays.unpack(packed["served/encoders"])
     described = encode.features(table, np.arange(120), state, layout=layout, n_classes=N_CLASSES)
     told = json.loads(packed["told"])
@@ -63,7 +63,9 @@ def content(given) -> dict[str, bytes]:
 
 def answer(content, given, *, columns: Columns = COLUMNS, n_classes: int = N_CLASSES) -> list:
     with content_of("A model"):
-        model = stage.Unpacked(content, role="served", columns=columns, n_classes=n_classes)
+        model = serialisation.Unpacked(
+            content, role="served", layout=stage.layout_of(columns), n_classes=n_classes
+        )
         return model.answer(given).to_pylist()
 
 
@@ -111,7 +113,7 @@ FILES: dict[str, bytes] = {
 @pytest.mark.parametrize("kind", FILES)
 def test_malicious_array_files_are_refused(content, given, kind):
     for part in ("served/encoders", "served/forest", "served/boosted"):
-        with pytest.raises(ModelError, match="not as a training of ours wrote it"):
+        with pytest.raises(ModelError, match="damaged or was changed after training"):
             answer(content | {part: FILES[kind]}, given)
 
 
@@ -321,7 +323,7 @@ CARD = {
 )
 def test_cards_of_other_types_are_refused(name, value):
     cards.check(json.loads(json.dumps(CARD)), "here")
-    with pytest.raises(ModelError, match=f"here is not as .*{name}"):
+    with pytest.raises(ModelError, match=f"here is damaged.*{name}"):
         cards.check(json.loads(json.dumps(CARD | {name: value})), "here")
 
 

@@ -48,7 +48,7 @@ def started(monkeypatch) -> list[str]:
         ("index nowhere", 2, "'nowhere' does not exist"),
         ("features covers", 2, "no audio file in 'covers'"),
         ("features --csv nothing.csv", 2, "is empty"),
-        ("features --csv picture.csv", 2, "is no text"),
+        ("features --csv picture.csv", 2, "is not text"),
         ("features --csv empty", 2, "an empty folder"),
         ("features --csv table.csv --id song", 2, "there is no such column; there are track_id"),
         ("train genre --csv nothing.csv", 2, "is empty"),

@@ -33,7 +33,7 @@ def test_s3_is_detected_wherever_it_is_named(warehouse, given, expected):
 )
 def test_credentials_in_a_uri_are_refused_and_not_repeated(uri):
     for warehouse, paths in ((uri, []), ("lake", ["music", uri])):
-        with pytest.raises(UsageError, match="credentials come from the environment") as caught:
+        with pytest.raises(UsageError, match="credentials are read from the environment") as caught:
             uses_s3(warehouse, {"paths": paths})
         assert "sesame" not in str(caught.value)
 

@@ -90,15 +90,15 @@ KINDS: dict[str, tuple[Callable[[Path], Path], int | None, bool]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_is_reported_with_version_file_and_remedy(lake, kind):
-    damage, version, can_be_mended = KINDS[kind]
+    damage, version, can_be_repaired = KINDS[kind]
     assert find_damage(str(lake), ["songs", "absent"]) == []
     file = damage(lake)
     [found] = find_damage(str(lake), ["songs", "absent"])
     assert (found.table, found.file) == ("songs", str(file))
     if version is not None:
         assert found.version == version
-    assert found.can_be_mended == can_be_mended
-    for words in (str(file), "backup" if not can_be_mended else "sonic maintain"):
+    assert found.can_be_repaired == can_be_repaired
+    for words in (str(file), "backup" if not can_be_repaired else "sonic maintain"):
         assert words in str(found)
     if found.aside and not found.is_data:
         move_aside(str(lake), [found])

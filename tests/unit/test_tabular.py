@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.kernel_ridge import KernelRidge
 
 from sonic_lib.models.columns import Columns
-from sonic_lib.models.tabular import blend, encode, forest, learners, linear, stage
+from sonic_lib.models.tabular import blend, encode, forest, learners, linear, serialisation, stage
 from sonic_lib.models.tabular.crossfit import HELD_OUT, Request, crossfit
 from sonic_lib.models.tabular.encode import TrainingSet
 from sonic_lib.models.tabular.table import Layout, from_arrow, vocabulary_of
@@ -353,8 +353,10 @@ def test_model_survives_serialisation(rng, n_classes):
     folds = rng.integers(-1, 3, 240)
     asked = request(layout, ("boosted", "forest", "linear", "kernel"), n_classes=n_classes)
     done = crossfit(table, labels, folds + 1, folds, request=asked, serve=True, n_threads=2)
-    content = stage.packed(done, table=table, request=asked)
-    model = stage.Unpacked(content, role=stage.JUDGE, columns=columns, n_classes=n_classes)
+    content = serialisation.packed(done, table=table, request=asked)
+    model = serialisation.Unpacked(
+        content, role=serialisation.JUDGE, layout=stage.layout_of(columns), n_classes=n_classes
+    )
     held_out = np.flatnonzero(folds == HELD_OUT)
     rows = {name: values.take(pa.array(held_out)) for name, values in given.items()}
     answers = np.array(model.answer(rows).to_pylist())

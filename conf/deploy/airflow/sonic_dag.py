@@ -1,8 +1,8 @@
-"""Nightly: index, then identify; on Sundays also describe, retrain and predict.
+"""Every night: index, then identify; on Sundays also extract features, retrain and predict.
 
-Copy this file into Airflow's folder of DAGs. It needs the provider apache-spark, a connection
-`spark_default` to the cluster, and the variables below. A task that fails is run again: every job
-goes on where it was and leaves the same tables.
+Copy this file into Airflow's DAGs folder. It needs the provider apache-spark, a connection
+`spark_default` to the cluster, and the variables below. Failed tasks are retried: every job
+continues where it stopped and leaves the same tables.
 """
 
 from __future__ import annotations

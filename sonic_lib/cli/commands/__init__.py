@@ -1,1 +1,1 @@
-"""One module a command: its arguments, and the job itself."""
+"""One module per command: its arguments and its output."""

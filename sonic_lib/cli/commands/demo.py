@@ -38,7 +38,7 @@ _CLIPS_PER_UNKNOWN = 6
 _SAMPLES_PER_CONDITION = 2
 _PASSAGE_S = 10.0
 _MIN_LEARNED_SONGS = 24
-_RECIPE = "demo.json"  # marks the folder as ours, and records its contents
+_RECIPE = "demo.json"  # marks a folder as a demo's, and records its contents
 _UNKNOWN = "unknown song"
 _QUERY = """\
 SELECT n_songs, count(*) AS n_hashes, round(100 * count(*) / sum(count(*)) OVER (), 1) AS percent
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--songs", type=int, default=36, metavar="N", help="default 36")
     parser.add_argument(
-        "--clips", type=int, default=60, metavar="N", help="default 60; 1 in 6 of unknown songs"
+        "--clips", type=int, default=60, metavar="N", help="default 60; 1 in 6 is of unknown songs"
     )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
 
@@ -68,7 +68,7 @@ def check(args: argparse.Namespace) -> None:
     folder = Path(args.folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / _RECIPE).is_file():
         raise UsageError(
-            f"--folder {args.folder!r} holds other files than a demo; give a new or empty folder."
+            f"--folder {args.folder!r} contains files of your own; give a new or empty folder."
         )
 
 
@@ -98,13 +98,13 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     answers = compare(pd.read_csv(folder / "matches.csv"), pd.read_csv(folder / "truth.csv"))
     summary = list(_summary_lines(answers))
     show("\n".join(["", *_sample_lines(answers), "", *summary]))
-    show("\nMost hashes occur in only one song, so a few seconds are enough:")
+    show("\nMost hashes occur in only one song, so a few seconds are enough to identify it:")
     call(sql, _QUERY)
     _plot(spark, config, answers, folder)
     if importlib.util.find_spec("librosa") is None:
-        show(f"\nModels of the songs need more: {install_command(*MODELS)}")
+        show(f"\nModels need more packages: {install_command(*MODELS)}")
     elif args.songs < _MIN_LEARNED_SONGS:
-        show(f"\nModels need {_MIN_LEARNED_SONGS} songs or more.")
+        show(f"\nModels need at least {_MIN_LEARNED_SONGS} songs.")
     else:
         _learn(call, folder)
     if importlib.util.find_spec("jinja2") is not None:
@@ -116,7 +116,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 
 
 def _learn(call: Callable, folder: Path) -> None:
-    """Train on descriptors only: artist and album would give the style away."""
+    """Train on descriptors only, as artist and album would give the style away."""
     quick = ("--source", AUDIO, "--model", FOREST, "--folds", "3")
     revealing = ("artist", "album", "folder", "release_date")
     heard = [word for column in revealing for word in ("--drop", column)]
@@ -222,7 +222,8 @@ def _plot(spark: SparkSession, config: Config, answers: pd.DataFrame, folder: Pa
     if found.empty:
         show("\nNo clip was found, so there is nothing to plot.")
         return
-    # Noise shows best how far the right song stands out; matplotlib's font has few scripts.
+    # Prefer clips in noise, which best show how the right song stands out, and Latin titles, as
+    # matplotlib's font has few scripts.
     order = found.assign(
         is_noisy=found["group"].eq("noise"),
         is_plain=(found["title"] + found["artist"]).map(str.isascii),
@@ -257,7 +258,7 @@ def _clip_figure(spark: SparkSession, config: Config, clip: pd.Series, folder: P
         votes[0],
         votes[1] if len(votes) > 1 else (np.zeros(0), np.zeros(0)),
         right_name=f"The right song: {names[0]}",
-        wrong_name=f"The best of the others: {[*names, '(none shares a hash)'][1]}",
+        wrong_name=f"The runner-up: {[*names, '(none shares a hash)'][1]}",
         title=f"Votes for the offset of {clip['clip']} ({condition})",
     )
 
@@ -276,7 +277,7 @@ def _name(song: pd.Series) -> str:
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     with warnings.catch_warnings():
-        # Some song names need fonts that not every machine has.
+        # Some song names need fonts that are not installed everywhere.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(path)
     show(f"  {path}")

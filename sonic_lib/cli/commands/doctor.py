@@ -1,4 +1,4 @@
-"""`sonic doctor`: check this machine for what is needed, without starting Spark."""
+"""`sonic doctor`: check that this machine has what is needed, without starting Spark."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _EXTRAS = {
     "models": (MODELS, "describes audio and trains models"),
     "mlflow": (("mlflow",), "keeps models in MLflow"),
 }
-_MIN_MEMORY_GB = 4.0  # for Spark and two Python workers, with a laptop's collection
+_MIN_MEMORY_GB = 4.0  # for Spark and two Python workers, with a collection of laptop size
 _MIN_DISK_GB = 2.0
 
 
@@ -41,9 +41,9 @@ class Finding(NamedTuple):
     ----------
     what : str
     state : str
-        ``"ok"``, ``"note"`` (something optional is missing or scarce) or ``"bad"``.
+        ``"ok"``, ``"note"`` (something optional is missing, or scarce) or ``"bad"``.
     told : str
-        What was found and, unless it is ok, what to do.
+        What was found and, unless it is ok, what to do.  The name is a key of ``--json``.
     """
 
     what: str
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(config: Config, args: argparse.Namespace) -> int:
     """Print the report; 1 if something necessary is missing."""
     findings = list(examine(args.warehouse or config.warehouse))
-    lines = [f"{state:<5} {what:<10} {told}" for what, state, told in findings]
+    lines = [f"{state:<5} {what:<10} {message}" for what, state, message in findings]
     say("\n".join(lines), findings=[finding._asdict() for finding in findings])
     return int(any(finding.state == "bad" for finding in findings))
 
@@ -75,8 +75,8 @@ def examine(warehouse: str) -> Iterator[Finding]:
     yield _try("decoders", _decoders)
     for extra, (packages, purpose) in _EXTRAS.items():
         if missing := [name for name in packages if not _version(name)]:
-            told = f"without {', '.join(missing)}; {install_command(*missing)} {purpose}"
-            yield Finding(extra, "note", told)
+            message = f"without {', '.join(missing)}; {install_command(*missing)} {purpose}"
+            yield Finding(extra, "note", message)
         else:
             there = ", ".join(f"{name} {_version(name)}" for name in packages)
             yield Finding(extra, "ok", f"{there}: {purpose}")
@@ -112,15 +112,17 @@ def _jars() -> tuple[str, str]:
     jars = cached_delta_jars()
     if jars:
         return "ok", f"{len(jars)} in {Path(jars[0]).parent}"
-    return "note", f"{COORDINATES} will be fetched at the first start (now: sonic jars)"
+    return "note", f"{COORDINATES} will be downloaded at the first start (or now: sonic jars)"
 
 
 def _memory() -> Finding:
     gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    told = f"{gb:.1f} GB, {os.cpu_count()} cores"
+    message = f"{gb:.1f} GB, {os.cpu_count()} cores"
     if gb < _MIN_MEMORY_GB:
-        return Finding("memory", "note", f"{told}; {_MIN_MEMORY_GB:g} GB or more are recommended")
-    return Finding("memory", "ok", told)
+        return Finding(
+            "memory", "note", f"{message}; {_MIN_MEMORY_GB:g} GB or more are recommended"
+        )
+    return Finding("memory", "ok", message)
 
 
 def _disk(warehouse: str) -> Finding:
@@ -128,25 +130,25 @@ def _disk(warehouse: str) -> Finding:
     while not place.exists():
         place = place.parent
     gb = shutil.disk_usage(place).free / 1e9
-    told = f"{gb:.1f} GB free in {place}"
+    message = f"{gb:.1f} GB free in {place}"
     if not os.access(place, os.W_OK):
         return Finding("disk", "bad", f"{place} is not writable; give another --warehouse")
     if gb < _MIN_DISK_GB:
-        return Finding("disk", "note", f"{told}; 1,000 hours of music take about 2 GB")
-    return Finding("disk", "ok", told)
+        return Finding("disk", "note", f"{message}; 1,000 hours of music take about 2 GB")
+    return Finding("disk", "ok", message)
 
 
 def _decoders() -> tuple[str, str]:
-    """Decode a short piece of every format, since importing a package does not prove it works."""
+    """Decode a short sound in every format, since importing a package does not prove it works."""
     from sonic_lib.audio.samples import FORMATS, try_format
 
     problems = {name: try_format(name) for name in FORMATS}
     failed = [f"{name}: {problem}" for name, problem in problems.items() if problem]
     read = [name for name, problem in problems.items() if not problem]
-    told = f"{', '.join(read) or 'no format'} decoded"
+    message = f"{', '.join(read) or 'no format'} decoded"
     if not failed:
-        return "ok", told
-    return "bad" if "WAV" in failed[0] else "note", f"{told}; {'; '.join(failed)}"
+        return "ok", message
+    return "bad" if "WAV" in failed[0] else "note", f"{message}; {'; '.join(failed)}"
 
 
 def _warehouse(warehouse: str) -> Finding:
@@ -155,8 +157,8 @@ def _warehouse(warehouse: str) -> Finding:
     place = Path(absolute(warehouse))
     tables = sorted(log.parent.name for log in place.glob("*/_delta_log"))
     if not tables:
-        told = f"{place} has no tables yet; `sonic index FOLDER` creates them"
-        return Finding("warehouse", "note", told)
+        message = f"{place} has no tables yet; `sonic index FOLDER` creates them"
+        return Finding("warehouse", "note", message)
     return Finding("warehouse", "ok", f"{place}: {', '.join(tables)}")
 
 

@@ -46,7 +46,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         if counts["groups"]:
             show(f"keep: {copies.RULE}")
         if counts["pairs"] > _SHOWN_ROWS:
-            show(f"… the first {_SHOWN_ROWS} pairs; --output FILE gives all")
+            show(f"… the first {_SHOWN_ROWS} pairs; --output FILE writes all")
     return 0
 
 

@@ -97,8 +97,8 @@ def _report(judged: pd.DataFrame, folder: Path) -> None:
     show(f"\nOf {curve['n'].iloc[0]} clips of held-out songs, accepted at a false-accept rate of:")
     if n_copied := int(judged["has_copy"].sum()):
         show(
-            f"  ({n_copied} more do not count: their music is in the index all the same, in a copy "
-            "or another song; `sonic duplicates` lists them)"
+            f"  ({n_copied} more do not count, as their music is still in the index, in a copy or "
+            "another song; `sonic duplicates` lists them)"
         )
     for row in curve.itertuples():
         show(f"  {row.asked:6.1%}: {row.observed:6.2%}  ({row.low:.2%} to {row.high:.2%})")

@@ -38,7 +38,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
-    """Explain a clip without Spark, if that is not slower.
+    """Explain a clip without Spark if that is not slower.
 
     Returns
     -------
@@ -54,17 +54,17 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
         return None
     config = config.model_copy(update={"warehouse": absolute(warehouse)})
     found = explain_without_spark(config, args.clip)
-    return None if found is None else _tell(found, config, args)
+    return None if found is None else _print_explanation(found, config, args)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Identify one clip and print the evidence for the answer."""
     from sonic_lib.workflows.explanation import explain_clip
 
-    return _tell(explain_clip(spark, config, args.clip), config, args)
+    return _print_explanation(explain_clip(spark, config, args.clip), config, args)
 
 
-def _tell(found: Explanation, config: Config, args: argparse.Namespace) -> int:
+def _print_explanation(found: Explanation, config: Config, args: argparse.Namespace) -> int:
     if found.error is not None:
         say(f"{args.clip}: cannot be read: {found.error}", error=found.error)
         return 1
@@ -100,7 +100,7 @@ def _segment_text(
     yield f"  best song   {_name(answer)}, from {answer.offset_s:.2f} s"
     yield (
         f"  verdict     {'accepted' if answer.accepted else 'not accepted'}: "
-        f"p = {answer.p_value:.2g}, asked for at most {config.identify.false_accept_rate:g}; "
+        f"p = {answer.p_value:.2g}, at most {config.identify.false_accept_rate:g} is accepted; "
         f"score {answer.score:.1f}"
     )
     is_hit = on_line(hits, answer)
@@ -113,9 +113,9 @@ def _segment_text(
     drift_s = (answer.speed - 1) * length_s
     yield (
         f"  drift line  speed {answer.speed:.4f}, pitch {answer.pitch:.4f}: "
-        f"{drift_s:+.2f} s over the segment against an unchanged copy"
+        f"{drift_s:+.2f} s over the segment compared with an unchanged copy"
     )
-    yield "  offsets     hashes by place in the song, drift taken out; * is the answer"
+    yield "  offsets     hashes by position in the song, without drift; * is the answer"
     yield from _histogram(hits, answer)
     yield "  strongest   clip s  song s  weight  triangle"
     for hit in right.drop_duplicates("hash").nlargest(N_SHOWN, "weight").itertuples():

@@ -20,7 +20,7 @@ from sonic_lib.workflows.feature_extraction import TableImport, describe_audio, 
 
 HELP = "compute features for the models from audio, or import them from CSV"
 
-# Such a name needs no quoting in SQL or as a folder of the table.
+# Such names need no quoting in SQL or as folders of the table.
 _SOURCE = re.compile(r"[\w][\w .-]*")
 
 
@@ -29,13 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="*", metavar="PATH", help="folder or audio file")
     parser.add_argument("--csv", metavar="FILE", help="a feature table instead of audio")
     parser.add_argument(
-        "--source", metavar="NAME", help="name of the feature table (default: that of its file)"
+        "--source", metavar="NAME", help="name of the feature table (default: the file's name)"
     )
     parser.add_argument(
         "--id", metavar="COLUMN", help="its key (default: id or track_id, else the whole row)"
     )
     parser.add_argument(
-        "--retry-rejected", action="store_true", help="read rejected files again, too"
+        "--retry-rejected", action="store_true", help="also read rejected files again"
     )
     parser.add_argument(
         "--strict", action="store_true", help="exit with 1 if a file or row is rejected"
@@ -49,7 +49,7 @@ def check(args: argparse.Namespace) -> None:
     Raises
     ------
     UsageError
-        If both audio and a table are given, no audio is there, or the table or its name is not
+        If both audio and a table are given, there is no audio, or the table or its name is not
         valid.
     SetupError
         If librosa is missing for audio.
@@ -58,7 +58,7 @@ def check(args: argparse.Namespace) -> None:
         raise UsageError("Expected either folders of audio, or a feature table with --csv FILE.")
     if args.csv is None:
         if args.source or args.id:
-            raise UsageError("--source and --id go with --csv FILE; audio has neither.")
+            raise UsageError("--source and --id are options for --csv FILE, not for audio.")
         if importlib.util.find_spec("librosa") is None:
             raise SetupError(f"Descriptors of audio need librosa: {install_command(*MODELS)}")
         check_audio(args.paths, follow_links=not args.no_links)
@@ -67,7 +67,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def check_table(csv: str, *, source: str, id_column: str | None = None) -> None:
-    """Check that a table exists, begins like one, and its name is valid.
+    """Check that a table exists, looks like CSV, and has a valid name.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def check_table(csv: str, *, source: str, id_column: str | None = None) -> None:
     if Path(csv).is_file():
         csv_files.check_local(csv, id_column=id_column)
     elif Path(csv).is_dir() and not any(Path(csv).iterdir()):
-        raise UsageError(f"--csv {csv!r} is an empty folder; expected CSV files in it.")
+        raise UsageError(f"--csv {csv!r} is an empty folder; expected a folder with CSV files.")
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
@@ -141,7 +141,7 @@ def _about_table(done: TableImport, source: str) -> str:
 
 
 def source_name(csv: str, given: str | None) -> str:
-    """Name of the source that a table becomes: as given, or that of its file."""
+    """Return the name of the source for a table: the given one, or that of the file."""
     return given or Path(csv).stem
 
 

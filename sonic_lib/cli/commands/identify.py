@@ -1,6 +1,6 @@
 """`sonic identify`: find the songs in a folder of clips.
 
-Clips and an index on this machine are handled without Spark if that takes half an hour at most; the
+Clips and an index on this machine are handled without Spark if that takes at most half an hour; the
 tables and answers are the same.
 """
 
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=("auto", "spark", "local"),
         default="auto",
-        help="local: without Spark; auto: local if that takes half an hour at most",
+        help="local: without Spark; auto: local if that takes at most half an hour",
     )
     parser.add_argument("--no-record", action="store_true", help="write nothing to the warehouse")
     add_no_links(parser)
@@ -58,16 +58,16 @@ def check(args: argparse.Namespace) -> None:
     check_output(args.output)
     check_watch(args)
     if args.watch and args.no_record:
-        raise UsageError("--no-record and --watch: give one of them; a watch only records.")
+        raise UsageError("--no-record and --watch: give only one; a watch does nothing but record.")
     if args.watch and args.output:
         raise UsageError(
-            "--output and --watch: give one of them. The answers of a watch are in the table: "
+            "--output and --watch: give only one. The answers of a watch are in the table: "
             'sonic sql "SELECT * FROM sonic.matches" --output FILE'
         )
 
 
 def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
-    """Identify the clips without Spark, if that was asked for or is quick.
+    """Identify the clips without Spark if that was requested or is quick.
 
     Returns
     -------
@@ -79,8 +79,8 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
     everything_is_here = all(is_local(place) for place in [warehouse, *args.paths])
     if args.engine == "local" and (args.watch or not everything_is_here):
         raise UsageError(
-            "--engine local reads files of this machine once; use --engine spark for others and "
-            "to watch."
+            "--engine local reads local files, once; use --engine spark for other files and for "
+            "--watch."
         )
     if args.engine == "spark" or args.watch or not everything_is_here:
         return None
@@ -152,7 +152,7 @@ def _identify(
 
 def _say(answers: Answers, shown: list[dict], config: Config, args: argparse.Namespace) -> int:
     if answers.run_id is None and not args.no_record:
-        report_error(f"{config.warehouse} is not writable: the answers are not recorded there.")
+        report_error(f"{config.warehouse} is not writable, so the answers are not recorded.")
     if answers.counts["clips"] <= MAX_SHOWN_CLIPS:
         say_answers(shown, n_listed=args.candidates)
     say_summary(answers, warehouse=config.warehouse, output=args.output)
@@ -160,7 +160,7 @@ def _say(answers: Answers, shown: list[dict], config: Config, args: argparse.Nam
 
 
 def spark_is_running() -> bool:
-    """Whether this is a spark-submit job, or a process that has a session."""
+    """Whether this is a spark-submit job, or a process with a session."""
     pyspark = sys.modules.get("pyspark")
     return "PYSPARK_GATEWAY_PORT" in os.environ or (
         pyspark is not None and pyspark.SparkContext._active_spark_context is not None

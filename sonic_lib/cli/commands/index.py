@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="folder or audio file")
     parser.add_argument("--prune", action="store_true", help="remove songs whose files are gone")
     parser.add_argument(
-        "--retry-rejected", action="store_true", help="read rejected files again, too"
+        "--retry-rejected", action="store_true", help="also read rejected files again"
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a file is rejected")
     add_no_links(parser)
@@ -43,7 +43,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         return _update(spark, config, args)
 
     def take(session: SparkSession, files: DataFrame, batch: str) -> None:
-        _update(session, config, args)  # of all files: known ones cost nothing
+        _update(session, config, args)  # lists all files, as known ones cost nothing
 
     n = watch(
         spark, args.paths, warehouse=config.warehouse, verb="index", when=args.watch, take=take
@@ -68,7 +68,7 @@ def _update(spark: SparkSession, config: Config, args: argparse.Namespace) -> in
 
 
 def passed_over_text(endings: Counter[str]) -> str:
-    """Say how many files were skipped because of their extension.
+    """Describe how many files were skipped because of their extension.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def _report(done: IndexRun, warehouse: str) -> None:
         f"  added   {counts['songs']:.0f} songs, {counts['audio_s'] / 3600:.2f} h, "
         f"{counts['hashes']:.0f} hashes; {counts['replaced']:.0f} songs dropped\n"
         f"  table   {table_bytes / 1e6:.1f} MB of fingerprints\n"
-        f"  time    {counts['seconds']:.1f} s, {speed:.0f} s of audio a second",
+        f"  time    {counts['seconds']:.1f} s, {speed:.0f} s of audio per second",
         **facts,
     )
     for remark in remarks:

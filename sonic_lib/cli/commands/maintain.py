@@ -87,7 +87,7 @@ def _maintain(spark: SparkSession, config: Config, args: argparse.Namespace) -> 
         retention_hours=args.retention_hours,
         grace_hours=args.grace_hours,
     )
-    # Printed one by one: on large tables a step takes hours.
+    # Printed one by one, as a step can take hours on large tables.
     with closing(done):
         for name, result in done:
             if name == "restored":
@@ -102,11 +102,11 @@ def _maintain(spark: SparkSession, config: Config, args: argparse.Namespace) -> 
     )  # the last is the check
 
 
-def _mended(result: dict) -> Iterator[str]:
+def _repaired(result: dict) -> Iterator[str]:
     yield from (f"repaired   {damage}" for damage in result["damaged"])
     if result["dropped"]:
         yield (
-            f"           {result['dropped']} songs are incomplete and were dropped: "
+            f"           {result['dropped']} songs were incomplete and have been dropped: "
             "index them again"
         )
 
@@ -125,30 +125,30 @@ def _repartitioned(result: dict) -> Iterator[str]:
 
 def _compacted(result: dict) -> Iterator[str]:
     yield (
-        f"compacted  {result['partitions']} partitions: {result['files_before']} files of "
-        f"fingerprints are {result['files_after']}"
+        f"compacted  {result['partitions']} partitions: {result['files_before']} fingerprint "
+        f"files became {result['files_after']}"
     )
 
 
 def _purging(result: dict) -> Iterator[str]:
     hours = result["retention_hours"]
     yield (
-        f"purging    files of states that ended more than {hours:g} hours ago; these states can "
+        f"purging    files of states replaced more than {hours:g} hours ago; these states can "
         "no longer be restored"
     )
     if hours < upkeep.SAFE_HOURS:
         yield (
             f"           {hours:g} hours is less than the default {upkeep.SAFE_HOURS:g}: a job "
-            "that started reading before that may fail, and must be run again"
+            "that started reading earlier may fail, and must be run again"
         )
 
 
 def _purged(result: dict) -> Iterator[str]:
-    yield f"           the fingerprints of today are {result['live_bytes'] / 1e6:.1f} MB"
+    yield f"           the current fingerprints take {result['live_bytes'] / 1e6:.1f} MB"
 
 
 _LINES = {
-    "mended": _mended,
+    "mended": _repaired,
     "swept": _swept,
     "repartitioned": _repartitioned,
     "compacted": _compacted,

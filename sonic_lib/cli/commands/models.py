@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> None:
     """Check the arguments before Spark starts."""
     if args.rollback and args.promote:
-        raise UsageError("--rollback and --promote: give one of them.")
+        raise UsageError("--rollback and --promote: give only one.")
     if args.promote and args.promote[0] not in NAMES:
         raise UsageError(f"--promote {args.promote[0]!r}: expected one of {', '.join(NAMES)}.")
 

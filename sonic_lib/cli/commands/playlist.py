@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.3,
         metavar="D",
-        help="0: most similar songs, 1: most different from each other (default 0.3)",
+        help="0: the most similar songs, 1: the most diverse ones (default 0.3)",
     )
     parser.add_argument("--output", metavar="FILE", help="also write .csv, .json or .parquet")
 
@@ -54,7 +54,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         count=args.count,
         diversity=args.diversity,
     )
-    listed = playlist.collect()  # as many as asked for
+    listed = playlist.collect()  # as many rows as requested
     say("\n".join(song_lines(listed)), songs=[row.asDict() for row in listed])
     if args.output:
         write_output(playlist, args.output)

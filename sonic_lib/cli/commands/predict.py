@@ -73,7 +73,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         show(f"  {predictor.name:10}  {target} by {predictor.version}")
         if predictor.n_known:
             show(
-                f"              trained on {predictor.n_known} of them (in_training), for which "
+                f"              trained on {predictor.n_known} of them (in_training), on which "
                 "it is overconfident"
             )
     if args.output:

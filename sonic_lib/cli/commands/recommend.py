@@ -1,4 +1,4 @@
-"""`sonic recommend`: list similar songs, from the table that `train` wrote."""
+"""`sonic recommend`: list similar songs from the table that `sonic train` wrote."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 
 
 def song_lines(rows: Sequence[Row]) -> list[str]:
-    """Lines of a table of songs, with titles and artists if there are any.
+    """Format songs as lines of a table, with titles and artists if there are any.
 
     Each row has song_id, source_key, title and artist.  Keys are not truncated, since users refer
     to songs by them.

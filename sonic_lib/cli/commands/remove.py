@@ -37,8 +37,8 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     counts = remove_songs(spark, config, args.songs, where=args.where)
     say(
         f"{counts['songs']:.0f} songs removed from {config.warehouse}. Indexing a folder that "
-        "still holds their files adds them again; `sonic maintain --restore-to TIME` does, too, "
-        "until `sonic maintain --purge` deletes them for good.",
+        "still has their files adds them again; so does `sonic maintain --restore-to TIME`, until "
+        "`sonic maintain --purge` deletes them for good.",
         **counts,
     )
     return 0

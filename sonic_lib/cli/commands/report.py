@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--evaluation",
         metavar="DIR",
-        help=f"output of `sonic evaluate` (default {EVALUATION}, if it is of this warehouse)",
+        help=f"output of `sonic evaluate` (default {EVALUATION}, if it is for this warehouse)",
     )
 
 

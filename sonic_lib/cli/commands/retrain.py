@@ -73,7 +73,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 
 def _say_retraining(done: Retraining) -> None:
     for remark in done.remarks:
-        if remark.topic == done.name:  # of the champion, not of the challenger
+        if remark.topic == done.name:  # about the champion, not the challenger
             show(f"  {remark.topic:10}  {remark.text}")
     others = [remark for remark in done.remarks if remark.topic != done.name]
     show("\n".join([*report_lines(done.card), *remark_lines(others)]))

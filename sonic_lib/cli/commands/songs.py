@@ -23,7 +23,7 @@ _SHOWN_ROWS = 50
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument(
-        "words", nargs="*", metavar="WORD", help="only songs with all of these in path or tags"
+        "words", nargs="*", metavar="WORD", help="list only songs with all words in path or tags"
     )
     parser.add_argument("--output", metavar="FILE", help=f"write all, with song_id, as {SUFFIXES}")
 
@@ -80,4 +80,4 @@ def _say(rows: list[dict], n_songs: int, args: argparse.Namespace, warehouse: st
         output=args.output,
     )
     if n_songs > len(rows) and not args.output:
-        show(f"… the first {len(rows)}; a WORD of path, title or artist finds others, --output all")
+        show(f"… the first {len(rows)}; give a WORD to search, or --output FILE to write all")

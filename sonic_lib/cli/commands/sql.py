@@ -118,7 +118,7 @@ def _says_something(text: str) -> bool:
 
 
 def _rows_of(spark: SparkSession, statement: str) -> DataFrame:
-    """Plan a statement; one that names a table that is not there is told which ones are."""
+    """Plan a statement; the error for an unknown table lists those that exist."""
     try:
         return spark.sql(statement)
     except AnalysisException as error:
@@ -130,7 +130,7 @@ def _rows_of(spark: SparkSession, statement: str) -> DataFrame:
         near = difflib.get_close_matches(given, names, n=1)
         raise UsageError(
             f"{sentence(error).split('. ')[0]}. {f'Did you mean {near[0]}? ' if near else ''}"
-            f"There are: {', '.join(names) or 'none yet; `sonic index FOLDER` makes them'}"
+            f"Tables: {', '.join(names) or 'none yet; `sonic index FOLDER` creates them'}"
         ) from error
 
 
@@ -147,7 +147,7 @@ def _show(spark: SparkSession, statement: str) -> None:
         rows_are_all=not is_cut,
     )
     if is_cut:
-        show(f"… the first {_SHOWN_ROWS} rows; --output FILE gives all")
+        show(f"… the first {_SHOWN_ROWS} rows; --output FILE writes all")
 
 
 def _converse(spark: SparkSession) -> None:
@@ -162,8 +162,8 @@ def _converse(spark: SparkSession) -> None:
         except (PySparkException, UsageError) as error:
             if not is_person:
                 raise
-            said = str(error) if isinstance(error, UsageError) else reason(error)
-            show(f"sonic: {said}", file=sys.stderr)
+            message = str(error) if isinstance(error, UsageError) else reason(error)
+            show(f"sonic: {message}", file=sys.stderr)
         except KeyboardInterrupt:
             show("interrupted", file=sys.stderr)
 
@@ -178,10 +178,10 @@ def _typed() -> Iterator[str]:
 
 
 def _keep_history() -> None:
-    """Give the shell a history, kept between sessions."""
+    """Give the shell a history that is kept between sessions."""
     try:
         import readline
-    except ImportError:  # a Python built without it
+    except ImportError:  # Python was built without readline
         return
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     path = state / "sonic-signature" / "sql_history"
@@ -189,7 +189,7 @@ def _keep_history() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             readline.read_history_file(path)
-    except OSError:  # a home that cannot be written: no history
+    except OSError:  # the home folder is not writable: no history
         return
     readline.set_history_length(_HISTORY_LINES)
     atexit.register(readline.write_history_file, path)

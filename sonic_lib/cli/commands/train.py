@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="COLUMN",
-        help="use it although it looks like a leak of the target; may be repeated",
+        help="use a column even if it seems to leak the target; may be repeated",
     )
     trained.add_argument(
         "--limits",
@@ -146,7 +146,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 
 
 def remark_lines(remarks: Sequence[Remark]) -> list[str]:
-    """Format remarks, as lines below those of `report_lines`."""
+    """Format remarks as lines that follow those of `report_lines`."""
     return [f"  {remark.topic:9} {remark.text}" for remark in remarks]
 
 

@@ -55,7 +55,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 def say_training(done: RecommendationTraining) -> None:
     """Describe what was compared."""
     counts = done.counts
-    left_out = f"; of one value: {', '.join(done.constant)}" if done.constant else ""
+    left_out = f"; constant: {', '.join(done.constant)}" if done.constant else ""
     say(
         f"Recommendations for {done.source}\n"
         f"  songs   {counts['songs']:.0f}, compared by {counts['columns']:.0f} features{left_out}\n"

@@ -21,7 +21,7 @@ def add_watch(parser: argparse.ArgumentParser) -> None:
 def add_no_links(parser: argparse.ArgumentParser) -> None:
     """Declare --no-links."""
     parser.add_argument(
-        "--no-links", action="store_true", help="skip links, to folders and to files"
+        "--no-links", action="store_true", help="skip symbolic links, to folders and to files"
     )
 
 

@@ -1,10 +1,10 @@
-"""The project's first method, for comparison: full conformal prediction by nearest neighbours.
+"""Full conformal prediction by nearest neighbours: the project's first method, for comparison.
 
 The nonconformity of a song to a genre is the sum of its distances to the k nearest songs of the
 genre, divided by the same sum for all other songs (Proedrou et al., ECML 2002).  The p-value of a
 genre is the share of its songs, including the new one, that are at least as nonconforming (Vovk,
 Gammerman and Shafer 2005); the set holds the genres with a p-value above 1 - confidence.
-Every new song is compared with every training song: for samples of some thousand songs.
+Every new song is compared with every training song, so it only suits a few thousand songs.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ confidence (Vovk, Gammerman and Shafer 2005; Papadopoulos et al., ECML 2002).
 
 Methods
 -------
-lac : 1 - p of the genre.  The smallest sets on the average, uneven over hard and easy songs
-    (Sadinle, Lei and Wasserman, JASA 2019).
-aps : the probability of all likelier genres, and a random part of its own: sets grow with the
-    model's doubt (Romano, Sesia and Candes, NeurIPS 2020).
-raps : aps and a penalty for each rank beyond the first ones, against long tails of unlikely genres
-    (Angelopoulos et al., ICLR 2021).
+lac : 1 - p of the genre.  The smallest sets on average, but coverage differs between easy and hard
+    songs (Sadinle, Lei and Wasserman, JASA 2019).
+aps : the total probability of all likelier genres plus a random part of its own; sets grow with the
+    model's uncertainty (Romano, Sesia and Candes, NeurIPS 2020).
+raps : aps plus a penalty for each rank beyond the first few, which trims long tails of unlikely
+    genres (Angelopoulos et al., ICLR 2021).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sonic_lib.errors import UsageError
 
 METHODS = ("lac", "aps", "raps")
 RAPS_FREE_RANKS, RAPS_PENALTY = 5, 0.01
-# More songs change a threshold by less than 0.1 %, and one task has to sort them.
+# One task sorts them; more songs would change a threshold by less than 0.1 %.
 MAX_CALIBRATION_ROWS = 1_000_000
 _SEED = 271_828
 

@@ -110,7 +110,7 @@ def local_shares(
         Total weight of the references; an equal song weighs 1.
     """
     weights = np.zeros(len(codes))
-    drawn = np.tile(_SMOOTHING * prior, (len(codes), 1))
+    weighted = np.tile(_SMOOTHING * prior, (len(codes), 1))
     order = np.argsort(codes, kind="stable")
     reference_order = np.argsort(reference_codes, kind="stable")
     sorted_codes, starts = np.unique(codes[order], return_index=True)
@@ -123,21 +123,21 @@ def local_shares(
         row, known = order[left], reference_order[right]
         counts = folds[row] != reference_folds[known]
         row, known = row[counts], known[counts]
-        alike = _alike(((places[row] - reference_places[known]) ** 2).sum(axis=1))
-        weights += np.bincount(row, alike, len(codes))
+        similarity = _kernel(((places[row] - reference_places[known]) ** 2).sum(axis=1))
+        weights += np.bincount(row, similarity, len(codes))
         pairs = row * len(prior) + labels[known]
-        drawn += np.bincount(pairs, alike, drawn.size).reshape(drawn.shape)
+        weighted += np.bincount(pairs, similarity, weighted.size).reshape(weighted.shape)
     for category in np.flatnonzero(~is_small):
         stop = first_known[category] + n_known[category]
         known = reference_order[first_known[category] : stop]
         is_class = np.eye(len(prior))[labels[known]]
         for first in range(starts[category], stops[category], _CHUNK_ROWS):
             rows = order[first : min(first + _CHUNK_ROWS, stops[category])]
-            alike = _likeness(places[rows], reference_places[known])
-            alike[folds[rows][:, None] == reference_folds[known][None]] = 0.0
-            weights[rows] = alike.sum(axis=1)
-            drawn[rows] += alike @ is_class
-    return drawn / (weights + _SMOOTHING)[:, None], weights
+            similarity = _kernel_matrix(places[rows], reference_places[known])
+            similarity[folds[rows][:, None] == reference_folds[known][None]] = 0.0
+            weights[rows] = similarity.sum(axis=1)
+            weighted[rows] += similarity @ is_class
+    return weighted / (weights + _SMOOTHING)[:, None], weights
 
 
 def _small_pairs(
@@ -155,13 +155,13 @@ def _small_pairs(
         yield starts[category] + turn // width, first_known[category] + turn % width
 
 
-def _alike(squares: NDArray[np.float64]) -> NDArray[np.float64]:
+def _kernel(squares: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.exp(-_SHARPNESS * np.maximum(squares, 0.0))
 
 
-def _likeness(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def _kernel_matrix(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
-    return _alike(squares)
+    return _kernel(squares)
 
 
 def _pair_squares(

@@ -1,9 +1,9 @@
-"""Target encoding by kernel regression: similar songs of the same category count most.
+"""Target encoding by kernel regression: similar songs of the same category weigh more.
 
 As in `target`, a training row is encoded from the other folds only. `kernel` has the numpy part.
 
-A category of more than 2,000 songs is split into parts by hash, and a song is compared with those
-of its own part: time and memory are proportional to the number of songs.
+A category of more than 2,000 songs is split into parts by hash and a song is only compared within
+its part, so time and memory are proportional to the number of songs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sonic_lib.models.encoding.target import category_items, target_prior
 from sonic_lib.models.stages import KEY, LABEL, StoredModel, column, fold_or_none
 
 _MAX_PART_SONGS = 2_000
-_GROUP_SONGS = 20_000  # rows processed together, so that Python is not called for each date
+_GROUP_SONGS = 20_000  # rows per call of the Python function; one call per category is too slow
 _RELEVANCE_SONGS = 20_000  # enough for the weights, and small for one machine
 _GRID = [step / 100 for step in range(101)]
 _ITEM = ("name", "item")
@@ -30,7 +30,7 @@ _NO_FOLD = -1
 
 
 class LocalEncoder(Estimator):
-    """Fits by keeping the training rows, by category.
+    """Keeps the training rows by category, as kernel regression needs them all.
 
     Parameters
     ----------
@@ -81,28 +81,30 @@ class LocalEncoder(Estimator):
 class LocalEncoderModel(StoredModel):
     """Adds an array of double: per column the shares of the classes and the total weight."""
 
-    statistics: DataFrame  # always there
+    statistics: DataFrame  # never None here
 
     def _transform(self, frame: DataFrame) -> DataFrame:
-        given = self.settings
+        settings = self.settings
         sizes = self.statistics.groupBy(*_ITEM).agg(F.max("n_parts").alias("n_parts"))
         rows = (
-            _entries(frame, given)
+            _entries(frame, settings)
             .join(sizes, list(_ITEM))
             .withColumn("part", _part())
-            .withColumn("group", _group(given["n_groups"]))
+            .withColumn("group", _group(settings["n_groups"]))
         )
-        references = self.statistics.drop("n_parts").withColumn("group", _group(given["n_groups"]))
-        grids = [np.array(grid) for grid in given["grids"]]
-        scales = np.sqrt(given["weights"])
-        prior = np.array(given["prior"])
-        said_schema = pa.schema(
-            {KEY: pa.int64(), "name": pa.string(), "said": pa.list_(pa.float32())}
+        references = self.statistics.drop("n_parts").withColumn(
+            "group", _group(settings["n_groups"])
+        )
+        grids = [np.array(grid) for grid in settings["grids"]]
+        scales = np.sqrt(settings["weights"])
+        prior = np.array(settings["prior"])
+        schema = pa.schema(
+            {KEY: pa.int64(), "name": pa.string(), "encoding": pa.list_(pa.float32())}
         )
 
         def encode(rows: pa.Table, references: pa.Table) -> pa.Table:
             if not len(rows):
-                return said_schema.empty_table()
+                return schema.empty_table()
             codes, reference_codes = _codes(rows, references)
             shares, weights = local_shares(
                 codes=codes,
@@ -114,24 +116,31 @@ class LocalEncoderModel(StoredModel):
                 labels=references["label"].to_numpy(),
                 prior=prior,
             )
-            said = np.column_stack([shares, weights]).astype(np.float32)
-            offsets = np.arange(0, said.size + 1, said.shape[1], dtype=np.int32)
-            arrays = pa.ListArray.from_arrays(offsets, said.ravel())
-            return pa.table([rows[KEY], rows["name"], arrays], schema=said_schema)
+            encodings = np.column_stack([shares, weights]).astype(np.float32)
+            offsets = np.arange(0, encodings.size + 1, encodings.shape[1], dtype=np.int32)
+            arrays = pa.ListArray.from_arrays(offsets, encodings.ravel())
+            return pa.table([rows[KEY], rows["name"], arrays], schema=schema)
 
-        said = (
+        encodings = (
             rows.groupBy("group")
             .cogroup(references.groupBy("group"))
-            .applyInArrow(encode, f"{KEY} long, name string, said array<float>")
+            .applyInArrow(encode, f"{KEY} long, name string, encoding array<float>")
             .groupBy(KEY)
-            .agg(F.map_from_entries(F.collect_list(F.struct("name", "said"))).alias("_said"))
+            .agg(
+                F.map_from_entries(F.collect_list(F.struct("name", "encoding"))).alias("_encodings")
+            )
         )
-        unknown = F.array(*map(F.lit, [*given["prior"], 0.0])).cast("array<float>")
+        unknown = F.array(*map(F.lit, [*settings["prior"], 0.0])).cast("array<float>")
         found = [
-            F.coalesce(F.try_element_at("_said", F.lit(name)), unknown) for name in given["encoded"]
+            F.coalesce(F.try_element_at("_encodings", F.lit(name)), unknown)
+            for name in settings["encoded"]
         ]
         output = F.concat(*found).cast("array<double>")
-        return frame.join(said, KEY, "left").withColumn(given["output"], output).drop("_said")
+        return (
+            frame.join(encodings, KEY, "left")
+            .withColumn(settings["output"], output)
+            .drop("_encodings")
+        )
 
     def entry_names(self, classes: Sequence[str]) -> list[str]:
         """Name the entries, by the names of the classes."""
@@ -170,7 +179,7 @@ def _matrix(table: pa.Table, n_columns: int) -> NDArray[np.float64]:
 
 
 def _codes(rows: pa.Table, references: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number the categories of both, consistently."""
+    """Number the categories of both tables with the same codes."""
     keys = [
         list(zip(*(table[name].to_pylist() for name in (*_ITEM, "part")), strict=True))
         for table in (rows, references)

@@ -82,18 +82,24 @@ class TargetEncoderModel(StoredModel):
         others = F.when(own.isNull(), sums).otherwise(
             F.zip_with(sums, own, lambda total, part: total - part)
         )
-        said = (
+        encodings = (
             entries.join(self.statistics, list(_ITEM))
             .select(KEY, "name", others.alias("sums"))
-            .select(KEY, "name", self._smoothed("sums").alias("said"), _n_songs(given).alias("n"))
+            .select(
+                KEY, "name", self._smoothed("sums").alias("encoding"), _n_songs(given).alias("n")
+            )
             .groupBy(KEY)
-            .agg(F.collect_list(F.struct("name", "said", "n")).alias("_said"))
+            .agg(F.collect_list(F.struct("name", "encoding", "n")).alias("_encodings"))
         )
         found = [self._summary(name, is_list=False) for name in given["encoded"]]
         found += [self._summary(name, is_list=True) for name in given["lists"]]
         # Sums of doubles differ in the last bits from run to run; rounded to floats they do not.
         rounded = F.concat(*found).cast("array<float>").cast("array<double>")
-        return frame.join(said, KEY, "left").withColumn(given["output"], rounded).drop("_said")
+        return (
+            frame.join(encodings, KEY, "left")
+            .withColumn(given["output"], rounded)
+            .drop("_encodings")
+        )
 
     def entry_names(self, classes: Sequence[str]) -> list[str]:
         """Name the entries, by the names of the classes."""
@@ -109,8 +115,8 @@ class TargetEncoderModel(StoredModel):
         prior, weight = self.settings["prior"], self.settings["smoothing"]
         if self.settings["n_classes"]:
             n = F.aggregate(sums, F.lit(0.0), lambda total, part: total + part)
-            drawn = F.array(*(F.lit(weight * share) for share in prior))
-            return F.zip_with(sums, drawn, lambda part, extra: (part + extra) / (n + weight))
+            pseudo = F.array(*(F.lit(weight * share) for share in prior))
+            return F.zip_with(sums, pseudo, lambda part, extra: (part + extra) / (n + weight))
         return F.array(
             (F.get(sums, F.lit(1)) + weight * prior[0]) / (F.get(sums, F.lit(0)) + weight)
         )
@@ -118,20 +124,20 @@ class TargetEncoderModel(StoredModel):
     def _summary(self, name: str, *, is_list: bool) -> Column:
         """Column: the encodings of one column and the songs behind them."""
         prior = F.array(*map(F.lit, self.settings["prior"]))
-        mine = F.filter(F.coalesce("_said", F.array()), lambda one: one["name"] == name)
-        said = F.transform(mine, lambda one: one["said"])
-        n_songs = F.coalesce(F.array_max(F.transform(mine, lambda one: one["n"])), F.lit(0.0))
+        own = F.filter(F.coalesce("_encodings", F.array()), lambda one: one["name"] == name)
+        encodings = F.transform(own, lambda one: one["encoding"])
+        n_songs = F.coalesce(F.array_max(F.transform(own, lambda one: one["n"])), F.lit(0.0))
         if not is_list:
-            return F.concat(F.coalesce(F.get(said, F.lit(0)), prior), F.array(n_songs))
+            return F.concat(F.coalesce(F.get(encodings, F.lit(0)), prior), F.array(n_songs))
         # Sorted, so that the order of summation is fixed.
-        said = F.array_sort(F.when(F.size(said) > 0, said).otherwise(F.array(prior)))
+        encodings = F.array_sort(F.when(F.size(encodings) > 0, encodings).otherwise(F.array(prior)))
         zeros = F.array(*(F.lit(0.0) for _ in self.settings["prior"]))
         total = F.aggregate(
-            said, zeros, lambda sums, one: F.zip_with(sums, one, lambda a, b: a + b)
+            encodings, zeros, lambda sums, one: F.zip_with(sums, one, lambda a, b: a + b)
         )
-        parts = [F.transform(total, lambda part: part / F.size(said))]
+        parts = [F.transform(total, lambda part: part / F.size(encodings))]
         if not self.settings["n_classes"]:
-            parts += [F.array_min(said), F.array_max(said)]
+            parts += [F.array_min(encodings), F.array_max(encodings)]
         return F.concat(*parts, F.array(n_songs))
 
 

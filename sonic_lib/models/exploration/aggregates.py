@@ -3,8 +3,8 @@
 Conventions
 -----------
 ``columns`` are names of numeric columns, which may contain any character. Null, NaN and infinity
-are missing values. Results have at most p x p rows for p columns, whatever the number of rows. What
-a pass needs from an earlier one (bins, centres, grids) is computed in `projections` and passed in.
+count as missing. Results have at most p x p rows for p columns, whatever the number of rows. Values
+that a pass needs from an earlier one (bins, centres, grids) are computed in `projections`.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def sample(frame: DataFrame, *, key: str, n: int, seed: int) -> DataFrame:
 def items(column: str) -> Column:
     """Column: the items of a text as an array.
 
-    Lists written as in Python or JSON, such as ``['bebop', "drum'n'bass"]``, give their items; any
-    other text is one item, and a missing one none.
+    A list written as in Python or JSON, such as ``['bebop', "drum'n'bass"]``, is split into its
+    items; any other text is a single item; null gives no items.
     """
     text = F.trim(_column(column).cast("string"))
     quoted = F.regexp_extract_all(text, F.lit(_LIST_ITEM), F.lit(0))

@@ -18,7 +18,7 @@ NAMES = ("genre", "popularity")
 
 
 class Store(Protocol):
-    """What a `ModelRegistry` needs of a store.  Nothing in it is ever overwritten."""
+    """What a `ModelRegistry` needs from a store.  A store never overwrites anything."""
 
     root: str
 

@@ -1,4 +1,4 @@
-"""What a model's card must be, whoever wrote it: JSON of the types that our training writes."""
+"""Validate a model's card: JSON with the types that our training writes."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _VERSION = re.compile(r"[\w-]+")
 _Threshold = float | dict[int, float | None] | None
 
 
-class _Told(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-class _Conformal(_Told):
+class _Conformal(_StrictModel):
     method: str
     thresholds: list[tuple[float, _Threshold]]
     limits: tuple[float | None, float | None] | None = None
 
 
-class _Snapshot(_Told):
+class _Snapshot(_StrictModel):
     source: str
     labels: str | None = None
     features_version: int
 
 
-class _Card(_Told):
+class _Card(_StrictModel):
     name: str
     version: str
     task: str | None = None
@@ -49,21 +49,21 @@ class _Card(_Told):
 
 
 def is_version(text: object) -> bool:
-    """Whether a text names a version, and not a place elsewhere."""
+    """Whether a text can be the name of a version, and not a path that leads elsewhere."""
     return isinstance(text, str) and bool(_VERSION.fullmatch(text))
 
 
 def read(text: str) -> dict[str, Any] | None:
-    """Read a card, or another JSON object; None of anything else."""
+    """Parse a card, or another JSON object; None if the text is not one."""
     try:
-        told = json.loads(text)
+        card = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return told if isinstance(told, dict) else None
+    return card if isinstance(card, dict) else None
 
 
 def check(card: dict[str, Any], place: str) -> None:
-    """Refuse a card whose values are of other types than our training gives.
+    """Reject a card whose values have other types than our training writes.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def check(card: dict[str, Any], place: str) -> None:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise _refused(place, f"{where}: {first['msg']}") from error
-    except TypeError as error:  # a name that no role has
+    except TypeError as error:  # an unknown role
         raise _refused(place, f"columns: {error}") from error
     except RecursionError as error:
         raise _refused(place, "it is nested too deeply") from error

@@ -36,7 +36,7 @@ _ALIASES = "aliases"
 class DirectoryStore:
     """A `registry.Store` below `<warehouse>/_models`.
 
-    Versions are the time (UTC) and eight random digits, so they sort by age.
+    A version is the time (UTC) and eight random digits, so versions sort by age.
     """
 
     def __init__(self, spark: SparkSession, warehouse: str) -> None:
@@ -78,7 +78,7 @@ class DirectoryStore:
     def set_aliases(self, name: str, entry: dict) -> None:
         """Write the next alias file."""
         folder = f"{self.root}/{name}/{_ALIASES}"
-        # Hadoop's local filesystem has no exclusive creation: one of two runs would get lost.
+        # Hadoop's local filesystem has no exclusive creation: one of two writes could be lost.
         with writing_by_spark(self._spark, self.root, f"{name}-{_ALIASES}"):
             stems = (file.partition(".")[0] for file in _children(self._spark, folder))
             numbers = [int(stem) for stem in stems if stem.isdecimal()]

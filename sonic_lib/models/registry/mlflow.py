@@ -95,7 +95,7 @@ class MlflowStore:
         with _store(self.root) as client:
             from mlflow.artifacts import download_artifacts
 
-            # The artifact itself: for models:/… MLflow makes a copy each time, and leaves it.
+            # The artifact itself: MLflow copies a models:/ URI each time and leaves the copy.
             uri = client.get_model_version_download_uri(_full(name), version)
             here = Path(download_artifacts(artifact_uri=uri, tracking_uri=self.root)) / _SPARK_PART
             return load_pipeline(self._spark, _for_spark(self._spark, here, self.root))
@@ -183,14 +183,14 @@ def _write_pipeline(
         folder,
         mlflow_model=Model(_PIPELINE, run_id),
         signature=signature(card),
-        # Otherwise MLflow infers them by loading the model in another process.
+        # MLflow would otherwise infer them by loading the model in another process.
         pip_requirements=[f"sonic-signature[models]=={sonic_lib.__version__}"],
         dfs_tmpdir=_temporary(root),
     )
 
 
 def _for_spark(spark: SparkSession, here: Path, root: str) -> str:
-    """Return a URI of a local folder that all machines of the cluster can read."""
+    """Return a URI of a local folder that every machine of the cluster can read."""
     if _folder(root) or spark.sparkContext.master.startswith("local"):
         return f"file://{here}"  # not as_uri(): Spark takes "%20" literally
     from mlflow.environment_variables import MLFLOW_DFS_TMP

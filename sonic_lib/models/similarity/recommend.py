@@ -2,8 +2,8 @@
 
 Every song is a vector of standardised features; similarity is the cosine.  The exact search
 compares all pairs: each task holds a share of the songs as queries, all songs stream past it, and
-only the best k per query are kept, so its memory does not grow with the number of songs.  For large
-catalogues each song is compared only with the songs of its nearest clusters.
+only the best k per query are kept, so its memory does not grow with the number of songs.  In large
+catalogues, each song is compared only with the songs of its nearest clusters.
 """
 
 from __future__ import annotations

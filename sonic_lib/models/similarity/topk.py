@@ -2,9 +2,9 @@
 
 Conventions
 -----------
-Vectors are rows of unit length (or zero), so that products are cosines.  A group is a number that
-is equal for versions of the same song: a list never contains the query's own group, and every other
-group at most once, by its best member.
+Vectors are rows of unit length (or zero), so that products are cosines.  A group is a number shared
+by all versions of a song: a list never contains the query's own group, and any other group at most
+once, represented by its best member.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 _BLOCK = 512  # queries multiplied with some thousand references at once
 _SEEN = 2048  # references that give a first lower bound of a list
-_SPARE = 6  # candidates beyond a list's length, for versions of one song
-_ERROR = np.float32(1e-5)  # of a product in single precision
-_EMPTY, _FREE = -2.0, -1.5  # marks a free place; no cosine is below -1
+_SPARE = 6  # extra candidates per list, as versions of one song are merged
+_ERROR = np.float32(1e-5)  # bound on the error of a product in single precision
+_EMPTY, _FREE = -2.0, -1.5  # marks an empty slot; no cosine is below -1
 
 
 class TopK(NamedTuple):
@@ -27,7 +27,7 @@ class TopK(NamedTuple):
     Attributes
     ----------
     similarities : np.ndarray [shape=(m, k), float64]
-        Cosines; -2 marks a free place.
+        Cosines; -2 marks an empty slot.
     ids, groups : np.ndarray [shape=(m, k), int64]
     """
 
@@ -37,7 +37,7 @@ class TopK(NamedTuple):
 
 
 def empty_lists(n_queries: int, k: int) -> TopK:
-    """Empty lists."""
+    """Return empty lists of length k."""
     shape = (n_queries, k)
     return TopK(np.full(shape, _EMPTY), np.zeros(shape, np.int64), np.zeros(shape, np.int64))
 
@@ -56,7 +56,7 @@ def update_topk(
     ids: NDArray[np.int64],
     groups: NDArray[np.int64],
 ) -> None:
-    """Update the lists with references.
+    """Merge references into the lists of the queries they resemble most.
 
     Parameters
     ----------
@@ -70,9 +70,9 @@ def update_topk(
 
     Notes
     -----
-    All products are computed in single precision by BLAS; nearly all are below the last place of a
-    list by more than their error. The rest are computed again in double precision. Ties are ordered
-    by id, so lists do not depend on the order of the references.
+    All products are computed in single precision by BLAS.  Nearly all fall short of the list's last
+    entry by more than their error; only the rest are recomputed in double precision.  Ties are
+    ordered by id, so lists do not depend on the order of the references.
     """
     for first in range(0, len(queries), _BLOCK):
         block = slice(first, first + _BLOCK)
@@ -133,7 +133,7 @@ def _merge(
     ids: NDArray[np.int64],
     groups: NDArray[np.int64],
 ) -> None:
-    """Merge candidates, each for the list of its row, into the lists."""
+    """Merge each candidate into the list of its row."""
     k = lists.ids.shape[1]
     is_touched = np.zeros(len(lists.ids), bool)
     is_touched[rows] = True
@@ -167,7 +167,7 @@ def diverse(
     n: int,
     diversity: float,
 ) -> NDArray[np.intp]:
-    """Choose candidates that are relevant and different from one another.
+    """Choose candidates that are relevant but differ from one another.
 
     Maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998): each step picks the largest
     (1 - diversity) relevance - diversity (largest similarity to those already chosen).
@@ -178,15 +178,15 @@ def diverse(
         Cosines of the candidates.
     relevance : np.ndarray [shape=(m,)]
     groups : np.ndarray [shape=(m,)]
-        No group is chosen twice.
+        At most one candidate per group is chosen.
     n : int
     diversity : float in [0, 1]
-        0 picks the most relevant ones, 1 those most different from one another.
+        0 picks the most relevant candidates, 1 the most diverse.
 
     Returns
     -------
     np.ndarray [shape=(at most n,), int]
-        Places of the chosen ones, in order.
+        Indices of the chosen candidates, in order of choice.
     """
     free = np.ones(relevance.size, bool)
     nearest = np.full(relevance.size, -np.inf)

@@ -1,1 +1,1 @@
-"""Models of a table that fits into one task: pure numpy, except for `stage`."""
+"""Models of tables that fit into one task: pure numpy, except for `stage`."""

@@ -1,7 +1,7 @@
 """Choose the best of several learners, or combine them if that is significantly better.
 
-Numbers are averaged with weights.  Probabilities are pooled as logarithms, with weights of any sum
-(G. Hinton, Products of experts, 1999), which also sharpens learners that are too cautious, such as
+Numbers are averaged with weights.  Probabilities are pooled as logarithms (G. Hinton, Products of
+experts, 1999); the weights may have any sum, which also sharpens underconfident learners such as
 forests.
 """
 
@@ -16,9 +16,9 @@ from scipy import optimize, special, stats
 
 _MAX_P = 0.05
 _LEAST_WEIGHT = 0.05  # smaller weights are not worth the time for prediction
-_LEAST_PROBABILITY = 1e-3  # no single learner can exclude a class
+_LEAST_PROBABILITY = 1e-3  # so that no single learner can rule out a class
 _MAX_SHARPNESS = 10.0
-_WEIGHT_COST = 1e-4  # in nats; uninformative learners get no weight
+_WEIGHT_COST = 1e-4  # nats per unit of weight, so that uninformative learners get none
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Blend:
     Parameters
     ----------
     weights : dict of str to float
-        Of sum 1, by learner.
+        By learner; the sum is 1.
     sharpness : float
-        Factor of the mean of the logarithms of probabilities; 1 for numbers.
+        Factor applied to the weighted mean of log probabilities; 1 for numbers.
     """
 
     weights: Mapping[str, float]
@@ -43,15 +43,15 @@ class Blend:
         parts = {name: answers[name] for name in self.weights}
         if is_class:
             parts = {name: _logarithms(answer) for name, answer in parts.items()}
-        said = np.sum([weight * parts[name] for name, weight in self.weights.items()], axis=0)
-        return special.softmax(self.sharpness * said, axis=1) if is_class else said
+        combined = np.sum([weight * parts[name] for name, weight in self.weights.items()], axis=0)
+        return special.softmax(self.sharpness * combined, axis=1) if is_class else combined
 
 
 def losses(answers: NDArray, labels: NDArray, *, is_class: bool) -> NDArray[np.float64]:
     """Log-loss or squared error of each row [shape=(n,)]."""
     if is_class:
-        said = answers[np.arange(len(labels)), labels.astype(int)]
-        return -np.log(np.maximum(said, 1e-15))
+        of_label = answers[np.arange(len(labels)), labels.astype(int)]
+        return -np.log(np.maximum(of_label, 1e-15))
     return (answers - labels) ** 2
 
 
@@ -67,8 +67,8 @@ def choose(answers: Mapping[str, NDArray], labels: NDArray, *, is_class: bool) -
     Returns
     -------
     Blend
-        A single learner as it is, unless several, or a sharpened one, have a lower loss by a paired
-        test with p < 0.05.
+        The best single learner, unless a combination, or a sharpened learner, has a significantly
+        lower loss (paired t-test, p < 0.05).
     """
     names = list(answers)
     each = {name: losses(answers[name], labels, is_class=is_class) for name in names}
@@ -78,17 +78,17 @@ def choose(answers: Mapping[str, NDArray], labels: NDArray, *, is_class: bool) -
         return alone
     found = (_exponents if is_class else _weights)([answers[name] for name in names], labels)
     least = _LEAST_WEIGHT * found.sum()
-    kept = [name for name, weight in zip(names, found, strict=True) if weight >= least > 0]
-    if not kept:
+    chosen = [name for name, weight in zip(names, found, strict=True) if weight >= least > 0]
+    if not chosen:
         return alone
-    if len(kept) < len(names):  # the best weights without the others
-        found = (_exponents if is_class else _weights)([answers[name] for name in kept], labels)
+    if len(chosen) < len(names):  # refit without the learners that were dropped
+        found = (_exponents if is_class else _weights)([answers[name] for name in chosen], labels)
     if not (total := float(found.sum())):
         return alone
-    weights = {name: float(w / total) for name, w in zip(kept, found, strict=True) if w > 0}
+    weights = {name: float(w / total) for name, w in zip(chosen, found, strict=True) if w > 0}
     together = Blend(weights, total if is_class else 1.0)
-    said = together.of(answers, is_class=is_class)
-    gain = each[best] - losses(said, labels, is_class=is_class)
+    combined = together.of(answers, is_class=is_class)
+    gain = each[best] - losses(combined, labels, is_class=is_class)
     noise = float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else 0.0
     is_better = noise > 0 and stats.t.sf(gain.mean() / noise, len(gain) - 1) < _MAX_P
     return together if is_better else alone
@@ -101,9 +101,9 @@ def _exponents(answers: list[NDArray], labels: NDArray) -> NDArray[np.float64]:
     true = parts[:, rows, places].mean(axis=1)
 
     def loss(weights: NDArray) -> tuple[float, NDArray]:
-        said = np.tensordot(weights, parts, 1)
-        total = special.logsumexp(said, axis=1, keepdims=True)
-        shares = np.exp(said - total)
+        pooled = np.tensordot(weights, parts, 1)
+        total = special.logsumexp(pooled, axis=1, keepdims=True)
+        shares = np.exp(pooled - total)
         expected = np.einsum("knc,nc->k", parts, shares) / len(labels)
         cost = _WEIGHT_COST * weights.sum()
         return float(total.mean() - weights @ true + cost), expected - true + _WEIGHT_COST
@@ -114,12 +114,12 @@ def _exponents(answers: list[NDArray], labels: NDArray) -> NDArray[np.float64]:
 
 
 def _weights(answers: list[NDArray], labels: NDArray) -> NDArray[np.float64]:
-    """Least squares; a heavy extra row enforces the sum 1."""
-    said = np.column_stack(answers)
-    heavy = 1e3 * np.abs(said).max() * np.sqrt(len(labels))
+    """Non-negative least squares; a heavy extra row makes the weights sum to 1."""
+    columns = np.column_stack(answers)
+    heavy = 1e3 * np.abs(columns).max() * np.sqrt(len(labels))
     if not heavy:
         return np.zeros(len(answers))
-    rows = np.vstack([said, np.full((1, said.shape[1]), heavy)])
+    rows = np.vstack([columns, np.full((1, columns.shape[1]), heavy)])
     weights, _ = optimize.nnls(rows, np.append(labels, heavy))
     return weights
 

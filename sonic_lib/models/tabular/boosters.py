@@ -1,7 +1,8 @@
-"""Look at XGBoost's trees before XGBoost does, whose C++ believes every number in them.
+"""Validate XGBoost's trees before XGBoost loads them.
 
-A child beyond the end, a circle, or a column that is not there would crash the process, or never
-end.  UBJSON is XGBoost's own subset of https://ubjson.org: big-endian, keys with their lengths.
+XGBoost's C++ trusts every number: a child index out of range, a cycle, or a feature that does not
+exist would crash the process or hang it.  The format is XGBoost's subset of UBJSON
+(https://ubjson.org): big-endian, keys with their lengths.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 _NUMBERS = {
     b"i": ">i1", b"U": ">u1", b"I": ">i2", b"l": ">i4", b"L": ">i8", b"d": ">f4", b"D": ">f8",
 }  # fmt: skip
-# Lengths and most numbers are whole: by the bytes they take, and whether they have a sign.
-_WHOLE = {b"i": (1, True), b"U": (1, False), b"I": (2, True), b"l": (4, True), b"L": (8, True)}
+# Integer types: number of bytes, and whether they are signed.
+_INTEGERS = {b"i": (1, True), b"U": (1, False), b"I": (2, True), b"l": (4, True), b"L": (8, True)}
 _VALUES = {b"Z": None, b"T": True, b"F": False}
 _MAX_DEPTH = 16
 OBJECTIVES = frozenset({"multi:softprob", "binary:logistic", "reg:squarederror"})
@@ -25,25 +26,25 @@ _OF_NODES = (
 )
 
 
-def check_booster(told: Any, *, n_features: int) -> None:
-    """Refuse trees that do not end, or that ask for what is not there.
+def check_booster(model_json: Any, *, n_features: int) -> None:
+    """Raise unless every tree is finite and only refers to existing features and classes.
 
     Parameters
     ----------
-    told : dict
-        XGBoost's JSON, or from `read_ubjson`.
+    model_json : dict
+        XGBoost's JSON model, or the result of `read_ubjson`.
     n_features : int
-        Columns of the features that it will be asked about.
+        Number of features that it will predict from.
 
     Raises
     ------
     ValueError, LookupError, TypeError, AttributeError
-        If it is not as our training makes it.
+        If our training could not have written it.
     """
-    learner = told["learner"]
+    learner = model_json["learner"]
     _require(int(learner["learner_model_param"]["num_feature"]) == n_features, "other features")
     _require(learner["objective"]["name"] in OBJECTIVES, "another objective")
-    _require(not len(learner["feature_types"]), "columns of other kinds")
+    _require(not len(learner["feature_types"]), "features of other types")
     booster = learner["gradient_booster"]
     _require(booster["name"] == "gbtree", f"a booster {booster['name']}")
     model = booster["model"]
@@ -52,7 +53,7 @@ def check_booster(told: Any, *, n_features: int) -> None:
     n_outputs = max(int(learner["learner_model_param"]["num_class"]), 1)
     groups = np.asarray(model["tree_info"], np.int64)
     _require(len(trees) == len(groups) == int(model["gbtree_model_param"]["num_trees"]), "trees")
-    _require(bool(((groups >= 0) & (groups < n_outputs)).all()), "a class that is not there")
+    _require(bool(((groups >= 0) & (groups < n_outputs)).all()), "a class that does not exist")
     pointers = np.asarray(model.get("iteration_indptr", [0, len(trees)]), np.int64)
     is_whole = pointers[0] == 0 and pointers[-1] == len(trees) and (np.diff(pointers) >= 0).all()
     _require(bool(is_whole), "rounds")
@@ -73,26 +74,26 @@ def _check_tree(tree: Mapping[str, Any], *, n_features: int) -> None:
     is_leaf = left == -1
     _require(bool((is_leaf == (right == -1)).all()), "a node with one child")
     children = np.concatenate([left[~is_leaf], right[~is_leaf]])
-    # A node is the child of one at most, and the root of none: then every way ends in a leaf.
+    # If no node has two parents and the root has none, every path ends in a leaf.
     is_tree = len(np.unique(children)) == len(children) and ((children > 0) & (children < n)).all()
-    _require(bool(is_tree), "nodes that are no tree")
+    _require(bool(is_tree), "nodes that do not form a tree")
     split = arrays["split_indices"].astype(np.int64)
-    is_there = is_leaf | ((split >= 0) & (split < n_features))
-    _require(bool(is_there.all()), "a feature that is not there")
+    in_range = is_leaf | ((split >= 0) & (split < n_features))
+    _require(bool(in_range.all()), "a feature that does not exist")
 
 
 def _require(is_so: bool, what: str) -> None:
     if not is_so:
-        raise ValueError(f"boosted trees with {what}, which no training of ours makes")
+        raise ValueError(f"boosted trees with {what}, which our training never writes")
 
 
 def read_ubjson(content: bytes) -> Any:
-    """Read what XGBoost's `save_raw("ubj")` wrote; typed arrays become NumPy's.
+    """Parse the output of XGBoost's `save_raw("ubj")`; typed arrays become NumPy arrays.
 
     Raises
     ------
     ValueError
-        If it is anything else.
+        If the content is anything else.
 
     Examples
     --------
@@ -100,14 +101,14 @@ def read_ubjson(content: bytes) -> Any:
     {'a': 5}
     """
     reader = _Reader(content)
-    said = reader.value(reader.take(1), 0)
+    parsed = reader.value(reader.take(1), 0)
     if reader.place != len(content):
         raise ValueError("bytes after the end")
-    return said
+    return parsed
 
 
 class _Reader:
-    """A place in bytes that moves on as values are read."""
+    """A cursor over bytes."""
 
     def __init__(self, content: bytes) -> None:
         self.content, self.place = content, 0
@@ -115,13 +116,13 @@ class _Reader:
     def take(self, n_bytes: int) -> bytes:
         stop = self.place + n_bytes
         if n_bytes < 0 or stop > len(self.content):
-            raise ValueError("it is cut off")
+            raise ValueError("the content is truncated")
         self.place, taken = stop, self.content[self.place : stop]
         return taken
 
     def number(self, kind: bytes) -> Any:
-        if kind in _WHOLE:
-            n_bytes, is_signed = _WHOLE[kind]
+        if kind in _INTEGERS:
+            n_bytes, is_signed = _INTEGERS[kind]
             return int.from_bytes(self.take(n_bytes), "big", signed=is_signed)
         return self.array(kind, 1)[0].item()
 
@@ -134,7 +135,7 @@ class _Reader:
     def length(self) -> int:
         n = self.number(self.take(1))
         if not isinstance(n, int) or not 0 <= n <= len(self.content):
-            raise ValueError("a length that is not there")
+            raise ValueError("an invalid length")
         return n
 
     def text(self) -> str:
@@ -152,14 +153,14 @@ class _Reader:
         return _VALUES[kind] if kind in _VALUES else self.number(kind)
 
     def _object(self, depth: int) -> dict[str, Any]:
-        said: dict[str, Any] = {}
+        parsed: dict[str, Any] = {}
         while self.content[self.place : self.place + 1] != b"}":
             name = self.text()
-            if name in said:
-                raise ValueError(f"{name} stands twice")
-            said[name] = self.value(self.take(1), depth)
+            if name in parsed:
+                raise ValueError(f"the key {name} occurs twice")
+            parsed[name] = self.value(self.take(1), depth)
         self.take(1)
-        return said
+        return parsed
 
     def _list(self, depth: int) -> Any:
         following = self.content[self.place : self.place + 1]
@@ -172,8 +173,8 @@ class _Reader:
         if following == b"#":
             self.take(1)
             return [self.value(self.take(1), depth) for _ in range(self.length())]
-        said = []
+        parsed = []
         while self.content[self.place : self.place + 1] != b"]":
-            said.append(self.value(self.take(1), depth))
+            parsed.append(self.value(self.take(1), depth))
         self.take(1)
-        return said
+        return parsed

@@ -34,14 +34,14 @@ class Request:
     ----------
     layout : Layout
     kinds : tuple of str
-        Of `learners`; of several the best one or a weighted mean.
+        Kinds of `learners`; several are blended, or the best is chosen.
     n_classes : int
         0 for a regression.
     seed : int
     weighted : bool
         Weight rare classes as much as frequent ones.
     boosted, sizes : mapping
-        Settings of the boosted trees, and of those for the sizes of errors.
+        Settings of the boosted trees that predict the target, and the size of its errors.
     """
 
     layout: Layout
@@ -69,7 +69,7 @@ class Fit:
     sizes: learners.Fitted | None = None
     least: float = 0.0
 
-    def said(self) -> NDArray[np.float64]:
+    def predicted(self) -> NDArray[np.float64]:
         """The joint prediction of the learners."""
         return self.blend.of(self.answers, is_class=self.is_class)
 
@@ -88,17 +88,14 @@ class Crossfit:
     scores : np.ndarray [shape=(n, K)] or [shape=(n, 2)]
         Probabilities, or prediction and difficulty, of every scored row; NaN for others.
     judge, served : Fit or None
-        Fitted on all rows but the held-out ones; on all rows.
-    each : dict of str to np.ndarray
-        Predictions of each kind for the cross-validated rows, `rows`.
+        Fitted on all rows but the held-out ones, which evaluate it; fitted on all rows.
     without : np.ndarray [shape=(n, K)] or [shape=(n, 1)]
-        Predictions of the judge without texts for the held-out rows; NaN for others.
+        Predictions for the held-out rows by a `judge` without text features; NaN for others.
     """
 
     scores: NDArray[np.float64]
     judge: Fit | None
     served: Fit | None
-    each: dict[str, NDArray]
     without: NDArray[np.float64]
 
 
@@ -135,19 +132,19 @@ def crossfit(
     without = np.full((len(labels), request.n_classes or 1), np.nan)
 
     def fitted(job: tuple[NDArray, NDArray, Request]) -> Fit:
-        train_and_evaluate, ask, asked_of = job
-        rows = np.flatnonzero(train_and_evaluate)
+        in_train, ask, asked_of = job
+        rows = np.flatnonzero(in_train)
         training_set = TrainingSet(rows, labels[rows], inner[rows], request.n_classes)
         return fit_once(table, training_set, np.flatnonzero(ask), request=asked_of)
 
     with _few_threads(n_threads) as pool:
         scored = pool.map(fitted, [(*job, request) for job in jobs], chunksize=1)
-        chosen, each = _weigh(scored, labels, request)
+        chosen = _weigh(scored, labels, request)
         for fit in scored:
             fit.state, fit.fitted = {}, {}
             if request.n_classes:  # for a regression, sizes of errors are fitted next
                 fit.known = fit.new = fit.known[:0]
-        # Only learners with a weight are fitted on more rows.
+        # Learners without a weight are not fitted again.
         counted = replace(request, kinds=tuple(chosen.weights))
         later = {"served": (every, ~every, counted)} if serve else {}
         if is_held_out.any():
@@ -162,12 +159,13 @@ def crossfit(
             _fit_sizes([*scored, *fits.values()], labels, request, pool)
     for fit in [*scored, *fits.values()]:
         if len(fit.asked):
-            said = fit.said()
-            predicted = said if request.n_classes else np.column_stack([said, fit.difficulty()])
+            predicted = fit.predicted()
+            if not request.n_classes:
+                predicted = np.column_stack([predicted, fit.difficulty()])
             scores[fit.asked] = predicted
     if plain is not None:
-        without[plain.asked] = plain.said().reshape(len(plain.asked), -1)
-    return Crossfit(scores, fits.get("judge"), fits.get("served"), each, without)
+        without[plain.asked] = plain.predicted().reshape(len(plain.asked), -1)
+    return Crossfit(scores, fits.get("judge"), fits.get("served"), without)
 
 
 def fit_once(
@@ -195,27 +193,27 @@ def fit_once(
 
 
 def without_texts(request: Request) -> Request:
-    """The same request without text features."""
+    """Return the same request without text features."""
     return replace(request, layout=replace(request.layout, texts=()))
 
 
-def _weigh(
-    scored: Sequence[Fit], labels: NDArray, request: Request
-) -> tuple[Blend, dict[str, NDArray]]:
-    """Weight the kinds by all folds, and those of each fold by the other folds only."""
+def _weigh(scored: Sequence[Fit], labels: NDArray, request: Request) -> Blend:
+    """Set the blend of each fold from the other folds, and return the blend of all folds."""
     if not scored:
-        return _equal(request.kinds), {}
+        return _equal(request.kinds)
     rows = np.concatenate([fit.asked for fit in scored])
     fold = np.repeat(np.arange(len(scored)), [len(fit.asked) for fit in scored])
-    said = {kind: np.concatenate([fit.answers[kind] for fit in scored]) for kind in request.kinds}
+    by_kind = {
+        kind: np.concatenate([fit.answers[kind] for fit in scored]) for kind in request.kinds
+    }
 
     def chosen(some: NDArray[np.bool_]) -> Blend:
-        part = {kind: answers[some] for kind, answers in said.items()}
+        part = {kind: answers[some] for kind, answers in by_kind.items()}
         return blend.choose(part, labels[rows[some]], is_class=bool(request.n_classes))
 
     for place, fit in enumerate(scored):
         fit.blend = chosen(fold != place)
-    return chosen(fold >= 0), said | {"rows": rows}
+    return chosen(fold >= 0)
 
 
 def _equal(kinds: Sequence[str]) -> Blend:
@@ -223,11 +221,11 @@ def _equal(kinds: Sequence[str]) -> Blend:
 
 
 def _fit_sizes(fits: Sequence[Fit], labels: NDArray, request: Request, pool: ThreadPool) -> None:
-    """Fit the expected absolute error to out-of-sample errors."""
+    """Fit a model of the absolute error of each fit to out-of-sample errors."""
     errors = np.full(len(labels), np.nan)
     for fit in fits:
-        errors[fit.asked] = np.abs(labels[fit.asked] - fit.said())
-    # Trees: they fit sizes of errors from the features of any kind of model.
+        errors[fit.asked] = np.abs(labels[fit.asked] - fit.predicted())
+    # Tree learners only: they suit any features, whatever learners predict the target.
     kind = learners.FOREST if request.kinds == (learners.FOREST,) else learners.BOOSTED
 
     def trained(fit: Fit) -> None:
@@ -254,7 +252,7 @@ def _class_weights(training_set: TrainingSet) -> NDArray[np.float64]:
 
 @contextmanager
 def _few_threads(n_threads: int) -> Iterator[ThreadPool]:
-    """A pool of threads with single-threaded linear algebra and without warnings."""
+    """Yield a thread pool, with single-threaded linear algebra and warnings silenced."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1), warnings.catch_warnings(), ThreadPool(n_threads) as pool:

@@ -61,7 +61,7 @@ def fit(
     Returns
     -------
     state : dict of str to np.ndarray
-        For `features` of other rows.
+        Pass it to `features` to encode other rows.
     features : np.ndarray [shape=(n, d)]
     """
     plain = _finite(table.plain[training_set.rows])
@@ -89,11 +89,11 @@ def fit(
         blocks += _fit_local(state, local, table, training_set, n_alike=layout.n_alike)
     for name in layout.texts:
         words = table.words[name][training_set.rows]
-        said, weights = out_of_fold(
+        logits, weights = out_of_fold(
             words, training_set.outcomes, training_set.folds, is_class=bool(training_set.n_classes)
         )
         state[f"words {name}"] = weights
-        blocks.append(said)
+        blocks.append(logits)
     return state, _together(blocks)
 
 
@@ -130,8 +130,7 @@ def features(
     if _is_local(layout, n_classes):
         places = _places(plain, state, layout.n_alike)
         for name in layout.encoded:
-            said = _local(state, name, entries[name], table.hashes[rows], places, None)
-            blocks.append(said)
+            blocks.append(_local(state, name, entries[name], table.hashes[rows], places, None))
     for name in layout.texts:
         blocks.append(table.words[name][rows] @ state[f"words {name}"])
     return _together(blocks)
@@ -214,10 +213,10 @@ def _encoded(
     is_list: bool,
     n_classes: int,
 ) -> NDArray[np.float32]:
-    """Encodings of each row and the songs behind them; entries are sorted by row."""
+    """Encodings of each row and the number of songs they rest on; entries are sorted by row."""
     n = sums.sum(axis=1) if n_classes else sums[:, 0]
-    drawn = (sums if n_classes else sums[:, 1:]) + _SMOOTHING * prior
-    said = drawn / (n + _SMOOTHING)[:, None]
+    shrunk = (sums if n_classes else sums[:, 1:]) + _SMOOTHING * prior
+    encoded = shrunk / (n + _SMOOTHING)[:, None]
     rows, starts = np.unique(items.rows, return_index=True)
     n_songs = np.zeros(n_rows)
     mean = np.tile(prior, (n_rows, 1))
@@ -225,12 +224,12 @@ def _encoded(
     if len(rows):
         n_songs[rows] = np.maximum.reduceat(n, starts)
         counts = np.diff(np.append(starts, len(n)))
-        mean[rows] = np.add.reduceat(said, starts) / counts[:, None]
+        mean[rows] = np.add.reduceat(encoded, starts) / counts[:, None]
     if is_list and not n_classes:
         least, greatest = mean.copy(), mean.copy()
         if len(rows):
-            least[rows] = np.minimum.reduceat(said, starts)
-            greatest[rows] = np.maximum.reduceat(said, starts)
+            least[rows] = np.minimum.reduceat(encoded, starts)
+            greatest[rows] = np.maximum.reduceat(encoded, starts)
         blocks += [least, greatest]
     return np.column_stack([*blocks, n_songs]).astype(np.float32)
 
@@ -252,14 +251,14 @@ def _fit_local(
     state["known folds"], state["known labels"] = training_set.folds, labels
     state["known places"] = places.astype(np.float32)
     state["known hashes"] = table.hashes[training_set.rows]
-    said = []
+    encoded = []
     for name, items in local.items():
         state[f"known rows {name}"], state[f"known codes {name}"] = items.rows, items.codes
         counts = np.bincount(items.codes, minlength=len(items.values))
         state[f"parts {name}"] = -(-counts // _MAX_PART_SONGS)
         hashes, folds = state["known hashes"], training_set.folds
-        said.append(_local(state, name, items, hashes, places, folds))
-    return said
+        encoded.append(_local(state, name, items, hashes, places, folds))
+    return encoded
 
 
 def _relevance(local: dict[str, Items], labels: NDArray, placed: NDArray) -> NDArray[np.float64]:
@@ -298,7 +297,7 @@ def _local(
     rows, codes = items.rows[is_known], items.codes[is_known]
     known = state[f"known rows {name}"]
     prior = state["prior"]
-    said = np.column_stack([np.tile(prior, (len(places), 1)), np.zeros(len(places))])
+    encoded = np.column_stack([np.tile(prior, (len(places), 1)), np.zeros(len(places))])
     shares, weights = local_shares(
         codes=parts(codes, hashes[rows]),
         folds=np.full(len(rows), -1) if folds is None else folds[rows],
@@ -309,8 +308,8 @@ def _local(
         labels=state["known labels"][known],
         prior=prior,
     )
-    said[rows] = np.column_stack([shares, weights])
-    return said.astype(np.float32)
+    encoded[rows] = np.column_stack([shares, weights])
+    return encoded.astype(np.float32)
 
 
 def _together(blocks: Sequence[NDArray]) -> NDArray[np.float32]:

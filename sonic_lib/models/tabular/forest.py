@@ -32,7 +32,7 @@ def fit(
     grown = grow(
         n_trees,
         max_features="sqrt" if n_classes else max(1 / 3, min(3 / features.shape[1], 1.0)),
-        # In leaves of one class weights would change nothing.
+        # Weights would change nothing in leaves with a single class.
         min_samples_leaf=1 if n_classes and weights is None and len(features) < 5_000 else 3,
         max_leaf_nodes=_MAX_LEAVES if len(features) > _MAX_LEAVES else None,
         random_state=seed,
@@ -66,12 +66,12 @@ def fit(
 
 
 def check(fitted: Mapping[str, NDArray], *, n_features: int) -> None:
-    """Refuse nodes that lead nowhere or in a circle; those of `fit` lead to later ones.
+    """Raise if a node has an invalid child; with `fit`, children always follow their parent.
 
     Raises
     ------
     ValueError, LookupError
-        If there are some.
+        If a child is out of range, or precedes its parent, which could be a cycle.
     """
     left, right = (fitted[name].astype(np.int64) for name in ("left", "right"))
     leaf, feature = fitted["leaf"], fitted["feature"]
@@ -82,7 +82,7 @@ def check(fitted: Mapping[str, NDArray], *, n_features: int) -> None:
     ) & ((feature >= 0) & (feature < n_features))
     roots = fitted["roots"]
     if not (is_sound.all() and len(roots) and ((roots >= 0) & (roots < len(own))).all()):
-        raise ValueError("a forest with nodes that lead nowhere")
+        raise ValueError("a forest with invalid child nodes")
 
 
 def predict(fitted: Mapping[str, NDArray], features: NDArray[np.float32]) -> NDArray[np.float64]:

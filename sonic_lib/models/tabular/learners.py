@@ -46,7 +46,7 @@ def fit(
     weights : np.ndarray [shape=(n,)], optional
     seed : int
     settings : mapping
-        Of the boosted trees: parameters of XGBoost's `train`, and num_boost_round.
+        For boosted trees: parameters of XGBoost's `train`, and num_boost_round.
     """
     if not n_classes:
         return {"kind": np.array(kind)} | _fit(kind, features, labels, 0, weights, seed, settings)
@@ -68,8 +68,8 @@ def predict(fitted: Mapping[str, Any], features: NDArray[np.float32]) -> NDArray
     if len(fitted["labels"]) == 1:
         answer[:, fitted["labels"]] = 1.0
         return answer
-    said = np.maximum(_predict(fitted, features), 0)
-    answer[:, fitted["labels"]] = said / said.sum(axis=1, keepdims=True)
+    scores = np.maximum(_predict(fitted, features), 0)
+    answer[:, fitted["labels"]] = scores / scores.sum(axis=1, keepdims=True)
     return answer
 
 
@@ -94,10 +94,10 @@ def _fit(
 def _predict(fitted: Mapping[str, Any], features: NDArray) -> NDArray[np.float64]:
     kind = str(fitted["kind"])
     if kind == BOOSTED:
-        said = _booster(fitted).inplace_predict(features).astype(np.float64)
+        scores = _booster(fitted).inplace_predict(features).astype(np.float64)
         # For two classes it returns one probability.
-        is_pair = "labels" in fitted and said.ndim == 1
-        return np.column_stack([1 - said, said]) if is_pair else said
+        is_pair = "labels" in fitted and scores.ndim == 1
+        return np.column_stack([1 - scores, scores]) if is_pair else scores
     if kind == FOREST:
         return forest.predict(fitted, features)
     return linear.predict(fitted, features)
@@ -117,28 +117,28 @@ def _fit_boosted(
         task = {"objective": "multi:softprob", "num_class": n_classes}
     else:
         task = {"objective": "binary:logistic" if n_classes else "reg:squarederror"}
-    given = dict(settings) | task | {"nthread": 1, "seed": seed}
-    n_rounds = given.pop("num_boost_round")
-    # What both must have alike.
-    alike = {"max_bin": given["max_bin"]} if "max_bin" in given else {}
-    rows = xgboost.QuantileDMatrix(features, labels, weight=weights, nthread=1, **alike)
-    booster = xgboost.train(given, rows, n_rounds)
+    parameters = dict(settings) | task | {"nthread": 1, "seed": seed}
+    n_rounds = parameters.pop("num_boost_round")
+    # Must be the same for the matrix and the training.
+    shared = {"max_bin": parameters["max_bin"]} if "max_bin" in parameters else {}
+    rows = xgboost.QuantileDMatrix(features, labels, weight=weights, nthread=1, **shared)
+    booster = xgboost.train(parameters, rows, n_rounds)
     return {"booster": np.frombuffer(bytes(booster.save_raw("ubj")), np.uint8)}
 
 
 def check(fitted: Mapping[str, Any], *, n_features: int) -> None:
-    """Refuse what `fit` did not make and could crash or never end; shapes are left to `predict`.
+    """Reject content that could crash or hang `predict`; wrong shapes are left to `predict`.
 
     Raises
     ------
     ValueError, LookupError, TypeError, AttributeError
-        If it is not as `fit` makes it.
+        If `fit` could not have returned it.
     """
     if str(fitted["kind"]) not in (BOOSTED, FOREST, LINEAR, KERNEL):
         raise ValueError(f"a learner of kind {fitted['kind']}")
     if "booster" in fitted:
-        told = boosters.read_ubjson(fitted["booster"].tobytes())
-        boosters.check_booster(told, n_features=n_features)
+        parsed = boosters.read_ubjson(fitted["booster"].tobytes())
+        boosters.check_booster(parsed, n_features=n_features)
     elif "roots" in fitted:
         forest.check(fitted, n_features=n_features)
 

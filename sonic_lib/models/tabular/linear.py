@@ -5,9 +5,9 @@ inverse normal), so units and outliers do not matter.  `linear` is multinomial l
 regression.  `kernel` is ridge regression with a Gaussian or a Laplacian kernel (C. Saunders,
 A. Gammerman and V. Vovk, Ridge regression learning algorithm in dual variables, 1998), for large
 tables with 1,000 landmark rows (C. Williams and M. Seeger, Using the Nystroem method, 2001).
-Width and penalty minimise the leave-one-out error, which has a closed form; the scores of classes
-become probabilities by a softmax with the temperature of the least leave-one-out log-loss, which
-also chooses the kernel.
+Width and penalty minimise the leave-one-out error, which has a closed form.  Class scores become
+probabilities by a softmax whose temperature minimises the leave-one-out log-loss, which also
+selects the kernel.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _N_QUANTILES = 201
 _N_LANDMARKS = 1_000
 _WIDTH_ROWS = 400
 GAUSSIAN, LAPLACIAN = "gaussian", "laplacian"
-# Of exp(-width d), d the mean of the squares of the differences, or of their sizes.
+# Widths to try for exp(-width d), where d is the mean squared or mean absolute difference.
 _WIDTHS = {GAUSSIAN: (0.15, 0.4, 1.0), LAPLACIAN: (0.6, 1.6, 4.0)}
 _PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(-3, 2.1, 0.5))
 _LOGISTIC_PENALTIES = (0.01, 0.1, 1.0)
@@ -50,18 +50,19 @@ def fit_linear(
     every = np.arange(len(x))
     strength = _LOGISTIC_PENALTIES[1]
     if len(x) <= _TUNED_ROWS:
-        # One row in three validates: enough to choose an order of magnitude.
+        # Validated on one row in three, which is enough to choose an order of magnitude.
         turn = np.random.default_rng(0).permutation(len(x)) % 3
-        train_and_evaluate, judge = every[turn > 0], every[turn == 0]
-        judge = judge[np.isin(labels[judge], labels[train_and_evaluate])]
+        train_rows, validation_rows = every[turn > 0], every[turn == 0]
+        validation_rows = validation_rows[np.isin(labels[validation_rows], labels[train_rows])]
 
         def loss(strength: float) -> float:
-            model = fitted(train_and_evaluate, strength)
-            place = np.searchsorted(model.classes_, labels[judge])
-            said = model.predict_proba(x[judge])[np.arange(len(judge)), place]
-            return -float(np.log(np.maximum(said, 1e-9)).mean())
+            model = fitted(train_rows, strength)
+            place = np.searchsorted(model.classes_, labels[validation_rows])
+            probabilities = model.predict_proba(x[validation_rows])
+            of_label = probabilities[np.arange(len(validation_rows)), place]
+            return -float(np.log(np.maximum(of_label, 1e-9)).mean())
 
-        if len(np.unique(labels[train_and_evaluate])) > 1 and len(judge):
+        if len(np.unique(labels[train_rows])) > 1 and len(validation_rows):
             strength = min(_LOGISTIC_PENALTIES, key=loss)
     model = fitted(every, strength)
     slopes, intercept = model.coef_.T, model.intercept_
@@ -88,11 +89,11 @@ def fit_kernel(
     if len(x) > _N_LANDMARKS:
         chosen = np.random.default_rng(seed).choice(len(x), _N_LANDMARKS, replace=False)
         landmarks = x[np.sort(chosen)]
-    # Widths from a sample, since each trial costs the cube of its rows; the kernel from all.
+    # Widths from a sample, as the cost of a trial is cubic in the rows; the kernel from all rows.
     some = np.random.default_rng(seed).permutation(len(x))[:_WIDTH_ROWS]
-    drawn = x[some], x[some], outcomes[some] - centre, share[some]
+    sample = x[some], x[some], outcomes[some] - centre, share[some]
     widths = {
-        shape: min(widths, key=lambda width: _ridge_by_kernel(*drawn, shape, width)[0])
+        shape: min(widths, key=lambda width: _ridge_by_kernel(*sample, shape, width)[0])
         for shape, widths in _WIDTHS.items()
     }
     solved = {
@@ -100,7 +101,7 @@ def fit_kernel(
         for shape, width in widths.items()
     }
     tempered = {}
-    if n_classes:  # by log-loss, whose minimum is not that of squares
+    if n_classes:  # choose the kernel by log-loss, not by squared error
         tempered = {
             shape: _temperature(centre + alone, labels) for shape, (*_, alone) in solved.items()
         }
@@ -162,15 +163,15 @@ def _grid(features: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _normal(features: NDArray[np.float32], grid: NDArray[np.float32]) -> NDArray[np.float64]:
     """Transform each column to a standard normal distribution; a constant one becomes 0."""
-    said = np.zeros(features.shape)
+    transformed = np.zeros(features.shape)
     for place, steps in enumerate(grid):
         values = features[:, place]
         # Linear between quantiles; ties get the middle of their ranks.
         upto = np.interp(values, *_steps(steps, last=True))
         below = np.interp(values, *_steps(steps, last=False))
         rank = np.clip((upto + below) / 2, 0.5 / len(steps), 1 - 0.5 / len(steps))
-        said[:, place] = special.ndtri(rank) if steps[0] < steps[-1] else 0.0
-    return said
+        transformed[:, place] = special.ndtri(rank) if steps[0] < steps[-1] else 0.0
+    return transformed
 
 
 def _steps(steps: NDArray, *, last: bool) -> tuple[NDArray, NDArray]:
@@ -231,8 +232,8 @@ def _temperature(scores: NDArray, labels: NDArray) -> tuple[float, float]:
     """The factor of scores with the least log-loss, and that loss."""
 
     def loss(log_factor: float) -> float:
-        said = special.log_softmax(scores * np.exp(log_factor), axis=1)
-        return -float(said[np.arange(len(labels)), labels].mean())
+        log_p = special.log_softmax(scores * np.exp(log_factor), axis=1)
+        return -float(log_p[np.arange(len(labels)), labels].mean())
 
     best = optimize.minimize_scalar(loss, bounds=(-2, 5), method="bounded")
     return float(np.exp(best.x)), float(best.fun)

@@ -1,14 +1,14 @@
 """Train a table in one Spark task, and predict with the resulting stage.
 
-The rows go to one task, ordered by key, and return as scores and as the parts of a model: arrays in
-NumPy's own format, never pickled, in rows of at most 8 MB.  Only the finished model passes the
-driver, and the limits of `fits_one_task` bound its size.
+The rows go to one task, ordered by key.  It returns scores and the parts of a model: arrays in
+NumPy's own format, never pickled, in rows of at most 8 MB.  Only the finished model passes through
+the driver, and the limits of `fits_one_task` bound its size.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,33 +18,38 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from sonic_lib.models.columns import CLASSIFICATION, MAX_CLASSES, Columns
+from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.exploration.aggregates import items
 from sonic_lib.models.guard import content_of
 from sonic_lib.models.preprocess import finite_numbers, number_names
 from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, column
 from sonic_lib.models.tabular import encode, learners
-from sonic_lib.models.tabular.arrays import pack, unpack
-from sonic_lib.models.tabular.blend import Blend
-from sonic_lib.models.tabular.crossfit import Crossfit, Fit, Request, crossfit
-from sonic_lib.models.tabular.table import Layout, Table, from_arrow, vocabulary_of
+from sonic_lib.models.tabular.crossfit import Request, crossfit
+from sonic_lib.models.tabular.serialisation import (
+    BLENDS,
+    JUDGE,
+    SERVED,
+    Unpacked,
+    list_array,
+    packed,
+)
+from sonic_lib.models.tabular.table import Layout, from_arrow
 
-MAX_ROWS = 100_000  # as much as one worker of a distributed training takes
-MAX_CELLS = 30_000_000  # of the features of all rows, 4 bytes each, and as much again per fold
+MAX_ROWS = 100_000  # as many as one worker of a distributed training gets
+MAX_CELLS = 30_000_000  # rows x features, 4 bytes each, and as much again per parallel fold
 OUTER = "_outer"
-SERVED, JUDGE = "served", "judge"
 WITHOUT = -2
 
 _PART_BYTES = 8 * 2**20
 _INPUTS = ("hash", "plain", "categories", "encoded", "lists", "texts")
-_MODEL = "A model of one task"
+_MODEL = "A model trained in one task"
 _SCHEMA = (
-    f"{KEY} long, label double, fold int, said array<double>, name string, part int, bytes binary"
+    f"{KEY} long, label double, fold int, output array<double>, name string, part int, bytes binary"
 )
 
 
 def layout_of(columns: Columns) -> Layout:
-    """Names of the columns of `inputs`."""
+    """Return the layout of the arrays in `inputs`."""
     return Layout(
         plain=tuple(number_names(columns.numbers, columns.dates)),
         n_alike=len(columns.numbers),
@@ -56,7 +61,7 @@ def layout_of(columns: Columns) -> Layout:
 
 
 def fits_one_task(n_rows: int, *, columns: Columns, n_classes: int) -> bool:
-    """Whether a table is trained in one task; depends on its size only, not on the cluster."""
+    """Whether a table is trained in one task; depends on its size, not on the cluster."""
     parts = n_classes or 3
     n_features = len(columns.numbers) + 6 * len(columns.dates) + 30 * len(columns.categories)
     n_features += (parts + 1) * (2 * len(columns.encoded) + len(columns.lists))
@@ -84,17 +89,17 @@ def train(
     -------
     DataFrame
         Rows of scores: song_id, label, fold (of `_outer`, or WITHOUT for held-out rows scored
-        without texts), said (probabilities; or prediction and difficulty).  Rows of the model:
+        without texts), output (probabilities; or prediction and difficulty).  Rows of the model:
         name, part, bytes.
     """
     given = rows.select(KEY, LABEL, FOLD, OUTER, *inputs(columns))
     ordered = given.repartition(1).sortWithinPartitions(KEY)
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        found = list(batches)
-        if not found:
+        received = list(batches)
+        if not received:
             return
-        whole = pa.Table.from_batches(found).combine_chunks()
+        whole = pa.Table.from_batches(received).combine_chunks()
         labels, inner, outer = (
             whole[name].to_numpy().astype(kind)
             for name, kind in ((LABEL, np.float64), (FOLD, np.int64), (OUTER, np.int64))
@@ -135,31 +140,6 @@ def inputs(columns: Columns) -> list[Column]:
     ]
 
 
-def packed(done: Crossfit, *, table: Table, request: Request) -> dict[str, bytes]:
-    """Serialise the models of a crossfit to bytes by name."""
-    fits = {SERVED: done.served, JUDGE: done.judge}
-    there = {role: fit for role, fit in fits.items() if fit is not None}
-    if not there:
-        return {}
-    settings = {
-        "weights": {role: dict(fit.blend.weights) for role, fit in there.items()},
-        "sharpness": {role: fit.blend.sharpness for role, fit in there.items()},
-        "least": {role: fit.least for role, fit in there.items()},
-    }
-    content = {"told": json.dumps(settings).encode()}
-    content["vocabulary"] = json.dumps(vocabulary_of(table)).encode()
-    for role, fit in there.items():
-        content |= {f"{role}/{name}": pack(each) for name, each in _parts(fit).items()}
-    return content
-
-
-def _parts(fit: Fit) -> dict[str, dict[str, NDArray]]:
-    trained = {kind: fit.fitted[kind] for kind in fit.blend.weights}
-    if fit.sizes is not None:
-        trained["sizes"] = fit.sizes
-    return {"encoders": fit.state, **trained}
-
-
 class TabularModel(StoredModel):
     """Adds `probabilities`, or `prediction` and `difficulty`, with a model trained in one task.
 
@@ -167,12 +147,12 @@ class TabularModel(StoredModel):
     model fitted on all rows, or the one that has not seen the held-out rows.
     """
 
-    statistics: DataFrame  # always there
+    statistics: DataFrame  # never None here
     _content: dict[str, bytes] | None = None
     _sent: Any = None
 
     def content(self) -> dict[str, bytes]:
-        """Collect bytes by name; the limits of `fits_one_task` bound their size."""
+        """Collect the parts by name; the limits of `fits_one_task` bound their size."""
         if self._content is None:
             parts = (
                 self.statistics.select("name", "part", "bytes").orderBy("name", "part").collect()
@@ -186,10 +166,10 @@ class TabularModel(StoredModel):
     def roles(self) -> list[str]:
         """Roles of the models: SERVED, JUDGE."""
         with content_of(_MODEL):
-            return list(json.loads(self.content()["told"])["weights"])
+            return list(json.loads(self.content()[BLENDS])["weights"])
 
     def judging(self) -> TabularModel:
-        """The stage that has not seen the held-out rows, if there is one; else this one."""
+        """Return the stage that has not seen the held-out rows if there is one, else this one."""
         if JUDGE not in self.roles:
             return self
         other = TabularModel(self.settings | {"role": JUDGE}, self.statistics)
@@ -199,35 +179,40 @@ class TabularModel(StoredModel):
     def _transform(self, frame: DataFrame) -> DataFrame:
         with content_of(_MODEL):
             columns = Columns.from_card(self.settings["columns"])
+            layout = layout_of(columns)
             role, n_classes = self.settings["role"], self.settings["n_classes"]
         if self._sent is None:
-            self._unpacked()  # checks it, once
-            kept = {k: v for k, v in self.content().items() if not self._is_of_others(k)}
-            self._sent = frame.sparkSession.sparkContext.broadcast(kept)
+            self._unpacked()  # validates it once, on the driver
+            own_parts = {
+                name: part
+                for name, part in self.content().items()
+                if not self._belongs_to_other_role(name)
+            }
+            self._sent = frame.sparkSession.sparkContext.broadcast(own_parts)
         sent = self._sent
 
         def answer(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
             model = Unpacked(
-                sent.value, role=role, columns=columns, n_classes=n_classes, is_checked=True
+                sent.value, role=role, layout=layout, n_classes=n_classes, is_checked=True
             )
             for arrays in batches:
                 with content_of(_MODEL):
                     answered = model.answer(dict(zip(_INPUTS, arrays, strict=True)))
                 yield answered
 
-        said = F.arrow_udf(answer, "array<double>")(*inputs(columns))
+        output = F.arrow_udf(answer, "array<double>")(*inputs(columns))
         if columns.task == CLASSIFICATION:
-            return frame.withColumn("probabilities", said)
-        predicted = frame.withColumn("_said", said).withColumns(
-            {"prediction": F.get("_said", F.lit(0)), "difficulty": F.get("_said", F.lit(1))}
+            return frame.withColumn("probabilities", output)
+        predicted = frame.withColumn("_output", output).withColumns(
+            {"prediction": F.get("_output", F.lit(0)), "difficulty": F.get("_output", F.lit(1))}
         )
-        return predicted.drop("_said")
+        return predicted.drop("_output")
 
-    def _is_of_others(self, name: str) -> bool:
+    def _belongs_to_other_role(self, name: str) -> bool:
         return "/" in name and not name.startswith(f"{self.settings['role']}/")
 
     def importances(self, *, classes: Sequence[str]) -> list[tuple[str, float]]:
-        """Names and importances of the features."""
+        """Return names and importances of the features, largest first."""
         with content_of(_MODEL):
             model = self._unpacked()
             names = encode.feature_names(model.layout, classes=classes, vocabulary=model.vocabulary)
@@ -242,7 +227,7 @@ class TabularModel(StoredModel):
             return Unpacked(
                 self.content(),
                 role=self.settings["role"],
-                columns=Columns.from_card(self.settings["columns"]),
+                layout=layout_of(Columns.from_card(self.settings["columns"])),
                 n_classes=self.settings["n_classes"],
             )
 
@@ -250,7 +235,7 @@ class TabularModel(StoredModel):
     def weights(self) -> dict[str, float]:
         """Weight of each learner."""
         with content_of(_MODEL):
-            return json.loads(self.content()["told"])["weights"][self.settings["role"]]
+            return json.loads(self.content()[BLENDS])["weights"][self.settings["role"]]
 
     def release(self) -> None:
         """Uncache the parts; the stage still works."""
@@ -258,74 +243,6 @@ class TabularModel(StoredModel):
         if self._sent is not None:
             self._sent.unpersist()
             self._sent = None
-
-
-class Unpacked:
-    """A model as arrays, inside a task.
-
-    Raises
-    ------
-    ValueError, LookupError, TypeError, AttributeError, MemoryError
-        If the content is not as `packed` makes it. Whatever it holds, no learner is asked that
-        could crash the process or never end.
-    """
-
-    def __init__(
-        self,
-        content: Mapping[str, bytes],
-        *,
-        role: str,
-        columns: Columns,
-        n_classes: int,
-        is_checked: bool = False,
-    ) -> None:
-        settings = json.loads(content["told"])
-        self.blend = Blend(settings["weights"][role], settings.get("sharpness", {}).get(role, 1.0))
-        self.least: float = settings["least"][role]
-        self.vocabulary: dict[str, list[str]] = json.loads(content["vocabulary"])
-        self.layout, self.n_classes = layout_of(columns), n_classes
-        self.state = unpack(content[f"{role}/encoders"])
-        self.fitted = {kind: unpack(content[f"{role}/{kind}"]) for kind in self.blend.weights}
-        sizes = content.get(f"{role}/sizes")
-        self.sizes = None if sizes is None else unpack(sizes)
-        if not is_checked:
-            self._check()
-        self.fitted = {kind: learners.ready(each) for kind, each in self.fitted.items()}
-        self.sizes = None if self.sizes is None else learners.ready(self.sizes)
-
-    def _check(self) -> None:
-        numbers = [*self.blend.weights.values(), self.blend.sharpness, self.least]
-        are_numbers = all(isinstance(each, (int, float)) and np.isfinite(each) for each in numbers)
-        if not self.blend.weights or not are_numbers:
-            raise ValueError("weights that are no numbers")
-        if not 0 <= self.n_classes <= MAX_CLASSES:
-            raise ValueError(f"{self.n_classes} classes")
-        for name, values in self.vocabulary.items():
-            if not (isinstance(values, list) and all(isinstance(each, str) for each in values)):
-                raise ValueError(f"values of {name} that are no texts")
-        classes = [str(label) for label in range(self.n_classes)]
-        names = encode.feature_names(self.layout, classes=classes, vocabulary=self.vocabulary)
-        for fitted in (*self.fitted.values(), *([] if self.sizes is None else [self.sizes])):
-            learners.check(fitted, n_features=len(names))
-
-    def answer(self, given: Mapping[str, pa.Array]) -> pa.Array:
-        """Probabilities of each row, or prediction and difficulty."""
-        if not len(given["hash"]):
-            return pa.array([], pa.list_(pa.float64()))
-        table = from_arrow(given, layout=self.layout, vocabulary=self.vocabulary)
-        features = encode.features(
-            table,
-            np.arange(table.n_rows),
-            self.state,
-            layout=self.layout,
-            n_classes=self.n_classes,
-        )
-        answers = {k: learners.predict(fitted, features) for k, fitted in self.fitted.items()}
-        said = self.blend.of(answers, is_class=bool(self.n_classes))
-        if self.sizes is not None:
-            sizes = np.maximum(learners.predict(self.sizes, features), self.least)
-            said = np.column_stack([said, sizes])
-        return _lists(np.asarray(said))
 
 
 def settings_of(columns: Columns, *, n_classes: int) -> dict[str, Any]:
@@ -337,21 +254,16 @@ def _arrays(whole: pa.Table) -> dict[str, pa.Array]:
     return {name: pa.concat_arrays(whole[name].chunks) for name in _INPUTS}
 
 
-def _lists(values: NDArray[np.float64]) -> pa.Array:
-    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
-    return pa.ListArray.from_arrays(offsets, values.ravel())
-
-
 def _score_rows(
     keys: NDArray, labels: NDArray, folds: NDArray, scores: NDArray[np.float64]
 ) -> pa.RecordBatch:
-    there = ~np.isnan(scores[:, 0])
-    n = int(there.sum())
+    present = ~np.isnan(scores[:, 0])
+    n = int(present.sum())
     arrays = [
-        pa.array(keys[there], pa.int64()),
-        pa.array(labels[there], pa.float64()),
-        pa.array(folds[there].astype(np.int32)),
-        _lists(scores[there]),
+        pa.array(keys[present], pa.int64()),
+        pa.array(labels[present], pa.float64()),
+        pa.array(folds[present].astype(np.int32)),
+        list_array(scores[present]),
         *(pa.nulls(n, kind) for kind in (pa.string(), pa.int32(), pa.binary())),
     ]
     return pa.record_batch(arrays, names=_names())
@@ -369,4 +281,4 @@ def _model_row(name: str, part: int, content: bytes) -> pa.RecordBatch:
 
 
 def _names() -> list[str]:
-    return [KEY, "label", "fold", "said", "name", "part", "bytes"]
+    return [KEY, "label", "fold", "output", "name", "part", "bytes"]

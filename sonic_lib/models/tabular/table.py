@@ -3,7 +3,7 @@
 Conventions
 -----------
 Rows are numbered 0 to n - 1.  The code of a category is its index in the `values` of its column, or
--1 if no training row has it.
+-1 if it does not occur in the training rows.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Table:
     hashes : np.ndarray [shape=(n,), int]
         Hashes of the keys.
     categories, items : dict of str to Items
-        Texts of few values; texts of many values, and lists.
+        Text columns with few values; text columns with many values, and lists.
     words : dict of str to scipy.sparse.csr_matrix [shape=(n, text.N_HASHES)]
         N-grams of texts.
     """

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_HASHES = 2**16
-_SMOOTHING = 3.0  # pseudo-count of average n-grams added to each
+_SMOOTHING = 3.0  # pseudo-count of average songs added to each n-gram
 _N_FOLDS = 5
 
 
@@ -48,7 +48,7 @@ def hashed(texts: Sequence[str | None]) -> Any:
 def out_of_fold(
     words: Any, outcomes: NDArray, folds: NDArray[np.int64], *, is_class: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Logits of each row by the weights of the other folds, and the weights of all rows.
+    """Return logits of each row from the weights of the other folds, and weights of all rows.
 
     Parameters
     ----------
@@ -60,30 +60,30 @@ def out_of_fold(
 
     Returns
     -------
-    said : np.ndarray [shape=(n, K)]
+    logits : np.ndarray [shape=(n, K)]
     weights : np.ndarray [shape=(N_HASHES, K)]
     """
     parts = folds % _N_FOLDS
     mean = outcomes.mean(axis=0)
     by_part = {part: _sums(words[parts == part], outcomes[parts == part]) for part in set(parts)}
     n, sums = (np.sum(each, axis=0) for each in zip(*by_part.values(), strict=True))
-    said = np.zeros(outcomes.shape, np.float32)
+    logits = np.zeros(outcomes.shape, np.float32)
     for part, (own_n, own_sums) in by_part.items():
         weights = _weights(n - own_n, sums - own_sums, mean, is_class)
-        said[parts == part] = words[parts == part] @ weights
-    return said, _weights(n, sums, mean, is_class)
+        logits[parts == part] = words[parts == part] @ weights
+    return logits, _weights(n, sums, mean, is_class)
 
 
 def _sums(words: Any, outcomes: NDArray) -> tuple[NDArray, NDArray]:
-    there = words.copy()
-    there.data[:] = 1.0
-    n = np.asarray(there.sum(axis=0)).ravel()
-    return n.astype(np.float64), np.asarray(there.T @ outcomes.astype(np.float64))
+    is_present = words.copy()
+    is_present.data[:] = 1.0
+    n = np.asarray(is_present.sum(axis=0)).ravel()
+    return n.astype(np.float64), np.asarray(is_present.T @ outcomes.astype(np.float64))
 
 
 def _weights(n: NDArray, sums: NDArray, mean: NDArray, is_class: bool) -> NDArray[np.float32]:
-    drawn = (np.maximum(sums, 0) if is_class else sums) + _SMOOTHING * mean
-    shares = drawn / (n + _SMOOTHING)[:, None]
+    shrunk = (np.maximum(sums, 0) if is_class else sums) + _SMOOTHING * mean
+    shares = shrunk / (n + _SMOOTHING)[:, None]
     if not is_class:
         return (shares - mean).astype(np.float32)
     tiny = 1e-9  # for a class without rows

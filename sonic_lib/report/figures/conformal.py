@@ -33,7 +33,7 @@ def set_sizes(table: pd.DataFrame, *, n_genres: int, title: str) -> Figure:
         axes.axhline(n_genres, color=GREY, linewidth=0.8, linestyle=":")
         right = axes.twinx()
         right.plot(100 * table["confidence"], 100 * table["share_single"], color=VERMILION)
-        right.set(ylabel="Sets of one genre (%)", ylim=(0, 105))
+        right.set(ylabel="Sets with one genre (%)", ylim=(0, 105))
         right.yaxis.label.set_color(VERMILION)
         axes.yaxis.label.set_color(BLUE)
         axes.set_title(title)
@@ -66,7 +66,7 @@ def coverages(table: pd.DataFrame, *, title: str) -> Figure:
 
 
 def genre_coverages(table: pd.DataFrame, *, confidence: float, title: str) -> Figure:
-    """Plot the coverage of up to 40 genres, the rarest last.
+    """Plot the coverage of up to 40 genres, most frequent first.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Figures of an exploration: small pandas frames in, matplotlib figures out, no I/O.
 
-A figure shows as many columns or values as are legible, and its title says of how many.
+A figure shows as many columns or values as are legible, and its title says out of how many.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def missing_bars(missing: pd.DataFrame, *, n_songs: int, n_shown: int = 30) -> F
     missing : pandas.DataFrame
         name, n_missing of all columns.
     n_songs : int
-        How many rows there are.
+        Number of rows.
     """
     lacking = missing[missing["n_missing"] > 0].sort_values("n_missing", ascending=False)
     shown = lacking.head(n_shown)[::-1]
@@ -73,9 +73,9 @@ def distributions(
     counts : pandas.DataFrame
         From `aggregates.histograms`: name, bin, n.
     bins : mapping of str to Bins
-        Those of the counts; one panel each, in this order.
+        Bins of the counts; one panel each, in this order.
     n_songs : int
-        How many rows there are.
+        Number of rows.
     """
     names = list(bins)[:n_shown]
     with rc_context(STYLE):
@@ -188,7 +188,7 @@ def song_map(
         if values is None or pd.api.types.is_numeric_dtype(values):
             figure, panels = _coloured_map(points, values)
         else:
-            # A song with several genres is in the panel of each.
+            # A song with several genres appears in the panel of each.
             each = values.reset_index(drop=True).explode().dropna()
             figure, panels = _maps_by_value(points, each, n_shown)
             title = f"{title}: {_of(len(panels), each.nunique())} values"
@@ -230,7 +230,7 @@ def _maps_by_value(points: NDArray, each: pd.Series, n_shown: int) -> tuple[Figu
 
 
 def _panels(n: int, *, height: float) -> tuple[Figure, list[Axes]]:
-    """Panels in rows of four; `height` of a row in inches."""
+    """Return panels in rows of four; `height` is that of a row, in inches."""
     n_down = max(1, -(-n // _ACROSS))
     figure = Figure(figsize=(8.0, 0.6 + height * n_down))
     panels = list(figure.subplots(n_down, _ACROSS, squeeze=False).flat)
@@ -256,7 +256,7 @@ def _bars(
 
 
 def _alike_together(matrix: NDArray) -> NDArray[np.intp]:
-    """Order that puts strongly correlated columns, of either sign, next to each other."""
+    """Return an order with strongly correlated columns, of either sign, next to each other."""
     if len(matrix) < 3:
         return np.arange(len(matrix))
     distances = 1 - np.abs(np.nan_to_num(matrix))

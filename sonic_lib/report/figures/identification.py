@@ -44,7 +44,8 @@ def constellation(
     Parameters
     ----------
     samples : np.ndarray [shape=(n,), float32]
-        Mono samples at 12 kHz of the whole song, so that its landmarks rank as in the index.
+        Mono samples of the whole song at 12 kHz, so that landmarks get the same ranks as in the
+        index.
     params : FingerprintParams
         Parameters of the fingerprint.
     start_s, length_s : float
@@ -107,8 +108,8 @@ def offset_histogram(
     Parameters
     ----------
     right, wrong : (np.ndarray [shape=(n,), s], np.ndarray [shape=(n,)])
-        Offsets and their votes, for the song in the clip and for the best of the others;
-        offsets without votes are left out.
+        Offsets and their votes, for the song in the clip and for the runner-up; offsets without
+        votes are omitted.
     right_name, wrong_name : str
         The two songs.
 
@@ -123,7 +124,7 @@ def offset_histogram(
         _draw_votes(rows[0], *right, colour=BLUE, name=right_name)
         _draw_votes(rows[1], *wrong, colour=VERMILION, name=wrong_name)
         rows[0].set_ylim(0, 1.12 * max(n.max(initial=1) for _, n in (right, wrong)))
-        rows[1].set_xlabel("offset: place in the song where the clip would start (s)")
+        rows[1].set_xlabel("offset: position in the song where the clip would start (s)")
         figure.supylabel("votes: hashes that agree", fontsize=11)
         headline(figure, title)
     return figure
@@ -143,8 +144,8 @@ def explanation(hits: pd.DataFrame, answers: pd.DataFrame, *, title: str) -> Fig
     Returns
     -------
     Figure
-        One panel per song: hits by their times in clip and song, and the drift line; beside it the
-        number of hits at each offset after removing the drift.
+        One panel per song: hits by their times in clip and song, with the drift line; next to it,
+        the number of hits at each offset after removing the drift.
     """
     panels = answers.drop_duplicates("song_id").head(_MAX_PANELS)
     with rc_context(STYLE):
@@ -223,18 +224,18 @@ def calibration_curve(curve: pd.DataFrame, *, title: str) -> Figure:
         axes.set_xscale("log")
         axes.set_yscale("symlog", linthresh=float(curve["asked"].min()))
         axes.set_ylim(0, None)
-        for axis in (axes.xaxis, axes.yaxis):  # the default formatter writes powers in TeX
+        for axis in (axes.xaxis, axes.yaxis):  # the default formatter uses TeX for powers
             axis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
-        axes.set_xlabel("false-accept rate asked for")
+        axes.set_xlabel("requested false-accept rate")
         axes.set_ylabel("share of unknown clips accepted")
-        # Above the axes: with few clips the band fills every corner inside.
+        # Above the axes, as with few clips the band fills every corner inside.
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2)
         headline(figure, title)
     return figure
 
 
 def _frame_s(frames: NDArray) -> NDArray[np.float64]:
-    """Time of the middle of a frame's window, where a short sound appears."""
+    """Return the time of the middle of a frame's window, where a short sound appears."""
     return frames * FRAME_S + _FRAME_CENTRE_S
 
 

@@ -39,7 +39,7 @@ def confusion_heatmap(
         image = axes.imshow(100 * shares, cmap="cividis", vmin=0, vmax=100)
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
         axes.set_yticks(range(len(names)), names, fontsize=8)
-        axes.set(xlabel="Taken for", ylabel="Genre")
+        axes.set(xlabel="Predicted genre", ylabel="True genre")
         figure.colorbar(image, ax=axes, shrink=0.7, label="Songs of the genre (%)")
         headline(figure, title)
         return figure
@@ -107,7 +107,7 @@ def importance_bars(pairs: Sequence[tuple[str, float]], *, title: str) -> Figure
     Parameters
     ----------
     pairs : sequence of (name, share)
-        Greatest first.
+        Largest first.
     """
     shown = list(pairs[:_MAX_NAMES])[::-1]
     with rc_context(STYLE):

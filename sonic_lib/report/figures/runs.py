@@ -64,7 +64,7 @@ def score_lines(
     made_at : sequence of datetime
         When each version was created.
     scores : dict of str to sequence of float
-        One per version, by the data that they were measured on.
+        One score per version, by the data that it was measured on.
     champions : sequence of bool
         Whether each version has been champion.
     """

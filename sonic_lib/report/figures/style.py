@@ -1,6 +1,6 @@
 """Colours, sizes and the headline of all figures.
 
-The colours are those of Okabe and Ito, which are distinguishable with any colour vision.
+The colours are those of Okabe and Ito, which can be distinguished with any colour vision.
 """
 
 from __future__ import annotations

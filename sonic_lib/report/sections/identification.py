@@ -1,4 +1,4 @@
-"""The results of an identification run, as a section of a page; no I/O."""
+"""Present an identification run as a section of a page; no I/O."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def run_section(found: Findings) -> Section:
     rows = [_answer(row) for row in rows_of(found.answers)]
     n_shown = len({row["clip_path"] for row in rows})
     note = (
-        "Times are minutes and seconds. p is the chance that a clip of a song outside the index "
-        "scores as high. Of the landmarks, grey dots are those of the song, blue ones those of "
-        "the clip at the same place, orange ones those of the clip alone."
+        "Times are in minutes and seconds. p is the probability that a clip of a song outside the "
+        "index scores this high. Landmarks: grey dots are those of the song, blue dots those that "
+        "the clip shares with it, orange dots those of the clip alone."
     )
     caption = f"Answers for {n_shown:,} of {verdicts['n_clips']:,} clips"
     tables = [Table("answers", caption, _ANSWERS, rows, note)] if rows else []
@@ -65,7 +65,7 @@ def run_section(found: Findings) -> Section:
 
 
 def constellation(row: Mapping[str, Any]) -> dict | None:
-    """Draw the landmarks of a clip over those of the song's passage, as SVG paths of dots.
+    """Draw the landmarks of a clip over those of the song, as SVG paths of dots.
 
     Parameters
     ----------
@@ -157,5 +157,5 @@ def _sounds(row: dict, title: str | None) -> Iterator[dict]:
 
 
 def _is_there(value: Any) -> bool:
-    """Whether a cell holds bytes or a list; in a DataFrame a missing one is None or NaN."""
+    """Whether a cell has bytes or a list; a missing one is None or NaN."""
     return value is not None and hasattr(value, "__len__") and len(value) > 0

@@ -1,4 +1,4 @@
-"""The models and their predictions, as sections of a page; no I/O."""
+"""Present the models and their predictions as sections of a page; no I/O."""
 
 from __future__ import annotations
 
@@ -99,14 +99,14 @@ def _pictures(name: str, record: ModelRecord) -> Iterator[Picture]:
             model_plots.importance_bars(
                 card["importances"], title=f"Feature importances of {name}"
             ),
-            alt=f"Shares of the features in {name}; most has {first} with {share:.0%}.",
+            alt=f"Importances of the features of {name}; the largest is {first} with {share:.0%}.",
         )
     if card.get("coverage"):
         coverage = pd.DataFrame(card["coverage"])
         row = coverage.loc[(coverage["confidence"] - 0.9).abs().idxmin()]
         yield draw(
             conformal_plots.coverages(coverage, title=f"{name}: coverage against confidence"),
-            alt=f"Coverage of {name}: at {row['confidence']:.0%} asked for, "
+            alt=f"Coverage of {name}: at a confidence of {row['confidence']:.0%}, "
             f"{int(row['n_covered'])} of {int(row['n'])} held-out songs were covered.",
         )
 
@@ -119,13 +119,13 @@ def _tables(name: str, record: ModelRecord) -> Iterator[Table]:
         Column("version", "Version"),
         Column("role", "Role"),
         Column("kind", "Kind"),
-        Column("created_at", "Made (UTC)", "time"),
+        Column("created_at", "Created (UTC)", "time"),
         *(
             Column(key, f"{'Cross ' if key.startswith('cv_') else ''}{title}", "number", digits)
             for key, (title, digits) in scores
         ),
         Column("n", "Held-out songs", "number"),
-        Column("source", "Learned from"),
+        Column("source", "Trained on"),
     ]
     now = record.history[-1] if record.history else {}
     roles = {now.get("challenger"): "challenger", now.get("champion"): "champion"}
@@ -199,11 +199,11 @@ def _trainings(frame: pd.DataFrame) -> Table:
         Column("promoted", "Promoted"),
         Column("seconds", "Time (s)", "number", 1),
     )
-    return Table("trainings", "Trainings, the latest first", columns, rows)
+    return Table("trainings", "Trainings, latest first", columns, rows)
 
 
 def _score_pictures(name: str, record: ModelRecord) -> Iterator[Picture]:
-    """Plot scores over time, if there are two versions or more."""
+    """Plot scores over time, if there are at least two versions."""
     cards = [card for card in record.cards if card.get("metrics")][-_MAX_VERSIONS:]
     if len(cards) < 2:
         return

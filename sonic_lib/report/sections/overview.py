@@ -1,4 +1,4 @@
-"""The index, an evaluation and the jobs, as sections of a page; no I/O."""
+"""Present the index, an evaluation and the jobs as sections of a page; no I/O."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _index(found: Findings) -> Section:
         ("Artists", f"{catalogue['n_artists']:,}"),
         ("Hours", f"{hours:,.1f}"),
         ("Hashes", f"{catalogue['n_fingerprints']:,}"),
-        ("Hashes a second", f"{density:.1f}"),
+        ("Hashes per second", f"{density:.1f}"),
         *((f"Files {row['status']}", f"{row['n_files']:,}") for row in rows_of(found.files)),
     ]
     tables = []
@@ -70,7 +70,7 @@ def _index(found: Findings) -> Section:
             Column("n_files", "Files", "number"),
             Column("example", "For example", "file"),
         )
-        tables.append(Table("rejects", "Files that were rejected", columns, rows_of(found.rejects)))
+        tables.append(Table("rejects", "Rejected files", columns, rows_of(found.rejects)))
     tables += _copies(found)
     span = ""
     if not is_missing(catalogue["last_at"]):
@@ -79,12 +79,12 @@ def _index(found: Findings) -> Section:
 
 
 def _copies(found: Findings) -> Iterator[Table]:
-    """Songs that stand twice: by name, and what was found when all were compared."""
+    """List probable duplicates by name, and the result of the last `sonic duplicates`."""
     rows = rows_of(found.alike)
     if not rows and found.compared is None:
         return
     if found.compared is None:
-        heard = "“sonic duplicates” compares what is heard, and says which copy to keep."
+        heard = "“sonic duplicates” compares the audio, and says which copy to keep."
     else:
         counts = found.compared["counts"]
         heard = (
@@ -100,8 +100,8 @@ def _copies(found: Findings) -> Iterator[Table]:
         Column("longest_s", "Longest (s)", "number", 1),
         Column("codecs", "Formats"),
     )
-    note = f"Of one title, artist and length, up to 20. {heard}"
-    yield Table("copies", "Songs that seem to stand twice", columns, rows, note)
+    note = f"Songs with the same title, artist and length; up to 20. {heard}"
+    yield Table("copies", "Possible duplicates", columns, rows, note)
 
 
 def _evaluation(found: Findings) -> Section:
