@@ -61,10 +61,10 @@ def by_place(rows: Sequence[dict], *, n_rows: int) -> dict:
     return named | {"n": n_rows}
 
 
-def associations(
+def pair_counts(
     frame: DataFrame, *, texts: Sequence[str], numbers: Sequence[str], target: str, ranges: dict
 ) -> DataFrame:
-    """Measure how well each column predicts the target, and the target each column.
+    """Count the pairs of a column's value and the target; numbers are binned.
 
     Parameters
     ----------
@@ -76,12 +76,9 @@ def associations(
     Returns
     -------
     DataFrame
-        One row per column, and one per text column with its digits masked, whose name ends in
-        SHAPE: name; n (rows whose value occurs more than once); coverage (their share of all
-        rows); n_values; accuracy (of the most frequent class of the value), base (share of the
-        most frequent class overall) and r2.  back_accuracy, back_base and back_r2 score the
-        opposite direction, in sample: the column predicted from the target, or from quantiles
-        of a numeric target.
+        One row per pair: name (of the column; one with its digits masked ends in SHAPE), value,
+        label, n (rows), y and yy (sums of the standardised target and of its square), x and xx
+        (the same of the column).
     """
     binned = _binned(frame, numbers, ranges)
     is_number = target in numbers
@@ -103,14 +100,35 @@ def associations(
     entries = binned.select(
         label.cast("string").alias("label"), y.alias("y"), F.inline(F.array(*cells))
     ).filter("value IS NOT NULL AND label IS NOT NULL")
-    pairs = entries.groupBy("name", "value", "label").agg(
+    return entries.groupBy("name", "value", "label").agg(
         F.count("*").alias("n"),
         F.sum("y").alias("y"),
         F.sum(F.col("y") * F.col("y")).alias("yy"),
         F.sum("x").alias("x"),
         F.sum(F.col("x") * F.col("x")).alias("xx"),
     )
-    return _target_given_column(pairs, n_rows=ranges["n"]).join(_column_given_target(pairs), "name")
+
+
+def associations(pairs: DataFrame, *, n_rows: int) -> DataFrame:
+    """Measure how well each column predicts the target, and the target each column.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        From `pair_counts`.  It is read four times: cache it, since its plan grows with the columns.
+    n_rows : int
+        Rows counted.
+
+    Returns
+    -------
+    DataFrame
+        One row per name of `pairs`: name; n (rows whose value occurs more than once); coverage
+        (their share of all rows); n_values; accuracy (of the most frequent class of the value),
+        base (share of the most frequent class overall) and r2.  back_accuracy, back_base and
+        back_r2 score the opposite direction, in sample: the column predicted from the target, or
+        from quantiles of a numeric target.
+    """
+    return _target_given_column(pairs, n_rows=n_rows).join(_column_given_target(pairs), "name")
 
 
 def n_bins(n_rows: int) -> int:

@@ -6,7 +6,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.features.spark import wide
-from sonic_lib.models.associations import associations, by_place, n_bins, number_ranges, sampled
+from sonic_lib.models.associations import (
+    associations,
+    by_place,
+    n_bins,
+    number_ranges,
+    pair_counts,
+    sampled,
+)
 from sonic_lib.models.columns import Columns
 from sonic_lib.models.leaks import Leak, find_leaks
 from sonic_lib.models.names import ARTISTS
@@ -41,9 +48,13 @@ def leaks_of(features: DataFrame, columns: Columns) -> list[Leak]:
     sample = sampled(frame, n_rows=n_rows)
     n_sampled = n_rows if sample is frame else sample.count()
     ranges = by_place([row.asDict() for row in found], n_rows=n_sampled)
-    rows = associations(
+    pairs = pair_counts(
         sample, texts=texts, numbers=numbers, target=columns.target, ranges=ranges
-    ).collect()  # one row per column
+    ).persist()
+    try:
+        rows = pairs.transform(associations, n_rows=n_sampled).collect()  # one row per column
+    finally:
+        pairs.unpersist()
     return find_leaks(
         [row.asDict() for row in rows], columns=columns, numbers=numbers, ranges=ranges
     )
