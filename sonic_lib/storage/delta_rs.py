@@ -7,6 +7,7 @@ table, and clips are fingerprinted in the meantime.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -32,6 +33,8 @@ _PARAMS_PROPERTY = "sonic.fingerprint.params"
 # Our tables need reader and writer protocol 2, or 3 with constraints, which delta-rs enforces.
 # Later protocols may use deletion vectors or renamed columns.
 _PROTOCOL = (1, 3)
+# It takes %20 for a space, so it may open another folder, and cannot write below brackets.
+_MISREAD = re.compile(r"[\[\]\\]|%[0-9a-fA-F]{2}")
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def open_table(warehouse: str, name: str) -> DeltaTable:
     place = os.path.join(warehouse, name)
     check_files(place)
     try:
+        if found := _MISREAD.search(place):
+            raise DeltaError(f"it misreads {found[0]} in the name of a folder")
         table = DeltaTable(place)
         protocol = table.protocol()
         versions = (protocol.min_reader_version, protocol.min_writer_version)
@@ -87,8 +92,8 @@ def open_table(warehouse: str, name: str) -> DeltaTable:
         ) from error
     except DeltaError as error:
         raise SetupError(
-            f"The table {name} in {warehouse} cannot be read without Spark ({error}); use "
-            "--engine spark."
+            f"The table {name} in {warehouse} cannot be used without Spark, by delta-rs ({error}); "
+            "use --engine spark."
         ) from error
 
 

@@ -84,3 +84,10 @@ def test_rows_that_violate_a_constraint_are_refused_and_others_added(lake):
         append([{"n": -1}], lake, "runs")
     stored = open_table(lake, "runs").to_pyarrow_table(columns=["n"])["n"].to_pylist()
     assert sorted(stored) == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["a [1]", "100%20", "a\\b"])
+def test_folders_that_delta_rs_would_mistake_for_others_are_left_to_spark(tmp_path, name):
+    (tmp_path / name / "songs" / "_delta_log").mkdir(parents=True)
+    with pytest.raises(SetupError, match=r"misreads .* --engine spark"):
+        open_table(str(tmp_path / name), "songs")
