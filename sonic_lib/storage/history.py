@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -73,7 +71,7 @@ def check_files(spark: SparkSession, warehouse: str, table: Table, *, version: i
     """
     then = tables.read(spark, warehouse, table, version=version).inputFiles()
     gone = set(then).difference(tables.read(spark, warehouse, table).inputFiles())
-    purged = [file for file in sorted(gone) if not exists(spark, unquote(file))]
+    purged = [file for file in sorted(gone) if not exists(spark, file)]
     if purged:
         raise TableError(
             f"The table {table.name} in {warehouse} cannot go back to version {version}: "

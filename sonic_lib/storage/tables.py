@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from urllib.parse import unquote
 
 import numpy as np
 from delta.tables import DeltaMergeBuilder, DeltaTable
@@ -205,8 +204,7 @@ def partition_files(stored: DataFrame, *, column: str) -> dict[int, list[str]]:
         Paths, or URIs if they are remote, sorted.
     """
     files: dict[int, list[str]] = {}
-    for uri in sorted(stored.inputFiles()):
-        path = unquote(uri)
+    for path in sorted(stored.inputFiles()):  # Delta's are not percent-encoded, unlike Spark's
         value = int(path.rpartition(f"/{column}=")[2].partition("/")[0])
         files.setdefault(value, []).append(path)
     return files
