@@ -14,6 +14,7 @@ from sonic_lib.models.columns import CLASSIFICATION
 from sonic_lib.models.conformal import sets as conformal
 from sonic_lib.report.figures import conformal as conformal_plots
 from sonic_lib.report.figures import models as model_plots
+from sonic_lib.report.figures.style import save
 
 _N_BINS = 50
 _SHOWN_CONFIDENCE = 0.9
@@ -35,7 +36,7 @@ def write(held_out: DataFrame, card: dict, folder: Path) -> None:
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     importances = [(name, share) for name, share in card["importances"]]
     figure = model_plots.importance_bars(importances, title="Feature importances")
-    figure.savefig(folder / "importances.png")
+    save(figure, folder / "importances.png")
     if card["task"] == CLASSIFICATION:
         _write_genres(held_out, card, folder)
     else:
@@ -68,7 +69,7 @@ def _write_genres(held_out: DataFrame, card: dict, folder: Path) -> None:
         ),
     }
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png")
+        save(figure, folder / f"{name}.png")
 
 
 def _coverages(held_out: DataFrame, card: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -102,4 +103,4 @@ def _write_numbers(held_out: DataFrame, card: dict, folder: Path) -> None:
         unit=card["columns"]["target"],
         title=f"Predicted and true, {int(counts['n'].sum()):,} held-out songs",
     )
-    figure.savefig(folder / "residuals.png")
+    save(figure, folder / "residuals.png")

@@ -10,7 +10,6 @@ import base64
 import hashlib
 import io
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -22,6 +21,7 @@ import matplotlib.figure
 import pandas as pd
 
 from sonic_lib.errors import SetupError, install_command
+from sonic_lib.report.figures.style import save
 
 _DPI = 130
 
@@ -121,10 +121,7 @@ def check_installed() -> None:
 def picture(figure: matplotlib.figure.Figure, *, alt: str) -> Picture:
     """Render a figure."""
     file = io.BytesIO()
-    with warnings.catch_warnings():
-        # Some song names need fonts that are not installed everywhere.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure.savefig(file, format="png", dpi=_DPI)
+    save(figure, file, dpi=_DPI)
     return Picture(data_uri(file.getvalue(), "image/png"), alt)
 
 

@@ -24,6 +24,7 @@ from sonic_lib.matching.evaluation import (
     robustness,
 )
 from sonic_lib.report.figures.identification import calibration_curve, robustness_bars
+from sonic_lib.report.figures.style import save
 from sonic_lib.schemas import SONG_FILES
 from sonic_lib.storage import runs, tables
 from sonic_lib.workflows.duplicates import MAX_P
@@ -116,8 +117,8 @@ def write_tables(judged: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, pd.D
     judged.to_csv(folder / "clips.csv", index=False)
     table.to_csv(folder / "robustness.csv", index=False, float_format="%.1f")
     curve.to_csv(folder / "calibration.csv", index=False, float_format="%.4g")
-    robustness_bars(table, title="Found again").savefig(folder / "robustness.png")
-    calibration_curve(curve, title="False accepts").savefig(folder / "calibration.png")
+    save(robustness_bars(table, title="Found again"), folder / "robustness.png")
+    save(calibration_curve(curve, title="False accepts"), folder / "calibration.png")
     return table, curve
 
 

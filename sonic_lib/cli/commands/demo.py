@@ -9,7 +9,6 @@ import json
 import shlex
 import shutil
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from sonic_lib.features.spark import AUDIO
 from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ
 from sonic_lib.models.estimators import FOREST
 from sonic_lib.report.figures.identification import constellation, offset_histogram
+from sonic_lib.report.figures.style import save
 from sonic_lib.storage import tables
 from sonic_lib.synth.collection import write_demo
 from sonic_lib.workflows.explanation import explain_clip, explain_without_spark
@@ -276,8 +276,5 @@ def _name(song: pd.Series) -> str:
 
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
-    with warnings.catch_warnings():
-        # Some song names need fonts that are not installed everywhere.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure.savefig(path)
+    save(figure, path)
     show(f"  {path}")

@@ -75,8 +75,9 @@ def _print_explanation(found: Explanation, config: Config, args: argparse.Namesp
     say("\n".join(_text(found, config)), answers=answers, n_hits=len(found.hits))
     if args.plot:
         from sonic_lib.report.figures.identification import explanation
+        from sonic_lib.report.figures.style import save
 
-        explanation(found.hits, found.answers, title=args.clip).savefig(args.plot)
+        save(explanation(found.hits, found.answers, title=args.clip), args.plot)
         show(f"\nPlot: {args.plot}")
     return 0
 

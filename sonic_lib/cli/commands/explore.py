@@ -13,6 +13,7 @@ from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
 from sonic_lib.models.exploration import projections
 from sonic_lib.report.exploration import figures_of, tables_of, text_of
+from sonic_lib.report.figures.style import save
 from sonic_lib.schemas import FEATURES
 from sonic_lib.workflows.exploration import explored
 from sonic_lib.workflows.sources import read_source
@@ -64,7 +65,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     for name, table in tables_of(found):
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
     for name, figure in figures_of(found):
-        figure.savefig(folder / f"{name}.png")
+        save(figure, folder / f"{name}.png")
     show("\n".join(text_of(found)))
     say(f"  report      {folder}", report=str(folder))
     return 0

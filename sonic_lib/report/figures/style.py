@@ -5,6 +5,10 @@ The colours are those of Okabe and Ito, which can be distinguished with any colo
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
 from matplotlib.figure import Figure
 
 VERMILION, BLUE, GREEN, GREY = "#D55E00", "#0072B2", "#009E73", "#595959"
@@ -26,6 +30,14 @@ STYLE = {
 def headline(figure: Figure, title: str) -> None:
     """Write the title above all panels, on the left."""
     figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, fontweight="bold")
+
+
+def save(figure: Figure, file: str | Path | BinaryIO, *, dpi: float | str = "figure") -> None:
+    """Write a figure as PNG, or in the format that the file's suffix names."""
+    with warnings.catch_warnings():
+        # Some song names need fonts that are not installed everywhere.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(file, dpi=dpi)
 
 
 def short(name: object, length: int = 28) -> str:
