@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sonic_lib.errors import UsageError
@@ -46,12 +47,14 @@ def exists(spark: SparkSession, uri: str) -> bool:
 
 
 def is_small(warehouse: str) -> bool:
-    """Whether a warehouse is a folder of this machine with few enough bytes for any quick query."""
-    n_bytes = 0
+    """Whether a warehouse is a folder of this machine with so few bytes that any query is quick."""
     if "://" in warehouse:
         return False
+    n_bytes = 0
     for folder, _, files in os.walk(warehouse.removeprefix("file:")):
-        n_bytes += sum(os.lstat(os.path.join(folder, file)).st_size for file in files)
+        for file in files:
+            with suppress(OSError):  # another job may delete it at any time
+                n_bytes += os.lstat(os.path.join(folder, file)).st_size
         if n_bytes > _SMALL_BYTES:
             return False
     return True

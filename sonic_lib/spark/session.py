@@ -96,8 +96,8 @@ def spark_session(
     conf : mapping of str to str, optional
         Further settings of the embedded Spark, which override ours.
     has_light_java : bool
-        Whether the embedded Spark runs Java without its optimising compiler, which halves the CPU
-        time of short jobs but makes long ones in Java slower.
+        Whether the embedded Spark runs Java without its optimising compiler, which makes short
+        jobs cheaper, but long ones in Java slower.
     with_s3 : bool
         Whether ``s3a://`` is used; the embedded Spark then gets its jars and settings.
 

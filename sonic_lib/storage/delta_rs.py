@@ -216,7 +216,8 @@ def append(
     rows : sequence of dict
         By column; missing columns are null.
     replacing : str, optional
-        SQL condition on the columns; rows that meet it are deleted in the same commit.
+        SQL condition on the columns; rows that meet it are deleted in the same
+        commit.  The new rows must meet it, too.
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import SimpleNamespace
 
@@ -11,7 +12,8 @@ from deltalake import DeltaTable, Field, Schema, write_deltalake
 from deltalake.schema import PrimitiveType
 
 from sonic_lib.errors import SetupError, TableError
-from sonic_lib.storage.delta_rs import _prefix_bits, append, open_table
+from sonic_lib.spark.filesystem import is_small
+from sonic_lib.storage.delta_rs import _prefix_bits, append, open_table, write_run
 
 
 @pytest.fixture
@@ -91,3 +93,39 @@ def test_folders_that_delta_rs_would_mistake_for_others_are_left_to_spark(tmp_pa
     (tmp_path / name / "songs" / "_delta_log").mkdir(parents=True)
     with pytest.raises(SetupError, match=r"misreads .* --engine spark"):
         open_table(str(tmp_path / name), "songs")
+
+
+def test_other_names_are_no_obstacle(tmp_path):
+    warehouse = str(tmp_path / "w {a,b} *? 100% #x &;$HOME 'é' 夜明け")
+    write_deltalake(f"{warehouse}/runs", pa.table({"n": [1]}))
+    append([{"n": 2}], warehouse, "runs")
+    append([{"n": 1}], warehouse, "runs", replacing="n = 1")
+    assert sorted(open_table(warehouse, "runs").to_pyarrow_table()["n"].to_pylist()) == [1, 2]
+
+
+def test_row_of_a_run_is_replaced_and_others_stay(tmp_path):
+    pairs = pa.map_(pa.string(), pa.float64())
+    schema = pa.schema({"run_id": pa.string(), "status": pa.string(), "counts": pairs})
+    write_deltalake(tmp_path / "runs", schema.empty_table())
+    for run_id in ("a", "b"):
+        row = {"run_id": run_id, "status": "running", "counts": {}}
+        write_run(row, str(tmp_path), is_new=True)
+    done = {"run_id": "a", "status": "done", "counts": {"songs": 3.0}}
+    write_run(done, str(tmp_path), is_new=False)
+    rows = open_table(str(tmp_path), "runs").to_pyarrow_table().sort_by("run_id").to_pylist()
+    assert [(row["run_id"], row["status"], row["counts"]) for row in rows] == [
+        ("a", "done", [("songs", 3.0)]),
+        ("b", "running", []),
+    ]
+
+
+def test_small_warehouses_are_local_and_hold_few_bytes(tmp_path):
+    assert is_small(str(tmp_path / "nowhere"))
+    (tmp_path / "songs").mkdir()
+    (tmp_path / "songs" / "rows").touch()
+    (tmp_path / "songs" / "link").symlink_to("nowhere")
+    assert is_small(str(tmp_path))
+    assert not is_small("s3a://lake/sonic")
+    os.truncate(tmp_path / "songs" / "rows", 65 << 20)
+    assert not is_small(str(tmp_path))
+    assert not is_small(f"file:{tmp_path}")

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from pyspark.sql import SparkSession
 
 from sonic_lib.audio.decode import open_audio, stream_mono
+from sonic_lib.audio.local_files import is_local
 from sonic_lib.cli.commands import features, identify, index, playlist, predict, report, sql, train
 from sonic_lib.config import Config
 from sonic_lib.console import progress, say, show
@@ -84,17 +85,11 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         show(f"\n$ sonic {shlex.join([verb, *words, '--warehouse', warehouse])}")
         parser = argparse.ArgumentParser()
         command.add_arguments(parser)
-        parser.set_defaults(warehouse=None)
-        given = parser.parse_args(words)
-        if "--engine" in words:
-            command.run_without_spark(config, given)
-        else:
-            command.run(spark, config, given)
+        command.run(spark, config, parser.parse_args(words))
 
     _synthesise(folder, args)
     call(index, str(folder / "songs"), "--prune")
-    output = str(folder / "matches.csv")
-    call(identify, str(folder / "clips"), "--engine", "local", "--output", output)
+    call(identify, str(folder / "clips"), "--output", str(folder / "matches.csv"))
     answers = compare(pd.read_csv(folder / "matches.csv"), pd.read_csv(folder / "truth.csv"))
     summary = list(_summary_lines(answers))
     show("\n".join(["", *_sample_lines(answers), "", *summary]))
@@ -250,7 +245,8 @@ def _song_figure(config: Config, clip: pd.Series, folder: Path) -> Figure:
 
 def _clip_figure(spark: SparkSession, config: Config, clip: pd.Series, folder: Path) -> Figure:
     path = (folder / "clips" / clip["clip"]).resolve()
-    found = explain_without_spark(config, str(path)) or explain_clip(spark, config, str(path))
+    found = explain_without_spark(config, str(path)) if is_local(config.warehouse) else None
+    found = found or explain_clip(spark, config, str(path))
     votes = [_votes(found.hits, song) for _, song in found.answers.iterrows()]
     names = [_name(song) for _, song in found.answers.iterrows()]
     condition = f"{clip['condition']}, {clip['length_s']:.1f} s"
