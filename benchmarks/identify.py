@@ -22,7 +22,7 @@ from common import counts_of, machine, save, sonic
 
 from sonic_lib.schemas import FINGERPRINTS
 from sonic_lib.spark.session import spark_job
-from sonic_lib.storage import tables
+from sonic_lib.storage import tables, writes
 
 
 def main() -> None:
@@ -90,7 +90,7 @@ def link_references(refs: Path, songs: Path, folder: Path) -> Path:
 def optimized_bytes(warehouse: str) -> int:
     """Compact the fingerprint table and return the size of its live files."""
     with spark_job(app_name="optimize") as spark:
-        tables.optimize(spark, warehouse, FINGERPRINTS)
+        writes.optimize(spark, warehouse, FINGERPRINTS)
         return tables.live_bytes(spark, warehouse, FINGERPRINTS)
 
 

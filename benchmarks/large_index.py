@@ -13,7 +13,7 @@ from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.index import commit
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
 from sonic_lib.spark.session import spark_job
-from sonic_lib.storage import tables
+from sonic_lib.storage import creation, tables, writes
 
 N_SONGS_PER_TASK = 100
 
@@ -45,7 +45,7 @@ def build(small: str, big: str, *, rows: int, seed: int) -> dict:
     with spark_job(app_name="build a large index", conf=conf) as spark:
         spark.sparkContext.addPyFile(synthetic.__file__)
         prefix_bits = tables.prefix_bits(spark, small)
-        tables.create(spark, big, params=params, prefix_bits=prefix_bits)
+        creation.create(spark, big, params=params, prefix_bits=prefix_bits)
         songs = tables.read(spark, small, SONGS)
         n_songs, n_rows = songs.agg(F.count("*"), F.sum("n_fingerprints")).first()
         files = tables.read(spark, small, SONG_FILES).filter("status = 'indexed'")
@@ -67,7 +67,7 @@ def build(small: str, big: str, *, rows: int, seed: int) -> dict:
         )
         staged = commit.stage(extracts, stage)
         commit.commit_batch(staged, big, run_id="synthetic", folder=stage)
-        tables.append(tables.read(spark, small, SONG_FILES), big, SONG_FILES)
+        writes.append(tables.read(spark, small, SONG_FILES), big, SONG_FILES)
         shutil.rmtree(stage)
         check_same(spark, small, big)
         return describe(spark, big)

@@ -27,7 +27,7 @@ from sonic_lib.fingerprint.params import HASH_BITS
 from sonic_lib.fingerprint.spark import hash_rows
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
 from sonic_lib.spark.filesystem import exists, hadoop_path, literal
-from sonic_lib.storage import tables
+from sonic_lib.storage import tables, writes
 from sonic_lib.storage.locks import is_on_disk
 
 _STAGING = "_staging"
@@ -93,11 +93,11 @@ def _commit(staged: DataFrame, warehouse: str, *, run_id: str, token: str) -> bo
     prefix_bits = tables.prefix_bits(spark, warehouse)
     hashes = _staged_rows(staged, accepted, prefix_bits=prefix_bits)
     hashes = hashes.transform(in_few_sorted_files, prefix_bits=prefix_bits, n_rows=n_rows)
-    tables.append(hashes, warehouse, FINGERPRINTS, token=token)
+    writes.append(hashes, warehouse, FINGERPRINTS, token=token)
     if tables.prefix_bits(spark, warehouse) != prefix_bits:  # changed by `maintain` meanwhile
         _put_once(staged, accepted, warehouse)
     songs = accepted.withColumns({"run_id": F.lit(run_id), "indexed_at": F.current_timestamp()})
-    tables.insert(songs, warehouse, SONGS, key="song_id", token=token)
+    writes.insert(songs, warehouse, SONGS, key="song_id", token=token)
 
     stored = tables.read(spark, warehouse, SONGS).select("song_id", F.col("run_id").alias("owner"))
     is_own = F.col("owner") == run_id
@@ -140,7 +140,7 @@ def fence_stage(spark: SparkSession, warehouse: str, folder: str) -> None:
     Songs first: otherwise a run whose fingerprints come too late could still add its songs.
     """
     for table in (SONGS, FINGERPRINTS):
-        tables.fence(spark, warehouse, table, token=_token(folder))
+        writes.fence(spark, warehouse, table, token=_token(folder))
 
 
 def stage_folders(spark: SparkSession, warehouse: str) -> list[str]:
@@ -168,7 +168,7 @@ def last_change_s(spark: SparkSession, folder: str) -> float:
 def delete_songs(song_ids: DataFrame, warehouse: str) -> None:
     """Delete songs, fingerprints first: if the run dies in between, a repeat still finds it."""
     delete_fingerprints(song_ids, warehouse)
-    tables.delete_keys(song_ids, warehouse, SONGS, key="song_id")
+    writes.delete_keys(song_ids, warehouse, SONGS, key="song_id")
 
 
 def delete_fingerprints(song_ids: DataFrame, warehouse: str) -> None:
@@ -186,7 +186,7 @@ def delete_fingerprints(song_ids: DataFrame, warehouse: str) -> None:
         where = has_prefix(prefixes)
         rows = stored.filter(where).join(gone, "song_id", "left_anti")
         rows = rows.transform(in_few_sorted_files, prefix_bits=prefix_bits, n_rows=stored.count())
-        tables.replace(rows, warehouse, FINGERPRINTS, where=where)
+        writes.replace(rows, warehouse, FINGERPRINTS, where=where)
     if tables.prefix_bits(spark, warehouse) != prefix_bits:  # changed by `maintain` meanwhile
         delete_fingerprints(song_ids, warehouse)
 
@@ -199,9 +199,9 @@ def has_prefix(prefixes: list[int]) -> str:
 def record_files(rows: DataFrame, gone: DataFrame | None, warehouse: str, *, run_id: str) -> None:
     """Update `song_files`; written last, so that an unfinished file is read again."""
     stamped = rows.withColumns({"run_id": F.lit(run_id), "seen_at": F.current_timestamp()})
-    tables.upsert(stamped, warehouse, SONG_FILES, key="path")
+    writes.upsert(stamped, warehouse, SONG_FILES, key="path")
     if gone is not None:
-        tables.delete_keys(gone, warehouse, SONG_FILES, key="path")
+        writes.delete_keys(gone, warehouse, SONG_FILES, key="path")
 
 
 def remove_folder(spark: SparkSession, folder: str) -> None:
@@ -230,7 +230,7 @@ def _put_once(staged: DataFrame, songs: DataFrame, warehouse: str) -> None:
     """Replace all stored fingerprints of some songs with those of a stage."""
     prefix_bits = tables.prefix_bits(staged.sparkSession, warehouse)
     rows = _staged_rows(staged, songs, prefix_bits=prefix_bits)
-    tables.replace_keys(songs, rows, warehouse, FINGERPRINTS, key="song_id")
+    writes.replace_keys(songs, rows, warehouse, FINGERPRINTS, key="song_id")
 
 
 def in_few_sorted_files(hashes: DataFrame, *, prefix_bits: int, n_rows: float) -> DataFrame:

@@ -1,7 +1,7 @@
 """Read and write Delta tables of a local warehouse with delta-rs, without Spark.
 
-The counterpart of `tables`.  delta-rs is imported late: loading it takes longer than reading a
-table, and clips are fingerprinted in the meantime.
+The counterpart of `tables` and `writes`.  delta-rs is imported late: loading it takes longer than
+reading a table, and clips are fingerprinted in the meantime.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sonic_lib.errors import SetupError, TableError, install_command
 from sonic_lib.fingerprint.params import FRAMES_PER_S, FingerprintParams
 from sonic_lib.storage.locks import writing
 from sonic_lib.storage.own_files import check_files
-from sonic_lib.storage.properties import MAX_PREFIX_BITS, PREFIX, whole_number
+from sonic_lib.storage.properties import MAX_PREFIX_BITS, PARAMS, PREFIX, whole_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from sonic_lib.matching.scan import IndexFiles
 
-_PARAMS_PROPERTY = "sonic.fingerprint.params"
 # Our tables need reader and writer protocol 2, or 3 with constraints, which delta-rs enforces.
 # Later protocols may use deletion vectors or renamed columns.
 _PROTOCOL = (1, 3)
@@ -152,7 +151,7 @@ def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
     songs = open_table(warehouse, "songs").to_pyarrow_table(columns=columns)
     fingerprints = open_table(warehouse, "fingerprints")
     properties = fingerprints.metadata().configuration
-    params.check_table(properties.get(_PARAMS_PROPERTY), warehouse=warehouse)
+    params.check_table(properties.get(PARAMS), warehouse=warehouse)
     if not songs.num_rows:
         raise TableError(
             f"The index in {warehouse} has no songs; fill it with `sonic index FOLDER` first."

@@ -11,10 +11,11 @@ from sonic_lib.errors import TableError
 from sonic_lib.schemas import FINGERPRINTS, Table
 from sonic_lib.spark.filesystem import exists
 from sonic_lib.spark.session import setting
-from sonic_lib.storage import tables
+from sonic_lib.storage import tables, writes
 from sonic_lib.storage.locks import is_on_disk
 from sonic_lib.storage.own_files import check_links
-from sonic_lib.storage.tables import PREFIX_PROPERTY, location
+from sonic_lib.storage.properties import PREFIX
+from sonic_lib.storage.tables import location
 
 
 def change_prefix(rows: DataFrame, warehouse: str, *, prefix_bits: int) -> None:
@@ -25,7 +26,7 @@ def change_prefix(rows: DataFrame, warehouse: str, *, prefix_bits: int) -> None:
     rows : DataFrame
         All rows of the table, read without a version and not cached, with the new hash_prefix.
     """
-    metadata = {"hash_prefix": {PREFIX_PROPERTY: prefix_bits}}
+    metadata = {"hash_prefix": {PREFIX: prefix_bits}}
     moved = rows.select(
         *(
             F.col(field.name)
@@ -37,7 +38,7 @@ def change_prefix(rows: DataFrame, warehouse: str, *, prefix_bits: int) -> None:
     writer = moved.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
     writer = writer.partitionBy(*FINGERPRINTS.partitioned_by)
     path = location(warehouse, FINGERPRINTS)
-    tables.commit(rows.sparkSession, warehouse, FINGERPRINTS, lambda: writer.save(path))
+    writes.commit(rows.sparkSession, warehouse, FINGERPRINTS, lambda: writer.save(path))
 
 
 def version_at(spark: SparkSession, warehouse: str, table: Table, *, timestamp: str) -> int:
@@ -82,7 +83,7 @@ def check_files(spark: SparkSession, warehouse: str, table: Table, *, version: i
 def restore(spark: SparkSession, warehouse: str, table: Table, *, version: int) -> None:
     """Restore a table to a version; later versions stay in its log."""
     path = location(warehouse, table)
-    tables.commit(
+    writes.commit(
         spark,
         warehouse,
         table,
@@ -97,11 +98,11 @@ def drop_lost_files(
     with setting(spark, {"spark.sql.files.ignoreMissingFiles": "true"}):
         rows = tables.read(spark, warehouse, table)
         if where is not None:
-            tables.replace(rows.filter(where), warehouse, table, where=where)
+            writes.replace(rows.filter(where), warehouse, table, where=where)
             return
         writer = rows.write.format("delta").mode("overwrite")
         path = location(warehouse, table)
-        tables.commit(spark, warehouse, table, lambda: writer.save(path))
+        writes.commit(spark, warehouse, table, lambda: writer.save(path))
 
 
 def vacuum(spark: SparkSession, warehouse: str, table: Table, *, retention_hours: float) -> None:
@@ -124,4 +125,4 @@ def vacuum(spark: SparkSession, warehouse: str, table: Table, *, retention_hours
     with setting(spark, settings):
         old = DeltaTable.forPath(spark, location(warehouse, table))
         # Vacuum commits its start and its end to the log.
-        tables.commit(spark, warehouse, table, lambda: old.vacuum(retention_hours))
+        writes.commit(spark, warehouse, table, lambda: old.vacuum(retention_hours))

@@ -1,11 +1,15 @@
-"""Validate numbers in the properties of tables."""
+"""The names of the tables' properties, and a check of their numbers."""
 
 from __future__ import annotations
 
 from sonic_lib.errors import TableError
 
+PARAMS = "sonic.fingerprint.params"
 PREFIX = "sonic.fingerprint.prefix_bits"
 MAX_PREFIX_BITS = 12
+LAYOUT = "sonic.layout"
+# Incremented when older code would misread the tables; a table without this property has layout 1.
+LAYOUT_VERSION = 2  # fingerprints have descriptors
 
 
 def whole_number(value: object, *, name: str, warehouse: str, most: int) -> int:

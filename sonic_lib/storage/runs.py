@@ -13,7 +13,7 @@ from sonic_lib.audio.local_files import absolute
 from sonic_lib.config import Config
 from sonic_lib.errors import SonicError
 from sonic_lib.schemas import RUNS
-from sonic_lib.storage import delta_rs, tables
+from sonic_lib.storage import delta_rs, tables, writes
 from sonic_lib.storage.locks import is_on_disk
 from sonic_lib.storage.run_rows import Run, new_run, run_row
 
@@ -78,6 +78,6 @@ def _write(
             return
     rows = spark.createDataFrame([tuple(row[n] for n in RUNS.schema.names)], RUNS.schema)
     if is_new:
-        tables.append(rows, warehouse, RUNS)
+        writes.append(rows, warehouse, RUNS)
     else:
-        tables.upsert(rows, warehouse, RUNS, key="run_id")
+        writes.upsert(rows, warehouse, RUNS, key="run_id")

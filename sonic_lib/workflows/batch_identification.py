@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from sonic_lib.audio.listing import relative_path
 from sonic_lib.config import Config
 from sonic_lib.schemas import MATCHES, SONG_FILES, SONGS
-from sonic_lib.storage import runs, tables
+from sonic_lib.storage import runs, tables, writes
 from sonic_lib.storage.run_rows import new_run
 from sonic_lib.workflows.answers import COLUMNS, Answers, n_asked
 from sonic_lib.workflows.identification import open_index, search
@@ -66,7 +66,7 @@ def identify_batch(
         )
         is_listed = F.col("rank") <= n_listed
         if record:
-            tables.append(matches.filter(is_listed), warehouse, MATCHES, token=token)
+            writes.append(matches.filter(is_listed), warehouse, MATCHES, token=token)
         this_run.counts["seconds"] = time.monotonic() - started_s
     named = _named(matches, clips, warehouse)
     run_id = this_run.run_id if record else None

@@ -22,7 +22,7 @@ from sonic_lib.features.spark import describe_songs, described_songs, feature_ro
 from sonic_lib.fingerprint.spark import digest_files
 from sonic_lib.index import commit, plan
 from sonic_lib.schemas import FEATURE_CELLS, FEATURE_FILES, FEATURE_REJECTS, FEATURES
-from sonic_lib.storage import runs, tables
+from sonic_lib.storage import creation, runs, tables, writes
 
 
 class TableImport(NamedTuple):
@@ -66,7 +66,7 @@ def describe_audio(
     """
     started_s = time.monotonic()
     files = list_audio(spark, paths, follow_links=follow_links)
-    tables.create_for_models(spark, config.warehouse)
+    creation.create_for_models(spark, config.warehouse)
     with runs.recorded(spark, config.warehouse, job="features", config=config) as this_run:
         counts = _describe(
             spark, config, files.persist(), retry_rejected=retry_rejected, run_id=this_run.run_id
@@ -86,7 +86,7 @@ def import_table(
     """
     started_s = time.monotonic()
     rows = csv_reading.read_rows(spark, csv)
-    tables.create_for_models(spark, config.warehouse)
+    creation.create_for_models(spark, config.warehouse)
     with runs.recorded(spark, config.warehouse, job="features", config=config) as this_run:
         bring_in = partial(
             _bring_in,
@@ -163,10 +163,10 @@ def _describe(
         "rejected": by_status.get("rejected", 0),
     }
     if counts["dropped"]:
-        tables.delete_keys(abandoned, warehouse, FEATURES, key="song_id")
+        writes.delete_keys(abandoned, warehouse, FEATURES, key="song_id")
     # Written last, so that the files of a killed run are read again.
     stamped = file_rows.withColumns({"run_id": F.lit(run_id), "seen_at": F.current_timestamp()})
-    tables.upsert(stamped, warehouse, FEATURE_FILES, key="path")
+    writes.upsert(stamped, warehouse, FEATURE_FILES, key="path")
     commit.remove_folder(spark, folder)
     return counts
 
@@ -200,7 +200,7 @@ def _describe_batches(
                 described, commit.stage_folder(config.warehouse, run_id, batch)
             )
             rows = _stamped(described.transform(feature_rows), run_id, "computed_at")
-            tables.upsert(rows, config.warehouse, FEATURES, key="song_id")
+            writes.upsert(rows, config.warehouse, FEATURES, key="song_id")
             batches.append(described)
     return reduce(DataFrame.unionByName, batches)
 
@@ -244,11 +244,11 @@ def _replace_source(
     )
     where = f"source = '{source}'"
     rejected = _stamped(rejected, run_id, "rejected_at")
-    tables.replace(rejected, warehouse, FEATURE_REJECTS, where=where)
+    writes.replace(rejected, warehouse, FEATURE_REJECTS, where=where)
     cells = checked.transform(csv_import.cell_rows, source=source)
     cells = cells.withColumn("run_id", F.lit(run_id))
-    tables.replace(cells, warehouse, FEATURE_CELLS, where=where)
-    tables.replace(_stamped(usable, run_id, "computed_at"), warehouse, FEATURES, where=where)
+    writes.replace(cells, warehouse, FEATURE_CELLS, where=where)
+    writes.replace(_stamped(usable, run_id, "computed_at"), warehouse, FEATURES, where=where)
     return {"rows": checked.count(), "rejected": rejected.count()}
 
 

@@ -17,7 +17,7 @@ from sonic_lib.errors import TableError, UsageError
 from sonic_lib.fingerprint.spark import digest_files, fingerprint_files
 from sonic_lib.index import commit, plan
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
-from sonic_lib.storage import runs, tables
+from sonic_lib.storage import creation, runs, tables, writes
 
 _MAX_TRIES = 5  # for a batch that other runs with the same songs took for that of a dead run
 _N_REMARKS = 5  # the table song_files has all of them
@@ -65,7 +65,7 @@ def index_songs(
     warehouse = config.warehouse
     passed_over = endings_counter(spark)
     files = list_audio(spark, paths, follow_links=follow_links, passed_over=passed_over)
-    tables.create(
+    creation.create(
         spark,
         warehouse,
         params=config.fingerprint.params(),
@@ -154,7 +154,7 @@ def _index(
         cached.unpersist()
     if not moved.isEmpty():
         renamed = plan.renamed_songs(stored, moved=moved, files=file_rows)
-        tables.upsert(renamed, warehouse, SONGS, key="song_id")
+        writes.upsert(renamed, warehouse, SONGS, key="song_id")
         paths = moved.select("path")
         gone = paths if gone is None else gone.select("path").unionByName(paths)
     commit.record_files(file_rows, gone, warehouse, run_id=run_id)

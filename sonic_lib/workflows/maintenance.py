@@ -19,7 +19,7 @@ from sonic_lib.errors import UsageError
 from sonic_lib.fingerprint.spark import hash_prefix
 from sonic_lib.index import commit, invariants
 from sonic_lib.schemas import FINGERPRINTS, MATCHES, RUNS, SONG_FILES, SONGS, TABLES
-from sonic_lib.storage import history, tables
+from sonic_lib.storage import history, tables, writes
 from sonic_lib.storage.table_files import Damage, move_aside
 
 # A partition is rewritten if it has this many times as many files as its rows need.
@@ -108,7 +108,7 @@ def sweep(spark: SparkSession, warehouse: str, *, grace_hours: float) -> dict[st
     lost = lost_files(spark, warehouse)
     n_lost = lost.count()
     if n_lost:
-        tables.delete_keys(lost, warehouse, SONG_FILES, key="path")
+        writes.delete_keys(lost, warehouse, SONG_FILES, key="path")
     return {
         "stages": len(stages),
         "orphan_songs": n_songs,
@@ -173,14 +173,14 @@ def deduplicate(spark: SparkSession, warehouse: str) -> None:
     if prefixes:
         where = commit.has_prefix(prefixes)
         rows = tables.read(spark, warehouse, FINGERPRINTS).filter(where).distinct()
-        tables.replace(rows, warehouse, FINGERPRINTS, where=where)
+        writes.replace(rows, warehouse, FINGERPRINTS, where=where)
 
 
 def compact(spark: SparkSession, warehouse: str) -> dict[str, int]:
     """Rewrite partitions with many small or unsorted files, and compact the other tables."""
     for table in (SONGS, SONG_FILES, MATCHES, RUNS):
         if tables.exists(spark, warehouse, table):
-            tables.optimize(spark, warehouse, table)
+            writes.optimize(spark, warehouse, table)
     fingerprints = tables.read(spark, warehouse, FINGERPRINTS)
     partitions = (
         invariants.data_files(fingerprints)
@@ -202,7 +202,7 @@ def compact(spark: SparkSession, warehouse: str) -> dict[str, int]:
         tidy = rows.transform(
             commit.in_few_sorted_files, prefix_bits=bits, n_rows=largest * 2.0**bits
         )
-        tables.replace(tidy, warehouse, FINGERPRINTS, where=where, same_rows=True)
+        writes.replace(tidy, warehouse, FINGERPRINTS, where=where, same_rows=True)
     return {
         "partitions": len(untidy),
         "files_before": sum(p.n_files for p in partitions),
@@ -234,7 +234,7 @@ def restore(spark: SparkSession, warehouse: str, *, timestamp: str) -> None:
         history.check_files(spark, warehouse, table, version=then[table])
     kept = tables.read(spark, warehouse, SONGS, version=then[SONGS])
     dropped = tables.read(spark, warehouse, SONGS).join(kept, "song_id", "left_anti")
-    tables.delete_keys(dropped, warehouse, SONGS, key="song_id")
+    writes.delete_keys(dropped, warehouse, SONGS, key="song_id")
     history.restore(spark, warehouse, FINGERPRINTS, version=then[FINGERPRINTS])
     # A live run may have added fingerprints that are now gone; it must not add their songs.
     for folder in commit.stage_folders(spark, warehouse):

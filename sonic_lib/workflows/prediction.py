@@ -17,7 +17,7 @@ from sonic_lib.models.conformal.intervals import intervals
 from sonic_lib.models.limits import from_card
 from sonic_lib.models.registry import NAMES
 from sonic_lib.schemas import PREDICTIONS
-from sonic_lib.storage import runs, tables
+from sonic_lib.storage import creation, runs, tables, writes
 from sonic_lib.workflows.known_songs import known_songs, marked
 from sonic_lib.workflows.remarks import Remark
 from sonic_lib.workflows.sources import read_source, registry_of, sql_text
@@ -80,7 +80,7 @@ def predict_songs(
     check_confidence(confidence)
     started_s = time.monotonic()
     source, features = read_source(spark, config.warehouse, source)
-    tables.create_for_models(spark, config.warehouse)
+    creation.create_for_models(spark, config.warehouse)
     registry = registry_of(spark, config)
     names = _champions(spark, config) if model is None else [model]
     columns = {row.name for row in profile(features).collect()}  # one row per column
@@ -111,7 +111,7 @@ def predict_songs(
                 {"run_id": F.lit(this_run.run_id), "predicted_at": F.current_timestamp()}
             )
             where = f"model = {sql_text(name)} AND source = {sql_text(source)}"
-            tables.replace(stamped, config.warehouse, PREDICTIONS, where=where)
+            writes.replace(stamped, config.warehouse, PREDICTIONS, where=where)
             known.songs.unpersist()
             target = card["columns"]["target"]
             predictors[target] = Predictor(name, card["version"], n_known)

@@ -21,7 +21,7 @@ from sonic_lib.models.similarity.recommend import (
     standardised,
 )
 from sonic_lib.schemas import RECOMMENDATIONS
-from sonic_lib.storage import runs, tables
+from sonic_lib.storage import creation, runs, tables, writes
 from sonic_lib.workflows.song_names import find_songs, named
 from sonic_lib.workflows.sources import chosen_numbers, read_source, sql_text
 
@@ -86,7 +86,7 @@ def train_recommendations(
             f"The source {source} has {vectors.n} songs; expected 2 or more to compare. "
             "Add more with `sonic features`."
         )
-    tables.create_for_models(spark, config.warehouse)
+    creation.create_for_models(spark, config.warehouse)
     options = {
         "source": source,
         "columns": list(columns) if columns else None,
@@ -98,7 +98,7 @@ def train_recommendations(
     ) as this_run:
         found = neighbours(vectors, k=count, n_clusters=clusters)
         rows = found.withColumns({"source": F.lit(source), "model_version": F.lit(this_run.run_id)})
-        tables.replace(
+        writes.replace(
             rows, config.warehouse, RECOMMENDATIONS, where=f"source = {sql_text(source)}"
         )
         seconds = time.monotonic() - started_s
@@ -110,7 +110,7 @@ def repeat_recommendations(
     spark: SparkSession, config: Config, source: str | None = None
 ) -> RecommendationTraining:
     """Compute recommendations again, with the options of the last time."""
-    tables.create_for_models(spark, config.warehouse)
+    creation.create_for_models(spark, config.warehouse)
     last = runs.last_options(spark, config.warehouse, job=_JOB, source=source)
     return train_recommendations(spark, config, **{"source": source} | last)
 

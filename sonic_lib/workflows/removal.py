@@ -20,7 +20,7 @@ from sonic_lib.schemas import (
     SONGS,
 )
 from sonic_lib.sql.predicate import condition
-from sonic_lib.storage import runs, tables
+from sonic_lib.storage import runs, tables, writes
 
 
 def check_given(given: Sequence[str], *, where: str | None) -> None:
@@ -63,7 +63,7 @@ def remove_songs(
         if this_run.counts["songs"]:
             _forget(ids, warehouse)
             commit.delete_songs(ids, warehouse)
-            tables.delete_keys(ids, warehouse, SONG_FILES, key="song_id")
+            writes.delete_keys(ids, warehouse, SONG_FILES, key="song_id")
     return this_run.counts
 
 
@@ -78,7 +78,7 @@ def _forget(song_ids: DataFrame, warehouse: str) -> None:
     for table, names in keys.items():
         if tables.exists(song_ids.sparkSession, warehouse, table):
             for name in names:
-                tables.delete_keys(song_ids.toDF(name), warehouse, table, key=name)
+                writes.delete_keys(song_ids.toDF(name), warehouse, table, key=name)
 
 
 def _given_songs(songs: DataFrame, given: Sequence[str], warehouse: str) -> DataFrame:

@@ -17,7 +17,7 @@ from sonic_lib.models.estimators import AUTO, KINDS, check_kind
 from sonic_lib.models.registry import NAMES
 from sonic_lib.models.training import release
 from sonic_lib.report import model_report
-from sonic_lib.storage import runs, tables
+from sonic_lib.storage import creation, runs
 from sonic_lib.workflows.examination import examine
 from sonic_lib.workflows.fitting import TrainedModel, train_and_evaluate
 from sonic_lib.workflows.remarks import Remark
@@ -79,7 +79,7 @@ def train_model(
         raise UsageError(f"MODEL {name!r}: expected one of {', '.join(NAMES)}.")
     check_choices(kind=kind, n_folds=n_folds, limits=limits)
     started_s = time.monotonic()
-    tables.create_for_models(spark, config.warehouse)
+    creation.create_for_models(spark, config.warehouse)
     registry = registry_of(spark, config)
     with (
         runs.recorded(spark, config.warehouse, job=f"train {name}", config=config) as this_run,

@@ -24,7 +24,7 @@ from sonic_lib.config import FingerprintConfig
 from sonic_lib.index import invariants
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS, Table
 from sonic_lib.spark.jars import delta_jars
-from sonic_lib.storage import tables
+from sonic_lib.storage import creation, tables
 from sonic_lib.synth.collection import demo_songs, write_song
 
 ROOT = Path(__file__).parents[2]
@@ -197,7 +197,7 @@ def new_tables(tmp_path_factory, _spark_session) -> str:
     """A warehouse of empty tables; copying it is faster than creating one."""
     warehouse = str(tmp_path_factory.mktemp("new"))
     params = FingerprintConfig().params()
-    tables.create(_spark_session, warehouse, params=params, prefix_bits=4)
+    creation.create(_spark_session, warehouse, params=params, prefix_bits=4)
     return warehouse
 
 

@@ -13,7 +13,7 @@ import pytest
 from sonic_lib.cli.main import main
 from sonic_lib.index import commit
 from sonic_lib.schemas import RUNS, SONGS
-from sonic_lib.storage import tables
+from sonic_lib.storage import tables, writes
 from tests.e2e.conftest import assert_songs_are_whole, contents
 
 INTERRUPTED = 130
@@ -57,8 +57,8 @@ def test_index_resumes_after_dying_at_each_commit(
     # The state of the run and the number of songs after each death: each run gets further.
     for moment, (module, name, when), n_songs in (
         ("staged", (commit, "stage", "after"), 0),
-        ("fingerprints written", (tables, "insert", "before"), 0),
-        ("songs written", (tables, "insert", "after"), 2),
+        ("fingerprints written", (writes, "insert", "before"), 0),
+        ("songs written", (writes, "insert", "after"), 2),
         ("no file written", (commit, "record_files", "before"), 2),
     ):
         die(module, name, when)

@@ -11,7 +11,7 @@ import pytest
 
 from sonic_lib.cli.main import main
 from sonic_lib.schemas import FEATURE_FILES, FEATURE_REJECTS, FEATURES, RUNS
-from sonic_lib.storage import tables
+from sonic_lib.storage import creation, tables, writes
 
 TABLE = "id,tempo,name\nx,120,a\ny,90,b\n,1,c\n"
 
@@ -42,7 +42,7 @@ def commits(warehouse: str) -> dict[str, int]:
 def new_tables(_spark_session, tmp_path_factory) -> str:
     """A warehouse of empty tables; copying it is faster than creating one."""
     warehouse = str(tmp_path_factory.mktemp("new"))
-    tables.create_for_models(_spark_session, warehouse)
+    creation.create_for_models(_spark_session, warehouse)
     return warehouse
 
 
@@ -107,10 +107,10 @@ def test_changed_files_replace_their_songs(spark, collection, new_tables, wareho
 def test_interrupted_run_resumes(moment, spark, collection, described, lake):
     """Start from the tables that a run killed between its commits leaves."""
     files = tables.read(spark, lake, FEATURE_FILES)
-    tables.delete_keys(files, lake, FEATURE_FILES, key="path")
+    writes.delete_keys(files, lake, FEATURE_FILES, key="path")
     if moment == "half of the features":
         lost = tables.read(spark, lake, FEATURES).orderBy("song_id").limit(3)
-        tables.delete_keys(lost, lake, FEATURES, key="song_id")
+        writes.delete_keys(lost, lake, FEATURES, key="song_id")
     describe(collection.folder, "--warehouse", lake)
     assert stored(spark, lake) == stored(spark, described[0])
 
@@ -119,7 +119,7 @@ def test_new_version_describes_every_song_again(spark, collection, described, la
     rows = tables.read(spark, lake, FEATURES)
     old = rows.drop("numbers", "feature_version")
     old = old.selectExpr("*", "map() AS numbers", "-1 AS feature_version")
-    tables.upsert(old, lake, FEATURES, key="song_id")
+    writes.upsert(old, lake, FEATURES, key="song_id")
     describe(collection.folder, "--warehouse", lake, "--set", "index.batch_gb=0.002")
     assert f"added   {len(collection.samples)} songs" in capsys.readouterr().out
     assert stored(spark, lake) == stored(spark, described[0])

@@ -23,7 +23,7 @@ from sonic_lib.schemas import (
     SONGS,
     Table,
 )
-from sonic_lib.storage import tables
+from sonic_lib.storage import creation, tables, writes
 from tests.e2e.conftest import contents, versions
 
 
@@ -218,12 +218,12 @@ def test_remove_by_id_and_by_path(spark, place, music, lake):
 
 
 def test_remove_deletes_everything_computed_from_a_song(spark, lake):
-    tables.create_for_models(spark, lake)
+    creation.create_for_models(spark, lake)
     gone, kept, *_ = (row.song_id for row in tables.read(spark, lake, SONGS).collect())
 
     def put(table: Table, **values) -> None:
         row = tuple(values.get(name) for name in table.schema.names)
-        tables.append(spark.createDataFrame([row], table.schema), lake, table)
+        writes.append(spark.createDataFrame([row], table.schema), lake, table)
 
     for song_id, other in ((gone, kept), (kept, gone), (kept, kept)):
         put(RECOMMENDATIONS, source="audio", song_id=song_id, rank=1, recommended_song_id=other)

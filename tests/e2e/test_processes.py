@@ -12,7 +12,7 @@ import pytest
 
 from sonic_lib.spark.jars import delta_jars
 from sonic_lib.sql import views
-from sonic_lib.storage import tables
+from sonic_lib.storage import creation
 from tests.e2e.conftest import ROOT, SPARK_HOME, submit_environment, versions
 
 
@@ -83,7 +83,7 @@ def test_registered_tables_and_views_are_visible_to_spark_sql(
     before = register()
     assert {"sonic.fingerprints", "sonic.catalogue"} <= before
     # Register again with more tables: existing ones stay, and views of the new tables are added.
-    tables.create_for_models(spark, warehouse)
+    creation.create_for_models(spark, warehouse)
     known = {f"sonic.{name}" for name, _ in views.statements("views")}
     assert {"sonic.genre_sets", "sonic.playlists"} <= known - before
     assert before | known < register()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sonic_lib.schemas import RUNS
-from sonic_lib.storage import tables
+from sonic_lib.storage import creation, tables
 from tests.faults.writers import write_by_spark
 
 pytest.importorskip("deltalake")
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 def lake(spark, tmp_path) -> str:
     """A warehouse to which runs can be written."""
     warehouse = str(tmp_path / "lake")
-    tables._create(spark, warehouse, RUNS, {})
+    creation._create(spark, warehouse, RUNS, {})
     return warehouse
 
 

@@ -26,12 +26,12 @@ def write_by_delta_rs(warehouse: str, run_ids: list[str]) -> None:
 def write_by_spark(spark, warehouse: str, run_ids: list[str]) -> None:
     """Commit one row per id."""
     from sonic_lib.schemas import RUNS
-    from sonic_lib.storage import tables
+    from sonic_lib.storage import writes
 
     for run_id in run_ids:
         values = row(run_id)
         rows = [tuple(values[name] for name in RUNS.schema.names)]
-        tables.append(spark.createDataFrame(rows, RUNS.schema), warehouse, RUNS)
+        writes.append(spark.createDataFrame(rows, RUNS.schema), warehouse, RUNS)
 
 
 def main(engine: str, warehouse: str, *run_ids: str) -> None:

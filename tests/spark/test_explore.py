@@ -18,7 +18,7 @@ from sonic_lib.models.exploration import projections
 from sonic_lib.models.exploration.projections import Bins
 from sonic_lib.report.exploration import figures_of, tables_of, text_of
 from sonic_lib.schemas import FEATURES
-from sonic_lib.storage import tables
+from sonic_lib.storage import writes
 from sonic_lib.workflows import exploration
 
 ODD_NAME = "tempo (b.p.m.) `x`"
@@ -219,7 +219,7 @@ def test_unknown_names_and_too_few_songs_are_refused(features):
 def test_report_of_chosen_columns_is_coloured_by_a_number(
     spark, features, warehouse, tmp_path, capsys
 ):
-    tables.append(features, warehouse, FEATURES)
+    writes.append(features, warehouse, FEATURES)
     parser = ArgumentParser()
     command.add_arguments(parser)
     folder = tmp_path / "new" / "report"

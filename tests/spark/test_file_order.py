@@ -16,7 +16,7 @@ PREFIX_BITS = 2
 WRITE = f"""
 import sys
 from pyspark.sql import functions as F
-from sonic_lib.storage import tables
+from sonic_lib.storage import creation, writes
 from sonic_lib.fingerprint.spark import hash_prefix
 from sonic_lib.fingerprint.params import HASH_BITS, FingerprintParams
 from sonic_lib.index.commit import in_few_sorted_files
@@ -25,7 +25,7 @@ from sonic_lib.spark.session import spark_job
 
 conf = {{"spark.shuffle.spill.numElementsForceSpillThreshold": "1000"}}
 with spark_job(app_name="spills", master="local[2]", conf=conf) as spark:
-    tables.create(spark, sys.argv[1], params=FingerprintParams(), prefix_bits={PREFIX_BITS})
+    creation.create(spark, sys.argv[1], params=FingerprintParams(), prefix_bits={PREFIX_BITS})
     rows = spark.range(60_000).select(
         (F.abs(F.xxhash64("id")) % F.lit(1 << HASH_BITS)).alias("hash"),
         F.col("id").alias("song_id"),
@@ -34,7 +34,7 @@ with spark_job(app_name="spills", master="local[2]", conf=conf) as spark:
     )
     rows = rows.withColumn("hash_prefix", hash_prefix(bits={PREFIX_BITS}))
     rows = rows.transform(in_few_sorted_files, prefix_bits={PREFIX_BITS}, n_rows=60_000)
-    tables.append(rows, sys.argv[1], FINGERPRINTS)
+    writes.append(rows, sys.argv[1], FINGERPRINTS)
 """
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from sonic_lib.cli.main import main
 from sonic_lib.schemas import FEATURE_REJECTS, FEATURES
-from sonic_lib.storage import tables
+from sonic_lib.storage import creation, tables
 
 ROWS = "".join(f"{i},{i * 1.5},t{i}\n" for i in range(30))
 LONG = 12_000_000  # characters; a cell may have ten million
@@ -18,7 +18,7 @@ LONG = 12_000_000  # characters; a cell may have ten million
 @pytest.fixture(scope="module")
 def lake(_spark_session, tmp_path_factory) -> str:
     warehouse = str(tmp_path_factory.mktemp("lake"))
-    tables.create_for_models(_spark_session, warehouse)
+    creation.create_for_models(_spark_session, warehouse)
     return warehouse
 
 

@@ -11,8 +11,10 @@ import pytest
 import soundfile
 
 from sonic_lib.cli.main import main
+from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import FINGERPRINTS, SONGS
-from sonic_lib.storage import tables
+from sonic_lib.storage import creation, tables
+from sonic_lib.storage.properties import LAYOUT_VERSION
 from sonic_lib.synth.collection import SAMPLE_RATE_HZ, demo_songs, write_song
 
 DATA = Path(__file__).parents[1] / "data"
@@ -85,9 +87,9 @@ def test_newer_layout_is_refused_before_anything_changes(spark, frozen, command,
 
 
 def test_new_tables_record_the_layout(spark, warehouse):
-    tables.create(spark, warehouse, params=tables.FingerprintParams(), prefix_bits=1)
+    creation.create(spark, warehouse, params=FingerprintParams(), prefix_bits=1)
     for table in (SONGS, FINGERPRINTS):
-        assert _properties(spark, warehouse, table)["sonic.layout"] == str(tables.LAYOUT)
+        assert _properties(spark, warehouse, table)["sonic.layout"] == str(LAYOUT_VERSION)
 
 
 def _properties(spark, warehouse: str, table) -> dict[str, str]:

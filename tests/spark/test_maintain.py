@@ -18,7 +18,7 @@ from sonic_lib.errors import DamageError, TableError, UsageError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.index import commit
 from sonic_lib.schemas import EXTRACTS, FINGERPRINTS, SONG_FILES, SONGS
-from sonic_lib.storage import history, retry, tables
+from sonic_lib.storage import creation, history, retry, tables, writes
 from sonic_lib.workflows import maintenance, upkeep
 
 BITS, HASH_BITS = 2, 40
@@ -27,7 +27,7 @@ BITS, HASH_BITS = 2, 40
 @pytest.fixture(scope="module")
 def new_tables(_spark_session, tmp_path_factory) -> str:
     place = str(tmp_path_factory.mktemp("new"))
-    tables.create(_spark_session, place, params=FingerprintParams(), prefix_bits=BITS)
+    creation.create(_spark_session, place, params=FingerprintParams(), prefix_bits=BITS)
     return place
 
 
@@ -53,7 +53,7 @@ def put(spark, lake):
             missing = set(table.schema.names) - set(columns)
             # One file, with its rows in the given order.
             frame = spark.createDataFrame(rows, kinds).coalesce(1)
-            tables.append(frame.withColumns(dict.fromkeys(missing, F.lit(None))), lake, table)
+            writes.append(frame.withColumns(dict.fromkeys(missing, F.lit(None))), lake, table)
 
     def write(fingerprints=(), *, songs: dict[int, int] | None = None, files=()) -> None:
         rows_into(FINGERPRINTS, list(fingerprints), *FINGERPRINTS.schema.names)
@@ -174,7 +174,7 @@ def test_sweep_spares_a_live_run_and_stops_one_taken_for_dead(
     spark, lake, stored, broken, monkeypatch
 ):
     """The sweep runs between fingerprints and songs: first with a grace period, then without."""
-    insert = tables.insert
+    insert = writes.insert
 
     def sweep_before(*arguments, **options):
         monkeypatch.undo()
@@ -182,7 +182,7 @@ def test_sweep_spares_a_live_run_and_stops_one_taken_for_dead(
         insert(*arguments, **options)
 
     for song_id, grace_hours in ((1, 1.0), (2, 0.0)):
-        monkeypatch.setattr(tables, "insert", sweep_before)
+        monkeypatch.setattr(writes, "insert", sweep_before)
         staged, folder = stage(spark, lake, f"run-{song_id}", song_id)
         committed = commit.commit_batch(staged, lake, run_id=f"run-{song_id}", folder=folder)
         assert committed == bool(grace_hours)
@@ -231,7 +231,7 @@ def disturb(spark, lake, add):
     def change() -> None:
         add(10)
         commit.delete_songs(spark.createDataFrame([(1,)], "song_id long"), lake)
-        tables.delete_keys(
+        writes.delete_keys(
             spark.createDataFrame([(1,)], "song_id long"), lake, SONG_FILES, key="song_id"
         )
 
@@ -252,7 +252,7 @@ def test_commits_between_reading_and_writing_are_kept(
             disturb()
         retrying(commit, what=what)
 
-    monkeypatch.setattr(tables, "retrying", disturbed)
+    monkeypatch.setattr(writes, "retrying", disturbed)
     if change == "compact":
         maintenance.compact(spark, lake)
     else:

@@ -23,7 +23,7 @@ from sonic_lib.models.similarity.recommend import (
     standardised,
 )
 from sonic_lib.schemas import FEATURES, RECOMMENDATIONS
-from sonic_lib.storage import tables
+from sonic_lib.storage import creation, tables, writes
 from sonic_lib.workflows.recommendation import Vectors, fit_centroids, song_vectors
 
 K = 5
@@ -140,7 +140,7 @@ def test_shared_values_are_shares_of_pairs(spark):
 
 @pytest.fixture
 def catalogue(spark, warehouse, points):
-    tables.create_for_models(spark, warehouse)
+    creation.create_for_models(spark, warehouse)
     rows = [
         (
             *("it's", i, f"key{i}"),
@@ -155,7 +155,7 @@ def catalogue(spark, warehouse, points):
         "source string, song_id long, source_key string, numbers map<string,double>, "
         "texts map<string,string>, feature_version int",
     ).withColumns({"run_id": F.lit("r"), "computed_at": F.current_timestamp()})
-    tables.append(frame, warehouse, FEATURES)
+    writes.append(frame, warehouse, FEATURES)
     return warehouse
 
 
@@ -198,7 +198,7 @@ def test_training_twice_gives_the_same_lists(spark, catalogue, capsys):
 
 
 def test_without_titles_whole_keys_are_listed(spark, warehouse, points, capsys):
-    tables.create_for_models(spark, warehouse)
+    creation.create_for_models(spark, warehouse)
     rows = [
         ("t", 2**62 + i, f"{i:064x}-1", dict(zip("abcdef", map(float, row), strict=True)))
         for i, row in enumerate(points[:30])
@@ -207,7 +207,7 @@ def test_without_titles_whole_keys_are_listed(spark, warehouse, points, capsys):
         rows, "source string, song_id long, source_key string, numbers map<string,double>"
     ).selectExpr("*", "cast(map() AS map<string,string>) AS texts", "0 AS feature_version")
     frame = frame.withColumns({"run_id": F.lit("r"), "computed_at": F.current_timestamp()})
-    tables.append(frame, warehouse, FEATURES)
+    writes.append(frame, warehouse, FEATURES)
     here = ["--warehouse", warehouse]
     assert main(["train", "recommendations", *here]) == 0
     key = f"{3:064x}-1"
@@ -230,7 +230,7 @@ def test_versions_of_a_song_are_listed_once(spark, catalogue, capsys):
     row = features.filter("song_id = 3").first().asDict()
     row |= {"song_id": 903, "source_key": "key903"}
     row["texts"] = {"track_name": "Song 003 - Remastered 2011", "artist_name": "Artist 3 feat. X"}
-    tables.append(spark.createDataFrame([row], FEATURES.schema), catalogue, FEATURES)
+    writes.append(spark.createDataFrame([row], FEATURES.schema), catalogue, FEATURES)
     assert main(["train", "recommendations", "--count", "5", "--warehouse", catalogue]) == 0
     lists = tables.read(spark, catalogue, RECOMMENDATIONS)
     pair = lists.filter("song_id IN (3, 903) AND recommended_song_id IN (3, 903)")

@@ -19,7 +19,7 @@ from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.models.registry import open_registry
 from sonic_lib.report import summary
 from sonic_lib.schemas import FEATURES, MATCHES, PREDICTIONS, RUNS, SONG_FILES, SONGS
-from sonic_lib.storage import tables
+from sonic_lib.storage import creation, writes
 from tests.reports import HOSTILE, card
 
 AT = datetime(2026, 1, 2, 3, 4, 5)
@@ -220,9 +220,9 @@ def test_empty_warehouse_has_a_page_that_says_so(tmp_path, make_report):
 
 
 def test_models_alone_have_a_page(spark, warehouse, make_report):
-    tables.create_for_models(spark, warehouse)
+    creation.create_for_models(spark, warehouse)
     numbers = {"source": "csv", "song_id": 1, "numbers": {"x": 1.0}, "computed_at": AT}
-    tables.append(rows(spark, FEATURES, numbers), warehouse, FEATURES)
+    writes.append(rows(spark, FEATURES, numbers), warehouse, FEATURES)
     folder = Path(open_registry(spark, warehouse).root, "genre")
     for path, content in (
         ("1/card.json", card("1", 0.7)),
@@ -237,23 +237,23 @@ def test_models_alone_have_a_page(spark, warehouse, make_report):
 
 
 def test_index_and_run_have_a_page_with_players(spark, warehouse, tmp_path, make_report):
-    tables.create(spark, warehouse, params=FingerprintParams(), prefix_bits=1)
+    creation.create(spark, warehouse, params=FingerprintParams(), prefix_bits=1)
     sound = np.random.default_rng(1).normal(0, 0.1, 24_000 * 6).astype(np.float32)
     song, clip = tmp_path / "m" / "song.wav", tmp_path / "<b>clip.wav"
     song.parent.mkdir()
     soundfile.write(song, sound, 24_000)
     soundfile.write(clip, sound[24_000 : 24_000 * 5], 24_000)
     named = {"song_id": 1, "title": HOSTILE[0], "artist": HOSTILE[1], "duration_s": 6.0}
-    tables.append(rows(spark, SONGS, named | {"n_fingerprints": 9}), warehouse, SONGS)
+    writes.append(rows(spark, SONGS, named | {"n_fingerprints": 9}), warehouse, SONGS)
     file = {"path": str(song), "root": str(song.parent), "song_id": 1, "status": "indexed"}
-    tables.append(rows(spark, SONG_FILES, file), warehouse, SONG_FILES)
+    writes.append(rows(spark, SONG_FILES, file), warehouse, SONG_FILES)
     found = {"song_id": 1, "offset_s": 1.0, "speed": 1.0, "pitch": 1.0, "accepted": True}
     matches = [
         match(str(clip), **found, p_value=1e-9),
         match("/gone/z.wav", **found, p_value=1e-4, run_id="r1"),
         match("/gone/y.wav", error="gone"),
     ]
-    tables.append(rows(spark, MATCHES, *matches), warehouse, MATCHES)
+    writes.append(rows(spark, MATCHES, *matches), warehouse, MATCHES)
     config = Config().model_dump_json()
     runs = [
         {"run_id": f"r{n}", "job": job, "status": status, "started_at": AT.replace(minute=n)}
@@ -265,7 +265,7 @@ def test_index_and_run_have_a_page_with_players(spark, warehouse, tmp_path, make
             (5, "evaluate", "done"),
         )
     ]
-    tables.append(rows(spark, RUNS, *(run | {"config": config} for run in runs)), warehouse, RUNS)
+    writes.append(rows(spark, RUNS, *(run | {"config": config} for run in runs)), warehouse, RUNS)
     write_evaluation(tmp_path / "evaluation")
 
     html = make_report()

@@ -15,7 +15,7 @@ from sonic_lib.cli.main import main
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ
 from sonic_lib.schemas import FEATURES, PREDICTIONS, RECOMMENDATIONS, RUNS
 from sonic_lib.sql import views
-from sonic_lib.storage import tables
+from sonic_lib.storage import creation, writes
 from sonic_lib.synth.composer import synth_song
 
 COOKBOOK = dict(views.statements("cookbook"))
@@ -60,9 +60,9 @@ def _add_models(spark, warehouse: str) -> None:
 
     def add(table, *rows: dict) -> None:
         rows = [tuple(row.get(name) for name in table.schema.names) for row in rows]
-        tables.append(spark.createDataFrame(rows, table.schema), warehouse, table)
+        writes.append(spark.createDataFrame(rows, table.schema), warehouse, table)
 
-    tables.create_for_models(spark, warehouse)
+    creation.create_for_models(spark, warehouse)
     add(
         FEATURES,
         *(

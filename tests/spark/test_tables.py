@@ -15,7 +15,7 @@ from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.index import commit
 from sonic_lib.schemas import FINGERPRINTS, INDEX_TABLES, MATCHES, RUNS, SONG_FILES, SONGS
-from sonic_lib.storage import history, runs, tables
+from sonic_lib.storage import creation, history, runs, tables, writes
 from sonic_lib.storage.table_files import find_damage
 from sonic_lib.workflows import maintenance
 
@@ -26,7 +26,7 @@ OTHER_PARAMS = FingerprintParams(densities_per_s=(10,))
 @pytest.fixture(scope="module")
 def _made(_spark_session, tmp_path_factory) -> str:
     warehouse = str(tmp_path_factory.mktemp("lake") / "ware house's [1]")
-    tables.create(_spark_session, warehouse, params=PARAMS, prefix_bits=4)
+    creation.create(_spark_session, warehouse, params=PARAMS, prefix_bits=4)
     return warehouse
 
 
@@ -83,7 +83,7 @@ def test_tables_match_their_declaration(spark, made, table):
 
 def test_creating_tables_again_changes_nothing(spark, made):
     before = [log(made, table) for table in INDEX_TABLES]
-    tables.create(spark, made, params=PARAMS, prefix_bits=6)
+    creation.create(spark, made, params=PARAMS, prefix_bits=6)
     assert [log(made, table) for table in INDEX_TABLES] == before
     assert tables.prefix_bits(spark, made) == 4
 
@@ -92,7 +92,7 @@ def test_missing_table_is_created(spark, warehouse):
     place = tables.location(warehouse, SONGS)
     spark.range(3).write.format("delta").save(place)
     spark.sql(f"ALTER TABLE delta.`{place}` SET TBLPROPERTIES ('sonic.layout' = '2')")
-    tables.create(spark, warehouse, params=PARAMS, prefix_bits=2)
+    creation.create(spark, warehouse, params=PARAMS, prefix_bits=2)
     assert all(tables.exists(spark, warehouse, table) for table in INDEX_TABLES)
     assert tables.read(spark, warehouse, SONGS).count() == 3
     assert tables.prefix_bits(spark, warehouse) == 2
@@ -101,13 +101,13 @@ def test_missing_table_is_created(spark, warehouse):
 def test_run_killed_while_creating_a_table_does_no_harm(spark, warehouse):
     for table in (SONGS, FINGERPRINTS):
         Path(tables.location(warehouse, table), "_delta_log", "_staged_commits").mkdir(parents=True)
-    tables.create(spark, warehouse, params=PARAMS, prefix_bits=4)
+    creation.create(spark, warehouse, params=PARAMS, prefix_bits=4)
     assert all(tables.read(spark, warehouse, table).isEmpty() for table in INDEX_TABLES)
     tables.check_params(spark, warehouse, params=PARAMS)
 
 
 def test_different_parameters_are_refused_naming_both(spark, made):
-    for check in (tables.check_params, lambda *a, **k: tables.create(*a, prefix_bits=4, **k)):
+    for check in (tables.check_params, lambda *a, **k: creation.create(*a, prefix_bits=4, **k)):
         with pytest.raises(TableError) as caught:
             check(spark, made, params=OTHER_PARAMS)
         assert PARAMS.to_json() in str(caught.value)
@@ -140,7 +140,7 @@ def test_rows_are_appended_by_column_name(spark, made, rows_of):
         FINGERPRINTS,
         {"hash_prefix": 1, "hash": 2, "song_id": 3, "offset_frames": 4, "descriptor": 5},
     )
-    tables.append(
+    writes.append(
         rows.select("song_id", "hash", "offset_frames", "hash_prefix", "descriptor"),
         made,
         FINGERPRINTS,
@@ -151,7 +151,7 @@ def test_rows_are_appended_by_column_name(spark, made, rows_of):
 def test_table_of_an_earlier_version_gains_its_new_columns(spark, warehouse, rows_of):
     old = rows_of(MATCHES, full(MATCHES, clip_path="old", pitch=1.0)).drop("pitch")
     old.write.format("delta").save(tables.location(warehouse, MATCHES))
-    tables.append(rows_of(MATCHES, full(MATCHES, clip_path="new", pitch=1.1)), warehouse, MATCHES)
+    writes.append(rows_of(MATCHES, full(MATCHES, clip_path="new", pitch=1.1)), warehouse, MATCHES)
     rows = tables.read(spark, warehouse, MATCHES).select("clip_path", "pitch").collect()
     assert sorted(map(tuple, rows)) == [("new", 1.1), ("old", None)]
 
@@ -162,23 +162,23 @@ def test_rows_without_a_column_are_refused_before_the_write(spark, made, rows_of
     with pytest.raises(
         TableError, match=r"Rows for fingerprints lack descriptor, hash, offset_frames\."
     ):
-        tables.append(rows, made, FINGERPRINTS)
+        writes.append(rows, made, FINGERPRINTS)
     assert log(made, FINGERPRINTS) == before
 
 
 def test_undeclared_columns_are_dropped(spark, made, rows_of):
     rows = rows_of(SONGS, full(SONGS, song_id=1)).selectExpr("*", "'x' AS extra")
-    tables.append(rows, made, SONGS)
+    writes.append(rows, made, SONGS)
     assert tables.read(spark, made, SONGS).columns == SONGS.schema.names
 
 
 def test_upsert_replaces_and_adds_by_key(spark, made, rows_of):
-    tables.append(
+    writes.append(
         rows_of(SONGS, *(full(SONGS, song_id=i, title="old") for i in (1, 2))), made, SONGS
     )
     new = rows_of(SONGS, *(full(SONGS, song_id=i, title="new") for i in (2, 3)))
     for _ in range(2):
-        tables.upsert(new, made, SONGS, key="song_id")
+        writes.upsert(new, made, SONGS, key="song_id")
         assert contents(spark, made, SONGS, "song_id", "title") == [
             (1, "old"),
             (2, "new"),
@@ -192,10 +192,10 @@ def test_delete_keys_deletes_all_rows_of_the_keys(spark, made, rows_of):
         for h in range(4)
         for song in (1, 2, 3)
     ]
-    tables.append(rows_of(FINGERPRINTS, *fingerprints), made, FINGERPRINTS)
+    writes.append(rows_of(FINGERPRINTS, *fingerprints), made, FINGERPRINTS)
     keys = spark.createDataFrame([(1,), (3,), (3,), (9,)], "song_id long")
     for _ in range(2):
-        tables.delete_keys(keys, made, FINGERPRINTS, key="song_id")
+        writes.delete_keys(keys, made, FINGERPRINTS, key="song_id")
         assert contents(spark, made, FINGERPRINTS, "hash", "song_id") == [(h, 2) for h in range(4)]
 
 
@@ -203,14 +203,14 @@ def test_unusual_paths_work_as_keys(spark, made, rows_of):
     paths = ["/a'b\"c\\d.mp3", "/two\nlines 夜 %20.mp3"]
     rows = rows_of(SONG_FILES, *(full(SONG_FILES, path=p, status="indexed") for p in paths))
     for _ in range(2):
-        tables.upsert(rows, made, SONG_FILES, key="path")
+        writes.upsert(rows, made, SONG_FILES, key="path")
     assert contents(spark, made, SONG_FILES, "path") == sorted((p,) for p in paths)
 
 
 def test_compacting_keeps_rows_and_leaves_few_files(spark, made, rows_of):
     for i in range(3):
-        tables.append(rows_of(SONGS, full(SONGS, song_id=i)), made, SONGS)
-    tables.optimize(spark, made, SONGS)
+        writes.append(rows_of(SONGS, full(SONGS, song_id=i)), made, SONGS)
+    writes.optimize(spark, made, SONGS)
     (file,) = tables.read(spark, made, SONGS).inputFiles()
     assert contents(spark, made, SONGS, "song_id") == [(0,), (1,), (2,)]
     size_bytes = Path(tables.location(made, SONGS), Path(file).name).stat().st_size
@@ -221,11 +221,11 @@ def test_compacting_keeps_rows_and_leaves_few_files(spark, made, rows_of):
 
 
 def test_registering_again_and_in_another_database(spark, made, rows_of, warehouse):
-    tables.append(rows_of(SONGS, full(SONGS, song_id=1, title="here")), made, SONGS)
+    writes.append(rows_of(SONGS, full(SONGS, song_id=1, title="here")), made, SONGS)
     for _ in range(2):
         assert tables.register(spark, made) == [f"sonic.{table.name}" for table in INDEX_TABLES]
         assert spark.sql("SELECT title FROM sonic.songs").collect() == [("here",)]
-    tables.create(spark, warehouse, params=PARAMS, prefix_bits=4)
+    creation.create(spark, warehouse, params=PARAMS, prefix_bits=4)
     tables.register(spark, warehouse)
     assert spark.sql("SELECT title FROM sonic.songs").collect() == []
     tables.register(spark, made)  # and nothing was lost in the first
@@ -316,7 +316,7 @@ def test_sweep_does_not_follow_links(spark, made, home, depth):
 
 def test_table_that_names_files_elsewhere_is_not_read(spark, made, rows_of, home):
     made = shutil.copytree(made, home.parent / "copy").as_posix()
-    tables.append(rows_of(SONGS, full(SONGS, song_id=1)), made, SONGS)
+    writes.append(rows_of(SONGS, full(SONGS, song_id=1)), made, SONGS)
     mine = max(Path(made, SONGS.name).glob("*.parquet"), key=os.path.getmtime)
     mine.rename(home / mine.name)
     log = Path(made, SONGS.name, "_delta_log")

@@ -9,7 +9,7 @@ import pytest
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.index import commit
 from sonic_lib.schemas import EXTRACTS, FINGERPRINTS, SONGS
-from sonic_lib.storage import tables
+from sonic_lib.storage import creation, tables, writes
 from sonic_lib.workflows import maintenance
 
 REJECTED = 9
@@ -17,7 +17,7 @@ REJECTED = 9
 
 @pytest.fixture
 def lake(spark, warehouse) -> str:
-    tables.create(spark, warehouse, params=FingerprintParams(), prefix_bits=1)
+    creation.create(spark, warehouse, params=FingerprintParams(), prefix_bits=1)
     return warehouse
 
 
@@ -87,7 +87,7 @@ def test_batch_of_rejects_writes_nothing(lake, stage, state):
 def test_sweep_undoes_what_a_dead_run_left_of_these_songs(spark, lake, stage, state, monkeypatch):
     commit_one(lake, "done", *stage("done", 1))
     staged, folder = stage("dead", 2, 3)
-    monkeypatch.setattr(tables, "insert", _die)
+    monkeypatch.setattr(writes, "insert", _die)
     with pytest.raises(KeyboardInterrupt):
         commit_one(lake, "dead", staged, folder)
     monkeypatch.undo()
@@ -123,14 +123,14 @@ def test_run_whose_stage_was_swept_does_not_commit_its_songs(
     spark, lake, stage, state, monkeypatch
 ):
     staged, folder = stage("slow", 1)
-    appended = tables.append
+    appended = writes.append
 
     def append_while_another_run_sweeps(*arguments, **options):
         appended(*arguments, **options)
         monkeypatch.undo()
         commit.sweep(new(spark, 1), lake, run_id="fast")
 
-    monkeypatch.setattr(tables, "append", append_while_another_run_sweeps)
+    monkeypatch.setattr(writes, "append", append_while_another_run_sweeps)
     assert not commit_one(lake, "slow", staged, folder)
     assert state() == ([], [], [])
 
@@ -151,15 +151,15 @@ def test_run_whose_stage_is_fenced_meanwhile_commits_all_or_nothing(
     spark, lake, stage, state, monkeypatch
 ):
     staged, folder = stage("slow", 1)
-    fence = tables.fence
+    fence = writes.fence
     monkeypatch.setattr(commit, "MAX_SWEEP_S", 1.5)
 
     def fence_while_the_run_commits(*arguments, **options):
-        monkeypatch.setattr(tables, "fence", fence)
+        monkeypatch.setattr(writes, "fence", fence)
         fence(*arguments, **options)
         assert not commit_one(lake, "slow", staged, folder)
 
-    monkeypatch.setattr(tables, "fence", fence_while_the_run_commits)
+    monkeypatch.setattr(writes, "fence", fence_while_the_run_commits)
     commit.undo_stage(spark, lake, folder)
     assert state() == ([], [], [])
 
@@ -168,13 +168,13 @@ def test_song_removed_immediately_is_not_mistaken_for_a_sweep(
     spark, lake, stage, state, monkeypatch
 ):
     staged, folder = stage("run-1", 1, 2)
-    insert = tables.insert
+    insert = writes.insert
 
     def insert_before_a_removal(*arguments, **options):
         insert(*arguments, **options)
         commit.delete_songs(new(spark, 1), lake)
 
-    monkeypatch.setattr(tables, "insert", insert_before_a_removal)
+    monkeypatch.setattr(writes, "insert", insert_before_a_removal)
     assert commit_one(lake, "run-1", staged, folder)
     assert state() == ([2, 2], [2], ["run-1"])
 
@@ -253,13 +253,13 @@ def test_prefix_changed_during_a_deletion_leaves_no_fingerprints(
     spark, lake, stage, state, monkeypatch
 ):
     commit_one(lake, "run-1", *stage("run-1", 1, 2))
-    replace = tables.replace
+    replace = writes.replace
 
     def repartition_and_replace(*arguments, **options):
         monkeypatch.undo()
         assert maintenance.repartition(spark, lake, prefix_bits=3)
         replace(*arguments, **options)
 
-    monkeypatch.setattr(tables, "replace", repartition_and_replace)
+    monkeypatch.setattr(writes, "replace", repartition_and_replace)
     commit.delete_songs(new(spark, 2), lake)
     assert state()[:2] == ([1, 1], [1])
