@@ -9,7 +9,7 @@ from sonic_lib.schemas import DATABASE, TABLES
 _HEAD = """# Tables
 
 All tables are in the database `sonic`. Each is a Delta table in its own folder in the warehouse.
-This page is generated from `sonic_lib/schemas.py` by `python docs/generate.py`;
+This page is generated from `sonic_lib/schemas/` by `python docs/generate.py`;
 `DESCRIBE sonic.songs` shows the same.
 
 A fingerprint counts only if its song is in `songs`, which is written last. Every table has its

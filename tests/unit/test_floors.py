@@ -28,7 +28,7 @@ FLOORS = (
     ("warehouse",),
     ("cli",),
 )
-LOOSE = {"__init__", "config", "console", "errors", "schemas"}
+LOOSE = {"__init__", "config", "console", "errors"}
 
 
 def imports(path: Path) -> set[str]:
