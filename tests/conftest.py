@@ -64,6 +64,9 @@ LONG_TESTS = {
         "test_duplicate_rows_are_removed",
         "test_commits_between_reading_and_writing_are_kept",
         "test_concurrent_jobs_all_succeed",
+        "test_sweep_removes_only_what_dead_runs_left",
+    ),
+    "spark/test_recovery.py": (
         "test_readers_see_complete_songs_during_a_restore",
         "test_files_with_wrong_dates_are_swept",
         "test_run_that_looks_dead_after_a_clock_jump_can_stage_again",
@@ -71,7 +74,6 @@ LONG_TESTS = {
         "test_earlier_version_is_restored_completely",
         "test_purge_deletes_removed_songs_for_good",
         "test_purge_during_a_running_job_is_refused",
-        "test_sweep_removes_only_what_dead_runs_left",
     ),
     "spark/test_warehouse.py": ("test_examples",),
     "spark/test_hostile_csv.py": ("test_unclosed_quote_longer_than_a_cell_costs_its_row",),
