@@ -11,39 +11,13 @@ import tracemalloc
 
 import numpy as np
 import pytest
-import soundfile
 import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonic_lib.audio import decode
-from sonic_lib.audio.decode import content_sha256, open_audio, stream_mono
+from sonic_lib.audio.decode import stream_mono
 from sonic_lib.errors import DecodeError
-
-
-def make_sound(n_frames: int, n_channels: int = 1, *, seed: int = 0) -> np.ndarray:
-    noise = np.random.default_rng(seed).uniform(-0.5, 0.5, (n_frames, n_channels))
-    return noise.astype(np.float32)
-
-
-def encode(x: np.ndarray, sample_rate_hz: int, container: str = "WAV", **options) -> bytes:
-    file = io.BytesIO()
-    if container == "WAV":
-        options.setdefault("subtype", "FLOAT")
-    soundfile.write(file, x, sample_rate_hz, format=container, **options)
-    return file.getvalue()
-
-
-def decode_all(content: bytes, *, sample_rate_hz: int = 11_025, block_s: float = 30.0):
-    info, blocks = stream_mono(io.BytesIO(content), sample_rate_hz=sample_rate_hz, block_s=block_s)
-    return info, np.concatenate(list(blocks))
-
-
-def rejection(content: bytes) -> str:
-    with pytest.raises(DecodeError) as caught:
-        decode_all(content)
-    assert caught.value.stage == "decode"
-    return str(caught.value)
+from tests.unit.sounds import decode_all, encode, encode_ffmpeg, make_sound, rejection
 
 
 @settings(deadline=None, max_examples=40)
@@ -229,81 +203,6 @@ def test_damaged_mp3_prints_nothing(capfd):
     assert capfd.readouterr() == ("", "stderr works")
 
 
-class FailingFile(io.BytesIO):
-    """A file whose disk or network fails halfway."""
-
-    def readinto(self, buffer) -> int:
-        if self.tell() > len(self.getvalue()) // 2:
-            raise OSError(5, "Input/output error")
-        return super().readinto(buffer)
-
-
-@pytest.mark.parametrize("container", ["WAV", "MP3", "OGG", "FLAC"])
-def test_read_error_is_not_the_end_of_the_file(container):
-    content = encode(make_sound(44_100 * 10), 44_100, container)
-    with pytest.raises(DecodeError, match="cannot be read: Input/output error") as caught:
-        list(stream_mono(FailingFile(content), sample_rate_hz=11_025)[1])
-    assert caught.value.stage == "open"
-
-
-@pytest.mark.parametrize("name", ["plain.wav", "50% #1 [x] %20 'q\" ?.wav", "ünï 音\nline.wav"])
-@pytest.mark.parametrize("prefix", ["", "file:", "file://"])
-def test_local_names_are_used_literally(tmp_path, name, prefix):
-    (tmp_path / name).write_bytes(b"sound")
-    with open_audio(f"{prefix}{tmp_path}/{name}") as file:
-        assert file.read() == b"sound"
-
-
-def test_non_regular_file_is_rejected_at_once(tmp_path):
-    os.mkfifo(tmp_path / "pipe.mp3")
-    for name in ("pipe.mp3", "", "missing.mp3", "nul\0.mp3"):
-        with pytest.raises(DecodeError, match="cannot be opened") as caught:
-            open_audio(f"file:{tmp_path}/{name}")
-        assert caught.value.stage == "open"
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_file_without_permission_is_rejected(tmp_path):
-    (tmp_path / "secret.wav").touch(mode=0o000)
-    with pytest.raises(DecodeError, match="Permission denied"):
-        open_audio(str(tmp_path / "secret.wav"))
-
-
-def test_remote_keys_are_not_unescaped(tmp_path, monkeypatch):
-    from pyarrow import fs
-
-    roots = []
-
-    def fake_filesystem(root_uri):
-        roots.append(root_uri)
-        return fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "bucket"
-
-    monkeypatch.setattr(decode, "_filesystem", fake_filesystem)
-    content = encode(make_sound(44_100 * 4), 44_100, "OGG")
-    (tmp_path / "bucket" / "a b").mkdir(parents=True)
-    (tmp_path / "bucket" / "a b" / "50%20 #1?.ogg").write_bytes(content)
-    with open_audio("s3a://bucket/a b/50%20 #1?.ogg") as file:
-        _, blocks = stream_mono(file, sample_rate_hz=11_025)
-        remote = np.concatenate(list(blocks))
-        assert content_sha256(file) == content_sha256(io.BytesIO(content))
-    np.testing.assert_array_equal(remote, decode_all(content)[1])
-    assert roots == ["s3://bucket"]
-    with pytest.raises(DecodeError, match="cannot be opened"):
-        open_audio("s3a://bucket/missing.ogg")
-
-
-def test_unknown_scheme_is_rejected():
-    with pytest.raises(DecodeError, match="cannot be opened"):
-        open_audio("gopher://host/song.mp3")
-
-
-def test_content_sha256_reads_from_the_start_and_rewinds():
-    file = io.BytesIO(b"abc")
-    file.seek(2)
-    assert content_sha256(file).startswith("ba7816bf8f01cfea")
-    assert file.tell() == 0
-
-
 def test_threads_can_decode_concurrently():
     mp3 = encode(make_sound(44_100 * 5), 44_100, "MP3")
     results = [None] * 4
@@ -318,33 +217,6 @@ def test_threads_can_decode_concurrently():
         thread.join()
     for result in results:
         np.testing.assert_array_equal(result, decode_all(mp3)[1])
-
-
-def encode_ffmpeg(container: str, codec: str | None, *, with_video: bool = False) -> bytes:
-    av = pytest.importorskip("av")
-    file = io.BytesIO()
-    t_s = np.arange(44_100 * 5) / 44_100
-    samples = 0.4 * np.sin(2 * np.pi * 440 * t_s).astype(np.float32)[None]
-    with av.open(file, "w", format=container) as output:
-        if with_video:
-            video = output.add_stream("mpeg4", rate=10)
-            video.width = video.height = 32
-            video.pix_fmt = "yuv420p"
-        if codec:
-            audio = output.add_stream(codec, rate=44_100)
-            audio.layout = "mono"
-            for start in range(0, samples.shape[1], 1_024):
-                part = np.ascontiguousarray(samples[:, start : start + 1_024])
-                frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
-                frame.sample_rate, frame.pts = 44_100, start
-                output.mux(audio.encode(frame))
-            output.mux(audio.encode())
-        if with_video:
-            for _ in range(5):
-                image = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
-                output.mux(video.encode(image))
-            output.mux(video.encode())
-    return file.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -392,16 +264,6 @@ def test_sound_far_above_full_scale_is_kept():
     x = make_sound(44_100 * 4)
     loud, quiet = (decode_all(encode(x * scale, 44_100))[1] for scale in (2.0**31, 1.0))
     np.testing.assert_allclose(loud / 2.0**31, quiet, atol=1e-5)
-
-
-def test_non_utf8_name_is_opened_by_its_escape(tmp_path):
-    with open(os.fsencode(tmp_path) + b"/caf\xe9.wav", "wb") as file:
-        file.write(b"sound")
-    with open_audio(f"{tmp_path}/caf\\udce9.wav") as file:
-        assert file.read() == b"sound"
-    (tmp_path / "caf\\udce9.wav").write_bytes(b"the name itself goes first")
-    with open_audio(f"{tmp_path}/caf\\udce9.wav") as file:
-        assert file.read() != b"sound"
 
 
 def test_protected_music_is_rejected_by_name():
