@@ -11,8 +11,9 @@ from sonic_lib.fingerprint.query import window_row
 from sonic_lib.fingerprint.stream import stream_windows
 from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS
 from sonic_lib.matching.budget import first_pass_hits
-from sonic_lib.matching.join import gather, join_slice
+from sonic_lib.matching.join import join_slice
 from sonic_lib.matching.scan import read_slices
+from sonic_lib.matching.slices import gather
 from sonic_lib.storage.delta_rs import open_index
 
 

@@ -16,7 +16,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from sonic_lib.fingerprint.descriptor import LOG_LIKELIHOOD_RATIO
 from sonic_lib.fingerprint.spark import hash_prefix
-from sonic_lib.matching.join import gather
+from sonic_lib.matching.slices import gather
 from sonic_lib.matching.spark import window_id
 from sonic_lib.schemas import LOOKED_UP
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from sonic_lib.fingerprint.descriptor import LOG_LIKELIHOOD_RATIO
 from sonic_lib.fingerprint.params import FRAME_S
 from sonic_lib.fingerprint.variants import VARIANTS
-from sonic_lib.matching.join import Queries, Rows, gather
+from sonic_lib.matching.join import Rows
 from sonic_lib.matching.scan import IndexFiles, read_slices
+from sonic_lib.matching.slices import Queries, gather
 
 ON_LINE_S = 1.5 * FRAME_S
 # As wide as a line, so that the answer's own hits fall into one bin.

@@ -19,7 +19,8 @@ from pyarrow.fs import FileSystem
 
 from sonic_lib.fingerprint.params import HASH_BITS
 from sonic_lib.matching.alignment import Hits
-from sonic_lib.matching.join import Queries, Rows, SlicedQueries, join_slice, slice_bits, within
+from sonic_lib.matching.join import Rows, join_slice
+from sonic_lib.matching.slices import Queries, SlicedQueries, slice_bits, within
 
 _COLUMNS = Rows._fields
 _ARROW_SCHEMES = {"s3a": "s3", "s3n": "s3"}

@@ -16,10 +16,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from sonic_lib.matching.budget import CHUNK_BYTES
-from sonic_lib.matching.join import cut, gather, pack_hits, unpack_hits
+from sonic_lib.matching.join import pack_hits, unpack_hits
 from sonic_lib.matching.ranking import chance_evidence, window_rows
 from sonic_lib.matching.scan import IndexFiles, find_hits
 from sonic_lib.matching.segments import COLUMNS, find_segments
+from sonic_lib.matching.slices import cut, gather
 from sonic_lib.schemas import HIT_PARTS, LINES, QUERY_PARTS, SEGMENTS
 
 

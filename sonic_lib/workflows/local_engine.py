@@ -246,9 +246,9 @@ def _match(
 ) -> Iterator[tuple[str, dict]]:
     """Find the lines of windows, with the path of the clip."""
     from sonic_lib.matching.alignment import Hits
-    from sonic_lib.matching.join import gather
     from sonic_lib.matching.ranking import chance_evidence, window_rows
     from sonic_lib.matching.scan import find_hits
+    from sonic_lib.matching.slices import gather
 
     queries = gather([row["queries"] for _, row in windows], bits=index.files.slice_bits)
     kept: list[list[Hits]] = [[] for _ in windows]

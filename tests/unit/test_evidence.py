@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from sonic_lib.fingerprint.params import FRAME_S
 from sonic_lib.matching.evidence import OFFSET_STEP_S, _slice_hits, offset_votes, on_line, placed
-from sonic_lib.matching.join import gather, within
+from sonic_lib.matching.slices import gather, within
 from tests.unit.test_join import N_FRAMES, QUERIES, ROWS, hits_by_brute_force, packed, table
 
 

@@ -13,17 +13,13 @@ from hypothesis import strategies as st
 from sonic_lib.fingerprint.descriptor import LOG_LIKELIHOOD_RATIO
 from sonic_lib.fingerprint.params import HASH_BITS
 from sonic_lib.fingerprint.query import WindowHashes, window_row
-from sonic_lib.matching.join import (
-    CLASSES_PER_NAT,
+from sonic_lib.matching.join import CLASSES_PER_NAT, Rows, join_slice, pack_hits, unpack_hits
+from sonic_lib.matching.slices import (
     MIN_SLICE_BITS,
     ROWS_PER_SLICE,
-    Rows,
     cut,
     gather,
-    join_slice,
-    pack_hits,
     slice_bits,
-    unpack_hits,
     within,
 )
 

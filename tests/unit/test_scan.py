@@ -9,8 +9,9 @@ import pytest
 
 from sonic_lib.fingerprint.params import HASH_BITS
 from sonic_lib.fingerprint.query import WindowHashes, window_row
-from sonic_lib.matching.join import gather, join_slice
+from sonic_lib.matching.join import join_slice
 from sonic_lib.matching.scan import IndexFiles, Rows, find_hits
+from sonic_lib.matching.slices import gather
 
 PREFIX_BITS = 1
 N_FRAMES = 1e6
