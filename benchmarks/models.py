@@ -34,12 +34,12 @@ from sklearn.model_selection import GroupKFold, KFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import TargetEncoder
 
+from sonic_lib.features.spark import DATE, LIST
 from sonic_lib.models import metrics, training
 from sonic_lib.models.columns import ColumnProfile, Columns, choose_columns
 from sonic_lib.models.conformal import intervals
 from sonic_lib.models.conformal import sets as conformal
 from sonic_lib.models.estimators import AUTO, BOOSTED, FOREST, members
-from sonic_lib.models.preprocess import count_shapes
 from sonic_lib.models.splits import is_held_out
 from sonic_lib.spark.session import spark_job
 
@@ -123,7 +123,6 @@ def as_frame(
     given = rows.assign(**{c: rows[c].astype(float) for c in rows if c not in texts})
     given.insert(0, "song_id", np.arange(len(rows)))
     frame = spark.createDataFrame(given).persist()
-    shapes = frame.transform(count_shapes, columns=texts).first()
     described = [
         ColumnProfile(
             column,
@@ -131,7 +130,7 @@ def as_frame(
             int(rows[column].notna().sum()),
             rows[column].nunique(),
             *(
-                (shapes[f"{shape}_{texts.index(column)}"] for shape in ("dates", "lists"))
+                (int(rows[column].str.strip().str.match(pattern).sum()) for pattern in (DATE, LIST))
                 if column in texts
                 else ()
             ),

@@ -18,6 +18,8 @@ from sonic_lib.schemas import EXTRACTS, FEATURES
 
 KEYS = ("source", "song_id", "source_key")
 AUDIO = "audio"  # the source of features computed from files
+DATE = r"^(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?(?:[T ].*)?$"  # YYYY, YYYY-MM or YYYY-MM-DD
+LIST = r"^\[.*\]$"  # such as ['bebop', 'swing']
 
 # One row per file: numbers, texts and possibly a note, or stage and error.
 DESCRIPTIONS = StructType(
@@ -193,24 +195,32 @@ def profile(features: DataFrame) -> DataFrame:
     -------
     DataFrame
         One row per name and kind: name, kind (number or text), n (rows with a value), n_distinct
-        (distinct values, within about 5 %).
+        (distinct values, within about 5 %), n_dates and n_lists (texts that look like a DATE or a
+        LIST).
     """
 
     def entries(kind: str):
         def entry(pair):
             # The same type for all values, so that one pass covers both maps.
             value = F.when(pair["value"].isNotNull(), F.xxhash64(pair["value"]))
-            return F.struct(
-                pair["key"].alias("name"), F.lit(kind).alias("kind"), value.alias("value")
-            )
+            looks = [
+                F.trim(pair["value"]).rlike(pattern) if kind == "text" else F.lit(False)
+                for pattern in (DATE, LIST)
+            ]
+            fields = (pair["key"], F.lit(kind), value, *looks)
+            return F.struct(*fields).cast(f"struct<{names}>")
 
+        names = "name:string,kind:string,value:bigint,is_date:boolean,is_list:boolean"
         pairs = F.transform(F.map_entries(f"{kind}s"), entry)
-        return F.coalesce(
-            pairs, F.array().cast("array<struct<name:string,kind:string,value:bigint>>")
-        )
+        return F.coalesce(pairs, F.array().cast(f"array<struct<{names}>>"))
 
     return (
         features.select(F.inline(F.concat(entries("number"), entries("text"))))
         .groupBy("name", "kind")
-        .agg(F.count("value").alias("n"), F.approx_count_distinct("value").alias("n_distinct"))
+        .agg(
+            F.count("value").alias("n"),
+            F.approx_count_distinct("value").alias("n_distinct"),
+            F.count_if("is_date").alias("n_dates"),
+            F.count_if("is_list").alias("n_lists"),
+        )
     )

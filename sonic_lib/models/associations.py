@@ -1,265 +1,257 @@
 """Measure how well each column predicts the target, and the target each column.
 
-DataFrame -> DataFrame.  A column is scored leave-one-out: each row is predicted by the most
-frequent class, or the mean, of the other rows with the same value.  Values that occur only once do
-not count, so an album with a single song does not look like a leak.
+A column is scored leave-one-out: each row is predicted by the most frequent class, or the mean, of
+the other rows with the same value.  Values that occur only once do not count, so an album with a
+single song does not look like a leak.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-MAX_ROWS = 1_000_000  # larger tables are sampled by hash
+MAX_ROWS = 250_000  # larger tables are sampled by hash
 SHAPE = "\x1fwithout digits"  # suffix of a text column's name when its digits are masked
 _MAX_BINS, _ROWS_PER_BIN = 200, 20
 _SEED = 20_222
 
-
-def number_ranges(frame: DataFrame, *, numbers: Sequence[str], n_bins: int) -> DataFrame:
-    """Describe number columns, one row per column.
-
-    Returns
-    -------
-    DataFrame
-        place (index in `numbers`), edges (array of double, the inner bin edges), n, low, high,
-        mean, deviation, whole (whether all values are integers), distinct (within 5 %).
-    """
-    shares = [place / n_bins for place in range(1, n_bins)]
-    # One row per value, not one aggregate per column: Spark plans and compiles each aggregate.
-    entries = [
-        F.struct(F.lit(place).alias("place"), _column(name).cast("double").alias("x"))
-        for place, name in enumerate(numbers)
-    ]
-    x = F.col("x")
-    return (
-        frame.select(F.inline(F.array(*entries)))
-        .groupBy("place")
-        .agg(
-            F.percentile_approx(x, shares, 1000).alias("edges"),
-            F.count(x).alias("n"),
-            F.min(x).alias("low"),
-            F.max(x).alias("high"),
-            F.avg(x).alias("mean"),
-            F.stddev_pop(x).alias("deviation"),
-            F.coalesce(F.bool_and(x == F.floor(x)), F.lit(False)).alias("whole"),
-            F.approx_count_distinct(x).alias("distinct"),
-        )
-    )
+_ENTRY = "struct<name:string,x:double,code:bigint,shape:bigint>"
+_SCORES = (
+    "name string, n long, coverage double, n_values long, accuracy double, base double, r2 double, "
+    "back_accuracy double, back_base double, back_r2 double, "
+    "n_numbers long, low double, high double, are_whole boolean, n_distinct long"
+)
 
 
-def by_place(rows: Sequence[dict], *, n_rows: int) -> dict:
-    """Flatten the rows of `number_ranges` to edges_<i>, n_<i>, low_<i> …; `n` is `n_rows`."""
-    named = {
-        f"{field}_{row['place']}": value
-        for row in rows
-        for field, value in row.items()
-        if field != "place"
-    }
-    return named | {"n": n_rows}
-
-
-def pair_counts(
-    frame: DataFrame, *, texts: Sequence[str], numbers: Sequence[str], target: str, ranges: dict
+def associations(
+    features: DataFrame,
+    *,
+    numbers: Sequence[str],
+    texts: Sequence[str],
+    target: str,
+    target_is_number: bool,
+    n_rows: int,
 ) -> DataFrame:
-    """Count the pairs of a column's value and the target; numbers are binned.
+    """Score columns of feature rows against the target, one column per group.
 
     Parameters
     ----------
-    frame : DataFrame with `texts`, `numbers` and `target`
-        Every row has a target.  A numeric target is also the last of `numbers`.
-    ranges : dict
-        From `by_place`, of `numbers`.
+    features : DataFrame [schemas.FEATURES]
+    numbers, texts : sequence of str
+        Columns to score, without the target.
+    target : str
+    target_is_number : bool
+    n_rows : int > 0
+        Rows with a target, about; MAX_ROWS of them are read.
 
     Returns
     -------
     DataFrame
-        One row per pair: name (of the column; one with its digits masked ends in SHAPE), value,
-        label, n (rows), y and yy (sums of the standardised target and of its square), x and xx
-        (the same of the column).
+        One row per column, and a second one per text column, named with SHAPE, for its values
+        with masked digits: name and the fields of `scores`; for numbers also those of `extent`,
+        scaled to all rows.
     """
-    binned = _binned(frame, numbers, ranges)
-    is_number = target in numbers
-    place = list(numbers).index(target) if is_number else -1
-    label = F.col(f"_bin_{place}") if is_number else F.trim(_column(target).cast("string"))
-    y = _standardised(target, place, ranges) if is_number else F.lit(0.0)
-    nothing = F.lit(None).cast("double")
-    cells = [
-        _entry(name + shape, value, nothing)
-        for name in texts
-        if name != target
-        for shape, value in {"": _column(name), SHAPE: _without_digits(name)}.items()
-    ]
-    cells += [
-        _entry(name, F.col(f"_bin_{i}").cast("int"), _standardised(name, i, ranges))
-        for i, name in enumerate(numbers)
-        if name != target
-    ]
-    entries = binned.select(
-        label.cast("string").alias("label"), y.alias("y"), F.inline(F.array(*cells))
-    ).filter("value IS NOT NULL AND label IS NOT NULL")
-    return entries.groupBy("name", "value", "label").agg(
-        F.count("*").alias("n"),
-        F.sum("y").alias("y"),
-        F.sum(F.col("y") * F.col("y")).alias("yy"),
-        F.sum("x").alias("x"),
-        F.sum(F.col("x") * F.col("x")).alias("xx"),
+    share = min(1.0, MAX_ROWS / n_rows)
+
+    def scored(entries: pa.Table) -> pa.Table:
+        return pa.Table.from_pylist(_rows(entries, n_rows=n_rows, share=share), schema=_schema())
+
+    named = features.transform(_sampled, share=share).select(
+        *_target(target, is_number=target_is_number),
+        F.inline(F.concat(_entries("numbers", numbers), _entries("texts", texts))),
     )
+    given = named.filter("(y IS NOT NULL OR label IS NOT NULL) AND coalesce(x, code) IS NOT NULL")
+    is_number = F.col("x").isNotNull().alias("is_number")
+    return given.groupBy("name", is_number).applyInArrow(scored, _SCORES)
 
 
-def associations(pairs: DataFrame, *, n_rows: int) -> DataFrame:
-    """Measure how well each column predicts the target, and the target each column.
+def scores(
+    codes: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    *,
+    n_rows: float,
+    x: NDArray[np.float64] | None = None,
+    y: NDArray[np.float64] | None = None,
+) -> dict[str, Any]:
+    """Score a column as a predictor of the target, and the target as one of the column.
 
     Parameters
     ----------
-    pairs : DataFrame
-        From `pair_counts`.  It is read four times: cache it, since its plan grows with the columns.
-    n_rows : int
-        Rows counted.
+    codes, labels : np.ndarray [shape=(n,), int]
+        Equal for equal values of the column, or of the target; bins of numbers.
+    n_rows : float
+        Rows of the table, with or without a value.
+    x, y : np.ndarray [shape=(n,)], optional
+        A numeric column; a numeric target.
 
     Returns
     -------
-    DataFrame
-        One row per name of `pairs`: name; n (rows whose value occurs more than once); coverage
-        (their share of all rows); n_values; accuracy (of the most frequent class of the value),
-        base (share of the most frequent class overall) and r2.  back_accuracy, back_base and
-        back_r2 score the opposite direction, in sample: the column predicted from the target, or
-        from quantiles of a numeric target.
+    dict
+        n (rows whose value occurs more than once); coverage (their share of the table); n_values
+        (their distinct values); accuracy (of the most frequent class of the value), base (share
+        of the most frequent class overall) and r2.  back_accuracy, back_base and back_r2 score
+        the opposite direction, in sample: the column predicted from the target, or from the bins
+        of a numeric target.  Scores that are not defined are None.
+
+    Examples
+    --------
+    >>> found = scores(np.array([1, 1, 1, 2, 2, 3]), np.array([5, 5, 5, 6, 6, 5]), n_rows=6)
+    >>> found["n"], found["n_values"], found["accuracy"], round(found["base"], 2)
+    (5, 2, 1.0, 0.67)
     """
-    return _target_given_column(pairs, n_rows=n_rows).join(_column_given_target(pairs), "name")
+    codes, of_code = np.unique(codes, return_inverse=True)
+    labels, of_label = np.unique(labels, return_inverse=True)
+    pairs, counts = np.unique(of_code * len(labels) + of_label, return_counts=True)
+    n_by_code, n_by_label = np.bincount(of_code), np.bincount(of_label)
+    repeats = n_by_code > 1
+    most, next_most = _two_largest(counts, pairs // len(labels), len(codes))
+    # Without the row itself its class has one row less; of two classes alike, either is taken.
+    right = np.where(most - 1 > next_most, most, np.where(most - 1 == next_most, most / 2, 0))
+    largest_of_label, _ = _two_largest(counts, pairs % len(labels), len(labels))
+    n = int(n_by_code[repeats].sum())
+    found: dict[str, Any] = {
+        "n": n,
+        "coverage": n / n_rows,
+        "n_values": int(repeats.sum()),
+        "accuracy": float(right[repeats].sum() / n) if n else None,
+        "base": float(n_by_label.max() / len(of_label)),
+        "r2": None,
+        "back_accuracy": float(largest_of_label.sum() / len(of_label)),
+        "back_base": float(n_by_code.max() / len(of_label)),
+        "back_r2": None,
+    }
+    if y is not None:
+        n_others = np.maximum(n_by_code - 1, 1)
+        found["r2"] = _r2(y, of_code, kept=repeats, factors=(n_by_code / n_others) ** 2)
+    if x is not None:
+        found["back_r2"] = _r2(x, of_label)
+    return found
 
 
-def n_bins(n_rows: int) -> int:
-    """Number of quantile bins for numbers."""
-    return max(2, min(_MAX_BINS, n_rows // _ROWS_PER_BIN))
+def extent(x: NDArray[np.float64], *, share: float) -> dict[str, Any]:
+    """Describe the values of a numeric column, of which `share` (0 to 1) were read.
+
+    Returns
+    -------
+    dict
+        n_numbers and n_distinct (scaled to all rows), low, high, are_whole.
+    """
+    return {
+        "n_numbers": round(len(x) / share),
+        "low": float(x.min()),
+        "high": float(x.max()),
+        "are_whole": bool((x == np.floor(x)).all()),
+        "n_distinct": round(len(np.unique(x)) / share),
+    }
 
 
-def sampled(frame: DataFrame, *, n_rows: int) -> DataFrame:
-    """Sample about MAX_ROWS rows by the hash of song_id, if there are more."""
-    if n_rows <= MAX_ROWS:
-        return frame
+def binned(x: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Number the quantile bins of numbers: 20 values or more each, at most 200 bins."""
+    n_bins = max(2, min(_MAX_BINS, len(x) // _ROWS_PER_BIN))
+    inner = np.arange(1, n_bins) / n_bins
+    edges = np.unique(np.quantile(x, inner, method="inverted_cdf"))
+    return np.searchsorted(edges, x, side="right").astype(np.int64)
+
+
+def _rows(entries: pa.Table, *, n_rows: int, share: float) -> list[dict[str, Any]]:
+    """Score the entries of one column."""
+    name = entries["name"][0].as_py()
+    n_read = n_rows * share
+    y = None
+    if entries["y"].null_count == 0:
+        y = entries["y"].to_numpy()
+        labels = binned(y)
+    else:
+        labels = entries["label"].to_numpy()
+    if entries["x"].null_count == 0:
+        x = entries["x"].to_numpy()
+        found = scores(binned(x), labels, x=x, y=y, n_rows=n_read)
+        return [{"name": name} | found | extent(x, share=share)]
+    rows = [{"name": name} | scores(entries["code"].to_numpy(), labels, y=y, n_rows=n_read)]
+    shapes = entries["shape"]
+    has_digits = shapes.is_valid().to_numpy()
+    if has_digits.any():
+        codes = shapes.drop_null().to_numpy()
+        y = None if y is None else y[has_digits]
+        found = scores(codes, labels[has_digits], y=y, n_rows=n_read)
+        rows.append({"name": name + SHAPE} | found)
+    return rows
+
+
+def _two_largest(
+    counts: NDArray[np.int64], owners: NDArray[np.int64], n_owners: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the largest and the second largest count of each owner; 0 if there is none."""
+    order = np.lexsort((-counts, owners))
+    starts = np.searchsorted(owners[order], np.arange(n_owners))
+    ends = np.append(starts[1:], len(order))
+    ordered = np.append(counts[order], 0)
+    return ordered[starts], np.where(starts + 1 < ends, ordered[starts + 1], 0)
+
+
+def _r2(
+    values: NDArray[np.float64],
+    groups: NDArray[np.int64],
+    *,
+    kept: NDArray[np.bool_] | None = None,
+    factors: NDArray[np.float64] | float = 1.0,
+) -> float | None:
+    """R2 of the means of the groups kept; `factors` correct their squared errors."""
+    kept = np.ones(groups.max() + 1, bool) if kept is None else kept
+    values = values - values.mean()
+    n = np.bincount(groups)
+    sums, squares = np.bincount(groups, values), np.bincount(groups, values * values)
+    errors = factors * (squares - sums * sums / n)
+    n_kept = n[kept].sum()
+    total = squares[kept].sum() - sums[kept].sum() ** 2 / n_kept if n_kept else 0.0
+    return float(1 - errors[kept].sum() / total) if total > 0 else None
+
+
+def _sampled(features: DataFrame, *, share: float) -> DataFrame:
+    if share == 1:
+        return features
     place = F.pmod(F.xxhash64(F.lit(_SEED), "song_id"), F.lit(2**20))
-    return frame.filter(place < int(2**20 * MAX_ROWS / n_rows))
+    return features.filter(place < int(2**20 * share))
 
 
-def _without_digits(name: str) -> Column:
-    """Replace each run of digits by 0: rock.00017.wav becomes rock.0.wav."""
-    text = _column(name)
-    return F.when(text.rlike("[0-9]"), F.regexp_replace(text, "[0-9]+", "0"))
+def _target(name: str, *, is_number: bool) -> list[Column]:
+    """Columns y, a finite number, and label, a hash of a class; one of them is null."""
+    values = F.try_element_at("numbers" if is_number else "texts", F.lit(name))
+    if is_number:
+        y, label = F.when(F.abs(values) < float("inf"), values), F.lit(None).cast("bigint")
+    else:
+        text = F.trim(values)
+        y, label = F.lit(None).cast("double"), F.when(text.isNotNull(), F.xxhash64(text))
+    return [y.alias("y"), label.alias("label")]
 
 
-def _entry(name: str, value: Column, x: Column) -> Column:
-    return F.struct(F.lit(name).alias("name"), value.cast("string").alias("value"), x.alias("x"))
+def _entries(kind: str, names: Sequence[str]) -> Column:
+    """Column: an array of the entries of a map; texts are hashed where they are read."""
+
+    def entry(pair: Column) -> Column:
+        value, nothing = pair["value"], F.lit(None)
+        fields: dict[str, Column] = dict.fromkeys(("x", "code", "shape"), nothing)
+        if kind == "numbers":
+            fields["x"] = F.when(F.abs(value) < float("inf"), value)
+        else:
+            fields["code"] = F.when(value.isNotNull(), F.xxhash64(value))
+            # A run of digits counts as 0: rock.00017.wav becomes rock.0.wav.
+            masked = F.regexp_replace(value, "[0-9]+", "0")
+            fields["shape"] = F.when(value.rlike("[0-9]"), F.xxhash64(masked))
+        named = [pair["key"].alias("name"), *(each.alias(key) for key, each in fields.items())]
+        return F.struct(*named).cast(_ENTRY)
+
+    chosen = F.filter(F.map_entries(kind), lambda pair: pair["key"].isin(list(names)))
+    return F.coalesce(F.transform(chosen, entry), F.array().cast(f"array<{_ENTRY}>"))
 
 
-def _standardised(name: str, place: int, ranges: dict) -> Column:
-    deviation = ranges[f"deviation_{place}"] or 1.0
-    return (_column(name).cast("double") - F.lit(ranges[f"mean_{place}"] or 0.0)) / deviation
-
-
-def _binned(frame: DataFrame, numbers: Sequence[str], ranges: dict) -> DataFrame:
-    """Add _bin_<i>, the bin of each number; null where it is missing."""
-    from pyspark.ml.feature import Bucketizer
-
-    if not numbers:
-        return frame
-    infinite = float("inf")
-    splits = [
-        [-infinite, *sorted(set(ranges[f"edges_{i}"] or [0.0])), infinite]
-        for i in range(len(numbers))
-    ]
-    cast = {f"_number_{i}": _column(name).cast("double") for i, name in enumerate(numbers)}
-    bucketizer = Bucketizer(
-        splitsArray=splits,
-        inputCols=list(cast),
-        outputCols=[f"_bin_{i}" for i in range(len(numbers))],
-        handleInvalid="keep",
-    )
-    binned = bucketizer.transform(frame.withColumns(cast))
-    return binned.withColumns(
-        {
-            f"_bin_{i}": F.when(F.col(f"_number_{i}").isNotNull(), F.col(f"_bin_{i}"))
-            for i in range(len(numbers))
-        }
-    )
-
-
-def _target_given_column(pairs: DataFrame, *, n_rows: int) -> DataFrame:
-    """Score the target as predicted from each column, leave-one-out."""
-    by_value = (
-        pairs.groupBy("name", "value")
-        .agg(
-            F.sum("n").alias("n"),
-            F.sort_array(F.collect_list("n"), asc=False).alias("counts"),
-            F.sum("y").alias("y"),
-            F.sum("yy").alias("yy"),
-        )
-        .filter("n > 1")
-    )
-    most, next_most = F.get("counts", F.lit(0)), F.coalesce(F.get("counts", F.lit(1)), F.lit(0))
-    right = F.when(most - 1 > next_most, most).when(most - 1 == next_most, most / 2).otherwise(0.0)
-    others = F.col("n") / (F.col("n") - 1)
-    missed = others * others * _squared_deviations("y", "yy")
-    sums = by_value.groupBy("name").agg(
-        F.sum("n").alias("n"),
-        F.count("*").alias("n_values"),
-        F.sum(right).alias("right"),
-        F.sum(missed).alias("missed"),
-        F.sum("y").alias("y"),
-        F.sum("yy").alias("yy"),
-    )
-    base = _largest_share(pairs, by="label").withColumnRenamed("share", "base")
-    return sums.join(base, "name").select(
-        "name",
-        "n",
-        (F.col("n") / n_rows).alias("coverage"),
-        "n_values",
-        (F.col("right") / F.col("n")).alias("accuracy"),
-        "base",
-        _r2(total=_squared_deviations("y", "yy")).alias("r2"),
-    )
-
-
-def _column_given_target(pairs: DataFrame) -> DataFrame:
-    """Score each column as predicted from the target, in sample: classes have many rows."""
-    by_label = pairs.groupBy("name", "label").agg(
-        F.sum("n").alias("n"),
-        F.max("n").alias("most"),
-        F.sum("x").alias("x"),
-        F.sum("xx").alias("xx"),
-    )
-    sums = by_label.groupBy("name").agg(
-        F.sum("n").alias("n"),
-        F.sum("most").alias("most"),
-        F.sum(_squared_deviations("x", "xx")).alias("missed"),
-        F.sum("x").alias("x"),
-        F.sum("xx").alias("xx"),
-    )
-    base = _largest_share(pairs, by="value").withColumnRenamed("share", "back_base")
-    return sums.join(base, "name").select(
-        "name",
-        (F.col("most") / F.col("n")).alias("back_accuracy"),
-        "back_base",
-        _r2(total=_squared_deviations("x", "xx")).alias("back_r2"),
-    )
-
-
-def _squared_deviations(total: str, squares: str) -> Column:
-    """Column: sum of squared deviations from the mean, of `n` values with these two sums."""
-    return F.col(squares) - F.col(total) * F.col(total) / F.col("n")
-
-
-def _r2(*, total: Column) -> Column:
-    return 1 - F.col("missed") / F.nullif(total, F.lit(0.0))
-
-
-def _largest_share(pairs: DataFrame, *, by: str) -> DataFrame:
-    """Share of the most frequent value of each column: name, share."""
-    counts = pairs.groupBy("name", by).agg(F.sum("n").alias("n"))
-    return counts.groupBy("name").agg((F.max("n") / F.sum("n")).alias("share"))
-
-
-def _column(name: str) -> Column:
-    return F.col(f"`{name}`")
+def _schema() -> pa.Schema:
+    kinds = {"string": pa.string(), "long": pa.int64(), "double": pa.float64()}
+    fields = (field.split() for field in _SCORES.split(", "))
+    return pa.schema([(name, kinds.get(kind, pa.bool_())) for name, kind in fields])

@@ -2,8 +2,8 @@
 
 Conventions
 -----------
-A profile is a list of `ColumnProfile`, one per column of a source, from `features.spark.profile`
-and `preprocess.count_shapes`. Names are compared without regard to case.
+A profile is a list of `ColumnProfile`, one per column of a source, from `features.spark.profile`.
+Names are compared without regard to case.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ _MIN_SCORE = 0.95  # accuracy or R2
 _MAX_REST = 0.25  # errors left, relative to those without the column
 _MIN_COVERED, _MIN_ROWS_PER_VALUE = 0.5, 8
 _MIN_ROWS = 30
+_MAX_GAPS, _MIN_DISTINCT = 0.01, 0.9  # of a column that numbers the rows
 
 
 @dataclass(frozen=True)
@@ -52,25 +53,13 @@ class Leak:
         )
 
 
-def find_leaks(
-    rows: Sequence[dict], *, columns: Columns, numbers: Sequence[str], ranges: dict
-) -> list[Leak]:
-    """Find leaks in the rows of `associations` and the ranges of `by_place`."""
+def find_leaks(rows: Sequence[dict], *, columns: Columns) -> list[Leak]:
+    """Find leaks in the rows of `associations`."""
     is_class = columns.task == CLASSIFICATION
-    found = {}
-    for place, name in enumerate(numbers):
-        n, low, high = (ranges[f"{what}_{place}"] for what in ("n", "low", "high"))
-        is_place = (
-            name != columns.target
-            and n >= _MIN_ROWS
-            and ranges[f"whole_{place}"]
-            and high - low + 1 == n
-            and ranges[f"distinct_{place}"] >= 0.9 * n
-        )
-        if is_place:
-            found[name] = Leak(name, "place", 1.0, n)
+    found = {row["name"]: Leak(row["name"], "place", 1.0, row["n_numbers"])
+             for row in rows if _numbers_rows(row)}  # fmt: skip
     for row in rows:
-        n, name = row["n"] or 0, row["name"].removesuffix(SHAPE)
+        n, name = row["n"], row["name"].removesuffix(SHAPE)
         if n < _MIN_ROWS or row["coverage"] < _MIN_COVERED or name in found:
             continue
         by = row["accuracy"] if is_class else row["r2"]
@@ -86,6 +75,15 @@ def find_leaks(
         if is_coarse and back is not None and back >= _MIN_SCORE and 1 - back <= rest:
             found[name] = Leak(name, "told", back, n)
     return [found[name] for name in sorted(found)]
+
+
+def _numbers_rows(row: dict) -> bool:
+    """Whether a numeric column numbers the rows: integers without gaps that hardly repeat."""
+    n = row["n_numbers"]
+    if not n or n < _MIN_ROWS or not row["are_whole"]:
+        return False
+    span = row["high"] - row["low"] + 1
+    return abs(span - n) <= _MAX_GAPS * n and row["n_distinct"] >= _MIN_DISTINCT * n
 
 
 def without_leaks(columns: Columns, leaks: Sequence[Leak], *, keep: Sequence[str]) -> Columns:

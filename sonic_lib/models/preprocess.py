@@ -14,13 +14,13 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from sonic_lib.features.spark import DATE
 from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.encoding.kernel_target import LocalEncoder
 from sonic_lib.models.encoding.target import TargetEncoder
 from sonic_lib.models.stages import FEATURES, StoredModel, column
 
 _PREPARED, _ENCODED, _LOCAL = "_prepared", "_encoded", "_local"
-_DATE = r"^(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?(?:[T ].*)?$"
 _DATE_PARTS = ("year", "month", "day", "weekday", "precision", "time")
 
 
@@ -62,28 +62,6 @@ def feature_names(model: PipelineModel, *, classes: Sequence[str]) -> list[str]:
     return [name for stage in named for name in stage.entry_names(classes)]
 
 
-def count_shapes(frame: DataFrame, *, columns: Sequence[str]) -> DataFrame:
-    """Count values that look like dates or lists.
-
-    Parameters
-    ----------
-    columns : sequence of str
-        Text columns of a wide DataFrame.
-
-    Returns
-    -------
-    DataFrame
-        One row: for the i-th column dates_<i> (YYYY, YYYY-MM or YYYY-MM-DD) and lists_<i> (such as
-        ``['bebop', 'swing']``).
-    """
-    counts = []
-    for place, name in enumerate(columns):
-        text = F.trim(column(name))
-        counts.append(F.count_if(text.rlike(_DATE)).alias(f"dates_{place}"))
-        counts.append(F.count_if(text.rlike(r"^\[.*\]$")).alias(f"lists_{place}"))
-    return frame.agg(*counts)
-
-
 def date_parts(name: str) -> dict[str, Column]:
     """Columns, by name, of the parts of a date given as YYYY, YYYY-MM or YYYY-MM-DD.
 
@@ -96,7 +74,7 @@ def date_parts(name: str) -> dict[str, Column]:
     """
     text = F.trim(column(name))
     year, month, day = (
-        F.regexp_extract(text, _DATE, group).try_cast("double") for group in (1, 2, 3)
+        F.regexp_extract(text, DATE, group).try_cast("double") for group in (1, 2, 3)
     )
     month = F.when(month.between(1, 12), month)
     day = F.when(month.isNotNull() & day.between(1, 31), day)

@@ -15,7 +15,6 @@ from sonic_lib.models.columns import CLASSIFICATION, ColumnProfile, choose_colum
 from sonic_lib.models.leaks import Leak, without_leaks
 from sonic_lib.models.limits import label_range, seen_limits
 from sonic_lib.models.membership import HELD_OUT, with_held_out
-from sonic_lib.models.preprocess import count_shapes
 from sonic_lib.models.recipe import Recipe
 from sonic_lib.schemas import FEATURES
 from sonic_lib.storage import tables
@@ -78,10 +77,10 @@ def training_set(
     if labels is not None:
         _, labelled = read_source(spark, warehouse, labels, version=version)
         features = features.transform(with_labels, labels=labelled)
-    columns = choose_columns(
-        _profiles(features), model=name, target=target, group=group, drop=drop, keep=keep
-    )
-    leaks = tuple(leaks_of(features, columns))
+    profiles = _profiles(features)
+    columns = choose_columns(profiles, model=name, target=target, group=group, drop=drop, keep=keep)
+    n_rows = next(entry.n for entry in profiles if entry.name == columns.target)
+    leaks = tuple(leaks_of(features, columns, n_rows=n_rows))
     columns = without_leaks(columns, leaks, keep=columns.kept)
     numbers, texts = columns.trained_on
     frame = wide(features, numbers=numbers, texts=texts).persist()
@@ -110,13 +109,4 @@ def limits_of(data: TrainingSet, wanted: Sequence[float] | None) -> tuple[float,
 def _profiles(features: DataFrame) -> list[ColumnProfile]:
     """Profile the columns; collects one row per name, whatever the number of songs."""
     found = sorted(profile(features).collect(), key=lambda row: row.name)
-    texts = [row.name for row in found if row.kind == "text"]
-    shapes = {}
-    if texts:
-        counts = wide(features, numbers=[], texts=texts).transform(count_shapes, columns=texts)
-        row = counts.first()
-        shapes = {name: (row[f"dates_{i}"], row[f"lists_{i}"]) for i, name in enumerate(texts)}
-    return [
-        ColumnProfile(row.name, row.kind, row.n, row.n_distinct, *shapes.get(row.name, ()))
-        for row in found
-    ]
+    return [ColumnProfile(*row) for row in found]

@@ -63,7 +63,7 @@ def found(spark, table: pd.DataFrame, **options) -> dict[str, str]:
     )
     profile = [ColumnProfile(name, kinds[name], N, table[name].nunique()) for name in sorted(table)]
     columns = choose_columns(profile, **options)
-    return {leak.column: leak.why for leak in leaks_of(features, columns)}
+    return {leak.column: leak.why for leak in leaks_of(features, columns, n_rows=N)}
 
 
 def test_only_genre_leaks_are_found(spark, table):

@@ -7,6 +7,7 @@ import pytest
 from pyspark.ml import PipelineModel
 from pyspark.ml.functions import vector_to_array
 
+from sonic_lib.features.spark import profile
 from sonic_lib.models import preprocess
 from sonic_lib.models.columns import Columns
 from sonic_lib.models.encoding.target import TargetEncoder
@@ -26,14 +27,21 @@ def by_song(frame, name):
     return {row.song_id: row[name] for row in frame.select("song_id", name).collect()}
 
 
-# ---- count_shapes, date_parts ----
+# ---- profile, date_parts ----
 
 
 def test_shapes_of_texts_are_counted(spark):
     rows = [("2015-06-23", "['a', 'b']"), ("1979", "[]"), (" 2001-03 ", "a"), ("23.6.2015", None)]
-    frame = spark.createDataFrame(rows, "`the date` string, items string")
-    counts = frame.transform(preprocess.count_shapes, columns=["the date", "items"]).first()
-    assert counts.asDict() == {"dates_0": 3, "lists_0": 0, "dates_1": 0, "lists_1": 2}
+    features = spark.createDataFrame(
+        [({"size": 7.0}, {"the date": date, "items": items}) for date, items in rows],
+        "numbers map<string,double>, texts map<string,string>",
+    )
+    found = {row.name: tuple(row)[1:] for row in profile(features).collect()}
+    assert found == {
+        "size": ("number", 4, 1, 0, 0),
+        "the date": ("text", 4, 4, 3, 0),
+        "items": ("text", 3, 3, 0, 2),
+    }
 
 
 @pytest.mark.parametrize(

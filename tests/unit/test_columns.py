@@ -201,7 +201,7 @@ def test_columns_survive_the_model_card():
 def association(name, **measured):
     usual = {"n": 900, "coverage": 0.9, "n_values": 10, "accuracy": 0.2, "base": 0.2, "r2": None}
     back = {"back_accuracy": 0.3, "back_base": 0.3, "back_r2": None}
-    return {"name": name, **usual, **back, **measured}
+    return {"name": name, "n_numbers": None, **usual, **back, **measured}
 
 
 def test_texts_leak_if_they_predict_the_target_without_their_digits():
@@ -213,8 +213,7 @@ def test_texts_leak_if_they_predict_the_target_without_their_digits():
         association(f"record{SHAPE}", n_values=1, back_accuracy=1.0, back_base=1.0),
         association("record", n_values=800),
     ]
-    ranges = {"n": 1000, "n_0": 0, "low_0": None, "high_0": None}
-    found = find_leaks(rows, columns=columns, numbers=["tempo"], ranges=ranges)
+    found = find_leaks(rows, columns=columns)
     assert [(leak.column, leak.why) for leak in found] == [("wave", "shape")]
     sentence = found[0].sentence("genre", is_kept=False)
     assert "wave without its digits predicts genre: 99.0%" in sentence
