@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from sonic_lib.features.spark import profile, wide
@@ -63,21 +63,22 @@ def _doubles(
     named = wide(features, numbers=[], texts=names).select(
         "song_id", *(key.alias(what) for what, key in keys.items())
     )
-    # Use the actual split, however it was made.
-    held_out = trained.held_out.select("song_id")
-    training_songs = data.rows.select("song_id").join(held_out, "song_id", "left_anti")
-    marked = trained.held_out.join(named, "song_id", "left")
+    split = data.rows.select("song_id", data.is_held_out().alias("is_held_out"))
+    songs = named.join(split, "song_id")
     for what in keys:
-        seen = named.join(training_songs, "song_id").select(F.col(what)).dropna().distinct()
-        seen = seen.withColumn(f"seen_{what}", F.lit(True))
-        marked = marked.join(seen, what, "left")
-    marked = marked.persist()
+        # A song without a title or an artist is like no other.
+        alone = F.concat(F.lit("\x1f"), F.col("song_id").cast("string"))
+        same = Window.partitionBy(F.coalesce(what, alone))
+        songs = songs.withColumn(f"is_new_{what}", F.min("is_held_out").over(same))
+    new_keys = [f"is_new_{what}" for what in keys]
+    songs = songs.filter("is_held_out").select("song_id", *new_keys)
+    marked = trained.held_out.join(songs, "song_id").persist()
     doubles = []
     try:
-        for what in keys:
-            is_new = F.col(f"seen_{what}").isNull()
+        counts = marked.agg(F.count("*"), *(F.count_if(F.col(name)) for name in new_keys)).first()
+        n = counts[0]
+        for what, is_new, n_new in zip(keys, new_keys, counts[1:], strict=True):
             new = marked.filter(is_new).select(*trained.held_out.columns)
-            n, n_new = marked.agg(F.count("*"), F.count_if(is_new)).first()
             if not n or n_new == n:
                 continue
             entry: dict = {"what": what, "n": n - n_new, "share": round(1 - n_new / n, 6)}
