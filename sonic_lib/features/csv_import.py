@@ -8,7 +8,7 @@ is ``rows`` with the key and, if a row cannot be used, the reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -48,11 +48,11 @@ def count_cells(rows: DataFrame, *, columns: Sequence[str]) -> DataFrame:
     whole = rows.filter(F.col(CORRUPT).isNull())
     counts = [F.count("*").alias("n_rows")]
     for place, name in enumerate(columns):
-        counts.append(F.count_if(~_is_missing(name)).alias(f"filled_{place}"))
-        counts.append(F.count(_number(name)).alias(f"numbers_{place}"))
+        counts.append(F.count_if(~_is_missing(cell(name))).alias(f"filled_{place}"))
+        counts.append(F.count(_number(cell(name))).alias(f"numbers_{place}"))
     for name in ID_COLUMNS:
         if name in columns:
-            counts.append(F.count_distinct(_text(name)).alias(f"distinct_{name}"))
+            counts.append(F.count_distinct(_text(cell(name))).alias(f"distinct_{name}"))
     return whole.agg(*counts)
 
 
@@ -112,22 +112,26 @@ def check_rows(rows: DataFrame, *, kinds: Mapping[str, str], id_column: str | No
     wrong_count = F.when(
         F.col(CORRUPT).isNotNull(), f"the row does not have {n_fields} fields like the first line"
     )
-    reasons = [wrong_count]
-    for name in (name for name, kind in kinds.items() if kind == "number" and name != id_column):
-        is_wrong = ~_is_missing(name) & _number(name).isNull()
-        problem = F.concat(
-            F.lit(f"{name}: '"), F.left(cell(name), F.lit(100)), F.lit("' is not a number")
-        )
-        reasons.append(F.when(wrong_count.isNull() & is_wrong, problem))
-    for name in (name for name, kind in kinds.items() if kind == "text"):
-        is_endless = F.length(cell(name)) > _MAX_CELL_CHARACTERS
-        reasons.append(F.when(is_endless, f"{name}: is too long; is there an unclosed quote?"))
+
+    def no_number(name: Column, text: Column) -> Column:
+        is_wrong = wrong_count.isNull() & ~_is_missing(text) & _number(text).isNull()
+        shown = F.left(text, F.lit(100))
+        return F.when(is_wrong, F.concat(name, F.lit(": '"), shown, F.lit("' is not a number")))
+
+    def endless(name: Column, text: Column) -> Column:
+        is_endless = F.length(text) > _MAX_CELL_CHARACTERS
+        problem = F.concat(name, F.lit(": is too long; is there an unclosed quote?"))
+        return F.when(is_endless, problem)
+
+    numbers = [name for name, kind in kinds.items() if kind == "number" and name != id_column]
+    texts = [name for name, kind in kinds.items() if kind == "text"]
+    reasons = [wrong_count, _each(numbers, no_number), _each(texts, endless)]
     if id_column is not None:
-        no_id = wrong_count.isNull() & _text(id_column).isNull()
+        no_id = wrong_count.isNull() & _text(cell(id_column)).isNull()
         reasons.append(F.when(no_id, f"{id_column}: the row has no id"))
     reason = F.concat_ws("; ", *reasons)
     digest = F.sha2(F.to_json(F.struct(*map(cell, kinds))), 256)
-    key = F.col(DIGEST) if id_column is None else F.coalesce(_text(id_column), DIGEST)
+    key = F.col(DIGEST) if id_column is None else F.coalesce(_text(cell(id_column)), DIGEST)
     same_key = Window.partitionBy(KEY).orderBy(F.col(REASON).isNotNull(), DIGEST)
     checked = (
         rows.withColumns({REASON: F.when(reason != "", reason), DIGEST: digest})
@@ -152,14 +156,13 @@ def usable_rows(
         and the id.
     """
     kinds = {name: kind for name, kind in kinds.items() if name != id_column}
-    numbers = {name: _number(name) for name in kinds if kinds[name] == "number"}
-    texts = {name: _text(name) for name in kinds if kinds[name] == "text"}
+    numbers, texts = ([n for n in kinds if kinds[n] == kind] for kind in ("number", "text"))
     return checked.filter(F.col(REASON).isNull()).select(
         F.lit(source).alias("source"),
         song_key(KEY).alias("song_id"),
         F.col(KEY).alias("source_key"),
-        _map(numbers, "double").alias("numbers"),
-        _map(texts, "string").alias("texts"),
+        _map(numbers, _number, "double").alias("numbers"),
+        _map(texts, _text, "string").alias("texts"),
         F.lit(0).alias("feature_version"),
     )
 
@@ -198,30 +201,43 @@ def song_key(key: str) -> Column:
     return F.shiftrightunsigned(bits, 1)
 
 
-def _trimmed(name: str) -> Column:
-    return F.btrim(cell(name), F.lit(_SPACES))
+def _trimmed(text: Column) -> Column:
+    return F.btrim(text, F.lit(_SPACES))
 
 
-def _text(name: str) -> Column:
-    trimmed = _trimmed(name)
+def _text(text: Column) -> Column:
+    """Column: a cell as a text, else null."""
+    trimmed = _trimmed(text)
     return F.when(~F.lower(trimmed).isin(*_MISSING_TEXTS), trimmed)
 
 
-def _is_missing(name: str) -> Column:
-    return F.coalesce(F.lower(_trimmed(name)).isin(*_MISSING), F.lit(True))
+def _is_missing(text: Column) -> Column:
+    return F.coalesce(F.lower(_trimmed(text)).isin(*_MISSING), F.lit(True))
 
 
-def _number(name: str) -> Column:
+def _number(text: Column) -> Column:
     """Column: a cell as a finite number, else null."""
-    text = F.lower(_trimmed(name))
+    text = F.lower(_trimmed(text))
     number = F.when(text.rlike(_NUMBER), text.try_cast("double"))
     number = F.when(F.abs(number) < float("inf"), number)
     return F.when(text == "true", 1.0).when(text == "false", 0.0).otherwise(number)
 
 
-def _map(cells: Mapping[str, Column], kind: str) -> Column:
-    if not cells:
+def _map(names: Sequence[str], value: Callable[[Column], Column], kind: str) -> Column:
+    """Column: a map of the cells that have a value."""
+    if not names:
         return F.create_map().cast(f"map<string,{kind}>")
-    names = F.array(*map(F.lit, cells))
-    filled = F.map_from_arrays(names, F.array(*cells.values()))
+    values = _each(names, lambda _, text: value(text))
+    filled = F.map_from_arrays(F.array(*map(F.lit, names)), values)
     return F.map_filter(filled, lambda _, value: value.isNotNull())
+
+
+def _each(names: Sequence[str], value: Callable[[Column, Column], Column]) -> Column:
+    """Column: an array with the value of each cell, from its name and text.
+
+    A function of an array's elements is compiled once, not once per column: Java refuses the code
+    of wide tables.
+    """
+    cells = [F.struct(F.lit(name).alias("name"), cell(name).alias("text")) for name in names]
+    cells_or_none = F.array(*cells).cast("array<struct<name:string,text:string>>")
+    return F.transform(cells_or_none, lambda each: value(each["name"], each["text"]))
