@@ -23,7 +23,7 @@ PROBE := import sys; \
 	import venv, ensurepip
 MINOR := import sys; print("%d.%d" % sys.version_info[:2])
 CHECK_JAVA := import sys; sys.tracebacklimit = 0; \
-	from sonic_lib.spark.session import check_java; check_java()
+	from sonic_lib.spark.java import check_java; check_java()
 ZIP := import pathlib, zipfile; \
 	SUFFIXES = (".py", ".sql", ".html", ".css", ".js"); \
 	library = sorted(p for p in pathlib.Path("sonic_lib").rglob("*") if p.suffix in SUFFIXES); \

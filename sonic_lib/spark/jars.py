@@ -124,7 +124,7 @@ def delta_jars() -> list[str]:
 def cached_delta_jars() -> list[str]:
     """Return the paths of Delta's jars that are already on this machine."""
     folder = os.environ.get("SONIC_JARS")
-    return _DELTA.jars_in(Path(folder) if folder else _cache_folder() / _DELTA.folder)
+    return _DELTA.jars_in(Path(folder) if folder else cache_folder() / _DELTA.folder)
 
 
 def s3_jars() -> list[str]:
@@ -142,7 +142,7 @@ def _jars(wanted: _JarSet) -> list[str]:
                 "unset it to have them downloaded."
             )
         return jars
-    cached = _cache_folder() / wanted.folder
+    cached = cache_folder() / wanted.folder
     if not wanted.jars_in(cached):
         print(
             f"resolving {wanted.name}'s jars (first start only): {wanted.coordinates[0]} ...",
@@ -152,7 +152,8 @@ def _jars(wanted: _JarSet) -> list[str]:
     return wanted.jars_in(cached)
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Return the folder for what is kept between runs."""
     if folder := os.environ.get("SONIC_CACHE"):
         return Path(folder).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sonic-signature"

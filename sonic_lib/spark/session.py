@@ -9,28 +9,23 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonic_lib.errors import SetupError
+from sonic_lib.spark import java
 from sonic_lib.spark.filesystem import s3_conf
 from sonic_lib.spark.jars import COORDINATES, S3_COORDINATES, delta_jars, s3_jars
 
-if TYPE_CHECKING:  # pyspark is imported late: `make env` calls check_java before it is installed
-    from py4j.java_gateway import JavaGateway
-    from pyspark import SparkConf
+if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-MIN_JAVA = 17
-
+_JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 _EXTENSIONS = "spark.sql.extensions"
 _DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 _CATALOG = "spark.sql.catalog.spark_catalog"
@@ -69,6 +64,8 @@ rootLogger.level = error
 rootLogger.appenderRef.console.ref = console
 logger.spark.name = org.apache.spark
 logger.spark.level = error
+logger.codegen.name = org.apache.spark.sql.catalyst.expressions.codegen.CodeGenerator
+logger.codegen.level = off
 appender.console.type = Console
 appender.console.name = console
 appender.console.target = SYSTEM_ERR
@@ -84,6 +81,7 @@ def spark_session(
     conf: Mapping[str, str] | None = None,
     has_light_java: bool = False,
     with_s3: bool = False,
+    stores_classes: bool = False,
 ) -> SparkSession:
     """Return the running session, or build one that fits how this process was started.
 
@@ -100,6 +98,8 @@ def spark_session(
         jobs cheaper, but long ones in Java slower.
     with_s3 : bool
         Whether ``s3a://`` is used; the embedded Spark then gets its jars and settings.
+    stores_classes : bool
+        Whether the caller ends the embedded Spark with `java.end`, which may store its classes.
 
     Returns
     -------
@@ -118,7 +118,9 @@ def spark_session(
         if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit's JVM waits for this process
             _start_submitted(app_name)
         else:
-            ours = _embedded_conf(has_light_java=has_light_java, with_s3=with_s3)
+            ours = _embedded_conf(
+                has_light_java=has_light_java, with_s3=with_s3, stores_classes=stores_classes
+            )
             _start_embedded(app_name, master or "local[*]", {**SHARED_CONF, **ours, **(conf or {})})
     spark = SparkSession.builder.getOrCreate()
     _check_delta(spark)
@@ -157,12 +159,16 @@ def spark_job(
         conf=conf,
         has_light_java=has_light_java,
         with_s3=with_s3,
+        stores_classes=not conf,  # which may change Java's options
     )
     try:
         yield spark
     finally:
         if not borrowed:
+            options = spark.conf.get(_JAVA_OPTIONS, "")
+            gateway = spark.sparkContext._gateway
             spark.stop()
+            java.end(gateway, options=options)
 
 
 @contextmanager
@@ -176,31 +182,6 @@ def setting(spark: SparkSession, settings: dict[str, str]) -> Iterator[None]:
     finally:
         for name, value in before.items():
             spark.conf.unset(name) if value is None else spark.conf.set(name, value)
-
-
-def check_java() -> None:
-    """Check that the Java that Spark will start is recent enough.
-
-    Raises
-    ------
-    SetupError
-        If `java` is missing, does not run, or is older than `MIN_JAVA`.
-    """
-    home = os.environ.get("JAVA_HOME")
-    java = str(Path(home, "bin", "java")) if home else "java"
-    try:
-        output = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
-    except OSError:
-        output = ""
-    version = re.search(r'version "((?:1\.)?(\d+)[^"]*)"', output)
-    if version and int(version[2]) >= MIN_JAVA:
-        return
-    given = f"is version {version[1]}" if version else "was not found or does not run"
-    raise SetupError(
-        f"Spark needs Java {MIN_JAVA} or newer, but {java} {given}. Install a JDK (Debian and "
-        "Ubuntu: the package openjdk-17-jre-headless or newer; macOS: brew install openjdk@21) "
-        "and put its bin folder on PATH or name its folder in JAVA_HOME."
-    )
 
 
 def _start_submitted(app_name: str) -> None:
@@ -221,7 +202,6 @@ def _start_submitted(app_name: str) -> None:
 
 def _start_embedded(app_name: str, master: str, settings: Mapping[str, str]) -> None:
     """Start a local Spark inside this process."""
-    check_java()
     from pyspark import SparkConf, SparkContext
 
     # Driver and workers must use the same Python, even if a virtual environment is not activated.
@@ -229,22 +209,29 @@ def _start_embedded(app_name: str, master: str, settings: Mapping[str, str]) -> 
     conf = SparkConf(loadDefaults=False).setAppName(app_name).setMaster(master)
     conf.setAll(settings.items())
     # Reuse the JVM of an earlier, stopped session of this process.
-    gateway = SparkContext._gateway or _launch_quietly(conf)
+    gateway = SparkContext._gateway or java.launch(conf)
     SparkContext(conf=conf, gateway=gateway)
 
 
-def _embedded_conf(*, has_light_java: bool, with_s3: bool) -> dict[str, str]:
+def _embedded_conf(*, has_light_java: bool, with_s3: bool, stores_classes: bool) -> dict[str, str]:
     """Return settings for an interactive process on one machine."""
+    version = java.check_java()
+    jars = delta_jars() + (s3_jars() if with_s3 else [])
     scratch = Path(tempfile.mkdtemp(prefix="sonic-signature-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     log4j2 = scratch / "log4j2.properties"
     log4j2.write_text(LOG4J2)
-    java_options = f"-Dlog4j2.configurationFile={log4j2.as_uri()}"
+    java_options = [f"-Dlog4j2.configurationFile={log4j2.as_uri()}"]
+    if has_light_java:
+        java_options.append(_LIGHT_JAVA)
+    archive = java.class_archive(java=version, class_path=jars)
+    java_options.append(java.archive_options(archive, stores=stores_classes))
     return {
         **(s3_conf(os.environ) if with_s3 else {}),
-        "spark.jars": ",".join(delta_jars() + (s3_jars() if with_s3 else [])),
+        # Not spark.jars, which are copied at each start, and whose classes cannot be archived.
+        "spark.driver.extraClassPath": os.pathsep.join(jars),
         "spark.driver.memory": f"{_driver_memory_mb()}m",
-        "spark.driver.extraJavaOptions": f"{java_options} {_LIGHT_JAVA if has_light_java else ''}",
+        _JAVA_OPTIONS: " ".join(java_options),
         # No other machine needs to connect, and the host's name may not resolve.
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
@@ -272,39 +259,6 @@ def _driver_memory_mb() -> int:
     """Return half of the machine's memory, at most 8 GiB; Python workers need the rest."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min(total // 2**21, 8 * 1024)
-
-
-_NOISE = re.compile(rb"WARNING: |\[\d\d:\d\d:\d\d\] Task \d+ got rank \d+\n")
-
-
-def _launch_quietly(conf: SparkConf) -> JavaGateway:
-    """Start the JVM and forward its stderr, dropping harmless warnings that cannot be disabled.
-
-    At every start, Java warns about Spark's incubator module and about its libraries; XGBoost's
-    workers print their rank in every training.
-    """
-    from pyspark.errors import PySparkRuntimeError
-    from pyspark.java_gateway import launch_gateway
-
-    reader, writer = os.pipe()
-
-    def forward() -> None:
-        with open(reader, "rb") as lines:
-            for line in lines:
-                if not _NOISE.match(line):
-                    os.write(2, line)
-
-    thread = threading.Thread(target=forward, daemon=True)
-    thread.start()
-    try:
-        return launch_gateway(conf, popen_kwargs={"stderr": writer})
-    except PySparkRuntimeError as error:
-        raise SetupError(
-            "Spark's Java process ended before it was ready; see its messages above. Check that "
-            "the machine has enough free memory and that JAVA_HOME is a complete JDK."
-        ) from error
-    finally:
-        os.close(writer)
 
 
 def _check_delta(spark: SparkSession) -> None:

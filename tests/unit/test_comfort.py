@@ -106,10 +106,10 @@ def test_missing_requirements_are_bad_and_set_the_exit_code(tmp_path, monkeypatc
         raise SetupError("Java 3 is too old: install another")
 
     command = ["doctor", "--warehouse", str(tmp_path)]
-    monkeypatch.setattr("sonic_lib.spark.session.check_java", no_java)
+    monkeypatch.setattr("sonic_lib.spark.java.check_java", no_java)
     assert cli.main(command) == 1
     assert "bad   java       Java 3 is too old: install another\n" in capsys.readouterr().out
-    monkeypatch.setattr("sonic_lib.spark.session.check_java", lambda: None)
+    monkeypatch.setattr("sonic_lib.spark.java.check_java", lambda: None)
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "librosa" else "1.0")
     assert cli.main(command) == 0
     said = capsys.readouterr().out

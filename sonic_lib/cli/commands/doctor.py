@@ -91,7 +91,7 @@ def _try(what: str, probe: Callable[[], tuple[str, str]]) -> Finding:
 
 
 def _java() -> tuple[str, str]:
-    from sonic_lib.spark.session import check_java
+    from sonic_lib.spark.java import check_java
 
     check_java()
     home = os.environ.get("JAVA_HOME")

@@ -1,0 +1,183 @@
+"""The Java of the embedded Spark: check it, start it, and make later starts quicker.
+
+A short Spark job spends a third of its time on loading and verifying some 20,000 classes.  The
+first job of a machine stores them when it ends, by Java's class-data sharing (JEP 350), and later
+ones map that archive into their memory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sonic_lib.errors import SetupError
+from sonic_lib.spark.jars import cache_folder
+
+if TYPE_CHECKING:  # pyspark is imported late: `make env` calls check_java before it is installed
+    from py4j.java_gateway import JavaGateway
+    from pyspark import SparkConf
+
+MIN_VERSION = 17
+
+_MIN_FREE_BYTES = 1 << 30  # an archive has 0.2 GB
+_MAX_STORING_S = 120
+_OTHER_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
+_PART = ".part-"
+_WRITES = re.compile(r"-XX:ArchiveClassesAtExit=(\S+)")
+_QUIET = "-Xlog:cds=off -Xlog:cds+dynamic=off"
+_NOISE = re.compile(rb"WARNING: |\[\d\d:\d\d:\d\d\] Task \d+ got rank \d+\n")
+
+
+def check_java() -> str:
+    """Check that the Java that Spark will start is recent enough.
+
+    Returns
+    -------
+    str
+        What `java -version` prints.
+
+    Raises
+    ------
+    SetupError
+        If `java` is missing, does not run, or is older than `MIN_VERSION`.
+    """
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home, "bin", "java")) if home else "java"
+    try:
+        output = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
+    except OSError:
+        output = ""
+    version = re.search(r'version "((?:1\.)?(\d+)[^"]*)"', output)
+    if version and int(version[2]) >= MIN_VERSION:
+        return output
+    given = f"is version {version[1]}" if version else "was not found or does not run"
+    raise SetupError(
+        f"Spark needs Java {MIN_VERSION} or newer, but {java} {given}. Install a JDK (Debian and "
+        "Ubuntu: the package openjdk-17-jre-headless or newer; macOS: brew install openjdk@21) "
+        "and put its bin folder on PATH or name its folder in JAVA_HOME."
+    )
+
+
+def launch(conf: SparkConf) -> JavaGateway:
+    """Start the JVM and forward its stderr, dropping harmless warnings that cannot be disabled.
+
+    At every start, Java warns about Spark's incubator module and about its libraries; XGBoost's
+    workers print their rank in every training.
+
+    Raises
+    ------
+    SetupError
+        If it ended at once.
+    """
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.java_gateway import launch_gateway
+
+    reader, writer = os.pipe()
+
+    def forward() -> None:
+        with open(reader, "rb") as lines:
+            for line in lines:
+                if not _NOISE.match(line):
+                    os.write(2, line)
+
+    thread = threading.Thread(target=forward, daemon=True)
+    thread.start()
+    try:
+        return launch_gateway(conf, popen_kwargs={"stderr": writer})
+    except PySparkRuntimeError as error:
+        raise SetupError(
+            "Spark's Java process ended before it was ready; see its messages above. Check that "
+            "the machine has enough free memory and that JAVA_HOME is a complete JDK."
+        ) from error
+    finally:
+        os.close(writer)
+
+
+def class_archive(*, java: str, class_path: Sequence[str]) -> Path:
+    """Return where the classes of a Java and a class path are archived.
+
+    Parameters
+    ----------
+    java : str
+        From `check_java`.
+    class_path : sequence of str
+        Folders and jars; those that change get another archive.
+    """
+    import pyspark
+
+    # Java compares sizes and times itself, and ignores an archive that does not fit.
+    version = [line for line in java.splitlines() if not line.startswith("Picked up ")]
+    parts = [*version, pyspark.__version__, os.environ.get("SPARK_HOME") or pyspark.__file__]
+    digest = sha256("\n".join([*parts, *class_path]).encode()).hexdigest()
+    return cache_folder() / f"classes-{digest[:16]}.jsa"
+
+
+def archive_options(archive: Path, *, stores: bool) -> str:
+    """Return the options of Java that read an archive of classes, or else write it.
+
+    Parameters
+    ----------
+    archive : Path
+        From `class_archive`.
+    stores : bool
+        Whether the caller completes a new archive by `end`.
+    """
+    folder = archive.parent
+    if archive.exists() and " " not in str(archive):
+        return f"-XX:SharedArchiveFile={archive} {_QUIET}"
+    # An archive of a Java without verification, say, is of no use to others.
+    if not stores or " " in str(archive) or any(map(os.environ.get, _OTHER_OPTIONS)):
+        return ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_remains(folder)
+        has_room = shutil.disk_usage(folder).free >= _MIN_FREE_BYTES
+    except OSError:
+        return ""
+    if not has_room or not os.access(folder, os.W_OK):
+        return ""
+    return f"-XX:ArchiveClassesAtExit={archive}{_PART}{os.getpid()} {_QUIET}"
+
+
+def end(gateway: JavaGateway, *, options: str) -> None:
+    """End a JVM, and complete the archive of its classes if its options say that it writes one.
+
+    Parameters
+    ----------
+    gateway : JavaGateway
+        From `launch`; no SparkContext uses it any more.
+    options : str
+        Java's options.
+    """
+    if not (written := _WRITES.search(options)):
+        return
+    from pyspark import SparkContext
+
+    SparkContext._gateway = SparkContext._jvm = None  # a later session starts another
+    gateway.shutdown()
+    process = gateway.proc
+    sys.stderr.write("storing Java's classes for quicker starts (this once) ...\n")
+    process.stdin.close()  # Spark's process ends when its input does
+    part = Path(written[1])
+    try:
+        process.wait(_MAX_STORING_S)
+        os.replace(part, str(part).partition(_PART)[0])
+    except (OSError, subprocess.TimeoutExpired):
+        process.kill()
+        part.unlink(missing_ok=True)
+
+
+def _remove_remains(folder: Path) -> None:
+    """Remove what processes left that were killed while they wrote."""
+    for part in folder.glob(f"classes-*{_PART}*"):
+        if part.stat().st_mtime < time.time() - 60 * _MAX_STORING_S:
+            part.unlink(missing_ok=True)

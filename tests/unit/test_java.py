@@ -1,0 +1,86 @@
+"""The archive of Java's classes: who writes it, who reads it, what is left of killed runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sonic_lib.spark import java
+
+VERSION = 'openjdk version "17.0.15" 2025-04-15'
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("SONIC_CACHE", str(tmp_path / "cache"))
+    for name in ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    return java.class_archive(java=VERSION, class_path=["a.jar"])
+
+
+def test_each_java_and_class_path_has_its_archive(archive):
+    assert archive == java.class_archive(
+        java=f"Picked up JAVA_TOOL_OPTIONS: -Xmx1g\n{VERSION}", class_path=["a.jar"]
+    )
+    others = {
+        java.class_archive(java=VERSION, class_path=["b.jar"]),
+        java.class_archive(java=VERSION.replace("17", "21"), class_path=["a.jar"]),
+    }
+    assert len(others | {archive}) == 3
+
+
+def test_an_archive_is_read_if_there_is_one_and_else_written_if_asked(archive):
+    assert java.archive_options(archive, stores=False) == ""
+    written = java.archive_options(archive, stores=True)
+    assert written.startswith(f"-XX:ArchiveClassesAtExit={archive}.part-{os.getpid()} ")
+    archive.touch()
+    for stores in (True, False):
+        read = java.archive_options(archive, stores=stores)
+        assert read.startswith(f"-XX:SharedArchiveFile={archive} ")
+
+
+def test_java_with_options_of_the_user_writes_no_archive(archive, monkeypatch):
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:-BytecodeVerificationRemote")
+    assert java.archive_options(archive, stores=True) == ""
+
+
+def test_without_room_no_archive_is_written(archive, monkeypatch):
+    usage = type("usage", (), {"free": 10_000})
+    monkeypatch.setattr(java.shutil, "disk_usage", lambda _: usage)
+    assert java.archive_options(archive, stores=True) == ""
+
+
+def test_remains_of_killed_processes_are_removed(archive):
+    archive.parent.mkdir(parents=True)
+    old, new = (Path(f"{archive}.part-{process}") for process in (1, 2))
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    java.archive_options(archive, stores=True)
+    assert not old.exists()
+    assert new.exists()
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_ending_java_completes_the_archive(archive, writes):
+    archive.parent.mkdir(parents=True)
+    options = java.archive_options(archive, stores=True)
+    part = options.split()[0].partition("=")[2]
+    # Like Spark's Java, it ends when its input does, and only then writes.
+    program = "import sys; sys.stdin.read()"
+    if writes:
+        program += f"; open({part!r}, 'w').write('classes')"
+    process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE)
+    gateway = type("Gateway", (), {"proc": process, "shutdown": lambda _: None})()
+    java.end(gateway, options=options)
+    assert archive.exists() == writes
+    assert process.poll() is not None
+    assert list(archive.parent.glob("*.part-*")) == []
+
+
+def test_java_that_writes_no_archive_goes_on(archive):
+    java.end(None, options="-Dlog4j2.configurationFile=x")
