@@ -4,7 +4,8 @@ Method
 ------
 A short clip is one window, and its best songs are the answer.  The windows of a longer
 recording overlap by half.  Consecutive windows on the same line of the same song form one
-segment, which starts and ends with the hits on the line, not with the windows.
+segment, which starts and ends with the hits on the line, not with the windows.  Of segments of
+one song at the same time, such as the turns of a loop, the one with most votes is kept.
 
 Windows that do not overlap are independent, so the scores of every other window of a segment are
 summed; under the null model the sum is gamma distributed.  The p-value of a segment is the tail
@@ -88,7 +89,8 @@ def find_segments(
         segment["offset_s"] -= segment["speed"] * segment["clip_start_s"]
         segment |= {"clip_start_s": 0.0, "clip_end_s": duration_s}
     rows = []
-    by_time = sorted(accepted or rejected, key=lambda pair: pair[0]["clip_start_s"])
+    chosen = _without_repeats(accepted) or rejected
+    by_time = sorted(chosen, key=lambda pair: pair[0]["clip_start_s"])
     for segment, others in by_time:
         rows.append(segment)
         for rank, other in enumerate(others.sort_values("rank").head(n_listed - 1).itertuples()):
@@ -144,6 +146,27 @@ def _grow(seed, lines: pd.DataFrame) -> pd.DataFrame:
                 last, gap = next(best.itertuples()), 0
                 members.append(last.Index)
     return lines.loc[members].sort_values("window")
+
+
+def _without_repeats(accepted: list[tuple]) -> list[tuple]:
+    """Keep one of several segments of a song at the same time.
+
+    Music that loops is on one line per turn of its loop; the line with most votes is kept.
+    """
+    kept: list[tuple] = []
+    for found in sorted(accepted, key=lambda pair: -pair[0]["n_votes"]):
+        if not any(_overlaps(found[0], other) for other, _ in kept):
+            kept.append(found)
+    return kept
+
+
+def _overlaps(segment: dict, other: dict) -> bool:
+    """Whether another segment of the same song covers at least half of a segment."""
+    if segment["song_id"] != other["song_id"]:
+        return False
+    start_s, end_s = segment["clip_start_s"], segment["clip_end_s"]
+    shared_s = min(end_s, other["clip_end_s"]) - max(start_s, other["clip_start_s"])
+    return shared_s >= 0.5 * (end_s - start_s)
 
 
 def _p_value(members: pd.DataFrame, n_windows: int) -> float:

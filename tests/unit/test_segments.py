@@ -71,6 +71,18 @@ def test_windows_on_one_line_are_one_segment():
     assert row.offset_s == pytest.approx(20.5)
 
 
+def test_turns_of_a_loop_are_one_segment():
+    # Windows 2 to 4 are on a second line, 40 s earlier in the song, whose first window wins.
+    places = {k: [20 + place(k), 60 + place(k)] if 2 <= k <= 4 else [20 + place(k)]
+              for k in range(9)}  # fmt: skip
+    places[3].reverse()
+    rows = [window(k, (4, 90.0 if k == 3 else 30.0, places[k])) for k in places]
+    (row,) = found(rows).itertuples()
+    assert (row.song_id, row.n_votes) == (4, 450)
+    assert (row.clip_start_s, row.clip_end_s) == pytest.approx((0.5, 49.5))
+    assert row.offset_s == pytest.approx(20.5)
+
+
 @pytest.mark.parametrize("speed", [0.96, 1.04])
 def test_speed_is_that_of_the_line_through_all_windows(speed):
     measured = [speed + e for e in (0.01, -0.01, 0.005, 0.0, -0.005, 0.01)]
