@@ -43,10 +43,18 @@ def run(command, folder, **env):
 
 
 def test_embedded_spark_is_quiet_and_tidy(tmp_path):
-    done = run([sys.executable, "-c", WRITE_AND_READ, str(tmp_path / "table")], tmp_path)
-    assert done.stdout == "7 1 local[*]\n"
-    assert done.stderr == ""
-    assert os.listdir(tmp_path) == ["table"]
+    folder, cache = tmp_path / "work", tmp_path / "cache"
+    folder.mkdir()
+    env = {"SONIC_CACHE": str(cache), "SONIC_JARS": str(Path(delta_jars()[0]).parent)}
+    messages = []
+    for name in ("first", "second"):
+        done = run([sys.executable, "-c", WRITE_AND_READ, str(folder / name)], folder, **env)
+        assert done.stdout == "7 1 local[*]\n"
+        messages.append(done.stderr)
+    assert messages == ["storing Java's classes for quicker starts (this once) ...\n", ""]
+    assert sorted(os.listdir(folder)) == ["first", "second"]
+    (archive,) = cache.iterdir()
+    assert archive.suffix == ".jsa"
 
 
 def submit(folder, conf):
