@@ -84,12 +84,12 @@ def test_labels_are_matched_by_path_suffix(spark, features):
 def test_profile_counts_names_by_kind(features):
     found = features.transform(features_frame.profile)
     assert sorted(map(tuple, found.collect())) == [
-        ("Key", "number", 1, 1),
-        ("genre", "text", 2, 2),
-        ("tempo", "number", 2, 1),
-        ("tempo", "text", 1, 1),
+        ("Key", "number", 1, 1, 0, 0),
+        ("genre", "text", 2, 2, 0, 0),
+        ("tempo", "number", 2, 1, 0, 0),
+        ("tempo", "text", 1, 1, 0, 0),
     ]
-    assert found.columns == ["name", "kind", "n", "n_distinct"]
+    assert found.columns == ["name", "kind", "n", "n_distinct", "n_dates", "n_lists"]
 
 
 # ---- audio ----

@@ -317,11 +317,13 @@ def test_sweep_does_not_follow_links(spark, made, home, depth):
 def test_table_that_names_files_elsewhere_is_not_read(spark, made, rows_of, home):
     made = shutil.copytree(made, home.parent / "copy").as_posix()
     writes.append(rows_of(SONGS, full(SONGS, song_id=1)), made, SONGS)
-    mine = max(Path(made, SONGS.name).glob("*.parquet"), key=os.path.getmtime)
-    mine.rename(home / mine.name)
     log = Path(made, SONGS.name, "_delta_log")
     entry = max(log.glob("*.json"))
-    entry.write_text(entry.read_text().replace(mine.name, f"file:{home}/{mine.name}"))
+    # Not the newest file: Spark may also write an empty one, which the entry does not name.
+    actions = map(json.loads, entry.read_text().splitlines())
+    (name,) = (action["add"]["path"] for action in actions if "add" in action)
+    Path(made, SONGS.name, name).rename(home / name)
+    entry.write_text(entry.read_text().replace(name, f"file:{home}/{name}"))
     (log / f".{entry.name}.crc").unlink(missing_ok=True)
     with pytest.raises(TableError, match="refers to a file outside of its folder"):
         tables.read(spark, made, SONGS)

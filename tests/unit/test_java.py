@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pyspark import SparkContext
 
 from sonic_lib.spark import java
 
@@ -66,7 +67,10 @@ def test_remains_of_killed_processes_are_removed(archive):
 
 
 @pytest.mark.parametrize("writes", [True, False])
-def test_ending_java_completes_the_archive(archive, writes):
+def test_ending_java_completes_the_archive(archive, writes, monkeypatch):
+    # `java.end` clears these, and this process may have a Spark of other tests.
+    for name in ("_gateway", "_jvm"):
+        monkeypatch.setattr(SparkContext, name, None)
     archive.parent.mkdir(parents=True)
     options = java.archive_options(archive, stores=True)
     part = options.split()[0].partition("=")[2]
