@@ -116,7 +116,7 @@ def class_archive(*, java: str, class_path: Sequence[str]) -> Path:
 
     # Java compares sizes and times itself, and ignores an archive that does not fit.
     version = [line for line in java.splitlines() if not line.startswith("Picked up ")]
-    parts = [*version, pyspark.__version__, os.environ.get("SPARK_HOME") or pyspark.__file__]
+    parts = [*version, pyspark.__version__, _spark_home()]
     digest = sha256("\n".join([*parts, *class_path]).encode()).hexdigest()
     return cache_folder() / f"classes-{digest[:16]}.jsa"
 
@@ -136,6 +136,8 @@ def archive_options(archive: Path, *, stores: bool) -> str:
         return f"-XX:SharedArchiveFile={archive} {_QUIET}"
     # An archive of a Java without verification, say, is of no use to others.
     if not stores or " " in str(archive) or any(map(os.environ.get, _OTHER_OPTIONS)):
+        return ""
+    if any(map(_has_files, _conf_folders())):
         return ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -174,6 +176,23 @@ def end(gateway: JavaGateway, *, options: str) -> None:
     except (OSError, subprocess.TimeoutExpired):
         process.kill()
         part.unlink(missing_ok=True)
+
+
+def _conf_folders() -> list[str]:
+    """Return the folders that Spark puts before its jars in the class path."""
+    spark_conf = os.environ.get("SPARK_CONF_DIR") or os.path.join(_spark_home(), "conf")
+    return [spark_conf, *filter(None, map(os.environ.get, ("HADOOP_CONF_DIR", "YARN_CONF_DIR")))]
+
+
+def _has_files(folder: str) -> bool:
+    """Whether a folder is not empty: Java archives no classes with one in the class path."""
+    return os.path.isdir(folder) and any(True for _ in os.scandir(folder))
+
+
+def _spark_home() -> str:
+    import pyspark
+
+    return os.environ.get("SPARK_HOME") or os.path.dirname(pyspark.__file__)
 
 
 def _remove_remains(folder: Path) -> None:

@@ -18,7 +18,8 @@ VERSION = 'openjdk version "17.0.15" 2025-04-15'
 @pytest.fixture
 def archive(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("SONIC_CACHE", str(tmp_path / "cache"))
-    for name in ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"):
+    options = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
+    for name in (*options, "SPARK_CONF_DIR", "HADOOP_CONF_DIR", "YARN_CONF_DIR"):
         monkeypatch.delenv(name, raising=False)
     return java.class_archive(java=VERSION, class_path=["a.jar"])
 
@@ -46,6 +47,17 @@ def test_an_archive_is_read_if_there_is_one_and_else_written_if_asked(archive):
 
 def test_java_with_options_of_the_user_writes_no_archive(archive, monkeypatch):
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:-BytecodeVerificationRemote")
+    assert java.archive_options(archive, stores=True) == ""
+
+
+@pytest.mark.parametrize("name", ["SPARK_CONF_DIR", "HADOOP_CONF_DIR", "YARN_CONF_DIR"])
+def test_no_archive_is_written_with_a_folder_in_the_class_path(
+    archive, tmp_path, monkeypatch, name
+):
+    monkeypatch.setenv(name, str(tmp_path / "conf"))
+    (tmp_path / "conf").mkdir()
+    assert java.archive_options(archive, stores=True) != ""
+    (tmp_path / "conf" / "core-site.xml").touch()
     assert java.archive_options(archive, stores=True) == ""
 
 
