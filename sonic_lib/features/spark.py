@@ -12,7 +12,6 @@ from pyspark.sql.types import StructType
 from sonic_lib.audio.sandbox import Limits, isolated, packed
 from sonic_lib.errors import TableError
 from sonic_lib.features.catalog import FEATURE_VERSION
-from sonic_lib.features.extract import describe_rows
 from sonic_lib.fingerprint.spark import DEFAULT_LIMITS, row_by_row
 from sonic_lib.schemas import EXTRACTS, FEATURES
 
@@ -72,6 +71,8 @@ def describe_songs(
     -------
     DataFrame [DESCRIPTIONS]
     """
+    from sonic_lib.features.extract import describe_rows  # librosa's kernels, unused in training
+
     work = packed(describe_rows, min_duration_s=min_duration_s)
 
     def rows(song: dict) -> Iterator[dict]:

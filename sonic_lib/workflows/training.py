@@ -16,7 +16,6 @@ from sonic_lib.models.conformal.sets import METHODS
 from sonic_lib.models.estimators import AUTO, KINDS, check_kind
 from sonic_lib.models.registry import NAMES
 from sonic_lib.models.training import release
-from sonic_lib.report import model_report
 from sonic_lib.storage import creation, runs
 from sonic_lib.workflows.examination import examine
 from sonic_lib.workflows.fitting import TrainedModel, train_and_evaluate
@@ -114,6 +113,8 @@ def train_model(
         this_run.counts.update(trained.card["metrics"])
         this_run.counts["seconds"] = time.monotonic() - started_s
         if report:
+            from sonic_lib.report import model_report  # loads matplotlib
+
             model_report.write(trained.held_out, trained.card, Path(report))
         release(trained.model)
     role = "champion" if is_first else "challenger"
