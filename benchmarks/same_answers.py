@@ -29,6 +29,16 @@ TABLES = ("songs", "song_files", "fingerprints", "matches", "features", "feature
 # They differ between any two runs.
 VOLATILE = ("run_id", "run_date", "version", "added_at", "computed_at", "seen_at", "mtime")
 
+# `main` was moved once.
+START = """
+import sys
+try:
+    from sonic_lib.cli.main import main
+except ImportError:
+    from sonic_lib.cli import main
+sys.exit(main())
+"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -83,7 +93,7 @@ def run(place: Path, commit: str, work: Path) -> None:
     try:
         for words in commands:
             subprocess.run(
-                [sys.executable, "-m", "sonic_lib.cli.main", *words],
+                [sys.executable, "-c", START, *words],
                 cwd=work,
                 env=os.environ | {"PYTHONPATH": str(tree)},
                 stdout=subprocess.DEVNULL,
