@@ -36,11 +36,11 @@ class Leak:
     def sentence(self, target: str, *, is_kept: bool) -> str:
         """Describe the leak in a sentence or two."""
         what = {
-            "tells": f"{self.column} alone predicts {target}: {self.share:.1%} of it, from the "
+            "predicts": f"{self.column} alone predicts {target}: {self.share:.1%} of it, from the "
             f"other rows with the same value ({self.n} songs)",
             "shape": f"{self.column} without its digits predicts {target}: {self.share:.1%} of it, "
             f"from the other rows with the same value ({self.n} songs)",
-            "told": f"{self.column} follows from {target}: {self.share:.1%} of it",
+            "follows": f"{self.column} follows from {target}: {self.share:.1%} of it",
             "place": f"{self.column} is a row number, which new songs do not have",
         }[self.why]
         if is_kept:
@@ -66,14 +66,14 @@ def find_leaks(rows: Sequence[dict], *, columns: Columns) -> list[Leak]:
         rest = _MAX_REST * (1 - row["base"]) if is_class else 1.0
         is_common = n >= _MIN_ROWS_PER_VALUE * row["n_values"] and row["n_values"] > 1
         if is_common and by is not None and by >= _MIN_SCORE and 1 - by <= rest:
-            found[name] = Leak(name, "tells" if name == row["name"] else "shape", by, n)
+            found[name] = Leak(name, "predicts" if name == row["name"] else "shape", by, n)
             continue
         is_text = row["back_r2"] is None
         back = row["back_accuracy"] if is_text else row["back_r2"]
         rest = _MAX_REST * (1 - row["back_base"]) if is_text else 1.0
         is_coarse = 1 < row["n_values"] <= _MAX_COARSE_VALUES and name == row["name"]
         if is_coarse and back is not None and back >= _MIN_SCORE and 1 - back <= rest:
-            found[name] = Leak(name, "told", back, n)
+            found[name] = Leak(name, "follows", back, n)
     return [found[name] for name in sorted(found)]
 
 
@@ -95,9 +95,9 @@ def without_leaks(columns: Columns, leaks: Sequence[Leak], *, keep: Sequence[str
         If no column is left.
     """
     reasons = {
-        "tells": "alone predicts",
+        "predicts": "alone predicts",
         "shape": "without its digits predicts",
-        "told": "follows from",
+        "follows": "follows from",
         "place": "numbers the rows, not",
     }
     gone = {

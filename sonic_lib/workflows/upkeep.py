@@ -31,7 +31,7 @@ class Step(NamedTuple):
     Attributes
     ----------
     name : str
-        mended, restored, swept, repartitioned, compacted, purging (about to), purged or checked.
+        repaired, restored, swept, repartitioned, compacted, purging (about to), purged or checked.
     result : dict
         Its results by name.
     """
@@ -47,7 +47,7 @@ class Upkeep(NamedTuple):
     ----------
     counts : dict of str to float
         As in the table `runs`: stages, orphan_songs, orphan_fingerprints, lost_files, partitions,
-        files_before, files_after, broken, and mended and dropped if files were damaged.
+        files_before, files_after, broken, and repaired and dropped if files were damaged.
     findings : list of Row
         From `maintenance.violations` at the end: invariant, n_broken, example.
     """
@@ -142,7 +142,7 @@ def steps(
     # Lost data does not prevent restoring an earlier state.
     if damaged := _damage(warehouse, with_data=restore_to is None):
         repaired = _repair(spark, warehouse, damaged)
-        yield Step("mended", {"damaged": damaged, **repaired})
+        yield Step("repaired", {"damaged": damaged, **repaired})
     _check_index(spark, warehouse)
     with runs.recorded(spark, warehouse, job="maintain", config=config) as this_run:
         counts = this_run.counts
@@ -183,7 +183,7 @@ def _repair(spark: SparkSession, warehouse: str, damaged: list[Damage]) -> dict[
     if not all(damage.can_be_repaired for damage in damaged):
         raise DamageError(warehouse, damaged)
     n_dropped = maintenance.repair(spark, warehouse, damaged)
-    return {"mended": len(damaged), "dropped": n_dropped}
+    return {"repaired": len(damaged), "dropped": n_dropped}
 
 
 def _check_index(spark: SparkSession, warehouse: str) -> None:

@@ -68,19 +68,19 @@ def found(spark, table: pd.DataFrame, **options) -> dict[str, str]:
 
 def test_only_genre_leaks_are_found(spark, table):
     assert found(spark, table, model="genre") == {
-        "subgenre_x": "tells",
-        "code": "tells",
-        "coded": "tells",
+        "subgenre_x": "predicts",
+        "code": "predicts",
+        "coded": "predicts",
         "number": "place",
-        "broad_style": "told",
+        "broad_style": "follows",
         "wave": "shape",
     }
 
 
 def test_only_number_leaks_are_found(spark, table):
     assert found(spark, table, model="popularity", target="fame") == {
-        "fame_again": "tells",
-        "famous": "told",
+        "fame_again": "predicts",
+        "famous": "follows",
         "number": "place",
     }
 
@@ -90,7 +90,7 @@ def test_leaks_are_excluded_unless_kept(table):
     columns = choose_columns([*described, ColumnProfile("tempo", "number", 90, 80)], model="genre")
     from sonic_lib.models.leaks import Leak
 
-    leak = Leak("sub", "tells", 1.0, 90)
+    leak = Leak("sub", "predicts", 1.0, 90)
     without = without_leaks(columns, [leak], keep=())
     assert (without.categories, without.numbers) == ((), ("tempo",))
     assert without.dropped["sub"] == "alone predicts genre"

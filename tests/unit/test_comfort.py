@@ -43,7 +43,7 @@ def test_json_prints_one_object(tmp_path, capfd, monkeypatch):
     assert (told["command"], told["exit_code"], code) == ("doctor", 1, 1)
     packages = next(finding for finding in told["findings"] if finding["what"] == "packages")
     assert (packages["what"], packages["state"]) == ("packages", "bad")
-    assert re.search(r"-m pip install '?numba", packages["told"])
+    assert re.search(r"-m pip install '?numba", packages["message"])
 
 
 def test_json_reports_errors_and_nothing_from_earlier_commands(tmp_path, capfd):
@@ -96,8 +96,8 @@ def test_doctor_names_the_tables_of_a_warehouse(tmp_path):
     assert examined(tmp_path)["warehouse"] == ("warehouse", "ok", f"{tmp_path}: runs, songs")
     absent = examined(tmp_path / "absent" / "lake")
     assert absent["warehouse"].state == "note"
-    assert "sonic index" in absent["warehouse"].told
-    assert absent["disk"].told.endswith(f"free in {tmp_path}")
+    assert "sonic index" in absent["warehouse"].message
+    assert absent["disk"].message.endswith(f"free in {tmp_path}")
     assert examined("s3a://bucket/lake")["warehouse"].state == "note"
 
 
@@ -123,7 +123,7 @@ def test_doctor_decodes_a_sample_of_every_format(tmp_path, monkeypatch):
     found = examined(tmp_path)["decoders"]
     assert found.state == "ok"
     for name in ("WAV", "FLAC", "AIFF", "Ogg Vorbis", "Opus", "MP3", "M4A", "AAC", "WMA"):
-        assert name in found.told
+        assert name in found.message
 
     def refuse(*_, **__):
         raise TypeError("open() got an unexpected keyword argument")
@@ -131,8 +131,8 @@ def test_doctor_decodes_a_sample_of_every_format(tmp_path, monkeypatch):
     monkeypatch.setattr("sonic_lib.audio.ffmpeg._open", refuse)
     found = examined(tmp_path)["decoders"]
     assert found.state == "note"
-    assert "M4A: TypeError: open() got" in found.told
-    assert "WAV, FLAC, AIFF, Ogg Vorbis, Opus, MP3 decoded" in found.told
+    assert "M4A: TypeError: open() got" in found.message
+    assert "WAV, FLAC, AIFF, Ogg Vorbis, Opus, MP3 decoded" in found.message
 
 
 def test_doctor_fetches_no_jars(tmp_path, monkeypatch):

@@ -51,14 +51,14 @@ def content(given) -> dict[str, bytes]:
     packed = serialisation.packed(done, table=table, request=asked)
     state = arrays.unpack(packed["served/encoders"])
     described = encode.features(table, np.arange(120), state, layout=layout, n_classes=N_CLASSES)
-    told = json.loads(packed["told"])
+    told = json.loads(packed["blends"])
     for kind in KINDS:
         fitted = learners.fit(
             kind, described, labels, n_classes=N_CLASSES, weights=None, seed=0, settings=TREES
         )
         packed[f"served/{kind}"] = arrays.pack(fitted)
         told["weights"]["served"][kind] = 1 / len(KINDS)
-    return packed | {"told": json.dumps(told).encode()}
+    return packed | {"blends": json.dumps(told).encode()}
 
 
 def answer(content, given, *, columns: Columns = COLUMNS, n_classes: int = N_CLASSES) -> list:
@@ -117,7 +117,7 @@ def test_malicious_array_files_are_refused(content, given, kind):
             answer(content | {part: FILES[kind]}, given)
 
 
-@pytest.mark.parametrize("part", ["served/encoders", "served/forest", "served/boosted", "told"])
+@pytest.mark.parametrize("part", ["served/encoders", "served/forest", "served/boosted", "blends"])
 def test_truncated_files_are_refused(content, given, part):
     whole = content[part]
     for share in (0.0, 0.3, 0.9, 0.999):
@@ -150,11 +150,13 @@ def test_model_of_other_columns_is_refused(content, given):
 
 
 JSONS: dict[str, dict[str, object]] = {
-    "no object": {"told": [1]},
-    "weights of another kind": {"told": {"weights": {"served": ["x"]}, "least": {"served": 0}}},
-    "no weights": {"told": {"weights": {"served": {}}, "least": {"served": 0}}},
-    "texts for weights": {"told": {"weights": {"served": {"forest": "1"}}, "least": {"served": 0}}},
-    "another learner": {"told": {"weights": {"served": {"../x": 1}}, "least": {"served": 0}}},
+    "no object": {"blends": [1]},
+    "weights of another kind": {"blends": {"weights": {"served": ["x"]}, "least": {"served": 0}}},
+    "no weights": {"blends": {"weights": {"served": {}}, "least": {"served": 0}}},
+    "texts for weights": {
+        "blends": {"weights": {"served": {"forest": "1"}}, "least": {"served": 0}}
+    },
+    "another learner": {"blends": {"weights": {"served": {"../x": 1}}, "least": {"served": 0}}},
     "values that are one text": {"vocabulary": {"mood": "calm", "artist": "a", "tags": "b"}},
     "values that are numbers": {"vocabulary": {"mood": [1], "artist": [2], "tags": [3]}},
     "no values": {"vocabulary": {}},
@@ -171,7 +173,7 @@ def test_json_of_other_types_is_refused(content, given, kind):
 
 def test_endlessly_nested_json_is_refused(content, given):
     with pytest.raises(ModelError):
-        answer(content | {"told": b"[" * 10**6}, given)
+        answer(content | {"blends": b"[" * 10**6}, given)
 
 
 # ---- invalid nodes ----

@@ -42,13 +42,13 @@ class Finding(NamedTuple):
     what : str
     state : str
         ``"ok"``, ``"note"`` (something optional is missing, or scarce) or ``"bad"``.
-    told : str
+    message : str
         What was found and, unless it is ok, what to do.  The name is a key of ``--json``.
     """
 
     what: str
     state: str
-    told: str
+    message: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -148,7 +148,7 @@ def _purged(result: dict) -> Iterator[str]:
 
 
 _LINES = {
-    "mended": _repaired,
+    "repaired": _repaired,
     "swept": _swept,
     "repartitioned": _repartitioned,
     "compacted": _compacted,

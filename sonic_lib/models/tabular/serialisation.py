@@ -20,7 +20,7 @@ from sonic_lib.models.tabular.crossfit import Crossfit, Fit, Request
 from sonic_lib.models.tabular.table import Layout, Table, from_arrow, vocabulary_of
 
 SERVED, JUDGE = "served", "judge"  # roles of models: fitted on all rows, or without held-out rows
-BLENDS = "told"  # name of the part with the weights of the learners, in stored models
+BLENDS = "blends"  # name of the part with the weights of the learners, in stored models
 
 
 def packed(done: Crossfit, *, table: Table, request: Request) -> dict[str, bytes]:
