@@ -35,7 +35,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import TargetEncoder
 
 from sonic_lib.features.spark import DATE, LIST
-from sonic_lib.models import metrics, training
+from sonic_lib.models import metrics, targets, training
 from sonic_lib.models.columns import ColumnProfile, Columns, choose_columns
 from sonic_lib.models.conformal import intervals
 from sonic_lib.models.conformal import sets as conformal
@@ -139,7 +139,7 @@ def as_frame(
     ]
     columns = choose_columns(described, model=name)
     classes = tuple(sorted(rows["genre"].unique())) if name == "genre" else ()
-    frame = frame.transform(training.labelled, columns=columns, classes=classes)
+    frame = frame.transform(targets.labelled, columns=columns, classes=classes)
     return frame, columns, classes
 
 

@@ -21,7 +21,7 @@ def label_range(rows: DataFrame) -> DataFrame:
     Parameters
     ----------
     rows : DataFrame
-        From `training.labelled`.
+        From `targets.labelled`.
     """
     label = F.col(LABEL)
     return rows.agg(

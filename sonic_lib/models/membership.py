@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.features.spark import wide, with_labels
-from sonic_lib.models import splits, training
+from sonic_lib.models import splits, targets
 from sonic_lib.models.columns import Columns
 from sonic_lib.models.stages import LABEL
 
@@ -31,7 +31,7 @@ def with_held_out(
     Parameters
     ----------
     rows : DataFrame
-        From `training.labelled`.
+        From `targets.labelled`.
     group : str or None
         Column whose values are never split.
     has_classes : bool
@@ -80,7 +80,7 @@ def training_songs(
         numbers=[name for name, is_number in names if is_number],
         texts=[name for name, is_number in names if not is_number],
     )
-    rows = training.labelled(frame, columns=columns, classes=card["classes"])
+    rows = targets.labelled(frame, columns=columns, classes=card["classes"])
     if card.get("fitted_on") == ALL_ROWS and not by_judge:
         return rows.select("song_id")
     held_out = with_held_out(

@@ -3,13 +3,12 @@
 Conventions
 -----------
 ``rows`` is a wide frame (docs/models.md) with the columns of `Recipe.columns`, prepared by
-`labelled`. A model is a `pyspark.ml.PipelineModel`: to a wide frame without labels it adds
+`targets.labelled`. A model is a `pyspark.ml.PipelineModel`: to a wide frame without labels it adds
 `probabilities`, or `prediction` and `difficulty`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from multiprocessing.pool import ThreadPool
@@ -20,40 +19,16 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.errors import ModelError
-from sonic_lib.models import cluster, estimators, preprocess
-from sonic_lib.models.columns import CLASSIFICATION, Columns
+from sonic_lib.models import cluster, estimators, one_task, preprocess
 from sonic_lib.models.recipe import Recipe
 from sonic_lib.models.splits import FOLDS, INNER_FOLDS, balanced_parts, with_folds
-from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, column
+from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel
 from sonic_lib.models.tabular import stage
 from sonic_lib.models.tabular.crossfit import HELD_OUT
 
 _N_INNER_FOLDS = 10
 _N_PARTS = 3  # inside a fit, to weight learners and measure errors
 OUTER_FOLD = "_outer_fold"
-
-
-def class_counts(frame: DataFrame, *, target: str) -> DataFrame:
-    """Count the rows of each class: label (string), n; rows without a class are ignored."""
-    label = _class_name(target).alias("label")
-    return (
-        frame.select(label)
-        .filter("label IS NOT NULL")
-        .groupBy("label")
-        .agg(F.count("*").alias("n"))
-    )
-
-
-def labelled(frame: DataFrame, *, columns: Columns, classes: Sequence[str]) -> DataFrame:
-    """Add `_label`, the number of the class or the target; rows without one are dropped."""
-    if columns.task == CLASSIFICATION:
-        places = F.array(*map(F.lit, classes))
-        place = F.array_position(places, _class_name(columns.target))
-        label = F.when(place > 0, place - 1).cast("double")
-    else:
-        given = column(columns.target).cast("double")
-        label = F.when(F.abs(given) < float("inf"), given)
-    return frame.withColumn(LABEL, label).filter(F.col(LABEL).isNotNull())
 
 
 @dataclass(frozen=True)
@@ -92,7 +67,7 @@ def train(rows: DataFrame, *, recipe: Recipe, n_folds: int, is_held_out: Column)
     Parameters
     ----------
     rows : DataFrame
-        From `labelled`, cached.
+        From `targets.labelled`, cached.
     n_folds : int
     is_held_out : Column of bool
 
@@ -103,7 +78,7 @@ def train(rows: DataFrame, *, recipe: Recipe, n_folds: int, is_held_out: Column)
     """
     training_rows = rows.filter(~is_held_out)
     n_rows, _ = _count_rows(training_rows, recipe)
-    if not _fits_one_task(n_rows, recipe):
+    if not one_task.fits(n_rows, recipe):
         scored_folds = cross_validate(training_rows, recipe=recipe, n_folds=n_folds)
         model = fit(training_rows, recipe=recipe)
         scored_held_out = scored(rows.filter(is_held_out), model=model, recipe=recipe).persist()
@@ -111,17 +86,16 @@ def train(rows: DataFrame, *, recipe: Recipe, n_folds: int, is_held_out: Column)
     parts = _balanced_folds(training_rows, recipe=recipe, n_folds=n_folds)
     folded = _with_outer_folds(rows, parts, recipe=recipe, n_folds=n_folds, name=stage.OUTER)
     outer_or_held_out = F.when(is_held_out, F.lit(HELD_OUT)).otherwise(F.col(stage.OUTER))
-    trained = _in_one_task(
-        folded.withColumn(stage.OUTER, outer_or_held_out), recipe=recipe, n_rows=n_rows, serve=True
-    )
-    model = _model_of(trained, recipe)
+    folded = _with_inner_folds(folded.withColumn(stage.OUTER, outer_or_held_out), recipe)
+    trained = one_task.train(folded, recipe=recipe, n_rows=n_rows, serve=True)
+    model = one_task.model_of(trained, recipe)
     without = None
     if recipe.columns.texts:
-        without = _scores_of(trained.filter(F.col("fold") == stage.WITHOUT), recipe)
+        without = one_task.scores_of(trained.filter(F.col("fold") == stage.WITHOUT), recipe)
     return Trained(
         model,
-        _scores_of(trained.filter("fold >= 0"), recipe),
-        _scores_of(trained.filter(F.col("fold") == HELD_OUT), recipe),
+        one_task.scores_of(trained.filter("fold >= 0"), recipe),
+        one_task.scores_of(trained.filter(F.col("fold") == HELD_OUT), recipe),
         model.stages[0].weights,
         without,
         on_all_rows=True,
@@ -134,7 +108,7 @@ def fit(rows: DataFrame, *, recipe: Recipe) -> PipelineModel:
     Parameters
     ----------
     rows : DataFrame
-        From `labelled`, cached; `song_id` is the key.
+        From `targets.labelled`, cached; `song_id` is the key.
 
     Raises
     ------
@@ -144,13 +118,13 @@ def fit(rows: DataFrame, *, recipe: Recipe) -> PipelineModel:
         If XGBoost is needed but not installed.
     """
     n_rows, counts = _count_rows(rows, recipe)
-    if _fits_one_task(n_rows, recipe):
+    if one_task.fits(n_rows, recipe):
         # There are no outer folds here: weights and errors come from the inner ones.
         needs_parts = not recipe.classes or recipe.kind == estimators.AUTO
         outer = F.col(FOLD) % _N_PARTS if needs_parts else F.lit(0)
         parts = _with_inner_folds(rows, recipe).withColumn(stage.OUTER, outer.cast("int"))
-        trained = _in_one_task(parts, recipe=recipe, n_rows=n_rows, serve=True)
-        return _model_of(trained, recipe)
+        trained = one_task.train(parts, recipe=recipe, n_rows=n_rows, serve=True)
+        return one_task.model_of(trained, recipe)
     return cluster.fit(
         _with_inner_folds(rows, recipe),
         recipe=recipe,
@@ -184,7 +158,7 @@ def cross_validate(rows: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFram
     Parameters
     ----------
     rows : DataFrame
-        From `labelled`, cached.
+        From `targets.labelled`, cached.
     n_folds : int
 
     Returns
@@ -206,12 +180,13 @@ def score_folds(folded: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame
     Parameters
     ----------
     folded : DataFrame
-        From `labelled`, cached, with the int column `_outer_fold`, 0 to n_folds - 1.
+        From `targets.labelled`, cached, with the int column `_outer_fold`, 0 to n_folds - 1.
     """
     n_rows, _ = _count_rows(folded, recipe)
-    if _fits_one_task(n_rows, recipe):
+    if one_task.fits(n_rows, recipe):
         parts = _with_inner_folds(folded, recipe).withColumn(stage.OUTER, F.col(OUTER_FOLD))
-        return _scores_of(_in_one_task(parts, recipe=recipe, n_rows=n_rows, serve=False), recipe)
+        trained = one_task.train(parts, recipe=recipe, n_rows=n_rows, serve=False)
+        return one_task.scores_of(trained, recipe)
 
     def score(fold: int) -> DataFrame:
         training, test = (
@@ -267,11 +242,6 @@ def _count_rows(rows: DataFrame, recipe: Recipe) -> tuple[int, dict[float, int]]
     return n_rows, counts
 
 
-def _fits_one_task(n_rows: int, recipe: Recipe) -> bool:
-    n_classes = len(recipe.classes)
-    return stage.fits_one_task(n_rows, columns=recipe.columns, n_classes=n_classes)
-
-
 def _distributed_kind(recipe: Recipe) -> str:
     """The learner for a table that does not fit into one task."""
     if recipe.kind == estimators.AUTO:
@@ -316,56 +286,8 @@ def _with_inner_folds(rows: DataFrame, recipe: Recipe) -> DataFrame:
     )
 
 
-def _in_one_task(folded: DataFrame, *, recipe: Recipe, n_rows: int, serve: bool) -> DataFrame:
-    """Train by `_outer`, and persist the result, so that it is trained once."""
-    context = folded.sparkSession.sparkContext
-    # All cores of the executor: no other task of ours runs at the same time.
-    cores = context.getConf().get("spark.executor.cores")
-    is_local = context.master.startswith("local")
-    n_threads = context.defaultParallelism if is_local else int(cores or 1)
-    request = estimators.in_one_task(
-        recipe.kind,
-        n_rows=n_rows,
-        n_classes=len(recipe.classes),
-        seed=recipe.seed,
-        weighted=recipe.class_weights,
-        layout=stage.layout_of(recipe.columns),
-    )
-    return stage.train(
-        folded if FOLD in folded.columns else _with_inner_folds(folded, recipe),
-        columns=recipe.columns,
-        request=request,
-        serve=serve,
-        n_threads=n_threads,
-    ).localCheckpoint()
-
-
-def _model_of(trained: DataFrame, recipe: Recipe) -> PipelineModel:
-    settings = stage.settings_of(recipe.columns, n_classes=len(recipe.classes))
-    parts = trained.filter("name IS NOT NULL").select("name", "part", "bytes")
-    return PipelineModel([stage.TabularModel(settings, parts)])
-
-
-def _scores_of(trained: DataFrame, recipe: Recipe) -> DataFrame:
-    scores = trained.filter("output IS NOT NULL")
-    if recipe.classes:
-        label = F.col("label").cast("int").alias("label")
-        return scores.select(KEY, label, F.col("output").alias("probabilities"))
-    prediction, difficulty = (F.get("output", F.lit(place)) for place in (0, 1))
-    return scores.select(
-        KEY,
-        F.col("label").alias("target"),
-        prediction.alias("prediction"),
-        difficulty.alias("difficulty"),
-    )
-
-
 def _judging(fitted: Transformer) -> Transformer:
     return fitted.judging() if isinstance(fitted, stage.TabularModel) else fitted
-
-
-def _class_name(target: str) -> Column:
-    return F.trim(column(target).cast("string"))
 
 
 def _is_forest(stage: object) -> bool:

@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.errors import ModelError
-from sonic_lib.models import metrics, significance, training
+from sonic_lib.models import metrics, significance, targets, training
 from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.recipe import Recipe
 from sonic_lib.workflows.fitting import TrainedModel, compute_metrics
@@ -51,7 +51,7 @@ def compare_models(
     if missing:
         return 0.0, f"{card['version']} needs {', '.join(sorted(missing))}, now missing"
     new_to_both = data.held_out_rows.join(known, "song_id", "left_anti")
-    rows = training.labelled(new_to_both, columns=columns, classes=recipe.classes)
+    rows = targets.labelled(new_to_both, columns=columns, classes=recipe.classes)
     if rows.isEmpty():
         return 1.0, f"{card['version']} was trained on all held-out songs: nothing to compare on"
     before = training.scored(rows, model=champion, recipe=recipe).persist()

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib.features.spark import profile, wide, with_labels
-from sonic_lib.models import training
+from sonic_lib.models import targets
 from sonic_lib.models.columns import CLASSIFICATION, ColumnProfile, choose_columns
 from sonic_lib.models.leaks import Leak, without_leaks
 from sonic_lib.models.limits import label_range, seen_limits
@@ -86,10 +86,10 @@ def training_set(
     frame = wide(features, numbers=numbers, texts=texts).persist()
     classes: tuple[str, ...] = ()
     if columns.task == CLASSIFICATION:
-        counts = training.class_counts(frame, target=columns.target).collect()  # one row per class
+        counts = targets.class_counts(frame, target=columns.target).collect()  # one row per class
         classes = tuple(sorted(row.label for row in counts))
     recipe = Recipe(columns, classes, kind, seed, class_weights)
-    rows = training.labelled(frame, columns=columns, classes=classes)
+    rows = targets.labelled(frame, columns=columns, classes=classes)
     rows = with_held_out(rows, group=columns.group, has_classes=bool(classes))
     try:
         yield TrainingSet(name, source, labels, version, recipe, rows, leaks)

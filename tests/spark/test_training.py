@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from sonic_lib.errors import ModelError, SetupError
-from sonic_lib.models import estimators, metrics, training
+from sonic_lib.models import estimators, metrics, targets, training
 from sonic_lib.models.columns import Columns
 from sonic_lib.models.estimators import AUTO, BOOSTED, FOREST, KERNEL, LINEAR
 from sonic_lib.models.loading import load_pipeline
@@ -71,7 +71,7 @@ def songs(spark, rng):
 
 def ready(frame, recipe):
     return frame.transform(
-        training.labelled, columns=recipe.columns, classes=recipe.classes
+        targets.labelled, columns=recipe.columns, classes=recipe.classes
     ).persist()
 
 
@@ -92,7 +92,7 @@ def test_rows_without_a_known_class_are_excluded(spark):
     frame = spark.createDataFrame(rows, "song_id long, genre string")
     found = ready(frame, GENRE).select("song_id", "_label").collect()
     assert sorted(map(tuple, found)) == [(1, 1.0), (3, 0.0)]
-    counts = frame.transform(training.class_counts, target="genre").collect()
+    counts = frame.transform(targets.class_counts, target="genre").collect()
     assert sorted(map(tuple, counts)) == [("folk", 1), ("jazz", 1), ("unknown", 1)]
 
 
