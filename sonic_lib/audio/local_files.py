@@ -63,11 +63,21 @@ def entries(paths: list[str]) -> list[dict]:
     return [_entry(path, common if path in files else path) for path in sorted(set(found))]
 
 
-def walk(paths: list[str], *, follow_links: bool = True) -> Iterator[dict]:
-    """Yield the files below folders; more than once if the folders are nested."""
+def walk(
+    paths: list[str], *, follow_links: bool = True, passed_over: Counter[str] | None = None
+) -> Iterator[dict]:
+    """Yield the files below folders; more than once if the folders are nested.
+
+    Parameters
+    ----------
+    follow_links, passed_over
+        As in `below`.
+    """
     for entry in entries(paths):
         if entry["is_folder"]:
-            yield from below(entry["path"], entry["root"], follow_links=follow_links)
+            yield from below(
+                *(entry["path"], entry["root"]), follow_links=follow_links, passed_over=passed_over
+            )
         else:
             yield entry
 

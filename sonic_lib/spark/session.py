@@ -171,6 +171,14 @@ def spark_job(
             java.end(gateway, options=options)
 
 
+def is_running() -> bool:
+    """Whether this is a spark-submit job, or a process with a session."""
+    pyspark = sys.modules.get("pyspark")
+    return "PYSPARK_GATEWAY_PORT" in os.environ or (
+        pyspark is not None and pyspark.SparkContext._active_spark_context is not None
+    )
+
+
 @contextmanager
 def setting(spark: SparkSession, settings: dict[str, str]) -> Iterator[None]:
     """Set session settings for the duration of a `with` block."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sonic_lib.workflows.duplicates import Duplicates
-    from sonic_lib.workflows.indexing import IndexRun
+    from sonic_lib.workflows.idle_indexing import IndexRun
 
 
 class SongsMixin(Connection):
@@ -55,17 +55,18 @@ class SongsMixin(Connection):
         >>> int(run.counts["songs"]), run.remarks
         (3, [])
         """
-        from sonic_lib.workflows.indexing import index_songs
+        from sonic_lib.workflows.idle_indexing import index_if_unchanged
 
+        folders = absolute_paths(paths)
+        options = {"retry_rejected": retry_rejected, "follow_links": follow_links}
         with self._progress():
-            return index_songs(
-                self.spark,
-                self.config,
-                absolute_paths(paths),
-                prune=prune,
-                retry_rejected=retry_rejected,
-                follow_links=follow_links,
-            )
+            if not prune and self._can_avoid_spark(paths):
+                done = index_if_unchanged(self.config, folders, **options)
+                if done is not None:
+                    return done
+            from sonic_lib.workflows.indexing import index_songs
+
+            return index_songs(self.spark, self.config, folders, prune=prune, **options)
 
     def songs(self, *words: str) -> pd.DataFrame:
         """List songs whose path, title, artist or album contain all of the words.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import Counter
-from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -18,34 +16,10 @@ from sonic_lib.fingerprint.spark import digest_files, fingerprint_files
 from sonic_lib.index import commit, plan
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
 from sonic_lib.storage import creation, runs, tables, writes
+from sonic_lib.workflows.idle_indexing import COUNTED, IndexRun
 
 _MAX_TRIES = 5  # for a batch that other runs with the same songs took for that of a dead run
 _N_REMARKS = 5  # the table song_files has all of them
-_COUNTED = (
-    *("new", "changed", "duplicate", "rejected", "partial", "replaced"),
-    *("songs", "audio_s", "hashes"),
-)
-
-
-class IndexRun(NamedTuple):
-    """Result of `index_songs`.
-
-    Attributes
-    ----------
-    counts : dict of str to float
-        Counts of files, songs and hashes, and seconds, as in the table `runs`.
-    remarks : list of str
-        The first few files that were rejected or only used in part, with the reason.
-    table_bytes : int
-        Size of the fingerprint table.
-    passed_over : Counter of str
-        Files that were skipped, by extension.
-    """
-
-    counts: dict[str, float]
-    remarks: list[str]
-    table_bytes: int
-    passed_over: Counter[str]
 
 
 def index_songs(
@@ -115,7 +89,7 @@ def _index(
         gone = plan.pruned_files(known, files=files, roots=roots).persist()
         counts["pruned"] = gone.count()
     if not n_changed and not counts.get("pruned"):
-        return counts | dict.fromkeys(_COUNTED, 0), []
+        return counts | dict.fromkeys(COUNTED, 0), []
 
     n_slots = spark.sparkContext.defaultParallelism
     n_tasks = plan.n_tasks(n_changed, n_bytes, n_slots=n_slots, task_mb=config.index.task_mb)

@@ -9,8 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from sonic_lib.audio import local_files
 from sonic_lib.audio.tags import read_tags
 from sonic_lib.cli.main import main
+from sonic_lib.config import Config, FingerprintConfig
 from sonic_lib.index import commit
 from sonic_lib.schemas import (
     FEATURE_FILES,
@@ -24,6 +26,8 @@ from sonic_lib.schemas import (
     Table,
 )
 from sonic_lib.storage import creation, tables, writes
+from sonic_lib.workflows.idle_indexing import index_if_unchanged
+from sonic_lib.workflows.indexing import index_songs
 from tests.e2e.conftest import contents, versions
 
 
@@ -128,6 +132,59 @@ def test_second_run_reads_no_audio_and_writes_nothing(spark, collection, indexed
     assert versions(warehouse) == before
     n_files = len(collection.samples) + 1 + len(collection.rejected)
     assert f"Nothing new: {n_files} files are already in" in capsys.readouterr().out
+
+
+@pytest.fixture
+def idle(indexed, tmp_path) -> Config:
+    """Settings of a copy of the collection's index."""
+    pytest.importorskip("deltalake")
+    lake = shutil.copytree(indexed[0], tmp_path / "lake")
+    return Config().model_copy(update={"warehouse": lake.as_posix()})
+
+
+@pytest.mark.parametrize("with_links", [False, True])
+def test_idle_run_is_the_same_without_spark(spark, collection, idle, tmp_path, with_links):
+    paths = [str(collection.folder)]
+    if with_links:
+        paths.append(str(tmp_path / "linked"))
+        (tmp_path / "linked").mkdir()
+        (tmp_path / "linked" / "again").symlink_to(collection.folder)
+    found = index_if_unchanged(idle, paths)
+    expected = index_songs(spark, idle, paths)
+    for run in (found, expected):
+        assert run.counts.pop("seconds") > 0
+        run.counts.pop("passed_over")
+    assert found.counts == expected.counts
+    assert (found.remarks, found.table_bytes) == ([], expected.table_bytes)
+    if not with_links:  # Spark's tasks do not know which folders others have counted
+        assert found.passed_over == expected.passed_over
+    rows = tables.read(spark, idle.warehouse, RUNS).filter("job = 'index'").orderBy("started_at")
+    first, second = rows.select("job", "status", "config").collect()[-2:]
+    assert first == second
+
+
+@pytest.mark.parametrize("case", ["new", "touched", "rejected", "parameters", "no runs", "nothing"])
+def test_run_with_something_to_do_needs_spark(collection, idle, tmp_path, monkeypatch, case):
+    folder = shutil.copytree(collection.folder / "copies", tmp_path / "music")
+    paths = [collection.folder / "copies"]
+    options = {}
+    if case == "new":
+        paths.append(folder)
+    elif case == "touched":
+        (file,) = paths[0].iterdir()
+        monkeypatch.setattr(local_files, "_FIRST_S", file.stat().st_mtime + 1)  # as if later
+    elif case == "rejected":
+        paths, options = [collection.folder / "bad"], {"retry_rejected": True}
+    elif case == "parameters":
+        idle = idle.model_copy(update={"fingerprint": FingerprintConfig(densities_per_s=(10,))})
+    elif case == "no runs":
+        shutil.rmtree(Path(idle.warehouse, RUNS.name))
+    else:
+        (tmp_path / "empty").mkdir()
+        paths = [tmp_path / "empty"]
+    before = versions(idle.warehouse)
+    assert index_if_unchanged(idle, list(map(str, paths)), **options) is None
+    assert versions(idle.warehouse) == before
 
 
 def test_strict_reports_rejected_files(collection, warehouse, capsys):

@@ -29,7 +29,7 @@ def folder(tmp_path) -> Path:
 @pytest.fixture(autouse=True)
 def _no_session(monkeypatch):
     """Pretend that no other test of this process has started Spark."""
-    monkeypatch.setattr(identify, "spark_is_running", lambda: False)
+    monkeypatch.setattr(identify, "is_running", lambda: False)
 
 
 def run(*words: str) -> int | None:
@@ -51,7 +51,7 @@ def test_spark_is_used_where_requested_or_required(folder, words):
 
 
 def test_spark_is_used_if_it_is_running(folder, monkeypatch):
-    monkeypatch.setattr(identify, "spark_is_running", lambda: True)
+    monkeypatch.setattr(identify, "is_running", lambda: True)
     assert run(str(folder / "clips"), "--warehouse", str(folder)) is None
 
 

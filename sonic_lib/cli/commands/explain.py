@@ -45,12 +45,12 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
     int, optional
         The exit code; None if Spark is needed.
     """
-    from sonic_lib.cli.commands.identify import spark_is_running
+    from sonic_lib.spark.session import is_running
     from sonic_lib.workflows.explanation import explain_without_spark
 
     check(args)
     warehouse = args.warehouse or config.warehouse
-    if spark_is_running() or not (is_local(warehouse) and is_local(args.clip)):
+    if is_running() or not (is_local(warehouse) and is_local(args.clip)):
         return None
     config = config.model_copy(update={"warehouse": absolute(warehouse)})
     found = explain_without_spark(config, args.clip)

@@ -7,8 +7,6 @@ tables and answers are the same.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +18,7 @@ from sonic_lib.config import Config
 from sonic_lib.console import report_error, say
 from sonic_lib.errors import UsageError
 from sonic_lib.matching.scoring import N_CANDIDATES
+from sonic_lib.spark.session import is_running
 from sonic_lib.workflows.answers import Answers, can_record
 from sonic_lib.workflows.streaming import watch
 
@@ -84,7 +83,7 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
         )
     if args.engine == "spark" or args.watch or not everything_is_here:
         return None
-    if args.engine == "auto" and (spark_is_running() or not find_spec("deltalake")):
+    if args.engine == "auto" and (is_running() or not find_spec("deltalake")):
         return None
     from sonic_lib.workflows import local_identification
 
@@ -157,11 +156,3 @@ def _say(answers: Answers, shown: list[dict], config: Config, args: argparse.Nam
         say_answers(shown, n_listed=args.candidates)
     say_summary(answers, warehouse=config.warehouse, output=args.output)
     return 1 if args.strict and answers.counts["rejected"] else 0
-
-
-def spark_is_running() -> bool:
-    """Whether this is a spark-submit job, or a process with a session."""
-    pyspark = sys.modules.get("pyspark")
-    return "PYSPARK_GATEWAY_PORT" in os.environ or (
-        pyspark is not None and pyspark.SparkContext._active_spark_context is not None
-    )

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from pyspark.sql import DataFrame, SparkSession
-
-from sonic_lib.audio.local_files import check_audio, named_endings
+from sonic_lib.audio.local_files import absolute, check_audio, is_local, named_endings
 from sonic_lib.cli.commands.watch_options import add_no_links, add_watch, check_watch
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
-from sonic_lib.workflows.indexing import IndexRun, index_songs
+from sonic_lib.spark.session import is_running
+from sonic_lib.workflows.idle_indexing import IndexRun, index_if_unchanged
 from sonic_lib.workflows.streaming import watch
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
 HELP = "add the songs of folders to the index"
 IS_PYTHON_WORK = True
@@ -37,6 +41,29 @@ def check(args: argparse.Namespace) -> None:
         check_audio(args.paths, follow_links=not args.no_links)
 
 
+def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
+    """Record the run if nothing is new in local folders.
+
+    Returns
+    -------
+    int, optional
+        The exit code; None if Spark is needed.
+    """
+    check(args)
+    warehouse = args.warehouse or config.warehouse
+    if args.watch or args.prune or not all(map(is_local, [warehouse, *args.paths])):
+        return None
+    if is_running() or not find_spec("deltalake"):
+        return None
+    done = index_if_unchanged(
+        config.model_copy(update={"warehouse": absolute(warehouse)}),
+        args.paths,
+        retry_rejected=args.retry_rejected,
+        follow_links=not args.no_links,
+    )
+    return None if done is None else _say(done, absolute(warehouse), args)
+
+
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Update the index from folders, once or whenever there are new files."""
     if not args.watch:
@@ -53,6 +80,8 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 
 
 def _update(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
+    from sonic_lib.workflows.indexing import index_songs
+
     done = index_songs(
         spark,
         config,
@@ -61,7 +90,11 @@ def _update(spark: SparkSession, config: Config, args: argparse.Namespace) -> in
         retry_rejected=args.retry_rejected,
         follow_links=not args.no_links,
     )
-    _report(done, config.warehouse)
+    return _say(done, config.warehouse, args)
+
+
+def _say(done: IndexRun, warehouse: str, args: argparse.Namespace) -> int:
+    _report(done, warehouse)
     if done.passed_over:
         say(passed_over_text(done.passed_over), endings_passed_over=dict(done.passed_over))
     return 1 if args.strict and done.counts["rejected"] else 0
