@@ -49,7 +49,6 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
     int, optional
         The exit code; None if Spark is needed.
     """
-    check(args)
     warehouse = args.warehouse or config.warehouse
     if args.watch or args.prune or not all(map(is_local, [warehouse, *args.paths])):
         return None
