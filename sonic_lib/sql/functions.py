@@ -35,6 +35,11 @@ CLIP_HASHES = StructType(
 )
 
 
+def are_used(statement: str) -> bool:
+    """Whether a SQL statement may call one of the table functions."""
+    return "fingerprint_" in statement.lower()
+
+
 def register(spark: SparkSession, *, params: FingerprintParams, prefix_bits: int) -> None:
     """Register the table functions in a session.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 
 from pyspark.sql import SparkSession
 
 from sonic_lib.schemas import DATABASE
+
+_NAME = re.compile(rf"\b{DATABASE}`?\s*\.\s*`?(\w+)", re.IGNORECASE)
+_QUERY = re.compile(r"(\s|--[^\n]*\n|\()*(select|with)\b", re.IGNORECASE)
 
 
 def create(spark: SparkSession, table_names: Iterable[str]) -> list[str]:
@@ -39,6 +42,38 @@ def statements(folder: str) -> Iterator[tuple[str, str]]:
     for file in sorted(found, key=lambda file: file.name):
         if file.name.endswith(".sql"):
             yield file.name.removesuffix(".sql"), file.read_text(encoding="utf-8")
+
+
+def needed_tables(statements_: Sequence[str]) -> set[str] | None:
+    """Return the tables that queries read, also through views.
+
+    Parameters
+    ----------
+    statements_ : sequence of str
+        SQL statements.
+
+    Returns
+    -------
+    set of str, optional
+        Names like sonic.songs; None for all, as for `SHOW TABLES`.
+
+    Examples
+    --------
+    >>> sorted(needed_tables(["SELECT * FROM sonic.songs JOIN Sonic.matches USING (song_id)"]))
+    ['sonic.matches', 'sonic.songs']
+    >>> needed_tables(["SHOW TABLES IN sonic"])
+    """
+    of_view = {
+        f"{DATABASE}.{name}": tables_of(statement) for name, statement in statements("views")
+    }
+    needed: set[str] = set()
+    for statement in statements_:
+        names = {f"{DATABASE}.{name.lower()}" for name in _NAME.findall(statement)}
+        if not (_QUERY.match(statement) and names):
+            return None
+        for name in names:
+            needed |= of_view.get(name, {name})
+    return needed
 
 
 def tables_of(statement: str) -> set[str]:

@@ -85,6 +85,15 @@ def check_files(place: str) -> None:
     _seen[key] = last, _inode(log, last)
 
 
+def has_version(place: str) -> bool:
+    """Whether a folder has a log with an entry or a checkpoint."""
+    try:
+        names = os.listdir(os.path.join(place, LOG))
+    except OSError:
+        return False
+    return any(pattern.fullmatch(name) for name in names for pattern in (ENTRY, CHECKPOINT))
+
+
 def check_links(place: str) -> None:
     """Reject a local table with a link anywhere in its folder, before files in it are deleted.
 

@@ -7,6 +7,7 @@ their rows, `history` their versions and files; no module outside this package d
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from sonic_lib.schemas import (
     Table,
 )
 from sonic_lib.storage.locks import is_on_disk
-from sonic_lib.storage.own_files import check_files
+from sonic_lib.storage.own_files import check_files, has_version
 from sonic_lib.storage.properties import (
     LAYOUT,
     LAYOUT_VERSION,
@@ -60,6 +61,8 @@ def location(warehouse: str, table: Table) -> str:
 
 def exists(spark: SparkSession, warehouse: str, table: Table) -> bool:
     """Whether the table exists."""
+    if is_on_disk(spark, warehouse):  # Delta would read the whole log
+        return has_version(absolute(location(warehouse, table)))
     return DeltaTable.isDeltaTable(spark, location(warehouse, table))
 
 
@@ -213,15 +216,24 @@ def live_bytes(spark: SparkSession, warehouse: str, table: Table) -> int:
     return detail.select("sizeInBytes").first()[0]
 
 
-def register(spark: SparkSession, warehouse: str) -> list[str]:
+def register(
+    spark: SparkSession, warehouse: str, *, only: Collection[str] | None = None
+) -> list[str]:
     """Add the tables to the session's catalogue as sonic.<name>, and return these names.
 
     Can be called again, also for another warehouse.
+
+    Parameters
+    ----------
+    only : collection of str, optional
+        Names like sonic.songs; all tables by default.
     """
     spark.sql(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
     names = []
     for table in TABLES:
         name = f"{DATABASE}.{table.name}"
+        if only is not None and name not in only:
+            continue
         path, is_present = location(warehouse, table), exists(spark, warehouse, table)
         # Registered for another warehouse of this session.  It is external, so its data stays.
         is_known = spark.catalog.tableExists(name)

@@ -49,17 +49,19 @@ def check(args: argparse.Namespace) -> None:
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Run statements and print their rows, or open a shell."""
-    register(spark, config)
     if not _is_given(args):
-        _converse(spark)
+        register(spark, config)
+        _converse(spark, config)
         return 0
-    *others, last = split_statements(_text(args))
+    statements = split_statements(_text(args))
+    register(spark, config, statements=statements)
+    *others, last = statements
     for statement in others:
-        _show(spark, statement)
+        _show(spark, config, statement)
     if args.output:
-        write_output(_rows_of(spark, last), args.output)
+        write_output(_rows_of(spark, config, last), args.output)
     else:
-        _show(spark, last)
+        _show(spark, config, last)
     return 0
 
 
@@ -117,13 +119,14 @@ def _says_something(text: str) -> bool:
     return any(line.strip() and not line.strip().startswith("--") for line in text.split("\n"))
 
 
-def _rows_of(spark: SparkSession, statement: str) -> DataFrame:
+def _rows_of(spark: SparkSession, config: Config, statement: str) -> DataFrame:
     """Plan a statement; the error for an unknown table lists those that exist."""
     try:
         return spark.sql(statement)
     except AnalysisException as error:
         if error.getCondition() != "TABLE_OR_VIEW_NOT_FOUND":
             raise
+        register(spark, config)
         found = spark.sql(f"SHOW TABLES IN {DATABASE}").collect()
         names = sorted(f"{DATABASE}.{row.tableName}" for row in found)
         given = (error.getMessageParameters() or {}).get("relationName", "").replace("`", "")
@@ -134,8 +137,8 @@ def _rows_of(spark: SparkSession, statement: str) -> DataFrame:
         ) from error
 
 
-def _show(spark: SparkSession, statement: str) -> None:
-    rows = _rows_of(spark, statement)
+def _show(spark: SparkSession, config: Config, statement: str) -> None:
+    rows = _rows_of(spark, config, statement)
     if not rows.columns:  # a statement without rows, such as CREATE VIEW
         return
     found = rows.take(_SHOWN_ROWS + 1)
@@ -150,7 +153,7 @@ def _show(spark: SparkSession, statement: str) -> None:
         show(f"… the first {_SHOWN_ROWS} rows; --output FILE writes all")
 
 
-def _converse(spark: SparkSession) -> None:
+def _converse(spark: SparkSession, config: Config) -> None:
     """Run statements as they are typed or piped in; an error does not end the shell."""
     is_person = sys.stdin.isatty()
     if is_person:
@@ -158,7 +161,7 @@ def _converse(spark: SparkSession) -> None:
         show("Statements end with ; and may take several lines. SHOW TABLES IN sonic; Ctrl-D ends.")
     for statement in _statements(_typed() if is_person else sys.stdin, ends_open=not is_person):
         try:
-            _show(spark, statement)
+            _show(spark, config, statement)
         except (PySparkException, UsageError) as error:
             if not is_person:
                 raise
