@@ -83,7 +83,9 @@ def index_if_unchanged(
         known = _known_files(config.warehouse, retry_rejected=retry_rejected)
         passed_over: Counter[str] = Counter()
         n_files = 0
-        for file in _each_once(paths, follow_links=follow_links, passed_over=passed_over):
+        for file in _each_once(
+            paths, at_most=len(known), follow_links=follow_links, passed_over=passed_over
+        ):
             if known.get(file["path"]) != (file["size_bytes"], file["modified_at"]):
                 return None
             n_files += 1
@@ -124,14 +126,19 @@ def _known_files(warehouse: str, *, retry_rejected: bool) -> dict[str, tuple]:
 
 
 def _each_once(
-    paths: Sequence[str], *, follow_links: bool, passed_over: Counter[str]
+    paths: Sequence[str], *, at_most: int, follow_links: bool, passed_over: Counter[str]
 ) -> list[dict]:
-    """List files; one that is found through links, too, has its own name (`list_audio`)."""
+    """List files, none if there are more than `at_most`.
+
+    One that is found through links, too, has its own name, as from `list_audio`.
+    """
     found: dict[str, dict] = {}
     for file in walk(list(paths), follow_links=follow_links, passed_over=passed_over):
         held = found.setdefault(file["real"], file)
         if _name(file) < _name(held):
             found[file["real"]] = file
+        if len(found) > at_most:
+            return []
     return list(found.values())
 
 
