@@ -38,6 +38,7 @@ _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 768_000
 # Larger differences from the announced duration are reported; encoders round it and pad the ends.
 _MAX_MISSING_S, _MAX_MISSING_SHARE = 0.1, 0.002
 # Channels with less of their power in the mean cancel each other, as with a miswired cable.
+_MIN_JUDGED_FRAMES = 64  # the channels of fewer samples may cancel by chance
 _MIN_MEAN_POWER = 1e-3
 _MAX_NON_FINITE_SHARE = 0.01
 # Float files may exceed full scale, with some writers up to that of 32-bit integers. Larger values
@@ -205,6 +206,8 @@ def _one_channel(block: np.ndarray) -> np.ndarray:
         mono += block[:, channel]
     if block.shape[1] > 1:
         mono *= np.float32(1 / block.shape[1])
+        if len(block) < _MIN_JUDGED_FRAMES:
+            return mono
         power = float(np.vdot(block, block)) / block.shape[1]
         if float(np.vdot(mono, mono)) < _MIN_MEAN_POWER * power < np.inf:
             powers = [float(np.vdot(channel, channel)) for channel in block.T]

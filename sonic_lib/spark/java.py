@@ -186,7 +186,7 @@ def _conf_folders() -> list[str]:
 
 def _has_files(folder: str) -> bool:
     """Whether a folder is not empty: Java archives no classes with one in the class path."""
-    return os.path.isdir(folder) and any(True for _ in os.scandir(folder))
+    return os.path.isdir(folder) and bool(os.listdir(folder))
 
 
 def _spark_home() -> str:

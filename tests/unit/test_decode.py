@@ -12,7 +12,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import soxr
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sonic_lib.audio.decode import stream_mono
@@ -21,6 +21,7 @@ from tests.unit.sounds import decode_all, encode, encode_ffmpeg, make_sound, rej
 
 
 @settings(deadline=None, max_examples=40)
+@example(from_hz=4_000, to_hz=8_000, n_channels=4, n_frames=131_073, block_s=1.0)
 @given(
     from_hz=st.sampled_from([4_000, 8_000, 11_025, 22_050, 44_100, 48_000, 192_000, 384_000]),
     to_hz=st.sampled_from([8_000, 11_025, 16_000, 44_100]),
