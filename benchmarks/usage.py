@@ -2,7 +2,8 @@
 
 A helper process runs between the benchmark and the command and adopts orphans (Spark's JVM outlives
 the Python process that started it).  The kernel's CPU accounting, which a parent receives when
-it waits, therefore covers every process exactly once.
+it waits, therefore covers every process exactly once, except the children of a process that ignores
+SIGCHLD, for which nobody waits: PySpark's workers.  Those are read from /proc as long as they live.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections import Counter
 from pathlib import Path
 
 SAMPLE_S = 0.25
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _SET_CHILD_SUBREAPER = 36  # for prctl
 
 
@@ -93,6 +95,7 @@ def _watch(result: str, limit_s: str, folder: str, min_free_gb: str, *command: s
     usage |= {"spill_gb": 0.0, "stopped": ""}
     start_s = time.monotonic()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    unwaited_s: dict[int, float] = {}  # CPU seconds of processes that nobody will wait for
     try:
         while True:
             try:
@@ -100,12 +103,14 @@ def _watch(result: str, limit_s: str, folder: str, min_free_gb: str, *command: s
             except ChildProcessError:  # all have ended
                 break
             if pid:
+                unwaited_s.pop(pid, None)  # its parent died first
                 usage["cpu_s"] += spent.ru_utime + spent.ru_stime
                 if pid == child.pid:
                     usage["wall_s"] = time.monotonic() - start_s
                     if status and not usage["stopped"]:
                         usage["stopped"] = f"failed with status {os.waitstatus_to_exitcode(status)}"
                 continue
+            unwaited_s |= _unwaited_s(child.pid)
             memory = _memory_gb(child.pid)
             if sum(memory.values()) > usage["peak_gb"]:
                 usage["peak_gb"] = sum(memory.values())
@@ -121,6 +126,7 @@ def _watch(result: str, limit_s: str, folder: str, min_free_gb: str, *command: s
             time.sleep(SAMPLE_S)
     finally:
         _kill(child.pid)  # only has an effect when interrupted
+    usage["cpu_s"] += sum(unwaited_s.values())
     Path(result).write_text(json.dumps(usage))
 
 
@@ -143,6 +149,25 @@ def _session(leader: int) -> list[tuple[int, int]]:
         if int(session) == leader and state != "Z":
             found.append((int(place.name), int(parent)))
     return found
+
+
+def _unwaited_s(leader: int) -> dict[int, float]:
+    """Return the CPU seconds of a session's processes whose parent ignores SIGCHLD."""
+    found = {}
+    for pid, parent in _session(leader):
+        with contextlib.suppress(OSError):  # one of them has ended
+            if _ignores_sigchld(parent):
+                stat = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+                user, system = stat[11:13]
+                found[pid] = (int(user) + int(system)) / _TICKS_PER_S
+    return found
+
+
+def _ignores_sigchld(pid: int) -> bool:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("SigIgn:"):
+            return bool(int(line.split()[1], 16) >> (signal.SIGCHLD - 1) & 1)
+    return False
 
 
 def _memory_gb(leader: int) -> dict[str, float]:
