@@ -112,7 +112,7 @@ def comparison() -> tuple[str, Figure]:
         names, shares = zip(*reversed(systems), strict=True)
         is_ours = [name == "Sonic Signature" for name in names]
         bars = axes.barh(names, shares, color=[BLUE if ours else GREY for ours in is_ours])
-        axes.bar_label(bars, fmt="%.0f", padding=3)
+        axes.bar_label(bars, fmt="%.1f", padding=3)
         axes.set_xlim(0, 106)
         axes.set_xlabel("clips of 5 s with the right song first, %; mean of 17 kinds of damage")
         for edge in ("top", "right"):
