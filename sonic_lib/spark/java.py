@@ -137,9 +137,9 @@ def archive_options(archive: Path, *, stores: bool) -> str:
     # An archive of a Java without verification, say, is of no use to others.
     if not stores or " " in str(archive) or any(map(os.environ.get, _OTHER_OPTIONS)):
         return ""
-    if any(map(_has_files, _conf_folders())):
-        return ""
     try:
+        if any(map(_has_files, _conf_folders())):
+            return ""
         folder.mkdir(parents=True, exist_ok=True)
         _remove_remains(folder)
         has_room = shutil.disk_usage(folder).free >= _MIN_FREE_BYTES

@@ -44,12 +44,12 @@ def statements(folder: str) -> Iterator[tuple[str, str]]:
             yield file.name.removesuffix(".sql"), file.read_text(encoding="utf-8")
 
 
-def needed_tables(statements_: Sequence[str]) -> set[str] | None:
+def needed_tables(queries: Sequence[str]) -> set[str] | None:
     """Return the tables that queries read, also through views.
 
     Parameters
     ----------
-    statements_ : sequence of str
+    queries : sequence of str
         SQL statements.
 
     Returns
@@ -67,9 +67,9 @@ def needed_tables(statements_: Sequence[str]) -> set[str] | None:
         f"{DATABASE}.{name}": tables_of(statement) for name, statement in statements("views")
     }
     needed: set[str] = set()
-    for statement in statements_:
-        names = {f"{DATABASE}.{name.lower()}" for name in _NAME.findall(statement)}
-        if not (_QUERY.match(statement) and names):
+    for query in queries:
+        names = {f"{DATABASE}.{name.lower()}" for name in _NAME.findall(query)}
+        if not (_QUERY.match(query) and names):
             return None
         for name in names:
             needed |= of_view.get(name, {name})

@@ -51,7 +51,7 @@ def register(
     Parameters
     ----------
     statements : sequence of str, optional
-        Register only what these SQL statements need; each table takes half a second.
+        Register only what these SQL statements need: Delta reads the log of each table.
     """
     only = None if statements is None else views.needed_tables(statements)
     views.create(spark, tables.register(spark, config.warehouse, only=only))

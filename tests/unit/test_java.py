@@ -61,6 +61,15 @@ def test_no_archive_is_written_with_a_folder_in_the_class_path(
     assert java.archive_options(archive, stores=True) == ""
 
 
+def test_unreadable_conf_folder_stops_nothing(archive, tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError
+
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    monkeypatch.setattr(java.os, "listdir", refuse)
+    assert java.archive_options(archive, stores=True) == ""
+
+
 def test_without_room_no_archive_is_written(archive, monkeypatch):
     usage = type("usage", (), {"free": 10_000})
     monkeypatch.setattr(java.shutil, "disk_usage", lambda _: usage)

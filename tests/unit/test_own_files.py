@@ -13,7 +13,7 @@ import pytest
 from sonic_lib.errors import SonicError, TableError
 from sonic_lib.storage import delta_rs
 from sonic_lib.storage.locks import FOLDER, writing
-from sonic_lib.storage.own_files import check_files, check_links
+from sonic_lib.storage.own_files import check_files, check_links, has_version
 from sonic_lib.storage.table_files import DAMAGED, find_damage, move_aside
 
 pa = pytest.importorskip("pyarrow")
@@ -183,3 +183,12 @@ def test_locks_are_not_created_through_links(tmp_path, kind):
         pass
     assert os.stat(home).st_mode & 0o777 == 0o700
     assert list(home.iterdir()) == []
+
+
+def test_folder_is_a_table_if_its_log_has_an_entry(lake):
+    songs = lake / "songs"
+    assert has_version(str(songs))
+    assert not has_version(str(lake))
+    for entry in (songs / "_delta_log").glob("*.json"):
+        entry.rename(entry.with_suffix(".tmp"))  # as of an interrupted creation
+    assert not has_version(str(songs))

@@ -90,7 +90,7 @@ def choose(answers: Mapping[str, NDArray], labels: NDArray, *, is_class: bool) -
     combined = together.of(answers, is_class=is_class)
     gain = each[best] - losses(combined, labels, is_class=is_class)
     noise = float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else 0.0
-    # Student's t distribution; scipy.stats takes half a second to load.
+    # Student's t distribution, without scipy.stats, which is slow to load.
     is_better = noise > 0 and special.stdtr(len(gain) - 1, -gain.mean() / noise) < _MAX_P
     return together if is_better else alone
 
