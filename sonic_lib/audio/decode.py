@@ -37,8 +37,8 @@ _HASH_BYTES = 1 << 20
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 768_000
 # Larger differences from the announced duration are reported; encoders round it and pad the ends.
 _MAX_MISSING_S, _MAX_MISSING_SHARE = 0.1, 0.002
-# Channels with less of their power in the mean cancel each other, as with a miswired cable; those of
-# fewer frames may do so by chance.
+# Channels with less of their power in the mean cancel each other, as with a miswired cable; in a
+# block of fewer frames, they may do so by chance.
 _MIN_MEAN_POWER, _MIN_JUDGED_FRAMES = 1e-3, 64
 _MAX_NON_FINITE_SHARE = 0.01
 # Float files may exceed full scale, with some writers up to that of 32-bit integers. Larger values
