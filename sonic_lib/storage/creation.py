@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
+from sonic_lib.audio.local_files import absolute
+from sonic_lib.errors import SonicError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import FINGERPRINTS, INDEX_TABLES, MODEL_TABLES, Table
 from sonic_lib.spark.filesystem import hadoop_path
+from sonic_lib.storage import delta_rs
+from sonic_lib.storage.locks import is_on_disk
 from sonic_lib.storage.properties import LAYOUT, LAYOUT_VERSION, PARAMS, PREFIX
 from sonic_lib.storage.tables import check_params, exists, location
 from sonic_lib.storage.writes import commit
@@ -38,6 +44,19 @@ def create_for_models(spark: SparkSession, warehouse: str) -> None:
 def _create(spark: SparkSession, warehouse: str, table: Table, properties: dict[str, str]) -> None:
     if exists(spark, warehouse, table):
         return
+    properties = {LAYOUT: str(LAYOUT_VERSION), **properties}
+    if is_on_disk(spark, warehouse):
+        # Some milliseconds instead of Spark's half second.  It has to create what delta-rs cannot.
+        with suppress(SonicError):
+            delta_rs.create(
+                absolute(warehouse),
+                table.name,
+                schema_json=table.schema.json(),
+                partitioned_by=table.partitioned_by,
+                comment=table.comment,
+                properties=properties,
+            )
+            return
     builder = (
         DeltaTable.createIfNotExists(spark)
         .location(location(warehouse, table))
@@ -46,7 +65,7 @@ def _create(spark: SparkSession, warehouse: str, table: Table, properties: dict[
     )
     for field in table.schema:
         builder = builder.addColumn(field.name, field.dataType, comment=field.metadata["comment"])
-    for name, value in {LAYOUT: str(LAYOUT_VERSION), **properties}.items():
+    for name, value in properties.items():
         builder = builder.property(name, value)
 
     def make() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -69,15 +69,11 @@ def open_table(warehouse: str, name: str) -> DeltaTable:
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError, TableNotFoundError
     except ImportError as error:
-        raise SetupError(
-            f"Reading tables without Spark needs delta-rs: {install_command('deltalake')}, or use "
-            "--engine spark."
-        ) from error
+        raise _not_installed() from error
     place = os.path.join(warehouse, name)
     check_files(place)
     try:
-        if found := _MISREAD.search(place):
-            raise DeltaError(f"it misreads {found[0]} in the name of a folder")
+        _check_name(place)
         table = DeltaTable(place)
         protocol = table.protocol()
         versions = (protocol.min_reader_version, protocol.min_writer_version)
@@ -90,10 +86,28 @@ def open_table(warehouse: str, name: str) -> DeltaTable:
             "before, or fill one with `sonic index FOLDER`."
         ) from error
     except DeltaError as error:
-        raise SetupError(
-            f"The table {name} in {warehouse} cannot be used without Spark, by delta-rs ({error}); "
-            "use --engine spark."
-        ) from error
+        raise _not_usable(warehouse, name, error) from error
+
+
+def _check_name(place: str) -> None:
+    from deltalake.exceptions import DeltaError
+
+    if found := _MISREAD.search(place):
+        raise DeltaError(f"it misreads {found[0]} in the name of a folder")
+
+
+def _not_installed() -> SetupError:
+    return SetupError(
+        f"Reading tables without Spark needs delta-rs: {install_command('deltalake')}, or use "
+        "--engine spark."
+    )
+
+
+def _not_usable(warehouse: str, name: str, error: Exception) -> SetupError:
+    return SetupError(
+        f"The table {name} in {warehouse} cannot be used without Spark, by delta-rs ({error}); "
+        "use --engine spark."
+    )
 
 
 def n_rows(warehouse: str, name: str) -> int:
@@ -203,6 +217,49 @@ def _orphans(fingerprints: DeltaTable, songs: pa.Table) -> NDArray[np.int64]:
         for fragment in fingerprints.to_pyarrow_dataset().get_fragments()
     ]
     return np.setdiff1d(np.concatenate(ids), songs["song_id"].to_numpy())
+
+
+def create(
+    warehouse: str,
+    name: str,
+    *,
+    schema_json: str,
+    partitioned_by: Sequence[str],
+    comment: str,
+    properties: Mapping[str, str],
+) -> None:
+    """Create a table like Spark's, unless it exists.
+
+    Parameters
+    ----------
+    schema_json : str
+        The schema in the format of Spark and of Delta's log.
+
+    Raises
+    ------
+    SetupError
+        If delta-rs is not installed, or cannot create a table in this folder.
+    """
+    try:
+        from deltalake import DeltaTable, Schema
+        from deltalake.exceptions import DeltaError
+    except ImportError as error:
+        raise _not_installed() from error
+    place = os.path.join(warehouse, name)
+    try:
+        _check_name(place)
+        with writing(warehouse, name):
+            DeltaTable.create(
+                place,
+                Schema.from_json(schema_json),
+                mode="ignore",
+                partition_by=list(partitioned_by),
+                description=comment,
+                configuration=properties,
+                raise_if_key_not_exists=False,  # our properties are not among Delta's
+            )
+    except (DeltaError, OSError) as error:
+        raise _not_usable(warehouse, name, error) from error
 
 
 def append(

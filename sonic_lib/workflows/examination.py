@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import Column, Window
 from pyspark.sql import functions as F
 
-from sonic_lib.features.spark import profile, wide
+from sonic_lib.features.spark import wide
 from sonic_lib.models.columns import CLASSIFICATION
 from sonic_lib.models.names import ARTISTS, TITLES, TRACK_IDS, first_artist_column, one_song
-from sonic_lib.schemas import FEATURES
-from sonic_lib.storage import tables
 from sonic_lib.workflows.fitting import TrainedModel, compute_metrics, coverage
 from sonic_lib.workflows.remarks import Remark
 from sonic_lib.workflows.training_sets import TrainingSet
@@ -19,9 +17,7 @@ from sonic_lib.workflows.training_sets import TrainingSet
 CONFIDENCE = 0.9  # at which the coverage of new tracks and artists is reported
 
 
-def examine(
-    spark: SparkSession, warehouse: str, data: TrainingSet, trained: TrainedModel
-) -> list[Remark]:
+def examine(data: TrainingSet, trained: TrainedModel) -> list[Remark]:
     """Add leaks and duplicates to the card, and return remarks on them."""
     columns = data.recipe.columns
     trained.card["leaks"] = [
@@ -32,11 +28,8 @@ def examine(
         Remark("leak", leak.sentence(columns.target, is_kept=leak.column in columns.kept))
         for leak in data.leaks
     ]
-    stored = tables.read(spark, warehouse, FEATURES, version=data.version)
-    features = stored.filter(F.col("source") == data.source)
-    texts = {row.name for row in profile(features).collect() if row.kind == "text"}
-    artist = _first(ARTISTS, texts)
-    doubles = _doubles(features, texts, data=data, trained=trained)
+    artist = _first(ARTISTS, data.texts)
+    doubles = _doubles(data, trained)
     trained.card["doubles"] = doubles
     remarks += [Remark("doubles", _sentence(each, trained.card["task"])) for each in doubles]
     if artist and columns.group is None and columns.target != artist:
@@ -48,19 +41,17 @@ def examine(
     return remarks
 
 
-def _doubles(
-    features: DataFrame, texts: set[str], *, data: TrainingSet, trained: TrainedModel
-) -> list[dict]:
+def _doubles(data: TrainingSet, trained: TrainedModel) -> list[dict]:
     """Count held-out songs whose track or artist is also in the training set.
 
     Also scores the other held-out songs.
     """
-    keys = _keys(texts)
+    keys = _keys(data.texts)
     if not keys:
         return []
     names = list(dict.fromkeys(name for found in (TITLES, ARTISTS, TRACK_IDS)
-                               if (name := _first(found, texts))))  # fmt: skip
-    named = wide(features, numbers=[], texts=names).select(
+                               if (name := _first(found, data.texts))))  # fmt: skip
+    named = wide(data.features, numbers=[], texts=names).select(
         "song_id", *(key.alias(what) for what, key in keys.items())
     )
     split = data.rows.select("song_id", data.is_held_out().alias("is_held_out"))
@@ -92,7 +83,7 @@ def _doubles(
     return doubles
 
 
-def _keys(texts: set[str]) -> dict[str, Column]:
+def _keys(texts: Collection[str]) -> dict[str, Column]:
     """Return columns that identify a track and an artist."""
     title, artist, track_id = (_first(names, texts) for names in (TITLES, ARTISTS, TRACK_IDS))
     keys: dict[str, Column] = {}
@@ -120,5 +111,5 @@ def _sentence(double: dict, task: str) -> str:
     )
 
 
-def _first(names: Sequence[str], present: set[str]) -> str | None:
+def _first(names: Sequence[str], present: Collection[str]) -> str | None:
     return next((name for name in names if name in present), None)

@@ -148,8 +148,6 @@ def _retrain(
     ):
         conformal = card.get("conformal", {})
         trained, remarks = train_and_examine(
-            spark,
-            config.warehouse,
             data,
             n_folds=n_folds or card.get("n_folds", 5),
             method=conformal.get("method", "lac") if data.recipe.classes else "lac",

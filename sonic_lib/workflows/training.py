@@ -98,8 +98,6 @@ def train_model(
         ) as data,
     ):
         trained, remarks = train_and_examine(
-            spark,
-            config.warehouse,
             data,
             n_folds=n_folds,
             method=method,
@@ -124,8 +122,6 @@ def train_model(
 
 
 def train_and_examine(
-    spark: SparkSession,
-    warehouse: str,
     data: TrainingSet,
     *,
     n_folds: int,
@@ -148,7 +144,7 @@ def train_and_examine(
         limits=limits_of(data, limits),
     )
     trained.card.update(n_folds=n_folds, limits_given=limits)
-    return trained, examine(spark, warehouse, data, trained)
+    return trained, examine(data, trained)
 
 
 def check_choices(

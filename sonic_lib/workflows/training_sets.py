@@ -24,7 +24,10 @@ from sonic_lib.workflows.sources import read_source
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The rows of a training, and the recipe of the model."""
+    """The rows of a training, and the recipe of the model.
+
+    `features` are the songs with all their columns, and `texts` the names of the text columns.
+    """
 
     name: str
     source: str
@@ -32,6 +35,8 @@ class TrainingSet:
     version: int
     recipe: Recipe
     rows: DataFrame
+    features: DataFrame
+    texts: frozenset[str]
     leaks: tuple[Leak, ...] = ()
 
     @property
@@ -91,8 +96,9 @@ def training_set(
     recipe = Recipe(columns, classes, kind, seed, class_weights)
     rows = targets.labelled(frame, columns=columns, classes=classes)
     rows = with_held_out(rows, group=columns.group, has_classes=bool(classes))
+    names = frozenset(entry.name for entry in profiles if entry.kind == "text")
     try:
-        yield TrainingSet(name, source, labels, version, recipe, rows, leaks)
+        yield TrainingSet(name, source, labels, version, recipe, rows, features, names, leaks)
     finally:
         frame.unpersist()
 

@@ -81,6 +81,32 @@ def test_tables_match_their_declaration(spark, made, table):
     assert detail.minReaderVersion == 1
 
 
+@pytest.mark.parametrize("table", INDEX_TABLES, ids=lambda table: table.name)
+def test_tables_are_the_same_without_spark(spark, made, tmp_path, table):
+    """Spark has made those of `made`: delta-rs cannot write below brackets."""
+    pytest.importorskip("deltalake")
+    remains = Path(tables.location(str(tmp_path), table), "_delta_log")
+    remains.mkdir(parents=True)  # of a run that was killed while it created the table
+    creation.create(spark, str(tmp_path), params=PARAMS, prefix_bits=4)
+    entries = []
+    for warehouse, engine in ((made, "Apache-Spark"), (str(tmp_path), "delta-rs")):
+        actions = [json.loads(line) for line in log(warehouse, table)[0].read_text().splitlines()]
+        entry = {kind: action[kind] for action in actions for kind in action}
+        assert entry["commitInfo"]["engineInfo"].startswith(engine)
+        about = entry["metaData"]
+        entries.append(
+            (
+                entry["protocol"],
+                json.loads(about["schemaString"]),
+                {
+                    name: about[name]
+                    for name in ("description", "partitionColumns", "configuration")
+                },
+            )
+        )
+    assert entries[0] == entries[1]
+
+
 def test_creating_tables_again_changes_nothing(spark, made):
     before = [log(made, table) for table in INDEX_TABLES]
     creation.create(spark, made, params=PARAMS, prefix_bits=6)
