@@ -94,6 +94,7 @@ LONG_TESTS = {
         "test_row_order_does_not_change_the_model",
         "test_class_weights_raise_the_recall_of_rare_classes",
         "test_cross_validation_scores_like_a_fit",
+        "test_final_model_uses_all_rows_and_is_evaluated_out_of_sample[cluster-fame]",
     ),
     "spark/test_recommend.py": (
         "test_training_twice_gives_the_same_lists",

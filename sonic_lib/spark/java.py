@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +32,7 @@ MIN_VERSION = 17
 
 _MIN_FREE_BYTES = 1 << 30  # an archive has 0.2 GB
 _MAX_STORING_S = 120
+_ENDS_WITHIN_S = 2
 _OTHER_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
 _PART = ".part-"
 _WRITES = re.compile(r"-XX:ArchiveClassesAtExit=(\S+)")
@@ -102,6 +105,67 @@ def launch(conf: SparkConf) -> JavaGateway:
         os.close(writer)
 
 
+@contextmanager
+def watched(gateway: JavaGateway) -> Iterator[None]:
+    """Say so if the JVM has ended when a block fails, whatever the error of the call was.
+
+    Parameters
+    ----------
+    gateway : JavaGateway
+        From `launch`; nothing is checked for the JVM of spark-submit, which started this process.
+
+    Raises
+    ------
+    SetupError
+        If the JVM has ended.
+    """
+    try:
+        yield
+    except Exception as error:
+        code = _exit_code(gateway, is_expected=_is_of_connection(error))
+        if code is None:
+            raise
+        forget()
+        killed = "was killed, as happens when memory runs out"
+        raise SetupError(
+            f"Spark's Java process {killed if code == -signal.SIGKILL else f'ended ({code})'}. "
+            "Close other programs, or use a machine with more memory, and run the same command "
+            "again; it continues where it stopped."
+        ) from error
+
+
+def forget() -> None:
+    """Make the next session of this process start another JVM."""
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
+    SparkSession._instantiatedSession = None
+
+
+def _exit_code(gateway: JavaGateway, *, is_expected: bool) -> int | None:
+    """Return the code with which the JVM ended; wait a little if it is expected to have ended."""
+    process = getattr(gateway, "proc", None)
+    if process is None:
+        return None
+    try:
+        return process.wait(_ENDS_WITHIN_S if is_expected else 0)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _is_of_connection(error: BaseException | None) -> bool:
+    """Whether an error came from the connection to Java, not from Java."""
+    from py4j.protocol import Py4JError, Py4JJavaError
+
+    while error is not None:
+        is_of_java = isinstance(error, Py4JJavaError)
+        if isinstance(error, (Py4JError, ConnectionError)) and not is_of_java:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def class_archive(*, java: str, class_path: Sequence[str]) -> Path:
     """Return where the classes of a Java and a class path are archived.
 
@@ -162,9 +226,7 @@ def end(gateway: JavaGateway, *, options: str) -> None:
     """
     if not (written := _WRITES.search(options)):
         return
-    from pyspark import SparkContext
-
-    SparkContext._gateway = SparkContext._jvm = None  # a later session starts another
+    forget()
     gateway.shutdown()
     process = gateway.proc
     sys.stderr.write("storing Java's classes for quicker starts (this once) ...\n")

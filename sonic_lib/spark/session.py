@@ -122,10 +122,11 @@ def spark_session(
                 has_light_java=has_light_java, with_s3=with_s3, stores_classes=stores_classes
             )
             _start_embedded(app_name, master or "local[*]", {**SHARED_CONF, **ours, **(conf or {})})
-    spark = SparkSession.builder.getOrCreate()
-    _check_delta(spark)
-    if with_s3:
-        _check_s3(spark)
+    with java.watched(SparkContext._gateway):
+        spark = SparkSession.builder.getOrCreate()
+        _check_delta(spark)
+        if with_s3:
+            _check_s3(spark)
     return spark
 
 
@@ -161,12 +162,15 @@ def spark_job(
         with_s3=with_s3,
         stores_classes=not conf,  # which may change Java's options
     )
-    try:
+    if borrowed:
         yield spark
-    finally:
-        if not borrowed:
-            options = spark.conf.get(_JAVA_OPTIONS, "")
-            gateway = spark.sparkContext._gateway
+        return
+    gateway = spark.sparkContext._gateway
+    options = spark.conf.get(_JAVA_OPTIONS, "")
+    with java.watched(gateway):
+        try:
+            yield spark
+        finally:
             spark.stop()
             java.end(gateway, options=options)
 
@@ -218,7 +222,8 @@ def _start_embedded(app_name: str, master: str, settings: Mapping[str, str]) -> 
     conf.setAll(settings.items())
     # Reuse the JVM of an earlier, stopped session of this process.
     gateway = SparkContext._gateway or java.launch(conf)
-    SparkContext(conf=conf, gateway=gateway)
+    with java.watched(gateway):
+        SparkContext(conf=conf, gateway=gateway)
 
 
 def _embedded_conf(*, has_light_java: bool, with_s3: bool, stores_classes: bool) -> dict[str, str]:

@@ -172,7 +172,7 @@ def test_no_port_answers_without_the_secret(spark):
     home = os.path.expanduser("~").encode()
     for port in sorted(ports | {blocks}):
         for kind, call in CALLS.items():
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
                 try:
                     connection.sendall(call)
                     answer = connection.recv(10_000)

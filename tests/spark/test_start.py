@@ -35,6 +35,21 @@ except SetupError as error:
 """
 
 
+KILL_JAVA = """
+import os, signal
+from sonic_lib.errors import SetupError
+from sonic_lib.spark.session import spark_job
+for _ in range(2):  # a later session of the process starts another
+    try:
+        with spark_job(app_name="killed") as spark:
+            print(spark.range(3).count())
+            os.kill(spark.sparkContext._gateway.proc.pid, signal.SIGKILL)
+            spark.range(3).count()
+    except SetupError as error:
+        print(error)
+"""
+
+
 def run(command, folder, **env):
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable, **env}
     return subprocess.run(
@@ -80,3 +95,11 @@ def test_session_without_delta_says_how_to_start_with_it(tmp_path):
     message = run([sys.executable, "-c", WITHOUT_DELTA], tmp_path).stdout
     assert "--packages io.delta:delta-spark_" in message
     assert "--conf spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension" in message
+
+
+def test_killed_java_is_named_in_one_sentence(tmp_path):
+    done = run([sys.executable, "-c", KILL_JAVA], tmp_path)
+    lines = done.stdout.splitlines()
+    assert lines[::2] == ["3", "3"]
+    assert all("Java process was killed, as happens when memory" in line for line in lines[1::2])
+    assert len(lines) == 4

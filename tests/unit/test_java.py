@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from pyspark import SparkContext
+from pyspark.sql import SparkSession
 
+from sonic_lib.errors import SetupError
 from sonic_lib.spark import java
 
 VERSION = 'openjdk version "17.0.15" 2025-04-15'
@@ -87,11 +89,16 @@ def test_remains_of_killed_processes_are_removed(archive):
     assert new.exists()
 
 
-@pytest.mark.parametrize("writes", [True, False])
-def test_ending_java_completes_the_archive(archive, writes, monkeypatch):
-    # `java.end` clears these, and this process may have a Spark of other tests.
-    for name in ("_gateway", "_jvm"):
+@pytest.fixture
+def no_session(monkeypatch) -> None:
+    """Forget the Spark of other tests for a while: what is tested here forgets its own."""
+    for name in ("_gateway", "_jvm", "_active_spark_context"):
         monkeypatch.setattr(SparkContext, name, None)
+    monkeypatch.setattr(SparkSession, "_instantiatedSession", None)
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_ending_java_completes_the_archive(archive, writes, no_session):
     archive.parent.mkdir(parents=True)
     options = java.archive_options(archive, stores=True)
     part = options.split()[0].partition("=")[2]
@@ -109,3 +116,26 @@ def test_ending_java_completes_the_archive(archive, writes, monkeypatch):
 
 def test_java_that_writes_no_archive_goes_on(archive):
     java.end(None, options="-Dlog4j2.configurationFile=x")
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "was killed, as happens when"),
+        ("raise SystemExit(3)", r"ended \(3\)"),
+    ],
+)
+def test_call_to_a_java_that_ended_says_so(program, said, no_session):
+    process = subprocess.Popen([sys.executable, "-c", program])
+    gateway = type("Gateway", (), {"proc": process})()
+    with pytest.raises(SetupError, match=said), java.watched(gateway):
+        raise ConnectionRefusedError
+
+
+@pytest.mark.parametrize("has_process", [True, False])
+def test_errors_of_a_running_java_are_left_alone(has_process):
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    gateway = type("Gateway", (), {"proc": process} if has_process else {})()
+    with pytest.raises(ValueError, match="ours"), java.watched(gateway):
+        raise ValueError("ours")
+    process.communicate(b"\n")
