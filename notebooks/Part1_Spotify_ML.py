@@ -86,10 +86,10 @@ for _, figure in figures_of(found):
 # %% [markdown]
 # ## Genre
 #
-# Boosted trees (XGBoost on Spark); a random forest (Spark MLlib) with the same interface follows at
-# the end as a challenger. All preprocessing (missing values, release dates, out-of-fold target
-# encoding of texts) is fitted inside each fold. A fifth of the songs, chosen by hash, is held out
-# from every model and used to evaluate it.
+# Boosted trees (XGBoost); extremely randomised trees with the same interface follow at the end as
+# a challenger. All preprocessing (missing values, release dates, out-of-fold target encoding of
+# texts) is fitted inside each fold. A fifth of the songs, chosen by hash, is held out from every
+# model and used to evaluate it.
 
 # %%
 trained = lake.train("genre", source="spotify_train", kind="boosted", n_folds=2, report="genre")

@@ -31,7 +31,7 @@ __all__ = ["AudioInfo", "Blocks", "error_reason", "open_decoder"]
 # Magic bytes of audio files, to find them behind junk such as the HTTP headers of a download.
 _BEGINNINGS = re.compile(
     rb"RIFF....WAVE|RF64....WAVE|OggS\0\x02|fLaC\0|FORM....AIF|caff\0|\.snd\0|ID3[\x02-\x04]"
-    rb"|\x1aE\xdf\xa3|\x30\x26\xb2\x75\x8e\x66\xcf\x11|wvPK|TTA1|MAC |riff\x2e\x91\xcf\x11"
+    rb"|\x1aE\xdf\xa3|\x30\x26\xb2\x75\x8e\x66\xcf\x11|wvpk|TTA1|MAC |riff\x2e\x91\xcf\x11"
     rb"|(?=\0\0\0.ftyp)|(?=\xff[\xe2-\xff][\x10-\xfe])",
     re.DOTALL,
 )

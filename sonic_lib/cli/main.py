@@ -71,8 +71,8 @@ for example:
   sonic sql "SELECT title, artist FROM sonic.latest_matches WHERE accepted"
 
 `sonic VERB --help` lists the options of a verb. Every verb takes --warehouse (where the tables
-are), --config and --set key=value (conf/sonic.yaml lists the settings), and is also a spark-submit
-job: see jobs/. Exit codes: 0 done, 1 failed, 2 wrong arguments."""
+are), --config and --set key=value (conf/sonic.yaml lists the settings). Most are also spark-submit
+jobs: see jobs/. Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 interrupted."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, 1 failed, 2 wrong arguments.
+        0 done, 1 failed, 2 wrong arguments, 130 interrupted.
     """
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] not in VERBS and not words[0].startswith("-"):

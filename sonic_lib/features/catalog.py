@@ -61,7 +61,7 @@ FAMILIES = (
     Family(
         "chroma",
         "0 to 1",
-        "each pitch class beside the strongest of the frame, A at 440 Hz",
+        "each pitch class relative to the strongest in the frame, A at 440 Hz",
         parts=(*_PITCHES, "b"),
     ),
     Family(
@@ -72,7 +72,7 @@ FAMILIES = (
     ),
     Family("spectral_centroid_hz", "Hz", "brightness: the spectrum's centre of mass"),
     Family("spectral_bandwidth_hz", "Hz", "how wide the spectrum spreads about its centre"),
-    Family("spectral_rolloff_hz", "Hz", "85 % of the spectrum lie below"),
+    Family("spectral_rolloff_hz", "Hz", "85 % of the spectrum's magnitude lies below"),
     Family("spectral_flatness", "0 to 1", "0 for tones, 1 for white noise"),
     Family(
         "spectral_contrast_db",
@@ -84,8 +84,8 @@ FAMILIES = (
     Family("loudness_db", "dBFS", "root mean square of a frame, at least -100"),
     Family("loudness_range_db", "dB", "from the 10th to the 95th percentile of loudness", ()),
     Family("onset_strength", "dB", "mean rise of the mel spectrum from frame to frame"),
-    Family("onset_rate_hz", "1/s", "notes and beats that begin in a second", ()),
-    Family("tempo_bpm", "beats a minute", "likeliest tempo; may be half or twice the tapped", ()),
+    Family("onset_rate_hz", "1/s", "notes and beats that begin in each second", ()),
+    Family("tempo_bpm", "beats a minute", "likely tempo; may be half or twice the true one", ()),
     Family(
         "beat_strength", "-1 to 1", "how much onsets repeat at the beat, more than at others", ()
     ),

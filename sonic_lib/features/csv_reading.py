@@ -18,6 +18,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 from sonic_lib.errors import UsageError
 from sonic_lib.features import csv_files
 from sonic_lib.features.spark import KEYS
+from sonic_lib.spark.filesystem import literal
 
 CORRUPT, PLACE = "_corrupt_record", "_place"
 KEY, TURN, REASON, DIGEST = "_key", "_turn", "_reason", "_digest"  # added by `csv_import`
@@ -53,7 +54,7 @@ def read_rows(
         If a file is not a table, or the files have different columns.
     """
     if Path(path).exists():  # not a pattern, whatever its name looks like
-        path = _literal(path)
+        path = literal(path)
     tables: dict[tuple, list[str]] = {}
     for file in _files(spark, path):
         head = csv_files.head_of(spark, file)
@@ -76,7 +77,7 @@ def read_rows(
             )
         fields = [StructField(name, StringType()) for name in (*names, CORRUPT)]
         frame = spark.read.csv(
-            [_literal(file) for file in files],
+            [literal(file) for file in files],
             schema=StructType(fields),
             header=True,
             multiLine=not by_lines or file_encoding.startswith("UTF-16"),
@@ -176,7 +177,7 @@ def _names(spark: SparkSession, file: str, encoding: str) -> list[str]:
     else:
         # Not with multiLine, with which Spark expands the name as a pattern a second time.
         read = spark.read.option("encoding", encoding)
-        given = read.csv(_literal(file), header=True, **_QUOTING).columns
+        given = read.csv(literal(file), header=True, **_QUOTING).columns
     names = [column_name(name) for name in given]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if len(given) < 2 or repeated:
@@ -204,8 +205,3 @@ def _place(names: Sequence[str], given: Sequence[str]) -> Column:
         F.pmod(F.monotonically_increasing_id(), F.lit(2**33)).alias("place"),
         cells.alias("cells"),
     ).alias(PLACE)
-
-
-def _literal(path: str) -> str:
-    """Escape a path, so that it is not a pattern."""
-    return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)

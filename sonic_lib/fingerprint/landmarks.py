@@ -13,7 +13,7 @@ RANK     number of stronger landmarks within one second to either side
 ======== =====================================================================
 
 RANK makes density a property of each landmark: the constellation with d landmarks per
-second is those with RANK < 2 d.  It does not depend on where the recording starts or
+second consists of those with RANK < 2 d.  It does not depend on where the recording starts or
 ends, so a clip and its song keep the same landmarks.
 """
 

@@ -27,12 +27,12 @@ def work_bytes(size_bytes: str = "size_bytes") -> Column:
 
 
 def n_tasks(n_files: int, n_bytes: float, *, n_slots: int, task_mb: float) -> int:
-    """Return the number of tasks to read files with: short ones, and several per slot.
+    """Return how many tasks read the files: short tasks, and several per slot.
 
     Parameters
     ----------
     n_files : int
-        Upper bound, so that every task has a file.
+        At most this many tasks, but never fewer than four per slot.
     n_bytes : float
     n_slots : int
         Concurrent tasks on this cluster.

@@ -6,7 +6,7 @@ MIN_CLIP_S = 0.5  # shorter clips contain no useful triangle
 FIRST_PASS_SHARE = 0.3  # of the hits that a window may keep; a clean clip needs few
 CHUNK_BYTES = 100_000_000  # of queries looked up together
 CHUNK_BYTES_PER_ROW = 1  # of queries, per row of the table, which every chunk reads
-MAX_ROWS_PER_HASH = 10_000  # for `duplicates`: more frequent hashes are weak evidence for a pair
+MIN_FREQUENCY_LIMIT = 10_000  # for `duplicates`, if its budget is not used up
 
 
 def first_pass_hits(max_hits_per_window: int) -> int:
@@ -42,4 +42,4 @@ def affordable_frequency(n_hits: dict[int, float], *, max_hits: float) -> int:
         if total > max_hits:
             return affordable
         affordable = max_rows
-    return max(affordable, MAX_ROWS_PER_HASH)
+    return max(affordable, MIN_FREQUENCY_LIMIT)

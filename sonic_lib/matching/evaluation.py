@@ -168,6 +168,8 @@ def fingerprint_cases(
     ----------
     cases : DataFrame
         Rows of `plan_cases`; a column `windows` selects windows of a case.
+    params, probes, n_done, min_duration_s
+        As in `fingerprint_clips`; cases are never too short.
     limits : Limits
         Limits per case.
 

@@ -11,9 +11,9 @@ from pyspark.sql import functions as F
 from sonic_lib.models import estimators, preprocess
 from sonic_lib.models.recipe import Recipe
 from sonic_lib.models.stages import FEATURES, FOLD, KEY, LABEL, WEIGHT
+from sonic_lib.models.tabular.crossfit import LEAST_SIZE_SHARE
 
 _SIZE, _ERROR = "_size", "_error"
-_LEAST_SIZE_SHARE = 0.05  # of the mean error: no prediction is certain
 
 
 def fit(
@@ -95,6 +95,6 @@ def _fit_number(prepared: DataFrame, recipe: Recipe, n_workers: int, kind: str) 
         sizes = size.fit(errors)
     finally:
         errors.unpersist()
-    least = max(_LEAST_SIZE_SHARE * mean_error, 1e-9)
+    least = max(LEAST_SIZE_SHARE * mean_error, 1e-9)
     difficulty = estimators.Difficulty({"input": _SIZE, "least": least})
     return [learner.fit(prepared), sizes, difficulty]

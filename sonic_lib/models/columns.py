@@ -18,6 +18,7 @@ from sonic_lib.errors import ModelError, UsageError
 CLASSIFICATION, REGRESSION = "classification", "regression"
 TASKS = {"genre": CLASSIFICATION, "popularity": REGRESSION}  # by model name
 
+UNWANTED = "not wanted"  # why a column was dropped, in cards: the user asked for it
 MAX_CATEGORIES = 30  # texts with more values are target-encoded
 MAX_CLASSES = 500
 _MAX_DISTINCT_SHARE = 0.9  # with more, almost every row has its own value
@@ -164,11 +165,11 @@ def choose_columns(
         if entry.name == found.name:
             continue
         reason = (
-            "not wanted" if entry.name in unwanted else _why_not(entry, found, entry.name in wanted)
+            UNWANTED if entry.name in unwanted else _why_not(entry, found, entry.name in wanted)
         )
         entry_roles = [] if reason else _roles(entry)
         if not entry_roles:
-            dropped[entry.name] = reason or "another value in almost every row"
+            dropped[entry.name] = reason or "a different value in almost every row"
         for role in entry_roles:
             roles[role].append(entry.name)
     if not any(roles.values()):
@@ -232,13 +233,13 @@ def _why_not(entry: ColumnProfile, target: ColumnProfile, is_wanted: bool) -> st
     if is_wanted:
         return None
     if entry.name.lower() in _PLACES:
-        return "a place of files"
+        return "a file location"
     if tokens[-1:] in (["id"], ["uri"], ["url"], ["isrc"]):
         return "an identifier"
     says_target = set(_tokens(target.name)) <= set(tokens) and (
         entry.kind == "text" or len(tokens) == len(_tokens(target.name))
     )
-    return f"says the target {target.name}" if says_target else None
+    return f"names the target {target.name}" if says_target else None
 
 
 def _roles(entry: ColumnProfile) -> list[str]:

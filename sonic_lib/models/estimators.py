@@ -1,6 +1,6 @@
-"""The two estimators of each task, behind one interface.
+"""Estimators that train on the whole cluster, and the settings of training in one task.
 
-``forest`` is the plain baseline, Spark MLlib's random forest (L. Breiman, Random forests, 2001).
+On the cluster, ``forest`` is Spark MLlib's random forest (L. Breiman, Random forests, 2001), and
 ``boosted`` is XGBoost's Spark estimator on the CPU (T. Chen and C. Guestrin, XGBoost: a scalable
 tree boosting system, 2016), with a small forest in each round.
 """

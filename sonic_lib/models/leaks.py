@@ -98,7 +98,7 @@ def without_leaks(columns: Columns, leaks: Sequence[Leak], *, keep: Sequence[str
         "predicts": "alone predicts",
         "shape": "without its digits predicts",
         "follows": "follows from",
-        "place": "numbers the rows, not",
+        "place": "is a row number, unrelated to",
     }
     gone = {
         leak.column: f"{reasons[leak.why]} {columns.target}"

@@ -16,7 +16,7 @@ from sonic_lib.models.columns import Columns
 from sonic_lib.models.stages import LABEL
 
 HELD_OUT_SHARE, HELD_OUT_SEED = 0.2, 20_221
-HELD_OUT = "_held_out"
+HELD_OUT_COLUMN = "_held_out"
 # Values of `fitted_on` in a card; older cards lack it.
 ALL_ROWS, OTHER_ROWS = "all rows", "rows not held out"
 
@@ -50,7 +50,12 @@ def with_held_out(
             label=LABEL if has_classes else None,
         )
     return splits.with_held_out(
-        rows, share=HELD_OUT_SHARE, seed=HELD_OUT_SEED, name=HELD_OUT, group=group, parts=parts
+        rows,
+        share=HELD_OUT_SHARE,
+        seed=HELD_OUT_SEED,
+        name=HELD_OUT_COLUMN,
+        group=group,
+        parts=parts,
     )
 
 
@@ -89,4 +94,4 @@ def training_songs(
         has_classes=bool(card["classes"]),
         is_balanced="fitted_on" in card,
     )
-    return held_out.filter(~F.col(HELD_OUT)).select("song_id")
+    return held_out.filter(~F.col(HELD_OUT_COLUMN)).select("song_id")

@@ -24,7 +24,7 @@ from sonic_lib.models.recipe import Recipe
 from sonic_lib.models.splits import FOLDS, INNER_FOLDS, balanced_parts, with_folds
 from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel
 from sonic_lib.models.tabular import stage
-from sonic_lib.models.tabular.crossfit import HELD_OUT
+from sonic_lib.models.tabular.crossfit import HELD_OUT_FOLD
 
 _N_INNER_FOLDS = 10
 _N_PARTS = 3  # inside a fit, to weight learners and measure errors
@@ -85,7 +85,7 @@ def train(rows: DataFrame, *, recipe: Recipe, n_folds: int, is_held_out: Column)
         return Trained(model, scored_folds, scored_held_out, {_distributed_kind(recipe): 1.0})
     parts = _balanced_folds(training_rows, recipe=recipe, n_folds=n_folds)
     folded = _with_outer_folds(rows, parts, recipe=recipe, n_folds=n_folds, name=stage.OUTER)
-    outer_or_held_out = F.when(is_held_out, F.lit(HELD_OUT)).otherwise(F.col(stage.OUTER))
+    outer_or_held_out = F.when(is_held_out, F.lit(HELD_OUT_FOLD)).otherwise(F.col(stage.OUTER))
     folded = _with_inner_folds(folded.withColumn(stage.OUTER, outer_or_held_out), recipe)
     trained = one_task.train(folded, recipe=recipe, n_rows=n_rows, serve=True)
     model = one_task.model_of(trained, recipe)
@@ -95,7 +95,7 @@ def train(rows: DataFrame, *, recipe: Recipe, n_folds: int, is_held_out: Column)
     return Trained(
         model,
         one_task.scores_of(trained.filter("fold >= 0"), recipe),
-        one_task.scores_of(trained.filter(F.col("fold") == HELD_OUT), recipe),
+        one_task.scores_of(trained.filter(F.col("fold") == HELD_OUT_FOLD), recipe),
         model.stages[0].weights,
         without,
         on_all_rows=True,

@@ -143,7 +143,7 @@ def encoded(samples: NDArray[np.float32]) -> bytes:
 
 
 def _passage(path: str | None, start_s: float, length_s: float) -> NDArray[np.float32]:
-    """Read a passage; None if the file can no longer be read."""
+    """Read a passage; empty if the file cannot be read."""
     if path is None or length_s <= 0:
         return np.zeros(0, np.float32)
     first, end = (round(s * HEARD_RATE_HZ) for s in (max(start_s, 0.0), start_s + length_s))

@@ -56,7 +56,7 @@ def commonest(songs: DataFrame, *, column: str, n_values: int = 12) -> DataFrame
 
 
 def songs_named_alike(songs: DataFrame, *, n_names: int = 20) -> DataFrame:
-    """Find songs that seem to stand twice: of one title and artist, and of one length.
+    """Find songs that seem to be indexed twice: same title, artist and length.
 
     Returns
     -------

@@ -36,7 +36,7 @@ class IdentificationMixin(Connection):
         ----------
         *paths
             Folders or audio files.
-        n_listed : int in 1..5
+        n_listed : int in 1..28
             Songs to list per segment.
         record : bool
             Write the answers to the tables `matches` and `runs`.

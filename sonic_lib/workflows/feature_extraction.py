@@ -23,6 +23,7 @@ from sonic_lib.fingerprint.spark import digest_files
 from sonic_lib.index import commit, plan
 from sonic_lib.schemas import FEATURE_CELLS, FEATURE_FILES, FEATURE_REJECTS, FEATURES
 from sonic_lib.storage import creation, runs, tables, writes
+from sonic_lib.workflows.sources import sql_text
 
 
 class TableImport(NamedTuple):
@@ -242,7 +243,7 @@ def _replace_source(
     usable = checked.transform(
         csv_import.usable_rows, source=source, kinds=kinds, id_column=id_column
     )
-    where = f"source = '{source}'"
+    where = f"source = {sql_text(source)}"
     rejected = _stamped(rejected, run_id, "rejected_at")
     writes.replace(rejected, warehouse, FEATURE_REJECTS, where=where)
     cells = checked.transform(csv_import.cell_rows, source=source)

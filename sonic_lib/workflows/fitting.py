@@ -45,7 +45,7 @@ def train_and_evaluate(
 
     Parameters
     ----------
-    given : TrainingSet
+    data : TrainingSet
     n_folds : int
     method, mondrian
         As in `conformal.sets`.

@@ -218,7 +218,7 @@ def _count(matches: list[dict], this_run: Run) -> None:
     }
 
 
-def _named(matches: list[dict], clips: dict[str, str], index: LocalIndex) -> list[dict]:
+def _named(matches: list[dict], roots: dict[str, str], index: LocalIndex) -> list[dict]:
     """Replace absolute paths by relative ones, and song ids by titles and artists."""
     import pyarrow.compute as pc
 
@@ -229,7 +229,7 @@ def _named(matches: list[dict], clips: dict[str, str], index: LocalIndex) -> lis
     rows = [
         {
             **row,
-            "clip": _relative(row["clip_path"], clips[row["clip_path"]]),
+            "clip": _relative(row["clip_path"], roots[row["clip_path"]]),
             "song": names.get(row["song_id"]),
             "title": titles.get(row["song_id"], {}).get("title"),
             "artist": titles.get(row["song_id"], {}).get("artist"),

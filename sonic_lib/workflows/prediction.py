@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from sonic_lib.config import Config
 from sonic_lib.errors import ModelError, UsageError
 from sonic_lib.features.spark import KEYS, profile, wide
-from sonic_lib.models.columns import Columns
+from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.conformal import sets as conformal
 from sonic_lib.models.conformal.intervals import intervals
 from sonic_lib.models.limits import from_card
@@ -167,7 +167,7 @@ def predictions(
     numbers, texts = Columns.from_card(card["columns"]).needed
     answered = model.transform(wide(features, numbers=numbers, texts=texts))
     threshold = _threshold(card, confidence)
-    if card["columns"]["task"] == "classification":
+    if card["columns"]["task"] == CLASSIFICATION:
         answered = _with_genres(answered, card, threshold, with_probabilities)
     else:
         answered = answered.transform(

@@ -26,7 +26,7 @@ from sonic_lib.workflows.song_names import find_songs, named
 from sonic_lib.workflows.sources import chosen_numbers, read_source, sql_text
 
 MODEL_NAME = "recommendations"
-# Comparing all pairs takes an hour on 100 cores at this size; clusters are used beyond it.
+# Comparing all pairs takes half an hour on 100 cores at this size; clusters are used beyond it.
 EXACT_UP_TO = 10_000_000
 _JOB = f"train {MODEL_NAME}"
 # Query songs per task, about 20 MB; all songs stream past them.
@@ -222,7 +222,7 @@ def song_vectors(features: DataFrame, *, columns: Sequence[str] | None = None) -
 
 
 def neighbours(vectors: Vectors, *, k: int, n_clusters: int | None = None) -> DataFrame:
-    """Choose exact or clustered search by the number of songs, unless `clusters` is given."""
+    """Choose exact or clustered search by the number of songs, unless `n_clusters` is given."""
     if n_clusters is None:
         n_clusters = 0 if vectors.n <= EXACT_UP_TO else int(vectors.n**0.5)
     if n_clusters:

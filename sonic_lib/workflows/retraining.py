@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.models import training
+from sonic_lib.models.columns import UNWANTED
 from sonic_lib.models.estimators import BOOSTED
 from sonic_lib.models.registry import NAMES
 from sonic_lib.storage import runs
@@ -195,7 +196,7 @@ def _choices(card: dict, *, source: str | None, kind: str | None, seed: int | No
         "labels": snapshot.get("labels"),
         "target": chosen.get("target"),
         "group": chosen.get("group"),
-        "drop": [c for c, why in chosen.get("dropped", {}).items() if why == "not wanted"],
+        "drop": [c for c, why in chosen.get("dropped", {}).items() if why == UNWANTED],
         "keep": chosen.get("kept", ()),
         "kind": kind or card.get("kind", BOOSTED),
         "seed": card.get("seed", 0) if seed is None else seed,

@@ -14,7 +14,7 @@ from sonic_lib.models import targets
 from sonic_lib.models.columns import CLASSIFICATION, ColumnProfile, choose_columns
 from sonic_lib.models.leaks import Leak, without_leaks
 from sonic_lib.models.limits import label_range, seen_limits
-from sonic_lib.models.membership import HELD_OUT, with_held_out
+from sonic_lib.models.membership import HELD_OUT_COLUMN, with_held_out
 from sonic_lib.models.recipe import Recipe
 from sonic_lib.schemas import FEATURES
 from sonic_lib.storage import tables
@@ -42,11 +42,11 @@ class TrainingSet:
     @property
     def held_out_rows(self) -> DataFrame:
         """Rows that no model is trained on; versions are evaluated on them."""
-        return self.rows.filter(self.is_held_out()).drop(HELD_OUT)
+        return self.rows.filter(self.is_held_out()).drop(HELD_OUT_COLUMN)
 
     def is_held_out(self) -> Column:
         """Column: whether a row is held out."""
-        return F.col(HELD_OUT)
+        return F.col(HELD_OUT_COLUMN)
 
 
 @contextmanager

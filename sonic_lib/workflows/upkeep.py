@@ -13,6 +13,7 @@ from sonic_lib.config import Config
 from sonic_lib.errors import DamageError, UsageError
 from sonic_lib.schemas import FINGERPRINTS, TABLES
 from sonic_lib.storage import runs, tables
+from sonic_lib.storage.properties import MAX_PREFIX_BITS
 from sonic_lib.storage.table_files import Damage, find_damage
 from sonic_lib.workflows import maintenance
 
@@ -70,8 +71,10 @@ def check_wanted(
     UsageError
         If one is out of range.
     """
-    if prefix_bits is not None and not 0 <= prefix_bits <= 12:
-        raise UsageError(f"prefix_bits {prefix_bits} (--prefix-bits): expected 0 to 12.")
+    if prefix_bits is not None and not 0 <= prefix_bits <= MAX_PREFIX_BITS:
+        raise UsageError(
+            f"prefix_bits {prefix_bits} (--prefix-bits): expected 0 to {MAX_PREFIX_BITS}."
+        )
     for name, value in (("retention", retention_hours), ("grace", grace_hours)):
         if not 0 <= value < float("inf"):
             raise UsageError(f"{name}_hours {value} (--{name}-hours): expected 0 or more.")

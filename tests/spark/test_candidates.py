@@ -15,7 +15,7 @@ from sonic_lib.fingerprint.descriptor import LOG_LIKELIHOOD_RATIO
 from sonic_lib.fingerprint.params import FRAME_S, HASH_BITS
 from sonic_lib.fingerprint.query import WindowHashes, window_row
 from sonic_lib.matching.all_hits import find_all_hits, looked_up
-from sonic_lib.matching.budget import CHUNK_BYTES, MAX_ROWS_PER_HASH, affordable_frequency
+from sonic_lib.matching.budget import CHUNK_BYTES, MIN_FREQUENCY_LIMIT, affordable_frequency
 from sonic_lib.matching.join import unpack_hits
 from sonic_lib.matching.scan import IndexFiles
 from sonic_lib.matching.spark import cut_windows, join_parts, match_windows, segments
@@ -187,7 +187,7 @@ def test_clip_gets_the_same_lines_alone_and_in_a_batch(frames, max_hits):
 
 
 @pytest.mark.parametrize(
-    ("max_hits", "expected"), [(5, 1), (10, 2), (39, 4), (10_000, MAX_ROWS_PER_HASH)]
+    ("max_hits", "expected"), [(5, 1), (10, 2), (39, 4), (10_000, MIN_FREQUENCY_LIMIT)]
 )
 def test_frequent_hashes_are_dropped_first(max_hits, expected):
     n_hits = {4: 20, 1: 6, 2: 4, 64: 500}

@@ -17,7 +17,6 @@ from sonic_lib.models.conformal.sets import (
     RAPS_FREE_RANKS,
     RAPS_PENALTY,
     calibration_scores,
-    confidence_of_one,
     coverage,
     coverage_curve,
     limits_of,
@@ -203,18 +202,6 @@ def test_empty_sets_get_the_likeliest_genre_unless_allowed(spark):
         assert sets.first().labels == expected
     found = sets.transform(coverage).first()
     assert (found.n, found.n_covered, found.share_empty, found.share_single) == (1, 0, 1.0, 0.0)
-
-
-def test_confidence_of_one_is_the_highest_with_one_genre(halves):
-    scores = halves[0].transform(calibration_scores, method="lac")
-    grid = scores.transform(thresholds, confidences=[c / 20 for c in range(1, 20)]).collect()
-    levels = [(row.confidence, row.threshold) for row in grid]
-    labelled = halves[1].transform(confidence_of_one, method="lac", levels=levels)
-    for row in labelled.limit(40).collect():
-        second = sorted(1 - p for p in row.probabilities)[1]
-        single = [c for c, limit in levels if limit is not None and second > limit]
-        assert row.confidence == max(single, default=0.0)
-    assert labelled.filter("confidence > 0").count() > 0
 
 
 def test_unknown_method_is_refused():

@@ -73,7 +73,7 @@ def test_group_among_the_features_is_read_once():
 @pytest.mark.parametrize("name", ["genres", "artist_genres", "Genre2", "subGenre", "main-genre"])
 def test_texts_that_name_the_genre_are_dropped(name):
     columns = choose_columns([*TRAIN, text(name, n_lists=1000)], model="genre")
-    assert columns.dropped == {name: "says the target genre"}
+    assert columns.dropped == {name: "names the target genre"}
 
 
 def test_number_with_a_longer_name_than_the_target_is_kept():
@@ -136,9 +136,9 @@ def test_dates_that_never_repeat_are_encoded_by_parts_only():
 
 def test_audio_folder_is_not_a_feature_but_can_be_the_target():
     profile = [number("mfcc_01_mean"), text("folder", n_distinct=8), text("genre", n_distinct=9)]
-    assert choose_columns(profile, model="genre").dropped == {"folder": "a place of files"}
+    assert choose_columns(profile, model="genre").dropped == {"folder": "a file location"}
     named = [number("mfcc_01_mean"), text("filename", 100), text("genre", n_distinct=9)]
-    assert choose_columns(named, model="genre").dropped == {"filename": "a place of files"}
+    assert choose_columns(named, model="genre").dropped == {"filename": "a file location"}
     assert choose_columns(profile, model="genre", target="folder").target == "folder"
 
 

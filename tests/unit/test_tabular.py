@@ -12,7 +12,7 @@ from sklearn.kernel_ridge import KernelRidge
 
 from sonic_lib.models.columns import Columns
 from sonic_lib.models.tabular import blend, encode, forest, learners, linear, serialisation, stage
-from sonic_lib.models.tabular.crossfit import HELD_OUT, Request, crossfit
+from sonic_lib.models.tabular.crossfit import HELD_OUT_FOLD, Request, crossfit
 from sonic_lib.models.tabular.encode import TrainingSet
 from sonic_lib.models.tabular.table import Layout, from_arrow, vocabulary_of
 
@@ -301,7 +301,7 @@ def test_every_row_is_scored_once_by_a_model_that_has_not_seen_it(rng):
     assert np.mean(done.scores.argmax(axis=1) == noise) < 0.45
     served = learners.predict(done.served.fitted["forest"], done.served.known)
     assert np.mean(served.argmax(axis=1) == noise) > 0.9  # the final model has seen all of them
-    assert sorted(done.judge.asked) == sorted(np.flatnonzero(outer == HELD_OUT))
+    assert sorted(done.judge.asked) == sorted(np.flatnonzero(outer == HELD_OUT_FOLD))
     assert not set(done.judge.rows) & set(done.judge.asked)
 
 
@@ -320,7 +320,7 @@ def test_threads_change_nothing(rng, n_classes):
     )
     np.testing.assert_array_equal(first.scores, second.scores)
     np.testing.assert_array_equal(first.without, second.without)
-    assert np.isfinite(first.without).all(axis=1).sum() == (folds == HELD_OUT).sum()
+    assert np.isfinite(first.without).all(axis=1).sum() == (folds == HELD_OUT_FOLD).sum()
 
 
 def test_expected_errors_follow_the_noise(rng):
@@ -353,11 +353,11 @@ def test_model_survives_serialisation(rng, n_classes):
     folds = rng.integers(-1, 3, 240)
     asked = request(layout, ("boosted", "forest", "linear", "kernel"), n_classes=n_classes)
     done = crossfit(table, labels, folds + 1, folds, request=asked, serve=True, n_threads=2)
-    content = serialisation.packed(done, table=table, request=asked)
+    content = serialisation.packed(done, table=table)
     model = serialisation.Unpacked(
         content, role=serialisation.JUDGE, layout=stage.layout_of(columns), n_classes=n_classes
     )
-    held_out = np.flatnonzero(folds == HELD_OUT)
+    held_out = np.flatnonzero(folds == HELD_OUT_FOLD)
     rows = {name: values.take(pa.array(held_out)) for name, values in given.items()}
     answers = np.array(model.answer(rows).to_pylist())
     np.testing.assert_allclose(answers, done.scores[held_out], rtol=1e-5, atol=1e-7)

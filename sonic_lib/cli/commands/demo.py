@@ -25,6 +25,7 @@ from sonic_lib.console import progress, say, show
 from sonic_lib.errors import MODELS, UsageError, install_command
 from sonic_lib.features.spark import AUDIO
 from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ
+from sonic_lib.matching.evaluation import MAX_OFFSET_ERROR_S
 from sonic_lib.models.estimators import FOREST
 from sonic_lib.report.figures.identification import constellation, offset_histogram
 from sonic_lib.report.figures.style import save
@@ -34,7 +35,6 @@ from sonic_lib.workflows.explanation import explain_clip, explain_without_spark
 
 IS_PYTHON_WORK = True  # Java only plans many short queries
 HELP = "a tour: synthesise songs and clips, index, identify, query, plot, train, recommend"
-MAX_OFFSET_ERROR_S = 0.1
 _CLIPS_PER_UNKNOWN = 6
 _SAMPLES_PER_CONDITION = 2
 _PASSAGE_S = 10.0

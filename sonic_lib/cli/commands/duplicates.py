@@ -17,6 +17,7 @@ from sonic_lib.workflows.duplicates import list_duplicates
 HELP = "find songs of the index that are the same recording or share a passage"
 READS = (SONGS,)
 _SHOWN_ROWS = 50
+_NAMES = ("song", "other_song", "keep")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +49,3 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         if counts["pairs"] > _SHOWN_ROWS:
             show(f"… the first {_SHOWN_ROWS} pairs; --output FILE writes all")
     return 0
-
-
-_NAMES = ("song", "other_song", "keep")

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=N_CLIPS,
         metavar="N",
-        help=f"a condition and length (default {N_CLIPS})",
+        help=f"clips per condition and length (default {N_CLIPS})",
     )
     parser.add_argument(
         "--lengths",
@@ -51,7 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help=f"share of the sampled songs held out as unknown ones (default {LEFT_OUT})",
     )
-    parser.add_argument("--songs", type=int, default=N_SONGS, metavar="N", help="songs to sample")
+    parser.add_argument(
+        "--songs",
+        type=int,
+        default=N_SONGS,
+        metavar="N",
+        help=f"songs to sample (default {N_SONGS})",
+    )
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"default {SEED}")
     parser.add_argument(
         "--output", default="evaluation", metavar="DIR", help="folder for tables and plots"

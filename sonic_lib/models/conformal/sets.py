@@ -188,26 +188,6 @@ def prediction_sets(
     )
 
 
-def confidence_of_one(
-    scored: DataFrame, *, method: str, levels: Sequence[tuple[float, float | None]]
-) -> DataFrame:
-    """Add `confidence`: the highest level at which at most one genre remains.
-
-    Parameters
-    ----------
-    scored : DataFrame with song_id, probabilities
-    levels : sequence of (confidence, threshold)
-        A grid from `thresholds`, not per genre; the result is one of its confidences, or 0.
-    """
-    second = F.element_at(F.array_sort(nonconformity(method=method)), 2)
-    below = [
-        F.when(second > F.lit(float(threshold)), F.lit(float(confidence)))
-        for confidence, threshold in levels
-        if threshold is not None
-    ]
-    return scored.withColumn("confidence", F.greatest(F.lit(0.0), *below, F.lit(0.0)))
-
-
 def coverage(sets: DataFrame, *, by: Sequence[str] = ()) -> DataFrame:
     """Measure coverage and sizes of sets.
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_PART_SONGS = 2_000  # of a category that are compared with one another
+RELEVANCE_SONGS = 20_000  # enough for the weights, and small for one machine
 _SHARPNESS = 8.0
 _SMOOTHING = 1.0  # weight of the prior, in equal songs
 _CHUNK_ROWS = 500

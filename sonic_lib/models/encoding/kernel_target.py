@@ -17,13 +17,17 @@ from pyspark.ml import Estimator
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from sonic_lib.models.encoding.kernel import local_shares, ranks, relevance
+from sonic_lib.models.encoding.kernel import (
+    MAX_PART_SONGS,
+    RELEVANCE_SONGS,
+    local_shares,
+    ranks,
+    relevance,
+)
 from sonic_lib.models.encoding.target import category_items, target_prior
 from sonic_lib.models.stages import KEY, LABEL, StoredModel, column, fold_or_none
 
-_MAX_PART_SONGS = 2_000
 _GROUP_SONGS = 20_000  # rows per call of the Python function; one call per category is too slow
-_RELEVANCE_SONGS = 20_000  # enough for the weights, and small for one machine
 _GRID = [step / 100 for step in range(101)]
 _ITEM = ("name", "item")
 _NO_FOLD = -1
@@ -63,7 +67,7 @@ class LocalEncoder(Estimator):
             "prior": target_prior(frame, n_classes=self.settings["n_classes"]),
         }
         songs = Window.partitionBy(*_ITEM)
-        n_parts = F.ceil(F.count("*").over(songs) / _MAX_PART_SONGS).cast("int")
+        n_parts = F.ceil(F.count("*").over(songs) / MAX_PART_SONGS).cast("int")
         references = (
             _entries(frame, settings, F.col(LABEL).cast("int").alias("label"))
             .withColumn("n_parts", n_parts)
@@ -73,7 +77,7 @@ class LocalEncoder(Estimator):
         )
         # Whole categories, the same ones and in the same order on any cluster.
         order = (F.xxhash64(*_ITEM, "part"), "numbers", "label")
-        sample = references.orderBy(*order).limit(_RELEVANCE_SONGS)
+        sample = references.orderBy(*order).limit(RELEVANCE_SONGS)
         settings["weights"] = _sample_relevance(sample.toArrow(), settings["grids"]).tolist()
         return LocalEncoderModel(settings, references)
 

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from sonic_lib.models.exploration.aggregates import items
 from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, column, fold_or_none
 
-_SMOOTHING = 3.0  # shrinkage: a category with this many songs is halfway to the overall mean
+SMOOTHING = 3.0  # shrinkage: a category with this many songs is halfway to the overall mean
 _ITEM = ("name", "item")
 
 
@@ -49,7 +49,7 @@ class TargetEncoder(Estimator):
             "lists": list(lists),
             "n_classes": n_classes,
             "output": output,
-            "smoothing": _SMOOTHING,
+            "smoothing": SMOOTHING,
         }
 
     def _fit(self, frame: DataFrame) -> TargetEncoderModel:

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Protocol
 
 from sonic_lib.errors import ModelError
+from sonic_lib.models.columns import TASKS
 from sonic_lib.models.registry import cards
 from sonic_lib.models.registry.directory import DirectoryStore
 from sonic_lib.models.registry.mlflow import MlflowStore
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
     from pyspark.sql import SparkSession
 
-NAMES = ("genre", "popularity")
+NAMES = tuple(TASKS)
 
 
 class Store(Protocol):

@@ -16,23 +16,23 @@ _VERSION = re.compile(r"[\w-]+")
 _Threshold = float | dict[int, float | None] | None
 
 
-class _StrictModel(BaseModel):
+class _OpenModel(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-class _Conformal(_StrictModel):
+class _Conformal(_OpenModel):
     method: str
     thresholds: list[tuple[float, _Threshold]]
     limits: tuple[float | None, float | None] | None = None
 
 
-class _Snapshot(_StrictModel):
+class _Snapshot(_OpenModel):
     source: str
     labels: str | None = None
     features_version: int
 
 
-class _Card(_StrictModel):
+class _Card(_OpenModel):
     name: str
     version: str
     task: str | None = None

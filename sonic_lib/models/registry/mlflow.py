@@ -269,6 +269,6 @@ def _store(root: str) -> Iterator[MlflowClient]:
         yield mlflow.MlflowClient(root, root)
     except mlflow.exceptions.MlflowException as error:
         raise ModelError(
-            f"MLflow at {root} refused: {error.message} See whether it can be reached and "
+            f"MLflow at {root} refused: {error.message} Check that it can be reached and "
             "written to, or set models.registry to directory."
         ) from error

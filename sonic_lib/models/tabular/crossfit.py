@@ -22,8 +22,8 @@ from sonic_lib.models.tabular.blend import Blend
 from sonic_lib.models.tabular.encode import State, TrainingSet
 from sonic_lib.models.tabular.table import Layout, Table
 
-HELD_OUT = -1  # the fold of held-out rows
-_LEAST_SIZE_SHARE = 0.05  # of the mean error: no prediction is certain
+HELD_OUT_FOLD = -1  # the fold of held-out rows
+LEAST_SIZE_SHARE = 0.05  # of the mean error: no prediction is certain
 
 
 @dataclass(frozen=True)
@@ -117,14 +117,14 @@ def crossfit(
     labels : np.ndarray [shape=(n,)]
         Number of the class, or the target.
     inner, outer : np.ndarray [shape=(n,), int]
-        Folds for encoding training rows; folds for scoring, or HELD_OUT.
+        Folds for encoding training rows; folds for scoring, or HELD_OUT_FOLD.
     request : Request
     serve : bool
         Whether to fit a final model on all rows.
     n_threads : int
         Fits in parallel.
     """
-    is_held_out = outer == HELD_OUT
+    is_held_out = outer == HELD_OUT_FOLD
     folds = np.unique(outer[~is_held_out]).tolist()
     every = np.ones(len(labels), bool)
     jobs = [(~is_held_out & (outer != fold), outer == fold) for fold in folds if len(folds) > 1]
@@ -231,7 +231,7 @@ def _fit_sizes(fits: Sequence[Fit], labels: NDArray, request: Request, pool: Thr
     def trained(fit: Fit) -> None:
         of_rows = errors[fit.rows]
         is_known = np.isfinite(of_rows)
-        fit.least = max(_LEAST_SIZE_SHARE * float(of_rows[is_known].mean()), 1e-9)
+        fit.least = max(LEAST_SIZE_SHARE * float(of_rows[is_known].mean()), 1e-9)
         fit.sizes = learners.fit(
             kind,
             fit.known[is_known],

@@ -12,16 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sonic_lib.models.encoding.kernel import local_shares, ranks, relevance
+from sonic_lib.models.encoding.kernel import (
+    MAX_PART_SONGS,
+    RELEVANCE_SONGS,
+    local_shares,
+    ranks,
+    relevance,
+)
+from sonic_lib.models.encoding.target import SMOOTHING
 from sonic_lib.models.tabular.table import Items, Layout, Table
 from sonic_lib.models.tabular.text import out_of_fold
 
 State = dict[str, NDArray]
 
-_SMOOTHING = 3.0
 _N_QUANTILES = 101
-_MAX_PART_SONGS = 2_000
-_RELEVANCE_SONGS = 20_000
 
 
 @dataclass(frozen=True)
@@ -215,8 +219,8 @@ def _encoded(
 ) -> NDArray[np.float32]:
     """Encodings of each row and the number of songs they rest on; entries are sorted by row."""
     n = sums.sum(axis=1) if n_classes else sums[:, 0]
-    shrunk = (sums if n_classes else sums[:, 1:]) + _SMOOTHING * prior
-    encoded = shrunk / (n + _SMOOTHING)[:, None]
+    shrunk = (sums if n_classes else sums[:, 1:]) + SMOOTHING * prior
+    encoded = shrunk / (n + SMOOTHING)[:, None]
     rows, starts = np.unique(items.rows, return_index=True)
     n_songs = np.zeros(n_rows)
     mean = np.tile(prior, (n_rows, 1))
@@ -255,7 +259,7 @@ def _fit_local(
     for name, items in local.items():
         state[f"known rows {name}"], state[f"known codes {name}"] = items.rows, items.codes
         counts = np.bincount(items.codes, minlength=len(items.values))
-        state[f"parts {name}"] = -(-counts // _MAX_PART_SONGS)
+        state[f"parts {name}"] = -(-counts // MAX_PART_SONGS)
         hashes, folds = state["known hashes"], training_set.folds
         encoded.append(_local(state, name, items, hashes, places, folds))
     return encoded
@@ -270,7 +274,7 @@ def _relevance(local: dict[str, Items], labels: NDArray, placed: NDArray) -> NDA
         first += len(items.values)
     together, at = np.concatenate(codes), np.concatenate(rows)
     turn = np.random.default_rng(0).permutation(first)
-    order = np.argsort(turn[together], kind="stable")[:_RELEVANCE_SONGS]
+    order = np.argsort(turn[together], kind="stable")[:RELEVANCE_SONGS]
     _, numbered = np.unique(together[order], return_inverse=True)
     return relevance(codes=numbered, labels=labels[at[order]], places=placed[at[order]])
 

@@ -16,14 +16,14 @@ from sonic_lib.models.columns import MAX_CLASSES
 from sonic_lib.models.tabular import encode, learners
 from sonic_lib.models.tabular.arrays import pack, unpack
 from sonic_lib.models.tabular.blend import Blend
-from sonic_lib.models.tabular.crossfit import Crossfit, Fit, Request
+from sonic_lib.models.tabular.crossfit import Crossfit, Fit
 from sonic_lib.models.tabular.table import Layout, Table, from_arrow, vocabulary_of
 
 SERVED, JUDGE = "served", "judge"  # roles of models: fitted on all rows, or without held-out rows
 BLENDS = "blends"  # name of the part with the weights of the learners, in stored models
 
 
-def packed(done: Crossfit, *, table: Table, request: Request) -> dict[str, bytes]:
+def packed(done: Crossfit, *, table: Table) -> dict[str, bytes]:
     """Serialise the models of a crossfit to bytes by name."""
     fits = {SERVED: done.served, JUDGE: done.judge}
     present = {role: fit for role, fit in fits.items() if fit is not None}

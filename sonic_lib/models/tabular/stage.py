@@ -77,7 +77,7 @@ def train(
     Parameters
     ----------
     rows : DataFrame
-        A wide frame with `_label`, `_fold` (inner) and `_outer` (crossfit.HELD_OUT or a fold).
+        A wide frame with `_label`, `_fold` (inner) and `_outer` (crossfit.HELD_OUT_FOLD or a fold).
     columns : Columns
     request : Request
     serve : bool
@@ -111,7 +111,7 @@ def train(
         keys = whole[KEY].to_numpy()
         yield _score_rows(keys, labels, outer, done.scores)
         yield _score_rows(keys, labels, np.full_like(outer, WITHOUT), done.without)
-        for name, content in packed(done, table=table, request=request).items():
+        for name, content in packed(done, table=table).items():
             for part, start in enumerate(range(0, len(content), _PART_BYTES)):
                 yield _model_row(name, part, content[start : start + _PART_BYTES])
 

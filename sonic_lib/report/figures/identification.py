@@ -217,7 +217,7 @@ def calibration_curve(curve: pd.DataFrame, *, title: str) -> Figure:
     with rc_context(STYLE):
         figure = Figure(figsize=(5.2, 4.8))
         axes = figure.subplots()
-        axes.plot(curve["asked"], curve["asked"], color=GREY, linewidth=1, label="as asked")
+        axes.plot(curve["asked"], curve["asked"], color=GREY, linewidth=1, label="as requested")
         axes.fill_between(curve["asked"], curve["low"], curve["high"], color=BLUE, alpha=0.2)
         label = f"observed, {curve['n'].iloc[0]} clips; 95 % interval"
         axes.plot(curve["asked"], curve["observed"], "o-", color=BLUE, label=label)

@@ -121,7 +121,7 @@ def _evaluation(found: Findings) -> Section:
         ),
         draw(
             plots.calibration_curve(curve, title="False accepts"),
-            alt="Rate of false accepts asked for against the one observed; the figures are in "
+            alt="Observed against requested false-accept rates; the figures are in "
             "the table below.",
         ),
     ]
@@ -144,7 +144,7 @@ def _evaluation(found: Findings) -> Section:
             "calibration",
             "Clips of held-out songs",
             (
-                Column("asked", "Accepted, asked for", "share", 1),
+                Column("asked", "Requested rate", "share", 1),
                 Column("observed", "observed", "share", 2),
                 Column("low", "95 % interval from", "share", 2),
                 Column("high", "to", "share", 2),
