@@ -29,7 +29,7 @@ def write_commands() -> None:
     """Write the page of the command line as the parsers know it."""
     parts = [
         "# Command line",
-        "Each, except jars, doctor, completion and demo, is also a job for spark-submit; see jobs/.",
+        "Each but jars, doctor, completion and demo is also a job for spark-submit; see jobs/.",
         "Exit codes: 0 done, 1 failed (with --strict: or rejected something), 2 called wrongly.",
     ]
     for verb in cli.VERBS:

@@ -64,7 +64,7 @@ class IndexConfig(_Section):
     min_duration_s: float = Field(3.0, ge=0)
     task_mb: float = Field(16.0, gt=0)
     batch_gb: float = Field(64.0, gt=0)
-    file_timeout_s: float = Field(Limits.timeout_s, gt=0)
+    file_timeout_s: float = Field(Limits.timeout_s, gt=0, le=1e6)
     file_memory_mb: int = Field(Limits.memory_mb, ge=256)
 
     def limits(self) -> Limits:

@@ -104,7 +104,7 @@ def capture_output(*, as_json: bool) -> Iterator[dict[str, object]]:
         os.dup2(out, 1)
         os.close(out)
         if as_json:
-            print(json.dumps(_plain(_facts), ensure_ascii=False))
+            print(json.dumps(plain(_facts), ensure_ascii=False))
 
 
 @contextmanager
@@ -149,12 +149,12 @@ def progress(label: str, *, total: int, done: Callable[[], int]) -> Iterator[Non
         sys.stderr.write("\n")
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """Convert a value for JSON: NaN and infinity to null, numpy scalars to Python's."""
     if isinstance(value, dict):
-        return {str(name): _plain(part) for name, part in value.items()}
+        return {str(name): plain(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -82,6 +82,20 @@ def walk(
             yield entry
 
 
+def add_once(found: dict[str, dict], file: dict) -> None:
+    """Add a file of `walk` to those found so far, by `real`.
+
+    One that is found through links, too, keeps its own name, as in `listing.list_audio`.
+    """
+
+    def name(file: dict) -> tuple[bool, str, str]:
+        return file["path"] != file["real"], file["path"], file["root"]
+
+    held = found.setdefault(file["real"], file)
+    if name(file) < name(held):
+        found[file["real"]] = file
+
+
 def check_audio(paths: list[str], *, follow_links: bool = True) -> None:
     """Check that there is audio below the folders; there is none if a disk is not mounted.
 

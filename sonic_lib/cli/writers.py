@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from sonic_lib.errors import UsageError
+from sonic_lib.console import plain
+from sonic_lib.errors import SonicError, UsageError
 from sonic_lib.storage.whole_file import whole_file
 
 if TYPE_CHECKING:  # also used by commands that do not need Spark
@@ -29,7 +31,7 @@ def check_output(path: str | None) -> None:
     Raises
     ------
     UsageError
-        If the suffix is unknown or the folder does not exist.
+        If the suffix is unknown, or the folder does not exist or may not be written to.
     """
     if path is None:
         return
@@ -37,6 +39,10 @@ def check_output(path: str | None) -> None:
         raise UsageError(f"--output {path!r}: expected a name that ends in {SUFFIXES}.")
     if not Path(path).absolute().parent.is_dir():
         raise UsageError(f"--output {path!r}: its folder does not exist; create it first.")
+    if Path(path).is_dir():
+        raise UsageError(f"--output {path!r} is a folder; expected the name of a file.")
+    if not os.access(Path(path).absolute().parent, os.W_OK):
+        raise UsageError(f"--output {path!r}: its folder cannot be written to; give another.")
 
 
 def check_folder(option: str, path: str | None) -> None:
@@ -64,9 +70,25 @@ def write_output(rows: DataFrame, path: str, *, all_digits: bool = False) -> Non
     """
     from pyspark.sql.pandas.types import to_arrow_schema
 
+    rows = told_apart(rows)
     schema = to_arrow_schema(rows.schema, timezone="UTC")
     dicts = (row.asDict(True) for row in rows.toLocalIterator())
     write_rows(dicts, path, schema=schema, all_digits=all_digits)
+
+
+def told_apart(rows: DataFrame) -> DataFrame:
+    """Number repeated names of columns: a row by name has one value for each."""
+    names = rows.columns
+    if len(set(names)) == len(names):
+        return rows
+    found: list[str] = []
+    for name in names:
+        free, n = name, 1
+        while free in found or (n > 1 and free in names):
+            n += 1
+            free = f"{name}_{n}"
+        found.append(free)
+    return rows.toDF(*found)
 
 
 def write_rows(
@@ -74,13 +96,21 @@ def write_rows(
 ) -> None:
     """Write rows (mappings of columns) to one local file, like `write_output`."""
     suffix = Path(path).suffix.lower()
-    with whole_file(path) as (file, unfinished):
-        if suffix == ".parquet":
-            _write_parquet(rows, unfinished, schema)
-        elif suffix == ".csv":
-            _write_csv(rows, file, schema.names, all_digits)
-        else:
-            _write_json(rows, file)
+    try:
+        with whole_file(path) as (file, unfinished):
+            if suffix == ".parquet":
+                _write_parquet(rows, unfinished, schema)
+            elif suffix == ".csv":
+                _write_csv(rows, file, schema.names, all_digits)
+            else:
+                _write_json(rows, file)
+    except OSError as error:
+        # Those of a connection come from where the rows do.
+        if isinstance(error, ConnectionError) or error.strerror is None:
+            raise
+        raise SonicError(
+            f"--output {path!r} cannot be written: {error.strerror}. Give another file."
+        ) from error
 
 
 def text_table(rows: DataFrame, *, n_rows: int, max_width: int = 48) -> Iterator[str]:
@@ -138,7 +168,7 @@ def _write_json(rows: Iterable[dict], file: TextIO) -> None:
     """Write one JSON array, one row per line."""
     before = "[\n"
     for row in rows:
-        file.write(before + json.dumps(row, ensure_ascii=False, default=str))
+        file.write(before + json.dumps(plain(row), ensure_ascii=False))
         before = ",\n"
     file.write("[]\n" if before == "[\n" else "\n]\n")
 

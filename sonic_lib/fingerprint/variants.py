@@ -65,6 +65,8 @@ class Probe(NamedTuple):
 FIRST_PASS = (Probe(n_grids=1),)
 SECOND_PASS = (Probe(detail=1), *(Probe(v, n_grids=1) for v in range(1, len(VARIANTS))))
 
+FIRST_PASS_ONLY = "other speeds and pitches were not tried"  # the note if the second pass failed
+
 
 def sparing(probes: Sequence[Probe]) -> tuple[Probe, ...]:
     """Reduce probes to those that a window of a long recording needs.

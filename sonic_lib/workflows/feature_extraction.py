@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +19,21 @@ from sonic_lib.config import Config
 from sonic_lib.console import progress
 from sonic_lib.errors import UsageError
 from sonic_lib.features import csv_import, csv_reading
-from sonic_lib.features.spark import describe_songs, described_songs, feature_rows, settled_files
+from sonic_lib.features.spark import (
+    AUDIO,
+    describe_songs,
+    described_songs,
+    feature_rows,
+    settled_files,
+)
 from sonic_lib.fingerprint.spark import digest_files
 from sonic_lib.index import commit, plan
 from sonic_lib.schemas import FEATURE_CELLS, FEATURE_FILES, FEATURE_REJECTS, FEATURES
 from sonic_lib.storage import creation, runs, tables, writes
 from sonic_lib.workflows.sources import sql_text
+
+# Such names need no quoting in SQL or as folders of the table.
+_SOURCE = re.compile(r"[\w][\w .-]*")
 
 
 class TableImport(NamedTuple):
@@ -77,6 +87,21 @@ def describe_audio(
     return counts
 
 
+def check_source(source: str) -> None:
+    """Check the name of a feature table.
+
+    Raises
+    ------
+    UsageError
+        If it is not a plain name, or is the one of the descriptors of audio.
+    """
+    if source == AUDIO or not _SOURCE.fullmatch(source):
+        raise UsageError(
+            f"source {source!r} (--source): expected a name of letters, digits, spaces, '.', '_' "
+            f"and '-' that begins with a letter or digit and is not {AUDIO!r}."
+        )
+
+
 def import_table(
     spark: SparkSession, config: Config, csv: str, *, source: str, id_column: str | None = None
 ) -> TableImport:
@@ -85,6 +110,7 @@ def import_table(
     Parameters and errors are those of `Warehouse.import_features`.  The file is read a second time
     if its encoding or quoting turns out to be different.
     """
+    check_source(source)
     started_s = time.monotonic()
     rows = csv_reading.read_rows(spark, csv)
     creation.create_for_models(spark, config.warehouse)

@@ -15,7 +15,7 @@ from sonic_lib.console import progress
 from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FRAMES_PER_S
 from sonic_lib.fingerprint.spark import fingerprint_clips
-from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS, Probe
+from sonic_lib.fingerprint.variants import FIRST_PASS, FIRST_PASS_ONLY, SECOND_PASS, Probe
 from sonic_lib.matching.budget import MIN_CLIP_S, first_pass_hits
 from sonic_lib.matching.scan import IndexFiles
 from sonic_lib.matching.scoring import second_pass_threshold
@@ -134,6 +134,14 @@ def search(
             fingerprint=fingerprint,
         )
         second = match(second_extracts, index, max_hits=max_hits, n_listed=n_listed)
+        failed = second_extracts.transform(_failed_clips)
+        if not failed.isEmpty():  # they keep what the first pass found
+            closing = closing.join(failed, "path", "left").withColumn(
+                "note", F.nullif(F.concat_ws("; ", "note", "why"), F.lit(""))
+            )
+            closing = closing.drop("why")
+            unsure = unsure.join(failed, "path", "left_anti")
+            second = second.join(unsure, "window_id", "left_semi")
         lines = lines.join(unsure, "window_id", "left_anti").unionByName(second)
 
     found = lines.transform(
@@ -143,6 +151,18 @@ def search(
         n_listed=n_listed,
     )
     return closing.join(found, "path", "left")
+
+
+def _failed_clips(second_extracts: DataFrame) -> DataFrame:
+    """Find the clips whose second pass failed: path, why.
+
+    Windows without sound or structure are no failure: they have no hashes to look up.
+    """
+    failed = second_extracts.filter(
+        "window IS NULL AND coalesce(error, stage) IS NOT NULL AND NOT stage <=> 'content'"
+    )
+    reason = F.concat(F.lit(f"{FIRST_PASS_ONLY}: "), F.coalesce("error", "stage"))
+    return failed.groupBy("path").agg(F.min(reason).alias("why"))
 
 
 def match(extracts: DataFrame, index: Index, *, max_hits: int, n_listed: int) -> DataFrame:

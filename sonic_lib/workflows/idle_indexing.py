@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sonic_lib.audio.local_files import walk
+from sonic_lib.audio.local_files import add_once, walk
 from sonic_lib.config import Config
 from sonic_lib.errors import SetupError, TableError
 from sonic_lib.storage import delta_rs
@@ -128,19 +128,10 @@ def _known_files(warehouse: str, *, retry_rejected: bool) -> dict[str, tuple]:
 def _each_once(
     paths: Sequence[str], *, at_most: int, follow_links: bool, passed_over: Counter[str]
 ) -> list[dict]:
-    """List files, none if there are more than `at_most`.
-
-    One that is found through links, too, has its own name, as from `list_audio`.
-    """
+    """List files, none if there are more than `at_most`."""
     found: dict[str, dict] = {}
     for file in walk(list(paths), follow_links=follow_links, passed_over=passed_over):
-        held = found.setdefault(file["real"], file)
-        if _name(file) < _name(held):
-            found[file["real"]] = file
+        add_once(found, file)
         if len(found) > at_most:
             return []
     return list(found.values())
-
-
-def _name(file: dict) -> tuple[bool, str, str]:
-    return file["path"] != file["real"], file["path"], file["root"]

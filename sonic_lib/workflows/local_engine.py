@@ -26,7 +26,7 @@ import numpy as np
 
 from sonic_lib.audio.sandbox import isolated, packed, prepare
 from sonic_lib.console import progress
-from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS, Probe
+from sonic_lib.fingerprint.variants import FIRST_PASS, FIRST_PASS_ONLY, SECOND_PASS, Probe
 from sonic_lib.matching import budget
 from sonic_lib.storage.delta_rs import LocalIndex, open_index
 
@@ -88,10 +88,20 @@ def identify_clips(
             lines[path].clear()
     jobs = _unsure_jobs(windows, lines, config)
     done: dict[str, dict] = {}
+    again: dict[str, list[dict]] = {path: [] for path, _ in jobs}
     with progress("uncertain clips, second pass", total=len(jobs), done=lambda: len(done)):
         for chunk in _extracted(jobs, done, config, probes=SECOND_PASS, chunk_bytes=chunk_bytes):
             for path, line in _match(chunk, index, max_hits=max_hits, n_listed=n_listed):
-                lines[path].append(line)
+                again[path].append(line)
+    for path, asked in jobs:
+        # Windows without sound or structure are no failure: they have no hashes to look up.
+        if (failure := _error(done[path])) and done[path].get("stage") != "content":
+            notes = (ends[path].get("note"), f"{FIRST_PASS_ONLY}: {failure}")
+            ends[path]["note"] = "; ".join(filter(None, notes))
+        else:
+            unsure = set(asked or ())
+            sure = [line for line in lines[path] if line["window"] not in unsure]
+            lines[path] = sure + again[path]
     return [
         row for path in paths for row in _segments(path, ends[path], lines[path], config, n_listed)
     ]
@@ -100,15 +110,13 @@ def identify_clips(
 def _unsure_jobs(
     windows: dict[str, set[int]], lines: dict[str, list[dict]], config: Config
 ) -> list[Job]:
-    """Return the uncertain windows of each clip as jobs, and drop their lines."""
+    """Return the uncertain windows of each clip as jobs."""
     from sonic_lib.matching.scoring import second_pass_threshold
 
     sure = second_pass_threshold(config.identify.false_accept_rate)
     jobs: list[Job] = []
     for path, found in windows.items():
-        unsure = _unsure(found, lines[path], sure)
-        lines[path] = [line for line in lines[path] if line["window"] not in unsure]
-        if unsure:
+        if unsure := _unsure(found, lines[path], sure):
             jobs.append((path, sorted(unsure)))
     return jobs
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 
-from sonic_lib.audio.local_files import walk
+from sonic_lib.audio.local_files import add_once, walk
 from sonic_lib.audio.sandbox import dismiss
 from sonic_lib.config import Config
 from sonic_lib.errors import SetupError
@@ -172,15 +172,14 @@ def _clips(
     paths: list[str], *, stop_early: bool, follow_links: bool = True
 ) -> dict[str, tuple[str, int]] | None:
     """Return root and size of each clip, by path; None if there are too many."""
-    clips: dict[str, tuple[str, int]] = {}
+    found: dict[str, dict] = {}
     n_bytes = 0
     for file in walk(paths, follow_links=follow_links):
-        root, size_bytes = file["root"], file["size_bytes"]
-        n_bytes += 0 if file["path"] in clips else size_bytes
-        clips[file["path"]] = min((root, size_bytes), clips.get(file["path"], (root, size_bytes)))
-        if stop_early and estimated_s(len(clips), n_bytes, 0) > MAX_S:
+        n_bytes += 0 if file["real"] in found else file["size_bytes"]
+        add_once(found, file)
+        if stop_early and estimated_s(len(found), n_bytes, 0) > MAX_S:
             return None
-    return clips
+    return {file["path"]: (file["root"], file["size_bytes"]) for file in found.values()}
 
 
 def _match(row: dict, this_run: Run) -> dict:

@@ -270,10 +270,22 @@ def purge(
 
 
 def old_stages(spark: SparkSession, warehouse: str, *, hours: float) -> list[str]:
-    """Return the stages in which nothing has been written for some hours."""
+    """Return the stages of runs that have staged nothing for some hours.
+
+    A run needs all its stages until it ends, also those of its first batches.
+    """
     first, last = (moment.timestamp() for moment in _around_now(hours))
     folders = commit.stage_folders(spark, warehouse)
-    return [f for f in folders if not first <= commit.last_change_s(spark, f) <= last]
+    live = {
+        _run_of(folder)
+        for folder in folders
+        if first <= commit.last_change_s(spark, folder) <= last
+    }
+    return [folder for folder in folders if _run_of(folder) not in live]
+
+
+def _run_of(stage: str) -> str:
+    return stage.rpartition("/")[0]
 
 
 def _around_now(hours: float) -> tuple[datetime, datetime]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -54,10 +55,12 @@ def remove_songs(
     tables.check_layout(spark, warehouse)
     # Pinned, since each step changes tables that later steps read.
     songs = tables.read_pinned(spark, warehouse, SONGS)
-    ids = _given_songs(songs, given, warehouse)
+    files = tables.read(spark, warehouse, SONG_FILES).filter("song_id IS NOT NULL")
+    chosen = choose_songs(files, songs, given, warehouse=warehouse)
+    ids = spark.createDataFrame([(song_id,) for song_id in chosen], "song_id long")
     if where is not None:
-        chosen = songs.filter(condition(songs, where, option="where (--where)"))
-        ids = ids.unionByName(chosen.select("song_id")).distinct()
+        meant = songs.filter(condition(songs, where, option="where (--where)"))
+        ids = ids.unionByName(meant.select("song_id")).distinct()
     with runs.recorded(spark, warehouse, job="remove", config=config) as this_run:
         this_run.counts["songs"] = ids.count()
         if this_run.counts["songs"]:
@@ -81,32 +84,73 @@ def _forget(song_ids: DataFrame, warehouse: str) -> None:
                 writes.delete_keys(song_ids.toDF(name), warehouse, table, key=name)
 
 
-def _given_songs(songs: DataFrame, given: Sequence[str], warehouse: str) -> DataFrame:
-    """Return the songs given by id or path: song_id."""
-    spark = songs.sparkSession
-    files = tables.read(spark, warehouse, SONG_FILES).filter("song_id IS NOT NULL")
-    chosen = _chosen(files, songs, given).collect() if given else []  # as few as the arguments
-    unknown = sorted(set(given) - {row.given for row in chosen})
+def choose_songs(
+    files: DataFrame, songs: DataFrame, given: Sequence[str], *, warehouse: str
+) -> list[int]:
+    """Return the ids of the songs given by id or path, ascending.
+
+    Parameters
+    ----------
+    files : DataFrame with song_id, path, root
+    songs : DataFrame with song_id
+    given : sequence of str
+        Ids, whole paths, or paths relative to the folder that was indexed.
+    warehouse : str
+        For messages.
+
+    Raises
+    ------
+    UsageError
+        If one is unknown, or is the path of several songs.
+    """
+    found = _found(files, songs, given).collect() if given else []  # about as few as the arguments
+    chosen: set[int] = set()
+    unknown, unclear = [], []
+    for text in given:
+        own = [row for row in found if row.given == text]
+        # A path that is right as it stands is not taken for one below another folder.
+        own = [row for row in own if row.is_whole] or own
+        song_ids = {row.song_id for row in own}
+        if not own:
+            unknown.append(text)
+        elif len(song_ids) > 1:
+            unclear.append(f"{text!r} ({', '.join(sorted(row.path for row in own))})")
+        chosen |= song_ids
     if unknown:
         raise UsageError(
-            f"No song in {warehouse} has the id or path {', '.join(map(repr, unknown))}; nothing "
-            'was removed. sonic sql "SELECT song_id, path FROM sonic.song_files" lists them.'
+            f"No song in {warehouse} has the id or path {', '.join(map(repr, sorted(unknown)))}; "
+            'nothing was removed. sonic sql "SELECT song_id, path FROM sonic.song_files" lists '
+            "them."
         )
-    song_ids = sorted({row.song_id for row in chosen})
-    return spark.createDataFrame([(song_id,) for song_id in song_ids], "song_id long")
+    if unclear:
+        raise UsageError(
+            f"Several songs in {warehouse} have the path {'; '.join(unclear)}; nothing was "
+            "removed. Give the whole path."
+        )
+    return sorted(chosen)
 
 
-def _chosen(files: DataFrame, songs: DataFrame, given: Sequence[str]) -> DataFrame:
-    """Find the song of each id or path: given, song_id."""
+def _found(files: DataFrame, songs: DataFrame, given: Sequence[str]) -> DataFrame:
+    """Find the songs of each id or path: given, song_id, path, is_whole.
+
+    A path is whole, or relative to the folder that was indexed; then `is_whole` is false.
+    """
     spark = files.sparkSession
     wanted = spark.createDataFrame(
-        [(text, canonical_path(text)) for text in given], "given string, name string"
+        [(text, canonical_path(text)) for text in given], "given string, whole string"
     )
-    names = (
-        files.select("song_id", F.explode(F.array("path", relative_path())).alias("name"))
-        .unionByName(songs.select("song_id", F.col("song_id").cast("string").alias("name")))
-        .distinct()
+    name = F.col("song_id").cast("string")
+    by_id = songs.select("song_id", name.alias("name"), name.alias("path"))
+    by_path = files.select("song_id", "path", relative_path().alias("relative"))
+    parts = (
+        (by_id, wanted.given == by_id.name, True),
+        (by_path, (by_path.path == wanted.given) | (by_path.path == wanted.whole), True),
+        (by_path, by_path.relative == wanted.given, False),
     )
-    by_text = wanted.join(names, wanted.given == names.name).select("given", "song_id")
-    by_path = wanted.join(names, "name").select("given", "song_id")
-    return by_text.unionByName(by_path).distinct()
+    matches = [
+        wanted.join(rows, is_meant).select(
+            "given", "song_id", "path", F.lit(is_whole).alias("is_whole")
+        )
+        for rows, is_meant, is_whole in parts
+    ]
+    return reduce(DataFrame.unionByName, matches).distinct()

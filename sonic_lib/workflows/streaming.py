@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from threading import Event
 from typing import TYPE_CHECKING
 
 from sonic_lib.errors import SonicError
@@ -34,6 +35,7 @@ def watch(
     warehouse: str,
     verb: str,
     when: str,
+    follow_links: bool,
     take: Callable[[SparkSession, DataFrame, str], None],
 ) -> int:
     """Pass the new files of folders to a function, batch by batch.
@@ -46,9 +48,11 @@ def watch(
         The command; each has its own checkpoint for the same folders.
     when : str
         ``once``, or seconds between two checks.
+    follow_links : bool
+        As in `list_audio`.
     take : callable
         Called with a session, the new files (`schemas.FILES`), and the name of the batch, which
-        is the same when the batch is replayed.
+        is the same when the batch is replayed and no other batch has.
 
     Returns
     -------
@@ -68,14 +72,18 @@ def watch(
     roots = sorted(set(map(canonical_path, paths)))
     name = f"{verb}-{hashlib.sha256(chr(0).join(roots).encode()).hexdigest()[:16]}"
     n_taken = 0
+    is_started = Event()
 
     def take_batch(batch: DataFrame, number: int) -> None:
         nonlocal n_taken
         session = batch.sparkSession
         new = batch.select(F.regexp_replace("path", "^file:/+", "/").alias("path"))
-        files = list_audio(session, paths).join(new, "path", "left_semi")
+        listed = list_audio(session, paths, follow_links=follow_links)
+        files = listed.join(new, "path", "left_semi")
+        is_started.wait()
         try:
-            take(session, files, f"{name}-{number}")
+            # Without a checkpoint, numbers start again; the query then has another id.
+            take(session, files, f"{name}-{query.id}-{number}")
         finally:
             # Caches would pile up in a long-running service, and each commit replans them.
             session.catalog.clearCache()
@@ -92,6 +100,7 @@ def watch(
         .trigger(**every)
         .start()
     )
+    is_started.set()
     try:
         query.awaitTermination()
     except StreamingQueryException as error:

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sonic_lib.config import load_config
 from sonic_lib.fingerprint.params import FRAME_S, HASH_BITS
 from sonic_lib.fingerprint.query import WindowHashes, window_row
-from sonic_lib.fingerprint.variants import FIRST_PASS, VARIANTS
+from sonic_lib.fingerprint.variants import FIRST_PASS, FIRST_PASS_ONLY, VARIANTS
 from sonic_lib.matching.scan import IndexFiles
 from sonic_lib.schemas import CLIP_EXTRACTS, SEGMENTS
 from sonic_lib.workflows import identification, local_engine
@@ -33,6 +33,7 @@ class World:
     n_songs: int
     has_copy: bool
     kept: float  # share of a song's hashes that survive in a clip
+    fails: bool  # the second pass of some clips
 
     def songs(self) -> dict[int, dict[str, np.ndarray]]:
         rng = np.random.default_rng(self.seed)
@@ -88,6 +89,16 @@ class World:
                 rows.append({"path": path} | window_row(looked_up))
         return rows
 
+    def end(self, path: str, probes) -> dict:
+        """The summary row; a quiet passage in the second pass is no failure, a timeout is."""
+        end = {"path": path, "duration_s": self.clips()[path][1]}
+        if self.fails and probes != FIRST_PASS:
+            if path in ("/song 0", "/song 3"):
+                end |= {"stage": "decode", "error": "took more than 60 s"}
+            elif path == "/noise":
+                end |= {"stage": "content", "error": "no landmarks"}
+        return end
+
     def _look_up(self, song_id, window, start_s, end_s, probes) -> WindowHashes:
         is_first = probes == FIRST_PASS
         rng = np.random.default_rng([self.seed, window, int(end_s * 10), is_first])
@@ -124,9 +135,15 @@ WORLDS = st.builds(
     n_songs=st.integers(1, 5),
     has_copy=st.booleans(),
     kept=st.sampled_from([0.03, 0.1, 0.3, 0.9]),
+    fails=st.booleans(),
 )
 
 
+@example(
+    world=World(seed=1, prefix_bits=1, n_songs=3, has_copy=False, kept=0.1, fails=True),
+    max_hits=100_000,
+    n_listed=1,
+)
 @given(world=WORLDS, max_hits=st.sampled_from([1000, 100_000]), n_listed=st.integers(1, 5))
 @settings(
     max_examples=3,
@@ -139,13 +156,21 @@ def test_both_engines_give_the_same_rows(spark, tmp_path_factory, world, max_hit
     index = world.index(tmp_path_factory.mktemp("index"))
     with_spark = _on_spark(spark, world, index, config, n_listed)
     without = _without_spark(world, index, config, n_listed)
-    texts = [(row[0], row[-1]) for row in with_spark]
-    assert texts == [(row[0], row[-1]) for row in without]
+    texts = [(row[0], *row[-2:]) for row in with_spark]
+    assert texts == [(row[0], *row[-2:]) for row in without]
+    note = f"{FIRST_PASS_ONLY}: took more than 60 s"
+    assert {row[-2] for row in without} <= ({note, None} if world.fails else {None})
     for found, expected in zip(with_spark, without, strict=True):
         assert _numbers(found) == pytest.approx(_numbers(expected), nan_ok=True, rel=1e-6)
 
 
-COLUMNS = ("path", "rank", *(n for n in SEGMENTS.names if n not in ("path", "rank")), "error")
+COLUMNS = (
+    "path",
+    "rank",
+    *(n for n in SEGMENTS.names if n not in ("path", "rank")),
+    "note",
+    "error",
+)
 
 
 def _ordered(rows: list[dict]) -> list[tuple]:
@@ -154,7 +179,7 @@ def _ordered(rows: list[dict]) -> list[tuple]:
 
 
 def _numbers(row: tuple) -> list[float]:
-    return [np.nan if value is None else float(value) for value in row[1:-1]]
+    return [np.nan if value is None else float(value) for value in row[1:-2]]
 
 
 def _on_spark(spark, world, index, config, n_listed) -> list[tuple]:
@@ -163,7 +188,7 @@ def _on_spark(spark, world, index, config, n_listed) -> list[tuple]:
         for clip in clips.collect():
             windows = clip.windows if "windows" in clips.columns else None
             rows += world.extract(clip.path, probes, windows)
-            rows.append({"path": clip.path, "duration_s": world.clips()[clip.path][1]})
+            rows.append(world.end(clip.path, probes))
         values = [tuple(row.get(name) for name in CLIP_EXTRACTS.names) for row in rows]
         return spark.createDataFrame(values, CLIP_EXTRACTS)
 
@@ -180,7 +205,7 @@ def _on_spark(spark, world, index, config, n_listed) -> list[tuple]:
 
 def _without_spark(world, index, config, n_listed) -> list[tuple]:
     def extracted(jobs, ends, config, *, probes, chunk_bytes):
-        ends |= {path: {"duration_s": world.clips()[path][1]} for path, _ in jobs}
+        ends |= {path: world.end(path, probes) for path, _ in jobs}
         yield [
             (path, row) for path, windows in jobs for row in world.extract(path, probes, windows)
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -74,6 +76,21 @@ def test_sweep_removes_only_what_dead_runs_left(spark, lake, put, stored, broken
     before = tables.version(spark, lake, FINGERPRINTS)
     assert set(maintenance.sweep(spark, lake, grace_hours=0.0).values()) == {0}
     assert tables.version(spark, lake, FINGERPRINTS) == before
+
+
+def test_stages_of_a_run_stay_while_it_stages_more(spark, lake):
+    """A run of more than a day needs its first batches until it ends."""
+    hour_s = 3600
+    for stage_name, age_h in (("long/0", 30), ("long/1", 2), ("dead/0", 30), ("dead/1", 25)):
+        folder = Path(lake, "_staging", stage_name)
+        folder.mkdir(parents=True)
+        part = folder / "part-0.parquet"
+        part.touch()
+        then_s = time.time() - age_h * hour_s
+        for path in (part, folder):
+            os.utime(path, (then_s, then_s))
+    old = maintenance.old_stages(spark, lake, hours=24.0)
+    assert sorted(old) == [f"{lake}/_staging/dead/{batch}" for batch in range(2)]
 
 
 def test_sweep_spares_a_live_run_and_stops_one_taken_for_dead(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime, timezone
 from types import SimpleNamespace
@@ -176,6 +177,17 @@ def test_shell_continues_after_an_error(filled, spark, monkeypatch, capsys, tmp_
     assert "answer" in printed.out
     assert "42" in printed.out
     assert "a;b" in printed.out
+
+
+def test_columns_of_one_name_are_told_apart(filled, tmp_path, capsys):
+    statement = "SELECT 1 AS a, 2 AS b, 3 AS a"
+    output = tmp_path / "x.csv"
+    warehouse = ["--warehouse", filled.warehouse]
+    assert main(["sql", statement, *warehouse, "--output", str(output)]) == 0
+    assert output.read_text() == "a,b,a_2\n1,2,3\n"
+    capsys.readouterr()
+    assert main(["sql", statement, *warehouse, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == [{"a": 1, "b": 2, "a_2": 3}]
 
 
 def test_piped_statements_stop_at_the_first_error(filled, spark, monkeypatch):

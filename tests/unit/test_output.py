@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +16,7 @@ from pyspark.sql import Row
 from pyspark.sql.types import StructType
 
 from sonic_lib.cli.writers import check_output, text_table, write_output, write_rows
-from sonic_lib.errors import UsageError
+from sonic_lib.errors import SonicError, UsageError
 
 
 def schema_of(columns: str) -> StructType:
@@ -135,6 +137,30 @@ def test_other_suffixes_are_refused(tmp_path, name):
 def test_missing_folder_is_refused(tmp_path):
     with pytest.raises(UsageError, match="folder does not exist"):
         check_output(str(tmp_path / "absent" / "out.csv"))
+
+
+def test_folder_is_no_output(tmp_path):
+    (tmp_path / "x.csv").mkdir()
+    with pytest.raises(UsageError, match="is a folder"):
+        check_output(str(tmp_path / "x.csv"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_folder_without_leave_to_write_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UsageError, match="cannot be written to"):
+        check_output(str(tmp_path / "x.csv"))
+
+
+def test_failing_disk_is_named_with_the_file():
+    with pytest.raises(SonicError, match=r"--output '/proc/x\.csv' cannot be written"):
+        write_rows([], "/proc/x.csv", schema=pa.schema([("a", pa.int64())]))
+
+
+def test_json_has_null_for_what_json_cannot_express(tmp_path):
+    path = str(tmp_path / "x.json")
+    write_rows([{"a": float("nan"), "b": [float("inf"), 1.5]}], path, schema=pa.schema([]))
+    assert json.loads(Path(path).read_text()) == [{"a": None, "b": [None, 1.5]}]
 
 
 @pytest.mark.parametrize("name", ["out.csv", "OUT.CSV", "a b.json", "x.y.parquet"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import re
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -15,13 +14,14 @@ from sonic_lib.config import Config
 from sonic_lib.console import say
 from sonic_lib.errors import MODELS, SetupError, UsageError, install_command
 from sonic_lib.features import csv_files
-from sonic_lib.features.spark import AUDIO
-from sonic_lib.workflows.feature_extraction import TableImport, describe_audio, import_table
+from sonic_lib.workflows.feature_extraction import (
+    TableImport,
+    check_source,
+    describe_audio,
+    import_table,
+)
 
 HELP = "compute features for the models from audio, or import them from CSV"
-
-# Such names need no quoting in SQL or as folders of the table.
-_SOURCE = re.compile(r"[\w][\w .-]*")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,11 +76,7 @@ def check_table(csv: str, *, source: str, id_column: str | None = None) -> None:
     """
     if "://" not in csv and not csv.startswith("file:") and not Path(csv).exists():
         raise UsageError(f"--csv {csv!r} does not exist; expected a CSV file or a folder.")
-    if source == AUDIO or not _SOURCE.fullmatch(source):
-        raise UsageError(
-            f"--source {source!r}: expected a name of letters, digits, spaces, '.', '_' and "
-            f"'-' that begins with a letter or digit and is not {AUDIO!r}."
-        )
+    check_source(source)
     if Path(csv).is_file():
         csv_files.check_local(csv, id_column=id_column)
     elif Path(csv).is_dir() and not any(Path(csv).iterdir()):

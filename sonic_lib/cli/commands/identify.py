@@ -112,14 +112,22 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         clips = list_audio(spark, args.paths, follow_links=not args.no_links)
         return _identify(spark, config, args, clips)
 
+    codes = [0]
+
     def take(session: SparkSession, clips: DataFrame, batch: str) -> None:
-        _identify(session, config, args, clips, token=batch)
+        codes.append(_identify(session, config, args, clips, token=batch))
 
     n = watch(
-        spark, args.paths, warehouse=config.warehouse, verb="identify", when=args.watch, take=take
+        spark,
+        args.paths,
+        warehouse=config.warehouse,
+        verb="identify",
+        when=args.watch,
+        follow_links=not args.no_links,
+        take=take,
     )
     say(f"{n} batches of new clips in {', '.join(args.paths)}", batches=n)
-    return 0
+    return max(codes)
 
 
 def _identify(
@@ -145,7 +153,7 @@ def _identify(
     shown = []
     if answers.counts["clips"] <= MAX_SHOWN_CLIPS:
         met = cast("DataFrame", answers.met)
-        shown = [row.asDict() for row in met.take(10 * MAX_SHOWN_CLIPS)]
+        shown = [row.asDict() for row in met.collect()]
     return _say(answers, shown, config, args)
 
 

@@ -68,14 +68,22 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     if not args.watch:
         return _update(spark, config, args)
 
+    codes = [0]
+
     def take(session: SparkSession, files: DataFrame, batch: str) -> None:
-        _update(session, config, args)  # lists all files, as known ones cost nothing
+        codes.append(_update(session, config, args))  # lists all files, as known ones cost nothing
 
     n = watch(
-        spark, args.paths, warehouse=config.warehouse, verb="index", when=args.watch, take=take
+        spark,
+        args.paths,
+        warehouse=config.warehouse,
+        verb="index",
+        when=args.watch,
+        follow_links=not args.no_links,
+        take=take,
     )
     say(f"{n} batches of new songs in {', '.join(args.paths)}", batches=n)
-    return 0
+    return max(codes)
 
 
 def _update(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:

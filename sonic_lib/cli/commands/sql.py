@@ -15,7 +15,7 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from sonic_lib.cli.failures import reason
-from sonic_lib.cli.writers import SUFFIXES, check_output, text_lines, write_output
+from sonic_lib.cli.writers import SUFFIXES, check_output, text_lines, told_apart, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
@@ -141,6 +141,7 @@ def _show(spark: SparkSession, config: Config, statement: str) -> None:
     rows = _rows_of(spark, config, statement)
     if not rows.columns:  # a statement without rows, such as CREATE VIEW
         return
+    rows = told_apart(rows)
     found = rows.take(_SHOWN_ROWS + 1)
     is_cut = len(found) > _SHOWN_ROWS
     shown = found[:_SHOWN_ROWS]
