@@ -24,8 +24,11 @@ from tests.e2e.conftest import RATE_HZ, ROOT, submit_environment
 TIMEOUT_S = 300
 
 
-def watch(verb: str, folder: Path, warehouse: str, when: str = "once") -> None:
-    assert main([verb, str(folder), "--watch", when, "--warehouse", warehouse]) == 0
+def watch(
+    verb: str, folder: Path, warehouse: str, when: str = "once", *options: str, code: int = 0
+) -> None:
+    words = [verb, str(folder), "--watch", when, "--warehouse", warehouse, *options]
+    assert main(words) == code
 
 
 def test_new_songs_and_clips_are_processed_once(spark, collection, tmp_path):
@@ -73,6 +76,15 @@ def test_new_songs_and_clips_are_processed_once(spark, collection, tmp_path):
     watch("index", music, warehouse)
     watch("identify", clips, warehouse)
     assert answered() == ["clip 0.wav", "clip 1.wav", "clip 2.wav"]
+
+    # Without its checkpoint, a watch identifies everything again, as another run.
+    shutil.rmtree(checkpoint)
+    (clips / "broken.wav").write_bytes(b"no audio" * 100)
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(clips / "clip 0.wav", tmp_path / "elsewhere" / "linked.wav")
+    (clips / "link").symlink_to(tmp_path / "elsewhere")
+    watch("identify", clips, warehouse, "once", "--strict", "--no-links", code=1)
+    assert answered() == sorted(2 * ["clip 0.wav", "clip 1.wav", "clip 2.wav"])
 
 
 def test_killed_watch_resumes(spark, collection, indexed, tmp_path):

@@ -12,6 +12,7 @@ import pytest
 
 from sonic_lib.audio.local_files import below, check_audio, walk
 from sonic_lib.errors import UsageError
+from sonic_lib.workflows.local_identification import _clips
 
 
 def names(folder: Path, **options: bool) -> list[str]:
@@ -44,6 +45,13 @@ def test_file_is_listed_by_its_own_name_if_it_has_one(tmp_path):
     put(tmp_path / "b" / "c.mp3")
     (tmp_path / "a").symlink_to(tmp_path / "b")
     assert names(tmp_path) == ["b/c.mp3"]
+
+
+def test_file_below_two_folders_is_one_clip_on_both_engines(tmp_path):
+    put(tmp_path / "a" / "1.wav", tmp_path / "a" / "2.wav")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    found = _clips([str(tmp_path / "b"), str(tmp_path / "a")], stop_early=True)
+    assert found == {str(tmp_path / "a" / f"{n}.wav"): (str(tmp_path / "a"), 1) for n in (1, 2)}
 
 
 def test_loops_end(tmp_path):
