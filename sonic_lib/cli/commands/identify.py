@@ -112,10 +112,11 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         clips = list_audio(spark, args.paths, follow_links=not args.no_links)
         return _identify(spark, config, args, clips)
 
-    codes = [0]
+    worst = 0
 
     def take(session: SparkSession, clips: DataFrame, batch: str) -> None:
-        codes.append(_identify(session, config, args, clips, token=batch))
+        nonlocal worst
+        worst = max(worst, _identify(session, config, args, clips, token=batch))
 
     n = watch(
         spark,
@@ -127,7 +128,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         take=take,
     )
     say(f"{n} batches of new clips in {', '.join(args.paths)}", batches=n)
-    return max(codes)
+    return worst
 
 
 def _identify(

@@ -68,10 +68,12 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     if not args.watch:
         return _update(spark, config, args)
 
-    codes = [0]
+    worst = 0
 
     def take(session: SparkSession, files: DataFrame, batch: str) -> None:
-        codes.append(_update(session, config, args))  # lists all files, as known ones cost nothing
+        nonlocal worst
+        # It lists all files, as known ones cost nothing.
+        worst = max(worst, _update(session, config, args))
 
     n = watch(
         spark,
@@ -83,7 +85,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         take=take,
     )
     say(f"{n} batches of new songs in {', '.join(args.paths)}", batches=n)
-    return max(codes)
+    return worst
 
 
 def _update(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
