@@ -114,6 +114,7 @@ LONG_TESTS = {
         "test_damaged_file_loses_its_song",
         "test_two_folders_in_sequence_or_together_give_the_same_index",
         "test_batches_give_the_same_index",
+        "test_run_does_without_the_stages_that_it_has_committed",
         "test_run_that_was_taken_for_dead_resumes",
         "test_remove_deletes_everything_computed_from_a_song",
     ),

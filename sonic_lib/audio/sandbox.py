@@ -90,6 +90,8 @@ def packed(function: Callable[..., Rows | None], **options) -> bytes:
 def prepare(work: bytes) -> None:
     """Start a helper and call a function, for example to import modules, without waiting for it.
 
+    Nothing happens if an earlier helper is idle: it has loaded what it needed.
+
     A failure is not reported here: `isolated` tries again.
 
     Parameters
@@ -97,6 +99,8 @@ def prepare(work: bytes) -> None:
     work : bytes
         A function without arguments, from `packed`; its result is ignored.
     """
+    if _idle:
+        return
     with suppress(OSError):
         helper = _Helper(with_keys=False)
         _idle.append(helper)

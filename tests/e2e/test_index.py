@@ -310,6 +310,22 @@ def test_batches_give_the_same_index(spark, place, music, tmp_path):
     assert contents(spark, batches) == contents(spark, str(place / "of both"))
 
 
+def test_run_does_without_the_stages_that_it_has_committed(
+    spark, place, music, warehouse, monkeypatch
+):
+    commit_batch = commit.commit_batch
+
+    def commit_and_be_swept(staged, *given, run_id, folder):
+        for earlier in Path(folder).parent.iterdir():
+            if str(earlier) != folder:
+                commit.undo_stage(spark, warehouse, str(earlier))
+        return commit_batch(staged, *given, run_id=run_id, folder=folder)
+
+    monkeypatch.setattr(commit, "commit_batch", commit_and_be_swept)
+    index([music], warehouse, "--set", "index.batch_gb=0.0005")
+    assert contents(spark, warehouse) == contents(spark, str(place / "of both"))
+
+
 def test_run_that_was_taken_for_dead_resumes(spark, place, music, warehouse, monkeypatch):
     stage = commit.stage
 

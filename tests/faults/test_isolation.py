@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from sonic_lib.audio import sandbox
 from sonic_lib.audio.sandbox import (
     TIMEOUT_S_PER_MB,
     Limits,
@@ -112,6 +113,7 @@ def test_memory_limit_applies_to_each_file_separately():
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")
 def test_preparation_is_not_limited_by_the_previous_file():
     assert len(rows_of(decoders.good)) == 1
+    dismiss()  # an idle helper would not be prepared again
     prepare(packed(decoders.keeps, megabytes=400))
     assert rows_of(decoders.kept)[0]["bytes"] == 400 << 20
     dismiss()
@@ -162,6 +164,16 @@ def test_helper_works_after_preparation_whatever_its_result():
     dismiss()
     with pytest.raises(ProcessLookupError):
         os.kill(before, 0)
+
+
+def test_helpers_do_not_pile_up():
+    dismiss()
+    for _ in range(3):
+        prepare(packed(decoders.loads))
+    assert len(sandbox._idle) == 1
+    before = pid_of_helper()
+    prepare(packed(decoders.loads))
+    assert pid_of_helper() == before
 
 
 def test_broken_installation_is_not_blamed_on_the_file(monkeypatch):
