@@ -71,7 +71,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     try:
         if args.check:
             found = upkeep.check(spark, config, grace_hours=args.grace_hours)
-            return _report(found, config.warehouse)
+            return _report(found, config.warehouse, advice=_MAINTAIN)
         return _maintain(spark, config, args)
     except DamageError as error:
         return _report_damage(list(error.damaged), config.warehouse)
@@ -97,9 +97,8 @@ def _maintain(spark: SparkSession, config: Config, args: argparse.Namespace) -> 
                 )
             elif name in _LINES:
                 show("\n".join(_LINES[name](result)))
-    return _report(
-        result["findings"], config.warehouse, **result["counts"]
-    )  # the last is the check
+    # The last step is the check.
+    return _report(result["findings"], config.warehouse, advice=_REMOVE, **result["counts"])
 
 
 def _repaired(result: dict) -> Iterator[str]:
@@ -157,6 +156,15 @@ _LINES = {
 }
 
 
+_MAINTAIN = (
+    "`sonic maintain` repairs most of this: it sorts files, removes doubles and sweeps."
+)
+_REMOVE = (
+    "`sonic maintain` could not repair these problems: remove the songs with `sonic remove` and "
+    "index their folder again, or restore an earlier state with `sonic maintain --restore-to TIME`."
+)
+
+
 def _report_damage(damaged: list[Damage], warehouse: str) -> int:
     lines = "\n".join(f"  {damage}" for damage in damaged)
     say(
@@ -166,16 +174,12 @@ def _report_damage(damaged: list[Damage], warehouse: str) -> int:
     return 1
 
 
-def _report(found: list[Row], warehouse: str, **counts: float) -> int:
+def _report(found: list[Row], warehouse: str, *, advice: str, **counts: float) -> int:
     say(f"Check of {warehouse}", findings=[row.asDict() for row in found], **counts)
     for row in found:
         status = f"{row.n_broken} broken, such as: {row.example}" if row.n_broken else "holds"
         show(f"  {row.invariant:<38}{status}")
     broken = any(row.n_broken for row in found)
     if broken:
-        show(
-            "`sonic maintain` could not repair these problems: remove the songs with "
-            "`sonic remove` and index their folder again, or restore an earlier state with "
-            "`sonic maintain --restore-to TIME`."
-        )
+        show(advice)
     return int(broken)
