@@ -27,9 +27,7 @@ def fit(
     """Grow a forest; parameters as in `learners.fit`, classes without gaps."""
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-    # More trees sharpen the shares of classes, but no longer the mean of numbers.
-    most = _MAX_TREES if n_classes else _MIN_TREES
-    n_trees = int(np.clip(_ROW_TREES // len(features), _MIN_TREES, most))
+    n_trees = int(np.clip(_ROW_TREES // len(features), _MIN_TREES, _MAX_TREES))
     grow: Any = ExtraTreesClassifier if n_classes else ExtraTreesRegressor
     grown = grow(
         n_trees,
