@@ -156,9 +156,7 @@ _LINES = {
 }
 
 
-_MAINTAIN = (
-    "`sonic maintain` repairs most of this: it sorts files, removes doubles and sweeps."
-)
+_MAINTAIN = "`sonic maintain` repairs most of this: it sorts files, removes doubles and sweeps."
 _REMOVE = (
     "`sonic maintain` could not repair these problems: remove the songs with `sonic remove` and "
     "index their folder again, or restore an earlier state with `sonic maintain --restore-to TIME`."
