@@ -106,7 +106,7 @@ def launch(conf: SparkConf) -> JavaGateway:
 
 
 @contextmanager
-def watched(gateway: JavaGateway) -> Iterator[None]:
+def reporting_exit(gateway: JavaGateway) -> Iterator[None]:
     """Say so if the JVM has ended when a block fails, whatever the error of the call was.
 
     Parameters

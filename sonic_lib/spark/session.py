@@ -122,7 +122,7 @@ def spark_session(
                 has_light_java=has_light_java, with_s3=with_s3, stores_classes=stores_classes
             )
             _start_embedded(app_name, master or "local[*]", {**SHARED_CONF, **ours, **(conf or {})})
-    with java.watched(SparkContext._gateway):
+    with java.reporting_exit(SparkContext._gateway):
         spark = SparkSession.builder.getOrCreate()
         _check_delta(spark)
         if with_s3:
@@ -167,7 +167,7 @@ def spark_job(
         return
     gateway = spark.sparkContext._gateway
     options = spark.conf.get(_JAVA_OPTIONS, "")
-    with java.watched(gateway):
+    with java.reporting_exit(gateway):
         try:
             yield spark
         finally:
@@ -222,7 +222,7 @@ def _start_embedded(app_name: str, master: str, settings: Mapping[str, str]) -> 
     conf.setAll(settings.items())
     # Reuse the JVM of an earlier, stopped session of this process.
     gateway = SparkContext._gateway or java.launch(conf)
-    with java.watched(gateway):
+    with java.reporting_exit(gateway):
         SparkContext(conf=conf, gateway=gateway)
 
 

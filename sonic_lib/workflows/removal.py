@@ -106,7 +106,7 @@ def choose_songs(
     found = _found(files, songs, given).collect() if given else []  # about as few as the arguments
     chosen: set[int] = set()
     unknown, unclear = [], []
-    for text in given:
+    for text in dict.fromkeys(given):
         own = [row for row in found if row.given == text]
         # A path that is right as it stands is not taken for one below another folder.
         own = [row for row in own if row.is_whole] or own
@@ -144,7 +144,9 @@ def _found(files: DataFrame, songs: DataFrame, given: Sequence[str]) -> DataFram
     by_path = files.select("song_id", "path", relative_path().alias("relative"))
     parts = (
         (by_id, wanted.given == by_id.name, True),
-        (by_path, (by_path.path == wanted.given) | (by_path.path == wanted.whole), True),
+        # Two joins: one with OR would compare every file with every argument.
+        (by_path, by_path.path == wanted.given, True),
+        (by_path, by_path.path == wanted.whole, True),
         (by_path, by_path.relative == wanted.given, False),
     )
     matches = [

@@ -128,7 +128,7 @@ def test_java_that_writes_no_archive_goes_on(archive):
 def test_call_to_a_java_that_ended_says_so(program, said, no_session):
     process = subprocess.Popen([sys.executable, "-c", program])
     gateway = type("Gateway", (), {"proc": process})()
-    with pytest.raises(SetupError, match=said), java.watched(gateway):
+    with pytest.raises(SetupError, match=said), java.reporting_exit(gateway):
         raise ConnectionRefusedError
 
 
@@ -136,6 +136,6 @@ def test_call_to_a_java_that_ended_says_so(program, said, no_session):
 def test_errors_of_a_running_java_are_left_alone(has_process):
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     gateway = type("Gateway", (), {"proc": process} if has_process else {})()
-    with pytest.raises(ValueError, match="ours"), java.watched(gateway):
+    with pytest.raises(ValueError, match="ours"), java.reporting_exit(gateway):
         raise ValueError("ours")
     process.communicate(b"\n")

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, cast
 
 from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.cli.answers import MAX_SHOWN_CLIPS, say_answers, say_summary
-from sonic_lib.cli.commands.watch_options import add_no_links, add_watch, check_watch
+from sonic_lib.cli.commands.watch_options import add_no_links, add_watch, check_watch, run_watch
 from sonic_lib.cli.writers import SUFFIXES, check_output, write_output, write_rows
 from sonic_lib.config import Config
-from sonic_lib.console import report_error, say
+from sonic_lib.console import report_error
 from sonic_lib.errors import UsageError
 from sonic_lib.matching.scoring import N_CANDIDATES
 from sonic_lib.spark.session import is_running
 from sonic_lib.workflows.answers import Answers, can_record
-from sonic_lib.workflows.streaming import watch
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -112,23 +111,10 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         clips = list_audio(spark, args.paths, follow_links=not args.no_links)
         return _identify(spark, config, args, clips)
 
-    worst = 0
+    def take(session: SparkSession, clips: DataFrame, batch: str) -> int:
+        return _identify(session, config, args, clips, token=batch)
 
-    def take(session: SparkSession, clips: DataFrame, batch: str) -> None:
-        nonlocal worst
-        worst = max(worst, _identify(session, config, args, clips, token=batch))
-
-    n = watch(
-        spark,
-        args.paths,
-        warehouse=config.warehouse,
-        verb="identify",
-        when=args.watch,
-        follow_links=not args.no_links,
-        take=take,
-    )
-    say(f"{n} batches of new clips in {', '.join(args.paths)}", batches=n)
-    return worst
+    return run_watch(spark, config, args, verb="identify", what="clips", take=take)
 
 
 def _identify(

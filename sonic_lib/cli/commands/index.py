@@ -8,12 +8,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sonic_lib.audio.local_files import absolute, check_audio, is_local, named_endings
-from sonic_lib.cli.commands.watch_options import add_no_links, add_watch, check_watch
+from sonic_lib.cli.commands.watch_options import add_no_links, add_watch, check_watch, run_watch
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.spark.session import is_running
 from sonic_lib.workflows.idle_indexing import IndexRun, index_if_unchanged
-from sonic_lib.workflows.streaming import watch
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -68,24 +67,10 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     if not args.watch:
         return _update(spark, config, args)
 
-    worst = 0
+    def take(session: SparkSession, files: DataFrame, batch: str) -> int:
+        return _update(session, config, args)  # lists all files, as known ones cost nothing
 
-    def take(session: SparkSession, files: DataFrame, batch: str) -> None:
-        nonlocal worst
-        # It lists all files, as known ones cost nothing.
-        worst = max(worst, _update(session, config, args))
-
-    n = watch(
-        spark,
-        args.paths,
-        warehouse=config.warehouse,
-        verb="index",
-        when=args.watch,
-        follow_links=not args.no_links,
-        take=take,
-    )
-    say(f"{n} batches of new songs in {', '.join(args.paths)}", batches=n)
-    return worst
+    return run_watch(spark, config, args, verb="index", what="songs", take=take)
 
 
 def _update(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:

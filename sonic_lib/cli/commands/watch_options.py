@@ -1,11 +1,18 @@
-"""Options of the verbs that read folders: --watch and --no-links."""
+"""--watch and --no-links, of the verbs that read folders."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from sonic_lib.config import Config
+from sonic_lib.console import say
 from sonic_lib.errors import UsageError
-from sonic_lib.workflows.streaming import ONCE
+from sonic_lib.workflows.streaming import ONCE, watch
+
+if TYPE_CHECKING:  # not every run needs Spark
+    from pyspark.sql import DataFrame, SparkSession
 
 
 def add_watch(parser: argparse.ArgumentParser) -> None:
@@ -31,3 +38,32 @@ def check_watch(args: argparse.Namespace) -> None:
         return
     if not (args.watch.isdigit() and int(args.watch)):
         raise UsageError(f"--watch {args.watch!r}: expected {ONCE!r}, or seconds such as 60.")
+
+
+def run_watch(
+    spark: SparkSession,
+    config: Config,
+    args: argparse.Namespace,
+    *,
+    verb: str,
+    what: str,
+    take: Callable[[SparkSession, DataFrame, str], int],
+) -> int:
+    """Watch folders, as `streaming.watch`, and return the worst exit code of all batches."""
+    worst = 0
+
+    def take_batch(session: SparkSession, files: DataFrame, batch: str) -> None:
+        nonlocal worst
+        worst = max(worst, take(session, files, batch))
+
+    n = watch(
+        spark,
+        args.paths,
+        warehouse=config.warehouse,
+        verb=verb,
+        when=args.watch,
+        follow_links=not args.no_links,
+        take=take_batch,
+    )
+    say(f"{n} batches of new {what} in {', '.join(args.paths)}", batches=n)
+    return worst
