@@ -9,7 +9,6 @@ sound). Callers check whether the sound is too short or silent.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import os
@@ -22,28 +21,23 @@ import numpy as np
 import soxr
 
 from sonic_lib.audio.decoders import AudioInfo, Blocks, error_reason, open_decoder
-from sonic_lib.audio.info import check_channels
+from sonic_lib.audio.info import MAX_LEVEL, check_channels, check_sample_rate
 from sonic_lib.errors import DecodeError
+from sonic_lib.spark.uris import local_path, open_remote
 
 __all__ = ["AudioInfo", "content_sha256", "open_audio", "stream_mono"]
 
-_REMOTE_URI = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://([^/]*)/*(.*)", re.DOTALL)
 # The escape for a byte of a path that is not UTF-8 (`listing.list_audio`).
 _ESCAPED_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
-_ARROW_SCHEMES = {"s3a": "s3", "s3n": "s3"}
 _REMOTE_BUFFER_BYTES = 1 << 20  # decoders read a few kB at a time; unbuffered, each is a request
 _HASH_BYTES = 1 << 20
 
-_MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 768_000
 # Larger differences from the announced duration are reported; encoders round it and pad the ends.
 _MAX_MISSING_S, _MAX_MISSING_SHARE = 0.1, 0.002
 # Channels with less of their power in the mean cancel each other, as with a miswired cable; in a
 # block of fewer frames, they may do so by chance.
 _MIN_MEAN_POWER, _MIN_JUDGED_FRAMES = 1e-3, 64
 _MAX_NON_FINITE_SHARE = 0.01
-# Float files may exceed full scale, with some writers up to that of 32-bit integers. Larger values
-# are misread bytes whose power would overflow, and count as not finite.
-_MAX_LEVEL = np.float32(1e10)
 
 
 def open_audio(uri: str) -> BinaryIO:
@@ -67,11 +61,10 @@ def open_audio(uri: str) -> BinaryIO:
         If it does not exist, cannot be read or is not a regular file; its stage is ``"open"``.
     """
     try:
-        if uri.startswith("file:"):
-            return _open_local(re.sub(r"^file:(//)?", "", uri))
-        if remote := _REMOTE_URI.fullmatch(uri):
-            return _open_remote(*remote.groups())
-        return _open_local(uri)
+        path = local_path(uri)
+        if path is None:
+            return io.BufferedReader(open_remote(uri), _REMOTE_BUFFER_BYTES)
+        return _open_local(path)
     except (OSError, ValueError, NotImplementedError, ImportError) as error:
         raise DecodeError("open", f"cannot be opened: {error_reason(error)}") from error
 
@@ -83,20 +76,6 @@ def _open_local(path: str) -> BinaryIO:
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("not a regular file")
     return open(path, "rb")
-
-
-def _open_remote(scheme: str, authority: str, key: str) -> BinaryIO:
-    filesystem, root = _filesystem(f"{_ARROW_SCHEMES.get(scheme, scheme)}://{authority}")
-    # Only the authority is parsed as a URI: Arrow would decode a `%` in the key.
-    file = filesystem.open_input_file(f"{root.rstrip('/')}/{key}")
-    return io.BufferedReader(file, _REMOTE_BUFFER_BYTES)
-
-
-@functools.lru_cache
-def _filesystem(root_uri: str):
-    from pyarrow.fs import FileSystem
-
-    return FileSystem.from_uri(root_uri)
 
 
 def content_sha256(file: BinaryIO) -> str:
@@ -158,8 +137,7 @@ def stream_mono(
     `AudioInfo.left_out` says what is missing.
     """
     info, blocks = open_decoder(file)
-    if not _MIN_RATE_HZ <= info.sample_rate_hz <= _MAX_RATE_HZ:
-        raise DecodeError("decode", f"invalid sample rate: {info.sample_rate_hz} Hz")
+    check_sample_rate(info.sample_rate_hz)
     check_channels(info.n_channels)
     mono = _checked_mono(blocks, info)
     resampled = _resample(mono, from_hz=info.sample_rate_hz, to_hz=sample_rate_hz)
@@ -171,7 +149,7 @@ def _checked_mono(blocks: Blocks, info: AudioInfo) -> Iterator[np.ndarray]:
     try:
         for block in blocks:
             mono = _one_channel(block)
-            non_finite = ~(np.abs(mono) <= _MAX_LEVEL)
+            non_finite = ~(np.abs(mono) <= MAX_LEVEL)
             if non_finite.any():
                 n_non_finite += int(np.count_nonzero(non_finite))
                 mono[non_finite] = 0.0

@@ -13,6 +13,10 @@ Blocks = Iterator[np.ndarray]
 
 # A stereo block of this many frames (256 KiB) stays in the processor's cache while mixed to mono.
 BLOCK_FRAMES = 32_768
+# Float files may exceed full scale, with some writers up to that of 32-bit integers. Larger values
+# are misread bytes whose power would overflow, and count as not finite.
+MAX_LEVEL = np.float32(1e10)
+_MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 768_000
 _MAX_CHANNELS = 64
 
 
@@ -57,3 +61,15 @@ def check_channels(n_channels: int) -> None:
     """
     if not 1 <= n_channels <= _MAX_CHANNELS:
         raise DecodeError("decode", f"{n_channels} channels; expected 1 to {_MAX_CHANNELS}")
+
+
+def check_sample_rate(sample_rate_hz: int) -> None:
+    """Check a sample rate.
+
+    Raises
+    ------
+    DecodeError
+        If it is not between 1 and 768 kHz.
+    """
+    if not _MIN_RATE_HZ <= sample_rate_hz <= _MAX_RATE_HZ:
+        raise DecodeError("decode", f"invalid sample rate: {sample_rate_hz} Hz")

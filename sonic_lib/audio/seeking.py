@@ -17,13 +17,13 @@ import soxr
 from numpy.typing import NDArray
 
 from sonic_lib.audio.containers import sound_parts
+from sonic_lib.audio.info import MAX_LEVEL, check_channels, check_sample_rate
 from sonic_lib.audio.libsndfile import is_damaged, is_read, open_seekable
 from sonic_lib.errors import DecodeError
 
 # Not MP3: its frames depend on earlier ones, and its length may be a guess.
 _FORMATS = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "FLAC", "OGG"}
 _MARGIN_FRAMES = 8_192  # longer than any resampling filter, and than Opus needs to settle
-_MAX_LEVEL = 1e10
 
 
 def read_parts(
@@ -60,8 +60,8 @@ def read_parts(
         with sound:
             if sound.format not in _FORMATS or is_damaged(sound) or not 0 < sound.frames < 2**40:
                 return None
-            if not 1_000 <= sound.samplerate <= 768_000 or sound.channels > 64:
-                return None
+            check_sample_rate(sound.samplerate)
+            check_channels(sound.channels)
             parts = []
             for start, stop in places:
                 part = _read_part(sound, start, stop, sample_rate_hz)
@@ -89,7 +89,7 @@ def _read_part(
     last_in = min(sound.frames, ceil(stop * from_hz / to_hz) + _MARGIN_FRAMES)
     sound.seek(first_in)
     frames = sound.read(last_in - first_in, dtype="float32", always_2d=True)
-    if len(frames) != last_in - first_in or not (np.abs(frames) <= _MAX_LEVEL).all():
+    if len(frames) != last_in - first_in or not (np.abs(frames) <= MAX_LEVEL).all():
         return None
     mono = frames[:, 0].copy()  # many times as fast as mean(axis=1)
     for channel in range(1, frames.shape[1]):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sonic_lib.cli.writers import text_lines
 from sonic_lib.console import say
+from sonic_lib.formats import clock, p_text
 from sonic_lib.workflows.answers import Answers
 
 # Answers are printed for at most this many clips.
@@ -105,28 +106,8 @@ def _cells(row: Mapping, *, is_part: bool, equals: Sequence[str]) -> Iterator[st
     else:
         yield (name if is_found else "unknown") + (f" ({row['note']})" if row["note"] else "")
     if not is_found:
-        yield from ("", "", _chance(row["p_value"]) if name and is_best else "")
+        yield from ("", "", p_text(row["p_value"]) if name and is_best else "")
         return
     yield clock(row["offset_s"])
     yield f"{row['speed']:.3f}" if abs(row["speed"] - 1) > _PLAIN_SPEED else ""
-    yield _chance(row["p_value"])
-
-
-def clock(seconds: float) -> str:
-    """Format a time in a recording as players do.
-
-    Examples
-    --------
-    >>> clock(59.98), clock(-0.25), clock(3725.5)
-    ('0:59.98', '-0:00.25', '1:02:05.50')
-    """
-    hundredths = round(abs(seconds) * 100)
-    minutes, rest = divmod(hundredths, 6000)
-    hours, minutes = divmod(minutes, 60)
-    sign = "-" if seconds < 0 and hundredths else ""
-    place = f"{hours}:{minutes:02}" if hours else f"{minutes}"
-    return f"{sign}{place}:{rest / 100:05.2f}"
-
-
-def _chance(p_value: float) -> str:
-    return "< 1e-9" if p_value < 1e-9 else f"{p_value:.2g}"  # more digits mean nothing to a person
+    yield p_text(row["p_value"])

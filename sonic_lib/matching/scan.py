@@ -7,7 +7,6 @@ Spark tasks read their slices with this module, and so does the engine without S
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,15 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyarrow.fs import FileSystem
 
 from sonic_lib.fingerprint.params import HASH_BITS
 from sonic_lib.matching.alignment import Hits
 from sonic_lib.matching.join import Rows, join_slice
 from sonic_lib.matching.slices import Queries, SlicedQueries, slice_bits, within
+from sonic_lib.spark.uris import local_path, open_remote
 
 _COLUMNS = Rows._fields
-_ARROW_SCHEMES = {"s3a": "s3", "s3n": "s3"}
 
 
 @dataclass(frozen=True)
@@ -159,15 +157,8 @@ class _SortedFile:
 
 def _open(uri: str) -> pa.NativeFile:
     """Open a data file; a local one is memory-mapped."""
-    if uri.startswith("file:"):
-        uri = re.sub(r"^file:(//)?", "", uri)
-    if "://" not in uri:
-        return pa.memory_map(uri)
-    scheme, _, rest = uri.partition("://")
-    authority, _, key = rest.partition("/")
-    # Only the authority is parsed as a URI: Arrow would decode a `%` in the key.
-    filesystem, root = FileSystem.from_uri(f"{_ARROW_SCHEMES.get(scheme, scheme)}://{authority}")
-    return filesystem.open_input_file(f"{root.rstrip('/')}/{key}")
+    path = local_path(uri)
+    return open_remote(uri) if path is None else pa.memory_map(path)
 
 
 def _sorted(rows: Rows) -> Rows:

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from sonic_lib.errors import MODELS, XGBOOST, SetupError, install_command
 from sonic_lib.models.stages import FEATURES, LABEL, WEIGHT, StoredModel
 from sonic_lib.models.tabular.crossfit import Request
-from sonic_lib.models.tabular.learners import BOOSTED, FOREST, KERNEL, LINEAR
+from sonic_lib.models.tabular.learners import BOOSTED, FOREST, KERNEL, LINEAR, total_gains
 from sonic_lib.models.tabular.table import Layout
 
 AUTO = "auto"
@@ -197,9 +197,7 @@ def importances(model: Model, *, n_features: int) -> NDArray[np.float64]:
         Not negative; the sum is 1.
     """
     if hasattr(model, "get_booster"):
-        gains = np.zeros(n_features)
-        for name, gain in model.get_booster().get_score(importance_type="total_gain").items():
-            gains[int(name.removeprefix("f"))] = gain
+        gains = total_gains(model.get_booster(), n_features=n_features)
     else:
         gains = model.featureImportances.toArray()
     return gains / max(gains.sum(), np.finfo(float).tiny)

@@ -21,6 +21,7 @@ import matplotlib.figure
 import pandas as pd
 
 from sonic_lib.errors import SetupError, install_command
+from sonic_lib.formats import clock, p_text
 from sonic_lib.report.figures.style import save
 
 _DPI = 130
@@ -149,7 +150,7 @@ def shown(value: Any, column: Column) -> str:
     if column.kind == "share":
         return f"{100 * value:.{column.digits}f} %"
     if column.kind == "p":
-        return "< 1e-9" if value < 1e-9 else f"{value:.2g}"
+        return p_text(value)
     if column.kind == "time":
         return f"{value:%Y-%m-%d %H:%M}"
     if column.kind == "duration":
@@ -166,17 +167,6 @@ def sort_key(value: Any) -> str:
     if isinstance(value, bool | float | int):
         return f"{float(value):.17g}" if math.isfinite(value) else ""
     return str(value)
-
-
-def clock(seconds: float) -> str:
-    """Format a duration: 1:02:03 or 2:03.4."""
-    tenths = round(abs(seconds) * 10)
-    sign = "−" if seconds < 0 and tenths else ""
-    hours, rest = divmod(tenths, 36_000)
-    minutes, tenths = divmod(rest, 600)
-    if hours:
-        return f"{sign}{hours}:{minutes:02}:{tenths // 10:02}"
-    return f"{sign}{minutes}:{tenths // 10:02}.{tenths % 10}"
 
 
 @cache

@@ -10,14 +10,13 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
 from sonic_lib.errors import TableError
+from sonic_lib.storage.log_files import CHECKPOINT, ENTRY, LOG, by_version, live_in
 
-LOG = "_delta_log"
-ENTRY = re.compile(r"(\d{20})\.json")
-CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\..*parquet")
 _URI = re.compile(r"[A-Za-z][\w+.-]*:")
 
 # By table: the last version checked and the inode of its entry.  Logs only grow.
@@ -85,15 +84,6 @@ def check_files(place: str) -> None:
     _seen[key] = last, _inode(log, last)
 
 
-def has_version(place: str) -> bool:
-    """Whether a folder has a log with an entry or a checkpoint."""
-    try:
-        names = os.listdir(os.path.join(place, LOG))
-    except OSError:
-        return False
-    return any(pattern.fullmatch(name) for name in names for pattern in (ENTRY, CHECKPOINT))
-
-
 def check_links(place: str) -> None:
     """Reject a local table with a link anywhere in its folder, before files in it are deleted.
 
@@ -120,33 +110,16 @@ def _inode(log: Path, version: int) -> int:
 
 def _added(log: Path, *, after: int) -> Iterator[tuple[int, list[str]]]:
     """Yield versions and the paths they add, from the newest checkpoint or after a version."""
-    names = os.listdir(log)
-    entries = _versions(names, ENTRY)
-    checkpoints = {v: name for v, name in _versions(names, CHECKPOINT).items() if v > after}
+    entries = by_version(log, ENTRY)
+    checkpoints = {v: file for v, file in by_version(log, CHECKPOINT).items() if v > after}
     if checkpoints:
         newest = max(checkpoints)
-        paths = _in_checkpoint(log / checkpoints[newest])
-        if paths is not None:
+        with suppress(OSError, ValueError):
+            paths = [*live_in(checkpoints[newest])]
             after = newest
             yield newest, paths
     for version in sorted(v for v in entries if v > after):
-        yield version, list(_in_entry(log / entries[version]))
-
-
-def _versions(names: list[str], pattern: re.Pattern) -> dict[int, str]:
-    matches = ((pattern.fullmatch(name), name) for name in names)
-    return {int(match[1]): name for match, name in matches if match}
-
-
-def _in_checkpoint(file: Path) -> list[str] | None:
-    import pyarrow.parquet as pq
-
-    try:
-        # Not by read_table, which may flatten the struct column.
-        adds = pq.ParquetFile(file).read(columns=["add.path"])["add"].to_pylist()
-    except (OSError, ValueError, KeyError):
-        return None
-    return [add["path"] for add in adds if add and add["path"]]
+        yield version, list(_in_entry(entries[version]))
 
 
 def _in_entry(file: Path) -> Iterator[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import struct
 import time
 import zlib
@@ -19,7 +18,8 @@ from urllib.parse import unquote
 
 from sonic_lib.errors import TableError
 from sonic_lib.storage.locks import writing
-from sonic_lib.storage.own_files import CHECKPOINT, ENTRY, LOG, is_behind_link, is_own
+from sonic_lib.storage.log_files import CHECKPOINT, ENTRY, LOG, by_version, live_in
+from sonic_lib.storage.own_files import is_behind_link, is_own
 
 DAMAGED = "_damaged"
 _FROM_BACKUP = "Put the file back from a backup"
@@ -100,8 +100,8 @@ def _of_table(place: Path) -> Iterator[Damage]:
         if name in _INDEX
         else "move the folder of the table away; it will be created again"
     )
-    entries = _by_version(log, ENTRY)
-    checkpoints = _by_version(log, CHECKPOINT)
+    entries = by_version(log, ENTRY)
+    checkpoints = by_version(log, CHECKPOINT)
     if not entries and not checkpoints:
         if any(place.rglob("*.parquet")):
             what = "is missing or empty, so the table's current files are unknown"
@@ -159,7 +159,8 @@ def _base(
             damages.append(Damage(name, None, str(pointer), what, remedy, _with_checksum(pointer)))
     for version in sorted(checkpoints, reverse=True):
         try:
-            return version, _live_in(checkpoints[version]), damages
+            sizes = live_in(checkpoints[version])
+            return version, {path: (None, size) for path, size in sizes.items()}, damages
         except (OSError, ValueError) as error:  # Arrow's errors are ValueErrors
             file = checkpoints[version]
             is_spare = all(v in entries for v in range(version + 1))
@@ -182,14 +183,6 @@ def _base(
         damages.append(Damage(name, 0, str(first), what, f"{_FROM_BACKUP}, or {recreate}"))
         return None, {}, damages
     return -1, {}, damages
-
-
-def _live_in(checkpoint: Path) -> dict[str, tuple[int | None, int | None]]:
-    import pyarrow.parquet as pq
-
-    # Not by read_table, which may flatten the struct column.
-    adds = pq.ParquetFile(checkpoint).read(columns=["add.path", "add.size"])["add"].to_pylist()
-    return {add["path"]: (None, add["size"]) for add in adds if add and add["path"]}
 
 
 def _actions(file: Path) -> tuple[list[dict], str | None]:
@@ -293,12 +286,6 @@ def _wrong_data(file: Path, size_bytes: int | None) -> str | None:
         return "is missing"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-
-
-def _by_version(log: Path, pattern: re.Pattern) -> dict[int, Path]:
-    names = os.listdir(log) if log.is_dir() else []
-    found = ((pattern.fullmatch(name), name) for name in names)
-    return {int(match[1]): log / name for match, name in found if match}
 
 
 def _with_checksum(*files: Path) -> tuple[str, ...]:

@@ -27,7 +27,8 @@ from sonic_lib.schemas import (
     Table,
 )
 from sonic_lib.storage.locks import is_on_disk
-from sonic_lib.storage.own_files import check_files, has_version
+from sonic_lib.storage.log_files import has_version
+from sonic_lib.storage.own_files import check_files
 from sonic_lib.storage.properties import (
     LAYOUT,
     LAYOUT_VERSION,

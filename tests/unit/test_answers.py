@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sonic_lib.cli.answers import clock, say_answers
+from sonic_lib.cli.answers import say_answers
+from sonic_lib.formats import clock
 from sonic_lib.workflows.answers import COLUMNS
 
 FOUND = {
@@ -85,7 +86,14 @@ def test_segments_show_their_times_with_candidates_below(capsys):
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0.0, "0:00.00"), (59.999, "1:00.00"), (-0.001, "0:00.00"), (3600.0, "1:00:00.00")],
+    [
+        (0.0, "0:00.00"),
+        (59.999, "1:00.00"),
+        (-0.001, "0:00.00"),
+        (-1.5, "-0:01.50"),
+        (3600.0, "1:00:00.00"),
+        (7325.9, "2:02:05.90"),
+    ],
 )
 def test_clock(seconds, shown):
     assert clock(seconds) == shown

@@ -14,7 +14,7 @@ import sonic_lib
 LIBRARY = Path(sonic_lib.__file__).parent
 # From the bottom up; packages on one line do not import each other.
 FLOORS = (
-    ("errors", "schemas"),
+    ("errors", "formats", "schemas"),
     ("spark",),
     ("console",),
     ("audio",),
@@ -28,7 +28,7 @@ FLOORS = (
     ("warehouse",),
     ("cli",),
 )
-LOOSE = {"__init__", "config", "console", "errors"}
+LOOSE = {"__init__", "config", "console", "errors", "formats"}
 
 
 def imports(path: Path) -> set[str]:

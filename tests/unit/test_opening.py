@@ -8,9 +8,9 @@ import os
 import numpy as np
 import pytest
 
-from sonic_lib.audio import decode
 from sonic_lib.audio.decode import content_sha256, open_audio, stream_mono
 from sonic_lib.errors import DecodeError
+from sonic_lib.spark import uris
 from tests.unit.sounds import decode_all, encode, make_sound
 
 
@@ -56,7 +56,7 @@ def test_remote_keys_are_not_unescaped(tmp_path, monkeypatch):
         roots.append(root_uri)
         return fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "bucket"
 
-    monkeypatch.setattr(decode, "_filesystem", fake_filesystem)
+    monkeypatch.setattr(uris, "_filesystem", fake_filesystem)
     content = encode(make_sound(44_100 * 4), 44_100, "OGG")
     (tmp_path / "bucket" / "a b").mkdir(parents=True)
     (tmp_path / "bucket" / "a b" / "50%20 #1?.ogg").write_bytes(content)

@@ -13,7 +13,8 @@ import pytest
 from sonic_lib.errors import SonicError, TableError
 from sonic_lib.storage import delta_rs
 from sonic_lib.storage.locks import FOLDER, writing
-from sonic_lib.storage.own_files import check_files, check_links, has_version
+from sonic_lib.storage.log_files import has_version
+from sonic_lib.storage.own_files import check_files, check_links
 from sonic_lib.storage.table_files import DAMAGED, find_damage, move_aside
 
 pa = pytest.importorskip("pyarrow")

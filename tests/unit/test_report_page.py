@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sonic_lib.errors import SetupError
 from sonic_lib.report import page
 from sonic_lib.report.data import Findings, ModelRecord
-from sonic_lib.report.page import Column, Section, Table, clock, render, shown, sort_key
+from sonic_lib.report.page import Column, Section, Table, render, shown, sort_key
 from sonic_lib.report.sections.identification import constellation
 from sonic_lib.report.sections.overview import nothing_yet, sections_of
 from tests.reports import HOSTILE, findings
@@ -206,8 +206,8 @@ def test_answers_show_their_kind(sections):
     first, second, *_, last = table.rows
     assert first["verdict"]["text"] == "not accepted"
     assert second["verdict"] == {"kind": "good", "text": "identified", "why": ""}
-    assert second["in_clip"]["main"] == "0:00.0 – 0:06.0"
-    assert second["in_song"] == {"main": "1:39.0", "sub": "speed +5.0 %", "key": 99.0}
+    assert second["in_clip"]["main"] == "0:00.00 – 0:06.00"
+    assert second["in_song"] == {"main": "1:39.00", "sub": "speed +5.0 %", "key": 99.0}
     assert [sound["label"] for sound in second["sounds"]] == ["clip", "song"]
     assert (last["verdict"]["text"], last["verdict"]["why"]) == ("unreadable", HOSTILE[1])
     assert (last["answer"], last["in_song"], last["landmarks"]) == (None, None, None)
@@ -240,19 +240,11 @@ def test_constellation_is_three_paths_of_dots():
         (1e-30, Column("a", "A", "p"), "< 1e-9"),
         (0.0123, Column("a", "A", "p"), "0.012"),
         (datetime(2026, 1, 2, 3, 4), Column("a", "A", "time"), "2026-01-02 03:04"),
-        (59.96, Column("a", "A", "duration"), "1:00.0"),
+        (59.96, Column("a", "A", "duration"), "0:59.96"),
     ],
 )
 def test_values_are_formatted_for_readers(value, column, text):
     assert shown(value, column) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0:00.0"), (75.25, "1:15.2"), (3600, "1:00:00"), (7325.9, "2:02:05"), (-1.5, "−0:01.5")],
-)
-def test_times_are_formatted_as_clock_times(seconds, text):
-    assert clock(seconds) == text
 
 
 def test_sort_keys_are_numbers_or_text():

@@ -25,6 +25,7 @@ from sonic_lib.console import progress, say, show
 from sonic_lib.errors import MODELS, UsageError, install_command
 from sonic_lib.features.spark import AUDIO
 from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ
+from sonic_lib.formats import p_equation
 from sonic_lib.matching.evaluation import MAX_OFFSET_ERROR_S
 from sonic_lib.models.estimators import FOREST
 from sonic_lib.report.figures.identification import constellation, offset_histogram
@@ -192,7 +193,7 @@ def _synthesise(folder: Path, args: argparse.Namespace) -> None:
 def _sample_lines(answers: pd.DataFrame) -> Iterator[str]:
     for row in answers.groupby("group").head(_SAMPLES_PER_CONDITION).itertuples():
         answer = f"{_name(row)} @ {row.offset_s:.2f} s" if row.accepted else "unknown"
-        p = f"p = {row.p_value:.2g}" if row.p_value >= 1e-9 else "p < 1e-9"
+        p = p_equation(row.p_value)
         yield f"{row.clip}  {row.group:<12} {row.length_s:4.1f} s  {p:<9} -> {answer}"
 
 

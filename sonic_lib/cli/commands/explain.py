@@ -13,6 +13,7 @@ from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
+from sonic_lib.formats import p_equation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +102,7 @@ def _segment_text(
     yield f"  best song   {_name(answer)}, from {answer.offset_s:.2f} s"
     yield (
         f"  verdict     {'accepted' if answer.accepted else 'not accepted'}: "
-        f"p = {answer.p_value:.2g}, at most {config.identify.false_accept_rate:g} is accepted; "
+        f"{p_equation(answer.p_value)}, at most {config.identify.false_accept_rate:g} is accepted; "
         f"score {answer.score:.1f}"
     )
     is_hit = on_line(hits, answer)

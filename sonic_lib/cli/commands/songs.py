@@ -6,10 +6,10 @@ import argparse
 from typing import TYPE_CHECKING
 
 from sonic_lib.audio.local_files import absolute, is_local
-from sonic_lib.cli.answers import clock
 from sonic_lib.cli.writers import SUFFIXES, check_output, text_lines, write_output, write_rows
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
+from sonic_lib.formats import clock
 from sonic_lib.workflows.catalogue import list_on_spark, list_without_spark
 
 if TYPE_CHECKING:

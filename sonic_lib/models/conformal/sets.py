@@ -21,7 +21,7 @@ raps : aps plus a penalty for each rank beyond the first few, which trims long t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -202,14 +202,16 @@ def coverage(sets: DataFrame, *, by: Sequence[str] = ()) -> DataFrame:
     DataFrame
         The columns of `by`, n, n_covered, mean_size, share_empty, share_single.
     """
-    size = F.size("labels")
-    return sets.groupBy(*by).agg(
-        F.count("*").alias("n"),
-        F.count_if(F.array_contains("labels", F.col("label"))).alias("n_covered"),
-        F.avg(size).alias("mean_size"),
-        F.avg((size == 0).cast("double")).alias("share_empty"),
-        F.avg((size == 1).cast("double")).alias("share_single"),
-    )
+    is_covered = F.array_contains("labels", F.col("label"))
+    return sets.groupBy(*by).agg(*_measures(is_covered, size=F.size("labels")))
+
+
+def _measures(is_covered: Column, *, size: Column) -> Iterator[Column]:
+    yield F.count("*").alias("n")
+    yield F.count_if(is_covered).alias("n_covered")
+    yield F.avg(size).alias("mean_size")
+    yield F.avg((size == 0).cast("double")).alias("share_empty")
+    yield F.avg((size == 1).cast("double")).alias("share_single")
 
 
 def limits_of(
@@ -259,12 +261,6 @@ def coverage_curve(
         .withColumn("level", F.explode(F.array(*entries)))
         .withColumn("belongs", belongs)
         .groupBy(*by, "level.confidence")
-        .agg(
-            F.count("*").alias("n"),
-            F.count_if(F.get("belongs", F.col("label"))).alias("n_covered"),
-            F.avg(size).alias("mean_size"),
-            F.avg((size == 0).cast("double")).alias("share_empty"),
-            F.avg((size == 1).cast("double")).alias("share_single"),
-        )
+        .agg(*_measures(F.get("belongs", F.col("label")), size=size))
         .orderBy(*by, "confidence")
     )

@@ -8,12 +8,15 @@ several are fitted in parallel.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonic_lib.models.tabular import boosters, forest, linear
+
+if TYPE_CHECKING:
+    import xgboost
 
 Fitted = dict[str, NDArray]
 
@@ -166,9 +169,7 @@ def importances(fitted: Mapping[str, Any], *, n_features: int) -> NDArray[np.flo
     """
     kind = str(fitted["kind"])
     if kind == BOOSTED and "booster" in fitted:
-        gains = np.zeros(n_features)
-        for name, gain in _booster(fitted).get_score(importance_type="total_gain").items():
-            gains[int(name.removeprefix("f"))] = gain
+        gains = total_gains(_booster(fitted), n_features=n_features)
     elif "importances" in fitted:
         gains = np.asarray(fitted["importances"], np.float64)
     elif "landmarks" not in fitted and "slopes" in fitted:
@@ -176,3 +177,11 @@ def importances(fitted: Mapping[str, Any], *, n_features: int) -> NDArray[np.flo
     else:
         gains = np.ones(n_features)
     return gains / max(gains.sum(), np.finfo(float).tiny)
+
+
+def total_gains(booster: xgboost.Booster, *, n_features: int) -> NDArray[np.float64]:
+    """Sum the gain of all splits on each feature; 0 for features that are never split on."""
+    gains = np.zeros(n_features)
+    for name, gain in booster.get_score(importance_type="total_gain").items():
+        gains[int(name.removeprefix("f"))] = gain
+    return gains

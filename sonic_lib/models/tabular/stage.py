@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from sonic_lib.models.columns import CLASSIFICATION, Columns
+from sonic_lib.models.columns import CLASSIFICATION, MAX_CATEGORIES, Columns
 from sonic_lib.models.exploration.aggregates import items
 from sonic_lib.models.guard import content_of
 from sonic_lib.models.preprocess import finite_numbers, number_names
@@ -63,7 +63,8 @@ def layout_of(columns: Columns) -> Layout:
 def fits_one_task(n_rows: int, *, columns: Columns, n_classes: int) -> bool:
     """Whether a table is trained in one task; depends on its size, not on the cluster."""
     parts = n_classes or 3
-    n_features = len(columns.numbers) + 6 * len(columns.dates) + 30 * len(columns.categories)
+    n_features = len(number_names(columns.numbers, columns.dates))
+    n_features += MAX_CATEGORIES * len(columns.categories)
     n_features += (parts + 1) * (2 * len(columns.encoded) + len(columns.lists))
     n_features += parts * len(columns.texts)
     return n_rows <= MAX_ROWS and n_rows * n_features <= MAX_CELLS

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sonic_lib.formats import clock
 from sonic_lib.report.data import Findings
 from sonic_lib.report.figures import runs as run_plots
-from sonic_lib.report.page import Column, Section, Table, clock, data_uri, is_missing, rows_of
+from sonic_lib.report.page import Column, Section, Table, data_uri, is_missing, rows_of
 from sonic_lib.report.page import picture as draw
 
 _WIDTH, _HEIGHT = 240, 80  # of a constellation, in the picture's units

@@ -1,0 +1,44 @@
+"""Numbers as people read them, in the terminal and in the report."""
+
+from __future__ import annotations
+
+_SMALLEST_P = 1e-9  # smaller ones mean nothing to a person
+
+
+def clock(seconds: float) -> str:
+    """Format a time in a recording as players do.
+
+    Examples
+    --------
+    >>> clock(59.98), clock(-0.25), clock(3725.5)
+    ('0:59.98', '-0:00.25', '1:02:05.50')
+    """
+    hundredths = round(abs(seconds) * 100)
+    minutes, rest = divmod(hundredths, 6000)
+    hours, minutes = divmod(minutes, 60)
+    sign = "-" if seconds < 0 and hundredths else ""
+    place = f"{hours}:{minutes:02}" if hours else f"{minutes}"
+    return f"{sign}{place}:{rest / 100:05.2f}"
+
+
+def p_text(p_value: float) -> str:
+    """Format a p-value.
+
+    Examples
+    --------
+    >>> p_text(6.74e-33), p_text(0.0213)
+    ('< 1e-9', '0.021')
+    """
+    return "< 1e-9" if p_value < _SMALLEST_P else f"{p_value:.2g}"
+
+
+def p_equation(p_value: float) -> str:
+    """Format a p-value with its name, for sentences.
+
+    Examples
+    --------
+    >>> p_equation(6.74e-33), p_equation(0.0213)
+    ('p < 1e-9', 'p = 0.021')
+    """
+    text = p_text(p_value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"

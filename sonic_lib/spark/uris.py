@@ -1,0 +1,55 @@
+"""Files under the URIs that Spark writes, opened without Spark.
+
+Paths are taken literally, as Spark writes them: ``%20`` is three characters.  Credentials of remote
+file systems come from the environment.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow.fs import FileSystem
+
+_REMOTE_URI = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://([^/]*)/*(.*)", re.DOTALL)
+_ARROW_SCHEMES = {"s3a": "s3", "s3n": "s3"}
+
+
+def local_path(uri: str) -> str | None:
+    """Return the local path that a path or URI stands for; None if it is remote.
+
+    Examples
+    --------
+    >>> local_path("file:///music/a.ogg"), local_path("a.ogg"), local_path("s3a://bucket/a.ogg")
+    ('/music/a.ogg', 'a.ogg', None)
+    """
+    if uri.startswith("file:"):
+        return re.sub(r"^file:(//)?", "", uri)
+    return None if _REMOTE_URI.fullmatch(uri) else uri
+
+
+def open_remote(uri: str) -> pa.NativeFile:
+    """Open a file on a file system that Arrow supports, such as ``s3a://``, ``gs://``, ``hdfs://``.
+
+    Raises
+    ------
+    OSError, ValueError, NotImplementedError
+        If Arrow does not know the file system, or cannot open the file.
+    """
+    parts = _REMOTE_URI.fullmatch(uri)
+    if not parts:
+        raise ValueError(f"not a URI: {uri}")
+    scheme, authority, key = parts.groups()
+    # Only the authority is parsed as a URI: Arrow would decode a `%` in the key.
+    filesystem, root = _filesystem(f"{_ARROW_SCHEMES.get(scheme, scheme)}://{authority}")
+    return filesystem.open_input_file(f"{root.rstrip('/')}/{key}")
+
+
+@functools.lru_cache
+def _filesystem(root_uri: str) -> tuple[FileSystem, str]:
+    from pyarrow.fs import FileSystem
+
+    return FileSystem.from_uri(root_uri)
