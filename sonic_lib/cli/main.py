@@ -28,6 +28,7 @@ VERBS = (
     *("report", "sql", "register", "jars", "doctor", "completion", "demo"),
 )
 
+_LITTLE_BYTES = 2_000_000  # some 300,000 numbers
 # Headings in the list of verbs, by the verb that they precede.
 _SECTIONS = {
     "index": "songs and clips:\n",
@@ -207,6 +208,7 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
         app_name=app_name,
         has_light_java=getattr(command, "IS_PYTHON_WORK", False)
         or filesystem.is_small(config.warehouse),
+        reads_little=_reads_little(command, args, config.warehouse),
         with_s3=filesystem.uses_s3(config.warehouse, vars(args)),
     ) as spark:
         if sys.stderr.isatty() and not is_silent():
@@ -216,6 +218,19 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
                 return command.run(spark, config, args)
         except (PySparkException, Py4JJavaError) as error:
             raise SonicError(reason(error)) from error
+
+
+def _reads_little(command, args: argparse.Namespace, warehouse: str) -> bool:
+    """Whether a command reads only feature tables, all of them small."""
+    from sonic_lib.schemas import FEATURES
+    from sonic_lib.spark.filesystem import is_small
+
+    csv = getattr(args, "csv", None)
+    if csv is None and getattr(command, "READS", ()) != (FEATURES,):
+        return False
+    places = [f"{warehouse}/{FEATURES.name}", *([csv] if csv else [])]
+    is_pattern = csv is not None and not os.path.exists(csv)
+    return not is_pattern and all(is_small(place, max_bytes=_LITTLE_BYTES) for place in places)
 
 
 def _verb(command) -> str:

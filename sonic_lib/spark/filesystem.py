@@ -46,16 +46,19 @@ def exists(spark: SparkSession, uri: str) -> bool:
     return filesystem.exists(path)
 
 
-def is_small(warehouse: str) -> bool:
-    """Whether a warehouse is a folder of this machine with so few bytes that any query is quick."""
-    if "://" in warehouse:
+def is_small(path: str, *, max_bytes: int = _SMALL_BYTES) -> bool:
+    """Whether a path of this machine holds so few bytes that any query of them is quick."""
+    if "://" in path:
         return False
+    path = path.removeprefix("file:")
+    if os.path.isfile(path):
+        return os.path.getsize(path) <= max_bytes
     n_bytes = 0
-    for folder, _, files in os.walk(warehouse.removeprefix("file:")):
+    for folder, _, files in os.walk(path):
         for file in files:
             with suppress(OSError):  # another job may delete it at any time
                 n_bytes += os.lstat(os.path.join(folder, file)).st_size
-        if n_bytes > _SMALL_BYTES:
+        if n_bytes > max_bytes:
             return False
     return True
 

@@ -58,6 +58,12 @@ SHARED_CONF = {
 # too little garbage for a parallel collector; the serial one needs half the memory.
 _LIGHT_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 
+# Compiling the expressions of a small training takes 5 CPU seconds.
+_INTERPRETED = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
+
 # The same as conf/log4j2.properties, for installations without conf/.
 LOG4J2 = """\
 rootLogger.level = error
@@ -80,6 +86,7 @@ def spark_session(
     master: str | None = None,
     conf: Mapping[str, str] | None = None,
     has_light_java: bool = False,
+    reads_little: bool = False,
     with_s3: bool = False,
     stores_classes: bool = False,
 ) -> SparkSession:
@@ -96,6 +103,9 @@ def spark_session(
     has_light_java : bool
         Whether the embedded Spark runs Java without its optimising compiler, which makes short
         jobs cheaper, but long ones in Java slower.
+    reads_little : bool
+        Whether the embedded Spark will read so few rows that interpreting expressions is cheaper
+        than compiling them.
     with_s3 : bool
         Whether ``s3a://`` is used; the embedded Spark then gets its jars and settings.
     stores_classes : bool
@@ -121,6 +131,7 @@ def spark_session(
             ours = _embedded_conf(
                 has_light_java=has_light_java, with_s3=with_s3, stores_classes=stores_classes
             )
+            ours |= _INTERPRETED if reads_little else {}
             _start_embedded(app_name, master or "local[*]", {**SHARED_CONF, **ours, **(conf or {})})
     with java.reporting_exit(SparkContext._gateway):
         spark = SparkSession.builder.getOrCreate()
@@ -137,13 +148,14 @@ def spark_job(
     master: str | None = None,
     conf: Mapping[str, str] | None = None,
     has_light_java: bool = False,
+    reads_little: bool = False,
     with_s3: bool = False,
 ) -> Iterator[SparkSession]:
     """Provide a session for a `with` block; stop it afterwards unless it was already running.
 
     Parameters
     ----------
-    app_name, master, conf, has_light_java, with_s3
+    app_name, master, conf, has_light_java, reads_little, with_s3
         As in `spark_session`.
 
     Yields
@@ -159,6 +171,7 @@ def spark_job(
         master=master,
         conf=conf,
         has_light_java=has_light_java,
+        reads_little=reads_little,
         with_s3=with_s3,
         stores_classes=not conf,  # which may change Java's options
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -206,3 +208,27 @@ def test_every_job_has_the_arguments_of_its_verb(job):
 def test_the_five_jobs_exist():
     names = {job.stem for job in JOBS}
     assert {"index_songs", "identify_clips", "remove_songs", "query", "setup_tables"} <= names
+
+
+def test_expressions_are_compiled_unless_all_tables_are_small(tmp_path):
+    (small := tmp_path / "small.csv").write_text("beat\n1\n")
+    (large := tmp_path / "large.csv").touch()
+    os.truncate(large, 3_000_000)
+
+    def reads_little(verb, *words, warehouse=str(tmp_path / "lake")):
+        command = import_module(f"sonic_lib.cli.commands.{verb}")
+        args = ArgumentParser()
+        command.add_arguments(args)
+        return cli._reads_little(command, args.parse_args(words), warehouse)
+
+    assert reads_little("predict")
+    assert reads_little("train", "genre", "--csv", str(small))
+    assert reads_little("features", "--csv", str(small))
+    assert not reads_little("features", str(tmp_path))  # audio
+    assert not reads_little("features", "--csv", str(large))
+    assert not reads_little("features", "--csv", str(tmp_path / "*.csv"))
+    assert not reads_little("evaluate")
+    assert not reads_little("predict", warehouse="s3a://lake/sonic")
+    (tmp_path / "lake" / "features").mkdir(parents=True)
+    large.rename(tmp_path / "lake" / "features" / "rows.parquet")
+    assert not reads_little("predict")

@@ -129,3 +129,6 @@ def test_small_warehouses_are_local_and_hold_few_bytes(tmp_path):
     os.truncate(tmp_path / "songs" / "rows", 65 << 20)
     assert not is_small(str(tmp_path))
     assert not is_small(f"file:{tmp_path}")
+    assert is_small(str(tmp_path), max_bytes=66 << 20)
+    assert not is_small(str(tmp_path / "songs" / "rows"))
+    assert is_small(str(tmp_path / "songs" / "rows"), max_bytes=66 << 20)
