@@ -58,10 +58,12 @@ SHARED_CONF = {
 # too little garbage for a parallel collector; the serial one needs half the memory.
 _LIGHT_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 
-# Compiling the expressions of a small training takes 5 CPU seconds.
-_INTERPRETED = {
+# Compiling the expressions of a small training takes 4 CPU seconds, and tasks without rows 2.
+_FOR_LITTLE = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.databricks.delta.snapshotPartitions": "1",
 }
 
 # The same as conf/log4j2.properties, for installations without conf/.
@@ -104,8 +106,8 @@ def spark_session(
         Whether the embedded Spark runs Java without its optimising compiler, which makes short
         jobs cheaper, but long ones in Java slower.
     reads_little : bool
-        Whether the embedded Spark will read so few rows that interpreting expressions is cheaper
-        than compiling them.
+        Whether the embedded Spark will read so few rows that one task is enough for them, and
+        interpreting expressions is cheaper than compiling them.
     with_s3 : bool
         Whether ``s3a://`` is used; the embedded Spark then gets its jars and settings.
     stores_classes : bool
@@ -131,7 +133,7 @@ def spark_session(
             ours = _embedded_conf(
                 has_light_java=has_light_java, with_s3=with_s3, stores_classes=stores_classes
             )
-            ours |= _INTERPRETED if reads_little else {}
+            ours |= _FOR_LITTLE if reads_little else {}
             _start_embedded(app_name, master or "local[*]", {**SHARED_CONF, **ours, **(conf or {})})
     with java.reporting_exit(SparkContext._gateway):
         spark = SparkSession.builder.getOrCreate()
