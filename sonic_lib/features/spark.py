@@ -122,6 +122,7 @@ def with_labels(features: DataFrame, *, labels: DataFrame) -> DataFrame:
     DataFrame
         The features, with the same number of rows.
     """
+    kinds = ("numbers", "texts")
     parts = F.split("source_key", "/")
     ends = F.transform(
         F.sequence(F.lit(1), F.size(parts)),
@@ -137,17 +138,18 @@ def with_labels(features: DataFrame, *, labels: DataFrame) -> DataFrame:
         .agg(F.max_by("on", F.length("end")).alias("_labels"))
     )
 
+    def pairs(kind: str, given: str) -> Column:
+        return F.coalesce(F.col(given), F.create_map().cast(FEATURES.schema[kind].dataType))
+
+    overridden = F.concat(*(F.map_keys(pairs(kind, f"_labels.{kind}")) for kind in kinds))
+
     def joined(kind: str) -> Column:
-        own, more = (
-            F.coalesce(F.col(given), F.create_map().cast(FEATURES.schema[kind].dataType))
-            for given in (kind, f"_labels.{kind}")
-        )
-        others = F.map_filter(own, lambda name, _: ~F.map_contains_key(more, name))
-        return F.map_concat(others, more)
+        own = F.map_filter(pairs(kind, kind), lambda name, _: ~F.array_contains(overridden, name))
+        return F.map_concat(own, pairs(kind, f"_labels.{kind}"))
 
     return (
         features.join(best, "song_id", "left")
-        .withColumns({kind: joined(kind) for kind in ("numbers", "texts")})
+        .withColumns({kind: joined(kind) for kind in kinds})
         .select(*features.columns)
     )
 

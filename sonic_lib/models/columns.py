@@ -28,6 +28,8 @@ _PLACES = (
     *("folder", "path", "file", "filename", "file_name", "filepath", "file_path"),
     *("audio_file", "audio_path"),
 )
+# What `sonic predict --output` adds to a table, which may be imported again.
+_PREDICTIONS = re.compile(r"(genre|popularity)_(predicted|set|low|high|in_training|probability.*)")
 _OUTPUTS = ("probabilities", "prediction", "difficulty")
 
 
@@ -232,12 +234,17 @@ def _why_not(entry: ColumnProfile, target: ColumnProfile, is_wanted: bool) -> st
         return "a name that models use themselves"
     if is_wanted:
         return None
+    if _PREDICTIONS.fullmatch(entry.name.lower()):
+        return "a prediction"
     if entry.name.lower() in _PLACES:
         return "a file location"
     if tokens[-1:] in (["id"], ["uri"], ["url"], ["isrc"]):
         return "an identifier"
-    says_target = set(_tokens(target.name)) <= set(tokens) and (
-        entry.kind == "text" or len(tokens) == len(_tokens(target.name))
+    of_target = set(_tokens(target.name))
+    says_target = (
+        bool(of_target)
+        and of_target <= set(tokens)
+        and (entry.kind == "text" or len(tokens) == len(_tokens(target.name)))
     )
     return f"names the target {target.name}" if says_target else None
 
@@ -259,5 +266,6 @@ def _roles(entry: ColumnProfile) -> list[str]:
 
 def _tokens(name: str) -> list[str]:
     """Words of a name in the singular: artistGenres -> artist, genre."""
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)
+    spaced = re.sub(r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    words = re.findall(r"[^\W\d_]+|\d+", spaced)
     return [word.lower().removesuffix("s") for word in words]

@@ -6,7 +6,7 @@ The same patterns are applied by Python functions and by Spark columns.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 TITLES = ("title", "track_name", "track_title", "song_name", "name")
 ARTISTS = ("artist", "artist_name", "artists", "track_artist")
 TRACK_IDS = ("track_id", "spotify_id", "isrc")
+_NO_LETTER = r"[\W_]+"
 
 # Words of a part in brackets or behind a dash that describe a version.
 _VERSION = (
@@ -36,6 +37,36 @@ _ARTIST_RULES = (
     (r"^\s*the\s+", ""),
     (r"[\W_]+", " "),
 )
+
+
+def find_column(names: Sequence[str], present: Collection[str]) -> str | None:
+    """Return the first column with one of some names, in any spelling.
+
+    Examples
+    --------
+    >>> find_column(ARTISTS, ["Tempo", "Artist Name"])
+    'Artist Name'
+    """
+    by_spelling = {_spelling(name): name for name in sorted(present)}
+    return next((by_spelling[key] for key in map(_spelling, names) if key in by_spelling), None)
+
+
+def find_value(texts: str, names: Sequence[str]) -> Column:
+    """Column: the value in a map whose key is one of some names, in any spelling."""
+    entries = F.map_entries(texts)
+
+    def value(name: str) -> Column:
+        def is_it(entry: Column) -> Column:
+            key = F.regexp_replace(F.lower(entry["key"]), F.lit(f"(?U){_NO_LETTER}"), F.lit(""))
+            return key == _spelling(name)
+
+        return F.get(F.filter(entries, is_it), F.lit(0))["value"]
+
+    return F.coalesce(*map(value, names))
+
+
+def _spelling(name: str) -> str:
+    return re.sub(_NO_LETTER, "", name.lower())
 
 
 def song_name(title: str) -> str:

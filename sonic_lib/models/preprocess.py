@@ -21,6 +21,7 @@ from sonic_lib.models.encoding.target import TargetEncoder
 from sonic_lib.models.stages import FEATURES, StoredModel, column
 
 _PREPARED, _ENCODED, _LOCAL = "_prepared", "_encoded", "_local"
+_MAX_NUMBER = 1e38
 _DATE_PARTS = ("year", "month", "day", "weekday", "precision", "time")
 
 
@@ -150,5 +151,9 @@ def finite_numbers(numbers: Sequence[str], dates: Sequence[str]) -> dict[str, Co
     given = {name: column(name).cast("double") for name in numbers}
     for name in dates:
         given |= date_parts(name)
-    # Infinity and NaN count as missing.
-    return {name: F.when(F.abs(values) < float("inf"), values) for name, values in given.items()}
+    return {name: usable(values) for name, values in given.items()}
+
+
+def usable(values: Column) -> Column:
+    """Column: null for NaN, and for numbers that are infinite to learners, which use 32 bits."""
+    return F.when(F.abs(values) < _MAX_NUMBER, values)

@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.models.columns import CLASSIFICATION, Columns
+from sonic_lib.models.preprocess import usable
 from sonic_lib.models.stages import LABEL, column
 
 
@@ -29,8 +30,7 @@ def labelled(frame: DataFrame, *, columns: Columns, classes: Sequence[str]) -> D
         place = F.array_position(places, _class_name(columns.target))
         label = F.when(place > 0, place - 1).cast("double")
     else:
-        given = column(columns.target).cast("double")
-        label = F.when(F.abs(given) < float("inf"), given)
+        label = usable(column(columns.target).cast("double"))
     return frame.withColumn(LABEL, label).filter(F.col(LABEL).isNotNull())
 
 

@@ -79,14 +79,20 @@ def train(rows: DataFrame, *, recipe: Recipe, n_folds: int, is_held_out: Column)
     training_rows = rows.filter(~is_held_out)
     n_rows, _ = _count_rows(training_rows, recipe)
     if not one_task.fits(n_rows, recipe):
-        scored_folds = cross_validate(training_rows, recipe=recipe, n_folds=n_folds)
-        model = fit(training_rows, recipe=recipe)
+        kind = _distributed_kind(recipe)
+        # Folds that would fit into one task are also fitted by the cluster: thresholds for a model
+        # come from models of the same kind.
+        scored_folds = cross_validate(
+            training_rows, recipe=recipe, n_folds=n_folds, in_one_task=False
+        )
+        model = fit(training_rows, recipe=recipe, in_one_task=False)
         scored_held_out = scored(rows.filter(is_held_out), model=model, recipe=recipe).persist()
-        return Trained(model, scored_folds, scored_held_out, {_distributed_kind(recipe): 1.0})
+        return Trained(model, scored_folds, scored_held_out, {kind: 1.0})
     parts = _balanced_folds(training_rows, recipe=recipe, n_folds=n_folds)
     folded = _with_outer_folds(rows, parts, recipe=recipe, n_folds=n_folds, name=stage.OUTER)
     outer_or_held_out = F.when(is_held_out, F.lit(HELD_OUT_FOLD)).otherwise(F.col(stage.OUTER))
     folded = _with_inner_folds(folded.withColumn(stage.OUTER, outer_or_held_out), recipe)
+    _check_folds(folded, recipe)
     trained = one_task.train(folded, recipe=recipe, n_rows=n_rows, serve=True)
     model = one_task.model_of(trained, recipe)
     without = None
@@ -102,13 +108,15 @@ def train(rows: DataFrame, *, recipe: Recipe, n_folds: int, is_held_out: Column)
     )
 
 
-def fit(rows: DataFrame, *, recipe: Recipe) -> PipelineModel:
+def fit(rows: DataFrame, *, recipe: Recipe, in_one_task: bool | None = None) -> PipelineModel:
     """Fit all stages on all rows.
 
     Parameters
     ----------
     rows : DataFrame
         From `targets.labelled`, cached; `song_id` is the key.
+    in_one_task : bool, optional
+        By default, if they fit into one (`stage.fits_one_task`).
 
     Raises
     ------
@@ -118,7 +126,7 @@ def fit(rows: DataFrame, *, recipe: Recipe) -> PipelineModel:
         If XGBoost is needed but not installed.
     """
     n_rows, counts = _count_rows(rows, recipe)
-    if one_task.fits(n_rows, recipe):
+    if one_task.fits(n_rows, recipe) if in_one_task is None else in_one_task:
         # There are no outer folds here: weights and errors come from the inner ones.
         needs_parts = not recipe.classes or recipe.kind == estimators.AUTO
         outer = F.col(FOLD) % _N_PARTS if needs_parts else F.lit(0)
@@ -150,7 +158,9 @@ def scored(rows: DataFrame, *, model: PipelineModel, recipe: Recipe) -> DataFram
     return scored_rows.select(KEY, F.col(LABEL).alias("target"), "prediction", "difficulty")
 
 
-def cross_validate(rows: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame:
+def cross_validate(
+    rows: DataFrame, *, recipe: Recipe, n_folds: int, in_one_task: bool | None = None
+) -> DataFrame:
     """Score every row with a model that was fitted without its fold.
 
     Folds are by hash, and never split a group of the recipe.
@@ -160,6 +170,8 @@ def cross_validate(rows: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFram
     rows : DataFrame
         From `targets.labelled`, cached.
     n_folds : int
+    in_one_task : bool, optional
+        As in `fit`.
 
     Returns
     -------
@@ -168,10 +180,12 @@ def cross_validate(rows: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFram
     """
     parts = _balanced_folds(rows, recipe=recipe, n_folds=n_folds)
     folded = _with_outer_folds(rows, parts, recipe=recipe, n_folds=n_folds, name=OUTER_FOLD)
-    return score_folds(folded, recipe=recipe, n_folds=n_folds)
+    return score_folds(folded, recipe=recipe, n_folds=n_folds, in_one_task=in_one_task)
 
 
-def score_folds(folded: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame:
+def score_folds(
+    folded: DataFrame, *, recipe: Recipe, n_folds: int, in_one_task: bool | None = None
+) -> DataFrame:
     """Score every row with a model that was fitted without its `_outer_fold`.
 
     Models are fitted in parallel if the cluster has room. Their scores are checkpointed, so that
@@ -181,9 +195,13 @@ def score_folds(folded: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame
     ----------
     folded : DataFrame
         From `targets.labelled`, cached, with the int column `_outer_fold`, 0 to n_folds - 1.
+    in_one_task : bool, optional
+        As in `fit`.
     """
     n_rows, _ = _count_rows(folded, recipe)
-    if one_task.fits(n_rows, recipe):
+    if in_one_task is None:
+        in_one_task = one_task.fits(n_rows, recipe)
+    if in_one_task:
         parts = _with_inner_folds(folded, recipe).withColumn(stage.OUTER, F.col(OUTER_FOLD))
         trained = one_task.train(parts, recipe=recipe, n_rows=n_rows, serve=False)
         return one_task.scores_of(trained, recipe)
@@ -193,7 +211,7 @@ def score_folds(folded: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame
             folded.filter(chosen).drop(OUTER_FOLD)
             for chosen in (F.col(OUTER_FOLD) != fold, F.col(OUTER_FOLD) == fold)
         )
-        model = fit(training, recipe=recipe)
+        model = fit(training, recipe=recipe, in_one_task=False)
         # Computed now, while the statistics of the model are cached.
         test_scores = scored(test, model=model, recipe=recipe).localCheckpoint()
         release(model)
@@ -240,6 +258,27 @@ def _count_rows(rows: DataFrame, recipe: Recipe) -> tuple[int, dict[float, int]]
             "rows and two classes. Add more with `sonic features`."
         )
     return n_rows, counts
+
+
+def _check_folds(folded: DataFrame, recipe: Recipe) -> None:
+    """Check that there are held-out rows and two folds.
+
+    Raises
+    ------
+    ModelError
+        If not: there are too few rows or groups.
+    """
+    folds = {row[0] for row in folded.select(stage.OUTER).distinct().collect()}
+    if HELD_OUT_FOLD in folds and len(folds) > 2:
+        return
+    group = recipe.columns.group
+    what = f"distinct values of {group} (--group)" if group else "rows"
+    raise ModelError(
+        f"There are too few {what} to train {recipe.columns.target}: expected enough to hold some "
+        "out and to cross-validate on the others. "
+        + (f"Train without the group {group}, or add" if group else "Add")
+        + " more songs with `sonic features`."
+    )
 
 
 def _distributed_kind(recipe: Recipe) -> str:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from pyspark.sql import Column, Window
 from pyspark.sql import functions as F
 
 from sonic_lib.features.spark import wide
 from sonic_lib.models.columns import CLASSIFICATION
-from sonic_lib.models.names import ARTISTS, TITLES, TRACK_IDS, first_artist_column, one_song
+from sonic_lib.models.names import (
+    ARTISTS,
+    TITLES,
+    TRACK_IDS,
+    find_column,
+    first_artist_column,
+    one_song,
+)
 from sonic_lib.workflows.fitting import TrainedModel, compute_metrics, coverage
 from sonic_lib.workflows.remarks import Remark
 from sonic_lib.workflows.training_sets import TrainingSet
@@ -28,7 +35,7 @@ def examine(data: TrainingSet, trained: TrainedModel) -> list[Remark]:
         Remark("leak", leak.sentence(columns.target, is_kept=leak.column in columns.kept))
         for leak in data.leaks
     ]
-    artist = _first(ARTISTS, data.texts)
+    artist = find_column(ARTISTS, data.texts)
     doubles = _doubles(data, trained)
     trained.card["doubles"] = doubles
     remarks += [Remark("doubles", _sentence(each, trained.card["task"])) for each in doubles]
@@ -50,7 +57,7 @@ def _doubles(data: TrainingSet, trained: TrainedModel) -> list[dict]:
     if not keys:
         return []
     names = list(dict.fromkeys(name for found in (TITLES, ARTISTS, TRACK_IDS)
-                               if (name := _first(found, data.texts))))  # fmt: skip
+                               if (name := find_column(found, data.texts))))  # fmt: skip
     named = wide(data.features, numbers=[], texts=names).select(
         "song_id", *(key.alias(what) for what, key in keys.items())
     )
@@ -85,7 +92,7 @@ def _doubles(data: TrainingSet, trained: TrainedModel) -> list[dict]:
 
 def _keys(texts: Collection[str]) -> dict[str, Column]:
     """Return columns that identify a track and an artist."""
-    title, artist, track_id = (_first(names, texts) for names in (TITLES, ARTISTS, TRACK_IDS))
+    title, artist, track_id = (find_column(names, texts) for names in (TITLES, ARTISTS, TRACK_IDS))
     keys: dict[str, Column] = {}
     if track_id:
         keys["track"] = F.col(f"`{track_id}`")
@@ -109,7 +116,3 @@ def _sentence(double: dict, task: str) -> str:
         f"{sentence}; on the other {others['n']:.0f}: {score}, "
         f"coverage {others['coverage']:.1%} at {CONFIDENCE:.0%} confidence"
     )
-
-
-def _first(names: Sequence[str], present: Collection[str]) -> str | None:
-    return next((name for name in names if name in present), None)

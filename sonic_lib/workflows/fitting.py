@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 import sonic_lib
 from sonic_lib.models import metrics, training
@@ -125,6 +126,9 @@ def coverage(
 
 
 def _calibrated(scored: DataFrame, *, recipe: Recipe, method: str, mondrian: bool) -> dict:
+    share = conformal.MAX_CALIBRATION_ROWS / max(scored.count(), 1)
+    if share < 1:
+        scored = scored.filter(F.pmod(F.xxhash64("song_id"), F.lit(2**20)) < int(share * 2**20))
     if not recipe.classes:
         scores = scored.transform(intervals.error_scores)
         rows = scores.transform(conformal.thresholds, confidences=CONFIDENCES).collect()

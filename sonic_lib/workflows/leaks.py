@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 from sonic_lib.models.associations import associations
 from sonic_lib.models.columns import Columns
 from sonic_lib.models.leaks import Leak, find_leaks
-from sonic_lib.models.names import ARTISTS
+from sonic_lib.models.names import ARTISTS, find_column
 
 
 def leaks_of(features: DataFrame, columns: Columns, *, n_rows: int) -> list[Leak]:
@@ -26,7 +26,7 @@ def leaks_of(features: DataFrame, columns: Columns, *, n_rows: int) -> list[Leak
         for names in columns.needed
     )
     # The group is not a leak: new songs have artists, too, and splits by group keep artists apart.
-    texts = [name for name in texts if name.lower() not in ARTISTS]
+    texts = [name for name in texts if find_column(ARTISTS, [name]) is None]
     if not n_rows or not (numbers or texts):
         return []
     scored = associations(

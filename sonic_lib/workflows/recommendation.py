@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from sonic_lib.config import Config
 from sonic_lib.errors import ModelError, UsageError
 from sonic_lib.features.spark import profile, wide
-from sonic_lib.models.names import ARTISTS, TITLES, one_song
+from sonic_lib.models.names import ARTISTS, TITLES, find_column, one_song
 from sonic_lib.models.similarity.recommend import (
     clustered_neighbours,
     exact_neighbours,
@@ -196,8 +196,7 @@ def song_vectors(features: DataFrame, *, columns: Sequence[str] | None = None) -
     described = profile(features).collect()
     numbers = chosen_numbers(sorted(r.name for r in described if r.kind == "number"), columns)
     texts = {r.name for r in described if r.kind == "text"}
-    title = next((name for name in TITLES if name in texts), None)
-    artist = next((name for name in ARTISTS if name in texts), None)
+    title, artist = (find_column(names, texts) for names in (TITLES, ARTISTS))
     frame = wide(features, numbers=numbers, texts=[name for name in (title, artist) if name])
     moments = frame.agg(
         F.count("*").alias("n"),

@@ -12,7 +12,7 @@ from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.models import training
 from sonic_lib.models.columns import UNWANTED
-from sonic_lib.models.estimators import BOOSTED
+from sonic_lib.models.estimators import AUTO, BOOSTED
 from sonic_lib.models.registry import NAMES
 from sonic_lib.storage import runs
 from sonic_lib.workflows.comparison import MAX_P, compare_models
@@ -198,7 +198,7 @@ def _choices(card: dict, *, source: str | None, kind: str | None, seed: int | No
         "group": chosen.get("group"),
         "drop": [c for c, why in chosen.get("dropped", {}).items() if why == UNWANTED],
         "keep": chosen.get("kept", ()),
-        "kind": kind or card.get("kind", BOOSTED),
+        "kind": kind or card.get("kind", BOOSTED if card else AUTO),
         "seed": card.get("seed", 0) if seed is None else seed,
         "class_weights": card.get("class_weights", False),
     }

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from sonic_lib.errors import UsageError
-from sonic_lib.models.names import ARTISTS, TITLES, first_artist, song_name
+from sonic_lib.models.names import ARTISTS, TITLES, find_value, first_artist, song_name
 
 _N_NAMED = 10
 _NO_TITLES = (
@@ -18,15 +18,11 @@ _NO_TITLES = (
 
 def named(features: DataFrame) -> DataFrame:
     """Select titles and artists of songs: song_id, source_key, title, artist."""
-
-    def first_of(names: tuple[str, ...]):
-        return F.coalesce(*(F.try_element_at("texts", F.lit(name)) for name in names))
-
     return features.select(
         "song_id",
         "source_key",
-        first_of(TITLES).alias("title"),
-        first_of(ARTISTS).alias("artist"),
+        find_value("texts", TITLES).alias("title"),
+        find_value("texts", ARTISTS).alias("artist"),
     )
 
 

@@ -242,5 +242,6 @@ def test_intervals_stay_within_the_limits_of_the_target(spark):
     assert [(row.low, row.high) for row in found.collect()] == [
         *[(0.0, 11.0), (88.0, 100.0), (48.0, 52.0), (100.0, 100.0)],
     ]
+    assert [row.prediction for row in found.collect()] == [1.0, 98.0, 50.0, 100.0]
     wide = frame.transform(ranges.intervals, threshold=None).first()
     assert (wide.low, wide.high) == (-math.inf, math.inf)

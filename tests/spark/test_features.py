@@ -64,16 +64,17 @@ def test_labels_are_matched_by_path_suffix(spark, features):
     labels = [
         label("1.mp3", {"fame": 1.0}),
         label("b/1.mp3", {"fame": 2.0, "tempo": 9.0}, {"genre": "z"}),
+        label("a/1.mp3", {"fame": 1.0, "genre": 7.0}),  # a number replaces a text
         label("usic/a/1.mp3", {"fame": 3.0}),  # a partial folder name does not match
     ]
     labels = spark.createDataFrame(labels, FEATURES.schema)
     of_t = features.filter("source = 't'").withColumn("source_key", paths)
     found = of_t.transform(features_frame.with_labels, labels=labels).orderBy("song_id").collect()
     assert [row.numbers for row in found] == [
-        {"tempo": 1.5, "Key": 2.0, "fame": 1.0},
+        {"tempo": 1.5, "Key": 2.0, "fame": 1.0, "genre": 7.0},
         {"tempo": 9.0, "fame": 2.0},
     ]
-    assert [row.texts for row in found] == [{"genre": "x", "tempo": "slow"}, {"genre": "z"}]
+    assert [row.texts for row in found] == [{"tempo": "slow"}, {"genre": "z"}]
 
     nothing = (
         features.transform(features_frame.with_labels, labels=labels).filter("source = 'u'").first()

@@ -196,7 +196,7 @@ def test_missing_xgboost_says_what_to_install(monkeypatch):
 def test_every_row_is_scored_once_by_a_model_that_has_not_seen_it(songs, by_cluster, monkeypatch):
     seen, asked = [], []
 
-    def fit(rows, *, recipe):
+    def fit(rows, *, recipe, in_one_task):
         seen.append({row.song_id for row in rows.collect()})
         return recipe
 
@@ -215,7 +215,7 @@ def test_every_row_is_scored_once_by_a_model_that_has_not_seen_it(songs, by_clus
 
 
 def test_groups_are_not_split(songs, by_cluster, monkeypatch):
-    monkeypatch.setattr(training, "fit", lambda rows, *, recipe: None)
+    monkeypatch.setattr(training, "fit", lambda rows, *, recipe, in_one_task: None)
     monkeypatch.setattr(training, "release", lambda model: None)
     recipe = replace(GENRE, columns=replace(GENRE.columns, group="genre"))
     seen = []
@@ -331,6 +331,37 @@ def test_tables_too_large_for_one_task_have_no_kernels(songs, by_cluster):
     rows = ready(songs, GENRE)
     with pytest.raises(ModelError, match=r"kernel \(--model\) takes at most 0 rows"):
         training.fit(rows, recipe=replace(GENRE, kind=KERNEL))
+
+
+def test_folds_of_a_table_too_large_for_one_task_are_fitted_by_the_cluster(songs, monkeypatch):
+    rows = ready(songs, GENRE)
+    is_held_out = F.pmod(F.xxhash64("song_id"), F.lit(4)) == 0
+    n_training = rows.filter(~is_held_out).count()
+    monkeypatch.setattr(stage, "MAX_ROWS", n_training - 1)  # a fold would fit
+    monkeypatch.setattr(training.one_task, "train", None)
+    done = training.train(rows, recipe=GENRE, n_folds=2, is_held_out=is_held_out)
+    assert done.folds.count() == n_training
+    with pytest.raises(ModelError, match="takes at most"):
+        training.train(rows, recipe=replace(GENRE, kind=KERNEL), n_folds=2, is_held_out=is_held_out)
+
+
+@pytest.mark.parametrize(("is_held_out", "n_artists"), [("false", 9), ("`the tempo` > 0.5", 1)])
+def test_too_few_rows_or_groups_are_refused(songs, is_held_out, n_artists):
+    recipe = replace(GENRE, columns=replace(GENRE.columns, group="artist"))
+    artist = F.concat(F.lit("a"), F.pmod("song_id", F.lit(n_artists)))
+    rows = ready(songs.withColumn("artist", artist), recipe)
+    with pytest.raises(ModelError, match=r"too few distinct values of artist \(--group\)"):
+        training.train(rows, recipe=recipe, n_folds=3, is_held_out=F.expr(is_held_out))
+
+
+def test_numbers_too_large_for_learners_count_as_missing(songs):
+    large = F.when(F.col("song_id") % 50 == 1, F.lit(1e39)).otherwise(F.col("x"))
+    rows = ready(songs.withColumn("x", large), GENRE)
+    model = training.fit(rows.filter("song_id < 180"), recipe=replace(GENRE, kind=AUTO))
+    test = rows.filter("song_id >= 180")
+    assert accuracy(training.scored(test, model=model, recipe=GENRE)) > 0.8
+    huge = songs.withColumn("fame", F.when(F.col("song_id") % 50 == 1, F.lit(1e39)))
+    assert ready(huge, FAME).count() == 0
 
 
 # ---- metrics ----

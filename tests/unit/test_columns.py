@@ -76,6 +76,24 @@ def test_texts_that_name_the_genre_are_dropped(name):
     assert columns.dropped == {name: "names the target genre"}
 
 
+def test_names_in_any_script_are_compared():
+    profile = [number("темп"), text("жанр", n_distinct=22), text("жанры артиста"), text("артист")]
+    columns = choose_columns(profile, model="genre", target="жанр")
+    assert columns.dropped == {}
+    assert columns.numbers == ("темп",)
+    profile = [number("темп"), text("Жанр", n_distinct=22), text("Жанр артиста")]
+    columns = choose_columns(profile, model="genre", target="жанр")
+    assert columns.dropped == {"Жанр артиста": "names the target Жанр"}
+    profile = [number("energy"), text("???", n_distinct=22), text("label", n_distinct=9)]
+    assert choose_columns(profile, model="genre", target="???").dropped == {}
+
+
+def test_predictions_of_earlier_models_are_dropped():
+    names = ["popularity_predicted", "genre_in_training", "genre_probability_rock"]
+    columns = choose_columns([*TRAIN, *map(number, names)], model="genre")
+    assert columns.dropped == dict.fromkeys(sorted(names), "a prediction")
+
+
 def test_number_with_a_longer_name_than_the_target_is_kept():
     profile = [*SUBSET, number("artist_popularity")]
     assert "artist_popularity" in choose_columns(profile, model="popularity").numbers

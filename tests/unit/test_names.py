@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from sonic_lib.models.names import first_artist, song_name
+from sonic_lib.models.names import (
+    ARTISTS,
+    TITLES,
+    TRACK_IDS,
+    find_column,
+    first_artist,
+    song_name,
+)
 
 ONE_SONG = [
     ("Help! - Remastered 2009", "Help!"),
@@ -61,3 +68,18 @@ def test_artist_is_the_same_however_guests_are_credited(one, other):
 @pytest.mark.parametrize(("one", "other"), OTHER_ARTISTS)
 def test_other_artists_have_other_names(one, other):
     assert first_artist(one) != first_artist(other)
+
+
+@pytest.mark.parametrize(
+    ("names", "present", "found"),
+    [
+        (TITLES, ["Track Name", "artist"], "Track Name"),
+        (TITLES, ["name", "TITLE"], "TITLE"),
+        (TITLES, ["Title", "title"], "title"),
+        (ARTISTS, ["artistName", "tempo"], "artistName"),
+        (TRACK_IDS, ["Track-ID"], "Track-ID"),
+        (ARTISTS, ["artist_popularity"], None),
+    ],
+)
+def test_columns_are_found_in_any_spelling(names, present, found):
+    assert find_column(names, present) == found

@@ -28,7 +28,7 @@ def error_scores(scored: DataFrame) -> DataFrame:
 def intervals(
     predicted: DataFrame, *, threshold: float | None, limits: tuple[float, float] | None = None
 ) -> DataFrame:
-    """Add low and high.
+    """Add low and high, and clip the prediction.
 
     Parameters
     ----------
@@ -36,14 +36,15 @@ def intervals(
     threshold : float or None
         From `sets.thresholds` of `error_scores`; None gives infinite intervals.
     limits : (float, float), optional
-        Range of the target, to which intervals are clipped.
+        Range of the target, to which predictions and intervals are clipped.
     """
     reach = F.lit(float("inf") if threshold is None else float(threshold)) * F.col("difficulty")
-    low, high = F.col("prediction") - reach, F.col("prediction") + reach
+    prediction = F.col("prediction")
+    values = {"low": prediction - reach, "prediction": prediction, "high": prediction + reach}
     if limits is not None:
         bottom, top = (F.lit(float(limit)) for limit in limits)
-        low, high = F.least(F.greatest(low, bottom), top), F.greatest(F.least(high, top), bottom)
-    return predicted.withColumns({"low": low, "high": high})
+        values = {k: F.least(F.greatest(value, bottom), top) for k, value in values.items()}
+    return predicted.withColumns(values)
 
 
 def coverage(ranges: DataFrame, *, by: Sequence[str] = ()) -> DataFrame:

@@ -6,8 +6,9 @@ A scored frame has ``song_id``, ``label`` (index of the true genre) and ``probab
 double, one per genre, sum 1).  A nonconformity score measures how badly a genre fits a song; a set
 holds the genres whose score is at most a threshold.  The threshold is the ceil((n + 1)
 confidence)-th smallest score of the true genre among n songs that the model was not trained on.  If
-new songs are exchangeable with these, the set contains the true genre with at least the given
-confidence (Vovk, Gammerman and Shafer 2005; Papadopoulos et al., ECML 2002).
+new songs are exchangeable with these and scored by the same model, the set contains the true genre
+with at least the given confidence (Vovk, Gammerman and Shafer 2005; Papadopoulos et al., ECML
+2002); if the n songs were scored by models of several folds, that holds approximately (Vovk 2015).
 
 Methods
 -------
@@ -84,7 +85,7 @@ def thresholds(
     Parameters
     ----------
     scores : DataFrame with score, and the columns of `by`
-        At most `MAX_CALIBRATION_ROWS` rows per group; sample larger ones first.
+        One task sorts a group: take a sample of more than `MAX_CALIBRATION_ROWS`.
     confidences : sequence of float in (0, 1)
     by : sequence of str
         Columns whose values get their own thresholds (Mondrian; ``["label"]``: per genre).
@@ -111,21 +112,21 @@ def thresholds(
         # Without rounding, 0.9 * (9 + 1) is a little more than 9.
         return F.ceil(F.round((F.col("n") + 1) * F.lit(confidence), 9))
 
-    chosen = F.array(
-        *(
-            F.struct(F.lit(float(confidence)).alias("confidence"), place(confidence).alias("place"))
-            for confidence in confidences
-        )
-    )
-    return (
-        ranked.withColumn("chosen", F.explode(chosen))
-        .groupBy(*by, "chosen.confidence")
-        .agg(
-            F.first("n").alias("n"),
-            F.max(F.when(F.col("turn") == F.col("chosen.place"), F.col("score"))).alias(
-                "threshold"
+    def entry(confidence: float) -> Column:
+        is_threshold = F.col("turn") == place(confidence)
+        return F.struct(
+            F.lit(float(confidence)).alias("confidence"),
+            F.when(is_threshold, F.col("score")).alias("threshold"),
+            # One row of each group holds the confidences that have no threshold.
+            (is_threshold | ((F.col("turn") == 1) & (place(confidence) > F.col("n")))).alias(
+                "is_in"
             ),
         )
+
+    chosen = F.filter(F.array(*map(entry, confidences)), lambda each: each["is_in"])
+    return (
+        ranked.select(*by, "n", F.explode(chosen).alias("chosen"))
+        .select(*by, "chosen.confidence", "n", "chosen.threshold")
         .orderBy(*by, "confidence")
     )
 
