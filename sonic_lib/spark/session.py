@@ -54,9 +54,12 @@ SHARED_CONF = {
 }
 
 # Only Java's first compiler: the second takes a quarter of the CPU time of a short `sonic index`
-# and barely finishes before the job. The default code cache is too small for that setting. There is
-# too little garbage for a parallel collector; the serial one needs half the memory.
-_LIGHT_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
+# and barely finishes before the job. The default code cache is too small for that setting.
+_LIGHT_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+# The serial collector needs half the memory of Java's default, and has little to do, as most work
+# is in Python; with many cores, its pauses would stop them all.
+_FEW_CORES_JAVA = "-XX:+UseSerialGC"
+_FEW_CORES = 4
 
 # Compiling the expressions of a small training takes 4 CPU seconds, and tasks without rows 2.
 _FOR_LITTLE = {
@@ -252,6 +255,8 @@ def _embedded_conf(*, has_light_java: bool, with_s3: bool, stores_classes: bool)
     java_options = [f"-Dlog4j2.configurationFile={log4j2.as_uri()}"]
     if has_light_java:
         java_options.append(_LIGHT_JAVA)
+    if has_light_java or (os.cpu_count() or 1) <= _FEW_CORES:
+        java_options.append(_FEW_CORES_JAVA)
     archive = java.class_archive(java=version, class_path=jars)
     java_options.append(java.archive_options(archive, stores=stores_classes))
     return {

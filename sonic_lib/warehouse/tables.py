@@ -153,12 +153,23 @@ class TablesMixin(Connection):
     def sql(self, statement: str) -> DataFrame:
         """Run SQL on the tables and views of the database ``sonic``.
 
+        Parameters
+        ----------
+        statement : str
+            One statement of Spark SQL.
+
+        Returns
+        -------
+        DataFrame
+            Its rows.
+
         Examples
         --------
         >>> lake.sql("SELECT count(*) AS n FROM sonic.songs").first().n
         3
         """
         from sonic_lib.workflows.sources import register
+        from sonic_lib.workflows.statements import run_statement
 
         register(self.spark, self.config)
-        return self.spark.sql(statement)
+        return run_statement(self.spark, self.config.warehouse, statement)

@@ -15,6 +15,7 @@ import pytest
 
 from sonic_lib.schemas import RUNS
 from sonic_lib.storage import creation, tables
+from sonic_lib.workflows.statements import run_statement
 from tests.faults.writers import write_by_spark
 
 pytest.importorskip("deltalake")
@@ -72,15 +73,21 @@ def test_commit_delayed_before_its_rename_replaces_nothing(spark, lake, tmp_path
         assert slow.poll() is None, slow.communicate()
         time.sleep(0.05)
     by_delta_rs = start("delta-rs", lake, "delta-rs")
-    by_spark = threading.Thread(target=write_by_spark, args=(spark, lake, ["spark"]))
-    by_spark.start()
-    time.sleep(3.0)  # long enough for both, if nothing blocked them
+    statement = f"INSERT INTO delta.`{lake}/runs` (run_id) VALUES ('sql')"
+    in_process = [
+        threading.Thread(target=write_by_spark, args=(spark, lake, ["spark"])),
+        threading.Thread(target=run_statement, args=(spark, lake, statement)),
+    ]
+    for thread in in_process:
+        thread.start()
+    time.sleep(3.0)  # long enough for all, if nothing blocked them
     assert stored(spark, lake) == {}  # readers are not blocked
     (held / "go").touch()
     for writer in (slow, by_delta_rs):
         assert_succeeded(writer)
-    by_spark.join()
-    assert stored(spark, lake) == dict.fromkeys(("slow", "delta-rs", "spark"), 1)
+    for thread in in_process:
+        thread.join()
+    assert stored(spark, lake) == dict.fromkeys(("slow", "delta-rs", "spark", "sql"), 1)
 
 
 def test_concurrent_writers_lose_and_duplicate_nothing(spark, lake, is_long):

@@ -66,6 +66,13 @@ def test_python_heavy_jobs_use_the_first_compiler_only():
     assert "-XX:TieredStopAtLevel" not in options(has_light_java=False)
 
 
+@pytest.mark.parametrize(("cores", "is_serial"), [(2, True), (16, False)])
+def test_collector_is_serial_on_few_cores(monkeypatch, cores, is_serial):
+    monkeypatch.setattr(session.os, "cpu_count", lambda: cores)
+    conf = session._embedded_conf(with_s3=False, stores_classes=False, has_light_java=False)
+    assert ("-XX:+UseSerialGC" in conf["spark.driver.extraJavaOptions"]) == is_serial
+
+
 def test_session_without_s3_says_how_to_start_with_it(spark):
     with pytest.raises(SetupError, match=r"hadoop-aws:.* --jars .*sonic jars --s3"):
         session.spark_session(app_name="too late", with_s3=True)

@@ -9,6 +9,7 @@ import pytest
 
 from sonic_lib.cli.commands.sql import split_statements
 from sonic_lib.sql.views import statements
+from sonic_lib.workflows.statements import commits
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,23 @@ def test_docs_list_every_file_with_its_description(folder):
             description = re.search(r"\n\) COMMENT '(.*)'\nAS", text)[1].replace("''", "'")
         line = next(line for line in page.split("\n") if f"sql/{folder}/{name}.sql" in line)
         assert line.endswith(f" | {description} |")
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("SELECT 'DELETE FROM t'", False),
+        ("SELECT * FROM runs WHERE job = 'x' -- then DELETE", False),
+        ("WITH x AS (SELECT replace(title, 'a', 'b') FROM songs) SELECT * FROM x", False),
+        ("CREATE OR REPLACE TEMP VIEW v AS SELECT 1", False),
+        ("DESCRIBE HISTORY sonic.songs", False),
+        ("/* x */ -- y\n delete from sonic.runs", True),
+        ("WITH x AS (SELECT 1) INSERT INTO sonic.runs SELECT * FROM x", True),
+        ("FROM sonic.runs INSERT INTO sonic.songs SELECT *", True),
+        ("CREATE OR REPLACE TABLE sonic.songs AS SELECT 1", True),
+        ("MERGE INTO a USING b ON 1 = 1 WHEN MATCHED THEN DELETE", True),
+        ("OPTIMIZE sonic.songs", True),
+    ],
+)
+def test_statements_that_commit_are_recognised(statement, expected):
+    assert commits(statement) is expected

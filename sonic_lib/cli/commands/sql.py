@@ -22,6 +22,7 @@ from sonic_lib.errors import UsageError
 from sonic_lib.schemas import DATABASE
 from sonic_lib.spark.sentences import sentence
 from sonic_lib.workflows.sources import register
+from sonic_lib.workflows.statements import run_statement
 
 HELP = "run SQL on the tables and views; without a statement, open a shell"
 _SHOWN_ROWS = 100
@@ -122,7 +123,7 @@ def _says_something(text: str) -> bool:
 def _rows_of(spark: SparkSession, config: Config, statement: str) -> DataFrame:
     """Plan a statement; the error for an unknown table lists those that exist."""
     try:
-        return spark.sql(statement)
+        return run_statement(spark, config.warehouse, statement)
     except AnalysisException as error:
         if error.getCondition() != "TABLE_OR_VIEW_NOT_FOUND":
             raise
