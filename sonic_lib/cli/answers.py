@@ -15,7 +15,7 @@ MAX_SHOWN_CLIPS = 20
 _HEADS = ("clip", "from - to", "song", "at", "speed", "chance")
 _ALWAYS = (0, 2)
 _PLAIN_SPEED = 0.0015  # a smaller difference of the speed from 1 is not shown
-_WIDTH = 90
+_WIDTH = 140  # reasons are not cut
 # Scores this close count as a tie: copies of a recording, or songs with the same intro.
 _TIE = 0.95
 

@@ -32,11 +32,14 @@ class Explanation(NamedTuple):
         Segments, each followed by the runner-up, with title and artist.
     hits : pandas.DataFrame
         song_id, clip_s, song_s, hash and weight of each hit with these songs.
+    note : str or None
+        What could not be read of the clip.
     """
 
     error: str | None
     answers: pd.DataFrame
     hits: pd.DataFrame
+    note: str | None
 
 
 def shared_hits(

@@ -107,7 +107,7 @@ class SongsMixin(Connection):
         Parameters
         ----------
         *songs
-            Song ids, or paths of files as they were indexed.
+            Song ids, paths of files as they were indexed, or whole titles.
         where : str, optional
             SQL condition on the columns of `songs`; all that match are removed.
 
@@ -119,7 +119,7 @@ class SongsMixin(Connection):
         Raises
         ------
         UsageError
-            If nothing is given, or an id or path is unknown; nothing is removed then.
+            If nothing is given, or one is unknown or unclear; nothing is removed then.
 
         Examples
         --------

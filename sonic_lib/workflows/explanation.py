@@ -151,17 +151,17 @@ def _explanation(found: pd.DataFrame, config: Config, *, find_hits: FindHits) ->
     from sonic_lib.matching.evidence import Explanation, placed
     from sonic_lib.matching.scoring import second_pass_threshold
 
-    error = found["error"].iloc[0]
+    error, note = found["error"].iloc[0], found["note"].iloc[0]
     if "song_id" not in found:  # the local engine found nothing that the clip shares
         found = found.assign(song_id=None)
     has_song = found["song_id"].notna()
     if error is not None or not has_song.any():
-        return Explanation(error, found.iloc[:0], pd.DataFrame())
+        return Explanation(error, found.iloc[:0], pd.DataFrame(), note)
     answers = found[has_song].astype({"song_id": "int64"})
     answers = answers.sort_values(["clip_start_s", "rank"], ignore_index=True)
     is_sure = answers["score"] >= second_pass_threshold(config.identify.false_accept_rate)
     probes = FIRST_PASS if is_sure[answers["rank"] == 1].all() else SECOND_PASS
-    return Explanation(None, answers, placed(find_hits(probes, answers)))
+    return Explanation(None, answers, placed(find_hits(probes, answers)), note)
 
 
 def _check_one(clip: str, n_clips: int) -> None:

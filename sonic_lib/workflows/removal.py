@@ -87,28 +87,28 @@ def _forget(song_ids: DataFrame, warehouse: str) -> None:
 def choose_songs(
     files: DataFrame, songs: DataFrame, given: Sequence[str], *, warehouse: str
 ) -> list[int]:
-    """Return the ids of the songs given by id or path, ascending.
+    """Return the ids of the songs given by id, path or title, ascending.
 
     Parameters
     ----------
     files : DataFrame with song_id, path, root
-    songs : DataFrame with song_id
+    songs : DataFrame with song_id, title
     given : sequence of str
-        Ids, whole paths, or paths relative to the folder that was indexed.
+        Ids, whole paths, paths relative to the folder that was indexed, or whole titles.
     warehouse : str
         For messages.
 
     Raises
     ------
     UsageError
-        If one is unknown, or is the path of several songs.
+        If one is unknown, or is the path or title of several songs.
     """
     found = _found(files, songs, given).collect() if given else []  # about as few as the arguments
     chosen: set[int] = set()
     unknown, unclear = [], []
     for text in dict.fromkeys(given):
         own = [row for row in found if row.given == text]
-        # A path that is right as it stands is not taken for one below another folder.
+        # A path that is right as it stands is not taken for one below another folder, or a title.
         own = [row for row in own if row.is_whole] or own
         song_ids = {row.song_id for row in own}
         if not own:
@@ -118,22 +118,22 @@ def choose_songs(
         chosen |= song_ids
     if unknown:
         raise UsageError(
-            f"No song in {warehouse} has the id or path {', '.join(map(repr, sorted(unknown)))}; "
-            'nothing was removed. sonic sql "SELECT song_id, path FROM sonic.song_files" lists '
-            "them."
+            f"No song in {warehouse} has the id, path or title "
+            f"{', '.join(map(repr, sorted(unknown)))}; nothing was removed. `sonic songs WORD` "
+            "finds songs."
         )
     if unclear:
         raise UsageError(
-            f"Several songs in {warehouse} have the path {'; '.join(unclear)}; nothing was "
-            "removed. Give the whole path."
+            f"Several songs in {warehouse} have the path or title {'; '.join(unclear)}; nothing "
+            "was removed. Give the whole path."
         )
     return sorted(chosen)
 
 
 def _found(files: DataFrame, songs: DataFrame, given: Sequence[str]) -> DataFrame:
-    """Find the songs of each id or path: given, song_id, path, is_whole.
+    """Find the songs of each id, path or title: given, song_id, path, is_whole.
 
-    A path is whole, or relative to the folder that was indexed; then `is_whole` is false.
+    `is_whole` is false for a title, and for a path relative to the folder that was indexed.
     """
     spark = files.sparkSession
     wanted = spark.createDataFrame(
@@ -142,12 +142,15 @@ def _found(files: DataFrame, songs: DataFrame, given: Sequence[str]) -> DataFram
     name = F.col("song_id").cast("string")
     by_id = songs.select("song_id", name.alias("name"), name.alias("path"))
     by_path = files.select("song_id", "path", relative_path().alias("relative"))
+    title = F.lower("title").alias("title")
+    by_title = files.join(songs.select("song_id", title), "song_id")
     parts = (
         (by_id, wanted.given == by_id.name, True),
         # Two joins: one with OR would compare every file with every argument.
         (by_path, by_path.path == wanted.given, True),
         (by_path, by_path.path == wanted.whole, True),
         (by_path, by_path.relative == wanted.given, False),
+        (by_title, by_title.title == F.lower(wanted.given), False),
     )
     matches = [
         wanted.join(rows, is_meant).select(

@@ -1,4 +1,4 @@
-"""Songs to remove, given by id or path."""
+"""Songs to remove, given by id, path or title."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ FILES = [
 @pytest.fixture
 def choose(spark, monkeypatch):
     monkeypatch.chdir("/")
-    songs = spark.createDataFrame([(i,) for i in range(1, 5)], "song_id long")
+    titles = ["One", "Two", "Two", "Four"]
+    songs = spark.createDataFrame(list(enumerate(titles, 1)), "song_id long, title string")
     files = spark.createDataFrame(FILES, "song_id long, path string, root string")
     return lambda *given: choose_songs(files, songs, given, warehouse="lake")
 
@@ -32,7 +33,8 @@ def choose(spark, monkeypatch):
         (["music/B/01.mp3"], [2]),  # relative to the current folder
         (["02.mp3"], [3]),  # relative to the one that was indexed
         (["B/02.mp3"], [4]),
-        (["copy of 02.mp3", "02.mp3", "1"], [1, 3]),
+        (["copy of 02.mp3", "1"], [1, 3]),
+        (["one"], [1]),  # the title
     ],
 )
 def test_song_is_found_by_id_whole_path_or_path_below_its_folder(choose, given, song_ids):
@@ -47,8 +49,12 @@ def test_path_that_is_right_as_it_stands_is_not_looked_for_elsewhere(choose, mon
 def test_path_of_several_songs_is_refused_with_their_places(choose):
     with pytest.raises(UsageError, match=r"/music/A/01\.mp3, /music/B/01\.mp3.*whole path"):
         choose("3", "01.mp3")
+    with pytest.raises(UsageError, match=r"'Two' \(/.*, /.*\); nothing"):
+        choose("Two")
 
 
 def test_unknown_song_is_named(choose):
-    with pytest.raises(UsageError, match=r"No song in lake has the id or path '03\.mp3', '9'"):
+    with pytest.raises(
+        UsageError, match=r"No song in lake has the id, path or title '03\.mp3', '9'"
+    ):
         choose("1", "9", "03.mp3")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from argparse import Namespace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from sonic_lib.cli.commands import explain, songs
 from sonic_lib.cli.main import main
+from sonic_lib.config import Config
+from sonic_lib.matching.evidence import Explanation
 
 LAKE = Path(__file__).parents[1] / "data" / "layout2"
 
@@ -53,3 +57,24 @@ def test_output_file_has_all_songs_with_their_ids(lake, tmp_path, capsys):
 def test_warehouse_without_tables_is_named(tmp_path, capsys):
     assert main(["songs", "--warehouse", str(tmp_path / "none")]) == 1
     assert "sonic index" in capsys.readouterr().err
+
+
+def test_long_paths_are_cut_on_the_left(capsys):
+    path = f"/music/{'long/' * 20}one.mp3"
+    songs._say(
+        [{"path": path, "title": None, "artist": None, "duration_s": 1.0}],
+        1,
+        Namespace(words=[], output=None),
+        "lake",
+    )
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "one.mp3" in line]
+    assert line.split()[0] == f"…{path[-59:]}"
+
+
+def test_explanation_says_what_could_not_be_read(capsys):
+    found = Explanation(None, pd.DataFrame(), pd.DataFrame(), "truncated: 3.0 s are missing")
+    args = Namespace(clip="a.wav", plot=None)
+    assert explain._print_explanation(found, Config(), args) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "Not all of the clip could be read: truncated: 3.0 s are missing"
+    assert second == "a.wav: shares no hash with the index."

@@ -13,7 +13,7 @@ from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
-from sonic_lib.formats import p_equation
+from sonic_lib.formats import clock, p_equation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +69,8 @@ def _print_explanation(found: Explanation, config: Config, args: argparse.Namesp
     if found.error is not None:
         say(f"{args.clip}: cannot be read: {found.error}", error=found.error)
         return 1
+    if found.note is not None:
+        show(f"Not all of the clip could be read: {found.note}")
     if found.answers.empty:
         say(f"{args.clip}: shares no hash with the index.", answers=[])
         return 0
@@ -98,8 +100,8 @@ def _segment_text(
     from sonic_lib.matching.evidence import on_line
 
     length_s = answer.clip_end_s - answer.clip_start_s
-    yield f"{answer.clip_start_s:.1f} - {answer.clip_end_s:.1f} s of the clip"
-    yield f"  best song   {_name(answer)}, from {answer.offset_s:.2f} s"
+    yield f"{clock(answer.clip_start_s)} - {clock(answer.clip_end_s)} of the clip"
+    yield f"  best song   {_name(answer)}, from {clock(answer.offset_s)}"
     yield (
         f"  verdict     {'accepted' if answer.accepted else 'not accepted'}: "
         f"{p_equation(answer.p_value)}, at most {config.identify.false_accept_rate:g} is accepted; "

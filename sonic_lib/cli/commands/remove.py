@@ -18,7 +18,10 @@ READS = (SONGS,)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument(
-        "songs", nargs="*", metavar="SONG", help="song_id, or path of a file as it was indexed"
+        "songs",
+        nargs="*",
+        metavar="SONG",
+        help="song_id, path of a file as it was indexed, or whole title",
     )
     parser.add_argument(
         "--where",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 HELP = "list the songs of the index: path, title, artist, length"
 _HEADS = ("path", "title", "artist", "length")
 _SHOWN_ROWS = 50
+_WIDTH = 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,10 +68,11 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 
 def _say(rows: list[dict], n_songs: int, args: argparse.Namespace, warehouse: str) -> None:
     cells = [
-        [row["path"], row["title"], row["artist"], clock(row["duration_s"] or 0.0)] for row in rows
+        [_end_of(row["path"]), row["title"], row["artist"], clock(row["duration_s"] or 0.0)]
+        for row in rows
     ]
     if cells:
-        show("\n".join(text_lines(_HEADS, cells, max_width=60)))
+        show("\n".join(text_lines(_HEADS, cells, max_width=_WIDTH)))
     matching = f" with {' '.join(map(repr, args.words))}" if args.words else ""
     say(
         f"{n_songs} songs{matching} in {warehouse}"
@@ -81,3 +83,8 @@ def _say(rows: list[dict], n_songs: int, args: argparse.Namespace, warehouse: st
     )
     if n_songs > len(rows) and not args.output:
         show(f"… the first {len(rows)}; give a WORD to search, or --output FILE to write all")
+
+
+def _end_of(path: str) -> str:
+    """Cut a long path on the left: its end tells songs apart."""
+    return path if len(path) <= _WIDTH else f"…{path[1 - _WIDTH :]}"
