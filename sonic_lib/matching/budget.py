@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 MIN_CLIP_S = 0.5  # shorter clips contain no useful triangle
 FIRST_PASS_SHARE = 0.3  # of the hits that a window may keep; a clean clip needs few
 CHUNK_BYTES = 100_000_000  # of queries looked up together
@@ -12,6 +14,19 @@ MIN_FREQUENCY_LIMIT = 10_000  # for `duplicates`, if its budget is not used up
 def first_pass_hits(max_hits_per_window: int) -> int:
     """Return how many hits a window may keep in the first pass."""
     return round(FIRST_PASS_SHARE * max_hits_per_window)
+
+
+def is_searched_again(window: Any, last: Any) -> Any:
+    """Whether the second pass searches an uncertain window: every other one, and the last.
+
+    They still cover the clip, since windows overlap by half.
+
+    Parameters
+    ----------
+    window, last : int or Column
+        Numbers of the window and of the last one of its clip.
+    """
+    return (window % 2 == 0) | (window == last)
 
 
 def chunk_bytes(n_fingerprints: int) -> int:

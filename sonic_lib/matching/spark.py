@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from sonic_lib.matching.budget import CHUNK_BYTES
+from sonic_lib.matching.budget import CHUNK_BYTES, is_searched_again
 from sonic_lib.matching.join import pack_hits, unpack_hits
 from sonic_lib.matching.ranking import chance_evidence, window_rows
 from sonic_lib.matching.scan import IndexFiles, find_hits
@@ -29,8 +29,8 @@ def window_id() -> Column:
     return F.xxhash64("path", "window").alias("window_id")
 
 
-def drop_overlapping_windows(windows: DataFrame) -> DataFrame:
-    """Drop every other window; the rest still cover the clip, since windows overlap by half.
+def searched_again(windows: DataFrame) -> DataFrame:
+    """Keep the windows that the second pass searches if they are uncertain.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def drop_overlapping_windows(windows: DataFrame) -> DataFrame:
     last = F.max("window").over(Window.partitionBy("path"))
     return (
         windows.withColumn("last", last)
-        .filter((F.col("window") % 2 == 0) | (F.col("window") == F.col("last")))
+        .filter(is_searched_again(F.col("window"), F.col("last")))
         .drop("last")
     )
 

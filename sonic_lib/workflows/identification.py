@@ -19,7 +19,7 @@ from sonic_lib.fingerprint.variants import FIRST_PASS, FIRST_PASS_ONLY, SECOND_P
 from sonic_lib.matching.budget import MIN_CLIP_S, first_pass_hits
 from sonic_lib.matching.scan import IndexFiles
 from sonic_lib.matching.scoring import second_pass_threshold
-from sonic_lib.matching.spark import drop_overlapping_windows, match_windows, segments, window_id
+from sonic_lib.matching.spark import match_windows, searched_again, segments, window_id
 from sonic_lib.schemas import FINGERPRINTS, SONGS
 from sonic_lib.storage import tables
 
@@ -107,7 +107,7 @@ def search(
         probes=FIRST_PASS,
         fingerprint=fingerprint,
     )
-    closing = extracts.filter("window IS NULL").select(
+    summary = extracts.filter("window IS NULL").select(
         "path", "duration_s", F.coalesce("error", "stage").alias("error"), "note"
     )
     windows = extracts.filter("window IS NOT NULL").select(
@@ -118,7 +118,7 @@ def search(
 
     is_sure = F.col("score") >= second_pass_threshold(config.identify.false_accept_rate)
     unsure = (
-        windows.transform(drop_overlapping_windows)
+        windows.transform(searched_again)
         .join(lines.filter(is_sure), "window_id", "left_anti")
         .persist()
     )
@@ -136,21 +136,21 @@ def search(
         second = match(second_extracts, index, max_hits=max_hits, n_listed=n_listed)
         failed = second_extracts.transform(_failed_clips)
         if not failed.isEmpty():  # they keep what the first pass found
-            closing = closing.join(failed, "path", "left").withColumn(
+            summary = summary.join(failed, "path", "left").withColumn(
                 "note", F.nullif(F.concat_ws("; ", "note", "why"), F.lit(""))
             )
-            closing = closing.drop("why")
+            summary = summary.drop("why")
             unsure = unsure.join(failed, "path", "left_anti")
             second = second.join(unsure, "window_id", "left_semi")
         lines = lines.join(unsure, "window_id", "left_anti").unionByName(second)
 
     found = lines.transform(
         segments,
-        windows=windows.join(closing.filter("error IS NULL").drop("error", "note"), "path"),
+        windows=windows.join(summary.filter("error IS NULL").drop("error", "note"), "path"),
         false_accept_rate=config.identify.false_accept_rate,
         n_listed=n_listed,
     )
-    return closing.join(found, "path", "left")
+    return summary.join(found, "path", "left")
 
 
 def _failed_clips(second_extracts: DataFrame) -> DataFrame:

@@ -244,9 +244,10 @@ def _error(end: dict) -> str | None:
 
 
 def _unsure(windows: set[int], lines: list[dict], sure: float) -> set[int]:
-    """Return every other uncertain window, and the last one."""
+    """Return the uncertain windows that the second pass searches."""
     is_sure = {line["window"] for line in lines if line["score"] >= sure}
-    return {w for w in windows if w % 2 == 0 or w == max(windows)} - is_sure
+    last = max(windows, default=0)
+    return {window for window in windows if budget.is_searched_again(window, last)} - is_sure
 
 
 def _match(
@@ -293,14 +294,14 @@ def _segments(path: str, end: dict, lines: list[dict], config: Config, n_listed:
 
     from sonic_lib.matching.segments import find_segments
 
-    closing = {"path": path, "duration_s": end.get("duration_s"), "error": _error(end)}
-    closing["note"] = end.get("note")
+    summary = {"path": path, "duration_s": end.get("duration_s"), "error": _error(end)}
+    summary["note"] = end.get("note")
     if not lines:
-        return [closing]
+        return [summary]
     found = find_segments(
         pd.DataFrame(lines),
         duration_s=end["duration_s"],
         false_accept_rate=config.identify.false_accept_rate,
         n_listed=n_listed,
     )
-    return [closing | row for row in found.to_dict("records")]
+    return [summary | row for row in found.to_dict("records")]

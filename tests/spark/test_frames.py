@@ -19,7 +19,7 @@ from sonic_lib.fingerprint.spark import (
     hash_rows,
 )
 from sonic_lib.fingerprint.variants import Probe
-from sonic_lib.matching.spark import drop_overlapping_windows
+from sonic_lib.matching.spark import searched_again
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS, FINGERPRINTS
 
 PARAMS = FingerprintParams()
@@ -148,8 +148,6 @@ def test_thinned_windows_still_cover_every_clip(spark):
         "path string, window int",
     )
     kept = {}
-    for path, window in (
-        windows.transform(drop_overlapping_windows).orderBy("path", "window").collect()
-    ):
+    for path, window in windows.transform(searched_again).orderBy("path", "window").collect():
         kept.setdefault(path, []).append(window)
     assert kept == {"one": [0], "two": [0, 1], "six": [0, 2, 4, 5], "seven": [0, 2, 4, 6]}

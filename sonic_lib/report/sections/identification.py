@@ -120,14 +120,14 @@ def _answer(row: dict) -> dict:
         "verdict": verdict,
         "clip_path": "/".join(row["clip_path"].split("/")[-2:]),
         "answer": None if is_missing(row["song_id"]) else {"main": title, "sub": artist},
-        "in_clip": _stretch(row),
+        "in_clip": _passage(row),
         "in_song": _place(row),
         "landmarks": constellation(row),
         "sounds": list(_sounds(row, title)),
     }
 
 
-def _stretch(row: dict) -> dict | None:
+def _passage(row: dict) -> dict | None:
     if is_missing(row["clip_end_s"]):
         return None
     times = f"{clock(row['clip_start_s'])} – {clock(row['clip_end_s'])}"
