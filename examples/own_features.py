@@ -5,7 +5,6 @@
 The table has a header line, numbers or texts, and a column `genre`, which may be empty.
 """
 
-import csv
 import sys
 
 import sonic_lib
@@ -16,13 +15,6 @@ lake.import_features(table, source="mine")
 trained = lake.train("genre", source="mine")
 print(f"held-out songs with the right genre: {trained.card['metrics']['f1_micro']:.0%}")
 
-lake.predict(source="mine", confidence=0.9)
-predicted = lake.sql(
-    "SELECT source_key, genre, genre_set FROM sonic.predictions WHERE source = 'mine' "
-    "AND model = 'genre' ORDER BY source_key"
-)
-with open(completed, "w", newline="", encoding="utf-8") as file:
-    writer = csv.writer(file)
-    writer.writerow(["song", "genre", "genres at 90 %"])
-    for song in predicted.toLocalIterator():
-        writer.writerow([song.source_key, song.genre, ", ".join(song.genre_set)])
+predicted = lake.predict(source="mine", confidence=0.9, complete=True)
+predicted.toPandas().to_csv(completed, index=False)
+print(f"{completed} has the columns genre_predicted, genre_probability and genre_set, too")

@@ -123,6 +123,7 @@ class ModelsMixin(Connection):
         model: str | None = None,
         confidence: float = 0.9,
         probabilities: bool = False,
+        complete: bool = False,
     ) -> DataFrame:
         """Predict with the champions; earlier predictions for the source are replaced.
 
@@ -138,11 +139,14 @@ class ModelsMixin(Connection):
             Target coverage of prediction sets and intervals, between 0 and 1.
         probabilities : bool
             Include the probability of every genre.
+        complete : bool
+            Return the source's own table with missing values filled in and predictions added, as
+            ``sonic predict --output`` writes it.
 
         Returns
         -------
-        DataFrame [schemas.PREDICTIONS]
-            One row per song and model.
+        DataFrame
+            By default `schemas.PREDICTIONS`, one row per song and model.
 
         Raises
         ------
@@ -156,7 +160,11 @@ class ModelsMixin(Connection):
         >>> predicted = lake.predict(source="charts", confidence=0.8)
         >>> predicted.count(), predicted.filter("genre IN ('fast', 'slow')").count()
         (40, 40)
+        >>> table = lake.predict(source="charts", complete=True)
+        >>> table.filter("genre_set IS NOT NULL").count()
+        40
         """
+        from sonic_lib.workflows.completed_table import completed_source
         from sonic_lib.workflows.prediction import predict_songs
 
         with self._progress():
@@ -170,6 +178,8 @@ class ModelsMixin(Connection):
             )
         for remark in done.remarks:
             warnings.warn(f"{remark.topic}: {remark.text}", stacklevel=2)
+        if complete:
+            return completed_source(self.spark, self.config.warehouse, done)[0]
         return done.rows
 
     def retrain(

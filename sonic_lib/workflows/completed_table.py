@@ -108,7 +108,9 @@ def completed(
     for name, column in names.items():
         if name in added:
             continue
-        value = _value(name, column, kinds, is_given=is_given and name in header)
+        # The column of ids is the key of the row, and not among its numbers and texts.
+        from_file = name in header and (is_given or column not in {*kinds, *models})
+        value = _value(name, column, kinds, from_file=from_file)
         if column in models:
             value = _filled(value, column, models[column], as_text=is_given)
         shown.append(value.alias(name))
@@ -135,8 +137,8 @@ def _answers(predicted: DataFrame, model: str, classes: Sequence[str]) -> DataFr
     return predicted.filter(F.col("model") == model).select("song_id", *columns)
 
 
-def _value(name: str, column: str, kinds: Mapping[str, str], *, is_given: bool) -> Column:
-    if is_given:
+def _value(name: str, column: str, kinds: Mapping[str, str], *, from_file: bool) -> Column:
+    if from_file:
         return F.try_element_at("cells", F.lit(name))
     if kinds.get(column) == "number":
         return F.try_element_at("numbers", F.lit(column))

@@ -114,4 +114,5 @@ def test_imported_table_is_returned_unchanged(spark, tmp_path):
     ]
     typed = completed(usable, predicted, {"style": "genre"}, cells=cells, as_texts=False).collect()
     assert [row["b.eat"] for row in typed] == [0.35008812, 1234567.5, None]
+    assert [row["nr"] for row in typed] == ["7", "3", "5"]
     assert [row["style"] for row in typed] == ["bebop", "dub", "fu,nk"]
