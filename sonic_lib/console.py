@@ -8,11 +8,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TextIO
 
-from sonic_lib.spark.messages import printable, without_secrets
+from sonic_lib.spark.messages import one_line, printable, without_secrets
 
 _REFRESH_S = 0.5
 _WIDTH = 30
@@ -22,9 +22,18 @@ _silent = False
 
 
 def show(text: str = "", *, file: TextIO | None = None) -> None:
-    """Print a text for people; commands print through this function only."""
+    """Print a text for people; commands print through this function only.
+
+    Line ends and tabs are printed: those of untrusted values are escaped by `one_line`, or by
+    `paragraph` in a list of lines.
+    """
     # Flushed, so that a log shows how far a long command is.
     print(printable(without_secrets(text)), file=file or sys.stdout, flush=True)
+
+
+def paragraph(lines: Iterable[str]) -> str:
+    """Join lines; line ends inside of one came from a value and are escaped."""
+    return "\n".join(map(one_line, lines))
 
 
 def say(text: str, **facts: object) -> None:
@@ -41,15 +50,15 @@ def say(text: str, **facts: object) -> None:
 
 
 def report_error(text: str) -> None:
-    """Print an error to stderr, and record it for `--json`."""
-    show(f"sonic: {text}", file=sys.stderr)
+    """Print an error, which is one line, to stderr, and record it for `--json`."""
+    show(f"sonic: {one_line(text)}", file=sys.stderr)
     _facts["error"] = text
 
 
 def remark(text: str) -> None:
-    """Print a notice to stderr while the command is running."""
+    """Print a notice, which is one line, to stderr while the command is running."""
     if not is_silent():
-        show(f"sonic: {text}", file=sys.stderr)
+        show(f"sonic: {one_line(text)}", file=sys.stderr)
 
 
 def is_silent() -> bool:

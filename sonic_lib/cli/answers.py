@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from sonic_lib.cli.writers import text_lines
-from sonic_lib.console import say
+from sonic_lib.console import paragraph, say
 from sonic_lib.formats import clock, p_text
 from sonic_lib.workflows.answers import Answers
 
@@ -65,7 +65,7 @@ def say_answers(rows: Sequence[Mapping], *, n_listed: int = 1) -> None:
         [_HEADS[k] for k in used], [[line[k] for k in used] for line in cells], max_width=_WIDTH
     )
     say(
-        "\n".join(lines),
+        paragraph(lines),
         answers=[dict(row) for row in rows],
         ties=[{"clip": clip, "songs": songs} for (clip, _), songs in ties.items()],
     )

@@ -141,13 +141,21 @@ def test_failures_are_one_paragraph_and_an_exit_code(monkeypatch, capsys, error,
 
 
 @pytest.mark.usefixtures("fake_spark")
-def test_bugs_are_not_hidden(monkeypatch):
+def test_bugs_are_one_sentence_and_a_traceback_if_asked_for(monkeypatch, capsys):
     def fail(*_):
-        raise ZeroDivisionError
+        raise ZeroDivisionError("of\n\x1b[2Jhttps://me:sesame@host")
 
     monkeypatch.setattr("sonic_lib.cli.commands.sql.run", fail)
-    with pytest.raises(ZeroDivisionError):
-        cli.main(["sql", "SELECT 1"])
+    assert cli.main(["sql", "SELECT 1"]) == 1
+    sentence = r"sonic: unexpected error ZeroDivisionError: of\n\x1b[2Jhttps://***@host"
+    assert capsys.readouterr() == ("", f"{sentence}; run with --debug for details\n")
+    assert cli.main(["sql", "SELECT 1", "--debug"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("Traceback (most recent call last)")
+    assert told.endswith(f"{sentence}\n")
+    assert "in fail" in told
+    assert "sesame" not in told
+    assert "\x1b" not in told
 
 
 @pytest.fixture

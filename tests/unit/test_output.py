@@ -15,7 +15,7 @@ import pytest
 from pyspark.sql import Row
 from pyspark.sql.types import StructType
 
-from sonic_lib.cli.writers import check_output, text_table, write_output, write_rows
+from sonic_lib.cli.writers import check_output, text_lines, text_table, write_output, write_rows
 from sonic_lib.errors import SonicError, UsageError
 
 
@@ -194,6 +194,12 @@ def test_control_characters_are_escaped():
     bell, escape = table(("ring\a\n", "\x1b[31mred"))[2].split()
     assert bell == r"ring\x07\n"
     assert escape == r"\x1b[31mred"
+
+
+def test_names_of_columns_stay_in_their_line():
+    lines = list(text_lines(["a\nsonic: b\x1b"], [[1]]))
+    assert lines[0] == r"a\nsonic: b\x1b"
+    assert len(lines) == 3
 
 
 def test_printable_text_of_any_script_is_shown_unchanged():

@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 
 import pytest
+from pyspark.sql import Row
 
-from sonic_lib.console import capture_output, report_error, say, show
+from sonic_lib.cli.commands import explain, maintain
+from sonic_lib.console import capture_output, paragraph, remark, report_error, say, show
 
 
 @pytest.mark.parametrize("speak", [show, say, report_error])
 def test_control_characters_are_escaped(capsys, speak):
-    speak("a\tname\nwith \x1b]0;title\x07 \x1b[2J \x9b31m \r and \u202egnp.exe, 夜明け é")
+    speak("a name with \x1b]0;title\x07 \x1b[2J \x9b31m \r and \u202egnp.exe, 夜明け é")
     told = "".join(capsys.readouterr())
     assert not set(told) & set("\x1b\x07\x9b\r\u202e")
-    assert "a\tname\nwith \\x1b]0;title\\x07 \\x1b[2J \\x9b31m \\r" in told
+    assert "a name with \\x1b]0;title\\x07 \\x1b[2J \\x9b31m \\r" in told
     assert told.endswith("夜明け é\n")
+
+
+def test_line_ends_are_ours(capsys):
+    forged = "a.mp3\nsonic: 10 songs added"
+    for speak in (remark, report_error):
+        speak(forged)
+    show(f"first\n{paragraph([forged, forged])}")
+    told = capsys.readouterr()
+    shown = r"a.mp3\nsonic: 10 songs added"
+    assert told.err == f"sonic: {shown}\n" * 2
+    assert told.out == f"first\n{shown}\n{shown}\n"
+
+
+def test_names_of_files_stay_in_their_line(capsys):
+    name = "a\nsonic: 10 songs added"
+    found = Namespace(error="not audio")
+    explain._print_explanation(found, None, Namespace(clip=name))
+    row = Row(invariant="songs have files", n_broken=1, example=name)
+    maintain._report([row], "/lake", advice="Repair it.")
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == r"a\nsonic: 10 songs added: cannot be read: not audio"
+    assert told[2].endswith(r"such as: a\nsonic: 10 songs added")
+    assert len(told) == 4
 
 
 def test_json_has_neither_passwords_nor_control_characters(capsys):

@@ -21,7 +21,7 @@ from sonic_lib.audio.decode import open_audio, stream_mono
 from sonic_lib.audio.local_files import is_local
 from sonic_lib.cli.commands import features, identify, index, playlist, predict, report, sql, train
 from sonic_lib.config import Config
-from sonic_lib.console import progress, say, show
+from sonic_lib.console import paragraph, progress, say, show
 from sonic_lib.errors import MODELS, UsageError, install_command
 from sonic_lib.features.spark import AUDIO
 from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ
@@ -93,7 +93,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     call(identify, str(folder / "clips"), "--output", str(folder / "matches.csv"))
     answers = compare(pd.read_csv(folder / "matches.csv"), pd.read_csv(folder / "truth.csv"))
     summary = list(_summary_lines(answers))
-    show("\n".join(["", *_sample_lines(answers), "", *summary]))
+    show(paragraph(["", *_sample_lines(answers), "", *summary]))
     show("\nMost hashes occur in only one song, so a few seconds are enough to identify it:")
     call(sql, _QUERY)
     _plot(spark, config, answers, folder)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import sonic_lib
 from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.config import Config
-from sonic_lib.console import say
+from sonic_lib.console import paragraph, say
 from sonic_lib.errors import MODELS, SonicError, install_command
 
 HELP = "check Java, jars, memory, decoders and the warehouse"
@@ -59,7 +59,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
     """Print the report; 1 if something necessary is missing."""
     findings = list(examine(args.warehouse or config.warehouse))
     lines = [f"{state:<5} {what:<10} {message}" for what, state, message in findings]
-    say("\n".join(lines), findings=[finding._asdict() for finding in findings])
+    say(paragraph(lines), findings=[finding._asdict() for finding in findings])
     return int(any(finding.state == "bad" for finding in findings))
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.config import Config
-from sonic_lib.console import say, show
+from sonic_lib.console import paragraph, say, show
 from sonic_lib.errors import UsageError
 from sonic_lib.formats import p_equation
+from sonic_lib.spark.messages import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,13 +68,13 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 
 def _print_explanation(found: Explanation, config: Config, args: argparse.Namespace) -> int:
     if found.error is not None:
-        say(f"{args.clip}: cannot be read: {found.error}", error=found.error)
+        say(one_line(f"{args.clip}: cannot be read: {found.error}"), error=found.error)
         return 1
     if found.answers.empty:
-        say(f"{args.clip}: shares no hash with the index.", answers=[])
+        say(one_line(f"{args.clip}: shares no hash with the index."), answers=[])
         return 0
     answers = found.answers.to_dict("records")
-    say("\n".join(_text(found, config)), answers=answers, n_hits=len(found.hits))
+    say(paragraph(_text(found, config)), answers=answers, n_hits=len(found.hits))
     if args.plot:
         from sonic_lib.report.figures.identification import explanation
         from sonic_lib.report.figures.style import save

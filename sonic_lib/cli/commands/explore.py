@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 
 from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
-from sonic_lib.console import say, show
+from sonic_lib.console import paragraph, say, show
 from sonic_lib.errors import UsageError
 from sonic_lib.models.exploration import projections
 from sonic_lib.report.exploration import figures_of, tables_of, text_of
@@ -66,6 +66,6 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
     for name, figure in figures_of(found):
         save(figure, folder / f"{name}.png")
-    show("\n".join(text_of(found)))
+    show(paragraph(text_of(found)))
     say(f"  report      {folder}", report=str(folder))
     return 0

@@ -11,6 +11,7 @@ from sonic_lib.audio.local_files import absolute, check_audio, is_local, named_e
 from sonic_lib.cli.commands.watch_options import add_no_links, add_watch, check_watch, run_watch
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
+from sonic_lib.spark.messages import one_line
 from sonic_lib.spark.session import is_running
 from sonic_lib.workflows.idle_indexing import IndexRun, index_if_unchanged
 
@@ -90,7 +91,9 @@ def _update(spark: SparkSession, config: Config, args: argparse.Namespace) -> in
 def _say(done: IndexRun, warehouse: str, args: argparse.Namespace) -> int:
     _report(done, warehouse)
     if done.passed_over:
-        say(passed_over_text(done.passed_over), endings_passed_over=dict(done.passed_over))
+        say(
+            one_line(passed_over_text(done.passed_over)), endings_passed_over=dict(done.passed_over)
+        )
     return 1 if args.strict and done.counts["rejected"] else 0
 
 
@@ -131,7 +134,7 @@ def _report(done: IndexRun, warehouse: str) -> None:
         **facts,
     )
     for remark in remarks:
-        show(f"  {remark}")
+        show(one_line(f"  {remark}"))
     if counts["rejected"] + counts["partial"] > len(remarks):
         show(
             '  All of them: sonic sql "SELECT path, stage, error, note FROM sonic.song_files '

@@ -10,9 +10,10 @@ from dataclasses import asdict
 from pyspark.sql import Row, SparkSession
 
 from sonic_lib.config import Config
-from sonic_lib.console import say, show
+from sonic_lib.console import paragraph, say, show
 from sonic_lib.errors import DamageError, UsageError
 from sonic_lib.schemas import INDEX_TABLES
+from sonic_lib.spark.messages import one_line
 from sonic_lib.storage.table_files import Damage
 from sonic_lib.workflows import upkeep
 
@@ -96,7 +97,7 @@ def _maintain(spark: SparkSession, config: Config, args: argparse.Namespace) -> 
                     **result,
                 )
             elif name in _LINES:
-                show("\n".join(_LINES[name](result)))
+                show(paragraph(_LINES[name](result)))
     # The last step is the check.
     return _report(result["findings"], config.warehouse, advice=_REMOVE, **result["counts"])
 
@@ -164,9 +165,9 @@ _REMOVE = (
 
 
 def _report_damage(damaged: list[Damage], warehouse: str) -> int:
-    lines = "\n".join(f"  {damage}" for damage in damaged)
+    head = f"Check of {warehouse}: {len(damaged)} files of its tables are damaged"
     say(
-        f"Check of {warehouse}: {len(damaged)} files of its tables are damaged\n{lines}",
+        paragraph([head, *(f"  {damage}" for damage in damaged)]),
         damaged=[asdict(damage) for damage in damaged],
     )
     return 1
@@ -175,7 +176,9 @@ def _report_damage(damaged: list[Damage], warehouse: str) -> int:
 def _report(found: list[Row], warehouse: str, *, advice: str, **counts: float) -> int:
     say(f"Check of {warehouse}", findings=[row.asDict() for row in found], **counts)
     for row in found:
-        status = f"{row.n_broken} broken, such as: {row.example}" if row.n_broken else "holds"
+        status = (
+            f"{row.n_broken} broken, such as: {one_line(row.example)}" if row.n_broken else "holds"
+        )
         show(f"  {row.invariant:<38}{status}")
     broken = any(row.n_broken for row in found)
     if broken:

@@ -11,6 +11,7 @@ from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
 from sonic_lib.models.registry import NAMES
 from sonic_lib.schemas import MODEL_TABLES
+from sonic_lib.spark.messages import one_line
 from sonic_lib.workflows import model_versions
 
 HELP = "list versions of the models; promote one, or roll back"
@@ -55,5 +56,5 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         )
         for card in cards:
             metrics = "  ".join(f"{k} {v:.4g}" for k, v in card.get("metrics", {}).items())
-            show(f"  {card['version']}  {roles.get(card['version'], ''):10}  {metrics}")
+            show(one_line(f"  {card['version']}  {roles.get(card['version'], ''):10}  {metrics}"))
     return 0

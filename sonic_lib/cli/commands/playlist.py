@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from sonic_lib.cli.commands.recommend import song_lines
 from sonic_lib.cli.writers import check_output, write_output
 from sonic_lib.config import Config
-from sonic_lib.console import say
+from sonic_lib.console import paragraph, say
 from sonic_lib.schemas import FEATURES
 from sonic_lib.workflows.playlists import check_choices, make_playlist
 
@@ -55,7 +55,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         diversity=args.diversity,
     )
     listed = playlist.collect()  # as many rows as requested
-    say("\n".join(song_lines(listed)), songs=[row.asDict() for row in listed])
+    say(paragraph(song_lines(listed)), songs=[row.asDict() for row in listed])
     if args.output:
         write_output(playlist, args.output)
     return 0

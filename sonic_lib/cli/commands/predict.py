@@ -11,6 +11,7 @@ from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.models.registry import NAMES
 from sonic_lib.schemas import FEATURES
+from sonic_lib.spark.messages import one_line
 from sonic_lib.workflows.completed_table import completed_source
 from sonic_lib.workflows.prediction import Predictions, check_confidence, predict_songs
 from sonic_lib.workflows.sources import sql_text
@@ -59,7 +60,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         probabilities=args.probabilities,
     )
     for remark in done.remarks:
-        show(f"  {remark.topic:10}  {remark.text}")
+        show(one_line(f"  {remark.topic:10}  {remark.text}"))
     say(
         f"Predicted {done.counts['songs']:.0f} songs of {done.source}, sets and intervals of "
         f"{args.confidence:.0%}",
@@ -70,7 +71,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         output=args.output,
     )
     for target, predictor in done.predictors.items():
-        show(f"  {predictor.name:10}  {target} by {predictor.version}")
+        show(one_line(f"  {predictor.name:10}  {target} by {predictor.version}"))
         if predictor.n_known:
             show(
                 f"              trained on {predictor.n_known} of them (in_training), on which "

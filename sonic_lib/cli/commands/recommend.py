@@ -9,7 +9,7 @@ from pyspark.sql import Row, SparkSession
 
 from sonic_lib.cli.writers import check_output, text_lines, write_output
 from sonic_lib.config import Config
-from sonic_lib.console import say
+from sonic_lib.console import paragraph, say
 from sonic_lib.schemas import FEATURES
 from sonic_lib.workflows.recommendation import recommended
 
@@ -36,7 +36,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     found = recommended(spark, config, [args.song], source=args.source, count=args.count)
     found = found.drop("song")
     listed = found.take(args.count)
-    say("\n".join(song_lines(listed)), songs=[row.asDict() for row in listed])
+    say(paragraph(song_lines(listed)), songs=[row.asDict() for row in listed])
     if args.output:
         write_output(found, args.output)
     return 0

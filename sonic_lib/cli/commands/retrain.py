@@ -9,9 +9,10 @@ from pyspark.sql import SparkSession
 from sonic_lib.cli.commands import train_recommendations
 from sonic_lib.cli.commands.train import remark_lines, report_lines
 from sonic_lib.config import Config
-from sonic_lib.console import say, show
+from sonic_lib.console import paragraph, say, show
 from sonic_lib.models.estimators import KINDS
 from sonic_lib.schemas import FEATURES
+from sonic_lib.spark.messages import one_line
 from sonic_lib.workflows.recommendation import RecommendationTraining
 from sonic_lib.workflows.retraining import (
     ALL_NAMES,
@@ -64,7 +65,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         if isinstance(done, RecommendationTraining):
             train_recommendations.say_training(done)
         elif isinstance(done, PassedOver):
-            message = f"Model {done.name}: skipped. {done.reason}"
+            message = one_line(f"Model {done.name}: skipped. {done.reason}")
             say(message, **{done.name: {"passed_over": done.reason}})
         else:
             _say_retraining(done)
@@ -74,12 +75,12 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 def _say_retraining(done: Retraining) -> None:
     for remark in done.remarks:
         if remark.topic == done.name:  # about the champion, not the challenger
-            show(f"  {remark.topic:10}  {remark.text}")
+            show(one_line(f"  {remark.topic:10}  {remark.text}"))
     others = [remark for remark in done.remarks if remark.topic != done.name]
-    show("\n".join([*report_lines(done.card), *remark_lines(others)]))
+    show(paragraph([*report_lines(done.card), *remark_lines(others)]))
     version = done.version or "(not kept)"
     say(
-        f"  champion  {done.comparison}\n"
+        f"  champion  {one_line(done.comparison)}\n"
         f"  {'promoted ' if done.is_better else 'not better'} {version}; "
         f"{done.counts['seconds']:.0f} s",
         **{done.name: {"version": version, **done.counts}},

@@ -12,7 +12,7 @@ from sonic_lib.cli.commands import features as feature_tables
 from sonic_lib.cli.commands import train_recommendations
 from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
-from sonic_lib.console import say, show
+from sonic_lib.console import paragraph, say, show
 from sonic_lib.models.columns import CLASSIFICATION
 from sonic_lib.models.conformal.sets import METHODS
 from sonic_lib.models.estimators import AUTO, KINDS
@@ -133,7 +133,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         mondrian=args.mondrian,
         report=args.report,
     )
-    show("\n".join([*report_lines(done.card), *remark_lines(done.remarks)]))
+    show(paragraph([*report_lines(done.card), *remark_lines(done.remarks)]))
     say(
         f"  kept      {done.version}, the {done.role}; {time.monotonic() - started_s:.0f} s",
         **{name: {"version": done.version, "role": done.role, **done.counts}},
