@@ -31,6 +31,7 @@ from sonic_lib.models.estimators import FOREST
 from sonic_lib.report.figures.identification import constellation, offset_histogram
 from sonic_lib.report.figures.style import save
 from sonic_lib.storage import tables
+from sonic_lib.storage.whole_file import whole_file
 from sonic_lib.synth.collection import write_demo
 from sonic_lib.workflows.explanation import explain_clip, explain_without_spark
 
@@ -168,7 +169,8 @@ def _synthesise(folder: Path, args: argparse.Namespace) -> None:
         return
     started_s = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(recipe)
+    with whole_file(note) as (file, _):
+        file.write(recipe)
     truth.unlink(missing_ok=True)  # written last, when everything else is complete
     for name in ("songs", "clips"):
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -15,6 +15,7 @@ from sonic_lib.models.exploration import projections
 from sonic_lib.report.exploration import figures_of, tables_of, text_of
 from sonic_lib.report.figures.style import save
 from sonic_lib.schemas import FEATURES
+from sonic_lib.storage.whole_file import write_csv
 from sonic_lib.workflows.exploration import explored
 from sonic_lib.workflows.sources import read_source
 
@@ -63,7 +64,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     folder = Path(args.report)
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables_of(found):
-        table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+        write_csv(table, folder / f"{name}.csv", float_format="%.6g")
     for name, figure in figures_of(found):
         save(figure, folder / f"{name}.png")
     show(paragraph(text_of(found)))
