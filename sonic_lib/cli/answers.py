@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sonic_lib.cli.writers import text_lines
 from sonic_lib.console import paragraph, say
-from sonic_lib.formats import clock, p_text
+from sonic_lib.formats import clock, counted, p_text
 from sonic_lib.workflows.answers import Answers
 
 # Answers are printed for at most this many clips.
@@ -26,7 +26,7 @@ def say_summary(answers: Answers, *, warehouse: str, output: str | None) -> None
     recorded = f"Run {run_id} in {warehouse}/matches" if run_id else "Not recorded"
     places = [recorded, *([output] if output else [])]
     say(
-        f"{counts['clips']:.0f} clips: {counts['identified']:.0f} identified, "
+        f"{counted(counts['clips'], 'clip')}: {counts['identified']:.0f} identified, "
         f"{counts['clips'] - counts['identified'] - counts['rejected']:.0f} unknown, "
         f"{counts['rejected']:.0f} rejected, in {counts['seconds']:.1f} s\n"
         f"  {', and '.join(places)}",

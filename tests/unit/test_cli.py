@@ -77,6 +77,7 @@ def test_help_shows_a_valid_call(verb, capsys):
         (["identify"], "PATH"),
         (["identify", "clips", "--candidates", "0"], "--candidates"),
         (["identify", "clips", "--candidates", "many"], "--candidates"),
+        (["identify", "clips", "--candidates", "99"], "expected 1 to 28, not '99'"),
         (["identify", "clips", "--output", "out.txt"], "'out.txt'"),
         (["identify", "clips", "--output", "/absent/out.csv"], "'/absent/out.csv'"),
         (["remove"], "SONG"),
@@ -103,6 +104,18 @@ def test_every_verb_has_help(verb, capsys):
     assert exit_code(verb, "--help") == 0
     said = capsys.readouterr().out
     assert all(option in said for option in ("--warehouse", "--config", "--set"))
+
+
+def test_help_says_what_options_are(capsys):
+    for verb, *said in (
+        ("explain", "show why a clip got its answer"),
+        ("retrain", "train new versions and keep those", "cross-validation folds (default: as for"),
+        ("train", "number of cross-validation folds (default 5)", "random seed (default 0)"),
+        ("report", "the page to write (default report.html)"),
+    ):
+        exit_code(verb, "--help")
+        told = " ".join(capsys.readouterr().out.split())
+        assert all(words in told for words in said)
 
 
 @pytest.mark.usefixtures("no_spark")

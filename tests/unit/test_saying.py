@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections import Counter
 
 import pytest
 from pyspark.sql import Row
 
+from sonic_lib.cli.answers import say_summary
 from sonic_lib.cli.commands import explain, maintain
+from sonic_lib.cli.commands.index import passed_over_text
 from sonic_lib.console import capture_output, paragraph, remark, report_error, say, show
+from sonic_lib.storage.table_files import Damage
+from sonic_lib.workflows.answers import Answers
 
 
 @pytest.mark.parametrize("speak", [show, say, report_error])
@@ -42,6 +47,20 @@ def test_names_of_files_stay_in_their_line(capsys):
     assert told[0] == r"a\nsonic: 10 songs added: cannot be read: not audio"
     assert told[2].endswith(r"such as: a\nsonic: 10 songs added")
     assert len(told) == 4
+
+
+def test_one_of_anything_is_not_a_plural(capsys):
+    name = "/music/a.mp3"
+    counts = {"clips": 1.0, "identified": 1.0, "rejected": 0.0, "seconds": 0.5}
+    say_summary(Answers([], [], counts, None), warehouse="/lake", output=None)
+    maintain._report_damage([Damage("songs", 1, name, "is cut", "Restore it.")], "/lake")
+    show(paragraph(maintain._repaired({"damaged": [], "dropped": 1})))
+    show(passed_over_text(Counter({".jpg": 1})))
+    told = capsys.readouterr().out
+    assert "1 clip: 1 identified" in told
+    assert "1 file of its tables is damaged" in told
+    assert "1 song was incomplete" in told
+    assert "1 file without" in told
 
 
 def test_json_has_neither_passwords_nor_control_characters(capsys):

@@ -25,7 +25,7 @@ from sonic_lib.console import paragraph, progress, say, show
 from sonic_lib.errors import MODELS, UsageError, install_command
 from sonic_lib.features.spark import AUDIO
 from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ
-from sonic_lib.formats import p_equation
+from sonic_lib.formats import counted, p_equation
 from sonic_lib.matching.evaluation import MAX_OFFSET_ERROR_S
 from sonic_lib.models.estimators import FOREST
 from sonic_lib.report.figures.identification import constellation, offset_histogram
@@ -54,11 +54,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folder", default="demo", metavar="DIR", help="folder for everything (default demo)"
     )
-    parser.add_argument("--songs", type=int, default=36, metavar="N", help="default 36")
     parser.add_argument(
-        "--clips", type=int, default=60, metavar="N", help="default 60; 1 in 6 is of unknown songs"
+        "--songs", type=int, default=36, metavar="N", help="songs to make (default 36)"
     )
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
+    parser.add_argument(
+        "--clips",
+        type=int,
+        default=60,
+        metavar="N",
+        help="clips to make, 1 in 6 of unknown songs (default 60)",
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="random seed (default 1)")
 
 
 def check(args: argparse.Namespace) -> None:
@@ -162,7 +168,8 @@ def compare(matches: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
 def _synthesise(folder: Path, args: argparse.Namespace) -> None:
     recipe = json.dumps({"songs": args.songs, "clips": args.clips, "seed": args.seed})
     n_unknown = args.clips // _CLIPS_PER_UNKNOWN
-    what = f"{args.songs} songs and {args.clips} clips in {folder} (seed {args.seed})"
+    songs, clips = counted(args.songs, "song"), counted(args.clips, "clip")
+    what = f"{songs} and {clips} in {folder} (seed {args.seed})"
     note, truth = folder / _RECIPE, folder / "truth.csv"
     if truth.exists() and note.read_text() == recipe:
         show(f"{what}: there already")
@@ -210,7 +217,7 @@ def _summary_lines(answers: pd.DataFrame) -> Iterator[str]:
     is_known = answers["group"] != _UNKNOWN
     known, unknown = answers[is_known], answers[~is_known]
     yield (
-        f"{len(known)} known clips: {known['found'].sum()} found; "
+        f"{counted(len(known), 'known clip')}: {known['found'].sum()} found; "
         f"{len(unknown)} unknown: {unknown['falsely_accepted'].sum()} falsely accepted"
     )
 

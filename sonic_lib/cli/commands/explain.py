@@ -1,4 +1,4 @@
-"""`sonic explain`: show the evidence for the answer to a clip.
+"""`sonic explain`: show why a clip got its answer.
 
 Works without Spark if clip and index are on this machine, as `sonic identify` does.
 """
@@ -14,7 +14,7 @@ from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say, show
 from sonic_lib.errors import UsageError
-from sonic_lib.formats import p_equation
+from sonic_lib.formats import counted, p_equation
 from sonic_lib.spark.messages import one_line
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sonic_lib.matching.evidence import Explanation
 
-HELP = "show the evidence for the answer to a clip, as text and as a plot"
+HELP = "show why a clip got its answer, as text and as a plot"
 N_SHOWN = 8
 _BAR = 40
 
@@ -115,7 +115,7 @@ def _segment_text(
     yield f"  hashes      {len(right)} of {n_hits} shared with the song lie on one line"
     for _, other in others.iterrows():
         n_other = on_line(hits, other).sum()
-        yield f"  runner-up   {_name(other)}: {n_other} hashes on its best line"
+        yield f"  runner-up   {_name(other)}: {counted(n_other, 'hash', 'hashes')} on its best line"
     drift_s = (answer.speed - 1) * length_s
     yield (
         f"  drift line  speed {answer.speed:.4f}, pitch {answer.pitch:.4f}: "

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="songs in the projections, sampled by hash (default 3000)",
     )
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="random seed (default 1)")
     parser.add_argument(
         "--report", default="exploration", metavar="FOLDER", help="folder for plots and tables"
     )

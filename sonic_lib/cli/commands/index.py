@@ -11,6 +11,7 @@ from sonic_lib.audio.local_files import absolute, check_audio, is_local, named_e
 from sonic_lib.cli.commands.watch_options import add_no_links, add_watch, check_watch, run_watch
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
+from sonic_lib.formats import counted
 from sonic_lib.spark.messages import one_line
 from sonic_lib.spark.session import is_running
 from sonic_lib.workflows.idle_indexing import IndexRun, index_if_unchanged
@@ -105,16 +106,19 @@ def passed_over_text(endings: Counter[str]) -> str:
     >>> passed_over_text(Counter({".jpg": 8, "": 1}))
     '  skipped 9 files without an audio extension: 8 .jpg, 1 without one'
     """
-    return f"  skipped {endings.total()} files without an audio extension: {named_endings(endings)}"
+    return (
+        f"  skipped {counted(endings.total(), 'file')} without an audio extension: "
+        f"{named_endings(endings)}"
+    )
 
 
 def _report(done: IndexRun, warehouse: str) -> None:
     counts, remarks, table_bytes, _ = done
     facts = {**counts, "remarks": remarks, "table_bytes": table_bytes}
     if not (counts["new"] or counts["changed"] or counts.get("pruned")):
+        are = counted(counts["files"], "file is", "files are")
         say(
-            f"Nothing new: {counts['files']:.0f} files are already in {warehouse} "
-            f"({counts['seconds']:.1f} s)",
+            f"Nothing new: {are} already in {warehouse} ({counts['seconds']:.1f} s)",
             **facts,
         )
         return
@@ -127,8 +131,9 @@ def _report(done: IndexRun, warehouse: str) -> None:
         f"{counts['unchanged']:.0f} unchanged{pruned}; "
         f"of those read {counts['duplicate']:.0f} duplicate, {counts['rejected']:.0f} rejected"
         f"{partial}\n"
-        f"  added   {counts['songs']:.0f} songs, {counts['audio_s'] / 3600:.2f} h, "
-        f"{counts['hashes']:.0f} hashes; {counts['replaced']:.0f} songs dropped\n"
+        f"  added   {counted(counts['songs'], 'song')}, {counts['audio_s'] / 3600:.2f} h, "
+        f"{counted(counts['hashes'], 'hash', 'hashes')}; "
+        f"{counted(counts['replaced'], 'song')} dropped\n"
         f"  table   {table_bytes / 1e6:.1f} MB of fingerprints\n"
         f"  time    {counts['seconds']:.1f} s, {speed:.0f} s of audio per second",
         **facts,

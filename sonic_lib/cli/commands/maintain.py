@@ -12,6 +12,7 @@ from pyspark.sql import Row, SparkSession
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say, show
 from sonic_lib.errors import DamageError, UsageError
+from sonic_lib.formats import counted
 from sonic_lib.schemas import INDEX_TABLES
 from sonic_lib.spark.messages import one_line
 from sonic_lib.storage.table_files import Damage
@@ -105,28 +106,28 @@ def _maintain(spark: SparkSession, config: Config, args: argparse.Namespace) -> 
 def _repaired(result: dict) -> Iterator[str]:
     yield from (f"repaired   {damage}" for damage in result["damaged"])
     if result["dropped"]:
-        yield (
-            f"           {result['dropped']} songs were incomplete and have been dropped: "
-            "index them again"
-        )
+        songs = counted(result["dropped"], "song was", "songs were")
+        yield f"           {songs} incomplete and dropped: index the folder again"
 
 
 def _swept(result: dict) -> Iterator[str]:
     yield (
-        f"swept      {result['stages']} stages of dead runs, "
-        f"{result['orphan_fingerprints']} fingerprints of {result['orphan_songs']} songs "
-        f"that were never committed, {result['lost_files']} records of files whose song is gone"
+        f"swept      {counted(result['stages'], 'stage')} of dead runs, "
+        f"{counted(result['orphan_fingerprints'], 'fingerprint')} of "
+        f"{counted(result['orphan_songs'], 'song')} never committed, "
+        f"{counted(result['lost_files'], 'record')} of files whose song is gone"
     )
 
 
 def _repartitioned(result: dict) -> Iterator[str]:
-    yield f"prefix     {result['prefix_bits']} bits{'' if result['is_new'] else ', as before'}"
+    bits = counted(result["prefix_bits"], "bit")
+    yield f"prefix     {bits}{'' if result['is_new'] else ', as before'}"
 
 
 def _compacted(result: dict) -> Iterator[str]:
     yield (
-        f"compacted  {result['partitions']} partitions: {result['files_before']} fingerprint "
-        f"files became {result['files_after']}"
+        f"compacted  {counted(result['partitions'], 'partition')}: "
+        f"{counted(result['files_before'], 'fingerprint file')} became {result['files_after']}"
     )
 
 
@@ -165,7 +166,8 @@ _REMOVE = (
 
 
 def _report_damage(damaged: list[Damage], warehouse: str) -> int:
-    head = f"Check of {warehouse}: {len(damaged)} files of its tables are damaged"
+    are = counted(len(damaged), "file of its tables is", "files of its tables are")
+    head = f"Check of {warehouse}: {are} damaged"
     say(
         paragraph([head, *(f"  {damage}" for damage in damaged)]),
         damaged=[asdict(damage) for damage in damaged],

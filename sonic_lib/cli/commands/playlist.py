@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--columns", nargs="+", metavar="COLUMN", help="numeric columns to compare (default: all)"
     )
-    parser.add_argument("--count", type=int, default=20, metavar="N", help="default 20")
+    parser.add_argument(
+        "--count", type=int, default=20, metavar="N", help="songs to list (default 20)"
+    )
     parser.add_argument(
         "--diversity",
         type=float,

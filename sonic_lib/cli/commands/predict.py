@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 from sonic_lib.cli.writers import check_output, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
+from sonic_lib.formats import counted
 from sonic_lib.models.registry import NAMES
 from sonic_lib.schemas import FEATURES
 from sonic_lib.spark.messages import one_line
@@ -62,8 +63,8 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     for remark in done.remarks:
         show(one_line(f"  {remark.topic:10}  {remark.text}"))
     say(
-        f"Predicted {done.counts['songs']:.0f} songs of {done.source}, sets and intervals of "
-        f"{args.confidence:.0%}",
+        f"Predicted {counted(done.counts['songs'], 'song')} of {done.source}, sets and intervals "
+        f"of {args.confidence:.0%}",
         **done.counts,
         source=done.source,
         confidence=args.confidence,
@@ -91,6 +92,6 @@ def _write_completed(
     show(f"  {output}")
     if n_rejected:
         show(
-            f'  without {n_rejected} rows that were rejected: sonic sql "SELECT record, error '
+            f'  without {counted(n_rejected, "rejected row")}: sonic sql "SELECT record, error '
             f'FROM sonic.feature_rejects WHERE source = {sql_text(done.source)}"'
         )

@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("song", metavar="SONG", help="song_id, path, id, or part of the title")
     parser.add_argument("--source", metavar="NAME", help="source of features, if there are several")
-    parser.add_argument("--count", type=int, default=10, metavar="N", help="default 10")
+    parser.add_argument(
+        "--count", type=int, default=10, metavar="N", help="songs to list (default 10)"
+    )
     parser.add_argument("--output", metavar="FILE", help="also write .csv, .json or .parquet")
 
 

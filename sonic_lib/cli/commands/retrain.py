@@ -1,4 +1,4 @@
-"""`sonic retrain`: train challengers and promote those that are significantly better."""
+"""`sonic retrain`: train new versions and keep those that are significantly better."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sonic_lib.workflows.retraining import (
 )
 from sonic_lib.workflows.training import check_choices
 
-HELP = "train challengers on a snapshot and promote those that are significantly better"
+HELP = "train new versions and keep those that are significantly better"
 READS = (FEATURES,)
 IS_PYTHON_WORK = True  # as `sonic train`
 
@@ -36,9 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source", metavar="NAME", help="source of features (default: that of the champion)"
     )
-    parser.add_argument("--model", choices=KINDS, help="default: that of the champion")
-    parser.add_argument("--folds", type=int, metavar="N", help="default: those of the champion")
-    parser.add_argument("--seed", type=int, metavar="N", help="default: that of the champion")
+    parser.add_argument("--model", choices=KINDS, help="estimator (default: as for the champion)")
+    parser.add_argument(
+        "--folds",
+        type=int,
+        metavar="N",
+        help="number of cross-validation folds (default: as for the champion)",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="random seed (default: as for the champion)"
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="compare only: store and promote nothing"
     )
