@@ -80,6 +80,7 @@ def test_help_shows_a_valid_call(verb, capsys):
         (["identify", "clips", "--candidates", "99"], "expected 1 to 28, not '99'"),
         (["identify", "clips", "--output", "out.txt"], "'out.txt'"),
         (["identify", "clips", "--output", "/absent/out.csv"], "'/absent/out.csv'"),
+        (["explain", "a.wav", "--plot", "/absent/why.png"], "its folder does not exist"),
         (["remove"], "SONG"),
         (["sql", "--output", "out.csv"], "SQL"),
         (["sql", "SELECT 1", "--file", "a.sql"], "--file"),
