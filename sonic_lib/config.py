@@ -156,7 +156,8 @@ def _read_yaml(path: str) -> dict:
     try:
         settings = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except (OSError, *_NO_YAML) as error:
-        raise ConfigError(f"The configuration {path} cannot be read: {error}.") from error
+        reason = " ".join(str(error).split())  # YAML's takes several lines
+        raise ConfigError(f"The configuration {path} cannot be read: {reason}.") from error
     if not isinstance(settings, dict):
         raise ConfigError(f"The configuration {path} must be a mapping of settings to values.")
     # A section with all its lines commented out is empty, which is fine.

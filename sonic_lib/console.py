@@ -8,21 +8,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TextIO
 
-from sonic_lib.spark.filesystem import without_secrets
-
-# Names of files, columns and songs are untrusted: control characters that move the cursor, ring the
-# bell or reverse text are shown as escapes. Line ends and tabs come from us.
-_UNSEEN = (
-    *(code for code in range(0xA0) if code < 0x20 or code >= 0x7F),
-    *(0x061C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
-)
-_ESCAPES = {
-    code: chr(code).encode("unicode_escape").decode() for code in _UNSEEN if chr(code) not in "\n\t"
-}
+from sonic_lib.spark.messages import one_line, printable, without_secrets
 
 _REFRESH_S = 0.5
 _WIDTH = 30
@@ -32,11 +22,18 @@ _silent = False
 
 
 def show(text: str = "", *, file: TextIO | None = None) -> None:
-    """Print a text for people; commands print through this function only."""
-    shown = without_secrets(text).translate(_ESCAPES)
+    """Print a text for people; commands print through this function only.
+
+    Line ends and tabs are printed: those of untrusted values are escaped by `one_line`, or by
+    `paragraph` in a list of lines.
+    """
     # Flushed, so that a log shows how far a long command is.
-    text = shown.encode("utf-8", "backslashreplace").decode()
-    print(text, file=file or sys.stdout, flush=True)
+    print(printable(without_secrets(text)), file=file or sys.stdout, flush=True)
+
+
+def paragraph(lines: Iterable[str]) -> str:
+    """Join lines; line ends inside of one came from a value and are escaped."""
+    return "\n".join(map(one_line, lines))
 
 
 def say(text: str, **facts: object) -> None:
@@ -53,15 +50,15 @@ def say(text: str, **facts: object) -> None:
 
 
 def report_error(text: str) -> None:
-    """Print an error to stderr, and record it for `--json`."""
-    show(f"sonic: {text}", file=sys.stderr)
-    _facts["error"] = without_secrets(text)
+    """Print an error, which is one line, to stderr, and record it for `--json`."""
+    show(f"sonic: {one_line(text)}", file=sys.stderr)
+    _facts["error"] = text
 
 
 def remark(text: str) -> None:
-    """Print a notice to stderr while the command is running."""
+    """Print a notice, which is one line, to stderr while the command is running."""
     if not is_silent():
-        show(f"sonic: {text}", file=sys.stderr)
+        show(f"sonic: {one_line(text)}", file=sys.stderr)
 
 
 def is_silent() -> bool:
@@ -104,7 +101,8 @@ def capture_output(*, as_json: bool) -> Iterator[dict[str, object]]:
         os.dup2(out, 1)
         os.close(out)
         if as_json:
-            print(json.dumps(plain(_facts), ensure_ascii=False))
+            # In ASCII, in which nothing controls a terminal.
+            print(json.dumps(_masked(plain(_facts))))
 
 
 @contextmanager
@@ -147,6 +145,15 @@ def progress(label: str, *, total: int, done: Callable[[], int]) -> Iterator[Non
         thread.join()
         draw(done())
         sys.stderr.write("\n")
+
+
+def _masked(value: object) -> object:
+    """Mask secrets in the texts of a value for JSON."""
+    if isinstance(value, dict):
+        return {without_secrets(name): _masked(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_masked(part) for part in value]
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def plain(value: object) -> object:

@@ -42,3 +42,22 @@ def p_equation(p_value: float) -> str:
     """
     text = p_text(p_value)
     return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def counted(n: float, one: str, many: str | None = None) -> str:
+    """Format a number of things.
+
+    Parameters
+    ----------
+    n : int, or float with an integer value
+    one : str
+        What there is one of.
+    many : str, optional
+        Its plural; by default with an s.
+
+    Examples
+    --------
+    >>> counted(1, "song"), counted(2.0, "song"), counted(0, "batch", "batches")
+    ('1 song', '2 songs', '0 batches')
+    """
+    return f"{n:.0f} {one if n == 1 else many or one + 's'}"

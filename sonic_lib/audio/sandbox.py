@@ -12,47 +12,27 @@ worker, and only the helper loads the decoders, so the start costs no extra time
 
 This contains hangs, crashes and exhausted memory. It is not a security sandbox: a file that takes
 over a decoder runs as the same user. Still, the helper only gets the environment variables that it
-needs, and the worker only accepts rows from it.
+needs, and the worker only accepts rows from it (`sandbox_process`).
 """
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Pipe
-from typing import Any
 
-from sonic_lib.audio.local_files import is_local
+from sonic_lib.audio.sandbox_process import (
+    FileFailed,
+    HelperProcess,
+    NotRows,
+    NotStarted,
+    keys_for,
+)
 
 TIMEOUT_S_PER_MB = 10.0  # allows an audio book of 16 kbit/s, read at 50 times its speed
-_START_TIMEOUT_S = 300.0  # allows imports from a slow network disk
-_BOOTSTRAP = (
-    "import sys; from multiprocessing.connection import Connection; "
-    "connection = Connection(int(sys.argv[1])); sys.path[:] = connection.recv(); "
-    "from sonic_lib.audio.sandbox_helper import serve; serve(connection)"
-)
-
-# Prefixes of variables: those that Python, its libraries and the decoders need; credentials.
-_VARIABLES = (
-    *("PATH", "HOME", "LANG", "LC_", "TZ", "TMPDIR", "LD_", "DYLD_", "PYTHON", "VIRTUAL_ENV"),
-    *("SONIC_", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "NUMEXPR_", "XDG_", "COVERAGE"),
-)
-_KEYS = (
-    *("AWS_", "GOOGLE_", "AZURE_", "HADOOP_", "ARROW_", "JAVA_", "CLASSPATH", "KRB5"),
-    *("http_", "https_", "no_", "HTTP_", "HTTPS_", "NO_", "SSL_", "REQUESTS_", "CURL_"),
-)
-_TIMES = ("date", "datetime", "timedelta", "timezone")
-_ARRAYS = ("_reconstruct", "_frombuffer", "ndarray", "dtype", "scalar")
-
 Rows = Iterable[dict]
 
 
@@ -102,7 +82,7 @@ def prepare(work: bytes) -> None:
     if _idle:
         return
     with suppress(OSError):
-        helper = _Helper(with_keys=False)
+        helper = HelperProcess()
         _idle.append(helper)
         helper.prepare(work)
 
@@ -144,34 +124,29 @@ def isolated(
     for is_last_try in (False, True):
         # A file may corrupt the helper's heap and crash the next; blame a file only if a fresh
         # helper fails on it.
-        helper, is_fresh = _take_helper(with_keys=not is_local(path), fresh=is_last_try)
+        helper, is_fresh = _take_helper(keys=keys_for(path), fresh=is_last_try)
         is_done = False
         try:
             timeout_s = limits.seconds_for(_on_disk_bytes(path, size_bytes))
-            rows = helper.rows(work, argument, options, limits, timeout_s)
+            rows = helper.rows(work, argument, options, limits.memory_mb, timeout_s)
             for i, row in enumerate(rows):
                 if i >= n_given:  # the first try already yielded the others
                     n_given += 1
                     yield row
             is_done = True
             return
-        except _FileFailed as failure:
+        except FileFailed as failure:
             is_done = True
             yield {"path": path, "stage": "decode", "error": str(failure)}
             return
         except TimeoutError as timeout:
             yield {"path": path, "stage": "decode", "error": str(timeout)}
             return
-        except pickle.UnpicklingError as refused:
-            error = f"its decoder returned something other than rows: {refused}"
-            yield {"path": path, "stage": "decode", "error": error}
-            return
-        except EOFError:
+        except (EOFError, NotRows) as broken:
             if is_fresh:
-                error = f"its decoder crashed: {helper.ending()}"
-                yield {"path": path, "stage": "decode", "error": error}
+                yield {"path": path, "stage": "decode", "error": _breakdown(helper, broken)}
                 return
-        except _NotStarted:
+        except NotStarted:
             if is_fresh:
                 raise
         finally:
@@ -189,122 +164,23 @@ def _on_disk_bytes(path: str, size_bytes: int) -> int:
         return size_bytes
 
 
-class _FileFailed(Exception):
-    """The function raised an exception."""
+def _breakdown(helper: HelperProcess, error: Exception) -> str:
+    if isinstance(error, NotRows):
+        return f"its decoder returned something other than rows: {error}"
+    return f"its decoder crashed: {helper.ending()}"
 
 
-class _NotStarted(RuntimeError):
-    """The helper failed before it reached the file."""
+_idle: list[HelperProcess] = []
 
 
-class _Rows(pickle.Unpickler):
-    """Unpickles rows only: a malicious file may have taken over the sender's decoder."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        # Plain names only: a dotted name could reach anything from any module.
-        known = {"numpy": _ARRAYS, "datetime": _TIMES}.get(module.partition(".")[0], ())
-        if name in known:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
-
-
-def _environment(*, with_keys: bool) -> dict[str, str]:
-    """Return the environment variables that the helper needs; others may hold secrets."""
-    allowed = (*_VARIABLES, *(_KEYS if with_keys else ()))
-    return {name: value for name, value in os.environ.items() if name.startswith(allowed)}
-
-
-class _Helper:
-    """A helper process, and the connection to it."""
-
-    def __init__(self, *, with_keys: bool) -> None:
-        self.has_keys = with_keys
-        self._connection, theirs = Pipe()
-        command = [sys.executable, "-c", _BOOTSTRAP, str(theirs.fileno())]
-        self._process = subprocess.Popen(
-            command,
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=2,
-            env=_environment(with_keys=with_keys),
-        )
-        theirs.close()
-        # If the helper is already dead, `rows` will report it.
-        with suppress(OSError):
-            self._connection.send(sys.path)
-
-    def prepare(self, work: bytes) -> None:
-        self._connection.send(work)
-
-    def rows(
-        self, work: bytes, argument: object, options: dict, limits: Limits, timeout_s: float
-    ) -> Iterator[dict]:
-        try:
-            self._connection.send((work, argument, options, limits.memory_mb, timeout_s))
-            kind, value = self._receive(_START_TIMEOUT_S)[0]
-        except (EOFError, OSError) as error:  # TimeoutError is an OSError
-            raise _NotStarted(
-                f"The helper that decodes audio could not start: {self.ending()}. See the "
-                "executor's stderr for its messages, and check that sonic_lib and its dependencies "
-                "are installed where the executors run."
-            ) from error
-        if kind == "unloadable":
-            raise _NotStarted(f"The helper that decodes audio could not load its work: {value}")
-        left_s = timeout_s
-        while True:
-            try:
-                (kind, value), waited_s = self._receive(left_s)
-            except TimeoutError:
-                raise TimeoutError(
-                    f"not done after {timeout_s:.0f} s, the limit for its size "
-                    "(index.file_timeout_s)"
-                ) from None
-            except ConnectionError as error:
-                raise EOFError from error
-            left_s -= waited_s
-            if kind == "row":
-                yield value
-            elif kind == "failed":
-                raise _FileFailed(value)
-            else:
-                return
-
-    def _receive(self, timeout_s: float) -> tuple[tuple[str, Any], float]:
-        """Return a message and the time spent waiting for it (s)."""
-        started_s = time.monotonic()
-        if not self._connection.poll(max(0.0, timeout_s)):
-            raise TimeoutError
-        message = _Rows(io.BytesIO(self._connection.recv_bytes())).load()
-        return message, time.monotonic() - started_s
-
-    def ending(self) -> str:
-        """Describe how the process ended; waits a few seconds for its end."""
-        try:
-            status = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            return "it does not answer"
-        if status >= 0:
-            return f"exit status {status}"
-        hint = ", perhaps out of memory" if -status == signal.SIGKILL else ""
-        return f"signal {-status} ({signal.strsignal(-status)}){hint}"
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._connection.close()
-
-
-_idle: list[_Helper] = []
-
-
-def _take_helper(*, with_keys: bool, fresh: bool) -> tuple[_Helper, bool]:
-    """Return a helper, with storage credentials if needed, and whether it is new."""
+def _take_helper(*, keys: tuple[str, ...], fresh: bool) -> tuple[HelperProcess, bool]:
+    """Return a helper with exactly these credentials, and whether it is new."""
     while _idle and not fresh:
         try:
             helper = _idle.pop()
         except IndexError:  # another thread was faster
             break
-        if helper.has_keys or not with_keys:
+        if helper.keys == keys:
             return helper, False
         helper.kill()
-    return _Helper(with_keys=with_keys), True
+    return HelperProcess(keys=keys), True

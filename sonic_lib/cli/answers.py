@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from sonic_lib.cli.writers import text_lines
-from sonic_lib.console import say
-from sonic_lib.formats import clock, p_text
+from sonic_lib.console import paragraph, say
+from sonic_lib.formats import clock, counted, p_text
 from sonic_lib.workflows.answers import Answers
 
 # Answers are printed for at most this many clips.
@@ -26,7 +26,7 @@ def say_summary(answers: Answers, *, warehouse: str, output: str | None) -> None
     recorded = f"Run {run_id} in {warehouse}/matches" if run_id else "Not recorded"
     places = [recorded, *([output] if output else [])]
     say(
-        f"{counts['clips']:.0f} clips: {counts['identified']:.0f} identified, "
+        f"{counted(counts['clips'], 'clip')}: {counts['identified']:.0f} identified, "
         f"{counts['clips'] - counts['identified'] - counts['rejected']:.0f} unknown, "
         f"{counts['rejected']:.0f} rejected, in {counts['seconds']:.1f} s\n"
         f"  {', and '.join(places)}",
@@ -65,7 +65,7 @@ def say_answers(rows: Sequence[Mapping], *, n_listed: int = 1) -> None:
         [_HEADS[k] for k in used], [[line[k] for k in used] for line in cells], max_width=_WIDTH
     )
     say(
-        "\n".join(lines),
+        paragraph(lines),
         answers=[dict(row) for row in rows],
         ties=[{"clip": clip, "songs": songs} for (clip, _), songs in ties.items()],
     )

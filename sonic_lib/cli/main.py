@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -147,6 +148,9 @@ def _prepare(parser: argparse.ArgumentParser, command) -> None:
         metavar="KEY=VALUE",
         help="one setting; overrides the file; may be repeated",
     )
+    common.add_argument(
+        "--debug", action="store_true", help="print the traceback of an unexpected error"
+    )
     output = common.add_mutually_exclusive_group()
     output.add_argument("--quiet", action="store_true", help="print nothing but errors")
     output.add_argument("--json", action="store_true", help="print the results as one JSON object")
@@ -182,6 +186,14 @@ def _code(command, args: argparse.Namespace) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:  # a bug, or a failure of the machine that `explained` does not know
+        if args.debug:
+            show(traceback.format_exc(), file=sys.stderr)
+        report_error(
+            f"unexpected error {type(error).__name__}: {error}"
+            + ("" if args.debug else "; run with --debug for details")
+        )
+        return 1
 
 
 def _run_with_spark(command, config, args: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from sonic_lib.console import plain
 from sonic_lib.errors import SonicError, UsageError
+from sonic_lib.spark.messages import one_line
 from sonic_lib.storage.whole_file import whole_file
 
 if TYPE_CHECKING:  # also used by commands that do not need Spark
@@ -124,7 +125,8 @@ def text_lines(
     """Format rows as lines of an aligned table; numbers are right-aligned."""
     rows = list(rows)
     shown = [[_cell(value, max_width) for value in row] for row in rows]
-    lines = [list(columns), *shown]
+    columns = list(map(one_line, columns))
+    lines = [columns, *shown]
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
     is_number = [
         any(_is_number(v) for v in column) and all(v is None or _is_number(v) for v in column)

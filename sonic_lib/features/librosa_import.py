@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
+import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
 from sonic_lib.errors import MODELS, SetupError, install_command
+from sonic_lib.spark.jars import cache_folder
+
+_MAX_WAIT_S = 120.0  # compiling takes some 20 s
+_PAUSE_S = 0.1
 
 
 def load_librosa() -> ModuleType:
@@ -30,7 +35,7 @@ def load_librosa() -> ModuleType:
     try:
         import librosa
 
-        with _alone(Path(librosa.__file__).parent / "__pycache__"):
+        with _alone():
             import librosa.core.audio
             import librosa.core.pitch
             import librosa.util.utils
@@ -43,11 +48,48 @@ def load_librosa() -> ModuleType:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait for the lock in a folder, or in /tmp if the folder is read-only."""
-    if not os.access(folder, os.W_OK):
-        folder = Path(tempfile.gettempdir())
-    with open(folder / f"sonic-signature-{os.getuid()}.lock", "a") as file:
-        with suppress(OSError):  # some network filesystems lack locks
-            fcntl.flock(file, fcntl.LOCK_EX)
+def _alone() -> Iterator[None]:
+    """Wait for the lock of this user; go on without it if it cannot be had."""
+    descriptor = _open_any_lock()
+    try:
+        if descriptor is not None:
+            with suppress(OSError):  # some network filesystems lack locks
+                _lock(descriptor)
         yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _open_any_lock() -> int | None:
+    """Open the lock in the cache folder or, if that is read-only, where Numba keeps its files."""
+    with suppress(OSError, RuntimeError):  # RuntimeError: this user has no home folder
+        return _open_lock(cache_folder())
+    if numba_folder := os.environ.get("NUMBA_CACHE_DIR"):
+        with suppress(OSError):
+            return _open_lock(Path(numba_folder))
+    return None
+
+
+def _open_lock(folder: Path) -> int:
+    """Open the lock in a folder, which others may not replace by a link, a pipe or a file."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # O_NONBLOCK: opening a pipe would wait for its other end.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    descriptor = os.open(folder / f"librosa-{os.getuid()}.lock", flags, 0o600)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
+        os.close(descriptor)
+        raise PermissionError("The lock is not a file of this user.")
+    return descriptor
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file, unless another process holds it for longer than compiling takes."""
+    deadline_s = time.monotonic() + _MAX_WAIT_S
+    while time.monotonic() < deadline_s:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(_PAUSE_S)

@@ -15,6 +15,7 @@ from sonic_lib.models.conformal import sets as conformal
 from sonic_lib.report.figures import conformal as conformal_plots
 from sonic_lib.report.figures import models as model_plots
 from sonic_lib.report.figures.style import save
+from sonic_lib.storage.whole_file import whole_file, write_csv
 
 _N_BINS = 50
 _SHOWN_CONFIDENCE = 0.9
@@ -33,7 +34,8 @@ def write(held_out: DataFrame, card: dict, folder: Path) -> None:
         Created if necessary.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    with whole_file(folder / "card.json") as (file, _):
+        file.write(json.dumps(card, indent=1) + "\n")
     importances = [(name, share) for name, share in card["importances"]]
     figure = model_plots.importance_bars(importances, title="Feature importances")
     save(figure, folder / "importances.png")
@@ -48,12 +50,13 @@ def _write_genres(held_out: DataFrame, card: dict, folder: Path) -> None:
     counts = held_out.transform(metrics.confusion).toPandas()
     matrix = metrics.confusion_matrix(counts, n_classes=len(classes))
     scores = metrics.class_scores(matrix, classes=classes)
-    pd.DataFrame(matrix, index=classes, columns=classes).to_csv(folder / "confusion.csv")
-    scores.to_csv(folder / "genres.csv", index=False, float_format="%.4f")
+    confusion = pd.DataFrame(matrix, index=classes, columns=classes)
+    write_csv(confusion, folder / "confusion.csv", index=True)
+    write_csv(scores, folder / "genres.csv", float_format="%.4f")
     sizes, by_genre = _coverages(held_out, card)
-    sizes.to_csv(folder / "sets.csv", index=False, float_format="%.4f")
+    write_csv(sizes, folder / "sets.csv", float_format="%.4f")
     by_genre["genre"] = [classes[label] for label in by_genre["label"]]
-    by_genre.to_csv(folder / "sets_by_genre.csv", index=False, float_format="%.4f")
+    write_csv(by_genre, folder / "sets_by_genre.csv", float_format="%.4f")
     n = int(matrix.sum())
     figures = {
         "confusion": model_plots.confusion_heatmap(

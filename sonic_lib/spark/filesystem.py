@@ -7,31 +7,24 @@ AWS's usual chain: environment, web identity, ``~/.aws``, container, instance.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sonic_lib.errors import UsageError
+from sonic_lib.spark.messages import has_secrets
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _SMALL_BYTES = 64 << 20  # some 6 million fingerprints
 _S3_SCHEME = "s3a://"
-# A user and a password, which may contain any character; host:port/ does not match.
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@:]*:(?!\d+(?:/|\s|$))\S*@")
 _PATTERNS = str.maketrans({character: f"\\{character}" for character in "\\{}[]*?"})
 
 
 def literal(path: str) -> str:
     """Escape a path for Spark's readers, which interpret brackets and braces."""
     return path.translate(_PATTERNS)
-
-
-def without_secrets(text: str) -> str:
-    """Remove users and passwords from the URIs in a text."""
-    return _CREDENTIALS.sub("***@", text)
 
 
 def hadoop_path(spark: SparkSession, uri: str):
@@ -72,10 +65,10 @@ def uses_s3(warehouse: str, arguments: Mapping[str, object]) -> bool:
         If an argument contains credentials, which would end up in logs and in the table `runs`.
     """
     texts = [warehouse, *_texts(arguments)]
-    if any(_CREDENTIALS.search(text) for text in texts):
+    if any(map(has_secrets, texts)):
         raise UsageError(
-            "A URI contains a user name and a password, which would end up in logs and tables. "
-            "Remove them; credentials are read from the environment (AWS_ACCESS_KEY_ID …), ~/.aws "
+            "A URI contains a password or a token, which would end up in logs and tables. "
+            "Remove it; credentials are read from the environment (AWS_ACCESS_KEY_ID …), ~/.aws "
             "or the role of the machine."
         )
     return any(_S3_SCHEME in text for text in texts)

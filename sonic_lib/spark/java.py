@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from sonic_lib.errors import SetupError
 from sonic_lib.spark.jars import cache_folder
+from sonic_lib.spark.messages import printable, without_secrets
 
 if TYPE_CHECKING:  # pyspark is imported late: `make env` calls check_java before it is installed
     from py4j.java_gateway import JavaGateway
@@ -73,6 +74,8 @@ def check_java() -> str:
 def launch(conf: SparkConf) -> JavaGateway:
     """Start the JVM and forward its stderr, dropping harmless warnings that cannot be disabled.
 
+    Its messages contain URIs and untrusted names, so they are made safe to show like ours.
+
     At every start, Java warns about Spark's incubator module and about its libraries; XGBoost's
     workers print their rank in every training.
 
@@ -90,7 +93,7 @@ def launch(conf: SparkConf) -> JavaGateway:
         with open(reader, "rb") as lines:
             for line in lines:
                 if not _NOISE.match(line):
-                    os.write(2, line)
+                    os.write(2, _shown(line))
 
     thread = threading.Thread(target=forward, daemon=True)
     thread.start()
@@ -103,6 +106,10 @@ def launch(conf: SparkConf) -> JavaGateway:
         ) from error
     finally:
         os.close(writer)
+
+
+def _shown(line: bytes) -> bytes:
+    return printable(without_secrets(line.decode("utf-8", "replace"))).encode()
 
 
 @contextmanager

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import udtf
 from pyspark.sql.types import IntegerType, LongType, StringType, StructField, StructType
 
-from sonic_lib.fingerprint.params import HASH_BITS, SAMPLE_RATE_HZ, FingerprintParams
+from sonic_lib.audio.sandbox import Limits, isolated, packed
+from sonic_lib.fingerprint.params import HASH_BITS, FingerprintParams
 from sonic_lib.schemas import FINGERPRINTS
+from sonic_lib.sql.content_hashes import clip_hashes, song_hashes
 
 HASHES = StructType(
     [
@@ -47,7 +48,7 @@ def register(spark: SparkSession, *, params: FingerprintParams, prefix_bits: int
     ``fingerprint_clip(content)`` returns the hashes that a clip looks up, about ten times as many,
     with frames counted from the start of the clip.  Both take the bytes of an audio file, as in
     the column content of Spark's ``binaryFile`` source.  An unreadable file gives one row with an
-    error.
+    error, and so does one that crashes the decoder: files are decoded in a helper process.
 
     Parameters
     ----------
@@ -71,13 +72,14 @@ def register(spark: SparkSession, *, params: FingerprintParams, prefix_bits: int
 
 def audio_rows(content: bytes, *, params: FingerprintParams, prefix_bits: int) -> Iterator[tuple]:
     """Yield the rows of ``fingerprint_audio``, with the columns of `HASHES`."""
-    for hash_, *others in _or_error(song_hashes(content, params=params), 4):
+    for hash_, *others in _rows_of(packed(song_hashes, params=params), content, n_columns=3):
         yield _prefix(hash_, prefix_bits), hash_, *others
 
 
 def clip_rows(content: bytes, *, params: FingerprintParams, prefix_bits: int) -> Iterator[tuple]:
     """Yield the rows of ``fingerprint_clip``, with the columns of `CLIP_HASHES`."""
-    for window, hash_, *others in _or_error(clip_hashes(content, params=params), 5):
+    work = packed(clip_hashes, params=params)
+    for window, hash_, *others in _rows_of(work, content, n_columns=4):
         yield window, _prefix(hash_, prefix_bits), hash_, *others
 
 
@@ -85,38 +87,14 @@ def _prefix(hash_: int | None, prefix_bits: int) -> int | None:
     return None if hash_ is None else hash_ >> (HASH_BITS - prefix_bits)
 
 
-def song_hashes(content: bytes, *, params: FingerprintParams) -> Iterator[tuple[int, int, int]]:
-    """Yield hash, frame and descriptor of each fingerprint of a song's file."""
-    from sonic_lib.audio.decode import stream_mono
-    from sonic_lib.fingerprint.stream import stream_hashes
-
-    _, blocks = stream_mono(io.BytesIO(content), sample_rate_hz=SAMPLE_RATE_HZ)
-    for columns in stream_hashes(blocks, params=params):
-        yield from zip(*(column.tolist() for column in columns), strict=True)
-
-
-def clip_hashes(
-    content: bytes, *, params: FingerprintParams
-) -> Iterator[tuple[int, int, int, int]]:
-    """Yield window, hash, frame and descriptor of each query of a clip's file."""
-    from sonic_lib.audio.decode import stream_mono
-    from sonic_lib.fingerprint.params import FRAMES_PER_S
-    from sonic_lib.fingerprint.stream import stream_windows
-
-    _, blocks = stream_mono(io.BytesIO(content), sample_rate_hz=SAMPLE_RATE_HZ)
-    for window in stream_windows(blocks, params=params):
-        middle = round(0.5 * (window.start_s + window.end_s) * FRAMES_PER_S)
-        columns = (window.hashes, window.frames + middle, window.descriptors)
-        for row in zip(*(column.tolist() for column in columns), strict=True):
-            yield window.window, *row
-
-
-def _or_error(rows: Iterator[tuple], n_columns: int) -> Iterator[tuple]:
-    """Add an error column; an exception becomes the last row."""
-    from sonic_lib.errors import DecodeError
-
-    try:
-        for row in rows:
-            yield *row, None
-    except DecodeError as error:
-        yield *[None] * (n_columns - 1), str(error)
+def _rows_of(work: bytes, content: bytes, *, n_columns: int) -> Iterator[tuple]:
+    """Hash a file in the helper process; a file that is not read becomes one row with an error."""
+    content = bytes(content or b"")
+    # It has no path, so that its size alone sets the time limit.
+    found = isolated(work, content, path="", size_bytes=len(content), limits=Limits())
+    for row in found:
+        if row.get("error") is not None:
+            yield *[None] * n_columns, row["error"]
+            continue
+        for values in zip(*(column.tolist() for column in row["columns"]), strict=True):
+            yield *values, None

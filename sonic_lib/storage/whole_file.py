@@ -7,21 +7,48 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
-def whole_file(path: str) -> Iterator[tuple[TextIO, str]]:
+def whole_file(path: str | Path) -> Iterator[tuple[TextIO, str]]:
     """Yield a temporary text file and its path; the `with` block's end renames it to `path`.
 
     The temporary name is unpredictable and created exclusively, so no existing link is followed and
     no other run writes to it.
     """
+    with (
+        _renamed(path) as (descriptor, unfinished),
+        open(descriptor, "w", newline="", encoding="utf-8") as file,
+    ):
+        yield file, unfinished
+
+
+@contextmanager
+def whole_binary_file(path: str | Path) -> Iterator[BinaryIO]:
+    """Yield a temporary binary file, like `whole_file`."""
+    with _renamed(path) as (descriptor, _), open(descriptor, "wb") as file:
+        yield cast("BinaryIO", file)
+
+
+def write_csv(
+    table: pd.DataFrame, path: str | Path, *, index: bool = False, float_format: str | None = None
+) -> None:
+    """Write a table of pandas to a whole CSV file."""
+    with whole_file(path) as (file, _):
+        table.to_csv(file, index=index, float_format=float_format)
+
+
+@contextmanager
+def _renamed(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Yield the descriptor, which the caller closes, and the name of a temporary file."""
     descriptor, unfinished = tempfile.mkstemp(dir=Path(path).absolute().parent, prefix=".sonic-")
     try:
-        with open(descriptor, "w", newline="", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o666 & ~_umask())  # the mode that open() would give it
-            yield file, unfinished
+        os.fchmod(descriptor, 0o666 & ~_umask())  # the mode that open() would give it
+        yield descriptor, unfinished
         os.replace(unfinished, path)
     except BaseException:
         with suppress(OSError):

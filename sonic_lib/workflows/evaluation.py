@@ -27,6 +27,7 @@ from sonic_lib.report.figures.identification import calibration_curve, robustnes
 from sonic_lib.report.figures.style import save
 from sonic_lib.schemas import SONG_FILES
 from sonic_lib.storage import runs, tables
+from sonic_lib.storage.whole_file import write_csv
 from sonic_lib.workflows.duplicates import MAX_P
 from sonic_lib.workflows.identification import Index, open_index, search
 
@@ -114,9 +115,9 @@ def write_tables(judged: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, pd.D
     """
     folder.mkdir(parents=True, exist_ok=True)
     table, curve = robustness(judged), calibration(judged[~judged["has_copy"]])
-    judged.to_csv(folder / "clips.csv", index=False)
-    table.to_csv(folder / "robustness.csv", index=False, float_format="%.1f")
-    curve.to_csv(folder / "calibration.csv", index=False, float_format="%.4g")
+    write_csv(judged, folder / "clips.csv")
+    write_csv(table, folder / "robustness.csv", float_format="%.1f")
+    write_csv(curve, folder / "calibration.csv", float_format="%.4g")
     save(robustness_bars(table, title="Found again"), folder / "robustness.png")
     save(calibration_curve(curve, title="False accepts"), folder / "calibration.png")
     return table, curve

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 
@@ -96,3 +97,12 @@ def takes_over(path: str, *, mark: str) -> Iterator[dict]:
 def tells_variables(path: str) -> Iterator[dict]:
     """Yield the names of the environment variables, with an array and a timestamp."""
     yield {"path": path, "names": sorted(os.environ), "array": np.arange(3)}
+
+
+def sends(path: str, *, raw: bytes, forks: bool = False) -> Iterator[dict]:
+    """Write bytes to the connection, as a compromised decoder can, and hang."""
+    if forks:  # the child, which nobody kills, keeps the connection open
+        os.fork()
+    os.write(int(sys.argv[1]), raw)
+    time.sleep(20)
+    yield {}

@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -17,12 +18,12 @@ from sonic_lib.audio import sandbox
 from sonic_lib.audio.sandbox import (
     TIMEOUT_S_PER_MB,
     Limits,
-    _Rows,
     dismiss,
     isolated,
     packed,
     prepare,
 )
+from sonic_lib.audio.sandbox_process import RowsUnpickler, keys_for
 from tests.faults import decoders
 
 LIMITS = Limits(timeout_s=30.0, memory_mb=256)
@@ -233,8 +234,47 @@ def called(module: str, name: str, *arguments: object) -> bytes:
 def test_rows_are_unpickled_from_allowed_names_only(tmp_path, module, name):
     mark = tmp_path / "ran"
     with pytest.raises(pickle.UnpicklingError):
-        _Rows(io.BytesIO(called(module, name, str(mark), b"x"))).load()
+        RowsUnpickler(io.BytesIO(called(module, name, str(mark), b"x"))).load()
     assert not mark.exists()
+
+
+def framed(content: bytes) -> bytes:
+    """A message as `multiprocessing.connection` sends it."""
+    return struct.pack("!i", len(content)) + content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no pickle",
+        *map(pickle.dumps, (5, ["row", {}], ("row", {}, 1), ("row", [1]), ("row", {1: 2}))),
+        *map(pickle.dumps, (("dance", None), ("end", 1), ("failed", None), ([], {}))),
+        pickle.dumps(("started", None)),
+        pickle.dumps(("unloadable", "the fault of the machine")),
+        called("numpy", "dtype", "no such type"),
+        called("numpy", "ndarray", (1 << 60,)),
+        called("numpy", "scalar"),
+    ],
+)
+def test_messages_of_a_compromised_decoder_cost_one_file(content):
+    (closing,) = rows_of(decoders.sends, raw=framed(content))
+    assert_rejected(closing, "other than rows")
+    assert len(rows_of(decoders.good, n_rows=2)) == 2
+
+
+def test_long_message_is_not_read():
+    (closing,) = rows_of(decoders.sends, raw=struct.pack("!iQ", -1, 1 << 40) + b"x" * 100)
+    assert_rejected(closing, "other than rows", "more than 256 MB")
+
+
+@pytest.mark.parametrize("forks", [False, True])
+def test_half_a_message_is_not_waited_for(forks):
+    started_s = time.monotonic()
+    raw = framed(b"x" * 100)[:50]
+    (closing,) = rows_of(decoders.sends, limits=IMPATIENT, raw=raw, forks=forks)
+    assert_rejected(closing, "not done after 1 s")
+    assert time.monotonic() - started_s < 10
 
 
 def test_helper_gets_credentials_only_to_read_a_storage(monkeypatch):
@@ -248,4 +288,22 @@ def test_helper_gets_credentials_only_to_read_a_storage(monkeypatch):
     (row,) = isolated(work, "x", path="s3a://b/x", size_bytes=0, limits=LIMITS)
     assert "AWS_SECRET_ACCESS_KEY" in row["names"]
     assert "MY_TOKEN" not in row["names"]
+    (row,) = rows_of(decoders.tells_variables)  # not in the helper that has the key
+    assert "AWS_SECRET_ACCESS_KEY" not in row["names"]
     dismiss()
+
+
+@pytest.mark.parametrize(
+    ("path", "own"),
+    [
+        ("/music/x", None),
+        ("file:///music/x", None),
+        ("s3a://b/x", "AWS_"),
+        ("gs://b/x", "GOOGLE_"),
+        ("abfss://c@a/x", "AZURE_"),
+        ("hdfs://h/x", "KRB5"),
+    ],
+)
+def test_each_storage_needs_its_own_credentials_only(path, own):
+    secret = {"AWS_", "GOOGLE_", "AZURE_", "KRB5"}
+    assert secret & set(keys_for(path)) == ({own} if own else set())

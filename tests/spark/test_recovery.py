@@ -166,7 +166,7 @@ def test_check_names_damaged_files_and_maintain_repairs_them(spark, lake, add, s
     assert main(["maintain", "--grace-hours", "0", "--warehouse", lake]) == 0
     told = capsys.readouterr().out
     assert told.count("repaired ") == 3
-    assert "1 songs were incomplete" in told
+    assert "1 song was incomplete" in told
     assert main(["maintain", "--check", "--warehouse", lake]) == 0
     assert len({row[2] for row in stored(FINGERPRINTS)}) == len(stored(SONGS)) == 1
 

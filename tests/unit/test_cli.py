@@ -77,8 +77,10 @@ def test_help_shows_a_valid_call(verb, capsys):
         (["identify"], "PATH"),
         (["identify", "clips", "--candidates", "0"], "--candidates"),
         (["identify", "clips", "--candidates", "many"], "--candidates"),
+        (["identify", "clips", "--candidates", "99"], "expected 1 to 28, not '99'"),
         (["identify", "clips", "--output", "out.txt"], "'out.txt'"),
         (["identify", "clips", "--output", "/absent/out.csv"], "'/absent/out.csv'"),
+        (["explain", "a.wav", "--plot", "/absent/why.png"], "its folder does not exist"),
         (["remove"], "SONG"),
         (["sql", "--output", "out.csv"], "SQL"),
         (["sql", "SELECT 1", "--file", "a.sql"], "--file"),
@@ -103,6 +105,18 @@ def test_every_verb_has_help(verb, capsys):
     assert exit_code(verb, "--help") == 0
     said = capsys.readouterr().out
     assert all(option in said for option in ("--warehouse", "--config", "--set"))
+
+
+def test_help_says_what_options_are(capsys):
+    for verb, *said in (
+        ("explain", "show why a clip got its answer"),
+        ("retrain", "train new versions and keep those", "cross-validation folds (default: as for"),
+        ("train", "number of cross-validation folds (default 5)", "random seed (default 0)"),
+        ("report", "the page to write (default report.html)"),
+    ):
+        exit_code(verb, "--help")
+        told = " ".join(capsys.readouterr().out.split())
+        assert all(words in told for words in said)
 
 
 @pytest.mark.usefixtures("no_spark")
@@ -141,13 +155,21 @@ def test_failures_are_one_paragraph_and_an_exit_code(monkeypatch, capsys, error,
 
 
 @pytest.mark.usefixtures("fake_spark")
-def test_bugs_are_not_hidden(monkeypatch):
+def test_bugs_are_one_sentence_and_a_traceback_if_asked_for(monkeypatch, capsys):
     def fail(*_):
-        raise ZeroDivisionError
+        raise ZeroDivisionError("of\n\x1b[2Jhttps://me:sesame@host")
 
     monkeypatch.setattr("sonic_lib.cli.commands.sql.run", fail)
-    with pytest.raises(ZeroDivisionError):
-        cli.main(["sql", "SELECT 1"])
+    assert cli.main(["sql", "SELECT 1"]) == 1
+    sentence = r"sonic: unexpected error ZeroDivisionError: of\n\x1b[2Jhttps://***@host"
+    assert capsys.readouterr() == ("", f"{sentence}; run with --debug for details\n")
+    assert cli.main(["sql", "SELECT 1", "--debug"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("Traceback (most recent call last)")
+    assert told.endswith(f"{sentence}\n")
+    assert "in fail" in told
+    assert "sesame" not in told
+    assert "\x1b" not in told
 
 
 @pytest.fixture

@@ -87,6 +87,13 @@ def test_image_has_the_pinned_spark():
         assert all((ROOT / source).exists() for source in copied.split())
 
 
+def test_compiled_code_of_the_image_can_be_written_by_its_user_only():
+    text = (DEPLOY / "Dockerfile").read_text()
+    assert re.search(r"NUMBA_CACHE_DIR=(\S+)", text)[1].startswith("/opt/sonic/")
+    made = re.search(r'^RUN install .*--owner=spark .*--mode=700 "\$NUMBA_CACHE_DIR"$', text, re.M)
+    assert made.start() < text.index("USER spark")
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
 def test_units_are_valid_for_systemd(tmp_path):
     for unit in (DEPLOY / "systemd").iterdir():

@@ -155,9 +155,9 @@ lock = fcntl.flock
 kernels = {"librosa.core.audio", "librosa.core.pitch", "librosa.util.utils"}
 
 def noted(file, operation):
-    assert operation == fcntl.LOCK_EX
+    assert operation == fcntl.LOCK_EX | fcntl.LOCK_NB
     lock(file, operation)
-    held.append((file.fileno(), kernels & set(sys.modules)))
+    held.append((file, kernels & set(sys.modules)))
 
 held = []
 fcntl.flock = noted

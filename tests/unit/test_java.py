@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,16 @@ def test_errors_of_a_running_java_are_left_alone(has_process):
     with pytest.raises(ValueError, match="ours"), java.reporting_exit(gateway):
         raise ValueError("ours")
     process.communicate(b"\n")
+
+
+def test_messages_of_java_are_made_safe_to_show(monkeypatch, capfd):
+    def launch(conf, popen_kwargs):
+        lines = b"WARNING: noise\nat s3a://AK:sesame@b \xc2\x9b31m \x1b[2J \xff \xe5\xa4\x9c\n"
+        os.write(popen_kwargs["stderr"], lines)
+
+    monkeypatch.setattr("pyspark.java_gateway.launch_gateway", launch)
+    java.launch(None)
+    for thread in threading.enumerate():
+        if thread.name.endswith("(forward)"):
+            thread.join()
+    assert capfd.readouterr().err == "at s3a://***@b \\x9b31m \\x1b[2J \ufffd 夜\n"

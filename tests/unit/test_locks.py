@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from sonic_lib.errors import SonicError
+from sonic_lib.features import librosa_import
 from sonic_lib.storage import locks
 from sonic_lib.storage.locks import writing
 
@@ -110,3 +114,58 @@ def test_disk_without_locks_is_reported_once_and_used(tmp_path, monkeypatch, cap
         with writing(str(tmp_path), "songs"):
             pass
     assert capsys.readouterr().err.count("No locks available") == 1
+
+
+# ---- the lock of librosa's compiled functions ----
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("SONIC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(librosa_import, "_MAX_WAIT_S", 0.3)
+    return tmp_path / "cache"
+
+
+def test_lock_is_in_a_folder_of_this_user(cache):
+    with librosa_import._alone():
+        [lock] = cache.iterdir()
+        assert (cache.stat().st_mode & 0o777, lock.stat().st_mode & 0o777) == (0o700, 0o600)
+        with open(lock) as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with open(lock) as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_lock_that_is_held_for_long_is_not_waited_for(cache):
+    with librosa_import._alone():
+        started_s = time.monotonic()
+        with librosa_import._alone():
+            assert 0.3 <= time.monotonic() - started_s < 5
+
+
+@pytest.mark.parametrize("replace", [lambda lock: lock.symlink_to("new"), os.mkfifo, os.mkdir])
+def test_lock_that_others_replaced_is_not_used(cache, replace):
+    with librosa_import._alone():
+        [lock] = cache.iterdir()
+    lock.unlink()
+    replace(lock)
+    with librosa_import._alone():
+        assert list(cache.iterdir()) == [lock]
+    assert librosa_import._open_any_lock() is None
+
+
+def test_lock_of_another_user_is_not_used(cache, monkeypatch):
+    descriptor = librosa_import._open_lock(cache)
+    os.close(descriptor)
+    [lock] = cache.iterdir()
+    monkeypatch.setattr(os, "getuid", lambda: lock.stat().st_uid + 1)
+    lock.rename(cache / f"librosa-{os.getuid()}.lock")
+    assert librosa_import._open_any_lock() is None
+
+
+def test_lock_is_with_numbas_files_if_the_cache_is_read_only(cache, tmp_path, monkeypatch):
+    cache.touch()  # a file, in which root cannot write either
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
+    os.close(librosa_import._open_any_lock())
+    assert len(list((tmp_path / "numba").iterdir())) == 1

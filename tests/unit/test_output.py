@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.figure import Figure
 from pyspark.sql import Row
 from pyspark.sql.types import StructType
 
-from sonic_lib.cli.writers import check_output, text_table, write_output, write_rows
+from sonic_lib.cli.writers import check_output, text_lines, text_table, write_output, write_rows
 from sonic_lib.errors import SonicError, UsageError
+from sonic_lib.report.figures.style import save
+from sonic_lib.storage.whole_file import write_csv
 
 
 def schema_of(columns: str) -> StructType:
@@ -196,6 +200,12 @@ def test_control_characters_are_escaped():
     assert escape == r"\x1b[31mred"
 
 
+def test_names_of_columns_stay_in_their_line():
+    lines = list(text_lines(["a\nsonic: b\x1b"], [[1]]))
+    assert lines[0] == r"a\nsonic: b\x1b"
+    assert len(lines) == 3
+
+
 def test_printable_text_of_any_script_is_shown_unchanged():
     assert table(("Ärzte", "夜明け"))[2].split() == ["Ärzte", "夜明け"]
 
@@ -238,3 +248,27 @@ def test_link_at_the_temporary_name_is_not_followed(tmp_path):
     assert (tmp_path / "out.csv").read_text() == "a\n1\n"
     assert not (tmp_path / "out.csv").is_symlink()
     assert oct((tmp_path / "out.csv").stat().st_mode & 0o700) == oct(0o600)
+
+
+def test_tables_and_plots_of_reports_replace_links(tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    names = ("out.csv", "out.png", "out.SVG")
+    for name in names:
+        (tmp_path / name).symlink_to("precious")
+    write_csv(pd.DataFrame({"a": [1.25]}), tmp_path / "out.csv", float_format="%.1f")
+    for name in names[1:]:
+        save(Figure(), tmp_path / name)
+    assert (tmp_path / "out.csv").read_text() == "a\n1.2\n"
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "out.SVG").read_text().startswith("<?xml")
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"precious", *names}
+
+
+def test_failed_plot_leaves_the_older_one(tmp_path, monkeypatch):
+    (tmp_path / "out.png").write_text("older")
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: file.write(b"half") / 0)
+    with pytest.raises(ZeroDivisionError):
+        save(Figure(), tmp_path / "out.png")
+    assert (tmp_path / "out.png").read_text() == "older"
+    assert len(list(tmp_path.iterdir())) == 1

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Iterator
 
 import numpy as np
+import pytest
 import soundfile
 
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
@@ -48,3 +51,25 @@ def test_prefixes_are_the_leading_bits():
     )
     assert (prefix, error) == (hash_ >> 36, None)
     assert np.log2(hash_) < 40
+
+
+@pytest.mark.parametrize(
+    ("rows", "name"),
+    [(sql_functions.audio_rows, "song_hashes"), (sql_functions.clip_rows, "clip_hashes")],
+)
+def test_crashed_decoder_is_one_row_with_the_reason(monkeypatch, rows, name):
+    expected = list(rows(audio(), params=PARAMS, prefix_bits=4))
+    monkeypatch.setattr(sql_functions, name, crashes)
+    ((*nulls, error),) = rows(b"x", params=PARAMS, prefix_bits=4)
+    assert set(nulls) == {None}
+    assert len(nulls) == len(expected[0]) - 1
+    assert "crashed: signal 6" in error
+    monkeypatch.undo()
+    assert list(rows(audio(), params=PARAMS, prefix_bits=4)) == expected
+    assert "is empty" in next(rows(None, params=PARAMS, prefix_bits=4))[-1]
+
+
+def crashes(content: bytes, *, params: FingerprintParams) -> Iterator[dict]:
+    """Abort, as a C library does that detects heap corruption."""
+    os.abort()
+    yield {}

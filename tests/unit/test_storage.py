@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sonic_lib.errors import UsageError
-from sonic_lib.spark.filesystem import literal, s3_conf, uses_s3, without_secrets
+from sonic_lib.spark.filesystem import literal, s3_conf, uses_s3
+from sonic_lib.spark.messages import has_secrets, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,58 @@ def test_other_servers_are_set_by_the_usual_variables():
 def test_messages_hide_secrets_in_uris():
     message = without_secrets("MLflow at https://me:se/sa@me@host:5000/x refused hdfs://h:8020/a.")
     assert message == "MLflow at https://***@host:5000/x refused hdfs://h:8020/a."
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("s3a://AK:7/sesame@bucket/x", "s3a://***@bucket/x"),
+        ("s3a://AK:se@same@bucket/x", "s3a://***@bucket/x"),
+        ("s3a://AK:open sesame@bucket/x failed", "s3a://***@bucket/x failed"),
+        ("s3a:/u:sesame@b", "s3a:/***@b"),
+        ("https://me@corp.com:sesame@mlflow:5000", "https://***@mlflow:5000"),
+        ("https://me@corp.com:open sesame@mlflow", "https://***@mlflow"),
+        ("https://me@corp.com:se/sesame@mlflow", "https://***@mlflow"),
+        ("https://me:7/sesame@host", "https://***@host"),
+        ("https://sesame@host/x", "https://***@host/x"),
+        ("hdfs://me:1sesame@host/x", "hdfs://***@host/x"),
+        ("abfss://me:sesame@account", "abfss://***@account"),
+        (
+            "jdbc:postgresql://h/db?user=u&password=sesame, once",
+            "jdbc:postgresql://h/db?user=u&password=*** once",
+        ),
+        ("https://b/k?X-Amz-Signature=sesame&n=1", "https://b/k?X-Amz-Signature=***&n=1"),
+        ("https://b/k?sv=1&sig=sesame", "https://b/k?sv=1&sig=***"),
+        ("https://b/k?access_token=sesame", "https://b/k?access_token=***"),
+    ],
+)
+def test_passwords_of_any_form_are_hidden(text, shown):
+    assert without_secrets(text) == shown
+    assert has_secrets(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hdfs://host:8020/lake@2",
+        "s3a://bucket/me@home/song:1.mp3",
+        "s3a://bucket: not found; ask me@home",
+        "http://host:8020 or me@home",
+        "http://[::1]:5000, me@home",
+        "gs://bucket/a:b@c",
+        "file:///home/me:x@y and file:/home/me:x@y",
+        "/music/a:b@c",
+        "https://b/k?design=1&page=2",
+    ],
+)
+def test_ports_and_names_with_an_at_are_no_passwords(text):
+    assert without_secrets(text) == text
+
+
+def test_password_of_the_tracking_server_is_hidden_wherever_it_is(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:open%20sesame@host/x")
+    assert without_secrets("me used open sesame; open%20sesame.") == "me used ***; ***."
+    assert without_secrets("(me:open%20sesame)") == "(***)"
 
 
 def test_brackets_and_braces_are_not_globs():

@@ -21,16 +21,17 @@ from sonic_lib.audio.decode import open_audio, stream_mono
 from sonic_lib.audio.local_files import is_local
 from sonic_lib.cli.commands import features, identify, index, playlist, predict, report, sql, train
 from sonic_lib.config import Config
-from sonic_lib.console import progress, say, show
+from sonic_lib.console import paragraph, progress, say, show
 from sonic_lib.errors import MODELS, UsageError, install_command
 from sonic_lib.features.spark import AUDIO
 from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ
-from sonic_lib.formats import p_equation
+from sonic_lib.formats import counted, p_equation
 from sonic_lib.matching.evaluation import MAX_OFFSET_ERROR_S
 from sonic_lib.models.estimators import FOREST
 from sonic_lib.report.figures.identification import constellation, offset_histogram
 from sonic_lib.report.figures.style import save
 from sonic_lib.storage import tables
+from sonic_lib.storage.whole_file import whole_file
 from sonic_lib.synth.collection import write_demo
 from sonic_lib.workflows.explanation import explain_clip, explain_without_spark
 
@@ -53,11 +54,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folder", default="demo", metavar="DIR", help="folder for everything (default demo)"
     )
-    parser.add_argument("--songs", type=int, default=36, metavar="N", help="default 36")
     parser.add_argument(
-        "--clips", type=int, default=60, metavar="N", help="default 60; 1 in 6 is of unknown songs"
+        "--songs", type=int, default=36, metavar="N", help="songs to make (default 36)"
     )
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
+    parser.add_argument(
+        "--clips",
+        type=int,
+        default=60,
+        metavar="N",
+        help="clips to make, 1 in 6 of unknown songs (default 60)",
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="random seed (default 1)")
 
 
 def check(args: argparse.Namespace) -> None:
@@ -93,7 +100,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     call(identify, str(folder / "clips"), "--output", str(folder / "matches.csv"))
     answers = compare(pd.read_csv(folder / "matches.csv"), pd.read_csv(folder / "truth.csv"))
     summary = list(_summary_lines(answers))
-    show("\n".join(["", *_sample_lines(answers), "", *summary]))
+    show(paragraph(["", *_sample_lines(answers), "", *summary]))
     show("\nMost hashes occur in only one song, so a few seconds are enough to identify it:")
     call(sql, _QUERY)
     _plot(spark, config, answers, folder)
@@ -161,14 +168,16 @@ def compare(matches: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
 def _synthesise(folder: Path, args: argparse.Namespace) -> None:
     recipe = json.dumps({"songs": args.songs, "clips": args.clips, "seed": args.seed})
     n_unknown = args.clips // _CLIPS_PER_UNKNOWN
-    what = f"{args.songs} songs and {args.clips} clips in {folder} (seed {args.seed})"
+    songs, clips = counted(args.songs, "song"), counted(args.clips, "clip")
+    what = f"{songs} and {clips} in {folder} (seed {args.seed})"
     note, truth = folder / _RECIPE, folder / "truth.csv"
     if truth.exists() and note.read_text() == recipe:
         show(f"{what}: there already")
         return
     started_s = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(recipe)
+    with whole_file(note) as (file, _):
+        file.write(recipe)
     truth.unlink(missing_ok=True)  # written last, when everything else is complete
     for name in ("songs", "clips"):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -208,7 +217,7 @@ def _summary_lines(answers: pd.DataFrame) -> Iterator[str]:
     is_known = answers["group"] != _UNKNOWN
     known, unknown = answers[is_known], answers[~is_known]
     yield (
-        f"{len(known)} known clips: {known['found'].sum()} found; "
+        f"{counted(len(known), 'known clip')}: {known['found'].sum()} found; "
         f"{len(unknown)} unknown: {unknown['falsely_accepted'].sum()} falsely accepted"
     )
 

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import sonic_lib
 from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.config import Config
-from sonic_lib.console import say
+from sonic_lib.console import paragraph, say
 from sonic_lib.errors import MODELS, SonicError, install_command
+from sonic_lib.formats import counted
 
 HELP = "check Java, jars, memory, decoders and the warehouse"
 NEEDS_SPARK = False
@@ -59,7 +60,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
     """Print the report; 1 if something necessary is missing."""
     findings = list(examine(args.warehouse or config.warehouse))
     lines = [f"{state:<5} {what:<10} {message}" for what, state, message in findings]
-    say("\n".join(lines), findings=[finding._asdict() for finding in findings])
+    say(paragraph(lines), findings=[finding._asdict() for finding in findings])
     return int(any(finding.state == "bad" for finding in findings))
 
 
@@ -111,13 +112,13 @@ def _jars() -> tuple[str, str]:
 
     jars = cached_delta_jars()
     if jars:
-        return "ok", f"{len(jars)} in {Path(jars[0]).parent}"
+        return "ok", f"{counted(len(jars), 'jar')} in {Path(jars[0]).parent}"
     return "note", f"{COORDINATES} will be downloaded at the first start (or now: sonic jars)"
 
 
 def _memory() -> Finding:
     gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    message = f"{gb:.1f} GB, {os.cpu_count()} cores"
+    message = f"{gb:.1f} GB, {counted(os.cpu_count() or 1, 'core')}"
     if gb < _MIN_MEMORY_GB:
         return Finding(
             "memory", "note", f"{message}; {_MIN_MEMORY_GB:g} GB or more are recommended"

@@ -9,7 +9,8 @@ from pyspark.sql import functions as F
 
 from sonic_lib.cli.writers import SUFFIXES, check_output, text_table, write_output
 from sonic_lib.config import Config
-from sonic_lib.console import say, show
+from sonic_lib.console import paragraph, say, show
+from sonic_lib.formats import counted
 from sonic_lib.index import copies
 from sonic_lib.schemas import SONGS
 from sonic_lib.workflows.duplicates import list_duplicates
@@ -36,14 +37,15 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     if args.output:
         write_output(found, args.output)
     say(
-        f"{counts['same_recording']} pairs are the same recording, in {counts['groups']} groups; "
-        f"{counts['shared_passage']} pairs share a passage",
+        f"{counted(counts['same_recording'], 'pair is', 'pairs are')} the same recording, in "
+        f"{counted(counts['groups'], 'group')}; "
+        f"{counted(counts['shared_passage'], 'pair shares', 'pairs share')} a passage",
         **counts,
         output=args.output,
     )
     if counts["pairs"]:
         shown = found.select("kind", F.round("overlap_s").alias("overlap_s"), *_NAMES)
-        show("\n".join(text_table(shown, n_rows=_SHOWN_ROWS)))
+        show(paragraph(text_table(shown, n_rows=_SHOWN_ROWS)))
         if counts["groups"]:
             show(f"keep: {copies.RULE}")
         if counts["pairs"] > _SHOWN_ROWS:

@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
+from sonic_lib.formats import counted
 from sonic_lib.schemas import SONGS
 from sonic_lib.workflows.evaluation import (
     LEFT_OUT,
@@ -58,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"songs to sample (default {N_SONGS})",
     )
-    parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"default {SEED}")
+    parser.add_argument(
+        "--seed", type=int, default=SEED, metavar="N", help=f"random seed (default {SEED})"
+    )
     parser.add_argument(
         "--output", default="evaluation", metavar="DIR", help="folder for tables and plots"
     )
@@ -100,11 +103,12 @@ def _report(judged: pd.DataFrame, folder: Path) -> None:
         )
     means = table[["top1", "placed", "accepted"]].mean()
     show(f"{'mean':<25} {means.top1:6.1f} {means.placed:13.1f} {means.accepted:9.1f}")
-    show(f"\nOf {curve['n'].iloc[0]} clips of held-out songs, accepted at a false-accept rate of:")
+    n_clips = counted(curve["n"].iloc[0], "clip")
+    show(f"\nOf {n_clips} of held-out songs, accepted at a false-accept rate of:")
     if n_copied := int(judged["has_copy"].sum()):
         show(
-            f"  ({n_copied} more do not count, as their music is still in the index, in a copy or "
-            "another song; `sonic duplicates` lists them)"
+            f"  ({counted(n_copied, 'more does', 'more do')} not count, as the music is still in "
+            "the index, in a copy or another song; `sonic duplicates` lists them)"
         )
     for row in curve.itertuples():
         show(f"  {row.asked:6.1%}: {row.observed:6.2%}  ({row.low:.2%} to {row.high:.2%})")

@@ -1,4 +1,4 @@
-"""`sonic explain`: show the evidence for the answer to a clip.
+"""`sonic explain`: show why a clip got its answer.
 
 Works without Spark if clip and index are on this machine, as `sonic identify` does.
 """
@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.config import Config
-from sonic_lib.console import say, show
+from sonic_lib.console import paragraph, say, show
 from sonic_lib.errors import UsageError
-from sonic_lib.formats import clock, p_equation
+from sonic_lib.formats import clock, counted, p_equation
+from sonic_lib.spark.messages import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from sonic_lib.matching.evidence import Explanation
 
-HELP = "show the evidence for the answer to a clip, as text and as a plot"
+HELP = "show why a clip got its answer, as text and as a plot"
 N_SHOWN = 8
 _BAR = 40
 
@@ -36,6 +38,8 @@ def check(args: argparse.Namespace) -> None:
     """Check the arguments before Spark starts."""
     if args.plot and not args.plot.lower().endswith((".png", ".pdf", ".svg")):
         raise UsageError(f"--plot {args.plot!r}: the name must end in .png, .pdf or .svg.")
+    if args.plot and not Path(args.plot).absolute().parent.is_dir():
+        raise UsageError(f"--plot {args.plot!r}: its folder does not exist; create it first.")
 
 
 def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
@@ -67,15 +71,15 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 
 def _print_explanation(found: Explanation, config: Config, args: argparse.Namespace) -> int:
     if found.error is not None:
-        say(f"{args.clip}: cannot be read: {found.error}", error=found.error)
+        say(one_line(f"{args.clip}: cannot be read: {found.error}"), error=found.error)
         return 1
     if found.note is not None:
-        show(f"Not all of the clip could be read: {found.note}")
+        show(one_line(f"Not all of the clip could be read: {found.note}"))
     if found.answers.empty:
-        say(f"{args.clip}: shares no hash with the index.", answers=[])
+        say(one_line(f"{args.clip}: shares no hash with the index."), answers=[])
         return 0
     answers = found.answers.to_dict("records")
-    say("\n".join(_text(found, config)), answers=answers, n_hits=len(found.hits))
+    say(paragraph(_text(found, config)), answers=answers, n_hits=len(found.hits))
     if args.plot:
         from sonic_lib.report.figures.identification import explanation
         from sonic_lib.report.figures.style import save
@@ -113,7 +117,7 @@ def _segment_text(
     yield f"  hashes      {len(right)} of {n_hits} shared with the song lie on one line"
     for _, other in others.iterrows():
         n_other = on_line(hits, other).sum()
-        yield f"  runner-up   {_name(other)}: {n_other} hashes on its best line"
+        yield f"  runner-up   {_name(other)}: {counted(n_other, 'hash', 'hashes')} on its best line"
     drift_s = (answer.speed - 1) * length_s
     yield (
         f"  drift line  speed {answer.speed:.4f}, pitch {answer.pitch:.4f}: "

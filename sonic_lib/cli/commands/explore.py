@@ -9,12 +9,13 @@ from pyspark.sql import SparkSession
 
 from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
-from sonic_lib.console import say, show
+from sonic_lib.console import paragraph, say, show
 from sonic_lib.errors import UsageError
 from sonic_lib.models.exploration import projections
 from sonic_lib.report.exploration import figures_of, tables_of, text_of
 from sonic_lib.report.figures.style import save
 from sonic_lib.schemas import FEATURES
+from sonic_lib.storage.whole_file import write_csv
 from sonic_lib.workflows.exploration import explored
 from sonic_lib.workflows.sources import read_source
 
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="songs in the projections, sampled by hash (default 3000)",
     )
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="random seed (default 1)")
     parser.add_argument(
         "--report", default="exploration", metavar="FOLDER", help="folder for plots and tables"
     )
@@ -63,9 +64,9 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     folder = Path(args.report)
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables_of(found):
-        table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+        write_csv(table, folder / f"{name}.csv", float_format="%.6g")
     for name, figure in figures_of(found):
         save(figure, folder / f"{name}.png")
-    show("\n".join(text_of(found)))
+    show(paragraph(text_of(found)))
     say(f"  report      {folder}", report=str(folder))
     return 0

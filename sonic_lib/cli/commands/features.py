@@ -14,6 +14,8 @@ from sonic_lib.config import Config
 from sonic_lib.console import say
 from sonic_lib.errors import MODELS, SetupError, UsageError, install_command
 from sonic_lib.features import csv_files
+from sonic_lib.formats import counted
+from sonic_lib.spark.messages import one_line
 from sonic_lib.workflows.feature_extraction import (
     TableImport,
     check_source,
@@ -115,8 +117,8 @@ def _about_audio(counts: dict[str, float]) -> str:
     message = (
         f"  files   {counts['read']:.0f} read, {counts['files'] - counts['read']:.0f} unchanged; "
         f"of those read {counts['duplicate']:.0f} duplicate, {counts['rejected']:.0f} rejected\n"
-        f"  added   {counts['songs']:.0f} songs, {counts['audio_s'] / 3600:.2f} h; "
-        f"{counts['dropped']:.0f} songs dropped"
+        f"  added   {counted(counts['songs'], 'song')}, {counts['audio_s'] / 3600:.2f} h; "
+        f"{counted(counts['dropped'], 'song')} dropped"
     )
     return message + _why(
         counts, "path, stage, error FROM sonic.feature_files WHERE song_id IS NULL"
@@ -126,14 +128,18 @@ def _about_audio(counts: dict[str, float]) -> str:
 def _about_table(done: TableImport, source: str) -> str:
     counts = done.counts
     message = (
-        f"  table   {source}: {counts['rows'] - counts['rejected']} rows, "
+        f"  table   {source}: {counted(counts['rows'] - counts['rejected'], 'row')}, "
         f"{counts['rejected']} rejected; the key is "
-        f"{f'the column {done.id_column}' if done.id_column else 'the whole row'}\n"
-        f"  numbers {', '.join(done.numbers) or 'none'}\n"
-        f"  texts   {', '.join(done.texts) or 'none'}"
+        f"{f'the column {one_line(done.id_column)}' if done.id_column else 'the whole row'}\n"
+        f"  numbers {one_line(', '.join(done.numbers)) or 'none'}\n"
+        f"  texts   {one_line(', '.join(done.texts)) or 'none'}"
     )
     rejects = f"record, error FROM sonic.feature_rejects WHERE source = '{source}'"
-    return message + _why(counts, rejects) + "".join(f"\n  {remark}" for remark in done.remarks)
+    return (
+        message
+        + _why(counts, rejects)
+        + "".join(f"\n  {one_line(remark)}" for remark in done.remarks)
+    )
 
 
 def source_name(csv: str, given: str | None) -> str:

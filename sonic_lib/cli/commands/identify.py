@@ -33,9 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="FILE", help=f"also write {SUFFIXES}")
     parser.add_argument(
         "--candidates",
-        type=int,
+        type=_n_candidates,
         default=1,
-        choices=range(1, N_CANDIDATES + 1),
         metavar="N",
         help="list the N best songs per segment (default 1)",
     )
@@ -49,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-record", action="store_true", help="write nothing to the warehouse")
     add_no_links(parser)
     add_watch(parser)
+
+
+def _n_candidates(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= N_CANDIDATES):
+        raise argparse.ArgumentTypeError(f"expected 1 to {N_CANDIDATES}, not {text!r}")
+    return int(text)
 
 
 def check(args: argparse.Namespace) -> None:

@@ -11,6 +11,8 @@ from sonic_lib.audio.local_files import absolute, check_audio, is_local, named_e
 from sonic_lib.cli.commands.watch_options import add_no_links, add_watch, check_watch, run_watch
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
+from sonic_lib.formats import counted
+from sonic_lib.spark.messages import one_line
 from sonic_lib.spark.session import is_running
 from sonic_lib.workflows.idle_indexing import IndexRun, index_if_unchanged
 
@@ -90,7 +92,9 @@ def _update(spark: SparkSession, config: Config, args: argparse.Namespace) -> in
 def _say(done: IndexRun, warehouse: str, args: argparse.Namespace) -> int:
     _report(done, warehouse)
     if done.passed_over:
-        say(passed_over_text(done.passed_over), endings_passed_over=dict(done.passed_over))
+        say(
+            one_line(passed_over_text(done.passed_over)), endings_passed_over=dict(done.passed_over)
+        )
     return 1 if args.strict and done.counts["rejected"] else 0
 
 
@@ -102,16 +106,19 @@ def passed_over_text(endings: Counter[str]) -> str:
     >>> passed_over_text(Counter({".jpg": 8, "": 1}))
     '  skipped 9 files without an audio extension: 8 .jpg, 1 without one'
     """
-    return f"  skipped {endings.total()} files without an audio extension: {named_endings(endings)}"
+    return (
+        f"  skipped {counted(endings.total(), 'file')} without an audio extension: "
+        f"{named_endings(endings)}"
+    )
 
 
 def _report(done: IndexRun, warehouse: str) -> None:
     counts, remarks, table_bytes, _ = done
     facts = {**counts, "remarks": remarks, "table_bytes": table_bytes}
     if not (counts["new"] or counts["changed"] or counts.get("pruned")):
+        are = counted(counts["files"], "file is", "files are")
         say(
-            f"Nothing new: {counts['files']:.0f} files are already in {warehouse} "
-            f"({counts['seconds']:.1f} s)",
+            f"Nothing new: {are} already in {warehouse} ({counts['seconds']:.1f} s)",
             **facts,
         )
         return
@@ -124,14 +131,15 @@ def _report(done: IndexRun, warehouse: str) -> None:
         f"{counts['unchanged']:.0f} unchanged{pruned}; "
         f"of those read {counts['duplicate']:.0f} duplicate, {counts['rejected']:.0f} rejected"
         f"{partial}\n"
-        f"  added   {counts['songs']:.0f} songs, {counts['audio_s'] / 3600:.2f} h, "
-        f"{counts['hashes']:.0f} hashes; {counts['replaced']:.0f} songs dropped\n"
+        f"  added   {counted(counts['songs'], 'song')}, {counts['audio_s'] / 3600:.2f} h, "
+        f"{counted(counts['hashes'], 'hash', 'hashes')}; "
+        f"{counted(counts['replaced'], 'song')} dropped\n"
         f"  table   {table_bytes / 1e6:.1f} MB of fingerprints\n"
         f"  time    {counts['seconds']:.1f} s, {speed:.0f} s of audio per second",
         **facts,
     )
     for remark in remarks:
-        show(f"  {remark}")
+        show(one_line(f"  {remark}"))
     if counts["rejected"] + counts["partial"] > len(remarks):
         show(
             '  All of them: sonic sql "SELECT path, stage, error, note FROM sonic.song_files '

@@ -10,9 +10,11 @@ from dataclasses import asdict
 from pyspark.sql import Row, SparkSession
 
 from sonic_lib.config import Config
-from sonic_lib.console import say, show
+from sonic_lib.console import paragraph, say, show
 from sonic_lib.errors import DamageError, UsageError
+from sonic_lib.formats import counted
 from sonic_lib.schemas import INDEX_TABLES
+from sonic_lib.spark.messages import one_line
 from sonic_lib.storage.table_files import Damage
 from sonic_lib.workflows import upkeep
 
@@ -96,7 +98,7 @@ def _maintain(spark: SparkSession, config: Config, args: argparse.Namespace) -> 
                     **result,
                 )
             elif name in _LINES:
-                show("\n".join(_LINES[name](result)))
+                show(paragraph(_LINES[name](result)))
     # The last step is the check.
     return _report(result["findings"], config.warehouse, advice=_REMOVE, **result["counts"])
 
@@ -104,28 +106,28 @@ def _maintain(spark: SparkSession, config: Config, args: argparse.Namespace) -> 
 def _repaired(result: dict) -> Iterator[str]:
     yield from (f"repaired   {damage}" for damage in result["damaged"])
     if result["dropped"]:
-        yield (
-            f"           {result['dropped']} songs were incomplete and have been dropped: "
-            "index them again"
-        )
+        songs = counted(result["dropped"], "song was", "songs were")
+        yield f"           {songs} incomplete and dropped: index the folder again"
 
 
 def _swept(result: dict) -> Iterator[str]:
     yield (
-        f"swept      {result['stages']} stages of dead runs, "
-        f"{result['orphan_fingerprints']} fingerprints of {result['orphan_songs']} songs "
-        f"that were never committed, {result['lost_files']} records of files whose song is gone"
+        f"swept      {counted(result['stages'], 'stage')} of dead runs, "
+        f"{counted(result['orphan_fingerprints'], 'fingerprint')} of "
+        f"{counted(result['orphan_songs'], 'song')} never committed, "
+        f"{counted(result['lost_files'], 'record')} of files whose song is gone"
     )
 
 
 def _repartitioned(result: dict) -> Iterator[str]:
-    yield f"prefix     {result['prefix_bits']} bits{'' if result['is_new'] else ', as before'}"
+    bits = counted(result["prefix_bits"], "bit")
+    yield f"prefix     {bits}{'' if result['is_new'] else ', as before'}"
 
 
 def _compacted(result: dict) -> Iterator[str]:
     yield (
-        f"compacted  {result['partitions']} partitions: {result['files_before']} fingerprint "
-        f"files became {result['files_after']}"
+        f"compacted  {counted(result['partitions'], 'partition')}: "
+        f"{counted(result['files_before'], 'fingerprint file')} became {result['files_after']}"
     )
 
 
@@ -164,9 +166,10 @@ _REMOVE = (
 
 
 def _report_damage(damaged: list[Damage], warehouse: str) -> int:
-    lines = "\n".join(f"  {damage}" for damage in damaged)
+    are = counted(len(damaged), "file of its tables is", "files of its tables are")
+    head = f"Check of {warehouse}: {are} damaged"
     say(
-        f"Check of {warehouse}: {len(damaged)} files of its tables are damaged\n{lines}",
+        paragraph([head, *(f"  {damage}" for damage in damaged)]),
         damaged=[asdict(damage) for damage in damaged],
     )
     return 1
@@ -175,7 +178,9 @@ def _report_damage(damaged: list[Damage], warehouse: str) -> int:
 def _report(found: list[Row], warehouse: str, *, advice: str, **counts: float) -> int:
     say(f"Check of {warehouse}", findings=[row.asDict() for row in found], **counts)
     for row in found:
-        status = f"{row.n_broken} broken, such as: {row.example}" if row.n_broken else "holds"
+        status = (
+            f"{row.n_broken} broken, such as: {one_line(row.example)}" if row.n_broken else "holds"
+        )
         show(f"  {row.invariant:<38}{status}")
     broken = any(row.n_broken for row in found)
     if broken:

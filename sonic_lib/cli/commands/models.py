@@ -9,8 +9,10 @@ from pyspark.sql import SparkSession
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.errors import UsageError
+from sonic_lib.formats import counted
 from sonic_lib.models.registry import NAMES
 from sonic_lib.schemas import MODEL_TABLES
+from sonic_lib.spark.messages import one_line
 from sonic_lib.workflows import model_versions
 
 HELP = "list versions of the models; promote one, or roll back"
@@ -50,10 +52,10 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     for name, aliases, cards in model_versions.list_models(spark, config):
         roles = {aliases.get("champion"): "champion", aliases.get("challenger"): "challenger"}
         say(
-            f"{name}: {len(cards)} versions" if cards else f"{name}: no version yet",
+            f"{name}: {counted(len(cards), 'version')}" if cards else f"{name}: no version yet",
             **{name: {**aliases, "versions": cards}},
         )
         for card in cards:
             metrics = "  ".join(f"{k} {v:.4g}" for k, v in card.get("metrics", {}).items())
-            show(f"  {card['version']}  {roles.get(card['version'], ''):10}  {metrics}")
+            show(one_line(f"  {card['version']}  {roles.get(card['version'], ''):10}  {metrics}"))
     return 0

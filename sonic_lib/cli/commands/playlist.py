@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from sonic_lib.cli.commands.recommend import song_lines
 from sonic_lib.cli.writers import check_output, write_output
 from sonic_lib.config import Config
-from sonic_lib.console import say
+from sonic_lib.console import paragraph, say
 from sonic_lib.schemas import FEATURES
 from sonic_lib.workflows.playlists import check_choices, make_playlist
 
@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--columns", nargs="+", metavar="COLUMN", help="numeric columns to compare (default: all)"
     )
-    parser.add_argument("--count", type=int, default=20, metavar="N", help="default 20")
+    parser.add_argument(
+        "--count", type=int, default=20, metavar="N", help="songs to list (default 20)"
+    )
     parser.add_argument(
         "--diversity",
         type=float,
@@ -55,7 +57,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         diversity=args.diversity,
     )
     listed = playlist.collect()  # as many rows as requested
-    say("\n".join(song_lines(listed)), songs=[row.asDict() for row in listed])
+    say(paragraph(song_lines(listed)), songs=[row.asDict() for row in listed])
     if args.output:
         write_output(playlist, args.output)
     return 0

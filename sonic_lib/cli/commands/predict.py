@@ -9,8 +9,10 @@ from pyspark.sql import SparkSession
 from sonic_lib.cli.writers import check_output, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
+from sonic_lib.formats import counted
 from sonic_lib.models.registry import NAMES
 from sonic_lib.schemas import FEATURES
+from sonic_lib.spark.messages import one_line
 from sonic_lib.workflows.completed_table import completed_source
 from sonic_lib.workflows.prediction import Predictions, check_confidence, predict_songs
 from sonic_lib.workflows.sources import sql_text
@@ -59,10 +61,10 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         probabilities=args.probabilities,
     )
     for remark in done.remarks:
-        show(f"  {remark.topic:10}  {remark.text}")
+        show(one_line(f"  {remark.topic:10}  {remark.text}"))
     say(
-        f"Predicted {done.counts['songs']:.0f} songs of {done.source}, sets and intervals of "
-        f"{args.confidence:.0%}",
+        f"Predicted {counted(done.counts['songs'], 'song')} of {done.source}, sets and intervals "
+        f"of {args.confidence:.0%}",
         **done.counts,
         source=done.source,
         confidence=args.confidence,
@@ -70,7 +72,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         output=args.output,
     )
     for target, predictor in done.predictors.items():
-        show(f"  {predictor.name:10}  {target} by {predictor.version}")
+        show(one_line(f"  {predictor.name:10}  {target} by {predictor.version}"))
         if predictor.n_known:
             show(
                 f"              trained on {predictor.n_known} of them (in_training), on which "
@@ -90,6 +92,6 @@ def _write_completed(
     show(f"  {output}")
     if n_rejected:
         show(
-            f'  without {n_rejected} rows that were rejected: sonic sql "SELECT record, error '
+            f'  without {counted(n_rejected, "rejected row")}: sonic sql "SELECT record, error '
             f'FROM sonic.feature_rejects WHERE source = {sql_text(done.source)}"'
         )

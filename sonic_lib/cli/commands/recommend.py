@@ -9,7 +9,7 @@ from pyspark.sql import Row, SparkSession
 
 from sonic_lib.cli.writers import check_output, text_lines, write_output
 from sonic_lib.config import Config
-from sonic_lib.console import say
+from sonic_lib.console import paragraph, say
 from sonic_lib.schemas import FEATURES
 from sonic_lib.workflows.recommendation import recommended
 
@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("song", metavar="SONG", help="song_id, path, id, or part of the title")
     parser.add_argument("--source", metavar="NAME", help="source of features, if there are several")
-    parser.add_argument("--count", type=int, default=10, metavar="N", help="default 10")
+    parser.add_argument(
+        "--count", type=int, default=10, metavar="N", help="songs to list (default 10)"
+    )
     parser.add_argument("--output", metavar="FILE", help="also write .csv, .json or .parquet")
 
 
@@ -36,7 +38,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     found = recommended(spark, config, [args.song], source=args.source, count=args.count)
     found = found.drop("song")
     listed = found.take(args.count)
-    say("\n".join(song_lines(listed)), songs=[row.asDict() for row in listed])
+    say(paragraph(song_lines(listed)), songs=[row.asDict() for row in listed])
     if args.output:
         write_output(found, args.output)
     return 0

@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 
 from sonic_lib.config import Config
 from sonic_lib.console import say
+from sonic_lib.formats import counted
 from sonic_lib.schemas import SONGS
 from sonic_lib.workflows.removal import check_given, remove_songs
 
@@ -39,9 +40,9 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Delete the songs, everything computed from them, and the records of their files."""
     counts = remove_songs(spark, config, args.songs, where=args.where)
     say(
-        f"{counts['songs']:.0f} songs removed from {config.warehouse}. Indexing a folder that "
-        "still has their files adds them again; so does `sonic maintain --restore-to TIME`, until "
-        "`sonic maintain --purge` deletes them for good.",
+        f"{counted(counts['songs'], 'song')} removed from {config.warehouse}. Indexing a folder "
+        "that still has their files adds them again; so does `sonic maintain --restore-to TIME`, "
+        "until `sonic maintain --purge` deletes them for good.",
         **counts,
     )
     return 0

@@ -18,7 +18,10 @@ READS = TABLES
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument(
-        "--output", default="report.html", metavar="FILE", help="default report.html"
+        "--output",
+        default="report.html",
+        metavar="FILE",
+        help="the page to write (default report.html)",
     )
     parser.add_argument(
         "--run", metavar="RUN_ID", help="run of identify to show (default: the last)"

@@ -1,4 +1,4 @@
-"""`sonic retrain`: train challengers and promote those that are significantly better."""
+"""`sonic retrain`: train new versions and keep those that are significantly better."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pyspark.sql import SparkSession
 from sonic_lib.cli.commands import train_recommendations
 from sonic_lib.cli.commands.train import remark_lines, report_lines
 from sonic_lib.config import Config
-from sonic_lib.console import say, show
+from sonic_lib.console import paragraph, say, show
 from sonic_lib.models.estimators import KINDS
 from sonic_lib.schemas import FEATURES
+from sonic_lib.spark.messages import one_line
 from sonic_lib.workflows.recommendation import RecommendationTraining
 from sonic_lib.workflows.retraining import (
     ALL_NAMES,
@@ -22,7 +23,7 @@ from sonic_lib.workflows.retraining import (
 )
 from sonic_lib.workflows.training import check_choices
 
-HELP = "train challengers on a snapshot and promote those that are significantly better"
+HELP = "train new versions and keep those that are significantly better"
 READS = (FEATURES,)
 IS_PYTHON_WORK = True  # as `sonic train`
 
@@ -35,9 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source", metavar="NAME", help="source of features (default: that of the champion)"
     )
-    parser.add_argument("--model", choices=KINDS, help="default: that of the champion")
-    parser.add_argument("--folds", type=int, metavar="N", help="default: those of the champion")
-    parser.add_argument("--seed", type=int, metavar="N", help="default: that of the champion")
+    parser.add_argument("--model", choices=KINDS, help="estimator (default: as for the champion)")
+    parser.add_argument(
+        "--folds",
+        type=int,
+        metavar="N",
+        help="number of cross-validation folds (default: as for the champion)",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="random seed (default: as for the champion)"
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="compare only: store and promote nothing"
     )
@@ -64,7 +72,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         if isinstance(done, RecommendationTraining):
             train_recommendations.say_training(done)
         elif isinstance(done, PassedOver):
-            message = f"Model {done.name}: skipped. {done.reason}"
+            message = one_line(f"Model {done.name}: skipped. {done.reason}")
             say(message, **{done.name: {"passed_over": done.reason}})
         else:
             _say_retraining(done)
@@ -74,12 +82,12 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 def _say_retraining(done: Retraining) -> None:
     for remark in done.remarks:
         if remark.topic == done.name:  # about the champion, not the challenger
-            show(f"  {remark.topic:10}  {remark.text}")
+            show(one_line(f"  {remark.topic:10}  {remark.text}"))
     others = [remark for remark in done.remarks if remark.topic != done.name]
-    show("\n".join([*report_lines(done.card), *remark_lines(others)]))
+    show(paragraph([*report_lines(done.card), *remark_lines(others)]))
     version = done.version or "(not kept)"
     say(
-        f"  champion  {done.comparison}\n"
+        f"  champion  {one_line(done.comparison)}\n"
         f"  {'promoted ' if done.is_better else 'not better'} {version}; "
         f"{done.counts['seconds']:.0f} s",
         **{done.name: {"version": version, **done.counts}},

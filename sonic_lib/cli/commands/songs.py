@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.cli.writers import SUFFIXES, check_output, text_lines, write_output, write_rows
 from sonic_lib.config import Config
-from sonic_lib.console import say, show
-from sonic_lib.formats import clock
+from sonic_lib.console import paragraph, say, show
+from sonic_lib.formats import clock, counted
 from sonic_lib.workflows.catalogue import list_on_spark, list_without_spark
 
 if TYPE_CHECKING:
@@ -72,10 +72,10 @@ def _say(rows: list[dict], n_songs: int, args: argparse.Namespace, warehouse: st
         for row in rows
     ]
     if cells:
-        show("\n".join(text_lines(_HEADS, cells, max_width=_WIDTH)))
+        show(paragraph(text_lines(_HEADS, cells, max_width=_WIDTH)))
     matching = f" with {' '.join(map(repr, args.words))}" if args.words else ""
     say(
-        f"{n_songs} songs{matching} in {warehouse}"
+        f"{counted(n_songs, 'song')}{matching} in {warehouse}"
         + (f"; all in {args.output}" if args.output else ""),
         songs=rows,
         n_songs=n_songs,

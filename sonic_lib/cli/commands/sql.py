@@ -17,9 +17,10 @@ from pyspark.sql import DataFrame, SparkSession
 from sonic_lib.cli.failures import reason
 from sonic_lib.cli.writers import SUFFIXES, check_output, text_lines, told_apart, write_output
 from sonic_lib.config import Config
-from sonic_lib.console import say, show
+from sonic_lib.console import paragraph, say, show
 from sonic_lib.errors import UsageError
 from sonic_lib.schemas import DATABASE
+from sonic_lib.spark.messages import one_line
 from sonic_lib.spark.sentences import sentence
 from sonic_lib.workflows.sources import register
 from sonic_lib.workflows.statements import run_statement
@@ -147,7 +148,7 @@ def _show(spark: SparkSession, config: Config, statement: str) -> None:
     is_cut = len(found) > _SHOWN_ROWS
     shown = found[:_SHOWN_ROWS]
     say(
-        "\n".join(text_lines(rows.columns, shown)),
+        paragraph(text_lines(rows.columns, shown)),
         rows=[row.asDict(True) for row in shown],
         rows_are_all=not is_cut,
     )
@@ -168,7 +169,7 @@ def _converse(spark: SparkSession, config: Config) -> None:
             if not is_person:
                 raise
             message = str(error) if isinstance(error, UsageError) else reason(error)
-            show(f"sonic: {message}", file=sys.stderr)
+            show(f"sonic: {one_line(message)}", file=sys.stderr)
         except KeyboardInterrupt:
             show("interrupted", file=sys.stderr)
 

@@ -12,7 +12,8 @@ from sonic_lib.cli.commands import features as feature_tables
 from sonic_lib.cli.commands import train_recommendations
 from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
-from sonic_lib.console import say, show
+from sonic_lib.console import paragraph, say, show
+from sonic_lib.formats import counted
 from sonic_lib.models.columns import CLASSIFICATION
 from sonic_lib.models.conformal.sets import METHODS
 from sonic_lib.models.estimators import AUTO, KINDS
@@ -80,8 +81,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_choices(parser: argparse._ActionsContainer) -> None:
     """Declare the arguments that `train` and `retrain` share."""
     parser.add_argument("--model", choices=KINDS, default=AUTO, help=f"estimator (default {AUTO})")
-    parser.add_argument("--folds", type=int, default=5, metavar="N", help="default 5")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
+    parser.add_argument(
+        "--folds",
+        type=int,
+        default=5,
+        metavar="N",
+        help="number of cross-validation folds (default 5)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default 0)")
     parser.add_argument(
         "--class-weights", action="store_true", help="weight rare genres as much as frequent ones"
     )
@@ -133,7 +140,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
         mondrian=args.mondrian,
         report=args.report,
     )
-    show("\n".join([*report_lines(done.card), *remark_lines(done.remarks)]))
+    show(paragraph([*report_lines(done.card), *remark_lines(done.remarks)]))
     say(
         f"  kept      {done.version}, the {done.role}; {time.monotonic() - started_s:.0f} s",
         **{name: {"version": done.version, "role": done.role, **done.counts}},
@@ -174,7 +181,8 @@ def report_lines(card: dict) -> list[str]:
             lines.append(
                 f"  {rows:9} F1-micro {metrics[f'{prefix}f1_micro']:.3f}, macro "
                 f"{metrics[f'{prefix}f1_macro']:.3f}, log-loss {metrics[f'{prefix}log_loss']:.3f} "
-                f"({metrics[f'{prefix}n']:.0f} songs, {len(card['classes'])} genres)"
+                f"({counted(metrics[f'{prefix}n'], 'song')}, "
+                f"{counted(len(card['classes']), 'genre')})"
             )
         if without := card["without_texts"]:
             lines.append(
@@ -191,7 +199,7 @@ def report_lines(card: dict) -> list[str]:
         for prefix, rows in (("cv_", "folds"), ("", "held out")):
             lines.append(
                 f"  {rows:9} R2 {metrics[f'{prefix}r2']:.3f}, RMSE {metrics[f'{prefix}rmse']:.2f}, "
-                f"MAE {metrics[f'{prefix}mae']:.2f} ({metrics[f'{prefix}n']:.0f} songs)"
+                f"MAE {metrics[f'{prefix}mae']:.2f} ({counted(metrics[f'{prefix}n'], 'song')})"
             )
         if without := card["without_texts"]:
             lines.append(

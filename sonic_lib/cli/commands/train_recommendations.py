@@ -8,6 +8,8 @@ from pyspark.sql import SparkSession
 
 from sonic_lib.config import Config
 from sonic_lib.console import say
+from sonic_lib.formats import counted
+from sonic_lib.spark.messages import one_line
 from sonic_lib.workflows.recommendation import (
     EXACT_UP_TO,
     RecommendationTraining,
@@ -55,10 +57,11 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
 def say_training(done: RecommendationTraining) -> None:
     """Describe what was compared."""
     counts = done.counts
-    left_out = f"; constant: {', '.join(done.constant)}" if done.constant else ""
+    left_out = f"; constant: {one_line(', '.join(done.constant))}" if done.constant else ""
     say(
         f"Recommendations for {done.source}\n"
-        f"  songs   {counts['songs']:.0f}, compared by {counts['columns']:.0f} features{left_out}\n"
+        f"  songs   {counts['songs']:.0f}, compared by "
+        f"{counted(counts['columns'], 'feature')}{left_out}\n"
         f"  time    {counts['seconds']:.1f} s\n"
         "  Next: sonic recommend SONG, or sonic playlist SONG SONG …",
         recommendations={"source": done.source, **counts},

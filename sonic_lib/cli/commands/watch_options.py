@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from sonic_lib.config import Config
 from sonic_lib.console import say
 from sonic_lib.errors import UsageError
+from sonic_lib.formats import counted
+from sonic_lib.spark.messages import one_line
 from sonic_lib.workflows.streaming import ONCE, watch
 
 if TYPE_CHECKING:  # not every run needs Spark
@@ -65,5 +67,8 @@ def run_watch(
         follow_links=not args.no_links,
         take=take_batch,
     )
-    say(f"{n} batches of new {what} in {', '.join(args.paths)}", batches=n)
+    say(
+        f"{counted(n, 'batch', 'batches')} of new {what} in {one_line(', '.join(args.paths))}",
+        batches=n,
+    )
     return worst

@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 from matplotlib.figure import Figure
 
+from sonic_lib.storage.whole_file import whole_binary_file
+
 VERMILION, BLUE, GREEN, GREY = "#D55E00", "#0072B2", "#009E73", "#595959"
 STYLE = {
     "figure.figsize": (8.0, 4.8),
@@ -33,11 +35,16 @@ def headline(figure: Figure, title: str) -> None:
 
 
 def save(figure: Figure, file: str | Path | BinaryIO, *, dpi: float | str = "figure") -> None:
-    """Write a figure as PNG, or in the format that the file's suffix names."""
+    """Write a figure as PNG, or as a whole file in the format that its suffix names."""
     with warnings.catch_warnings():
         # Some song names need fonts that are not installed everywhere.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure.savefig(file, dpi=dpi)
+        if isinstance(file, (str, Path)):
+            kind = Path(file).suffix[1:].lower() or None
+            with whole_binary_file(file) as written:
+                figure.savefig(written, dpi=dpi, format=kind)
+        else:
+            figure.savefig(file, dpi=dpi)
 
 
 def short(name: object, length: int = 28) -> str:
