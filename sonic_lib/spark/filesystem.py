@@ -13,11 +13,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sonic_lib.errors import UsageError
+from sonic_lib.spark.folders import walk
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _SMALL_BYTES = 64 << 20  # some 6 million fingerprints
+_FEW_FILES = 100_000  # listed in about a second
 _S3_SCHEME = "s3a://"
 # A user and a password, which may contain any character; host:port/ does not match.
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@:]*:(?!\d+(?:/|\s|$))\S*@")
@@ -47,18 +49,18 @@ def exists(spark: SparkSession, uri: str) -> bool:
 
 
 def is_small(path: str, *, max_bytes: int = _SMALL_BYTES) -> bool:
-    """Whether a path of this machine holds so few bytes that any query of them is quick."""
+    """Whether a path of this machine holds so few files and bytes that any query is quick."""
     if "://" in path:
         return False
     path = path.removeprefix("file:")
     if os.path.isfile(path):
         return os.path.getsize(path) <= max_bytes
     n_bytes = 0
-    for folder, _, files in os.walk(path):
-        for file in files:
-            with suppress(OSError):  # another job may delete it at any time
-                n_bytes += os.lstat(os.path.join(folder, file)).st_size
-        if n_bytes > max_bytes:
+    for n_entries, entry in enumerate(walk(path), 1):
+        with suppress(OSError):  # another job may delete it at any time
+            if not entry.is_dir(follow_symlinks=False):
+                n_bytes += entry.stat(follow_symlinks=False).st_size
+        if n_bytes > max_bytes or n_entries > _FEW_FILES:
             return False
     return True
 

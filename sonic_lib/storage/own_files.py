@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from sonic_lib.errors import TableError
+from sonic_lib.spark.folders import walk
 from sonic_lib.storage.log_files import CHECKPOINT, ENTRY, LOG, by_version, live_in
 
 _URI = re.compile(r"[A-Za-z][\w+.-]*:")
@@ -93,12 +94,14 @@ def check_links(place: str) -> None:
     """
 
     def raise_it(error: OSError) -> None:
-        raise TableError(f"{error.filename} cannot be listed ({error.strerror}).") from error
+        raise TableError(
+            f"{error.filename} cannot be listed ({error.strerror}), so nothing was deleted. Make "
+            "the folder readable, or move it out of the warehouse."
+        ) from error
 
-    for folder, folders, files in os.walk(place, onerror=raise_it):
-        for name in (*folders, *files):
-            if os.path.islink(os.path.join(folder, name)):
-                raise _refused(os.path.join(folder, name))
+    for entry in walk(place, onerror=raise_it):
+        if entry.is_symlink():
+            raise _refused(entry.path)
 
 
 def _inode(log: Path, version: int) -> int:

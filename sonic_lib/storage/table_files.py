@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from sonic_lib.errors import TableError
+from sonic_lib.spark.folders import walk
 from sonic_lib.storage.locks import writing
 from sonic_lib.storage.log_files import CHECKPOINT, ENTRY, LOG, by_version, live_in
 from sonic_lib.storage.own_files import is_behind_link, is_own
@@ -103,7 +104,7 @@ def _of_table(place: Path) -> Iterator[Damage]:
     entries = by_version(log, ENTRY)
     checkpoints = by_version(log, CHECKPOINT)
     if not entries and not checkpoints:
-        if any(place.rglob("*.parquet")):
+        if any(entry.name.endswith(".parquet") for entry in walk(place)):
             what = "is missing or empty, so the table's current files are unknown"
             yield Damage(name, None, str(log), what, f"{_FROM_BACKUP}, or {recreate}")
         return

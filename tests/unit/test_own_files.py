@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,6 +158,18 @@ def test_links_are_found_before_a_purge(lake):
     (lake / "songs/deep/er").mkdir(parents=True)
     (lake / "songs/deep/er/x").symlink_to(lake.parent)
     with pytest.raises(TableError, match="deep/er/x"):
+        check_links(str(lake / "songs"))
+
+
+def test_links_are_found_in_deep_folders(lake, deep):
+    (deep / "d").rename(lake / "songs/d")
+    bottom = (lake / "songs").joinpath(*["d"] * 1_050)
+    with pytest.raises(TableError, match=r"cannot be listed \(File name too long\)"):
+        check_links(str(lake / "songs"))
+    subprocess.run(["rm", "-r", *map(str, bottom.glob("e*"))], check=True)
+    check_links(str(lake / "songs"))
+    (bottom / "x").symlink_to(lake.parent)
+    with pytest.raises(TableError, match="d/x"):
         check_links(str(lake / "songs"))
 
 

@@ -126,3 +126,13 @@ def test_removed_files_may_be_missing(lake):
     log_file(lake, 3).write_text(json.dumps(entry) + "\n")
     data_file(lake).unlink()
     assert find_damage(str(lake), ["songs"]) == []
+
+
+def test_table_without_a_log_is_found_in_deep_folders(lake, deep):
+    no_log(lake)
+    data_file(lake).rename(deep.joinpath(*["d"] * 1_050, "0.parquet"))
+    for file in (lake / "songs").glob("*.parquet"):
+        file.unlink()
+    (deep / "d").rename(lake / "songs/d")
+    [found] = find_damage(str(lake), ["songs"])
+    assert "is missing or empty" in str(found)
