@@ -8,6 +8,7 @@ from typing import Any
 
 from sonic_lib.storage.damage import Damage
 from sonic_lib.storage.log_files import LOG, Log
+from sonic_lib.storage.own_files import foreign_path
 
 FROM_BACKUP = "Put the file back from a backup"
 # Tables that can only be rebuilt by indexing again.
@@ -26,8 +27,6 @@ class CheckedTable:
         The files of its log.
     live : dict
         Its current data files: by path, the version and the action that added them.
-    folders : dict
-        As `known` of `foreign_path`.
     is_known : bool
         Whether all of the log could be read, so that `live` is complete.
     """
@@ -35,8 +34,8 @@ class CheckedTable:
     place: Path
     listed: Log = field(default_factory=Log)
     live: dict[str, tuple[int | None, dict[str, Any]]] = field(default_factory=dict)
-    folders: dict[str, bool] = field(default_factory=dict)
     is_known: bool = True
+    _folders: dict[str, bool] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -70,3 +69,7 @@ class CheckedTable:
     def has_entries(self, until: int) -> bool:
         """Whether all entries up to a version exist."""
         return all(version in self.listed.entries for version in range(until + 1))
+
+    def foreign(self, action: dict[str, Any]) -> str | None:
+        """Return the path by which an action leads out of the table's folder, if one does."""
+        return foreign_path(self.place, action, known=self._folders)

@@ -94,7 +94,11 @@ def _what_is_strange(entry: os.DirEntry[str]) -> str | None:
         return "is not an empty folder, as Spark creates it for the tables of Sonic Signature"
     if not any(name.fullmatch(entry.name) for name in (_ENTRY, _CHECKPOINT, _OTHER)):
         return "is not a file that Sonic Signature writes, and may name files of others"
-    return None if entry.is_file(follow_symlinks=False) else _NO_FILE
+    if entry.is_file(follow_symlinks=False):
+        return None
+    # Jupyter, for one, creates hidden folders; Hadoop would take one for a file's checksums.
+    is_hidden = entry.name.startswith(".") and not entry.name.endswith(".crc")
+    return None if is_hidden and entry.is_dir() else _NO_FILE
 
 
 def has_version(place: str) -> bool:

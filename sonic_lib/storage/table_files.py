@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from sonic_lib.spark.folders import walk
@@ -25,7 +27,7 @@ from sonic_lib.storage.log_files import (
     live_in,
     opened,
 )
-from sonic_lib.storage.own_files import NAMES_MORE, foreign_path, names_more_files
+from sonic_lib.storage.own_files import NAMES_MORE, names_more_files
 
 _WHO = "Check who can write there"
 _VERSION_DIGITS = 20
@@ -78,17 +80,30 @@ def _of_log(table: CheckedTable) -> Iterator[Damage]:
 
 
 def _strange(table: CheckedTable, *, known: set[str]) -> Iterator[Damage]:
-    """Report what does not belong in the log; it is moved only if the rest is complete."""
+    """Report what does not belong in the log, which is moved only if the rest is complete.
+
+    There may be hundreds of thousands of such files, so those of a kind are one damage.
+    """
+    kinds: dict[tuple[str, bool], list[Path]] = defaultdict(list)
     for file, what in sorted(table.listed.strange.items()):
-        if str(file) in known:
-            continue
-        digits = file.name[:_VERSION_DIGITS]
-        version = int(digits) if len(digits) == _VERSION_DIGITS and digits.isdecimal() else None
-        if table.is_known and (version or 0) <= table.last:
+        if str(file) not in known:
+            is_spare = table.is_known and (_version_of(file) or 0) <= table.last
+            kinds[what, is_spare].append(file)
+    for (what, is_spare), files in kinds.items():
+        first, version = files[0], _version_of(files[0])
+        text = what if len(files) == 1 else f"{what} ({len(files)} such files)"
+        if is_spare:
             remedy = f"`sonic maintain` moves it away: the table does not need it. {_WHO}"
-            yield Damage(table.name, version, str(file), what, remedy, (str(file),))
+            aside = tuple(map(str, files))
+            yield Damage(table.name, version, str(first), text, remedy, aside)
         else:
-            yield table.lost(version, file, what, remedy=f"{_WHO}. If nobody needs it, delete it. ")
+            remedy = f"{_WHO}. If nobody needs it, delete it. "
+            yield table.lost(version, first, text, remedy=remedy)
+
+
+def _version_of(file: Path) -> int | None:
+    digits = file.name[:_VERSION_DIGITS]
+    return int(digits) if len(digits) == _VERSION_DIGITS and digits.isdecimal() else None
 
 
 def _pointer(table: CheckedTable) -> Iterator[Damage]:
@@ -125,8 +140,7 @@ def _base(table: CheckedTable) -> tuple[int | None, list[Damage]]:
             damages.append(Damage(table.name, version, str(files[0]), what, remedy, aside))
             continue
         damages += [damage for file in files for damage in _sums(table, version, file)]
-        damages += [damage for add in adds.values() for damage in _add(table, None, add)]
-        return version, damages
+        return version, [*damages, *_added(table, None, adds.values())]
     if 0 not in table.listed.entries:
         what = "is missing: it declares the table's columns"
         return None, [*damages, table.lost(0, table.log / f"{0:020}.json", what)]
@@ -153,23 +167,23 @@ def _entries(table: CheckedTable, base: int) -> Iterator[Damage]:
             continue
         yield from _sums(table, version, file)
         for action in actions:
-            if "add" in action:
-                yield from _add(table, version, action["add"])
-            elif "remove" in action:
+            if "remove" in action:
                 table.live.pop(action["remove"]["path"], None)
-            elif "cdc" in action and (found := _foreign(table, action["cdc"])):
-                yield _outside(table, version, found)
+        yield from _added(table, version, (action["add"] for action in actions if "add" in action))
+        changes = [action["cdc"] for action in actions if "cdc" in action]
+        yield from _outside(table, version, [*filter(None, map(table.foreign, changes))])
 
 
-def _add(table: CheckedTable, version: int | None, action: dict) -> Iterator[Damage]:
-    if found := _foreign(table, action):
-        yield _outside(table, version, found)
-    else:
-        table.live[action["path"]] = (version, action)
-
-
-def _foreign(table: CheckedTable, action: dict) -> str | None:
-    return foreign_path(table.place, action, known=table.folders)
+def _added(
+    table: CheckedTable, version: int | None, adds: Iterable[dict[str, Any]]
+) -> Iterator[Damage]:
+    foreign = []
+    for add in adds:
+        if found := table.foreign(add):
+            foreign.append(found)
+        else:
+            table.live[add["path"]] = (version, add)
+    yield from _outside(table, version, foreign)
 
 
 _DECLARATIONS = ("protocol", "metaData")
@@ -203,18 +217,22 @@ def _broken_entry(table: CheckedTable, version: int, file: Path, wrong: str) -> 
     return Damage(table.name, version, str(file), wrong, remedy, aside)
 
 
-def _outside(table: CheckedTable, version: int | None, path: str) -> Damage:
-    """Report a path outside of the table's folder; the file is neither read nor moved."""
-    what = f"refers to a file outside of the table's folder, by path or by link ({path})"
+def _outside(table: CheckedTable, version: int | None, paths: list[str]) -> Iterator[Damage]:
+    """Report paths outside of the table's folder; the files are neither read nor moved."""
+    if not paths:
+        return
+    more = f", and {len(paths) - 1} more" if len(paths) > 1 else ""
+    what = f"refers to a file outside of the table's folder, by path or by link ({paths[0]}{more})"
     file = table.log / f"{table.last if version is None else version:020}.json"
     if not version or version != table.last:
-        return table.lost(version, file, what, remedy=f"{_WHO}. ")
+        yield table.lost(version, file, what, remedy=f"{_WHO}. ")
+        return
     remedy = (
         f"{_WHO}. `sonic maintain` moves the entry away, which returns the table to version "
         f"{version - 1}"
     )
     aside = with_sums(file, file.with_suffix(".crc"))
-    return Damage(table.name, version, str(file), what, remedy, aside)
+    yield Damage(table.name, version, str(file), what, remedy, aside)
 
 
 def _sums(table: CheckedTable, version: int | None, file: Path) -> Iterator[Damage]:

@@ -256,7 +256,7 @@ def test_what_our_engines_write_is_accepted(lake):
         ".nfs000000000001",
     ):
         (log / name).touch()
-    for name in ("_staged_commits", "_sidecars"):
+    for name in ("_staged_commits", "_sidecars", ".ipynb_checkpoints"):
         (log / name).mkdir()
     checkpoint(lake, f"{1:020}.checkpoint.{1:010}.{2:010}.parquet", adds=["/x"])  # incomplete
     check_files(str(lake / "songs"))

@@ -236,6 +236,18 @@ def test_one_damage_names_all_versions_of_a_gap(lake):
     assert "(versions 3 to 199999)" in str(found)
 
 
+def test_files_of_a_kind_are_one_damage(lake):
+    for number in range(50):
+        (lake / f"songs/_delta_log/{number}.json").touch()
+    lines = [json.dumps({"add": {"path": f"/{number}", "size": 1}}) for number in range(30)]
+    instead(log_file(lake, 2), "\n".join(lines))
+    outside, strange = find_damage(str(lake), ["songs"])
+    assert "(/0, and 29 more)" in str(outside)
+    assert "(50 such files)" in str(strange)
+    move_aside(str(lake), [outside, strange])
+    assert find_damage(str(lake), ["songs"]) == []
+
+
 def test_entry_that_leads_outside_is_moved_with_its_version_checksum(lake):
     entry = {"add": {"path": "/x", "size": 1}}
     instead(log_file(lake, 2), json.dumps(entry))
