@@ -69,7 +69,7 @@ class DamageError(TableError):
     Parameters
     ----------
     warehouse : str
-    damaged : sequence of storage.table_files.Damage
+    damaged : sequence of storage.damage.Damage
         Each describes what is wrong with a file and what to do.
     """
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sonic_lib.errors import MODELS, ModelError, SetupError, install_command
 from sonic_lib.models.guard import content_of
 from sonic_lib.models.tabular.boosters import check_booster
-from sonic_lib.spark.filesystem import literal
+from sonic_lib.spark.filesystem import literal, sizes_in
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
@@ -46,6 +46,12 @@ _CLASSES = {
 _PIPELINE = "pyspark.ml.pipeline.PipelineModel"
 # XGBoost parameters: a pickle, the address of another machine, the path of another booster.
 _REFUSED = ("serialized_callbacks", "coll_cfg", "init_booster")
+_MAX_BYTES = 1 << 30
+_TEXT, _TABLE = re.compile(r"part-[\w-]+(\.txt)?"), re.compile(r"part-[\w-]+(\.\w+)?\.parquet")
+# The folders of a stage, and what Spark names the files in them.
+_FILES = {"metadata": _TEXT, "model": _TEXT, "data": _TABLE, "treesMetadata": _TABLE}
+# Files that no reader takes for data: checksums, and what Spark and Databricks leave when done.
+_MARK = re.compile(r"\..+\.crc|_SUCCESS|_(started|committed)_\d+")
 _UID = re.compile(r"[\w-]+")
 
 
@@ -92,6 +98,22 @@ def _load(spark: SparkSession, path: str) -> PipelineModel:
     return PipelineModel(stages)
 
 
+def _check_files(spark: SparkSession, stage: str) -> None:
+    """Check the files of a stage, or of the pipeline, before Spark reads whatever is there.
+
+    Spark would decompress files by their names, enter folders like ``a=1``, and wait at pipes.
+    """
+    for folder, pattern in _FILES.items():
+        sizes = sizes_in(spark, f"{stage}/{folder}")
+        for name, size_bytes in sizes.items():
+            if size_bytes is None or not (pattern.fullmatch(name) or _MARK.fullmatch(name)):
+                raise _refused(stage, f"{folder}/{name} is not a file that our training writes")
+        n_bytes = sum(size_bytes or 0 for size_bytes in sizes.values())
+        if n_bytes > _MAX_BYTES:
+            why = f"{folder}/ has {n_bytes:,} bytes, expected {_MAX_BYTES:,} at most"
+            raise _refused(stage, why)
+
+
 def _check_trees(spark: SparkSession, stage: str, kind: str) -> None:
     """Check boosted trees before XGBoost's own reader loads them."""
     if not kind.startswith("xgboost."):
@@ -118,9 +140,10 @@ def _metadata(spark: SparkSession, path: str) -> Mapping[str, Any]:
     from pyspark.errors import PySparkException
 
     try:
+        _check_files(spark, path)
         lines = [row.value for row in spark.read.text(literal(f"{path}/metadata")).take(2)]
         metadata = json.loads(lines[0])
-    except (PySparkException, ValueError, IndexError, RecursionError) as error:
+    except (PySparkException, OSError, ValueError, IndexError, RecursionError) as error:
         raise ModelError(
             f"The model in {path} cannot be read: its metadata is missing or damaged. "
             "Train it again, or go back with `sonic models --rollback`."

@@ -12,12 +12,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sonic_lib.errors import UsageError
+from sonic_lib.spark.folders import walk
 from sonic_lib.spark.messages import has_secrets
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _SMALL_BYTES = 64 << 20  # some 6 million fingerprints
+_FEW_FILES = 100_000  # listed in about a second
 _S3_SCHEME = "s3a://"
 _PATTERNS = str.maketrans({character: f"\\{character}" for character in "\\{}[]*?"})
 
@@ -39,19 +41,59 @@ def exists(spark: SparkSession, uri: str) -> bool:
     return filesystem.exists(path)
 
 
+def sizes_in(spark: SparkSession, uri: str) -> dict[str, int | None]:
+    """Return the sizes of the files in a folder by name; empty if there is no such folder.
+
+    Returns
+    -------
+    dict of str to (int or None)
+        Local checksum files are among them. None for folders, and for what may never end: Hadoop
+        takes a local pipe or device for an empty file.
+    """
+    filesystem, path = hadoop_path(spark, uri)
+    if not filesystem.exists(path):
+        return {}
+    if filesystem.getScheme() == "file":
+        place = path.toUri().getPath()
+        if not os.path.isdir(place):  # Hadoop, too, lists a file as itself
+            return {os.path.basename(place): _size(place)}
+        with os.scandir(place) as listed:
+            return {entry.name: _size(entry.path) for entry in listed}
+    return {
+        status.getPath().getName(): status.getLen() if status.isFile() else None
+        for status in filesystem.listStatus(path)
+    }
+
+
+def size_of(spark: SparkSession, uri: str) -> int | None:
+    """Return the size of a file that exists; None if it, or its checksums, are as in `sizes_in`."""
+    filesystem, path = hadoop_path(spark, uri)
+    if filesystem.getScheme() != "file":
+        status = filesystem.getFileStatus(path)
+        return status.getLen() if status.isFile() else None
+    folder, name = os.path.split(path.toUri().getPath())
+    sums = os.path.join(folder, f".{name}.crc")
+    is_odd = os.path.lexists(sums) and _size(sums) is None
+    return None if is_odd else _size(os.path.join(folder, name))
+
+
+def _size(file: str) -> int | None:
+    return os.path.getsize(file) if os.path.isfile(file) else None
+
+
 def is_small(path: str, *, max_bytes: int = _SMALL_BYTES) -> bool:
-    """Whether a path of this machine holds so few bytes that any query of them is quick."""
+    """Whether a path of this machine holds so few files and bytes that any query is quick."""
     if "://" in path:
         return False
     path = path.removeprefix("file:")
     if os.path.isfile(path):
         return os.path.getsize(path) <= max_bytes
     n_bytes = 0
-    for folder, _, files in os.walk(path):
-        for file in files:
-            with suppress(OSError):  # another job may delete it at any time
-                n_bytes += os.lstat(os.path.join(folder, file)).st_size
-        if n_bytes > max_bytes:
+    for n_entries, entry in enumerate(walk(path), 1):
+        with suppress(OSError):  # another job may delete it at any time
+            if not entry.is_dir(follow_symlinks=False):
+                n_bytes += entry.stat(follow_symlinks=False).st_size
+        if n_bytes > max_bytes or n_entries > _FEW_FILES:
             return False
     return True
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 
 from sonic_lib.errors import SetupError, TableError, install_command
 from sonic_lib.fingerprint.params import FRAMES_PER_S, FingerprintParams
+from sonic_lib.storage.checksums import drop_wrong_sums
 from sonic_lib.storage.locks import writing
+from sonic_lib.storage.log_files import LOG, POINTER
 from sonic_lib.storage.own_files import check_files
 from sonic_lib.storage.properties import MAX_PREFIX_BITS, PARAMS, PREFIX, whole_number
 
@@ -300,6 +303,7 @@ def append(
                 write_deltalake(table, new, mode="append")
             else:
                 write_deltalake(table, new, mode="overwrite", predicate=replacing)
+            drop_wrong_sums(Path(warehouse, name, LOG, POINTER))
     except DeltaError as error:
         raise TableError(
             f"Rows for {name} in {warehouse} cannot be written: {error}. Try again, or use "

@@ -6,21 +6,44 @@ shared warehouse could otherwise make other users read, rewrite or delete files 
 
 from __future__ import annotations
 
-import json
+import base64
 import os
 import re
+import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from sonic_lib.errors import TableError
-from sonic_lib.storage.log_files import CHECKPOINT, ENTRY, LOG, by_version, live_in
+from sonic_lib.spark.folders import walk
+from sonic_lib.storage.log_files import (
+    LOG,
+    POINTER,
+    BrokenFile,
+    Log,
+    actions_in,
+    list_log,
+    live_in,
+    opened,
+)
 
 _URI = re.compile(r"[A-Za-z][\w+.-]*:")
+# Java ends a path at these; writers encode them.
+_ENDS_PATH = re.compile(r"[?#\\]")
+# No file has such a name, and Python refuses to look for it.
+_IMPOSSIBLE = re.compile("[\0\ud800-\udfff]")
+_NO_NAMES = frozenset(("", ".", ".."))
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+# Delta writes UUIDs in Z85; Python reads the same numbers with other characters.
+_Z85 = str.maketrans(
+    f"{_DIGITS}.-:+=^!/*?&<>()[]{{}}@%$#",
+    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~",
+)
+_UUID_LENGTH = 20
 
-# By table: the last version checked and the inode of its entry.  Logs only grow.
-_seen: dict[str, tuple[int, int]] = {}
+# Files of logs that were checked, as they were then.
+_seen: set[tuple] = set()
 
 
 def is_own(path: str) -> bool:
@@ -33,10 +56,15 @@ def is_own(path: str) -> bool:
     >>> is_own("../../home/part-0.parquet"), is_own("%2E%2E/x"), is_own("file:/home/x")
     (False, False, False)
     """
-    return not any(
-        path_form.startswith("/") or _URI.match(path_form) or ".." in path_form.split("/")
-        for path_form in (path, unquote(path))
-    )
+    if _ENDS_PATH.search(path) or not _is_below(path):
+        return False
+    return "%" not in path or _is_below(unquote(path))
+
+
+def _is_below(path: str) -> bool:
+    parts = path.split("/")
+    leads_away = parts[0] == LOG or not _NO_NAMES.isdisjoint(parts) or _URI.match(path)
+    return not leads_away and not _IMPOSSIBLE.search(path)
 
 
 def is_behind_link(place: Path, path: str, *, known: dict[str, bool]) -> bool:
@@ -55,11 +83,52 @@ def is_behind_link(place: Path, path: str, *, known: dict[str, bool]) -> bool:
     return known[folder] or os.path.islink(file)
 
 
-def check_files(place: str) -> None:
-    """Reject a local table that refers to files outside of its folder.
+def foreign_path(place: Path, action: dict[str, Any], *, known: dict[str, bool]) -> str | None:
+    """Return the first path of an action that leads out of the table's folder, if one does.
 
-    Each log entry is checked once per process.  An unreadable log is left to the engine that reads
-    the table.
+    Parameters
+    ----------
+    action : dict
+        A data file, with a path and perhaps a deletion vector.
+    known : dict
+        As in `is_behind_link`.
+    """
+    for path in _paths_of(action):
+        if not is_own(path):
+            return path
+        if is_behind_link(place, path, known=known):
+            return os.path.join(place, unquote(path))
+    return None
+
+
+def _paths_of(action: dict[str, Any]) -> Iterator[str]:
+    yield action["path"]
+    vector = action.get("deletionVector")
+    if vector is None:
+        return
+    kind, text = (
+        (vector.get("storageType"), vector.get("pathOrInlineDv"))
+        if isinstance(vector, dict)
+        else (None, None)
+    )
+    if kind == "i":
+        return
+    if kind != "u" or not isinstance(text, str):  # "p" is an absolute path
+        yield f"/{text}"
+        return
+    prefix, code = text[:-_UUID_LENGTH], text[-_UUID_LENGTH:]
+    try:
+        number = uuid.UUID(bytes=base64.b85decode(code.translate(_Z85)))
+    except ValueError:
+        yield f"/{text}"
+        return
+    yield f"{prefix}/deletion_vector_{number}.bin" if prefix else f"deletion_vector_{number}.bin"
+
+
+def check_files(place: str) -> None:
+    """Reject a local table that refers to files outside of its folder, or whose log is damaged.
+
+    Each file of the log is checked once per process.
 
     Raises
     ------
@@ -71,17 +140,23 @@ def check_files(place: str) -> None:
         return
     if log.is_symlink():
         raise _refused(log)
-    key = os.path.realpath(place)
+    try:
+        listed = list_log(log)
+    except OSError as error:
+        raise _damaged(log, f"cannot be listed ({error.strerror})") from error
+    for file, wrong in listed.strange.items():
+        raise _damaged(file, wrong)
+    _check_pointer(log / POINTER)
     known: dict[str, bool] = {}
-    last, inode = _seen.get(key, (-1, 0))
-    if inode != _inode(log, last):  # the table was moved away or recreated
-        last = -1
-    for version, paths in _added(log, after=last):
-        for path in paths:
-            if not is_own(path) or is_behind_link(folder, path, known=known):
-                raise _refused(os.path.join(place, unquote(path)) if is_own(path) else path)
-        last = max(last, version)
-    _seen[key] = last, _inode(log, last)
+    for files in _to_replay(listed):
+        identity = tuple(map(_identity, files))
+        if identity in _seen:
+            continue
+        for action in _named_in(files):
+            if found := foreign_path(folder, action, known=known):
+                raise _refused(found)
+        if None not in identity:
+            _seen.add(identity)
 
 
 def check_links(place: str) -> None:
@@ -93,47 +168,67 @@ def check_links(place: str) -> None:
     """
 
     def raise_it(error: OSError) -> None:
-        raise TableError(f"{error.filename} cannot be listed ({error.strerror}).") from error
+        raise TableError(
+            f"{error.filename} cannot be listed ({error.strerror}), so nothing was deleted. Make "
+            "the folder readable, or move it out of the warehouse."
+        ) from error
 
-    for folder, folders, files in os.walk(place, onerror=raise_it):
-        for name in (*folders, *files):
-            if os.path.islink(os.path.join(folder, name)):
-                raise _refused(os.path.join(folder, name))
+    for entry in walk(place, onerror=raise_it):
+        if entry.is_symlink():
+            raise _refused(entry.path)
 
 
-def _inode(log: Path, version: int) -> int:
+def _to_replay(listed: Log) -> Iterator[list[Path]]:
+    """Yield what engines read: the newest checkpoint, and each entry after it."""
+    newest = max(listed.checkpoints, default=-1)
+    if listed.checkpoints:
+        yield listed.checkpoints[newest]
+    yield from ([listed.entries[version]] for version in sorted(listed.entries) if version > newest)
+
+
+def _identity(file: Path) -> tuple | None:
     try:
-        return os.stat(log / f"{version:020}.json").st_ino
+        status = os.lstat(file)
     except OSError:
-        return 0
+        return None
+    times = status.st_mtime_ns, status.st_ctime_ns
+    return str(file), status.st_dev, status.st_ino, status.st_size, *times
 
 
-def _added(log: Path, *, after: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield versions and the paths they add, from the newest checkpoint or after a version."""
-    entries = by_version(log, ENTRY)
-    checkpoints = {v: file for v, file in by_version(log, CHECKPOINT).items() if v > after}
-    if checkpoints:
-        newest = max(checkpoints)
-        with suppress(OSError, ValueError):
-            paths = [*live_in(checkpoints[newest])]
-            after = newest
-            yield newest, paths
-    for version in sorted(v for v in entries if v > after):
-        yield version, list(_in_entry(entries[version]))
-
-
-def _in_entry(file: Path) -> Iterator[str]:
+def _named_in(files: list[Path]) -> list[dict[str, Any]]:
+    """Return what an entry or a checkpoint says about data files."""
     try:
-        with file.open(encoding="utf-8") as lines:
-            for line in lines:
-                if '"add"' not in line and "\\u" not in line:
-                    continue
-                action = json.loads(line)
-                add = action.get("add") if isinstance(action, dict) else None
-                if isinstance(add, dict) and isinstance(add.get("path"), str):
-                    yield add["path"]
-    except (OSError, ValueError):
+        if files[0].suffix == ".parquet":
+            return [*live_in(files).values()]
+        actions = actions_in(files[0])
+        return [action[kind] for action in actions for kind in ("add", "cdc") if kind in action]
+    except FileNotFoundError:  # just deleted, so the engine cannot read it either
+        return []
+    except BrokenFile as error:
+        raise _damaged(files[0], str(error)) from error
+    except OSError as error:
+        raise _damaged(files[0], f"cannot be read ({error.strerror})") from error
+
+
+def _check_pointer(pointer: Path) -> None:
+    """Reject a pointer that names further files; engines pass over one that is broken."""
+    try:
+        with opened(pointer) as opened_file:
+            content = opened_file.read()
+    except OSError:
         return
+    except BrokenFile as error:
+        raise _damaged(pointer, str(error)) from error
+    if names_more_files(content):
+        raise _damaged(pointer, NAMES_MORE)
+
+
+NAMES_MORE = "names files of another kind of checkpoint, which Sonic Signature never writes"
+
+
+def names_more_files(pointer: bytes) -> bool:
+    """Whether the content of a pointer may name further files, in whatever notation."""
+    return b"v2Checkpoint" in pointer or b"\\u" in pointer
 
 
 def _refused(found: object) -> TableError:
@@ -141,4 +236,12 @@ def _refused(found: object) -> TableError:
         f"A table of this warehouse refers to a file outside of its folder ({found}), which Sonic "
         "Signature never does. Nothing was read or deleted. Check who can write to the warehouse; "
         "`sonic maintain --check` names the version."
+    )
+
+
+def _damaged(file: Path, wrong: str) -> TableError:
+    return TableError(
+        f"The log of a table of this warehouse cannot be used: {file} {wrong}. Nothing was read or "
+        "deleted. `sonic maintain --check` names each such file and what to do; if nobody damaged "
+        "it by mistake, check who can write to the warehouse."
     )

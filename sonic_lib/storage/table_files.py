@@ -8,291 +8,280 @@ from __future__ import annotations
 
 import json
 import os
-import struct
-import time
-import zlib
+import stat
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
-from sonic_lib.errors import TableError
-from sonic_lib.storage.locks import writing
-from sonic_lib.storage.log_files import CHECKPOINT, ENTRY, LOG, by_version, live_in
-from sonic_lib.storage.own_files import is_behind_link, is_own
+from sonic_lib.spark.folders import walk
+from sonic_lib.storage.checked_table import FROM_BACKUP, CheckedTable
+from sonic_lib.storage.checksums import sums_of, with_sums, wrong_sums
+from sonic_lib.storage.damage import Damage
+from sonic_lib.storage.log_files import (
+    POINTER,
+    BrokenFile,
+    actions_in,
+    list_log,
+    live_in,
+    opened,
+)
+from sonic_lib.storage.own_files import NAMES_MORE, names_more_files
 
-DAMAGED = "_damaged"
-_FROM_BACKUP = "Put the file back from a backup"
-# Tables that can only be rebuilt by indexing again.
-_INDEX = ("songs", "song_files", "fingerprints")
-
-
-@dataclass(frozen=True)
-class Damage:
-    """One broken file.
-
-    Attributes
-    ----------
-    table : str
-    version : int or None
-        The commit it belongs to, if any.
-    file : str
-        Its path.
-    what : str
-        What is wrong with it.
-    remedy : str
-        What to do about it.
-    aside : tuple of str
-        Files that `move_aside` moves away.
-    is_data : bool
-        Whether rows are lost; a commit without them repairs the table.
-    """
-
-    table: str
-    version: int | None
-    file: str
-    what: str
-    remedy: str
-    aside: tuple[str, ...] = ()
-    is_data: bool = False
-
-    @property
-    def can_be_repaired(self) -> bool:
-        """Whether `sonic maintain` can repair the table."""
-        return bool(self.aside) or self.is_data
-
-    def __str__(self) -> str:
-        version = "" if self.version is None else f", version {self.version}"
-        return f"{self.table}{version}: {self.file} {self.what}. {self.remedy}."
+_WHO = "Check who can write there"
+_VERSION_DIGITS = 20
 
 
 def find_damage(warehouse: str, names: Iterable[str]) -> list[Damage]:
     """Check the files of some tables of a local warehouse; missing tables are skipped."""
+    places = (Path(warehouse) / name for name in names)
     return [
-        damage
-        for name in names
-        if (Path(warehouse) / name).is_dir()
-        for damage in _of_table(Path(warehouse) / name)
+        damage for place in places if place.is_dir() for damage in _of_table(CheckedTable(place))
     ]
 
 
-def move_aside(warehouse: str, found: Iterable[Damage]) -> None:
-    """Move unreadable files below `_damaged` in the warehouse; nothing is deleted."""
-    for damage in found:
-        folder = Path(warehouse, DAMAGED, damage.table)
-        for file in dict.fromkeys(damage.aside):
-            with writing(warehouse, damage.table):
-                folder.mkdir(parents=True, exist_ok=True)
-                if folder.resolve() != Path(warehouse).resolve() / DAMAGED / damage.table:
-                    raise TableError(
-                        f"{folder} is a link to another place, so nothing was moved there. Remove "
-                        "the link, and check who can write to the warehouse."
-                    )
-                if os.path.lexists(file):
-                    os.replace(file, folder / f"{Path(file).name}.{time.time_ns()}")
-
-
-def _of_table(place: Path) -> Iterator[Damage]:
-    log = place / LOG
-    name = place.name
-    recreate = (
-        "move the warehouse away and index the folders again"
-        if name in _INDEX
-        else "move the folder of the table away; it will be created again"
-    )
-    entries = by_version(log, ENTRY)
-    checkpoints = by_version(log, CHECKPOINT)
-    if not entries and not checkpoints:
-        if any(place.rglob("*.parquet")):
-            what = "is missing or empty, so the table's current files are unknown"
-            yield Damage(name, None, str(log), what, f"{_FROM_BACKUP}, or {recreate}")
+def _of_table(table: CheckedTable) -> Iterator[Damage]:
+    log = table.log
+    if log.is_symlink():
+        what = "is a link, which may lead out of the warehouse, so the table is refused"
+        yield table.lost(None, log, what, remedy=f"{_WHO}. ")
         return
-    last = max([*entries, *checkpoints])
-    base, live, damages = _base(name, log, entries, checkpoints, recreate)
+    try:
+        table.listed = list_log(log)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        yield table.lost(None, log, f"cannot be listed ({error.strerror})")
+        return
+    has_version = table.listed.entries or table.listed.checkpoints
+    found = [*(_of_log(table) if has_version else _no_log(table))]
+    yield from found
+    yield from _strange(table, known={damage.file for damage in found})
+
+
+def _no_log(table: CheckedTable) -> Iterator[Damage]:
+    table.is_known = False
+    if any(entry.name.endswith(".parquet") for entry in walk(table.place)):
+        what = "is missing or empty, so the table's current files are unknown"
+        yield table.lost(None, table.log, what)
+
+
+def _of_log(table: CheckedTable) -> Iterator[Damage]:
+    yield from _pointer(table)
+    base, damages = _base(table)
     yield from damages
     if base is None:
+        table.is_known = False
         return
-    is_readable = True
-    for version in range(base + 1, last + 1):
-        file = entries.get(version)
-        if file is None:
-            missing = str(log / f"{version:020}.json")
-            what = "is missing, and no checkpoint replaces it"
-            yield Damage(name, version, missing, what, f"{_FROM_BACKUP}, or {recreate}")
-            is_readable = False
-            continue
-        actions, wrong = _actions(file)
-        if wrong:
-            yield _broken_entry(name, version, file, wrong, recreate, is_last=version == last)
-            is_readable = False
-            continue
-        yield from _checksum(name, version, file)
-        for action in actions:
-            if "add" in action:
-                live[action["add"]["path"]] = (version, action["add"].get("size"))
-            elif "remove" in action:
-                live.pop(action["remove"]["path"], None)
-    strange = {path for path in live if not is_own(path)}
-    known: dict[str, bool] = {}
-    strange |= {p for p in live if p not in strange and is_behind_link(place, p, known=known)}
-    for path in sorted(strange):
-        yield _outside(name, log, live.pop(path)[0], path, recreate, last=last)
-    if is_readable:
-        yield from _data(place, live)
+    yield from _entries(table, base)
+    if table.is_known:
+        yield from _data(table)
 
 
-def _base(
-    name: str, log: Path, entries: dict[int, Path], checkpoints: dict[int, Path], recreate: str
-) -> tuple[int | None, dict, list[Damage]]:
-    """Return the version after which replay begins, its live files, and broken checkpoints."""
-    damages = []
-    pointer = log / "_last_checkpoint"
-    if pointer.exists():
-        try:
-            named = json.loads(pointer.read_text())["version"]
-            is_there = named in checkpoints
-        except (ValueError, KeyError, TypeError, OSError):
-            is_there = False
-        if not is_there:
-            remedy = "`sonic maintain` moves it away: Delta then finds the newest checkpoint itself"
-            what = "is broken, or names a checkpoint that is missing"
-            damages.append(Damage(name, None, str(pointer), what, remedy, _with_checksum(pointer)))
-    for version in sorted(checkpoints, reverse=True):
-        try:
-            sizes = live_in(checkpoints[version])
-            return version, {path: (None, size) for path, size in sizes.items()}, damages
-        except (OSError, ValueError) as error:  # Arrow's errors are ValueErrors
-            file = checkpoints[version]
-            is_spare = all(v in entries for v in range(version + 1))
-            remedy = "`sonic maintain` moves it away: the log's entries have the same content"
-            damages.append(
-                Damage(
-                    name,
-                    version,
-                    str(file),
-                    f"cannot be read ({_first_line(error)})",
-                    remedy if is_spare else f"{_FROM_BACKUP}, or {recreate}",
-                    _with_checksum(file, pointer) if is_spare else (),
-                )
-            )
-            if not is_spare:
-                return None, {}, damages
-    if 0 not in entries:
-        first = log / f"{0:020}.json"
-        what = "is missing: it declares the table's columns"
-        damages.append(Damage(name, 0, str(first), what, f"{_FROM_BACKUP}, or {recreate}"))
-        return None, {}, damages
-    return -1, {}, damages
+def _strange(table: CheckedTable, *, known: set[str]) -> Iterator[Damage]:
+    """Report what does not belong in the log, which is moved only if the rest is complete.
+
+    There may be hundreds of thousands of such files, so those of a kind are one damage.
+    """
+    kinds: dict[tuple[str, bool], list[Path]] = defaultdict(list)
+    for file, what in sorted(table.listed.strange.items()):
+        if str(file) not in known:
+            is_spare = table.is_known and (_version_of(file) or 0) <= table.last
+            kinds[what, is_spare].append(file)
+    for (what, is_spare), files in kinds.items():
+        first, version = files[0], _version_of(files[0])
+        text = what if len(files) == 1 else f"{what} ({len(files)} such files)"
+        if is_spare:
+            remedy = f"`sonic maintain` moves it away: the table does not need it. {_WHO}"
+            aside = tuple(map(str, files))
+            yield Damage(table.name, version, str(first), text, remedy, aside)
+        else:
+            remedy = f"{_WHO}. If nobody needs it, delete it. "
+            yield table.lost(version, first, text, remedy=remedy)
 
 
-def _actions(file: Path) -> tuple[list[dict], str | None]:
-    """Return the actions of an entry, or what is wrong with it."""
+def _version_of(file: Path) -> int | None:
+    digits = file.name[:_VERSION_DIGITS]
+    return int(digits) if len(digits) == _VERSION_DIGITS and digits.isdecimal() else None
+
+
+def _pointer(table: CheckedTable) -> Iterator[Damage]:
+    pointer = table.log / POINTER
+    if not os.path.lexists(pointer):
+        return
+    what = "is broken, or names a checkpoint that is missing"
     try:
-        text = file.read_bytes()
-    except OSError as error:
-        return [], f"cannot be read ({error.strerror})"
-    if not text.strip():
-        return [], "is empty"
-    actions = []
-    for number, line in enumerate(text.splitlines(), 1):
+        with opened(pointer) as content:
+            text = content.read()
+        is_there = json.loads(text)["version"] in table.listed.checkpoints
+        wrong = NAMES_MORE if names_more_files(text) else None if is_there else what
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
+        wrong = what
+    if wrong:
+        remedy = "`sonic maintain` moves it away: Delta then finds the newest checkpoint itself"
+        yield Damage(table.name, None, str(pointer), wrong, remedy, with_sums(pointer))
+    else:
+        yield from _sums(table, None, pointer)
+
+
+def _base(table: CheckedTable) -> tuple[int | None, list[Damage]]:
+    """Return the version after which replay begins, and broken checkpoints; fill `live`."""
+    damages: list[Damage] = []
+    for version, files in sorted(table.listed.checkpoints.items(), reverse=True):
         try:
-            action = json.loads(line)
-        except ValueError:
-            return [], f"is broken at line {number}: it is truncated, or not JSON"
-        if not isinstance(action, dict):
-            return [], f"is broken at line {number}: it is not a Delta action"
-        actions.append(action)
-    return actions, None
+            adds = live_in(files)
+        except (OSError, ValueError) as error:
+            what = _reason(error)
+            if not table.has_entries(version):
+                return None, [*damages, table.lost(version, files[0], what)]
+            remedy = "`sonic maintain` moves it away: the log's entries have the same content"
+            aside = with_sums(*files, table.log / POINTER)
+            damages.append(Damage(table.name, version, str(files[0]), what, remedy, aside))
+            continue
+        damages += [damage for file in files for damage in _sums(table, version, file)]
+        return version, [*damages, *_added(table, None, adds.values())]
+    if 0 not in table.listed.entries:
+        what = "is missing: it declares the table's columns"
+        return None, [*damages, table.lost(0, table.log / f"{0:020}.json", what)]
+    return -1, damages
 
 
-def _broken_entry(
-    name: str, version: int, file: Path, wrong: str, recreate: str, *, is_last: bool
-) -> Damage:
-    if is_last:
-        remedy = (
-            f"{_FROM_BACKUP}; else `sonic maintain` moves it away, which returns the table to "
-            f"version {version - 1}: repeat the command that wrote last"
+def _entries(table: CheckedTable, base: int) -> Iterator[Damage]:
+    """Replay the entries after a version."""
+    expected = base + 1
+    for version, file in sorted(table.listed.entries.items()):
+        if version <= base:
+            continue
+        if version > expected:
+            yield _gap(table, expected, version - 1)
+            table.is_known = False
+        expected = version + 1
+        try:
+            actions = actions_in(file)
+            if version == 0 and not all(_declares(actions, kind) for kind in _DECLARATIONS):
+                raise BrokenFile("lacks the table's protocol or its columns")
+        except (OSError, BrokenFile) as error:
+            yield _broken_entry(table, version, file, _reason(error))
+            table.is_known = False
+            continue
+        yield from _sums(table, version, file)
+        for action in actions:
+            if "remove" in action:
+                table.live.pop(action["remove"]["path"], None)
+        yield from _added(table, version, (action["add"] for action in actions if "add" in action))
+        changes = [action["cdc"] for action in actions if "cdc" in action]
+        yield from _outside(table, version, [*filter(None, map(table.foreign, changes))])
+
+
+def _added(
+    table: CheckedTable, version: int | None, adds: Iterable[dict[str, Any]]
+) -> Iterator[Damage]:
+    foreign = []
+    for add in adds:
+        if found := table.foreign(add):
+            foreign.append(found)
+        else:
+            table.live[add["path"]] = (version, add)
+    yield from _outside(table, version, foreign)
+
+
+_DECLARATIONS = ("protocol", "metaData")
+
+
+def _declares(actions: list[dict], kind: str) -> bool:
+    return any(isinstance(action.get(kind), dict) for action in actions)
+
+
+def _gap(table: CheckedTable, first: int, last: int) -> Damage:
+    what = "is missing, and no checkpoint replaces it"
+    if last > first:
+        what = (
+            f"and all entries after it up to {last:020}.json are missing (versions {first} to "
+            f"{last}), and no checkpoint replaces them"
         )
-        if version > 0:
-            aside = _with_checksum(file, file.with_suffix(".crc"))
-            return Damage(name, version, str(file), wrong, remedy, aside)
-    remedy = f"{_FROM_BACKUP} (later versions build on it), or {recreate}"
-    return Damage(name, version, str(file), wrong, remedy)
+    return table.lost(first, table.log / f"{first:020}.json", what)
 
 
-def _outside(
-    name: str, log: Path, version: int | None, path: str, recreate: str, *, last: int
-) -> Damage:
-    """Report a path outside of the table's folder; the file is neither read nor moved."""
-    what = f"refers to a file outside of the table's folder, by path or by link ({path})"
-    file = log / f"{last if version is None else version:020}.json"
-    if version is None or version != last or not version:
-        remedy = f"Check who can write there. {_FROM_BACKUP}, or {recreate}"
-        return Damage(name, version, str(file), what, remedy)
+def _broken_entry(table: CheckedTable, version: int, file: Path, wrong: str) -> Damage:
+    if version != table.last:
+        remedy = f"{FROM_BACKUP} (later versions build on it), or {table.recreate}"
+        return Damage(table.name, version, str(file), wrong, remedy)
+    if version == 0:
+        return table.lost(version, file, wrong)
     remedy = (
-        "Check who can write there. `sonic maintain` moves the entry away, which returns the table "
-        f"to version {version - 1}"
+        f"{FROM_BACKUP}; else `sonic maintain` moves it away, which returns the table to "
+        f"version {version - 1}: repeat the command that wrote last"
     )
-    return Damage(name, version, str(file), what, remedy, _with_checksum(file))
+    aside = with_sums(file, file.with_suffix(".crc"))
+    return Damage(table.name, version, str(file), wrong, remedy, aside)
 
 
-def _checksum(name: str, version: int, file: Path) -> Iterator[Damage]:
-    """Compare an entry with Hadoop's checksum file, if there is one."""
-    sums = file.with_name(f".{file.name}.crc")
-    if not sums.exists() or _has_sums(file.read_bytes(), sums.read_bytes()):
+def _outside(table: CheckedTable, version: int | None, paths: list[str]) -> Iterator[Damage]:
+    """Report paths outside of the table's folder; the files are neither read nor moved."""
+    if not paths:
+        return
+    more = f", and {len(paths) - 1} more" if len(paths) > 1 else ""
+    what = f"refers to a file outside of the table's folder, by path or by link ({paths[0]}{more})"
+    file = table.log / f"{table.last if version is None else version:020}.json"
+    if not version or version != table.last:
+        yield table.lost(version, file, what, remedy=f"{_WHO}. ")
         return
     remedy = (
-        "`sonic maintain` moves the checksums away, and Spark then reads the entry as delta-rs "
-        "does; see with `sonic maintain --check` what is missing, and index again"
+        f"{_WHO}. `sonic maintain` moves the entry away, which returns the table to version "
+        f"{version - 1}"
     )
-    what = "does not match its entry: it belongs to another commit, or the entry was changed"
-    yield Damage(name, version, str(sums), what, remedy, (str(sums),))
+    aside = with_sums(file, file.with_suffix(".crc"))
+    yield Damage(table.name, version, str(file), what, remedy, aside)
 
 
-def _has_sums(content: bytes, sums: bytes) -> bool:
-    if sums[:4] != b"crc\0" or len(sums) < 8:
-        return False
-    size = struct.unpack(">i", sums[4:8])[0]
-    if size <= 0:
-        return False
-    parts = (content[i : i + size] for i in range(0, len(content), size))
-    return sums[8:] == b"".join(struct.pack(">I", zlib.crc32(part)) for part in parts)
-
-
-def _data(place: Path, live: dict) -> Iterator[Damage]:
+def _sums(table: CheckedTable, version: int | None, file: Path) -> Iterator[Damage]:
+    """Compare a file with Hadoop's checksums, if there are any: Spark refuses it if they differ."""
+    wrong = wrong_sums(file)
+    if not wrong:
+        return
+    sums = str(sums_of(file))
     remedy = (
-        f"{_FROM_BACKUP}, or restore an earlier version with `sonic maintain --restore-to TIME`; "
+        "If there is a backup, put both files back. Else `sonic maintain` moves the checksums "
+        "away, and Spark then reads the file as delta-rs does; see with `sonic maintain --check` "
+        "what is missing, and index again"
+    )
+    what = f"{wrong}: it belongs to another commit, or one of the two was changed"
+    yield Damage(table.name, version, sums, what, remedy, (sums,))
+
+
+def _data(table: CheckedTable) -> Iterator[Damage]:
+    remedy = (
+        f"{FROM_BACKUP}, or restore an earlier version with `sonic maintain --restore-to TIME`; "
         "else `sonic maintain` drops it from the table, and `sonic index` reads the songs again"
     )
-    for path, (version, size_bytes) in live.items():
-        file = place / unquote(path)
-        wrong = _wrong_data(file, size_bytes)
+    for path, (version, action) in table.live.items():
+        file = table.place / unquote(path)
+        wrong = _wrong_data(file, action.get("size"))
         if wrong:
-            aside = _with_checksum(file)
-            yield Damage(place.name, version, str(file), wrong, remedy, aside, is_data=True)
+            aside = with_sums(file)
+            yield Damage(table.name, version, str(file), wrong, remedy, aside, is_data=True)
+        else:
+            yield from _sums(table, version, file)
 
 
-def _wrong_data(file: Path, size_bytes: int | None) -> str | None:
+def _wrong_data(file: Path, size_bytes: object) -> str | None:
     try:
-        n_bytes = file.stat().st_size
-        if size_bytes is not None and n_bytes != size_bytes:
-            return f"has {n_bytes} bytes, but the log says {size_bytes}"
-        with file.open("rb") as opened:
-            head = opened.read(4)
-            opened.seek(-4, os.SEEK_END)
-            is_whole = head == opened.read(4) == b"PAR1"
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return "is not a regular file"
+        if size_bytes is not None and status.st_size != size_bytes:
+            return f"has {status.st_size} bytes, but the log says {size_bytes}"
+        with file.open("rb") as content:
+            head = content.read(4)
+            content.seek(-4, os.SEEK_END)
+            is_whole = head == content.read(4) == b"PAR1"
         return None if is_whole else "is not a Parquet file any more"
     except FileNotFoundError:
         return "is missing"
     except OSError as error:
-        return f"cannot be read ({error.strerror})"
+        return _reason(error)
 
 
-def _with_checksum(*files: Path) -> tuple[str, ...]:
-    """The files that exist, and their Hadoop checksum files."""
-    both = (part for file in files for part in (file, file.with_name(f".{file.name}.crc")))
-    return tuple(str(part) for part in both if os.path.lexists(part))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".")
+def _reason(error: Exception) -> str:
+    return f"cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)

@@ -20,7 +20,7 @@ from sonic_lib.fingerprint.spark import hash_prefix
 from sonic_lib.index import commit, invariants
 from sonic_lib.schemas import FINGERPRINTS, MATCHES, RUNS, SONG_FILES, SONGS, TABLES
 from sonic_lib.storage import history, tables, writes
-from sonic_lib.storage.table_files import Damage, move_aside
+from sonic_lib.storage.damage import Damage, move_aside
 
 # A partition is rewritten if it has this many times as many files as its rows need.
 _TOO_MANY = 1.25

@@ -13,8 +13,9 @@ from sonic_lib.config import Config
 from sonic_lib.errors import DamageError, UsageError
 from sonic_lib.schemas import FINGERPRINTS, TABLES
 from sonic_lib.storage import runs, tables
+from sonic_lib.storage.damage import Damage
 from sonic_lib.storage.properties import MAX_PREFIX_BITS
-from sonic_lib.storage.table_files import Damage, find_damage
+from sonic_lib.storage.table_files import find_damage
 from sonic_lib.workflows import maintenance
 
 SAFE_HOURS = 168.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import pickle
 import sys
 from importlib.util import find_spec
@@ -87,6 +88,45 @@ def test_tampered_model_runs_no_code(spark, registry, model, tmp_path, monkeypat
         registry.load("genre", version)
     assert not mark.exists()
     assert "poison" not in sys.modules
+
+
+def pipe(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+
+
+# What else could lie in a model's folder; reading it would take forever, or all memory.
+ODD_FILES = {
+    "a compressed part": lambda part: part.rename(part.with_name("part-00000.txt.gz")),
+    "a folder": lambda part: (part.parent / "a=1").mkdir(),
+    "a pipe": pipe,
+    "a pipe as checksums": lambda part: pipe(part.with_name(f".{part.name}.crc")),
+    "a file without an end": lambda part: os.truncate(part, 1 << 40),
+}
+
+
+@pytest.mark.parametrize("what", ODD_FILES)
+def test_model_with_odd_files_is_refused(registry, model, tmp_path, what):
+    version = registry.save("genre", model=model, card={})
+    [part] = stage_metadata(tmp_path, "Assembler")
+    ODD_FILES[what](part)
+    with pytest.raises(ModelError, match="is refused: metadata/"):
+        registry.load("genre", version)
+
+
+@pytest.mark.parametrize("odd", [pipe, lambda file: os.truncate(file, 17 << 20)])
+def test_cards_and_aliases_with_odd_files_are_refused(registry, model, tmp_path, odd):
+    version = registry.save("genre", model=model, card={})
+    registry.promote("genre", version, why="first")
+    assert registry.load("genre")[1]["version"] == version
+    files = [*tmp_path.rglob("card.json"), *tmp_path.rglob("aliases/*.json")]
+    for file in files:
+        content = file.read_bytes()
+        odd(file)
+        with pytest.raises(ModelError, match=f"{file.name} .* it was not read; expected"):
+            registry.load("genre")
+        file.unlink()
+        file.write_bytes(content)
 
 
 @has_mlflow

@@ -1,9 +1,12 @@
-"""Synthetic music, for kernels that need more than random numbers."""
+"""Synthetic music, for kernels that need more than random numbers, and very deep folders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import subprocess
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,3 +45,24 @@ def song(request, make_song) -> np.ndarray:
 def params() -> FingerprintParams:
     """The fingerprint parameters of the default configuration."""
     return FingerprintParams()
+
+
+@pytest.fixture
+def deep(tmp_path) -> Iterator[Path]:
+    """A folder 1,050 levels deep, with one below it whose path is too long to open."""
+    before = os.getcwd()
+    try:
+        os.chdir(tmp_path)
+        for name in ["d"] * 1_050 + ["e" * 200] * 12:
+            os.mkdir(name)
+            os.chdir(name)
+            if name == "d":
+                continue
+            Path("b.mp3").write_bytes(b"x")
+        os.chdir(tmp_path / "d")
+        Path(*["d"] * 1_049, "a.mp3").write_bytes(b"x")
+    finally:
+        os.chdir(before)
+    yield tmp_path
+    # Python's rmtree, which pytest uses for cleanup, would hit the recursion limit here.
+    subprocess.run(["rm", "-rf", *map(str, tmp_path.iterdir())], check=True)

@@ -12,6 +12,7 @@ from deltalake import DeltaTable, Field, Schema, write_deltalake
 from deltalake.schema import PrimitiveType
 
 from sonic_lib.errors import SetupError, TableError
+from sonic_lib.spark import filesystem
 from sonic_lib.spark.filesystem import is_small
 from sonic_lib.storage.delta_rs import _prefix_bits, append, open_table, write_run
 
@@ -132,3 +133,19 @@ def test_small_warehouses_are_local_and_hold_few_bytes(tmp_path):
     assert is_small(str(tmp_path), max_bytes=66 << 20)
     assert not is_small(str(tmp_path / "songs" / "rows"))
     assert is_small(str(tmp_path / "songs" / "rows"), max_bytes=66 << 20)
+
+
+def test_thousands_of_files_are_not_small(tmp_path, monkeypatch):
+    monkeypatch.setattr(filesystem, "_FEW_FILES", 20)
+    for number in range(20):
+        (tmp_path / str(number)).touch()
+    assert is_small(str(tmp_path))
+    (tmp_path / "one more").mkdir()
+    assert not is_small(str(tmp_path))
+
+
+def test_deep_folders_are_walked(deep):
+    bottom = deep.joinpath(*["d"] * 1_050)
+    (bottom / "rows").write_bytes(bytes(100))
+    assert is_small(str(deep))
+    assert not is_small(str(deep), max_bytes=99)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from sonic_lib.errors import ModelError
+from sonic_lib.models import loading
 from sonic_lib.models.columns import Columns
 from sonic_lib.models.guard import content_of
 from sonic_lib.models.registry import cards
@@ -337,3 +338,20 @@ def test_card_must_be_a_json_object(text):
 @pytest.mark.parametrize("version", ["../../elsewhere", "/x", "", "a/b", None, 3, {"a": 1}, "a\n"])
 def test_version_must_not_be_a_path(version):
     assert not cards.is_version(version)
+
+
+@pytest.mark.parametrize("size_bytes", [None, cards.MAX_BYTES + 1])
+def test_card_of_any_size_is_not_read(size_bytes):
+    cards.check_size(cards.MAX_BYTES, "card.json")
+    with pytest.raises(ModelError, match=r"card\.json .* was not read; expected"):
+        cards.check_size(size_bytes, "card.json")
+
+
+def test_names_of_files_in_models():
+    for name in ("part-00000", "part-00000-80a083e8-7026-4e79-81be-64bd76c43a11-c000.txt"):
+        assert loading._TEXT.fullmatch(name)
+    for name in ("part-00000.gz", "part-00000.txt.bz2", "part-00000.zst", "a=1", "x.txt"):
+        assert not loading._TEXT.fullmatch(name)
+    assert loading._TABLE.fullmatch("part-00000-80a083e8-c000.snappy.parquet")
+    assert loading._MARK.fullmatch(".part-00000.crc")
+    assert not loading._MARK.fullmatch("_other")

@@ -15,7 +15,7 @@ from sonic_lib.errors import DamageError, UsageError
 from sonic_lib.formats import counted
 from sonic_lib.schemas import INDEX_TABLES
 from sonic_lib.spark.messages import one_line
-from sonic_lib.storage.table_files import Damage
+from sonic_lib.storage.damage import Damage
 from sonic_lib.workflows import upkeep
 
 HELP = "repair, compact and check the index; restore or purge earlier states"

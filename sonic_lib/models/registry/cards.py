@@ -12,6 +12,7 @@ from sonic_lib.errors import ModelError
 from sonic_lib.models.columns import Columns
 from sonic_lib.models.guard import broken
 
+MAX_BYTES = 16 << 20
 _VERSION = re.compile(r"[\w-]+")
 _Threshold = float | dict[int, float | None] | None
 
@@ -46,6 +47,28 @@ class _Card(_OpenModel):
     importances: list[tuple[str, float]] = []
     fitted_on: str | None = None
     snapshot: _Snapshot | None = None
+
+
+def check_size(size_bytes: int | None, place: str) -> None:
+    """Reject a card, or another small JSON file, before it is read.
+
+    Parameters
+    ----------
+    size_bytes : int or None
+        None if it is not a regular file.
+
+    Raises
+    ------
+    ModelError
+        If it is too large, or may never end.
+    """
+    if size_bytes is not None and size_bytes <= MAX_BYTES:
+        return
+    found = "is not a regular file" if size_bytes is None else f"has {size_bytes:,} bytes"
+    raise ModelError(
+        f"{place} {found}, so it was not read; expected a file of {MAX_BYTES:,} bytes at most. It "
+        "was not written by Sonic Signature: move it away, and check who can write there."
+    )
 
 
 def is_version(text: object) -> bool:

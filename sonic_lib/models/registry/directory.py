@@ -23,7 +23,7 @@ from py4j.protocol import Py4JJavaError
 from sonic_lib.errors import ModelError
 from sonic_lib.models.loading import load_pipeline
 from sonic_lib.models.registry import cards
-from sonic_lib.spark.filesystem import hadoop_path
+from sonic_lib.spark.filesystem import hadoop_path, size_of
 from sonic_lib.storage.locks import writing_by_spark
 
 if TYPE_CHECKING:
@@ -104,13 +104,20 @@ def _write(spark: SparkSession, uri: str, content: dict) -> None:
 
 
 def _read(spark: SparkSession, uri: str) -> dict | None:
-    """Read a JSON file; None if it is missing or incomplete."""
+    """Read a JSON file; None if it is missing or incomplete.
+
+    Raises
+    ------
+    ModelError
+        If it is far too large, or not a regular file.
+    """
     filesystem, path = hadoop_path(spark, uri)
     if not filesystem.exists(path):
         return None
+    cards.check_size(size_of(spark, uri), uri)
     stream = filesystem.open(path)
     try:
-        text = spark._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8")
+        text = bytes(stream.readNBytes(cards.MAX_BYTES)).decode(errors="replace")
     except Py4JJavaError as error:
         if error.java_exception.getClass().getSimpleName() == "ChecksumException":
             return None

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlparse
 
 import sonic_lib
 from sonic_lib.errors import ConfigError, ModelError, SetupError, install_command
@@ -206,6 +207,7 @@ def _read_card(client: MlflowClient, name: str, made) -> dict | None:
     from mlflow.exceptions import MlflowException
 
     try:
+        _check_card(client, made.run_id)
         with tempfile.TemporaryDirectory() as folder:
             file = client.download_artifacts(made.run_id, _CARD, folder)
             card = cards.read(Path(file).read_text(encoding="utf-8", errors="replace"))
@@ -215,6 +217,22 @@ def _read_card(client: MlflowClient, name: str, made) -> dict | None:
         return None
     at = datetime.fromtimestamp(made.creation_timestamp / 1000, timezone.utc)
     return card | {"name": name, "version": str(made.version), "created_at": at.isoformat()}
+
+
+def _check_card(client: MlflowClient, run_id: str) -> None:
+    """Reject a card that is too large, before it is copied to this machine."""
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    place = client.get_run(run_id).info.artifact_uri
+    if urlparse(place).scheme in ("", "file"):
+        file = Path(local_file_uri_to_path(place), _CARD)
+        if os.path.lexists(file):  # MLflow lists a pipe as an empty file
+            cards.check_size(file.stat().st_size if file.is_file() else None, str(file))
+        return
+    for found in client.list_artifacts(run_id):
+        if found.path == _CARD:
+            # Some servers do not tell sizes.
+            cards.check_size(None if found.is_dir else found.file_size or 0, f"{place}/{_CARD}")
 
 
 def _registered(client: MlflowClient, name: str):
