@@ -148,8 +148,8 @@ def test_messages_of_java_are_made_safe_to_show(monkeypatch, capfd):
         os.write(popen_kwargs["stderr"], lines)
 
     monkeypatch.setattr("pyspark.java_gateway.launch_gateway", launch)
+    others = {*threading.enumerate()}  # perhaps of a session's Java, which goes on
     java.launch(None)
-    for thread in threading.enumerate():
-        if thread.name.endswith("(forward)"):
-            thread.join()
+    for thread in {*threading.enumerate()} - others:
+        thread.join()
     assert capfd.readouterr().err == "at s3a://***@b \\x9b31m \\x1b[2J \ufffd 夜\n"
