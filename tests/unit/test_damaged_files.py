@@ -225,7 +225,8 @@ def test_silence_stays_silent():
         *[("wv", "wavpack", "wv"), ("tta", "tta", "tta"), ("ac3", "ac3", "ac3")],
         *[("mpegts", "mp2", "ts"), ("flv", "aac", "flv"), ("webm", "libopus", "weba")],
         *[("asf", "wmav2", "wmv"), ("ipod", "aac", "m4r"), ("mpeg", "mp2", "mpg")],
-        *[("dts", "dca", "dts"), ("ogg", "libspeex", "spx")],
+        *[("dts", "dca", "dts"), ("ogg", "libspeex", "spx"), ("eac3", "eac3", "ec3")],
+        *[("vob", "ac3", "vob"), ("3g2", "aac", "3g2"), ("voc", "pcm_s16le", "voc")],
     ],
 )
 def test_rare_formats_are_read_and_listed(container, codec, suffix):

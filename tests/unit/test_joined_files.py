@@ -249,7 +249,10 @@ def test_formats_that_cannot_be_created_here_are_rejected_with_a_reason(magic):
 
 
 def test_common_extensions_are_listed():
-    wanted = "ape mpc amr dsf dts flv mpg spx tta wv weba m4r wmv"
+    wanted = (
+        "ape mpc amr dsf dts flv mpg spx tta wv weba m4r wmv mpeg m2ts mts vob ogv ogx m4v 3g2 eac3 "
+        "ec3 mpga bwf aifx tak voc"
+    )
     assert set(wanted.split()) <= SUFFIXES
 
 
