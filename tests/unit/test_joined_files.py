@@ -44,7 +44,7 @@ def with_size(name: str, share: float, *, also_riff: bool = False) -> bytes:
     return bytes(content)
 
 
-@pytest.mark.parametrize("name", sorted({*SIZES, "m4a", "alac.m4a", "wma", "mka"}))
+@pytest.mark.parametrize("name", sorted({*SIZES, "m4a", "alac.m4a", "wma", "mka", "w64"}))
 def test_second_of_two_joined_files_is_read(name):
     heard, left_out = decoded(2 * encoded(name))
     assert len(heard) / HEARD_HZ == pytest.approx(2 * LENGTH_S, abs=0.2)
@@ -54,12 +54,37 @@ def test_second_of_two_joined_files_is_read(name):
 
 @pytest.mark.parametrize(
     ("container", "codec"),
-    [("tta", "tta"), ("wv", "wavpack"), ("flv", "aac"), ("mov", "pcm_s16le"), ("avi", "aac")],
+    [
+        *[("tta", "tta"), ("wv", "wavpack"), ("flv", "aac"), ("mov", "pcm_s16le"), ("avi", "aac")],
+        *[("matroska", "pcm_s16le"), ("matroska", "flac")],
+    ],
 )
 def test_second_of_two_joined_rare_files_is_read(container, codec):
     heard, left_out = decoded(3 * muxed(container, codec))
     assert len(heard) / HEARD_HZ == pytest.approx(3 * LENGTH_S, abs=0.4)
     assert likeness(heard, np.tile(original(), 3), start_s=13.0, length_s=0.5) > 0.9
+    assert left_out == ""
+
+
+@pytest.mark.parametrize(("first", "second"), [("mka", "flac"), ("mka", "pcm_s24le"), ("w64", "")])
+def test_joined_files_of_a_searched_format_may_differ(first, second):
+    other = muxed("matroska" if second else "w64", second or "pcm_s24le")
+    heard, left_out = decoded(encoded(first) + other + encoded(first))
+    assert len(heard) / HEARD_HZ == pytest.approx(3 * LENGTH_S, abs=0.2)
+    for start_s in (8.0, 13.0):
+        assert likeness(heard, np.tile(original(), 3), start_s=start_s, length_s=0.5) > 0.9
+    assert left_out == ""
+
+
+def test_joined_files_behind_junk_are_all_read():
+    heard, left_out = decoded(b"HTTP/1.1 200 OK\r\n\r\n" + 2 * encoded("wav"))
+    assert len(heard) / HEARD_HZ == pytest.approx(2 * LENGTH_S, abs=0.05)
+    assert left_out == "19 bytes before the sound"
+
+
+def test_joined_files_may_be_of_different_kinds():
+    heard, left_out = decoded(encoded("wav") + encoded("ogg"))
+    assert len(heard) / HEARD_HZ == pytest.approx(2 * LENGTH_S, abs=0.2)
     assert left_out == ""
 
 
@@ -250,8 +275,8 @@ def test_formats_that_cannot_be_created_here_are_rejected_with_a_reason(magic):
 
 def test_common_extensions_are_listed():
     wanted = (
-        "ape mpc amr dsf dts flv mpg spx tta wv weba m4r wmv mpeg m2ts mts vob ogv ogx m4v 3g2 eac3 "
-        "ec3 mpga bwf aifx tak voc"
+        "ape mpc amr dsf dts flv mpg spx tta wv weba m4r wmv mpeg m2ts mts vob ogv ogx m4v 3g2 "
+        "eac3 ec3 mpga bwf aifx tak voc"
     )
     assert set(wanted.split()) <= SUFFIXES
 
