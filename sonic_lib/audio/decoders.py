@@ -83,7 +83,7 @@ def _open(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
     try:
         info, blocks = open_libsndfile(file)
     except soundfile.LibsndfileError as refusal:
-        return open_ffmpeg(file, refusal=refusal.error_string)
+        return open_ffmpeg(file, refusal=error_reason(refusal))
     if info.duration_s == 0:  # from a recorder that crashed: FFmpeg looks behind the header
         try:
             return open_ffmpeg(file, refusal="it announces no samples")

@@ -78,7 +78,7 @@ def open_ffmpeg(
                 "decode",
                 "truncated: the table of its parts (moov), which belongs at the end, is missing",
             ) from error
-        both = f"libsndfile ({refusal.rstrip('.')}) or FFmpeg ({error_reason(error)})"
+        both = f"libsndfile ({refusal}) or FFmpeg ({error_reason(error)})"
         raise DecodeError("decode", f"not audio that {both} can read") from error
     if not container.streams.audio:
         raise DecodeError("decode", "the file has no audio stream")
@@ -93,7 +93,7 @@ def open_ffmpeg(
     frames = _frames(container, stream, source, losses)
     first = next(frames, None)
     if first is None:
-        message = f"nothing in its audio stream can be decoded (libsndfile: {refusal.rstrip('.')})"
+        message = f"nothing in its audio stream can be decoded (libsndfile: {refusal})"
         raise DecodeError("decode", message)
 
     duration_s = None

@@ -48,7 +48,8 @@ class AudioInfo:
 
 def error_reason(error: Exception) -> str:
     """Return the reason for an error, without the object names and paths of str(error)."""
-    return str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
+    reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
+    return str(reason).removeprefix("Error : ").removesuffix(".")
 
 
 def check_channels(n_channels: int) -> None:

@@ -142,9 +142,10 @@ def test_tag_longer_than_the_file_hides_no_audio():
 
 @pytest.mark.parametrize("name", ["mp3", "ogg", "opus", "flac", "aac"])
 def test_joined_files_are_read_to_the_end(name):
-    heard, _ = decoded(2 * file_of(name))
+    heard, left_out = decoded(2 * file_of(name))
     assert len(heard) / HEARD_HZ == pytest.approx(2 * LENGTH_S, abs=0.3)
     assert likeness(heard, np.tile(original(), 2), start_s=8.0, length_s=0.5) > 0.8
+    assert left_out == "" or name == "mp3"
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
@@ -177,6 +178,51 @@ def test_ogg_file_recorded_from_a_stream_is_read():
         n_header = 3 if name == "ogg" else 2
         heard, _ = decoded(b"".join(pages[:n_header] + pages[-3:-1]))
         assert len(heard) / HEARD_HZ > 0.5, name
+
+
+def without_xing() -> bytes:
+    return muxed("mp3", "libmp3lame", (("write_xing", "0"), ("id3v2_version", "0")))
+
+
+@pytest.mark.parametrize("n_bytes", [1, 50, 150])
+def test_cut_mp3_of_unknown_length_loses_only_its_last_frame(n_bytes):
+    whole = decoded(without_xing())[0]
+    heard, _ = decoded(without_xing()[:-n_bytes])
+    assert len(whole) - len(heard) < 0.1 * HEARD_HZ
+    same = round(4.8 * HEARD_HZ)
+    np.testing.assert_allclose(heard[:same], whole[:same], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [b"\0", b"TAG" + bytes(125), b"APETAGEX" + bytes(992), np.random.default_rng(4).bytes(9_000)],
+)
+def test_intact_flac_with_something_behind_it_is_not_called_damaged(behind):
+    heard, left_out = decoded(encoded("flac") + behind)
+    np.testing.assert_array_equal(heard, decoded(encoded("flac"))[0])
+    assert left_out == ""
+
+
+def test_damage_of_a_flac_is_told_in_plain_words():
+    _, left_out = decoded(with_hole(encoded("flac")) + b"TAG" + bytes(125))
+    assert "a damaged part after" in left_out
+    assert "Error" not in left_out
+    assert ".)" not in left_out
+
+
+@pytest.mark.parametrize("name", ["flac", "ogg", "opus"])
+def test_file_after_a_cut_one_is_read(name):
+    content, other = file_of(name), io.BytesIO()
+    rate_hz = 48_000 if name == "opus" else 44_100
+    kind = {"flac": ("FLAC", "PCM_16"), "ogg": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS")}[name]
+    samples = sound(rate_hz=rate_hz, n_channels=2)
+    soundfile.write(other, samples, rate_hz, format=kind[0], subtype=kind[1])
+    heard, left_out = decoded(content[: len(content) // 2] + other.getvalue())
+    assert 1.3 * LENGTH_S - 0.5 < len(heard) / HEARD_HZ < 1.5 * LENGTH_S + 0.1
+    end = len(heard) / HEARD_HZ - 4.0  # 1 s into the second file
+    expected = np.pad(original(), (len(heard) - len(original()), 0))
+    assert likeness(heard, expected, start_s=end, length_s=0.5) > 0.9
+    assert left_out
 
 
 # ---- headers that recorders and editors write ----
