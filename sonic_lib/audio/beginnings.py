@@ -11,9 +11,9 @@ from sonic_lib.audio.mpeg import is_mpeg
 
 # Magic bytes of audio files, to find them behind junk such as the HTTP headers of a download.
 _ANYWHERE = re.compile(
-    rb"RIFF....WAVE|RF64....WAVE|OggS\0\x02|fLaC\0|FORM....AIF|caff\0|\.snd\0|ID3[\x02-\x04]"
-    rb"|\x1aE\xdf\xa3|\x30\x26\xb2\x75\x8e\x66\xcf\x11|wvpk|TTA1|MAC |riff\x2e\x91\xcf\x11"
-    rb"|(?=\0\0\0.ftyp)|(?=\xff[\xe2-\xff][\x10-\xfe])",
+    rb"RIFF....(?:WAVE|AVI )|RF64....WAVE|OggS\0\x02|fLaC\0|FORM....AIF|caff\0|\.snd\0"
+    rb"|ID3[\x02-\x04]|\x1aE\xdf\xa3|\x30\x26\xb2\x75\x8e\x66\xcf\x11|riff\x2e\x91\xcf\x11|FLV\x01"
+    rb"|wvpk|TTA1|MAC |(?=\0\0\0.ftyp)|(?=\xff[\xe2-\xff][\x10-\xfe])",
     re.DOTALL,
 )
 _JUNK_BYTES = 262_144  # how far to search

@@ -146,6 +146,7 @@ def stream_mono(
 
 def _checked_mono(blocks: Blocks, info: AudioInfo) -> Iterator[np.ndarray]:
     n_frames = n_non_finite = 0
+    is_broken = False
     try:
         for block in blocks:
             mono = _one_channel(block)
@@ -160,13 +161,18 @@ def _checked_mono(blocks: Blocks, info: AudioInfo) -> Iterator[np.ndarray]:
     except Exception as error:  # decoders may raise anything; one file must not stop the job
         decoded_s = n_frames / info.sample_rate_hz
         where = f"{decoded_s:.1f} s" + (f" of {info.duration_s:.1f} s" if info.duration_s else "")
-        raise DecodeError("decode", f"broken after {where}: {error_reason(error)}") from error
+        reason = error_reason(error) or type(error).__name__
+        # What was read is not used after errors that may be due to this machine, not to the file.
+        if not n_frames or isinstance(error, (OSError, MemoryError)):
+            raise DecodeError("decode", f"broken after {where}: {reason}") from error
+        info.left_out.append(f"everything after {where} ({reason})")
+        is_broken = True
 
     decoded_s = n_frames / info.sample_rate_hz
     if n_frames == 0:
         raise DecodeError("decode", "the file has no samples")
     missing_s = (info.duration_s or 0.0) - decoded_s
-    if missing_s > max(_MAX_MISSING_S, _MAX_MISSING_SHARE * decoded_s):
+    if missing_s > max(_MAX_MISSING_S, _MAX_MISSING_SHARE * decoded_s) and not is_broken:
         info.left_out.append(
             f"truncated: the header says {info.duration_s:.1f} s, the file has {decoded_s:.1f} s"
         )

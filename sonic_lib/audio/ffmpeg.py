@@ -19,6 +19,9 @@ _MEASURED = {
     *("tta", "wv", "ape", "dsf", "mpc", "mpc8"),
 }
 
+# Formats of video games without magic bytes, for which FFmpeg takes samples without a header.
+_GUESSED = {"adp", "ea_cdata"}
+
 # MP4 sample entries with encrypted content: iTunes', and that of ISO 14496-12.
 _PROTECTED = {"drms", "enca"}
 
@@ -68,6 +71,10 @@ def open_ffmpeg(
             ) from error
         both = f"libsndfile ({refusal}) or FFmpeg ({error_reason(error)})"
         raise DecodeError("decode", f"not audio that {both} can read") from error
+    if container.format.name in _GUESSED:
+        container.close()
+        message = f"not audio that libsndfile ({refusal}) or FFmpeg (no known format) can read"
+        raise DecodeError("decode", message)
     if not container.streams.audio:
         raise DecodeError("decode", "the file has no audio stream")
     stream = container.streams.audio[0]

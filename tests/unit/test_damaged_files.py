@@ -12,7 +12,6 @@ import soundfile
 
 from sonic_lib.audio.decode import stream_mono
 from sonic_lib.audio.info import error_reason
-from sonic_lib.audio.local_files import SUFFIXES
 from sonic_lib.errors import DecodeError
 from tests.faults.hostile import RATE_HZ, encoded, muxed, sound
 
@@ -123,22 +122,7 @@ def test_mp4_without_its_table_says_what_is_missing():
         decoded(content[: len(content) // 2])
 
 
-# ---- something stands before the sound, or behind it ----
-
-
-@pytest.mark.parametrize("junk", [b"HTTP/1.1 200 OK\r\nContent-Type: audio\r\n\r\n", bytes(5_000)])
-@pytest.mark.parametrize(
-    "name", ["wav", "aiff", "flac", "ogg", "opus", "mp3", "aac", "m4a", "wma", "mka"]
-)
-def test_junk_before_the_audio_is_skipped(name, junk):
-    heard, _ = decoded(junk + file_of(name))
-    assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.2)
-
-
-def test_tag_longer_than_the_file_hides_no_audio():
-    heard, left_out = decoded(b"ID3\x03\0\0\x7f\x7f\x7f\x7f" + encoded("mp3"))
-    assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.2)
-    assert left_out
+# ---- several files in one ----
 
 
 @pytest.mark.parametrize("name", ["mp3", "ogg", "opus", "flac", "aac"])
@@ -192,21 +176,6 @@ def test_cut_mp3_of_unknown_length_loses_only_its_last_frame(n_bytes):
     assert len(whole) - len(heard) < 0.1 * HEARD_HZ
     same = round(4.8 * HEARD_HZ)
     np.testing.assert_allclose(heard[:same], whole[:same], atol=0.01)
-
-
-@pytest.mark.parametrize(
-    "behind",
-    [b"\0", b"TAG" + bytes(125), b"APETAGEX" + bytes(992), np.random.default_rng(4).bytes(9_000)],
-)
-def test_intact_flac_with_something_behind_it_is_not_called_damaged(behind):
-    heard, left_out = decoded(encoded("flac") + behind)
-    np.testing.assert_array_equal(heard, decoded(encoded("flac"))[0])
-    assert left_out == ""
-
-
-def test_damaged_flac_with_a_tag_behind_it_has_a_note():
-    _, left_out = decoded(with_hole(encoded("flac")) + b"TAG" + bytes(125))
-    assert "missing in between" in left_out
 
 
 def test_reasons_are_parts_of_a_sentence():
@@ -266,27 +235,6 @@ def test_silence_stays_silent():
     file = io.BytesIO()
     soundfile.write(file, np.zeros((RATE_HZ * 4, 2)), RATE_HZ, format="WAV")
     assert np.abs(decoded(file.getvalue())[0]).max() == 0
-
-
-@pytest.mark.parametrize(
-    ("container", "codec", "suffix"),
-    [
-        *[("wv", "wavpack", "wv"), ("tta", "tta", "tta"), ("ac3", "ac3", "ac3")],
-        *[("mpegts", "mp2", "ts"), ("flv", "aac", "flv"), ("webm", "libopus", "weba")],
-        *[("asf", "wmav2", "wmv"), ("ipod", "aac", "m4r"), ("mpeg", "mp2", "mpg")],
-        *[("dts", "dca", "dts"), ("ogg", "libspeex", "spx"), ("eac3", "eac3", "ec3")],
-        *[("vob", "ac3", "vob"), ("3g2", "aac", "3g2"), ("voc", "pcm_s16le", "voc")],
-    ],
-)
-def test_rare_formats_are_read_and_listed(container, codec, suffix):
-    assert suffix in SUFFIXES
-    try:
-        content = muxed(container, codec, (("strict", "experimental"),))
-    except (ValueError, av.FFmpegError) as error:
-        pytest.skip(f"this FFmpeg makes no {suffix}: {error}")
-    heard, left_out = decoded(content)
-    assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.3)
-    assert left_out == ""
 
 
 def test_disk_error_is_not_a_damaged_file():

@@ -1,4 +1,4 @@
-"""Tags before, between and behind audio files: no sound is lost or made up because of them."""
+"""Tags and junk before, between and behind files: no sound is lost or made up because of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ import struct
 import numpy as np
 import pytest
 
-from tests.faults.hostile import encoded
-from tests.unit.test_damaged_files import HEARD_HZ, LENGTH_S, decoded, likeness, original
+from sonic_lib.errors import DecodeError
+from tests.faults.hostile import encoded, muxed, sound
+from tests.unit.test_damaged_files import (
+    HEARD_HZ,
+    LENGTH_S,
+    decoded,
+    file_of,
+    likeness,
+    original,
+    with_hole,
+)
 
 pytest.importorskip("av")
 
@@ -55,3 +64,51 @@ def test_unknown_bytes_behind_a_tag_are_noted():
     heard, left_out = decoded(encoded("wav") + ID3V1 + behind)
     np.testing.assert_allclose(heard, original(), atol=1e-6)
     assert left_out == "9000 bytes after the sound"
+
+
+@pytest.mark.parametrize("junk", [b"HTTP/1.1 200 OK\r\nContent-Type: audio\r\n\r\n", bytes(5_000)])
+@pytest.mark.parametrize(
+    "name", ["wav", "aiff", "flac", "ogg", "opus", "mp3", "aac", "m4a", "wma", "mka"]
+)
+def test_junk_before_the_audio_is_skipped(name, junk):
+    heard, _ = decoded(junk + file_of(name))
+    assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.2)
+
+
+@pytest.mark.parametrize(("container", "codec"), [("avi", "pcm_s16le"), ("flv", "aac")])
+def test_junk_before_a_video_is_skipped(container, codec):
+    heard, left_out = decoded(bytes(5_000) + muxed(container, codec))
+    assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.3)
+    assert left_out == "5000 bytes before the sound"
+
+
+@pytest.mark.parametrize("n_bytes", [1_004, 5_000, 64_000])
+def test_samples_without_a_header_are_not_taken_for_a_video_game(n_bytes):
+    heard, left_out = decoded(bytes(n_bytes) + encoded("au"))
+    np.testing.assert_allclose(heard, original(), atol=1e-3)
+    assert left_out == f"{n_bytes} bytes before the sound"
+    stereo = (sound(duration_s=8.0, rate_hz=44_100, n_channels=2) * 32_767).astype("<i2").tobytes()
+    for content in (bytes(n_bytes) + stereo, stereo[n_bytes:]):
+        with pytest.raises(DecodeError, match="not audio"):
+            decoded(content)
+
+
+def test_tag_longer_than_the_file_hides_no_audio():
+    heard, left_out = decoded(b"ID3\x03\0\0\x7f\x7f\x7f\x7f" + encoded("mp3"))
+    assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.2)
+    assert left_out
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [b"\0", b"TAG" + bytes(125), b"APETAGEX" + bytes(992), np.random.default_rng(4).bytes(9_000)],
+)
+def test_intact_flac_with_something_behind_it_is_not_called_damaged(behind):
+    heard, left_out = decoded(encoded("flac") + behind)
+    np.testing.assert_array_equal(heard, decoded(encoded("flac"))[0])
+    assert left_out == ""
+
+
+def test_damaged_flac_with_a_tag_behind_it_has_a_note():
+    _, left_out = decoded(with_hole(encoded("flac")) + b"TAG" + bytes(125))
+    assert "missing in between" in left_out
