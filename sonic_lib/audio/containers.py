@@ -25,6 +25,7 @@ from sonic_lib.audio.beginnings import (
 )
 from sonic_lib.audio.mpeg import is_mpeg
 from sonic_lib.audio.part import Part
+from sonic_lib.audio.sizes import missing_bytes_note
 
 # Up to this many bytes behind the sound are taken for a tag.
 MAX_TAG_BYTES = 2_048
@@ -141,16 +142,19 @@ def _extent(
     if not _CHUNKED.match(head):
         return size, None, []
     if head[8:12] == b"AVI ":
-        n_missing = start + 8 + struct.unpack_from("<I", head, 4)[0] - size
+        behind = _avi_end(file, start)
+        n_missing = behind - size
+        if n_missing <= 0 and (end := _next_file(file, behind)) is not None:
+            return end, None, []
         is_cut = 0 < n_missing < PLACEHOLDER_BYTES
-        return size, None, [_missing(n_missing)] if is_cut else []
+        return size, None, [missing_bytes_note(n_missing)] if is_cut else []
     sound = _au_sound(head, start) if head[:4] == b".snd" else _sound(file, start, size)
     if sound is None or sound.n_bytes < 0:
         return size, None, []
     n_missing = sound.start + sound.n_bytes - size
     if n_missing > 0:
         is_reported = start == 0 and head[:4] != b"caff"  # by libsndfile, in seconds
-        return size, None, [] if is_reported else [_missing(n_missing)]
+        return size, None, [] if is_reported else [missing_bytes_note(n_missing)]
     if (end := _next_file(file, sound.behind)) is not None:
         return end, None, []
     end = tags_end(file, sound.behind)
@@ -170,6 +174,16 @@ def _extent(
     return size, (sound.size_at - start, struct.pack(sound.size_format, n_bytes)), []
 
 
+def _avi_end(file: BinaryIO, start: int) -> int:
+    """Return where an AVI ends by its header; a large one has several RIFF chunks."""
+    place = start
+    for _ in range(_MAX_CHUNKS):
+        place += 8 + struct.unpack_from("<I", _read(file, place, 8).ljust(8, b"\0"), 4)[0]
+        if not re.match(rb"RIFF....AVIX", _read(file, place, HEAD_BYTES), re.DOTALL):
+            break
+    return place
+
+
 def _next_file(file: BinaryIO, behind: int) -> int | None:
     """Return where the next of several joined files begins, behind the tags of the one before."""
     for place in (behind, behind + 1):  # there may be a padding byte
@@ -177,10 +191,6 @@ def _next_file(file: BinaryIO, behind: int) -> int | None:
         if begins_file(_read(file, end, HEAD_BYTES)) or is_mpeg(_read(file, end, _MPEG_BYTES), 0):
             return end
     return None
-
-
-def _missing(n_bytes: int) -> str:
-    return f"truncated: {n_bytes} bytes announced by the header are missing"
 
 
 def _au_sound(head: bytes, start: int) -> _Sound | None:
@@ -254,8 +264,10 @@ def _mp4_starts(file: BinaryIO, size: int) -> Iterator[int]:
         n_bytes, name = struct.unpack_from(">I4s", header)
         if n_bytes == 1 and len(header) == 16:
             n_bytes = struct.unpack_from(">Q", header, 8)[0]
-        if name == b"ftyp" and b"moov" in names:
+        if b"moov" in names and begins_file(header):
             yield place
+            if name != b"ftyp":  # a file of another kind
+                return
             names = set()
         names.add(name)
         if b"moof" in names:

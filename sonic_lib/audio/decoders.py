@@ -19,7 +19,7 @@ import soundfile
 from sonic_lib.audio.beginnings import later_starts
 from sonic_lib.audio.containers import sound_parts
 from sonic_lib.audio.ffmpeg import open_ffmpeg
-from sonic_lib.audio.info import AudioInfo, Blocks, error_reason
+from sonic_lib.audio.info import AudioInfo, Blocks, error_reason, missing_note
 from sonic_lib.audio.libsndfile import open_libsndfile
 from sonic_lib.audio.part import Part
 from sonic_lib.audio.rest import rest_of
@@ -67,16 +67,23 @@ def _open_parts(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
     parts, left_out = sound_parts(file)
     info, blocks = _open(parts[0])
     if len(parts) > 1:
-        info = replace(info, duration_s=None)
-        blocks = _joined(blocks, parts[1:], info)
+        announced_s, info = info.duration_s, replace(info, duration_s=None)
+        blocks = _joined(blocks, parts[1:], info, announced_s)
     info.left_out.extend(left_out)
     return info, blocks
 
 
-def _joined(first: Blocks, others: list[BinaryIO], info: AudioInfo) -> Blocks:
-    yield from first
+def _joined(
+    first: Blocks, others: list[BinaryIO], info: AudioInfo, announced_s: float | None
+) -> Blocks:
+    n_frames, of_all = 0, f"of {len(others) + 1} joined ones"
+    for block in first:
+        n_frames += len(block)
+        yield block
+    if note := missing_note(announced_s, n_frames / info.sample_rate_hz):
+        info.left_out.append(f"file 1 {of_all}: {note}")
     for number, part in enumerate(others, start=2):
-        yield from rest_of(part, info, what=f"file {number} of {len(others) + 1} joined ones")
+        yield from rest_of(part, info, what=f"file {number} {of_all}")
 
 
 def _open(file: BinaryIO) -> tuple[AudioInfo, Blocks]:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from sonic_lib.audio.frames import Losses, read_blocks, read_frames
 from sonic_lib.audio.info import AudioInfo, Blocks, check_channels, error_reason
+from sonic_lib.audio.sizes import missing_bytes, missing_bytes_note
 from sonic_lib.errors import DecodeError, install_command
 
 # Containers with a duration in the header; for others, FFmpeg guesses it from the bit rate.
@@ -18,6 +19,8 @@ _MEASURED = {
     *("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "flac", "flv"),
     *("tta", "wv", "ape", "dsf", "mpc", "mpc8"),
 }
+# Those in which FFmpeg gives a stream the duration of the file.
+_OF_ALL_STREAMS = {"asf"}
 
 # Formats of video games without magic bytes, for which FFmpeg takes samples without a header.
 _GUESSED = {"adp", "ea_cdata"}
@@ -60,6 +63,32 @@ def open_ffmpeg(
         ) from error
 
     source = _Source(file)
+    container = _opened(file, source, refusal)
+    stream = _sound(container)
+    losses = Losses()
+    frames = read_frames(container, stream, source, losses)
+    first = next(frames, None)
+    if first is None:
+        message = f"nothing in its audio stream can be decoded (libsndfile: {refusal})"
+        raise DecodeError("decode", message)
+
+    n_missing = missing_bytes(file)
+    duration_s = _duration_s(container, stream, av.time_base, is_cut=n_missing > 0)
+    # From the first frame, not the stream: HE-AAC has twice the rate of its header.
+    info = AudioInfo(
+        sample_rate_hz=like.sample_rate_hz if like else first.sample_rate,
+        n_channels=like.n_channels if like else first.layout.nb_channels,
+        codec=stream.codec_context.codec.canonical_name,
+        duration_s=duration_s,
+    )
+    if n_missing and duration_s is None:  # FFmpeg tells no duration of a cut ASF file
+        info.left_out.append(missing_bytes_note(n_missing))
+    return info, read_blocks(container, first, frames, source, losses, info)
+
+
+def _opened(file: BinaryIO, source: _Source, refusal: str):
+    import av
+
     try:
         container = _open(source)
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -75,6 +104,11 @@ def open_ffmpeg(
         container.close()
         message = f"not audio that libsndfile ({refusal}) or FFmpeg (no known format) can read"
         raise DecodeError("decode", message)
+    return container
+
+
+def _sound(container):
+    """Return the first audio stream, if it can be decoded."""
     if not container.streams.audio:
         raise DecodeError("decode", "the file has no audio stream")
     stream = container.streams.audio[0]
@@ -84,27 +118,21 @@ def open_ffmpeg(
         raise DecodeError("decode", "copy-protected (DRM): only the vendor's player can read it")
     if stream.codec_context.channels:  # 0 if only the frames have the number
         check_channels(stream.codec_context.channels)
-    losses = Losses()
-    frames = read_frames(container, stream, source, losses)
-    first = next(frames, None)
-    if first is None:
-        message = f"nothing in its audio stream can be decoded (libsndfile: {refusal})"
-        raise DecodeError("decode", message)
+    return stream
 
-    duration_s = None
-    if container.format.name in _MEASURED:
-        if stream.duration is not None:
-            duration_s = float(stream.duration * stream.time_base)
-        elif container.duration is not None and len(container.streams) == 1:
-            duration_s = container.duration / av.time_base
-    # From the first frame, not the stream: HE-AAC has twice the rate of its header.
-    info = AudioInfo(
-        sample_rate_hz=like.sample_rate_hz if like else first.sample_rate,
-        n_channels=like.n_channels if like else first.layout.nb_channels,
-        codec=stream.codec_context.codec.canonical_name,
-        duration_s=duration_s,
-    )
-    return info, read_blocks(container, first, frames, source, losses, info)
+
+def _duration_s(container, stream, time_base: int, *, is_cut: bool) -> float | None:
+    """Return the duration in the header, if that is measured."""
+    name = container.format.name
+    if name not in _MEASURED:
+        return None
+    # That of a whole file may be of a picture, which may be longer than its sound.
+    is_of_sound = is_cut or len(container.streams) == 1
+    if stream.duration is not None and (is_of_sound or name not in _OF_ALL_STREAMS):
+        return float(stream.duration * stream.time_base)
+    if container.duration is not None and is_of_sound:
+        return container.duration / time_base
+    return None
 
 
 class _Source(io.RawIOBase):
