@@ -16,6 +16,7 @@ _ANYWHERE = re.compile(
     rb"|wvpk|TTA1|MAC |(?=\0\0\0.ftyp)|(?=\xff[\xe2-\xff][\x10-\xfe])",
     re.DOTALL,
 )
+_MPEG = re.compile(rb"\xff[\xe2-\xff]")
 _JUNK_BYTES = 262_144  # how far to search
 _MAX_TRIES = 8
 
@@ -86,6 +87,20 @@ def later_starts(file: BinaryIO) -> Iterator[int]:
     yield from named[:_MAX_TRIES]
     if (first := next(frames, None)) is not None:
         yield first
+
+
+def junk_before_mpeg(file: BinaryIO) -> int:
+    """Count the bytes before the first MPEG frame that are no tag; decoders skip them silently."""
+    start = tags_end(file, 0)
+    file.seek(start)
+    head = file.read(2)
+    if len(head) < 2 or (head[0] == 0xFF and head[1] >= 0xE0):  # the usual: it begins here
+        return 0
+    head += file.read(_JUNK_BYTES)
+    places = (found.start() for found in _MPEG.finditer(head) if is_mpeg(head, found.start()))
+    n_bytes = next(places, 0)
+    is_padding = start > 0 and not head[:n_bytes].strip(b"\0")  # of the tag
+    return 0 if is_padding else n_bytes
 
 
 def tags_end(file: BinaryIO, place: int) -> int:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import soundfile
 
-from sonic_lib.audio.beginnings import later_starts
+from sonic_lib.audio.beginnings import later_starts, tags_end
 from sonic_lib.audio.containers import sound_parts
 from sonic_lib.audio.ffmpeg import open_ffmpeg
 from sonic_lib.audio.info import AudioInfo, Blocks, error_reason, missing_note
@@ -58,7 +58,9 @@ def open_decoder(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
                 info, blocks = _open_parts(io.BufferedReader(Part(file, start)))
             except DecodeError:
                 continue
-            info.left_out.append(f"{start} bytes before the sound")
+            behind_tags = tags_end(file, 0)
+            n_junk = start - behind_tags if behind_tags < start else start
+            info.left_out.append(f"{n_junk} bytes before the sound")
             return info, blocks
         raise refusal
 

@@ -9,6 +9,7 @@ import io
 import os
 from typing import Any, BinaryIO
 
+from sonic_lib.audio.beginnings import junk_before_mpeg, tags_end
 from sonic_lib.audio.frames import Losses, read_blocks, read_frames
 from sonic_lib.audio.info import AudioInfo, Blocks, check_channels, error_reason
 from sonic_lib.audio.sizes import missing_bytes, missing_bytes_note
@@ -81,6 +82,8 @@ def open_ffmpeg(
         codec=stream.codec_context.codec.canonical_name,
         duration_s=duration_s,
     )
+    if like is None and (n_junk := _junk_bytes(file, container, losses.first_at)):
+        info.left_out.append(f"{n_junk} bytes before the sound")
     if n_missing and duration_s is None:  # FFmpeg tells no duration of a cut ASF file
         info.left_out.append(missing_bytes_note(n_missing))
     return info, read_blocks(container, first, frames, source, losses, info)
@@ -119,6 +122,17 @@ def _sound(container):
     if stream.codec_context.channels:  # 0 if only the frames have the number
         check_channels(stream.codec_context.channels)
     return stream
+
+
+def _junk_bytes(file: BinaryIO, container, first_at: int | None) -> int:
+    """Count the bytes that FFmpeg skipped before MP3 or AAC, except tags; keeps the position."""
+    position, n_bytes = file.tell(), 0
+    if container.format.name == "mp3":
+        n_bytes = junk_before_mpeg(file)
+    elif container.format.name == "aac" and first_at:
+        n_bytes = max(0, first_at - tags_end(file, 0))
+    file.seek(position)
+    return n_bytes
 
 
 def _duration_s(container, stream, time_base: int, *, is_cut: bool) -> float | None:

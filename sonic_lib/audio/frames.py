@@ -44,6 +44,7 @@ class Losses:
     hole_s: float = 0.0  # without any error
     jump_s: float = 0.0  # too long to be filled
     has_late_stream: bool = False
+    first_at: int | None = None  # position of the first packet in the file, if known
 
     def notes(self) -> list[str]:
         """Describe them for the file's owner."""
@@ -70,6 +71,8 @@ def read_frames(container, stream, source: Source, losses: Losses) -> Iterator[A
         try:
             for packet in container.demux(stream):
                 n_errors = 0
+                if losses.n_good == losses.n_bad == 0:
+                    losses.first_at = packet.pos
                 try:
                     frames = packet.decode()
                 except (av.FFmpegError, OSError):

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
+from sonic_lib.audio.beginnings import junk_before_mpeg
 from sonic_lib.audio.chains import later_links
 from sonic_lib.audio.containers import MAX_TAG_BYTES, PLACEHOLDER_BYTES
 from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, error_reason
@@ -74,6 +75,8 @@ def open_libsndfile(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
         codec=codec.lower(),
         duration_s=n_frames / sound.samplerate if is_announced and sound.samplerate else None,
     )
+    if sound.format == "MP3" and (n_bytes := junk_before_mpeg(file)):
+        info.left_out.append(f"{n_bytes} bytes before the sound")
     has_open_end = sound.format == "MP3" and not is_announced
     return info, _blocks(file, sound, source, info, has_open_end=has_open_end)
 

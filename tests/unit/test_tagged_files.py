@@ -71,8 +71,24 @@ def test_unknown_bytes_behind_a_tag_are_noted():
     "name", ["wav", "aiff", "flac", "ogg", "opus", "mp3", "aac", "m4a", "wma", "mka"]
 )
 def test_junk_before_the_audio_is_skipped(name, junk):
-    heard, _ = decoded(junk + file_of(name))
+    heard, left_out = decoded(junk + file_of(name))
     assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.2)
+    assert left_out == f"{len(junk)} bytes before the sound"
+
+
+@pytest.mark.parametrize(
+    ("name", "before"),
+    [(name, tags) for name in ("mp3", "aac") for tags in (ID3V2, 2 * ID3V2, LONG_ID3V2, APE)]
+    + [("mp3", ID3V2 + bytes(5_000))],  # padding of the tag
+)
+def test_tags_before_frames_have_no_note(name, before):
+    heard, left_out = decoded(before + encoded(name))
+    assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.1)
+    assert left_out == ""
+
+
+def test_junk_between_a_tag_and_an_mp3_is_noted():
+    assert decoded(ID3V2 + b"junk" * 50 + encoded("mp3"))[1] == "200 bytes before the sound"
 
 
 @pytest.mark.parametrize(("container", "codec"), [("avi", "pcm_s16le"), ("flv", "aac")])
