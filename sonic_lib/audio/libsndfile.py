@@ -161,9 +161,10 @@ def _blocks(
         if problem or (is_unread and not links):
             first = io.BufferedReader(Part(file, 0, links[0])) if links else file
             yield from rest_of(first, info, n_frames=n_frames, problem=problem)
-        ends = [*links[1:], None] if links else []
-        for start, end in zip(links, ends, strict=True):
-            yield from rest_of(io.BufferedReader(Part(file, start, end)), info)
+        for number, start in enumerate(links):
+            end = links[number + 1] if number + 1 < len(links) else None
+            what = f"file {number + 2} of {len(links) + 1} joined ones"
+            yield from rest_of(io.BufferedReader(Part(file, start, end)), info, what=what)
 
 
 class _ForwardSoundFile(soundfile.SoundFile):

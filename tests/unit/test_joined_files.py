@@ -265,3 +265,10 @@ def test_only_headers_are_read_of_a_large_file(tmp_path: Path):
         assert len(parts) == 1
         assert not left_out
         assert raw.n_read < 100_000
+
+
+def test_unreadable_file_after_two_flac_files_is_noted():
+    content = encoded("flac")
+    heard, left_out = decoded(2 * content + content[:60])  # not even its headers
+    assert len(heard) / HEARD_HZ == pytest.approx(2 * LENGTH_S, abs=0.2)
+    assert left_out.startswith("file 3 of 3 joined ones: ")
