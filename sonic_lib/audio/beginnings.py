@@ -13,7 +13,7 @@ from sonic_lib.audio.mpeg import is_mpeg
 _ANYWHERE = re.compile(
     rb"RIFF....(?:WAVE|AVI )|RF64....WAVE|OggS\0\x02|fLaC\0|FORM....AIF|caff\0|\.snd\0"
     rb"|ID3[\x02-\x04]|\x1aE\xdf\xa3|\x30\x26\xb2\x75\x8e\x66\xcf\x11|riff\x2e\x91\xcf\x11|FLV\x01"
-    rb"|wvpk|TTA1|MAC |(?=\0\0\0.ftyp)|(?=\xff[\xe2-\xff][\x10-\xfe])",
+    rb"|wvpk|TTA1|MAC |Creative Voice|(?=\0\0\0.ftyp)|(?=\xff[\xe2-\xff][\x10-\xfe])",
     re.DOTALL,
 )
 _MPEG = re.compile(rb"\xff[\xe2-\xff]")
@@ -24,7 +24,7 @@ _MAX_TRIES = 8
 _AT_PLACE = re.compile(
     rb"RIFF....(?:WAVE|AVI )|RF64....WAVE|FORM....AIF[FC]|caff\0\x01|\.snd\0\0|OggS\0\x02"
     rb"|fLaC\0\0\0\x22|....ftyp|\x1aE\xdf\xa3|riff\x2e\x91\xcf\x11|\x30\x26\xb2\x75\x8e\x66\xcf\x11"
-    rb"|wvpk|TTA1|MAC |FLV\x01",
+    rb"|wvpk|TTA1|MAC |FLV\x01|Creative Voi",
     re.DOTALL,
 )
 
@@ -35,6 +35,7 @@ _JOINED = {
     b"FLV\x01": re.compile(rb"FLV\x01[\x01\x04\x05]\0\0\0\x09\0\0\0\0"),
     # Matroska and WebM: the EBML header begins with its version or the type of the document.
     b"\x1aE\xdf\xa3": re.compile(rb"\x1aE\xdf\xa3.{1,16}?\x42[\x82\x86]", re.DOTALL),
+    b"Creative Voi": re.compile(rb"Creative Voice File\x1a"),  # VOC
     b"riff": re.compile(rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb"),  # W64
     b"TTA1": re.compile(rb"TTA1\x01\0[\x01-\x08]\0[\x08\x10\x18\x20]\0", re.DOTALL),
     # The first block of the first channel: version 4, no samples before it.

@@ -3,7 +3,7 @@
 Decoders stop where the first header says.  Another file may follow, or samples from a recorder that
 crashed or wrote more than the 4 GiB that its header can count.  WAV, RF64, AIFF and CAF are walked
 chunk by chunk and MP4 box by box (ISO/IEC 14496-12), reading only the headers; ASF, FLV, Matroska,
-W64, TTA and WavPack are searched for the beginnings of further files.
+W64, VOC, TTA and WavPack are searched for the beginnings of further files.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def test_second_of_two_joined_files_is_read(name):
     ("container", "codec"),
     [
         *[("tta", "tta"), ("wv", "wavpack"), ("flv", "aac"), ("mov", "pcm_s16le"), ("avi", "aac")],
-        *[("matroska", "pcm_s16le"), ("matroska", "flac")],
+        *[("matroska", "pcm_s16le"), ("matroska", "flac"), ("voc", "pcm_s16le")],
     ],
 )
 def test_second_of_two_joined_rare_files_is_read(container, codec):
