@@ -138,10 +138,6 @@ def _with_next(first, rest) -> Iterator[tuple[Any, Any]]:
     yield frame, None
 
 
-def _time_s(frame) -> float | None:
-    return None if frame.pts is None or frame.time_base is None else float(frame.time)
-
-
 class _Clock:
     """Finds what is missing between frames by the container's timestamps."""
 
@@ -164,19 +160,21 @@ class _Clock:
         is_after_loss : bool
             Whether a packet before it could not be decoded.
         """
-        time_s = _time_s(frame)
-        end_s, self._end_s = self._end_s, None
-        if time_s is not None:
-            self._end_s = time_s + frame.samples / frame.sample_rate
         if self._is_first:
-            self._is_first, self._start_s = False, time_s
-        if time_s is None or self._start_s is None:
+            self._is_first = False
+            if frame.pts is not None and frame.time_base is not None:
+                self._start_s = frame.time
+        end_s, self._end_s = self._end_s, None
+        if self._start_s is None or frame.pts is None:
             return 0
+        time_s = frame.time
+        self._end_s = time_s + frame.samples / frame.sample_rate
         gap_s = time_s - self._start_s - n_frames / self._rate_hz
         step_s = gap_s if end_s is None else time_s - end_s
         if gap_s >= _MAX_GAP_S or step_s < -_MAX_BACK_S:
             self._start_s = time_s - n_frames / self._rate_hz
-            self._losses.jump_s += max(0.0, gap_s)
+            if gap_s > 0 and self._goes_on(following):
+                self._losses.jump_s += gap_s
             return 0
         if is_after_loss and gap_s > _MIN_GAP_S:
             self._losses.gap_s += gap_s
@@ -192,5 +190,4 @@ class _Clock:
         """Whether the next frame follows this one; otherwise its timestamp may be damaged."""
         if following is None or self._end_s is None:
             return False
-        time_s = _time_s(following)
-        return time_s is None or abs(time_s - self._end_s) < _MIN_HOLE_S
+        return following.pts is None or abs(following.time - self._end_s) < _MIN_HOLE_S
