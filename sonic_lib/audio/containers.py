@@ -30,6 +30,7 @@ from sonic_lib.audio.sizes import missing_bytes_note
 # Up to this many bytes behind the sound are taken for a tag.
 MAX_TAG_BYTES = 2_048
 _MAX_PARTS, _MAX_CHUNKS = 1_000, 10_000  # real files have a few
+_MAX_KINDS = 20  # how often joined files may change their kind
 
 _CHUNKED = re.compile(
     rb"RIFF....(?:WAVE|AVI )|RF64....WAVE|FORM....AIF[FC]|caff\0\x01|\.snd\0\0", re.DOTALL
@@ -88,6 +89,18 @@ def sound_parts(file: BinaryIO) -> tuple[list[BinaryIO], list[str]]:
     left_out : list of str
         Notes about missing bytes, and about bytes that are not sound.
     """
+    parts, left_out = _split(file)
+    for _ in range(_MAX_KINDS):
+        inner, notes = _split(parts[-1]) if len(parts) > 1 else ([], [])
+        if len(inner) < 2:
+            break
+        parts[-1:] = inner
+        left_out += notes
+    return parts, left_out
+
+
+def _split(file: BinaryIO) -> tuple[list[BinaryIO], list[str]]:
+    """Split a file as `sound_parts`, but leave those after one of another kind together."""
     size = file.seek(0, os.SEEK_END)
     if (start := tags_end(file, 0)) and begins_file(_read(file, start, HEAD_BYTES)):
         # libsndfile and FFmpeg mistake where the samples end if tags precede the header.

@@ -81,10 +81,17 @@ def test_joined_files_behind_junk_are_all_read():
     assert left_out == "19 bytes before the sound"
 
 
-def test_joined_files_may_be_of_different_kinds():
-    heard, left_out = decoded(encoded("wav") + encoded("ogg"))
-    assert len(heard) / HEARD_HZ == pytest.approx(2 * LENGTH_S, abs=0.2)
+@pytest.mark.parametrize("others", ["ogg", "m4a m4a", "m4a aiff aiff m4a wav", "mka mka"])
+def test_joined_files_may_be_of_different_kinds(others):
+    names = ["wav", *others.split()]
+    heard, left_out = decoded(b"".join(encoded(name) for name in names))
+    assert len(heard) / HEARD_HZ == pytest.approx(len(names) * LENGTH_S, abs=0.4)
     assert left_out == ""
+
+
+def test_files_that_change_their_kind_all_the_time_do_not_stop_the_parser():
+    parts, _ = sound_parts(io.BytesIO(100 * (encoded("wav") + encoded("m4a"))))
+    assert len(parts) > 20
 
 
 def test_joined_files_may_differ_in_rate_and_channels():
