@@ -2,8 +2,8 @@
 
 Decoders stop where the first header says.  Another file may follow, or samples from a recorder that
 crashed or wrote more than the 4 GiB that its header can count.  WAV, RF64, AIFF and CAF are walked
-chunk by chunk and MP4 box by box (ISO/IEC 14496-12), reading only the headers; ASF, FLV, TTA
-and WavPack are searched for the beginnings of further files.
+chunk by chunk and MP4 box by box (ISO/IEC 14496-12), reading only the headers; ASF, FLV, Matroska,
+W64, VOC, TTA and WavPack are searched for the beginnings of further files.
 """
 
 from __future__ import annotations
@@ -16,16 +16,25 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+from sonic_lib.audio.beginnings import (
+    HEAD_BYTES,
+    begins_file,
+    joined_pattern,
+    later_matches,
+    tags_end,
+)
+from sonic_lib.audio.mpeg import is_mpeg
 from sonic_lib.audio.part import Part
+from sonic_lib.audio.sizes import missing_bytes_note
 
 # Up to this many bytes behind the sound are taken for a tag.
 MAX_TAG_BYTES = 2_048
 _MAX_PARTS, _MAX_CHUNKS = 1_000, 10_000  # real files have a few
+_MAX_KINDS = 20  # how often joined files may change their kind
 
 _CHUNKED = re.compile(
     rb"RIFF....(?:WAVE|AVI )|RF64....WAVE|FORM....AIF[FC]|caff\0\x01|\.snd\0\0", re.DOTALL
 )
-_HEAD_BYTES = 12
 _CHUNK_NAME = re.compile(rb"[A-Za-z0-9 _.\-]{4}")
 _KNOWN_CHUNKS = {b"LIST", b"id3 ", b"ID3 ", b"bext"}  # recognised even if truncated
 # Streaming writers put a placeholder near 2 or 4 GiB in the header.
@@ -33,22 +42,10 @@ PLACEHOLDER_BYTES = 0x7FFF_0000
 MAX_U32 = 0xFFFF_FFFF
 
 _LOOK_BYTES = 65_536
+_MPEG_BYTES = 8_192  # some frames
 _NO_SAMPLES = re.compile(
     rb"\xff\xd8\xff|\x89PNG|GIF8|PK\x03\x04|%PDF|[\t\n\r\x20-\x7e]{256}", re.DOTALL
 )
-_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
-
-_BEGINNINGS = {
-    b"\x30\x26\xb2\x75": re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62"),
-    b"FLV\x01": re.compile(rb"FLV\x01[\x01\x04\x05]\0\0\0\x09\0\0\0\0"),
-    b"TTA1": re.compile(rb"TTA1\x01\0[\x01-\x08]\0[\x08\x10\x18\x20]\0", re.DOTALL),
-    # The first block of the first channel: version 4, no samples before it.
-    b"wvpk": re.compile(
-        rb"wvpk.{5}\x04.{6}\0{4}.{5}[" + re.escape(bytes(b for b in range(256) if b & 8)) + rb"]",
-        re.DOTALL,
-    ),
-}
-_SCAN_BYTES = 1 << 20
 _MAX_OGG_PAGE = 65_307
 
 
@@ -92,18 +89,33 @@ def sound_parts(file: BinaryIO) -> tuple[list[BinaryIO], list[str]]:
     left_out : list of str
         Notes about missing bytes, and about bytes that are not sound.
     """
+    parts, left_out = _split(file)
+    for _ in range(_MAX_KINDS):
+        inner, notes = _split(parts[-1]) if len(parts) > 1 else ([], [])
+        if len(inner) < 2:
+            break
+        parts[-1:] = inner
+        left_out += notes
+    return parts, left_out
+
+
+def _split(file: BinaryIO) -> tuple[list[BinaryIO], list[str]]:
+    """Split a file as `sound_parts`, but leave those after one of another kind together."""
     size = file.seek(0, os.SEEK_END)
-    head = _read(file, 0, _HEAD_BYTES)
+    if (start := tags_end(file, 0)) and begins_file(_read(file, start, HEAD_BYTES)):
+        # libsndfile and FFmpeg mistake where the samples end if tags precede the header.
+        file = _part(file, start, size)
+        size -= start
+    head = _read(file, 0, HEAD_BYTES)
     if _CHUNKED.match(head):
         return _chunked_parts(file, size)
-    pattern = next((p for name, p in _BEGINNINGS.items() if head.startswith(name)), None)
     if head.startswith(b"OggS"):
         return [file], _ogg_end(file, size)
     starts: Iterator[int] = iter(())
     if head[4:8] == b"ftyp":
         starts = _mp4_starts(file, size)
-    elif pattern is not None:
-        starts = _later_matches(file, pattern)
+    elif (pattern := joined_pattern(head)) is not None:
+        starts = later_matches(file, pattern)
     edges = [0, *(start for start, _ in zip(starts, range(_MAX_PARTS), strict=False)), size]
     if len(edges) == 2:
         return [file], []
@@ -139,27 +151,34 @@ def _extent(
     file: BinaryIO, start: int, size: int
 ) -> tuple[int, tuple[int, bytes] | None, list[str]]:
     """Return the end of one of several joined files, a patch for its header, and notes."""
-    head = _read(file, start, _HEAD_BYTES)
+    head = _read(file, start, HEAD_BYTES)
+    if not _CHUNKED.match(head):
+        return size, None, []
     if head[8:12] == b"AVI ":
-        n_missing = start + 8 + struct.unpack_from("<I", head, 4)[0] - size
+        behind = _avi_end(file, start)
+        n_missing = behind - size
+        if n_missing <= 0 and (end := _next_file(file, behind)) is not None:
+            return end, None, []
         is_cut = 0 < n_missing < PLACEHOLDER_BYTES
-        return size, None, [_missing(n_missing)] if is_cut else []
+        return size, None, [missing_bytes_note(n_missing)] if is_cut else []
     sound = _au_sound(head, start) if head[:4] == b".snd" else _sound(file, start, size)
     if sound is None or sound.n_bytes < 0:
         return size, None, []
     n_missing = sound.start + sound.n_bytes - size
     if n_missing > 0:
         is_reported = start == 0 and head[:4] != b"caff"  # by libsndfile, in seconds
-        return size, None, [] if is_reported else [_missing(n_missing)]
-    for place in (sound.behind, sound.behind + 1):  # there may be a padding byte
-        if _CHUNKED.match(_read(file, place, _HEAD_BYTES)):
-            return place, None, []
-    n_behind = size - sound.behind
+        return size, None, [] if is_reported else [missing_bytes_note(n_missing)]
+    if (end := _next_file(file, sound.behind)) is not None:
+        return end, None, []
+    end = tags_end(file, sound.behind)
+    n_behind = size - end
     if n_behind <= MAX_TAG_BYTES:
         return size, None, []
-    probe = _read(file, sound.behind, _LOOK_BYTES)
-    if probe.startswith(_TAGS) or not probe.strip(b"\0"):
+    probe = _read(file, end, _LOOK_BYTES)
+    if probe.startswith(b"LYRICS") or not probe.strip(b"\0"):
         return size, None, []
+    if end > sound.behind:  # what follows a tag may be sound, but not of this file
+        return size, None, [f"{n_behind} bytes after the sound"]
     if sound.behind > sound.start + sound.n_bytes or _NO_SAMPLES.match(probe):
         return size, None, [f"{n_behind} bytes after the sound, which are not sound"]
     n_bytes = size - sound.start
@@ -168,8 +187,23 @@ def _extent(
     return size, (sound.size_at - start, struct.pack(sound.size_format, n_bytes)), []
 
 
-def _missing(n_bytes: int) -> str:
-    return f"truncated: {n_bytes} bytes announced by the header are missing"
+def _avi_end(file: BinaryIO, start: int) -> int:
+    """Return where an AVI ends by its header; a large one has several RIFF chunks."""
+    place = start
+    for _ in range(_MAX_CHUNKS):
+        place += 8 + struct.unpack_from("<I", _read(file, place, 8).ljust(8, b"\0"), 4)[0]
+        if not re.match(rb"RIFF....AVIX", _read(file, place, HEAD_BYTES), re.DOTALL):
+            break
+    return place
+
+
+def _next_file(file: BinaryIO, behind: int) -> int | None:
+    """Return where the next of several joined files begins, behind the tags of the one before."""
+    for place in (behind, behind + 1):  # there may be a padding byte
+        end = tags_end(file, place)
+        if begins_file(_read(file, end, HEAD_BYTES)) or is_mpeg(_read(file, end, _MPEG_BYTES), 0):
+            return end
+    return None
 
 
 def _au_sound(head: bytes, start: int) -> _Sound | None:
@@ -219,12 +253,14 @@ def _chunks(file: BinaryIO, place: int, size: int, kind: _Kind) -> Iterator[tupl
 
 def _chunk(file: BinaryIO, place: int, size: int, kind: _Kind) -> tuple[bytes, int, int] | None:
     """Return name, beginning and announced size; None if no chunk begins here."""
-    header = _read(file, place, max(_HEAD_BYTES, kind.header.size))
-    if len(header) < kind.header.size or _CHUNKED.match(header):
+    header = _read(file, place, max(HEAD_BYTES, kind.header.size))
+    if len(header) < kind.header.size or begins_file(header):
         return None
     name, n_bytes = kind.header.unpack_from(header)
     body = place + kind.header.size
     may_be_cut = name == kind.samples or name in _KNOWN_CHUNKS
+    if name.startswith(b"TAG"):  # ID3v1, of which a short title looks like the name of a chunk
+        return None
     if not _CHUNK_NAME.fullmatch(name) or not (0 <= n_bytes <= size - body or may_be_cut):
         return None
     return name, body, n_bytes
@@ -241,12 +277,18 @@ def _mp4_starts(file: BinaryIO, size: int) -> Iterator[int]:
         n_bytes, name = struct.unpack_from(">I4s", header)
         if n_bytes == 1 and len(header) == 16:
             n_bytes = struct.unpack_from(">Q", header, 8)[0]
-        if name == b"ftyp" and b"moov" in names:
+        if b"moov" in names and begins_file(header):
             yield place
+            if name != b"ftyp":  # a file of another kind
+                return
             names = set()
         names.add(name)
-        if n_bytes < 8 or place + n_bytes > size or b"moof" in names:
+        if b"moof" in names:
             return
+        if n_bytes < 8 or place + n_bytes > size:  # not a box
+            n_bytes = tags_end(file, place) - place
+            if not n_bytes:
+                return
         place += n_bytes
 
 
@@ -256,18 +298,3 @@ def _ogg_end(file: BinaryIO, size: int) -> list[str]:
     page = end[end.rfind(b"OggS") :] if b"OggS" in end else b""
     n_bytes = 27 + page[26] + sum(page[27 : 27 + page[26]]) if len(page) > 26 else 27
     return ["the end: the file stops in the middle of an Ogg page"] * (0 < len(page) < n_bytes)
-
-
-def _later_matches(file: BinaryIO, pattern: re.Pattern[bytes]) -> Iterator[int]:
-    n_before, held = 0, b""
-    file.seek(0)
-    while piece := file.read(_SCAN_BYTES):
-        piece = held + piece
-        ends = [0]
-        for found in pattern.finditer(piece):
-            ends.append(found.end())
-            if n_before + found.start() > 0:
-                yield n_before + found.start()
-                file.seek(n_before + len(piece))  # the caller may have moved in the file
-        held = piece[max(ends[-1], len(piece) - _HEAD_BYTES - 4) :]
-        n_before += len(piece) - len(held)

@@ -21,7 +21,7 @@ import numpy as np
 import soxr
 
 from sonic_lib.audio.decoders import AudioInfo, Blocks, error_reason, open_decoder
-from sonic_lib.audio.info import MAX_LEVEL, check_channels, check_sample_rate
+from sonic_lib.audio.info import MAX_LEVEL, check_channels, check_sample_rate, missing_note
 from sonic_lib.errors import DecodeError
 from sonic_lib.spark.uris import local_path, open_remote
 
@@ -32,8 +32,6 @@ _ESCAPED_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 _REMOTE_BUFFER_BYTES = 1 << 20  # decoders read a few kB at a time; unbuffered, each is a request
 _HASH_BYTES = 1 << 20
 
-# Larger differences from the announced duration are reported; encoders round it and pad the ends.
-_MAX_MISSING_S, _MAX_MISSING_SHARE = 0.1, 0.002
 # Channels with less of their power in the mean cancel each other, as with a miswired cable; in a
 # block of fewer frames, they may do so by chance.
 _MIN_MEAN_POWER, _MIN_JUDGED_FRAMES = 1e-3, 64
@@ -146,6 +144,7 @@ def stream_mono(
 
 def _checked_mono(blocks: Blocks, info: AudioInfo) -> Iterator[np.ndarray]:
     n_frames = n_non_finite = 0
+    is_broken = False
     try:
         for block in blocks:
             mono = _one_channel(block)
@@ -160,16 +159,18 @@ def _checked_mono(blocks: Blocks, info: AudioInfo) -> Iterator[np.ndarray]:
     except Exception as error:  # decoders may raise anything; one file must not stop the job
         decoded_s = n_frames / info.sample_rate_hz
         where = f"{decoded_s:.1f} s" + (f" of {info.duration_s:.1f} s" if info.duration_s else "")
-        raise DecodeError("decode", f"broken after {where}: {error_reason(error)}") from error
+        reason = error_reason(error) or type(error).__name__
+        # What was read is not used after errors that may be due to this machine, not to the file.
+        if not n_frames or isinstance(error, (OSError, MemoryError)):
+            raise DecodeError("decode", f"broken after {where}: {reason}") from error
+        info.left_out.append(f"everything after {where} ({reason})")
+        is_broken = True
 
     decoded_s = n_frames / info.sample_rate_hz
     if n_frames == 0:
         raise DecodeError("decode", "the file has no samples")
-    missing_s = (info.duration_s or 0.0) - decoded_s
-    if missing_s > max(_MAX_MISSING_S, _MAX_MISSING_SHARE * decoded_s):
-        info.left_out.append(
-            f"truncated: the header says {info.duration_s:.1f} s, the file has {decoded_s:.1f} s"
-        )
+    if not is_broken and (note := missing_note(info.duration_s, decoded_s)):
+        info.left_out.append(note)
     if n_non_finite > _MAX_NON_FINITE_SHARE * n_frames:
         share = n_non_finite / n_frames
         raise DecodeError("decode", f"{share:.0%} of the samples are not finite numbers")

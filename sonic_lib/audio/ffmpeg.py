@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-import numpy as np
-
-from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, check_channels, error_reason
+from sonic_lib.audio.beginnings import junk_before_mpeg, tags_end
+from sonic_lib.audio.frames import Losses, read_blocks, read_frames
+from sonic_lib.audio.info import AudioInfo, Blocks, check_channels, error_reason
+from sonic_lib.audio.sizes import missing_bytes, missing_bytes_note
 from sonic_lib.errors import DecodeError, install_command
 
 # Containers with a duration in the header; for others, FFmpeg guesses it from the bit rate.
@@ -21,18 +20,14 @@ _MEASURED = {
     *("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "flac", "flv"),
     *("tta", "wv", "ape", "dsf", "mpc", "mpc8"),
 }
+# Those in which FFmpeg gives a stream the duration of the file.
+_OF_ALL_STREAMS = {"asf"}
+
+# Formats of video games without magic bytes, for which FFmpeg takes samples without a header.
+_GUESSED = {"adp", "ea_cdata"}
 
 # MP4 sample entries with encrypted content: iTunes', and that of ISO 14496-12.
 _PROTECTED = {"drms", "enca"}
-
-# Reading stops after this many consecutive errors without a packet in between.
-_MAX_READ_ERRORS = 64
-# A gap is filled with silence up to this length, so that what follows keeps its position.
-_MAX_GAP_S = 60.0
-_MIN_GAP_S = 0.005
-
-# The parts of a chained stream may differ from the first in their channels.
-_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
 def open_ffmpeg(
@@ -69,6 +64,34 @@ def open_ffmpeg(
         ) from error
 
     source = _Source(file)
+    container = _opened(file, source, refusal)
+    stream = _sound(container)
+    losses = Losses()
+    frames = read_frames(container, stream, source, losses)
+    first = next(frames, None)
+    if first is None:
+        message = f"nothing in its audio stream can be decoded (libsndfile: {refusal})"
+        raise DecodeError("decode", message)
+
+    n_missing = missing_bytes(file)
+    duration_s = _duration_s(container, stream, av.time_base, is_cut=n_missing > 0)
+    # From the first frame, not the stream: HE-AAC has twice the rate of its header.
+    info = AudioInfo(
+        sample_rate_hz=like.sample_rate_hz if like else first.sample_rate,
+        n_channels=like.n_channels if like else first.layout.nb_channels,
+        codec=stream.codec_context.codec.canonical_name,
+        duration_s=duration_s,
+    )
+    if like is None and (n_junk := _junk_bytes(file, container, losses.first_at)):
+        info.left_out.append(f"{n_junk} bytes before the sound")
+    if n_missing and duration_s is None:  # FFmpeg tells no duration of a cut ASF file
+        info.left_out.append(missing_bytes_note(n_missing))
+    return info, read_blocks(container, first, frames, source, losses, info)
+
+
+def _opened(file: BinaryIO, source: _Source, refusal: str):
+    import av
+
     try:
         container = _open(source)
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -78,8 +101,17 @@ def open_ffmpeg(
                 "decode",
                 "truncated: the table of its parts (moov), which belongs at the end, is missing",
             ) from error
-        both = f"libsndfile ({refusal.rstrip('.')}) or FFmpeg ({error_reason(error)})"
+        both = f"libsndfile ({refusal}) or FFmpeg ({error_reason(error)})"
         raise DecodeError("decode", f"not audio that {both} can read") from error
+    if container.format.name in _GUESSED:
+        container.close()
+        message = f"not audio that libsndfile ({refusal}) or FFmpeg (no known format) can read"
+        raise DecodeError("decode", message)
+    return container
+
+
+def _sound(container):
+    """Return the first audio stream, if it can be decoded."""
     if not container.streams.audio:
         raise DecodeError("decode", "the file has no audio stream")
     stream = container.streams.audio[0]
@@ -89,40 +121,32 @@ def open_ffmpeg(
         raise DecodeError("decode", "copy-protected (DRM): only the vendor's player can read it")
     if stream.codec_context.channels:  # 0 if only the frames have the number
         check_channels(stream.codec_context.channels)
-    losses = _Losses()
-    frames = _frames(container, stream, source, losses)
-    first = next(frames, None)
-    if first is None:
-        message = f"nothing in its audio stream can be decoded (libsndfile: {refusal.rstrip('.')})"
-        raise DecodeError("decode", message)
-
-    duration_s = None
-    if container.format.name in _MEASURED:
-        if stream.duration is not None:
-            duration_s = float(stream.duration * stream.time_base)
-        elif container.duration is not None and len(container.streams) == 1:
-            duration_s = container.duration / av.time_base
-    # From the first frame, not the stream: HE-AAC has twice the rate of its header.
-    info = AudioInfo(
-        sample_rate_hz=like.sample_rate_hz if like else first.sample_rate,
-        n_channels=like.n_channels if like else first.layout.nb_channels,
-        codec=stream.codec_context.codec.canonical_name,
-        duration_s=duration_s,
-    )
-    return info, _blocks(container, first, frames, source, losses, info)
+    return stream
 
 
-@dataclass
-class _Losses:
-    """Counts of what could not be decoded in a stream."""
+def _junk_bytes(file: BinaryIO, container, first_at: int | None) -> int:
+    """Count the bytes that FFmpeg skipped before MP3 or AAC, except tags; keeps the position."""
+    position, n_bytes = file.tell(), 0
+    if container.format.name == "mp3":
+        n_bytes = junk_before_mpeg(file)
+    elif container.format.name == "aac" and first_at:
+        n_bytes = max(0, first_at - tags_end(file, 0))
+    file.seek(position)
+    return n_bytes
 
-    n_bad: int = 0
-    n_good: int = 0
-    gap_s: float = 0.0
 
-    def __str__(self) -> str:
-        packets = f"{self.n_bad} damaged packet{'s' if self.n_bad > 1 else ''}"
-        return f"{packets}, replaced by {self.gap_s:.2f} s of silence" if self.gap_s else packets
+def _duration_s(container, stream, time_base: int, *, is_cut: bool) -> float | None:
+    """Return the duration in the header, if that is measured."""
+    name = container.format.name
+    if name not in _MEASURED:
+        return None
+    # That of a whole file may be of a picture, which may be longer than its sound.
+    is_of_sound = is_cut or len(container.streams) == 1
+    if stream.duration is not None and (is_of_sound or name not in _OF_ALL_STREAMS):
+        return float(stream.duration * stream.time_base)
+    if container.duration is not None and is_of_sound:
+        return container.duration / time_base
+    return None
 
 
 class _Source(io.RawIOBase):
@@ -186,121 +210,3 @@ def _codec_tag(stream) -> str:
         return stream.codec_context.codec_tag
     except UnicodeDecodeError:  # AVI and WAV allow any four bytes
         return ""
-
-
-def _frames(container, stream, source: _Source, losses: _Losses) -> Iterator[Any]:
-    """Yield frames, and None where packets were lost before the next frame."""
-    import av
-
-    n_errors = 0
-    while n_errors <= _MAX_READ_ERRORS:
-        try:
-            for packet in container.demux(stream):
-                n_errors = 0
-                try:
-                    frames = packet.decode()
-                except (av.FFmpegError, OSError):
-                    source.check()
-                    losses.n_bad += 1
-                    if losses.n_good:
-                        yield None
-                    continue
-                losses.n_good += bool(frames)
-                yield from frames
-            return
-        except (av.FFmpegError, OSError) as error:
-            source.check()
-            if isinstance(error, av.EOFError):
-                return
-            n_errors += 1
-            losses.n_bad += n_errors == 1
-
-
-def _blocks(container, first, frames, source: _Source, losses: _Losses, info: AudioInfo) -> Blocks:
-    to_float = _Converter(info)
-    n_frames, is_after_loss = 0, False
-    start_s = _time_s(first)
-    with container:
-        for frame in _chain(first, frames):
-            if frame is None:
-                is_after_loss = True
-                continue
-            if is_after_loss:
-                is_after_loss = False
-                n_lost = _lost_frames(frame, start_s, n_frames, info)
-                losses.gap_s += n_lost / info.sample_rate_hz
-                for start in range(0, n_lost, BLOCK_FRAMES):
-                    silent = min(BLOCK_FRAMES, n_lost - start)
-                    yield np.zeros((silent, info.n_channels), np.float32)
-                n_frames += n_lost
-            n_frames += round(frame.samples * info.sample_rate_hz / frame.sample_rate)
-            yield from to_float(frame)
-        yield from to_float.rest()
-        if n_unread := source.unread_fragments():
-            info.left_out.append(f"the last {n_unread} bytes, after a damaged fragment")
-    if losses.n_bad > losses.n_good:
-        raise DecodeError(
-            "decode",
-            f"broken: {losses.n_bad} of {losses.n_bad + losses.n_good} packets cannot be decoded",
-        )
-    if losses.n_bad:
-        info.left_out.append(str(losses))
-
-
-def _chain(first, rest) -> Iterator[Any]:
-    yield first
-    yield from rest
-
-
-def _time_s(frame) -> float | None:
-    return None if frame.pts is None or frame.time_base is None else float(frame.time)
-
-
-def _lost_frames(frame, start_s: float | None, n_frames: int, info: AudioInfo) -> int:
-    """Count the frames missing before this one, by the container's timestamps."""
-    time_s = _time_s(frame)
-    if start_s is None or time_s is None:
-        return 0
-    gap_s = time_s - start_s - n_frames / info.sample_rate_hz
-    return round(gap_s * info.sample_rate_hz) if _MIN_GAP_S < gap_s < _MAX_GAP_S else 0
-
-
-class _Converter:
-    """Converts frames of any kind to blocks with the rate and channels of the first.
-
-    The parts of a chained stream may differ.
-    """
-
-    def __init__(self, info: AudioInfo) -> None:
-        self._info = info
-        self._kind: tuple | None = None
-        self._resampler: Any = None
-
-    def __call__(self, frame) -> Blocks:
-        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if kind != self._kind:
-            yield from self.rest()
-            self._start(frame, kind)
-        yield from self._converted(frame)
-
-    def rest(self) -> Blocks:
-        """Return the samples that are still buffered."""
-        if self._resampler is not None:
-            yield from self._converted(None)
-            self._resampler = None
-
-    def _start(self, frame, kind: tuple) -> None:
-        import av
-
-        self._kind = kind
-        is_alike = frame.layout.nb_channels == self._info.n_channels
-        self._resampler = av.AudioResampler(
-            format="flt",
-            layout=frame.layout if is_alike else _LAYOUTS[self._info.n_channels],
-            rate=self._info.sample_rate_hz,
-            frame_size=BLOCK_FRAMES,
-        )
-
-    def _converted(self, frame) -> Blocks:
-        for part in self._resampler.resample(frame):
-            yield part.to_ndarray().reshape(-1, self._info.n_channels)

@@ -16,6 +16,8 @@ BLOCK_FRAMES = 32_768
 # Float files may exceed full scale, with some writers up to that of 32-bit integers. Larger values
 # are misread bytes whose power would overflow, and count as not finite.
 MAX_LEVEL = np.float32(1e10)
+# Larger differences from the announced duration are reported; encoders round it and pad the ends.
+_MAX_MISSING_S, _MAX_MISSING_SHARE = 0.1, 0.002
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 768_000
 _MAX_CHANNELS = 64
 
@@ -46,9 +48,18 @@ class AudioInfo:
     left_out: list[str] = field(default_factory=list)
 
 
+def missing_note(announced_s: float | None, decoded_s: float) -> str | None:
+    """Return a note if a file has less than its header says."""
+    missing_s = (announced_s or 0.0) - decoded_s
+    if missing_s <= max(_MAX_MISSING_S, _MAX_MISSING_SHARE * decoded_s):
+        return None
+    return f"truncated: the header says {announced_s:.1f} s, the file has {decoded_s:.1f} s"
+
+
 def error_reason(error: Exception) -> str:
     """Return the reason for an error, without the object names and paths of str(error)."""
-    return str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
+    reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
+    return str(reason).removeprefix("Error : ").removesuffix(".")
 
 
 def check_channels(n_channels: int) -> None:

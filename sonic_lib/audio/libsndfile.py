@@ -11,6 +11,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
+from sonic_lib.audio.beginnings import junk_before_mpeg
+from sonic_lib.audio.chains import later_links
 from sonic_lib.audio.containers import MAX_TAG_BYTES, PLACEHOLDER_BYTES
 from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, error_reason
 from sonic_lib.audio.part import Part
@@ -30,10 +32,6 @@ _OPEN_END_SHARE = 0.9
 # Packet formats: libsndfile reads only the first of several joined files, and an MP3 only as far as
 # its header says.
 _JOINABLE = {"MP3", "OGG", "FLAC"}
-
-_OGG_PAGE = re.compile(rb"OggS\0(.)", re.DOTALL)
-_BEGINS_STREAM = 2  # flag of an Ogg page
-_SCAN_BYTES = 1 << 20
 
 
 def open_libsndfile(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
@@ -77,6 +75,8 @@ def open_libsndfile(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
         codec=codec.lower(),
         duration_s=n_frames / sound.samplerate if is_announced and sound.samplerate else None,
     )
+    if sound.format == "MP3" and (n_bytes := junk_before_mpeg(file)):
+        info.left_out.append(f"{n_bytes} bytes before the sound")
     has_open_end = sound.format == "MP3" and not is_announced
     return info, _blocks(file, sound, source, info, has_open_end=has_open_end)
 
@@ -103,7 +103,7 @@ def is_read(file: BinaryIO, sound: soundfile.SoundFile, source: _Source) -> bool
     if source.error:
         return False
     if sound.format == "OGG":  # libsndfile may read its end at any time
-        return not _later_links(file)
+        return not later_links(file, sound.format)
     return sound.format not in _JOINABLE or source.n_unread_bytes <= MAX_TAG_BYTES
 
 
@@ -140,8 +140,10 @@ def _blocks(
             except soundfile.LibsndfileError as error:
                 if source.error:
                     raise source.error from None
-                # Without an announced end, tags and half a frame after it are decoded as sound.
+                # Without an announced end, tags and half a frame after it are decoded as sound:
+                # no damage, but libsndfile gives nothing of its last block.
                 if has_open_end and source.share_read >= _OPEN_END_SHARE:
+                    yield from rest_of(file, info, n_frames=n_frames)
                     return
                 problem = error_reason(error)
                 break
@@ -151,34 +153,18 @@ def _blocks(
                 break
             n_frames += len(block)
             yield block
-        is_chain = sound.format == "OGG"
         if skipped := _SKIPPED.findall(sound.extra_info):
             info.left_out.append(f"damaged Ogg pages, at least {max(map(int, skipped))} bytes")
-    if problem is None and not (is_joinable and source.n_unread_bytes > MAX_TAG_BYTES):
-        return
-    links = _later_links(file) if is_chain else []
-    if links and problem is None:
-        for start, end in zip(links, [*links[1:], None], strict=True):
-            yield from rest_of(io.BufferedReader(Part(file, start, end)), info)
-    else:
-        yield from rest_of(file, info, n_frames=n_frames, problem=problem)
-
-
-def _later_links(file: BinaryIO) -> list[int]:
-    """Return where the streams of a chained Ogg file begin, except the first."""
-    starts, is_in_link = [], False
-    n_before, held = 0, b""
-    file.seek(0)
-    while piece := file.read(_SCAN_BYTES):
-        piece = held + piece
-        for page in _OGG_PAGE.finditer(piece):
-            is_first = bool(page[1][0] & _BEGINS_STREAM)
-            if is_first and is_in_link:
-                starts.append(n_before + page.start())
-            is_in_link = not is_first
-        held = piece[-5:]  # too short to contain a whole page header
-        n_before += len(piece) - len(held)
-    return starts
+    is_unread = is_joinable and source.n_unread_bytes > MAX_TAG_BYTES
+    if problem or is_unread or skipped:
+        links = later_links(file, sound.format)
+        if problem or (is_unread and not links):
+            first = io.BufferedReader(Part(file, 0, links[0])) if links else file
+            yield from rest_of(first, info, n_frames=n_frames, problem=problem)
+        for number, start in enumerate(links):
+            end = links[number + 1] if number + 1 < len(links) else None
+            what = f"file {number + 2} of {len(links) + 1} joined ones"
+            yield from rest_of(io.BufferedReader(Part(file, start, end)), info, what=what)
 
 
 class _ForwardSoundFile(soundfile.SoundFile):

@@ -13,9 +13,9 @@ from sonic_lib.errors import UsageError
 
 # Suffixes of files that may contain sound; others (covers, playlists) are skipped.
 _NAMES = (
-    "wav wave flac ogg oga opus mp3 mp2 aif aiff aifc au snd caf w64 rf64 "
-    "m4a m4b m4r mp4 aac wma asf wmv webm weba mka mkv mov avi 3gp ts mpg flv "
-    "wv tta ape mpc ac3 dts spx amr dsf"
+    "wav wave bwf flac ogg oga ogv ogx opus mp3 mp2 mpga aif aiff aifc aifx au snd caf w64 rf64 "
+    "voc m4a m4b m4r m4v mp4 aac wma asf wmv webm weba mka mkv mov avi 3gp 3g2 ts mts m2ts mpg "
+    "mpeg vob flv wv tta tak ape mpc ac3 eac3 ec3 dts spx amr dsf"
 )
 SUFFIXES = frozenset(_NAMES.split())
 # Not music, and partly endless.

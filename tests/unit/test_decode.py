@@ -15,7 +15,8 @@ import soxr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sonic_lib.audio.decode import stream_mono
+from sonic_lib.audio import decode
+from sonic_lib.audio.decode import AudioInfo, stream_mono
 from sonic_lib.errors import DecodeError
 from tests.unit.sounds import decode_all, encode, encode_ffmpeg, make_sound, rejection
 
@@ -270,3 +271,33 @@ def test_sound_far_above_full_scale_is_kept():
 def test_protected_music_is_rejected_by_name():
     content = encode_ffmpeg("ipod", "aac")
     assert "copy-protected" in rejection(content.replace(b"mp4a", b"drms"))
+
+
+def decode_failing(monkeypatch, error: Exception, *, n_blocks: int = 2) -> tuple[np.ndarray, str]:
+    """Decode a file whose decoder raises an error after some blocks of a second."""
+    info = AudioInfo(sample_rate_hz=8_000, n_channels=1, codec="x", duration_s=9.0)
+
+    def blocks():
+        for _ in range(n_blocks):
+            yield np.full((8_000, 1), 0.1, np.float32)
+        raise error
+
+    monkeypatch.setattr(decode, "open_decoder", lambda file: (info, blocks()))
+    heard = np.concatenate(list(stream_mono(io.BytesIO(), sample_rate_hz=8_000)[1]))
+    return heard, "; ".join(info.left_out)
+
+
+def test_sound_before_an_unexpected_error_is_used(monkeypatch):
+    heard, left_out = decode_failing(monkeypatch, ValueError("invalid layout"))
+    assert len(heard) == 16_000
+    assert left_out == "everything after 2.0 s of 9.0 s (invalid layout)"
+    _, left_out = decode_failing(monkeypatch, AssertionError())
+    assert left_out == "everything after 2.0 s of 9.0 s (AssertionError)"
+
+
+@pytest.mark.parametrize(
+    ("error", "n_blocks"), [(ValueError("x"), 0), (MemoryError("x"), 2), (OSError(5, "x"), 2)]
+)
+def test_errors_of_the_machine_or_at_once_reject_the_file(monkeypatch, error, n_blocks):
+    with pytest.raises(DecodeError, match=r"broken after .* s of 9\.0 s: x"):
+        decode_failing(monkeypatch, error, n_blocks=n_blocks)
