@@ -79,7 +79,7 @@ class DamageError(TableError):
 
     def __str__(self) -> str:
         lines = "\n".join(f"  {damage}" for damage in self.damaged)
-        return f"{len(self.damaged)} files of the tables in {self.args[0]} are damaged:\n{lines}"
+        return f"Files of the tables in {self.args[0]} are damaged:\n{lines}"
 
 
 class ModelError(SonicError):
