@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from sonic_lib.audio.listing import relative_path
 from sonic_lib.config import Config
 from sonic_lib.schemas import MATCHES, SONG_FILES, SONGS
+from sonic_lib.spark.caching import cache_scope
 from sonic_lib.storage import runs, tables, writes
 from sonic_lib.storage.run_rows import new_run
 from sonic_lib.workflows.answers import COLUMNS, Answers, n_asked
@@ -50,7 +51,8 @@ def identify_batch(
     index = open_index(spark, warehouse)
     clips = clips.persist()
     run = runs.recorded(spark, warehouse, job="identify", config=config)
-    with run if record else nullcontext(new_run()) as this_run:
+    # The answers stay cached: the caller reads them.
+    with cache_scope(), run if record else nullcontext(new_run()) as this_run:
         found = search(clips, index, config, n_listed=n_asked(n_listed))
         matches = _matches(found, this_run.run_id).persist()
         this_run.counts.update(

@@ -29,6 +29,7 @@ from sonic_lib.features.spark import (
 from sonic_lib.fingerprint.spark import digest_files
 from sonic_lib.index import commit, plan
 from sonic_lib.schemas import FEATURE_CELLS, FEATURE_FILES, FEATURE_REJECTS, FEATURES
+from sonic_lib.spark.caching import cache_scope, cached
 from sonic_lib.storage import creation, runs, tables, writes
 from sonic_lib.workflows.sources import sql_text
 
@@ -78,9 +79,12 @@ def describe_audio(
     started_s = time.monotonic()
     files = list_audio(spark, paths, follow_links=follow_links)
     creation.create_for_models(spark, config.warehouse)
-    with runs.recorded(spark, config.warehouse, job="features", config=config) as this_run:
+    with (
+        cache_scope(),
+        runs.recorded(spark, config.warehouse, job="features", config=config) as this_run,
+    ):
         counts = _describe(
-            spark, config, files.persist(), retry_rejected=retry_rejected, run_id=this_run.run_id
+            spark, config, cached(files), retry_rejected=retry_rejected, run_id=this_run.run_id
         )
         counts["seconds"] = time.monotonic() - started_s
         this_run.counts.update(counts)
@@ -162,7 +166,7 @@ def _describe(
     known = tables.read(spark, warehouse, FEATURE_FILES)
     features = tables.read(spark, warehouse, FEATURES)
     settled = known.transform(settled_files, features=features)
-    changed = plan.changed_files(files, known=settled, retry_rejected=retry_rejected).persist()
+    changed = cached(plan.changed_files(files, known=settled, retry_rejected=retry_rejected))
     n_changed, n_bytes = changed.agg(F.count("*"), plan.work_bytes()).first()
     counts = {"files": files.count(), "read": n_changed}
     if not n_changed:
@@ -177,8 +181,8 @@ def _describe(
     described = _describe_batches(spark, config, digests, run_id)
 
     stored = tables.read(spark, warehouse, FEATURES).transform(described_songs)
-    file_rows = plan.song_files(digests, songs=stored, known=known, read=described).persist()
-    abandoned = plan.abandoned_songs(known, gone=digests, digests=digests).persist()
+    file_rows = cached(plan.song_files(digests, songs=stored, known=known, read=described))
+    abandoned = cached(plan.abandoned_songs(known, gone=digests, digests=digests))
     counts["dropped"] = abandoned.count()
     by_status = {row.status: row["count"] for row in file_rows.groupBy("status").count().collect()}
     done = described.filter("error IS NULL").agg(

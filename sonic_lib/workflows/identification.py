@@ -21,6 +21,7 @@ from sonic_lib.matching.scan import IndexFiles
 from sonic_lib.matching.scoring import second_pass_threshold
 from sonic_lib.matching.spark import match_windows, searched_again, segments, window_id
 from sonic_lib.schemas import FINGERPRINTS, SONGS
+from sonic_lib.spark.caching import cached
 from sonic_lib.storage import tables
 
 CLIPS_PER_TASK = 40  # the queries of an uncertain clip of 10 s take 5 MB
@@ -114,13 +115,11 @@ def search(
         "path", "window", "start_s", "end_s", window_id()
     )
     max_hits = config.identify.max_hits_per_window
-    lines = match(extracts, index, max_hits=first_pass_hits(max_hits), n_listed=n_listed).persist()
+    lines = cached(match(extracts, index, max_hits=first_pass_hits(max_hits), n_listed=n_listed))
 
     is_sure = F.col("score") >= second_pass_threshold(config.identify.false_accept_rate)
-    unsure = (
-        windows.transform(searched_again)
-        .join(lines.filter(is_sure), "window_id", "left_anti")
-        .persist()
+    unsure = cached(
+        windows.transform(searched_again).join(lines.filter(is_sure), "window_id", "left_anti")
     )
     if not unsure.isEmpty():
         again = unsure.groupBy(
@@ -223,18 +222,17 @@ def extract_clips(
         n_clips // CLIPS_PER_TASK,
     )
     n_done = context.accumulator(0)
-    extracts = (
-        clips.repartition(n_tasks, *[c for c in ("path", "part") if c in clips.columns])
-        .transform(
-            fingerprint,
-            params=config.fingerprint.params(),
-            min_duration_s=MIN_CLIP_S,
-            probes=probes,
-            limits=config.index.limits(),
-            n_done=n_done,
-        )
-        .persist(StorageLevel.DISK_ONLY)
+    extracts = clips.repartition(
+        n_tasks, *[c for c in ("path", "part") if c in clips.columns]
+    ).transform(
+        fingerprint,
+        params=config.fingerprint.params(),
+        min_duration_s=MIN_CLIP_S,
+        probes=probes,
+        limits=config.index.limits(),
+        n_done=n_done,
     )
+    extracts = cached(extracts, level=StorageLevel.DISK_ONLY)
     with progress(what, total=n_clips, done=lambda: n_done.value):
         extracts.count()
     return extracts

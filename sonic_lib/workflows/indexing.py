@@ -15,6 +15,7 @@ from sonic_lib.errors import TableError, UsageError
 from sonic_lib.fingerprint.spark import digest_files, fingerprint_files
 from sonic_lib.index import commit, plan
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
+from sonic_lib.spark.caching import cache_scope, cached
 from sonic_lib.storage import creation, runs, tables, writes
 from sonic_lib.workflows.idle_indexing import COUNTED, IndexRun
 
@@ -45,11 +46,14 @@ def index_songs(
         params=config.fingerprint.params(),
         prefix_bits=config.fingerprint.prefix_bits,
     )
-    with runs.recorded(spark, warehouse, job="index", config=config) as this_run:
+    with (
+        cache_scope(),
+        runs.recorded(spark, warehouse, job="index", config=config) as this_run,
+    ):
         counts, remarks = _index(
             spark,
             config,
-            files.persist(),
+            cached(files),
             roots=[canonical_path(path) for path in paths],
             prune=prune,
             retry_rejected=retry_rejected,
@@ -77,7 +81,7 @@ def _index(
     # A pinned version: a cached frame of the live table is recomputed after each commit to it.
     known = tables.read_pinned(spark, warehouse, SONG_FILES)
     songs = tables.read(spark, warehouse, SONGS)
-    changed = plan.changed_files(files, known=known, retry_rejected=retry_rejected).persist()
+    changed = cached(plan.changed_files(files, known=known, retry_rejected=retry_rejected))
     n_files = files.count()
     n_changed, n_new, n_bytes = changed.agg(
         F.count("*"), F.count_if("is_new"), plan.work_bytes()
@@ -86,26 +90,26 @@ def _index(
     gone = None
     if prune:
         _check_present(known, files, roots)
-        gone = plan.pruned_files(known, files=files, roots=roots).persist()
+        gone = cached(plan.pruned_files(known, files=files, roots=roots))
         counts["pruned"] = gone.count()
     if not n_changed and not counts.get("pruned"):
         return counts | dict.fromkeys(COUNTED, 0), []
 
     n_slots = spark.sparkContext.defaultParallelism
     n_tasks = plan.n_tasks(n_changed, n_bytes, n_slots=n_slots, task_mb=config.index.task_mb)
-    read = changed.repartition(n_tasks, "path").transform(digest_files).persist()
-    digests = read.transform(plan.reject_collisions, songs=songs).persist()
-    new = plan.new_songs(digests, songs=songs).persist()
+    read = cached(changed.repartition(n_tasks, "path").transform(digest_files))
+    digests = cached(read.transform(plan.reject_collisions, songs=songs))
+    new = cached(plan.new_songs(digests, songs=songs))
     closings = _fingerprint_batches(spark, config, new, run_id)
 
     stored = tables.read(spark, warehouse, SONGS)
     missing = plan.pruned_files(known, files=files, roots=roots)
-    moved = plan.moved_files(missing, digests=digests).persist()
+    moved = cached(plan.moved_files(missing, digests=digests))
     still_known = known.join(moved, "path", "left_anti")
-    file_rows = plan.song_files(digests, songs=stored, known=still_known, read=closings).persist()
+    file_rows = cached(plan.song_files(digests, songs=stored, known=still_known, read=closings))
     touched = changed.filter("not is_new").select("path")
     lost = touched if gone is None else touched.unionByName(gone.select("path"))
-    abandoned = plan.abandoned_songs(known, gone=lost, digests=digests).persist()
+    abandoned = cached(plan.abandoned_songs(known, gone=lost, digests=digests))
     counts["replaced"] = abandoned.count()
     by_status = {row.status: row["count"] for row in file_rows.groupBy("status").count().collect()}
     done = closings.filter("error IS NULL").agg(
@@ -124,8 +128,8 @@ def _index(
     }
     remarks = _remarks(file_rows)
     # Delta replans all cached frames of a table after each commit to it.
-    for cached in (changed, read, digests, new, abandoned):
-        cached.unpersist()
+    for frame in (changed, read, digests, new, abandoned):
+        frame.unpersist()
     if not moved.isEmpty():
         renamed = plan.renamed_songs(stored, moved=moved, files=file_rows)
         writes.upsert(renamed, warehouse, SONGS, key="song_id")
@@ -205,7 +209,7 @@ def _fingerprint_batches(
                 )
             rows = commit.summary_rows(staged)
             if n_batches > 1:  # another run that finds these songs removes their stage
-                rows = rows.persist()
+                rows = cached(rows)
                 rows.count()
             closings = rows if closings is None else closings.unionByName(rows)
     return closings

@@ -11,7 +11,7 @@ import pyspark
 import pytest
 
 from sonic_lib.errors import SetupError
-from sonic_lib.spark import session
+from sonic_lib.spark import caching, session
 from sonic_lib.spark.jars import delta_jars
 from sonic_lib.spark.java import check_java
 
@@ -193,3 +193,20 @@ def test_no_port_answers_without_the_secret(spark):
                 assert answer in (WORKER_REFUSES, answer[:4] + WORKER_REFUSES), (port, answer)
     answer = ask_unknown(blocks)
     assert b"sasl" in answer.lower() or b"auth" in answer.lower() or answer == b""
+
+
+def test_frames_are_uncached_at_the_end_of_their_scope(spark):
+    def is_cached(frame):
+        return frame.storageLevel.useMemory
+
+    with caching.cache_scope():
+        outer = caching.cached(spark.range(3))
+        with caching.cache_scope():
+            inner = caching.cached(spark.range(4))
+            assert is_cached(inner)
+        assert not is_cached(inner)
+        assert is_cached(outer)
+    assert not is_cached(outer)
+    alone = caching.cached(spark.range(5))
+    assert is_cached(alone)
+    alone.unpersist()
