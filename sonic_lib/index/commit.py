@@ -57,8 +57,18 @@ def summary_rows(staged: DataFrame) -> DataFrame:
     return staged.filter("hashes IS NULL").drop("hashes", "frames", "descriptors")
 
 
-def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str) -> bool:
+def commit_batch(
+    staged: DataFrame, warehouse: str, *, summaries: DataFrame, run_id: str, folder: str
+) -> bool:
     """Add the fingerprints and then the songs of a staged batch.
+
+    Parameters
+    ----------
+    staged : DataFrame
+        From `stage`.
+    summaries : DataFrame
+        Its `summary_rows`, cached: they are read here, since another run that finds the same songs
+        may remove the stage as soon as they are committed.
 
     Returns
     -------
@@ -67,7 +77,7 @@ def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str)
     """
     spark = staged.sparkSession
     try:
-        if _commit(staged, warehouse, run_id=run_id, token=_token(folder)):
+        if _commit(staged, summaries, warehouse, run_id=run_id, token=_token(folder)):
             return True
     except (PySparkException, Py4JJavaError):
         if exists(spark, folder):
@@ -83,10 +93,12 @@ def commit_batch(staged: DataFrame, warehouse: str, *, run_id: str, folder: str)
     return False
 
 
-def _commit(staged: DataFrame, warehouse: str, *, run_id: str, token: str) -> bool:
+def _commit(
+    staged: DataFrame, summaries: DataFrame, warehouse: str, *, run_id: str, token: str
+) -> bool:
     """Commit a stage; False if another run consumed its token."""
     spark = staged.sparkSession
-    accepted = summary_rows(staged).filter("error IS NULL").drop("stage", "error", "path")
+    accepted = summaries.filter("error IS NULL").drop("stage", "error", "path")
     n_rows = accepted.agg(F.sum("n_fingerprints")).first()[0]
     if not n_rows:
         return True

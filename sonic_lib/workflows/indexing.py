@@ -198,7 +198,10 @@ def _fingerprint_batches(
                     n_done=n_done,
                 )
                 staged = commit.stage(extracts, folder)
-                if commit.commit_batch(staged, warehouse, run_id=run_id, folder=folder):
+                rows = cached(commit.summary_rows(staged))
+                if commit.commit_batch(
+                    staged, warehouse, summaries=rows, run_id=run_id, folder=folder
+                ):
                     break
                 songs = tables.read(spark, warehouse, SONGS)
                 chosen = chosen.join(songs.select("song_id"), "song_id", "left_anti")
@@ -207,9 +210,5 @@ def _fingerprint_batches(
                     f"Other runs with the same songs considered this one dead {_MAX_TRIES} times. "
                     "Nothing is lost: run it again when they are done."
                 )
-            rows = commit.summary_rows(staged)
-            if n_batches > 1:  # another run that finds these songs removes their stage
-                rows = cached(rows)
-                rows.count()
             closings = rows if closings is None else closings.unionByName(rows)
     return closings

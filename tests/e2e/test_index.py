@@ -310,19 +310,20 @@ def test_batches_give_the_same_index(spark, place, music, tmp_path):
     assert contents(spark, batches) == contents(spark, str(place / "of both"))
 
 
+@pytest.mark.parametrize("batch_gb", [1, 0.0005], ids=["one batch", "batches"])
 def test_run_does_without_the_stages_that_it_has_committed(
-    spark, place, music, warehouse, monkeypatch
+    spark, place, music, warehouse, monkeypatch, batch_gb
 ):
+    """Another run that found the same songs removes a stage as soon as it is committed."""
     commit_batch = commit.commit_batch
 
-    def commit_and_be_swept(staged, *given, run_id, folder):
-        for earlier in Path(folder).parent.iterdir():
-            if str(earlier) != folder:
-                commit.undo_stage(spark, warehouse, str(earlier))
-        return commit_batch(staged, *given, run_id=run_id, folder=folder)
+    def commit_and_be_swept(*given, folder, **options):
+        done = commit_batch(*given, folder=folder, **options)
+        commit.undo_stage(spark, warehouse, folder)
+        return done
 
     monkeypatch.setattr(commit, "commit_batch", commit_and_be_swept)
-    index([music], warehouse, "--set", "index.batch_gb=0.0005")
+    index([music], warehouse, "--set", f"index.batch_gb={batch_gb}")
     assert contents(spark, warehouse) == contents(spark, str(place / "of both"))
 
 

@@ -107,7 +107,13 @@ def test_sweep_spares_a_live_run_and_stops_one_taken_for_dead(
     for song_id, grace_hours in ((1, 1.0), (2, 0.0)):
         monkeypatch.setattr(writes, "insert", sweep_before)
         staged, folder = stage(spark, lake, f"run-{song_id}", song_id)
-        committed = commit.commit_batch(staged, lake, run_id=f"run-{song_id}", folder=folder)
+        committed = commit.commit_batch(
+            staged,
+            lake,
+            summaries=commit.summary_rows(staged),
+            run_id=f"run-{song_id}",
+            folder=folder,
+        )
         assert committed == bool(grace_hours)
         assert stored() == rows_of(1)
         assert stored(SONGS, "song_id") == [(1,)]

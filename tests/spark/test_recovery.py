@@ -134,10 +134,14 @@ def test_run_that_looks_dead_after_a_clock_jump_can_stage_again(spark, lake, sto
     for path in [*Path(folder).iterdir(), Path(folder)]:
         os.utime(path, (0, 0))
     maintenance.sweep(spark, lake, grace_hours=24.0)
-    assert not commit.commit_batch(staged, lake, run_id="alive", folder=folder)
+    assert not commit.commit_batch(
+        staged, lake, summaries=commit.summary_rows(staged), run_id="alive", folder=folder
+    )
     assert stored() == []
     staged, folder = stage(spark, lake, "again", 1)
-    assert commit.commit_batch(staged, lake, run_id="again", folder=folder)
+    assert commit.commit_batch(
+        staged, lake, summaries=commit.summary_rows(staged), run_id="again", folder=folder
+    )
     assert stored() == rows_of(1)
 
 

@@ -61,7 +61,9 @@ def state(spark, lake):
 
 
 def commit_one(lake, run_id, staged, folder) -> bool:
-    return commit.commit_batch(staged, lake, run_id=run_id, folder=folder)
+    return commit.commit_batch(
+        staged, lake, summaries=commit.summary_rows(staged), run_id=run_id, folder=folder
+    )
 
 
 def new(spark, *song_ids):
