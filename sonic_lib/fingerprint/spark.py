@@ -167,16 +167,27 @@ def hash_rows(extracts: DataFrame, *, prefix_bits: int) -> DataFrame:
 def row_by_row(
     function: Callable[[dict], Iterable[dict]], schema: StructType
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Apply a function from one row to rows; output batches have one row, to stay small."""
+    """Apply a function from one row to rows; output batches have one row, to stay small.
+
+    A decoder that was taken over by its file may return values of other types; like one that
+    crashes, it costs its own file only.
+    """
     arrow_schema = to_arrow_schema(schema, timezone="UTC")
+
+    def batch_of(row: dict) -> pa.RecordBatch:
+        columns = [pa.array([row.get(field.name)], field.type) for field in arrow_schema]
+        return pa.RecordBatch.from_arrays(columns, schema=arrow_schema)
 
     def apply(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for row in batch.to_pylist():
                 for out in function(row):
-                    yield pa.RecordBatch.from_arrays(
-                        [pa.array([out.get(f.name)], f.type) for f in arrow_schema],
-                        schema=arrow_schema,
-                    )
+                    try:
+                        found = batch_of(out)
+                    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+                        why = f"its decoder returned values of other types: {error}"
+                        yield batch_of({**row, "stage": "decode", "error": why})
+                        break
+                    yield found
 
     return apply

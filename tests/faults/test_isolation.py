@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from sonic_lib.audio import sandbox
@@ -24,6 +25,8 @@ from sonic_lib.audio.sandbox import (
     prepare,
 )
 from sonic_lib.audio.sandbox_process import RowsUnpickler, keys_for
+from sonic_lib.fingerprint.spark import row_by_row
+from sonic_lib.schemas import EXTRACTS
 from tests.faults import decoders
 
 LIMITS = Limits(timeout_s=30.0, memory_mb=256)
@@ -307,3 +310,21 @@ def test_helper_gets_credentials_only_to_read_a_storage(monkeypatch):
 def test_each_storage_needs_its_own_credentials_only(path, own):
     secret = {"AWS_", "GOOGLE_", "AZURE_", "KRB5"}
     assert secret & set(keys_for(path)) == ({own} if own else set())
+
+
+def test_rows_of_other_types_cost_their_own_file_only():
+    def rows(file):
+        yield {"path": file["path"], "n_fingerprints": 1}
+        if file["path"] == "bad":
+            yield {"path": "bad", "hashes": [object()]}
+            yield {"path": "bad", "n_fingerprints": 2}
+
+    files = pa.RecordBatch.from_pylist(
+        [{"path": "bad", "song_id": 7}, {"path": "good", "song_id": 8}]
+    )
+    found = [row for batch in row_by_row(rows, EXTRACTS)([files]) for row in batch.to_pylist()]
+    assert [(row["path"], row["n_fingerprints"], row["stage"]) for row in found] == [
+        *[("bad", 1, None), ("bad", None, "decode"), ("good", 1, None)],
+    ]
+    assert found[1]["song_id"] == 7
+    assert found[1]["error"].startswith("its decoder returned values of other types: ")
