@@ -83,16 +83,8 @@ def best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_co
             for i in range(start, stop):
                 place[i] = offset[i] - frame[i] + margin
             n_near = _near_best(
-                place[start:stop],
-                weight[start:stop],
-                width,
-                evidence[s] + cost,
-                weights,
-                cells,
-                near,
+                place, weight, start, stop, width, evidence[s] + cost, weights, cells, near
             )
-            for k in range(n_near):
-                near[k] += start
         else:
             n_near = stop - start
             near[:n_near] = np.arange(start, stop)
@@ -119,21 +111,21 @@ def best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_co
 
 
 @numba.njit(cache=True, nogil=True)
-def _near_best(place, weight, width, least, weights, cells, near):
+def _near_best(place, weight, start, stop, width, least, weights, cells, near):
     """Find the hits of lines that can outweigh both `least` and the best line of slope 1."""
-    for i in range(len(place)):
+    for i in range(start, stop):
         weights[place[i]] += weight[i]
         cells[place[i] // width + 1] += weight[i]
-    for i in range(len(place)):
+    for i in range(start, stop):
         p = place[i]
         least = max(least, weights[p] + 0.5 * (weights[p - 1] + weights[p + 1]))
     n_near = 0
-    for i in range(len(place)):
+    for i in range(start, stop):
         c = place[i] // width + 1
         if cells[c] + max(cells[c - 1], cells[c + 1]) >= (1 - _ROUNDING) * least:
             near[n_near] = i
             n_near += 1
-    for i in range(len(place)):
+    for i in range(start, stop):
         weights[place[i]] = 0.0
         cells[place[i] // width + 1] = 0.0
     return n_near
