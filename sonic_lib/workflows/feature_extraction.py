@@ -184,15 +184,14 @@ def _describe(
     file_rows = cached(plan.song_files(digests, songs=stored, known=known, read=described))
     abandoned = cached(plan.abandoned_songs(known, gone=digests, digests=digests))
     counts["dropped"] = abandoned.count()
-    by_status = {row.status: row["count"] for row in file_rows.groupBy("status").count().collect()}
-    done = described.filter("error IS NULL").agg(
+    songs = described.filter("error IS NULL").agg(
         F.count("*").alias("songs"),
         F.coalesce(F.sum(F.col("numbers")["duration_s"]), F.lit(0.0)).alias("audio_s"),
     )
-    counts |= done.first().asDict() | {
-        "duplicate": by_status.get("duplicate", 0),
-        "rejected": by_status.get("rejected", 0),
-    }
+    states = file_rows.agg(
+        *(F.count_if(F.col("status") == state).alias(state) for state in ("duplicate", "rejected"))
+    )
+    counts |= songs.first().asDict() | states.first().asDict()
     if counts["dropped"]:
         writes.delete_keys(abandoned, warehouse, FEATURES, key="song_id")
     # Written last, so that the files of a killed run are read again.

@@ -111,21 +111,10 @@ def _index(
     lost = touched if gone is None else touched.unionByName(gone.select("path"))
     abandoned = cached(plan.abandoned_songs(known, gone=lost, digests=digests))
     counts["replaced"] = abandoned.count()
-    by_status = {row.status: row["count"] for row in file_rows.groupBy("status").count().collect()}
-    done = closings.filter("error IS NULL").agg(
-        F.count("*").alias("songs"),
-        F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("audio_s"),
-        F.coalesce(F.sum("n_fingerprints"), F.lit(0)).alias("hashes"),
-    )
+    counts |= _count_songs(closings) | {"new": n_new, "changed": n_changed - n_new}
+    counts |= _count_files(file_rows)
     if counts["replaced"]:
         commit.delete_songs(abandoned, warehouse)
-    counts |= done.first().asDict() | {
-        "new": n_new,
-        "changed": n_changed - n_new,
-        "duplicate": by_status.get("duplicate", 0),
-        "rejected": by_status.get("rejected", 0),
-        "partial": file_rows.filter("status <> 'rejected' AND note IS NOT NULL").count(),
-    }
     remarks = _remarks(file_rows)
     # Delta replans all cached frames of a table after each commit to it.
     for frame in (changed, read, digests, new, abandoned):
@@ -138,6 +127,25 @@ def _index(
     commit.record_files(file_rows, gone, warehouse, run_id=run_id)
     commit.remove_folder(spark, commit.run_folder(warehouse, run_id))
     return counts, remarks
+
+
+def _count_songs(closings: DataFrame) -> dict[str, float]:
+    counts = closings.filter("error IS NULL").agg(
+        F.count("*").alias("songs"),
+        F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("audio_s"),
+        F.coalesce(F.sum("n_fingerprints"), F.lit(0)).alias("hashes"),
+    )
+    return counts.first().asDict()
+
+
+def _count_files(file_rows: DataFrame) -> dict[str, float]:
+    is_rejected = F.col("status") == "rejected"
+    counts = file_rows.agg(
+        F.count_if(F.col("status") == "duplicate").alias("duplicate"),
+        F.count_if(is_rejected).alias("rejected"),
+        F.count_if(~is_rejected & F.col("note").isNotNull()).alias("partial"),
+    )
+    return counts.first().asDict()
 
 
 def _remarks(file_rows: DataFrame) -> list[str]:
