@@ -39,13 +39,7 @@ def compare_models(
         The scores and the test behind it.
     """
     columns = Columns.from_card(card["columns"])
-    if columns.target != data.recipe.columns.target or columns.task != data.recipe.columns.task:
-        raise ModelError(
-            f"The champion {card['version']} of {data.name} predicts {columns.target}, the "
-            f"challenger {data.recipe.columns.target}; they cannot be compared. Train it with "
-            "the same target (--target), or promote it: "
-            f"`sonic models --promote {data.name} VERSION`."
-        )
+    _check_targets(columns, card, data)
     recipe = Recipe(columns, tuple(card["classes"]), card["kind"], card["seed"])
     numbers, texts = columns.needed
     # The champion predicts without columns that are gone, as in `sonic predict`.
@@ -63,38 +57,48 @@ def compare_models(
     try:
         old = compute_metrics(before, recipe=recipe)
         if card["task"] == CLASSIFICATION:
-            others = _right(trained.held_out)
-            row = (
-                _right(before)
-                .transform(significance.classifier_differences, challenger=others)
-                .first()
-            )
-            p_value = significance.classifier_p_value(
-                n_only_champion=row.n_only_champion, n_only_challenger=row.n_only_challenger
-            )
+            n, p_value = _test_classifiers(before, trained.held_out)
             comparison = f"F1-micro {old['f1_micro']:.3f}, McNemar's p {p_value:.3g}"
         else:
-            others = _error(trained.held_out)
-            row = (
-                _error(before)
-                .transform(significance.regression_differences, challenger=others)
-                .first()
-            )
-            p_value = significance.regression_p_value(
-                n=row.n, mean_gain=row.mean_gain, deviation=row.deviation
-            )
+            n, p_value = _test_regressions(before, trained.held_out)
             comparison = f"R2 {old['r2']:.3f}, paired t-test's p {p_value:.3g}"
     finally:
         before.unpersist()
         training.release(champion)
     without = f" without {', '.join(sorted(gone))}" if gone else ""
-    where = f"{card['version']}{without} on the same {row.n} held-out songs"
-    return p_value, f"{where}: {comparison}"
+    return p_value, f"{card['version']}{without} on the same {n} held-out songs: {comparison}"
 
 
-def _right(scored: DataFrame) -> DataFrame:
-    return scored.select("song_id", (metrics.predicted() == F.col("label")).alias("is_right"))
+def _check_targets(columns: Columns, card: dict, data: TrainingSet) -> None:
+    new = data.recipe.columns
+    if columns.target != new.target or columns.task != new.task:
+        raise ModelError(
+            f"The champion {card['version']} of {data.name} predicts {columns.target}, the "
+            f"challenger {new.target}; they cannot be compared. Train it with "
+            "the same target (--target), or promote it: "
+            f"`sonic models --promote {data.name} VERSION`."
+        )
 
 
-def _error(scored: DataFrame) -> DataFrame:
-    return scored.select("song_id", (F.col("prediction") - F.col("target")).alias("error"))
+def _test_classifiers(before: DataFrame, after: DataFrame) -> tuple[int, float]:
+    """Return the number of songs and the p-value."""
+    old, new = (
+        scored.select("song_id", (metrics.predicted() == F.col("label")).alias("is_right"))
+        for scored in (before, after)
+    )
+    row = significance.classifier_differences(old, challenger=new).first()
+    return row.n, significance.classifier_p_value(
+        n_only_champion=row.n_only_champion, n_only_challenger=row.n_only_challenger
+    )
+
+
+def _test_regressions(before: DataFrame, after: DataFrame) -> tuple[int, float]:
+    """Return the number of songs and the p-value."""
+    old, new = (
+        scored.select("song_id", (F.col("prediction") - F.col("target")).alias("error"))
+        for scored in (before, after)
+    )
+    row = significance.regression_differences(old, challenger=new).first()
+    return row.n, significance.regression_p_value(
+        n=row.n, mean_gain=row.mean_gain, deviation=row.deviation
+    )

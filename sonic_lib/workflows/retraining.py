@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from pyspark.ml import PipelineModel
 from pyspark.sql import SparkSession
 
 from sonic_lib.config import Config
@@ -16,6 +17,7 @@ from sonic_lib.models.estimators import AUTO, BOOSTED
 from sonic_lib.models.registry import NAMES
 from sonic_lib.storage import runs
 from sonic_lib.workflows.comparison import MAX_P, compare_models
+from sonic_lib.workflows.fitting import TrainedModel
 from sonic_lib.workflows.known_songs import known_songs
 from sonic_lib.workflows.recommendation import (
     MODEL_NAME,
@@ -24,8 +26,8 @@ from sonic_lib.workflows.recommendation import (
 )
 from sonic_lib.workflows.remarks import Remark
 from sonic_lib.workflows.sources import registry_of
-from sonic_lib.workflows.training import check_choices, train_and_examine
-from sonic_lib.workflows.training_sets import training_set
+from sonic_lib.workflows.training import check_choices, keep_version, train_and_examine
+from sonic_lib.workflows.training_sets import TrainingSet, training_set
 
 ALL_NAMES = (*NAMES, MODEL_NAME)
 
@@ -138,14 +140,10 @@ def _retrain(
     registry = registry_of(spark, config)
     has_champion = registry.aliases(name).get("champion") is not None
     model, card = registry.load(name) if has_champion else (None, {})
+    choices = _choices(card, source=source, kind=kind, seed=seed)
     with (
         runs.recorded(spark, config.warehouse, job=f"retrain {name}", config=config) as this_run,
-        training_set(
-            spark,
-            config.warehouse,
-            name=name,
-            **_choices(card, source=source, kind=kind, seed=seed),
-        ) as data,
+        training_set(spark, config.warehouse, name=name, **choices) as data,
     ):
         conformal = card.get("conformal", {})
         trained, remarks = train_and_examine(
@@ -157,35 +155,46 @@ def _retrain(
         )
         p_value, comparison = 0.0, "there was no champion"
         if model is not None:
-            known = known_songs(
-                spark,
-                config.warehouse,
-                features=data.rows,
-                card=card,
-                source=data.source,
-                by_judge=True,
-            )
-            if known.remark:
-                remarks = [known.remark, *remarks]
-            p_value, comparison = compare_models(
-                model, card, data=data, trained=trained, known=known.songs
-            )
-            known.songs.unpersist()
+            p_value, comparison, limits = _compare(spark, config, model, card, data, trained)
+            remarks = [*limits, *remarks]
         is_better = p_value < MAX_P
-        this_run.counts.update(trained.card["metrics"])
         this_run.counts.update(
+            trained.card["metrics"],
             p_value=p_value,
             promoted=float(is_better and not dry_run),
             seconds=time.monotonic() - started_s,
         )
         version = None
         if not dry_run:
-            version = registry.save(name, model=trained.model, card=trained.card)
-            appoint = registry.promote if is_better else registry.challenge
-            appoint(name, version, why=f"retrained: {comparison}")
+            why = f"retrained: {comparison}"
+            version = keep_version(registry, name, trained, is_champion=is_better, why=why)
         training.release(trained.model)
     counts = dict(this_run.counts)
     return Retraining(name, version, is_better, comparison, trained.card, remarks, counts)
+
+
+def _compare(
+    spark: SparkSession,
+    config: Config,
+    champion: PipelineModel,
+    card: dict,
+    data: TrainingSet,
+    trained: TrainedModel,
+) -> tuple[float, str, list[Remark]]:
+    """Compare a challenger with its champion; also returns remarks on limits of the comparison."""
+    known = known_songs(
+        spark,
+        config.warehouse,
+        features=data.rows,
+        card=card,
+        source=data.source,
+        by_judge=True,
+    )
+    p_value, comparison = compare_models(
+        champion, card, data=data, trained=trained, known=known.songs
+    )
+    known.songs.unpersist()
+    return p_value, comparison, [known.remark] if known.remark else []
 
 
 def _choices(card: dict, *, source: str | None, kind: str | None, seed: int | None) -> dict:

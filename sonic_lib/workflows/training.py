@@ -14,7 +14,7 @@ from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.models.conformal.sets import METHODS
 from sonic_lib.models.estimators import AUTO, KINDS, check_kind
-from sonic_lib.models.registry import NAMES
+from sonic_lib.models.registry import NAMES, ModelRegistry
 from sonic_lib.models.training import release
 from sonic_lib.storage import creation, runs
 from sonic_lib.workflows.examination import examine
@@ -98,27 +98,19 @@ def train_model(
         ) as data,
     ):
         trained, remarks = train_and_examine(
-            data,
-            n_folds=n_folds,
-            method=method,
-            mondrian=mondrian,
-            limits=limits,
+            data, n_folds=n_folds, method=method, mondrian=mondrian, limits=limits
         )
-        version = registry.save(name, model=trained.model, card=trained.card)
         is_first = not registry.aliases(name).get("champion")
-        appoint = registry.promote if is_first else registry.challenge
-        appoint(name, version, why="trained")
-        this_run.counts.update(trained.card["metrics"])
-        this_run.counts["seconds"] = time.monotonic() - started_s
+        version = keep_version(registry, name, trained, is_champion=is_first, why="trained")
+        seconds = time.monotonic() - started_s
+        this_run.counts.update(trained.card["metrics"], seconds=seconds)
         if report:
             from sonic_lib.report import model_report  # loads matplotlib
 
             model_report.write(trained.held_out, trained.card, Path(report))
         release(trained.model)
-    role = "champion" if is_first else "challenger"
-    return Training(
-        name, version, role, trained.model, trained.card, remarks, dict(this_run.counts)
-    )
+    role, counts = "champion" if is_first else "challenger", dict(this_run.counts)
+    return Training(name, version, role, trained.model, trained.card, remarks, counts)
 
 
 def train_and_examine(
@@ -145,6 +137,16 @@ def train_and_examine(
     )
     trained.card.update(n_folds=n_folds, limits_given=limits)
     return trained, examine(data, trained)
+
+
+def keep_version(
+    registry: ModelRegistry, name: str, trained: TrainedModel, *, is_champion: bool, why: str
+) -> str:
+    """Save a model as champion or challenger, and return its version."""
+    version = registry.save(name, model=trained.model, card=trained.card)
+    appoint = registry.promote if is_champion else registry.challenge
+    appoint(name, version, why=why)
+    return version
 
 
 def check_choices(
