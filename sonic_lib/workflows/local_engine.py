@@ -110,13 +110,15 @@ def identify_clips(
 def _unsure_jobs(
     windows: dict[str, set[int]], lines: dict[str, list[dict]], config: Config
 ) -> list[Job]:
-    """Return the uncertain windows of each clip as jobs."""
+    """Return the uncertain windows of each clip that the second pass searches, as jobs."""
     from sonic_lib.matching.scoring import second_pass_threshold
 
-    sure = second_pass_threshold(config.identify.false_accept_rate)
+    threshold = second_pass_threshold(config.identify.false_accept_rate)
     jobs: list[Job] = []
     for path, found in windows.items():
-        if unsure := _unsure(found, lines[path], sure):
+        sure = {line["window"] for line in lines[path] if line["score"] >= threshold}
+        last = max(found, default=0)
+        if unsure := {w for w in found - sure if budget.is_searched_again(w, last)}:
             jobs.append((path, sorted(unsure)))
     return jobs
 
@@ -160,6 +162,25 @@ def _extracted(
     chunk_bytes: int,
 ) -> Iterator[list[tuple[str, dict]]]:
     """Decode and hash files on all cores; yields chunks of windows, fills `ends` with summaries."""
+    chunk: list[tuple[str, dict]] = []
+    n_bytes = 0
+    for path, row in _rows(jobs, config, probes=probes):
+        if "queries" not in row:
+            ends[path] = row
+            continue
+        chunk.append((path, row))
+        n_bytes += len(row["queries"])
+        if n_bytes >= chunk_bytes:
+            yield chunk
+            chunk, n_bytes = [], 0
+    if chunk:
+        yield chunk
+
+
+def _rows(
+    jobs: Sequence[Job], config: Config, *, probes: Sequence[Probe]
+) -> Iterator[tuple[str, dict]]:
+    """Yield the rows of all files as their threads find them; a file's summary is its last."""
     n_files = sum(1 + _size_bytes(path) // 1_000_000 for path, _ in jobs)
     n_helpers = min(os.cpu_count() or 1, max(len(jobs), 1), 1 + n_files // FILES_PER_HELPER)
     waiting: Queue[tuple[str, dict] | BaseException] = Queue(N_WAITING)
@@ -182,29 +203,21 @@ def _extracted(
         except BaseException as error:  # raised again in the thread that waits for the rows
             give(error)
 
-    chunk: list[tuple[str, dict]] = []
-    n_bytes = 0
     with ThreadPoolExecutor(n_helpers) as pool:
         try:
             for job in jobs:
                 pool.submit(extract, job)
             if jobs:
                 _load()
-            while len(ends) < len(jobs):
+            unfinished = {path for path, _ in jobs}
+            while unfinished:
                 found = waiting.get()
                 if isinstance(found, BaseException):
                     raise found
                 path, row = found
                 if "queries" not in row:
-                    ends[path] = row
-                    continue
-                chunk.append(found)
-                n_bytes += len(row["queries"])
-                if n_bytes >= chunk_bytes:
-                    yield chunk
-                    chunk, n_bytes = [], 0
-            if chunk:
-                yield chunk
+                    unfinished.discard(path)
+                yield path, row
         finally:
             is_over.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -241,13 +254,6 @@ def _size_bytes(path: str) -> int:
 
 def _error(end: dict) -> str | None:
     return end.get("error") or end.get("stage")
-
-
-def _unsure(windows: set[int], lines: list[dict], sure: float) -> set[int]:
-    """Return the uncertain windows that the second pass searches."""
-    is_sure = {line["window"] for line in lines if line["score"] >= sure}
-    last = max(windows, default=0)
-    return {window for window in windows if budget.is_searched_again(window, last)} - is_sure
 
 
 def _match(
