@@ -102,11 +102,7 @@ def search(
         the index.
     """
     extracts = extract_clips(
-        clips,
-        config,
-        what="clips",
-        probes=FIRST_PASS,
-        fingerprint=fingerprint,
+        clips, config, what="clips", probes=FIRST_PASS, fingerprint=fingerprint
     )
     summary = extracts.filter("window IS NULL").select(
         "path", "duration_s", F.coalesce("error", "stage").alias("error"), "note"
@@ -122,11 +118,8 @@ def search(
         windows.transform(searched_again).join(lines.filter(is_sure), "window_id", "left_anti")
     )
     if not unsure.isEmpty():
-        again = unsure.groupBy(
-            "path", F.floor(F.col("window") / WINDOWS_PER_TASK).alias("part")
-        ).agg(F.collect_list("window").alias("windows"))
         second_extracts = extract_clips(
-            again.join(clips, "path"),
+            _in_parts(unsure).join(clips, "path"),
             config,
             what="uncertain clips, second pass",
             probes=SECOND_PASS,
@@ -135,10 +128,8 @@ def search(
         second = match(second_extracts, index, max_hits=max_hits, n_listed=n_listed)
         failed = second_extracts.transform(_failed_clips)
         if not failed.isEmpty():  # they keep what the first pass found
-            summary = summary.join(failed, "path", "left").withColumn(
-                "note", F.nullif(F.concat_ws("; ", "note", "why"), F.lit(""))
-            )
-            summary = summary.drop("why")
+            note = F.nullif(F.concat_ws("; ", "note", "why"), F.lit(""))
+            summary = summary.join(failed, "path", "left").withColumn("note", note).drop("why")
             unsure = unsure.join(failed, "path", "left_anti")
             second = second.join(unsure, "window_id", "left_semi")
         lines = lines.join(unsure, "window_id", "left_anti").unionByName(second)
@@ -150,6 +141,12 @@ def search(
         n_listed=n_listed,
     )
     return summary.join(found, "path", "left")
+
+
+def _in_parts(windows: DataFrame) -> DataFrame:
+    """Group the windows of each clip by the task that reads them: path, part, windows."""
+    part = F.floor(F.col("window") / WINDOWS_PER_TASK).alias("part")
+    return windows.groupBy("path", part).agg(F.collect_list("window").alias("windows"))
 
 
 def _failed_clips(second_extracts: DataFrame) -> DataFrame:

@@ -107,8 +107,7 @@ def _index(
     moved = cached(plan.moved_files(missing, digests=digests))
     still_known = known.join(moved, "path", "left_anti")
     file_rows = cached(plan.song_files(digests, songs=stored, known=still_known, read=closings))
-    touched = changed.filter("not is_new").select("path")
-    lost = touched if gone is None else touched.unionByName(gone.select("path"))
+    lost = _paths(changed.filter("not is_new"), gone)
     abandoned = cached(plan.abandoned_songs(known, gone=lost, digests=digests))
     counts["replaced"] = abandoned.count()
     counts |= _count_songs(closings) | {"new": n_new, "changed": n_changed - n_new}
@@ -122,11 +121,15 @@ def _index(
     if not moved.isEmpty():
         renamed = plan.renamed_songs(stored, moved=moved, files=file_rows)
         writes.upsert(renamed, warehouse, SONGS, key="song_id")
-        paths = moved.select("path")
-        gone = paths if gone is None else gone.select("path").unionByName(paths)
+        gone = _paths(moved, gone)
     commit.record_files(file_rows, gone, warehouse, run_id=run_id)
     commit.remove_folder(spark, commit.run_folder(warehouse, run_id))
     return counts, remarks
+
+
+def _paths(files: DataFrame, more: DataFrame | None) -> DataFrame:
+    paths = files.select("path")
+    return paths if more is None else paths.unionByName(more.select("path"))
 
 
 def _count_songs(closings: DataFrame) -> dict[str, float]:

@@ -65,9 +65,8 @@ def watch(
         If a batch failed.
     """
     from pyspark.errors import StreamingQueryException
-    from pyspark.sql import functions as F
 
-    from sonic_lib.audio.listing import canonical_path, list_audio
+    from sonic_lib.audio.listing import canonical_path
 
     roots = sorted(set(map(canonical_path, paths)))
     name = f"{verb}-{hashlib.sha256(chr(0).join(roots).encode()).hexdigest()[:16]}"
@@ -77,9 +76,7 @@ def watch(
     def take_batch(batch: DataFrame, number: int) -> None:
         nonlocal n_taken
         session = batch.sparkSession
-        new = batch.select(F.regexp_replace("path", "^file:/+", "/").alias("path"))
-        listed = list_audio(session, paths, follow_links=follow_links)
-        files = listed.join(new, "path", "left_semi")
+        files = _listed(batch, paths, follow_links=follow_links)
         is_started.wait()
         try:
             # Without a checkpoint, numbers start again; the query then has another id.
@@ -111,6 +108,17 @@ def watch(
     finally:
         query.stop()
     return n_taken
+
+
+def _listed(batch: DataFrame, paths: list[str], *, follow_links: bool) -> DataFrame:
+    """List the files of a batch that are still there."""
+    from pyspark.sql import functions as F
+
+    from sonic_lib.audio.listing import list_audio
+
+    new = batch.select(F.regexp_replace("path", "^file:/+", "/").alias("path"))
+    listed = list_audio(batch.sparkSession, paths, follow_links=follow_links)
+    return listed.join(new, "path", "left_semi")
 
 
 def _files(spark: SparkSession, root: str) -> DataFrame:

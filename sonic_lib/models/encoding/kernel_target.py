@@ -8,7 +8,7 @@ its part, so time and memory are proportional to the number of songs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -99,36 +99,10 @@ class LocalEncoderModel(StoredModel):
         references = self.statistics.drop("n_parts").withColumn(
             "group", _group(settings["n_groups"])
         )
-        grids = [np.array(grid) for grid in settings["grids"]]
-        scales = np.sqrt(settings["weights"])
-        prior = np.array(settings["prior"])
-        schema = pa.schema(
-            {KEY: pa.int64(), "name": pa.string(), "encoding": pa.list_(pa.float32())}
-        )
-
-        def encode(rows: pa.Table, references: pa.Table) -> pa.Table:
-            if not len(rows):
-                return schema.empty_table()
-            codes, reference_codes = _codes(rows, references)
-            shares, weights = local_shares(
-                codes=codes,
-                folds=rows["fold"].to_numpy(),
-                places=ranks(_matrix(rows, len(grids)), grids=grids) * scales,
-                reference_codes=reference_codes,
-                reference_folds=references["fold"].to_numpy(),
-                reference_places=ranks(_matrix(references, len(grids)), grids=grids) * scales,
-                labels=references["label"].to_numpy(),
-                prior=prior,
-            )
-            encodings = np.column_stack([shares, weights]).astype(np.float32)
-            offsets = np.arange(0, encodings.size + 1, encodings.shape[1], dtype=np.int32)
-            arrays = pa.ListArray.from_arrays(offsets, encodings.ravel())
-            return pa.table([rows[KEY], rows["name"], arrays], schema=schema)
-
         encodings = (
             rows.groupBy("group")
             .cogroup(references.groupBy("group"))
-            .applyInArrow(encode, f"{KEY} long, name string, encoding array<float>")
+            .applyInArrow(_encoder(settings), f"{KEY} long, name string, encoding array<float>")
             .groupBy(KEY)
             .agg(
                 F.map_from_entries(F.collect_list(F.struct("name", "encoding"))).alias("_encodings")
@@ -156,6 +130,35 @@ def _sample_relevance(sample: pa.Table, grids: list[list[float]]) -> NDArray[np.
     codes, _ = _codes(sample, sample.slice(0, 0))
     places = ranks(_matrix(sample, len(grids)), grids=[np.array(grid) for grid in grids])
     return relevance(codes=codes, labels=sample["label"].to_numpy(), places=places)
+
+
+def _encoder(settings: dict) -> Callable[[pa.Table, pa.Table], pa.Table]:
+    """Return the function that encodes the rows of a group, given its references."""
+    grids = [np.array(grid) for grid in settings["grids"]]
+    scales = np.sqrt(settings["weights"])
+    prior = np.array(settings["prior"])
+    schema = pa.schema({KEY: pa.int64(), "name": pa.string(), "encoding": pa.list_(pa.float32())})
+
+    def encode(rows: pa.Table, references: pa.Table) -> pa.Table:
+        if not len(rows):
+            return schema.empty_table()
+        codes, reference_codes = _codes(rows, references)
+        shares, weights = local_shares(
+            codes=codes,
+            folds=rows["fold"].to_numpy(),
+            places=ranks(_matrix(rows, len(grids)), grids=grids) * scales,
+            reference_codes=reference_codes,
+            reference_folds=references["fold"].to_numpy(),
+            reference_places=ranks(_matrix(references, len(grids)), grids=grids) * scales,
+            labels=references["label"].to_numpy(),
+            prior=prior,
+        )
+        encodings = np.column_stack([shares, weights]).astype(np.float32)
+        offsets = np.arange(0, encodings.size + 1, encodings.shape[1], dtype=np.int32)
+        arrays = pa.ListArray.from_arrays(offsets, encodings.ravel())
+        return pa.table([rows[KEY], rows["name"], arrays], schema=schema)
+
+    return encode
 
 
 def _entries(frame: DataFrame, settings: dict, *extra: Column) -> DataFrame:
