@@ -71,6 +71,10 @@ def open_warehouse(
     show_progress : bool
         Draw progress bars on a terminal.
 
+    Returns
+    -------
+    Warehouse
+
     Raises
     ------
     ConfigError

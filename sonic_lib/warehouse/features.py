@@ -45,7 +45,7 @@ class FeaturesMixin(Connection):
 
         Examples
         --------
-        >>> lake.extract_features("~/Music")["songs"]  # doctest: +SKIP
+        >>> lake.extract_features("~/Music")["songs"]
         3
         """
         from sonic_lib.workflows.feature_extraction import describe_audio
@@ -72,6 +72,11 @@ class FeaturesMixin(Connection):
             Name under which the table is stored.
         id_column : str, optional
             Column that identifies a row; by default id or track_id, else all columns together.
+
+        Returns
+        -------
+        TableImport
+            counts, id_column, numbers, texts and remarks.
 
         Raises
         ------
@@ -140,10 +145,16 @@ class FeaturesMixin(Connection):
         seed : int
             Seed of the sample and of t-SNE.
 
+        Returns
+        -------
+        Exploration
+
         Raises
         ------
         UsageError
             If there is no such source or column.
+        ModelError
+            If there are fewer than ten songs, or fewer than two columns vary.
 
         Examples
         --------

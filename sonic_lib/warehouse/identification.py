@@ -162,6 +162,8 @@ class IdentificationMixin(Connection):
         ------
         UsageError
             If a number is out of range, or the index has too few songs.
+        TableError
+            If there is no index, or it is empty or was made with other parameters.
 
         Examples
         --------

@@ -255,6 +255,13 @@ class ModelsMixin(Connection):
     def promote(self, name: str, version: str) -> None:
         """Make a version the champion: the one that `predict` uses.
 
+        Parameters
+        ----------
+        name : str
+            ``genre`` or ``popularity``.
+        version : str
+            As listed by `models`.
+
         Raises
         ------
         ModelError
@@ -274,7 +281,17 @@ class ModelsMixin(Connection):
         promote(self.spark, self.config, name, version)
 
     def rollback(self, name: str) -> str:
-        """Make the previous champion the champion again, and return its version.
+        """Make the previous champion the champion again.
+
+        Parameters
+        ----------
+        name : str
+            ``genre`` or ``popularity``.
+
+        Returns
+        -------
+        str
+            Its version.
 
         Raises
         ------

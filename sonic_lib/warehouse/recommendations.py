@@ -39,6 +39,11 @@ class RecommendationsMixin(Connection):
             Number of clusters; only songs in the nearest ones are compared.  By default all songs
             are compared, up to ten million.
 
+        Returns
+        -------
+        RecommendationTraining
+            source, constant (columns that were left out) and counts.
+
         Raises
         ------
         UsageError
@@ -128,7 +133,7 @@ class RecommendationsMixin(Connection):
         Raises
         ------
         UsageError
-            If an argument is not valid, or a song is not found.
+            If an argument is not valid, or a song is not found or is ambiguous.
 
         Examples
         --------

@@ -163,6 +163,11 @@ class TablesMixin(Connection):
         DataFrame
             Its rows.
 
+        Raises
+        ------
+        ParseException, AnalysisException
+            From `pyspark.errors`, if it is not valid.
+
         Examples
         --------
         >>> lake.sql("SELECT count(*) AS n FROM sonic.songs").first().n
