@@ -13,6 +13,7 @@ from sonic_lib.index import copies
 from sonic_lib.matching import duplicates
 from sonic_lib.matching.budget import affordable_frequency
 from sonic_lib.schemas import SONG_FILES
+from sonic_lib.spark.caching import cache_scope, cached
 from sonic_lib.storage import runs, tables
 from sonic_lib.workflows.identification import Index, open_index
 
@@ -46,7 +47,10 @@ def list_duplicates(spark: SparkSession, config: Config) -> Duplicates:
     """
     warehouse = config.warehouse
     tables.check_layout(spark, warehouse)
-    with runs.recorded(spark, warehouse, job="duplicates", config=config) as this_run:
+    with (
+        cache_scope(),
+        runs.recorded(spark, warehouse, job="duplicates", config=config) as this_run,
+    ):
         index = open_index(spark, warehouse)
         files = tables.read_pinned(spark, warehouse, SONG_FILES)
         found = find_duplicates(index, files, limits=config.index.limits()).persist()
@@ -70,25 +74,26 @@ def find_duplicates(index: Index, song_files: DataFrame, *, limits: Limits) -> D
     share = 2**index.files.prefix_bits
     n_hits = {row.max_rows: row.n_hits * share for row in sample.collect()}
     max_pairs = max(MIN_PAIRS, PAIRS_PER_ROW * index.files.n_fingerprints)
-    candidates = fingerprints.transform(
-        duplicates.candidate_pairs,
-        max_rows_per_hash=affordable_frequency(n_hits, max_hits=max_pairs),
-    ).persist()
-    overlaps = (
+    candidates = cached(
+        fingerprints.transform(
+            duplicates.candidate_pairs,
+            max_rows_per_hash=affordable_frequency(n_hits, max_hits=max_pairs),
+        )
+    )
+    overlaps = cached(
         candidates.transform(
             duplicates.compare_pairs, fingerprints=fingerprints, n_index_frames=index.files.n_frames
         )
         .filter(F.col("p_value") <= MAX_P)
         .transform(duplicates.kinds, songs=index.songs)
-        .persist()
     )
     same = overlaps.filter("kind = 'same recording'").select("song_id", "other_song_id")
-    labels = group_labels(same).persist()
+    labels = cached(group_labels(same))
     files = song_files.transform(copies.first_files)
     bands = files.join(labels, "song_id", "left_semi").transform(
         copies.measure_bands, limits=limits
     )
-    ranked = index.songs.transform(copies.copies_by_quality, files=files, bands=bands).persist()
+    ranked = cached(index.songs.transform(copies.copies_by_quality, files=files, bands=bands))
     return overlaps.transform(duplicates.report, labels=labels, copies=ranked)
 
 

@@ -26,6 +26,7 @@ from sonic_lib.matching.evaluation import (
 from sonic_lib.report.figures.identification import calibration_curve, robustness_bars
 from sonic_lib.report.figures.style import save
 from sonic_lib.schemas import SONG_FILES
+from sonic_lib.spark.caching import cache_scope
 from sonic_lib.storage import runs, tables
 from sonic_lib.storage.whole_file import write_csv
 from sonic_lib.workflows.duplicates import MAX_P
@@ -91,7 +92,10 @@ def evaluate_index(
             f"{len(songs)} songs with readable files are too few to hold some of them out; "
             "index more, or raise left_out (--left-out)."
         )
-    with runs.recorded(spark, config.warehouse, job="evaluate", config=config) as this_run:
+    with (
+        cache_scope(),
+        runs.recorded(spark, config.warehouse, job="evaluate", config=config) as this_run,
+    ):
         cases = plan_cases(songs, n_clips=n_clips, lengths_s=list(lengths_s), seed=seed)
         frame = spark.createDataFrame(cases)
         unknown = spark.createDataFrame(songs.loc[~songs["is_known"], ["song_id"]])

@@ -45,14 +45,16 @@ def explain_clip(spark: SparkSession, config: Config, clip: str) -> Explanation:
         If there is no index, or it is empty or was made with other parameters.
     """
     from sonic_lib.audio.listing import list_audio
+    from sonic_lib.spark.caching import cache_scope, cached
     from sonic_lib.storage import tables
     from sonic_lib.workflows.identification import open_index
 
     tables.check_params(spark, config.warehouse, params=config.fingerprint.params())
     index = open_index(spark, config.warehouse)
-    clips = list_audio(spark, [clip]).persist()
-    _check_one(clip, clips.count())
-    return explained_on_spark(clips, index, config)
+    with cache_scope():
+        clips = cached(list_audio(spark, [clip]))
+        _check_one(clip, clips.count())
+        return explained_on_spark(clips, index, config)
 
 
 def explain_without_spark(config: Config, clip: str) -> Explanation | None:

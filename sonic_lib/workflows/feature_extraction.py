@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial, reduce
 from typing import NamedTuple
 
@@ -119,22 +117,24 @@ def import_table(
     rows = csv_reading.read_rows(spark, csv)
     creation.create_for_models(spark, config.warehouse)
     with runs.recorded(spark, config.warehouse, job="features", config=config) as this_run:
-        bring_in = partial(
-            _bring_in,
+        import_rows = partial(
+            _import_rows,
             warehouse=config.warehouse,
             csv=csv,
             source=source,
             id_column=id_column,
             run_id=this_run.run_id,
         )
-        with _held(rows):
-            better = csv_reading.second_reading(_flaws(rows))
+        # Not for longer: a cache would hide changes to the file.
+        with cache_scope():
+            better = csv_reading.second_reading(_flaws(cached(rows)))
             if not better:
-                done = bring_in(rows)
+                done = import_rows(rows)
         if better:
-            with _held(rows := csv_reading.read_rows(spark, csv, **better)):
+            with cache_scope():
+                rows = cached(csv_reading.read_rows(spark, csv, **better))
                 try:
-                    done = bring_in(rows)
+                    done = import_rows(rows)
                 except (PySparkException, Py4JJavaError) as error:
                     if csv_reading.is_too_long(error):
                         raise csv_reading.too_long(csv) from error
@@ -235,7 +235,7 @@ def _describe_batches(
     return reduce(DataFrame.unionByName, batches)
 
 
-def _bring_in(
+def _import_rows(
     rows: DataFrame, *, warehouse: str, csv: str, source: str, id_column: str | None, run_id: str
 ) -> TableImport:
     columns = csv_reading.named_columns(rows)
@@ -253,9 +253,8 @@ def _bring_in(
             f"Expected cells such as 0.5, with a decimal point; columns: {', '.join(columns)}. "
             "A table of labels needs id_column (--id), the column with the paths of the songs."
         )
-    checked = rows.transform(csv_import.check_rows, kinds=kinds, id_column=id_column)
-    with _held(checked):
-        counts = _replace_source(checked, warehouse, run_id, source, kinds, id_column)
+    checked = cached(rows.transform(csv_import.check_rows, kinds=kinds, id_column=id_column))
+    counts = _replace_source(checked, warehouse, run_id, source, kinds, id_column)
     return TableImport(counts, id_column, names["number"], names["text"], [])
 
 
@@ -280,16 +279,6 @@ def _replace_source(
     writes.replace(cells, warehouse, FEATURE_CELLS, where=where)
     writes.replace(_stamped(usable, run_id, "computed_at"), warehouse, FEATURES, where=where)
     return {"rows": checked.count(), "rejected": rejected.count()}
-
-
-@contextmanager
-def _held(frame: DataFrame) -> Iterator[None]:
-    """Cache a DataFrame inside the block; a longer-lived cache would hide changes to the file."""
-    frame.persist()
-    try:
-        yield
-    finally:
-        frame.unpersist()
 
 
 def _stamped(rows: DataFrame, run_id: str, when: str) -> DataFrame:

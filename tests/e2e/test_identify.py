@@ -13,12 +13,11 @@ import pytest
 import soundfile
 
 from sonic_lib.audio.degradations import add_noise, change_speed, cut
-from sonic_lib.audio.listing import list_audio
 from sonic_lib.cli.main import main
 from sonic_lib.config import load_config
 from sonic_lib.schemas import MATCHES, RUNS
 from sonic_lib.storage import tables
-from sonic_lib.workflows import explanation, identification
+from sonic_lib.workflows import explanation
 from sonic_lib.workflows import local_identification as reader
 from tests.e2e.conftest import RATE_HZ
 
@@ -215,6 +214,10 @@ def test_long_recording_gives_its_segments(spark, collection, indexed, tmp_path)
     )
 
 
+def _nothing_is_cached(spark) -> bool:
+    return spark._jsparkSession.sharedState().cacheManager().isEmpty()
+
+
 def test_explain_shows_the_evidence(spark, clips, indexed, tmp_path, capsys):
     plot = tmp_path / "why.png"
     command = ["explain", str(clips[0] / "fast.wav"), "--warehouse", indexed[0]]
@@ -230,9 +233,8 @@ def test_explain_shows_the_evidence(spark, clips, indexed, tmp_path, capsys):
 def test_explain_without_spark_shows_the_same_hits(spark, clips, indexed):
     clip = str(clips[0] / "fast.wav")
     config = load_config().model_copy(update={"warehouse": indexed[0]})
-    on_spark = explanation.explained_on_spark(
-        list_audio(spark, [clip]).persist(), identification.open_index(spark, indexed[0]), config
-    )
+    on_spark = explanation.explain_clip(spark, config, clip)
+    assert _nothing_is_cached(spark)
     index = reader.open_index(indexed[0], params=config.fingerprint.params())
     local = explanation.explained_locally(clip, index, config)
     assert local.answers["song_id"].tolist() == on_spark.answers["song_id"].tolist()
@@ -265,6 +267,7 @@ def test_evaluate_reports_recall_and_false_accepts(spark, indexed, tmp_path, cap
     left_out = set(cases.loc[~cases["is_known"], "song_id"])
     assert left_out.isdisjoint(cases["found_id"].dropna())
     assert "at a false-accept rate of" in said
+    assert _nothing_is_cached(spark)
     assert {path.name for path in folder.glob("*.png")} == {"calibration.png", "robustness.png"}
 
 
