@@ -18,7 +18,7 @@ from scipy.stats import binomtest
 from sonic_lib.audio import degradations
 from sonic_lib.audio.decode import open_audio, stream_mono
 from sonic_lib.audio.sandbox import Limits, isolated, packed
-from sonic_lib.errors import DecodeError
+from sonic_lib.errors import DecodeError, UsageError
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.query import window_row
 from sonic_lib.fingerprint.spark import DEFAULT_LIMITS, row_by_row
@@ -92,7 +92,20 @@ def plan_cases(
     pandas.DataFrame
         path (the case's name), song_id, song_path, start_s, length_s, condition, seed,
         is_known.  Songs too short for a length have no case of that length.
+
+    Raises
+    ------
+    UsageError
+        If no known or no unknown song is long enough for any length.
     """
+    least_s = _SPARE * min(lengths_s)
+    usable = songs[songs["duration_s"] > least_s]
+    if usable["is_known"].nunique() < 2:
+        raise UsageError(
+            f"{len(usable)} songs with readable files of more than {least_s:g} s are too few to "
+            "hold some of them out; index more, shorten lengths_s (--lengths), or change left_out "
+            "(--left-out)."
+        )
     rng = np.random.default_rng(seed)
     cases = []
     for is_known, group in songs.groupby("is_known"):

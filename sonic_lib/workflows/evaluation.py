@@ -49,7 +49,7 @@ def check_plan(*, n_clips: int, lengths_s: Sequence[float], left_out: float, n_s
             f"n_clips {n_clips} (--clips), n_songs {n_songs} (--songs), left_out {left_out:g} "
             "(--left-out): expected 1 or more clips, 2 or more songs, and a share between 0 and 1."
         )
-    if not all(1 <= length_s <= 120 for length_s in lengths_s):
+    if not len(lengths_s) or not all(1 <= length_s <= 120 for length_s in lengths_s):
         raise UsageError(
             f"lengths_s {list(lengths_s)} (--lengths): expected 1 to 120 seconds each."
         )
@@ -79,7 +79,7 @@ def evaluate_index(
     Raises
     ------
     UsageError
-        If a number is out of range, or the index has too few songs with readable files.
+        If a number is out of range, or too few songs have readable files and are long enough.
     TableError
         If there is no index, or it is empty or was made with other parameters.
     """
@@ -87,16 +87,11 @@ def evaluate_index(
     tables.check_params(spark, config.warehouse, params=config.fingerprint.params())
     index = open_index(spark, config.warehouse)
     songs = _sample_songs(index, config, n_songs=n_songs, left_out=left_out, seed=seed)
-    if not 0 < songs["is_known"].sum() < len(songs):
-        raise UsageError(
-            f"{len(songs)} songs with readable files are too few to hold some of them out; "
-            "index more, or raise left_out (--left-out)."
-        )
+    cases = plan_cases(songs, n_clips=n_clips, lengths_s=list(lengths_s), seed=seed)
     with (
         cache_scope(),
         runs.recorded(spark, config.warehouse, job="evaluate", config=config) as this_run,
     ):
-        cases = plan_cases(songs, n_clips=n_clips, lengths_s=list(lengths_s), seed=seed)
         frame = spark.createDataFrame(cases)
         unknown = spark.createDataFrame(songs.loc[~songs["is_known"], ["song_id"]])
         found = search(

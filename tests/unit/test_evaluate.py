@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from sonic_lib.errors import UsageError
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ
 from sonic_lib.matching.evaluation import (
     ASKED,
@@ -47,6 +48,15 @@ def test_cases_lie_within_their_songs_and_are_reproducible(songs):
 def test_songs_shorter_than_a_length_have_no_case_of_it(songs):
     cases = plan_cases(songs, n_clips=2, lengths_s=[40.0], seed=3)
     assert set(cases["song_id"]) == {1, 3}
+
+
+@pytest.mark.parametrize(
+    ("lengths_s", "all_known", "n_usable"), [([50.0, 80.0], False, 0), ([2.0], True, 4)]
+)
+def test_too_few_songs_are_refused(songs, lengths_s, all_known, n_usable):
+    songs["is_known"] |= all_known
+    with pytest.raises(UsageError, match=f"^{n_usable} songs .* too few"):
+        plan_cases(songs, n_clips=2, lengths_s=lengths_s, seed=3)
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
