@@ -13,7 +13,8 @@ from sonic_lib.storage.locks import writing_by_spark
 
 _COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _COMMITS = re.compile(
-    r"\s*((WITH|FROM)\b.*\b)?(INSERT|UPDATE|DELETE|MERGE|ALTER|TRUNCATE|OPTIMIZE|RESTORE|REORG|"
+    r"\s*(BEGIN|COMMENT\s+ON|EXECUTE\s+IMMEDIATE)\b"
+    r"|\s*((WITH|FROM)\b.*\b)?(INSERT|UPDATE|DELETE|MERGE|ALTER|TRUNCATE|OPTIMIZE|RESTORE|REORG|"
     r"VACUUM|REPLACE\s+TABLE|(CREATE|DROP)\s+(OR\s+REPLACE\s+)?TABLE)\b(?!\s*\()",
     re.IGNORECASE | re.DOTALL,
 )
@@ -40,4 +41,9 @@ def commits(statement: str) -> bool:
     >>> commits("DELETE FROM sonic.runs"), commits("SELECT replace(title, 'a', 'b') FROM t")
     (True, False)
     """
-    return _COMMITS.match(_COMMENTS.sub(" ", statement)) is not None
+    return _COMMITS.match(without_comments(statement)) is not None
+
+
+def without_comments(statement: str) -> str:
+    """Replace comments by spaces, and what looks like one within a string, too."""
+    return _COMMENTS.sub(" ", statement)

@@ -25,6 +25,7 @@ from sonic_lib.workflows.statements import commits
         ("SELECT /* ; ' */ 1; SELECT 2", ["SELECT /* ; ' */ 1", "SELECT 2"]),
         ("SELECT 'two\n;lines'", ["SELECT 'two\n;lines'"]),
         ("\n  \n", []),
+        ("/* the\n first */; SELECT 1; -- next\n; /* the end */", ["SELECT 1"]),
     ],
 )
 def test_statements_end_at_semicolons_outside_quotes_and_comments(text, expected):
@@ -57,6 +58,9 @@ def test_docs_list_every_file_with_its_description(folder):
         ("CREATE OR REPLACE TABLE sonic.songs AS SELECT 1", True),
         ("MERGE INTO a USING b ON 1 = 1 WHEN MATCHED THEN DELETE", True),
         ("OPTIMIZE sonic.songs", True),
+        ("COMMENT ON TABLE sonic.songs IS 'mine'", True),
+        ("BEGIN DELETE FROM sonic.runs; END", True),
+        ("EXECUTE IMMEDIATE 'DELETE FROM sonic.runs'", True),
     ],
 )
 def test_statements_that_commit_are_recognised(statement, expected):

@@ -23,7 +23,7 @@ from sonic_lib.schemas import DATABASE
 from sonic_lib.spark.messages import one_line
 from sonic_lib.spark.sentences import sentence
 from sonic_lib.workflows.sources import register
-from sonic_lib.workflows.statements import run_statement
+from sonic_lib.workflows.statements import run_statement, without_comments
 
 HELP = "run SQL on the tables and views; without a statement, open a shell"
 _SHOWN_ROWS = 100
@@ -108,17 +108,13 @@ def _statements(lines: Iterable[str], *, ends_open: bool = False) -> Iterator[st
             elif pair == "/*":
                 inside, i = pair, i + 1
             elif line[i] == ";":
-                if (held + line[:i]).strip():
+                if without_comments(held + line[:i]).strip():
                     yield (held + line[:i]).strip()
                 held, line, i = "", line[i + 1 :], -1
             i += 1
         held += line
-    if ends_open and _says_something(held):
+    if ends_open and without_comments(held).strip():
         yield held.strip()
-
-
-def _says_something(text: str) -> bool:
-    return any(line.strip() and not line.strip().startswith("--") for line in text.split("\n"))
 
 
 def _rows_of(spark: SparkSession, config: Config, statement: str) -> DataFrame:
