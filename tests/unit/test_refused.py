@@ -70,6 +70,8 @@ def started(monkeypatch) -> list[str]:
         ("evaluate --warehouse lake --output song.wav", 2, "'song.wav' is a file"),
         ("explore --warehouse lake --report song.wav/plots", 2, "'song.wav' is a file"),
         ("train genre --warehouse lake --report song.wav", 2, "'song.wav' is a file"),
+        ("demo --folder song.wav", 2, "'song.wav' is a file"),
+        ("index empty --watch ²", 2, "expected 'once', or seconds such as 60"),
         ("sql ;", 2, "There is no SQL statement"),
         ("sql --file latin.sql", 2, "expected SQL in UTF-8"),
     ],

@@ -20,6 +20,7 @@ from pyspark.sql import SparkSession
 from sonic_lib.audio.decode import open_audio, stream_mono
 from sonic_lib.audio.local_files import is_local
 from sonic_lib.cli.commands import features, identify, index, playlist, predict, report, sql, train
+from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, progress, say, show
 from sonic_lib.errors import MODELS, UsageError, install_command
@@ -74,6 +75,7 @@ def check(args: argparse.Namespace) -> None:
             f"--songs {args.songs} --clips {args.clips} --seed {args.seed}: expected at least one "
             "song and one clip, and a seed of 0 or more."
         )
+    check_folder("--folder", args.folder)
     folder = Path(args.folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / _RECIPE).is_file():
         raise UsageError(

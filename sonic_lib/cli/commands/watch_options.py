@@ -38,7 +38,7 @@ def check_watch(args: argparse.Namespace) -> None:
     """Check the arguments before Spark starts."""
     if args.watch in (None, ONCE):
         return
-    if not (args.watch.isdigit() and int(args.watch)):
+    if not (args.watch.isdecimal() and int(args.watch)):
         raise UsageError(f"--watch {args.watch!r}: expected {ONCE!r}, or seconds such as 60.")
 
 
