@@ -3,14 +3,6 @@
 delta-rs finds the files of the same Delta tables, and the same kernels read them and compute
 hashes, hits, lines, scores and segments, so the answers are those of the Spark job.  Everything
 happens in memory instead of by shuffles, which suits a few hundred clips.
-
-Examples
---------
->>> from sonic_lib.config import load_config
->>> from sonic_lib.workflows.local_engine import identify_clips, open_index
->>> config = load_config()
->>> index = open_index("sonic-warehouse", params=config.fingerprint.params())  # doctest: +SKIP
->>> identify_clips(["clip.wav"], index, config)  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -28,12 +20,10 @@ from sonic_lib.audio.sandbox import isolated, packed, prepare
 from sonic_lib.console import progress
 from sonic_lib.fingerprint.variants import FIRST_PASS, FIRST_PASS_ONLY, SECOND_PASS, Probe
 from sonic_lib.matching import budget
-from sonic_lib.storage.delta_rs import LocalIndex, open_index
 
 if TYPE_CHECKING:  # the helper process imports this module but does not need these
     from sonic_lib.config import Config
-
-__all__ = ["LocalIndex", "extract_clip", "identify_clips", "open_index"]
+    from sonic_lib.storage.delta_rs import LocalIndex
 
 # A file, and the windows to look up; None for all.
 Job: TypeAlias = tuple[str, list[int] | None]
@@ -46,7 +36,7 @@ N_WAITING = 32
 
 
 def identify_clips(
-    paths: Sequence[str], index: LocalIndex, config: Config, *, n_listed: int = 1
+    paths: Sequence[str], index: LocalIndex, config: Config, *, n_listed: int
 ) -> list[dict]:
     """Identify clips in two passes, as `workflows.identification.search` does.
 

@@ -13,15 +13,10 @@ from sonic_lib.audio.local_files import add_once, walk
 from sonic_lib.audio.sandbox import dismiss
 from sonic_lib.config import Config
 from sonic_lib.errors import SetupError
-from sonic_lib.storage.delta_rs import append, open_table, write_run
+from sonic_lib.storage.delta_rs import LocalIndex, append, open_index, open_table, write_run
 from sonic_lib.storage.run_rows import Run, new_run, run_row
 from sonic_lib.workflows.answers import COLUMNS, Answers, n_asked
-from sonic_lib.workflows.local_engine import (
-    LocalIndex,
-    identify_clips,
-    open_index,
-    start_helper,
-)
+from sonic_lib.workflows.local_engine import identify_clips, start_helper
 
 # For longer runs, Spark's retries are worth its overhead; `engine` overrides the choice.
 MAX_S = 1800.0
@@ -35,6 +30,21 @@ S_PER_CLIP_ROW = 1.5e-10
 CLIPS_PER_READ = 250
 
 
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Turn garbage collection off, including at exit: it would take a fifth of the time.
+
+    Modules stay loaded anyway, and clips leave little garbage.
+    """
+    atexit.register(gc.freeze)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@_without_garbage_collection()
 def identify_folders(
     config: Config,
     paths: list[str],
@@ -69,40 +79,6 @@ def identify_folders(
     SetupError
         If delta-rs is missing or cannot read a table.
     """
-    with _without_garbage_collection():
-        return _identify(
-            config,
-            paths,
-            n_listed=n_listed,
-            record=record,
-            follow_links=follow_links,
-            only_if_quick=only_if_quick,
-        )
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Turn garbage collection off, including at exit: it would take a fifth of the time.
-
-    Modules stay loaded anyway, and clips leave little garbage.
-    """
-    atexit.register(gc.freeze)
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-def _identify(
-    config: Config,
-    paths: list[str],
-    *,
-    n_listed: int,
-    record: bool,
-    follow_links: bool,
-    only_if_quick: bool,
-) -> Answers | None:
     started_s = time.monotonic()
     clips = _clips(paths, stop_early=only_if_quick, follow_links=follow_links)
     if clips is None:
@@ -169,7 +145,7 @@ def estimated_s(n_clips: int, n_bytes: int, n_fingerprints: int) -> float:
 
 
 def _clips(
-    paths: list[str], *, stop_early: bool, follow_links: bool = True
+    paths: list[str], *, stop_early: bool, follow_links: bool
 ) -> dict[str, tuple[str, int]] | None:
     """Return root and size of each clip, by path; None if there are too many."""
     found: dict[str, dict] = {}

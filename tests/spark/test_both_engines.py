@@ -17,6 +17,7 @@ from sonic_lib.fingerprint.query import WindowHashes, window_row
 from sonic_lib.fingerprint.variants import FIRST_PASS, FIRST_PASS_ONLY, VARIANTS
 from sonic_lib.matching.scan import IndexFiles
 from sonic_lib.schemas import CLIP_EXTRACTS, SEGMENTS
+from sonic_lib.storage.delta_rs import LocalIndex
 from sonic_lib.workflows import identification, local_engine
 
 KINDS = {"hash": np.int64, "song_id": np.int64, "offset_frames": np.int32, "descriptor": np.int32}
@@ -212,6 +213,6 @@ def _without_spark(world, index, config, n_listed) -> list[tuple]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local_engine, "_extracted", extracted)
-        local = local_engine.LocalIndex("", None, index)
+        local = LocalIndex("", None, index)
         found = local_engine.identify_clips([*world.clips()], local, config, n_listed=n_listed)
     return _ordered(found)
