@@ -16,11 +16,9 @@ from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS, Probe
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
     from sonic_lib.matching.evidence import Explanation
-    from sonic_lib.storage.delta_rs import LocalIndex
-    from sonic_lib.workflows.identification import Index
 
     # From probes and answers to the hits with the songs of the answers, with start_s and end_s of
     # each hit's window.
@@ -44,17 +42,41 @@ def explain_clip(spark: SparkSession, config: Config, clip: str) -> Explanation:
     TableError
         If there is no index, or it is empty or was made with other parameters.
     """
+    from pyspark.sql import functions as F
+
     from sonic_lib.audio.listing import list_audio
+    from sonic_lib.matching.all_hits import find_all_hits, looked_up
+    from sonic_lib.matching.spark import window_id
     from sonic_lib.spark.caching import cache_scope, cached
     from sonic_lib.storage import tables
-    from sonic_lib.workflows.identification import open_index
+    from sonic_lib.workflows.identification import extract_clips, open_index, search
 
     tables.check_params(spark, config.warehouse, params=config.fingerprint.params())
     index = open_index(spark, config.warehouse)
+
+    def hits(probes: Sequence[Probe], answers: pd.DataFrame) -> pd.DataFrame:
+        extracts = extract_clips(clips, config, what="clips", probes=probes)
+        songs = spark.createDataFrame(answers[["song_id"]].drop_duplicates())
+        windows = extracts.filter("window IS NOT NULL").select(window_id(), "start_s", "end_s")
+        return (
+            index.fingerprints.transform(
+                find_all_hits,
+                hashes=extracts.transform(looked_up, prefix_bits=index.files.prefix_bits),
+                songs=index.songs,
+                n_index_frames=index.files.n_frames,
+            )
+            .filter("weight > 0")
+            .join(F.broadcast(songs), "song_id")
+            .join(windows, "window_id")
+            .toPandas()
+        )
+
     with cache_scope():
         clips = cached(list_audio(spark, [clip]))
         _check_one(clip, clips.count())
-        return explained_on_spark(clips, index, config)
+        names = index.songs.select("song_id", "title", "artist")
+        found = search(clips, index, config, n_listed=N_LISTED).join(names, "song_id", "left")
+        return _explanation(found.toPandas(), config, find_hits=hits)
 
 
 def explain_without_spark(config: Config, clip: str) -> Explanation | None:
@@ -76,64 +98,23 @@ def explain_without_spark(config: Config, clip: str) -> Explanation | None:
         As `explain_clip`.
     """
     from sonic_lib.storage.delta_rs import open_index
-    from sonic_lib.workflows.local_engine import start_helper
+    from sonic_lib.workflows.local_engine import extract_clip, identify_clips, start_helper
     from sonic_lib.workflows.local_identification import MAX_S, estimated_s
 
     paths = [file["path"] for file in walk([clip])]
     _check_one(clip, len(paths))
+    [path] = paths
     start_helper()
     try:
         index = open_index(absolute(config.warehouse), params=config.fingerprint.params())
     except SetupError:
         return None
-    n_bytes = os.path.getsize(paths[0]) if os.path.exists(paths[0]) else 0
+    n_bytes = os.path.getsize(path) if os.path.exists(path) else 0
     if estimated_s(1, n_bytes, index.files.n_fingerprints) > MAX_S:
         return None
-    return explained_locally(paths[0], index, config)
-
-
-def explained_on_spark(clips: DataFrame, index: Index, config: Config) -> Explanation:
-    """Explain the only clip of a DataFrame; collects its hits.
-
-    Parameters
-    ----------
-    clips : DataFrame with path, size_bytes
-        One row.
-    """
-    from pyspark.sql import functions as F
-
-    from sonic_lib.matching.all_hits import find_all_hits, looked_up
-    from sonic_lib.matching.spark import window_id
-    from sonic_lib.workflows.identification import extract_clips, search
-
-    def hits(probes: Sequence[Probe], answers: pd.DataFrame) -> pd.DataFrame:
-        extracts = extract_clips(clips, config, what="clips", probes=probes)
-        songs = clips.sparkSession.createDataFrame(answers[["song_id"]].drop_duplicates())
-        windows = extracts.filter("window IS NOT NULL").select(window_id(), "start_s", "end_s")
-        return (
-            index.fingerprints.transform(
-                find_all_hits,
-                hashes=extracts.transform(looked_up, prefix_bits=index.files.prefix_bits),
-                songs=index.songs,
-                n_index_frames=index.files.n_frames,
-            )
-            .filter("weight > 0")
-            .join(F.broadcast(songs), "song_id")
-            .join(windows, "window_id")
-            .toPandas()
-        )
-
-    names = index.songs.select("song_id", "title", "artist")
-    found = search(clips, index, config, n_listed=N_LISTED).join(names, "song_id", "left")
-    return _explanation(found.toPandas(), config, find_hits=hits)
-
-
-def explained_locally(path: str, index: LocalIndex, config: Config) -> Explanation:
-    """Explain a file without Spark."""
-    import pandas as pd
+    import pandas as pd  # meanwhile, the helper loads its modules
 
     from sonic_lib.matching.evidence import shared_hits
-    from sonic_lib.workflows.local_engine import extract_clip, identify_clips
 
     def hits(probes: Sequence[Probe], answers: pd.DataFrame) -> pd.DataFrame:
         windows = extract_clip(path, config, probes=probes)

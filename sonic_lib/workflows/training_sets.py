@@ -11,14 +11,15 @@ from pyspark.sql import functions as F
 
 from sonic_lib.features.spark import profile, wide, with_labels
 from sonic_lib.models import targets
-from sonic_lib.models.columns import CLASSIFICATION, ColumnProfile, choose_columns
-from sonic_lib.models.leaks import Leak, without_leaks
+from sonic_lib.models.associations import associations
+from sonic_lib.models.columns import CLASSIFICATION, ColumnProfile, Columns, choose_columns
+from sonic_lib.models.leaks import Leak, find_leaks, without_leaks
 from sonic_lib.models.limits import label_range, seen_limits
 from sonic_lib.models.membership import HELD_OUT_COLUMN, with_held_out
+from sonic_lib.models.names import ARTISTS, find_column
 from sonic_lib.models.recipe import Recipe
 from sonic_lib.schemas import FEATURES
 from sonic_lib.storage import tables
-from sonic_lib.workflows.leaks import leaks_of
 from sonic_lib.workflows.sources import read_source
 
 
@@ -101,6 +102,37 @@ def training_set(
         yield TrainingSet(name, source, labels, version, recipe, rows, features, names, leaks)
     finally:
         frame.unpersist()
+
+
+def leaks_of(features: DataFrame, columns: Columns, *, n_rows: int) -> list[Leak]:
+    """Find the columns that leak the target; the group column is not considered.
+
+    Parameters
+    ----------
+    features : DataFrame [schemas.FEATURES]
+    columns : Columns
+        As chosen by names and counts.
+    n_rows : int
+        Rows with a target, about.
+    """
+    numbers, texts = (
+        [name for name in names if name not in (columns.target, columns.group)]
+        for names in columns.needed
+    )
+    # The group is not a leak: new songs have artists, too, and splits by group keep artists apart.
+    texts = [name for name in texts if find_column(ARTISTS, [name]) is None]
+    if not n_rows or not (numbers or texts):
+        return []
+    scored = associations(
+        features,
+        numbers=numbers,
+        texts=texts,
+        target=columns.target,
+        target_is_number=columns.target_is_number,
+        n_rows=n_rows,
+    )
+    rows = scored.collect()  # one or two rows per column
+    return find_leaks([row.asDict() for row in rows], columns=columns)
 
 
 def limits_of(data: TrainingSet, wanted: Sequence[float] | None) -> tuple[float, float] | None:

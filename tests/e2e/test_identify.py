@@ -18,7 +18,6 @@ from sonic_lib.config import load_config
 from sonic_lib.schemas import MATCHES, RUNS
 from sonic_lib.storage import tables
 from sonic_lib.workflows import explanation
-from sonic_lib.workflows import local_identification as reader
 from tests.e2e.conftest import RATE_HZ
 
 _COLUMNS = """
@@ -235,8 +234,7 @@ def test_explain_without_spark_shows_the_same_hits(spark, clips, indexed):
     config = load_config().model_copy(update={"warehouse": indexed[0]})
     on_spark = explanation.explain_clip(spark, config, clip)
     assert _nothing_is_cached(spark)
-    index = reader.open_index(indexed[0], params=config.fingerprint.params())
-    local = explanation.explained_locally(clip, index, config)
+    local = explanation.explain_without_spark(config, clip)
     assert local.answers["song_id"].tolist() == on_spark.answers["song_id"].tolist()
     columns = ["song_id", "hash", "clip_s", "song_s", "weight"]
     hits = [found.hits[columns].sort_values(columns[:4]) for found in (local, on_spark)]

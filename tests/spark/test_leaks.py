@@ -10,7 +10,7 @@ from sonic_lib.errors import ModelError
 from sonic_lib.models.columns import ColumnProfile, Columns, choose_columns
 from sonic_lib.models.leaks import without_leaks
 from sonic_lib.models.limits import seen_limits
-from sonic_lib.workflows.leaks import leaks_of
+from sonic_lib.workflows.training_sets import leaks_of
 
 N = 1200
 GENRES = ("rock", "jazz", "dub")
