@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, PySparkException
@@ -203,7 +204,7 @@ def delete_fingerprints(song_ids: DataFrame, warehouse: str) -> None:
         delete_fingerprints(song_ids, warehouse)
 
 
-def has_prefix(prefixes: list[int]) -> str:
+def has_prefix(prefixes: Collection[int]) -> str:
     """Return the SQL condition that selects some partitions of the fingerprints."""
     return f"hash_prefix IN ({', '.join(map(str, sorted(prefixes)))})"
 

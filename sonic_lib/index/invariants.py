@@ -7,6 +7,7 @@ row, to find duplicates.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import reduce
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
@@ -143,7 +144,4 @@ def violations(
         )
         for name, (broken, example) in checks.items()
     ]
-    found = rows[0]
-    for row in rows[1:]:
-        found = found.unionByName(row)
-    return found
+    return reduce(DataFrame.unionByName, rows)

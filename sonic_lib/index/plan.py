@@ -20,9 +20,9 @@ _MAX_TASKS = 20_000
 _IDENTITY = ["path", "size_bytes", "modified_at"]
 
 
-def work_bytes(size_bytes: str = "size_bytes") -> Column:
+def work_bytes() -> Column:
     """Column: bytes of files that will be read; larger ones are rejected."""
-    readable = F.when(F.col(size_bytes) <= MAX_FILE_BYTES, F.col(size_bytes))
+    readable = F.when(F.col("size_bytes") <= MAX_FILE_BYTES, F.col("size_bytes"))
     return F.coalesce(F.sum(readable), F.lit(0))
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
@@ -123,9 +123,10 @@ def compare_pairs(pairs: DataFrame, *, fingerprints: DataFrame, n_index_frames: 
     -----
     Hits are sorted by pair, and Python gets one pair's columns at a time.
     """
+    n_in_song = F.count("*").over(Window.partitionBy("song_id", "hash"))
     both = pairs.select(F.explode(F.array(*_PAIR)).alias("song_id")).distinct()
     rows = fingerprints.join(both, "song_id", "left_semi").select(
-        "hash", "song_id", "offset_frames", _n_in_song().alias("n_in_song")
+        "hash", "song_id", "offset_frames", n_in_song.alias("n_in_song")
     )
     rows = rows.filter(F.col("n_in_song") <= MAX_ROWS_PER_SONG)
     other = rows.select(
@@ -143,10 +144,6 @@ def compare_pairs(pairs: DataFrame, *, fingerprints: DataFrame, n_index_frames: 
         .select(*_PAIR, "offset_frames", "other_frames", weight.cast("float").alias("weight"))
     )
     return hits.repartition(*_PAIR).sortWithinPartitions(*_PAIR).mapInArrow(_compare, OVERLAPS)
-
-
-def _n_in_song() -> Column:
-    return F.count("*").over(Window.partitionBy("song_id", "hash"))
 
 
 def _compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

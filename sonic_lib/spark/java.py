@@ -209,7 +209,8 @@ def archive_options(archive: Path, *, stores: bool) -> str:
     if not stores or " " in str(archive) or any(map(os.environ.get, _OTHER_OPTIONS)):
         return ""
     try:
-        if any(map(_has_files, _conf_folders())):
+        # Java archives no classes with a folder that is not empty in the class path.
+        if any(os.path.isdir(each) and os.listdir(each) for each in _conf_folders()):
             return ""
         folder.mkdir(parents=True, exist_ok=True)
         _remove_remains(folder)
@@ -251,11 +252,6 @@ def _conf_folders() -> list[str]:
     """Return the folders that Spark puts before its jars in the class path."""
     spark_conf = os.environ.get("SPARK_CONF_DIR") or os.path.join(_spark_home(), "conf")
     return [spark_conf, *filter(None, map(os.environ.get, ("HADOOP_CONF_DIR", "YARN_CONF_DIR")))]
-
-
-def _has_files(folder: str) -> bool:
-    """Whether a folder is not empty: Java archives no classes with one in the class path."""
-    return os.path.isdir(folder) and bool(os.listdir(folder))
 
 
 def _spark_home() -> str:

@@ -17,8 +17,6 @@ from sonic_lib.storage import delta_rs, tables, writes
 from sonic_lib.storage.locks import is_on_disk
 from sonic_lib.storage.run_rows import Run, new_run, run_row
 
-__all__ = ["Run", "last_options", "recorded"]
-
 
 @contextmanager
 def recorded(

@@ -159,7 +159,7 @@ def _entries(table: CheckedTable, base: int) -> Iterator[Damage]:
         expected = version + 1
         try:
             actions = actions_in(file)
-            if version == 0 and not all(_declares(actions, kind) for kind in _DECLARATIONS):
+            if version == 0 and not (_has(actions, "protocol") and _has(actions, "metaData")):
                 raise BrokenFile("lacks the table's protocol or its columns")
         except (OSError, BrokenFile) as error:
             yield _broken_entry(table, version, file, _reason(error))
@@ -186,10 +186,7 @@ def _added(
     yield from _outside(table, version, foreign)
 
 
-_DECLARATIONS = ("protocol", "metaData")
-
-
-def _declares(actions: list[dict], kind: str) -> bool:
+def _has(actions: list[dict], kind: str) -> bool:
     return any(isinstance(action.get(kind), dict) for action in actions)
 
 

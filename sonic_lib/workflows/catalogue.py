@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from sonic_lib.errors import SetupError
@@ -50,10 +51,7 @@ def list_without_spark(warehouse: str, words: Sequence[str]) -> pa.Table | None:
 
     for word in words:
         is_in = [pc.match_substring(found[name], word, ignore_case=True) for name in _SEARCHED]
-        mask = is_in[0]
-        for more in is_in:
-            mask = pc.or_kleene(mask, more)
-        found = found.filter(mask)  # null counts as false
+        found = found.filter(reduce(pc.or_kleene, is_in))  # null counts as false
     return found.sort_by([(name, "ascending") for name in _ORDER])
 
 

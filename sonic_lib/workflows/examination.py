@@ -17,6 +17,7 @@ from sonic_lib.models.names import (
     first_artist_column,
     one_song,
 )
+from sonic_lib.spark.caching import cache_scope, cached
 from sonic_lib.workflows.fitting import TrainedModel, compute_metrics, coverage
 from sonic_lib.workflows.remarks import Remark
 from sonic_lib.workflows.training_sets import TrainingSet
@@ -56,9 +57,8 @@ def _doubles(data: TrainingSet, trained: TrainedModel) -> list[dict]:
     keys = _keys(data.texts)
     if not keys:
         return []
-    names = list(dict.fromkeys(name for found in (TITLES, ARTISTS, TRACK_IDS)
-                               if (name := find_column(found, data.texts))))  # fmt: skip
-    named = wide(data.features, numbers=[], texts=names).select(
+    found = (find_column(names, data.texts) for names in (TITLES, ARTISTS, TRACK_IDS))
+    named = wide(data.features, numbers=[], texts=list(dict.fromkeys(filter(None, found)))).select(
         "song_id", *(key.alias(what) for what, key in keys.items())
     )
     split = data.rows.select("song_id", data.is_held_out().alias("is_held_out"))
@@ -70,9 +70,9 @@ def _doubles(data: TrainingSet, trained: TrainedModel) -> list[dict]:
         songs = songs.withColumn(f"is_new_{what}", F.min("is_held_out").over(same))
     new_keys = [f"is_new_{what}" for what in keys]
     songs = songs.filter("is_held_out").select("song_id", *new_keys)
-    marked = trained.held_out.join(songs, "song_id").persist()
     doubles = []
-    try:
+    with cache_scope():
+        marked = cached(trained.held_out.join(songs, "song_id"))
         counts = marked.agg(F.count("*"), *(F.count_if(F.col(name)) for name in new_keys)).first()
         n = counts[0]
         for what, is_new, n_new in zip(keys, new_keys, counts[1:], strict=True):
@@ -85,8 +85,6 @@ def _doubles(data: TrainingSet, trained: TrainedModel) -> list[dict]:
                 row = coverage(new, card=trained.card, confidences=(CONFIDENCE,)).iloc[0]
                 entry["others"]["coverage"] = round(float(row.n_covered / row.n), 6)
             doubles.append(entry)
-    finally:
-        marked.unpersist()
     return doubles
 
 

@@ -11,6 +11,7 @@ from sonic_lib.features.spark import profile, wide
 from sonic_lib.models.exploration import aggregates as explore
 from sonic_lib.models.exploration import projections
 from sonic_lib.report.exploration import Exploration
+from sonic_lib.spark.caching import cache_scope, cached
 from sonic_lib.workflows.sources import chosen_numbers
 
 _N_LISTED = 1000
@@ -56,8 +57,8 @@ def explored(
         raise ModelError(_too_little(n_songs, len(numbers)))
     shown = [color] if color else []
     read = list(dict.fromkeys([*numbers, *(shown if not is_text else [])]))
-    frame = wide(features, numbers=read, texts=shown if is_text else []).persist()
-    try:
+    with cache_scope():
+        frame = cached(wide(features, numbers=read, texts=shown if is_text else []))
         summary = frame.transform(explore.summary, columns=numbers).toPandas()
         summary = summary.set_index("name").loc[numbers].reset_index()
         varied = summary[summary["max"] > summary["min"]]
@@ -89,8 +90,6 @@ def explored(
             n_values=n_values,
             sample=_mapped(drawn.toPandas(), varied, components, color, seed=seed),
         )
-    finally:
-        frame.unpersist()
 
 
 def _color(described: pd.DataFrame, asked: str | None) -> tuple[str | None, bool]:

@@ -239,9 +239,9 @@ def _import_rows(
     rows: DataFrame, *, warehouse: str, csv: str, source: str, id_column: str | None, run_id: str
 ) -> TableImport:
     columns = csv_reading.named_columns(rows)
-    cells = rows.transform(csv_import.count_cells, columns=columns).first().asDict()
-    kinds = csv_import.choose_kinds(columns, cells)
-    id_column = csv_import.choose_id(columns, cells, given=id_column)
+    n_cells = rows.transform(csv_import.count_cells, columns=columns).first().asDict()
+    kinds = csv_import.choose_kinds(columns, n_cells)
+    id_column = csv_import.choose_id(columns, n_cells, given=id_column)
     names: dict[str, list[str]] = {kind: [] for kind in ("number", "text")}
     for name in columns:
         if name != id_column:
@@ -254,31 +254,20 @@ def _import_rows(
             "A table of labels needs id_column (--id), the column with the paths of the songs."
         )
     checked = cached(rows.transform(csv_import.check_rows, kinds=kinds, id_column=id_column))
-    counts = _replace_source(checked, warehouse, run_id, source, kinds, id_column)
-    return TableImport(counts, id_column, names["number"], names["text"], [])
-
-
-def _replace_source(
-    checked: DataFrame,
-    warehouse: str,
-    run_id: str,
-    source: str,
-    kinds: dict[str, str],
-    id_column: str | None,
-) -> dict[str, float]:
-    """Write rejects, cells and then rows of a table, replacing earlier ones of its source."""
-    rejected = checked.transform(csv_import.rejected_rows, source=source, columns=list(kinds))
+    rejected = checked.transform(csv_import.rejected_rows, source=source, columns=columns)
+    cells = checked.transform(csv_import.cell_rows, source=source)
     usable = checked.transform(
         csv_import.usable_rows, source=source, kinds=kinds, id_column=id_column
     )
     where = f"source = {sql_text(source)}"
-    rejected = _stamped(rejected, run_id, "rejected_at")
-    writes.replace(rejected, warehouse, FEATURE_REJECTS, where=where)
-    cells = checked.transform(csv_import.cell_rows, source=source)
-    cells = cells.withColumn("run_id", F.lit(run_id))
-    writes.replace(cells, warehouse, FEATURE_CELLS, where=where)
-    writes.replace(_stamped(usable, run_id, "computed_at"), warehouse, FEATURES, where=where)
-    return {"rows": checked.count(), "rejected": rejected.count()}
+    for table, new in (
+        (FEATURE_REJECTS, _stamped(rejected, run_id, "rejected_at")),
+        (FEATURE_CELLS, cells.withColumn("run_id", F.lit(run_id))),
+        (FEATURES, _stamped(usable, run_id, "computed_at")),
+    ):
+        writes.replace(new, warehouse, table, where=where)
+    counts = {"rows": checked.count(), "rejected": rejected.count()}
+    return TableImport(counts, id_column, names["number"], names["text"], [])
 
 
 def _stamped(rows: DataFrame, run_id: str, when: str) -> DataFrame:

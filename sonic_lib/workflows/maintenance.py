@@ -137,10 +137,9 @@ def repair(spark: SparkSession, warehouse: str, found: list[Damage]) -> int:
     for name in sorted({damage.table for damage in lost}):
         where = None
         if name == FINGERPRINTS.name:
-            files = [damage.file for damage in lost if damage.table == name]
-            where = commit.has_prefix(
-                [*{int(prefix) for file in files for prefix in _prefixes(file)}]
-            )
+            files = "\n".join(damage.file for damage in lost if damage.table == name)
+            prefixes = {int(prefix) for prefix in re.findall(r"/hash_prefix=(\d+)/", files)}
+            where = commit.has_prefix(prefixes)
         history.drop_lost_files(spark, warehouse, by_name[name], where=where)
     if not any(damage.table == FINGERPRINTS.name for damage in found):
         return 0
@@ -153,10 +152,6 @@ def repair(spark: SparkSession, warehouse: str, found: list[Damage]) -> int:
     )
     commit.delete_songs(parts, warehouse)
     return parts.count()
-
-
-def _prefixes(file: str) -> list[str]:
-    return re.findall(r"/hash_prefix=(\d+)/", file)
 
 
 def lost_files(spark: SparkSession, warehouse: str) -> DataFrame:

@@ -42,8 +42,7 @@ def promote(spark: SparkSession, config: Config, name: str, version: str) -> Non
     ModelError
         If there is no such version.
     """
-    registry = registry_of(spark, config)
-    registry.promote(name, version, why="promoted by hand")
+    registry_of(spark, config).promote(name, version, why="promoted by hand")
 
 
 def rollback(spark: SparkSession, config: Config, name: str) -> str:
@@ -54,5 +53,4 @@ def rollback(spark: SparkSession, config: Config, name: str) -> str:
     ModelError
         If there is no previous champion.
     """
-    registry = registry_of(spark, config)
-    return registry.rollback(name)
+    return registry_of(spark, config).rollback(name)

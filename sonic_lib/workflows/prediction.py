@@ -15,7 +15,7 @@ from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.conformal import sets as conformal
 from sonic_lib.models.conformal.intervals import intervals
 from sonic_lib.models.limits import from_card
-from sonic_lib.models.registry import NAMES
+from sonic_lib.models.registry import NAMES, ModelRegistry
 from sonic_lib.schemas import PREDICTIONS
 from sonic_lib.storage import creation, runs, tables, writes
 from sonic_lib.workflows.known_songs import known_songs, marked
@@ -82,7 +82,7 @@ def predict_songs(
     source, features = read_source(spark, config.warehouse, source)
     creation.create_for_models(spark, config.warehouse)
     registry = registry_of(spark, config)
-    names = _champions(spark, config) if model is None else [model]
+    names = _champions(registry) if model is None else [model]
     columns = {row.name for row in profile(features).collect()}  # one row per column
     predictors: dict[str, Predictor] = {}
     classes: list[str] = []
@@ -139,7 +139,7 @@ def check_confidence(confidence: float) -> None:
 
 
 def predictions(
-    features: DataFrame, *, model, card: dict, confidence: float, with_probabilities: bool = False
+    features: DataFrame, *, model, card: dict, confidence: float, with_probabilities: bool
 ) -> DataFrame:
     """Apply a model to features.
 
@@ -191,8 +191,7 @@ def predictions(
     )
 
 
-def _champions(spark: SparkSession, config: Config) -> list[str]:
-    registry = registry_of(spark, config)
+def _champions(registry: ModelRegistry) -> list[str]:
     names = [name for name in NAMES if registry.aliases(name).get("champion")]
     if not names:
         raise ModelError(

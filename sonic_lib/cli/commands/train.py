@@ -71,15 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("LOW", "HIGH"),
         help="range of a numeric target (default: as in the table, such as 0 to 100)",
     )
-    add_choices(trained)
+    _add_fitting(trained)
     trained.add_argument(
         "--report", metavar="FOLDER", help="folder for tables and plots of the held-out rows"
     )
     train_recommendations.add_arguments(parser.add_argument_group(RECOMMENDATIONS))
 
 
-def add_choices(parser: argparse._ActionsContainer) -> None:
-    """Declare the arguments that `train` and `retrain` share."""
+def _add_fitting(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--model", choices=KINDS, default=AUTO, help=f"estimator (default {AUTO})")
     parser.add_argument(
         "--folds",
@@ -108,7 +107,8 @@ def check(args: argparse.Namespace) -> None:
     check_folder("--report", args.report)
     check_choices(kind=args.model, n_folds=args.folds, limits=args.limits)
     if args.csv is not None:
-        feature_tables.check_table(args.csv, source=_csv_source(args))
+        source = feature_tables.source_name(args.csv, args.source)
+        feature_tables.check_table(args.csv, source=source)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
@@ -118,7 +118,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     started_s = time.monotonic()
     name, source = args.model_name, args.source
     if args.csv is not None:
-        source = _csv_source(args)
+        source = feature_tables.source_name(args.csv, args.source)
         table = import_table(spark, config, args.csv, source=source)
         feature_tables.say_table(table, source, warehouse=config.warehouse)
     done = train_model(
@@ -217,7 +217,3 @@ def report_lines(card: dict) -> list[str]:
 
 def _share_covered(row: dict) -> str:
     return f"{row['n_covered'] / row['n']:.1%}"
-
-
-def _csv_source(args: argparse.Namespace) -> str:
-    return feature_tables.source_name(args.csv, args.source)
