@@ -114,11 +114,6 @@ def write_rows(
         ) from error
 
 
-def text_table(rows: DataFrame, *, n_rows: int, max_width: int = 48) -> Iterator[str]:
-    """Format the first rows as lines of an aligned table."""
-    yield from text_lines(rows.columns, rows.take(n_rows), max_width=max_width)
-
-
 def text_lines(
     columns: Sequence[str], rows: Iterable[Sequence], *, max_width: int = 48
 ) -> Iterator[str]:

@@ -112,14 +112,9 @@ def _turn(x, y, a, b, c):
 @numba.njit(cache=True, nogil=True)
 def _is_within(x, y, a, b, c, p):
     """Whether p lies inside the circle through a, b and c, given counter-clockwise."""
-    ax, ay, bx, by, cx, cy = (
-        x[a] - x[p],
-        y[a] - y[p],
-        x[b] - x[p],
-        y[b] - y[p],
-        x[c] - x[p],
-        y[c] - y[p],
-    )
+    ax, ay = x[a] - x[p], y[a] - y[p]
+    bx, by = x[b] - x[p], y[b] - y[p]
+    cx, cy = x[c] - x[p], y[c] - y[p]
     aa, bb, cc = ax * ax + ay * ay, bx * bx + by * by, cx * cx + cy * cy
     bc, ca, ab = bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx
     terms = (

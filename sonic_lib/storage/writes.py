@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 from delta.tables import DeltaMergeBuilder
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -95,7 +94,10 @@ def upsert(rows: DataFrame, warehouse: str, table: Table, *, key: str) -> None:
 
 def insert(rows: DataFrame, warehouse: str, table: Table, *, key: str, token: str) -> None:
     """Add the rows whose key is new; `token` is as in `append`."""
-    with _token(rows.sparkSession, token):
+    # In the session: merges take the token from there, not from a writer's options.
+    values = {_TXN_APP: token, _TXN_VERSION: "1"}
+    names = {f"spark.databricks.delta.write.{name}": value for name, value in values.items()}
+    with setting(rows.sparkSession, names):
         _merge(
             _fit(rows, table),
             warehouse,
@@ -152,12 +154,6 @@ def _merge(
         clauses(old.merge(rows.alias("new"), condition)).execute()
 
     commit(rows.sparkSession, warehouse, table, merge)
-
-
-def _token(spark: SparkSession, token: str) -> AbstractContextManager:
-    """Set the token in the session: merges take it from there, not from a writer's options."""
-    names = {_TXN_APP: token, _TXN_VERSION: "1"}
-    return setting(spark, {f"spark.databricks.delta.write.{n}": v for n, v in names.items()})
 
 
 def _fit(rows: DataFrame, table: Table) -> DataFrame:

@@ -93,10 +93,11 @@ def collect(
     # The default folder may belong to another warehouse.
     if evaluation is None and "jobs" in data and data["jobs"]["job"].eq("evaluate").any():
         evaluation = EVALUATION
+    files = _evaluation_files(evaluation) if evaluation else {}
     return Findings(
         **data,
         **_identification(spark, config, run_id=run_id, n_clips=n_clips),
-        **(_evaluation(evaluation) if evaluation else {}),
+        **{name: pd.read_csv(file) for name, file in files.items()},
         **_models(spark, config),
     )
 
@@ -196,11 +197,6 @@ def _models(spark: SparkSession, config: Config) -> dict:
         if (rows := _read(spark, config.warehouse, table)) is not None:
             data[name] = rows.transform(sum_up).toPandas()
     return data
-
-
-def _evaluation(folder: str) -> dict:
-    paths = _evaluation_files(folder)
-    return {name: pd.read_csv(path) for name, path in paths.items()}
 
 
 def _evaluation_files(folder: str) -> dict[str, Path]:

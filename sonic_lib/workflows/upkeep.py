@@ -145,7 +145,10 @@ def steps(
     repaired: dict[str, int] = {}
     # Lost data does not prevent restoring an earlier state.
     if damaged := _damage(warehouse, with_data=restore_to is None):
-        repaired = _repair(spark, warehouse, damaged)
+        if not all(damage.can_be_repaired for damage in damaged):
+            raise DamageError(warehouse, damaged)
+        n_dropped = maintenance.repair(spark, warehouse, damaged)
+        repaired = {"repaired": len(damaged), "dropped": n_dropped}
         yield Step("repaired", {"damaged": damaged, **repaired})
     _check_index(spark, warehouse)
     with runs.recorded(spark, warehouse, job="maintain", config=config) as this_run:
@@ -181,13 +184,6 @@ def _damage(warehouse: str, *, with_data: bool = True) -> list[Damage]:
         return []
     found = find_damage(absolute(warehouse), [table.name for table in TABLES])
     return [damage for damage in found if with_data or not damage.is_data]
-
-
-def _repair(spark: SparkSession, warehouse: str, damaged: list[Damage]) -> dict[str, int]:
-    if not all(damage.can_be_repaired for damage in damaged):
-        raise DamageError(warehouse, damaged)
-    n_dropped = maintenance.repair(spark, warehouse, damaged)
-    return {"repaired": len(damaged), "dropped": n_dropped}
 
 
 def _check_index(spark: SparkSession, warehouse: str) -> None:

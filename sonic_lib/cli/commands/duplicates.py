@@ -7,7 +7,7 @@ import argparse
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib.cli.writers import SUFFIXES, check_output, text_table, write_output
+from sonic_lib.cli.writers import SUFFIXES, check_output, text_lines, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say, show
 from sonic_lib.formats import counted
@@ -45,7 +45,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     )
     if counts["pairs"]:
         shown = found.select("kind", F.round("overlap_s").alias("overlap_s"), *_NAMES)
-        show(paragraph(text_table(shown, n_rows=_SHOWN_ROWS)))
+        show(paragraph(text_lines(shown.columns, shown.take(_SHOWN_ROWS))))
         if counts["groups"]:
             show(f"keep: {copies.RULE}")
         if counts["pairs"] > _SHOWN_ROWS:
