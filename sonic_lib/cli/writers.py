@@ -106,7 +106,7 @@ def write_rows(
             else:
                 _write_json(rows, file)
     except OSError as error:
-        # Those of a connection come from where the rows do.
+        # A connection fails where the rows come from, not where they are written.
         if isinstance(error, ConnectionError) or error.strerror is None:
             raise
         raise SonicError(

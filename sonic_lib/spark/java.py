@@ -213,7 +213,7 @@ def archive_options(archive: Path, *, stores: bool) -> str:
         if any(os.path.isdir(each) and os.listdir(each) for each in _conf_folders()):
             return ""
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_remains(folder)
+        _remove_partial_archives(folder)
         has_room = shutil.disk_usage(folder).free >= _MIN_FREE_BYTES
     except OSError:
         return ""
@@ -260,8 +260,8 @@ def _spark_home() -> str:
     return os.environ.get("SPARK_HOME") or os.path.dirname(pyspark.__file__)
 
 
-def _remove_remains(folder: Path) -> None:
-    """Remove what processes left that were killed while they wrote."""
+def _remove_partial_archives(folder: Path) -> None:
+    """Remove what processes left that were killed while writing."""
     for part in folder.glob(f"classes-*{_PART}*"):
         if part.stat().st_mtime < time.time() - 60 * _MAX_STORING_S:
             part.unlink(missing_ok=True)

@@ -42,7 +42,7 @@ def printable(text: str) -> str:
     >>> printable("a\x1b[2Jb\n")
     'a\\x1b[2Jb\n'
     """
-    # Names of files may contain bytes that are no text, which Python keeps as lone surrogates.
+    # Names of files may contain bytes that are not text, which Python keeps as lone surrogates.
     return text.translate(_ESCAPES).encode("utf-8", "backslashreplace").decode()
 
 

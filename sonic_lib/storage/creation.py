@@ -46,7 +46,7 @@ def _create(spark: SparkSession, warehouse: str, table: Table, properties: dict[
         return
     properties = {LAYOUT: str(LAYOUT_VERSION), **properties}
     if is_on_disk(spark, warehouse):
-        # Some milliseconds instead of Spark's half second.  It has to create what delta-rs cannot.
+        # Milliseconds instead of Spark's half second.  Spark only creates what delta-rs cannot.
         with suppress(SonicError):
             delta_rs.create(
                 absolute(warehouse),

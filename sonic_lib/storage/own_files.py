@@ -31,7 +31,7 @@ from sonic_lib.storage.log_files import (
 _URI = re.compile(r"[A-Za-z][\w+.-]*:")
 # Java ends a path at these; writers encode them.
 _ENDS_PATH = re.compile(r"[?#\\]")
-# No file has such a name, and Python refuses to look for it.
+# No file can have such a name, and Python refuses to look for it.
 _IMPOSSIBLE = re.compile("[\0\ud800-\udfff]")
 _NO_NAMES = frozenset(("", ".", ".."))
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -70,7 +70,7 @@ def _write(
     row = run_row(run, job=job, config=config, status=status)
     is_new = status == "running"
     if is_on_disk(spark, warehouse):
-        # Spark's first commits take longer than many a job.  It has to write what delta-rs cannot.
+        # Spark's first commits take longer than many jobs.  It only writes what delta-rs cannot.
         with suppress(SonicError):
             delta_rs.write_run(row, absolute(warehouse), is_new=is_new)
             return

@@ -80,7 +80,7 @@ def explain_clip(spark: SparkSession, config: Config, clip: str) -> Explanation:
 
 
 def explain_without_spark(config: Config, clip: str) -> Explanation | None:
-    """Do the same without Spark if that is not slower.
+    """Explain a clip without Spark, if that is not slower.
 
     Parameters
     ----------

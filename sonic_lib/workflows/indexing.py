@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from functools import reduce
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -100,17 +101,17 @@ def _index(
     read = cached(changed.repartition(n_tasks, "path").transform(digest_files))
     digests = cached(read.transform(plan.reject_collisions, songs=songs))
     new = cached(plan.new_songs(digests, songs=songs))
-    closings = _fingerprint_batches(spark, config, new, run_id)
+    summaries = _fingerprint_batches(spark, config, new, run_id)
 
     stored = tables.read(spark, warehouse, SONGS)
     missing = plan.pruned_files(known, files=files, roots=roots)
     moved = cached(plan.moved_files(missing, digests=digests))
     still_known = known.join(moved, "path", "left_anti")
-    file_rows = cached(plan.song_files(digests, songs=stored, known=still_known, read=closings))
+    file_rows = cached(plan.song_files(digests, songs=stored, known=still_known, read=summaries))
     lost = _paths(changed.filter("not is_new"), gone)
     abandoned = cached(plan.abandoned_songs(known, gone=lost, digests=digests))
     counts["replaced"] = abandoned.count()
-    counts |= _count_songs(closings) | {"new": n_new, "changed": n_changed - n_new}
+    counts |= _count_songs(summaries) | {"new": n_new, "changed": n_changed - n_new}
     counts |= _count_files(file_rows)
     if counts["replaced"]:
         commit.delete_songs(abandoned, warehouse)
@@ -132,8 +133,8 @@ def _paths(files: DataFrame, more: DataFrame | None) -> DataFrame:
     return paths if more is None else paths.unionByName(more.select("path"))
 
 
-def _count_songs(closings: DataFrame) -> dict[str, float]:
-    counts = closings.filter("error IS NULL").agg(
+def _count_songs(summaries: DataFrame) -> dict[str, float]:
+    counts = summaries.filter("error IS NULL").agg(
         F.count("*").alias("songs"),
         F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("audio_s"),
         F.coalesce(F.sum("n_fingerprints"), F.lit(0)).alias("hashes"),
@@ -195,7 +196,7 @@ def _fingerprint_batches(
     )
     n_done = spark.sparkContext.accumulator(0)
     folders = (commit.stage_folder(warehouse, run_id, number) for number in itertools.count())
-    closings = None
+    summaries = []
     with progress("songs", total=n_new, done=lambda: n_done.value):
         for batch in range(n_batches):
             chosen = new.filter(F.pmod("song_id", F.lit(n_batches)) == batch)
@@ -221,5 +222,5 @@ def _fingerprint_batches(
                     f"Other runs with the same songs considered this one dead {_MAX_TRIES} times. "
                     "Nothing is lost: run it again when they are done."
                 )
-            closings = rows if closings is None else closings.unionByName(rows)
-    return closings
+            summaries.append(rows)
+    return reduce(DataFrame.unionByName, summaries)

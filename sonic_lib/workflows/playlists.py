@@ -43,13 +43,12 @@ def make_playlist(
     seed_ids = find_songs(features, songs)
     vectors = song_vectors(features, columns=columns).frame
     seeds = vectors.filter(F.col("song_id").isin(seed_ids)).collect()
-    wish = unit_rows(np.array([row.vector for row in seeds])).mean(axis=0)
+    centre = unit_rows(np.array([row.vector for row in seeds])).mean(axis=0)
 
-    length = F.sqrt(F.aggregate("vector", F.lit(0.0), lambda total, x: total + x * x))
-    wished = F.zip_with("vector", F.array(*(F.lit(float(x)) for x in wish)), lambda a, b: a * b)
-    relevance = F.aggregate(wished, F.lit(0.0), lambda total, x: total + x) / F.nullif(
-        length, F.lit(0.0)
-    )
+    norm = F.sqrt(F.aggregate("vector", F.lit(0.0), lambda total, x: total + x * x))
+    products = F.zip_with("vector", F.array(*map(F.lit, centre.tolist())), lambda a, b: a * b)
+    dot = F.aggregate(products, F.lit(0.0), lambda total, x: total + x)
+    relevance = dot / F.nullif(norm, F.lit(0.0))
     candidates = (
         vectors.filter(~F.col("recording").isin([row.recording for row in seeds]))
         .withColumn("relevance", F.coalesce(relevance, F.lit(0.0)))

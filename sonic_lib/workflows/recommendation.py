@@ -240,8 +240,8 @@ def fit_centroids(vectors: Vectors, *, n: int) -> NDArray[np.float64]:
     share = min(1.0, n * _SONGS_PER_CENTROID / vectors.n)
     drawn = F.pmod(F.xxhash64(F.lit(_SEED), "song_id"), F.lit(2**20)) < int(share * 2**20)
     # Unit vectors, since songs are compared by their cosine; a zero vector has no direction.
-    is_nothing = F.forall("vector", lambda x: x == 0)
-    sample = vectors.frame.filter(drawn & ~is_nothing)
+    is_zero = F.forall("vector", lambda x: x == 0)
+    sample = vectors.frame.filter(drawn & ~is_zero)
     kmeans = KMeans(k=n, seed=_SEED, distanceMeasure="cosine", maxIter=10)
     fitted = kmeans.fit(sample.select(array_to_vector("vector").alias("features")))
     return np.array(fitted.clusterCenters())

@@ -108,7 +108,7 @@ def choose_songs(
     unknown, unclear = [], []
     for text in dict.fromkeys(given):
         own = [row for row in found if row.given == text]
-        # A path that is right as it stands is not taken for one below another folder, or a title.
+        # An id or a whole path takes precedence over a relative path or a title.
         own = [row for row in own if row.is_whole] or own
         song_ids = {row.song_id for row in own}
         if not own:

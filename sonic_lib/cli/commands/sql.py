@@ -154,15 +154,15 @@ def _show(spark: SparkSession, config: Config, statement: str) -> None:
 
 def _converse(spark: SparkSession, config: Config) -> None:
     """Run statements as they are typed or piped in; an error does not end the shell."""
-    is_person = sys.stdin.isatty()
-    if is_person:
+    is_terminal = sys.stdin.isatty()
+    if is_terminal:
         _keep_history()
         show("Statements end with ; and may take several lines. SHOW TABLES IN sonic; Ctrl-D ends.")
-    for statement in _statements(_typed() if is_person else sys.stdin, ends_open=not is_person):
+    for statement in _statements(_typed() if is_terminal else sys.stdin, ends_open=not is_terminal):
         try:
             _show(spark, config, statement)
         except (PySparkException, UsageError) as error:
-            if not is_person:
+            if not is_terminal:
                 raise
             message = str(error) if isinstance(error, UsageError) else reason(error)
             show(f"sonic: {one_line(message)}", file=sys.stderr)
