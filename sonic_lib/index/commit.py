@@ -283,7 +283,7 @@ def _has_link(spark: SparkSession, folder: str) -> bool:
     """
     if not is_on_disk(spark, folder):
         return False
-    inside = absolute(folder).rpartition(f"/{_STAGING}")[2].strip("/").split("/")
-    place = absolute(folder).rpartition(f"/{_STAGING}")[0] + f"/{_STAGING}"
-    ways = [os.path.join(place, *inside[:depth]) for depth in range(len(inside) + 1)]
+    root, _, inside = absolute(folder).rpartition(f"/{_STAGING}")
+    parts = [_STAGING, *inside.strip("/").split("/")]
+    ways = (os.path.join(root, *parts[:depth]) for depth in range(1, len(parts) + 1))
     return any(map(os.path.islink, ways))

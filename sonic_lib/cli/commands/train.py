@@ -176,44 +176,31 @@ def report_lines(card: dict) -> list[str]:
     if columns["dropped"]:
         reasons = ", ".join(f"{column} ({why})" for column, why in columns["dropped"].items())
         lines.append(f"  left out  {reasons}")
-    if card["task"] == CLASSIFICATION:
-        for prefix, rows in (("cv_", "folds"), ("", "held out")):
-            lines.append(
-                f"  {rows:9} F1-micro {metrics[f'{prefix}f1_micro']:.3f}, macro "
-                f"{metrics[f'{prefix}f1_macro']:.3f}, log-loss {metrics[f'{prefix}log_loss']:.3f} "
-                f"({counted(metrics[f'{prefix}n'], 'song')}, "
-                f"{counted(len(card['classes']), 'genre')})"
-            )
-        if without := card["without_texts"]:
-            lines.append(
-                f"  no texts  F1-micro {without['f1_micro']:.3f}, macro {without['f1_macro']:.3f}, "
-                f"log-loss {without['log_loss']:.3f} (the same held-out songs)"
-            )
-        for row in coverage:
-            lines.append(
-                f"  sets      {row['confidence']:.0%}: coverage {_share_covered(row)}, "
-                f"{row['mean_size']:.2f} genres on average, {row['share_single']:.0%} single, "
-                f"{row['share_empty']:.0%} empty"
-            )
-    else:
-        for prefix, rows in (("cv_", "folds"), ("", "held out")):
-            lines.append(
-                f"  {rows:9} R2 {metrics[f'{prefix}r2']:.3f}, RMSE {metrics[f'{prefix}rmse']:.2f}, "
-                f"MAE {metrics[f'{prefix}mae']:.2f} ({counted(metrics[f'{prefix}n'], 'song')})"
-            )
-        if without := card["without_texts"]:
-            lines.append(
-                f"  no texts  R2 {without['r2']:.3f}, RMSE {without['rmse']:.2f}, "
-                f"MAE {without['mae']:.2f} (the same held-out songs)"
-            )
-        for row in coverage:
-            lines.append(
-                f"  intervals {row['confidence']:.0%}: coverage {_share_covered(row)}, "
-                f"mean width {row['mean_width']:.1f}"
-            )
+    is_genre = card["task"] == CLASSIFICATION
+    genres = f", {counted(len(card['classes']), 'genre')}" if is_genre else ""
+    for prefix, rows in (("cv_", "folds"), ("", "held out")):
+        songs = counted(metrics[f"{prefix}n"], "song")
+        lines.append(f"  {rows:9} {_scores(metrics, is_genre, prefix)} ({songs}{genres})")
+    if without := card["without_texts"]:
+        lines.append(f"  no texts  {_scores(without, is_genre)} (the same held-out songs)")
+    for row in coverage:
+        width = (
+            f"{row['mean_size']:.2f} genres on average, {row['share_single']:.0%} single, "
+            f"{row['share_empty']:.0%} empty"
+            if is_genre
+            else f"mean width {row['mean_width']:.1f}"
+        )
+        lines.append(
+            f"  {'sets' if is_genre else 'intervals':9} {row['confidence']:.0%}: coverage "
+            f"{row['n_covered'] / row['n']:.1%}, {width}"
+        )
     top = ", ".join(f"{feature} {share:.0%}" for feature, share in card["importances"][:6])
     return [*lines, f"  most      {top}"]
 
 
-def _share_covered(row: dict) -> str:
-    return f"{row['n_covered'] / row['n']:.1%}"
+def _scores(metrics: dict, is_genre: bool, prefix: str = "") -> str:
+    if is_genre:
+        names = {"F1-micro": "f1_micro", "macro": "f1_macro", "log-loss": "log_loss"}
+        return ", ".join(f"{text} {metrics[prefix + name]:.3f}" for text, name in names.items())
+    r2, rmse, mae = (metrics[prefix + name] for name in ("r2", "rmse", "mae"))
+    return f"R2 {r2:.3f}, RMSE {rmse:.2f}, MAE {mae:.2f}"
