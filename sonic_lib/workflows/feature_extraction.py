@@ -125,7 +125,7 @@ def import_table(
             id_column=id_column,
             run_id=this_run.run_id,
         )
-        # Not for longer: a cache would hide changes to the file.
+        # Cached only in here: a longer-lived cache would hide changes to the file.
         with cache_scope():
             better = csv_reading.second_reading(_flaws(cached(rows)))
             if not better:

@@ -167,7 +167,7 @@ def _retrain(
         version = None
         if not dry_run:
             why = f"retrained: {comparison}"
-            version = keep_version(registry, name, trained, is_champion=is_better, why=why)
+            version, _ = keep_version(registry, name, trained, is_better=is_better, why=why)
         training.release(trained.model)
     counts = dict(this_run.counts)
     return Retraining(name, version, is_better, comparison, trained.card, remarks, counts)

@@ -100,8 +100,7 @@ def train_model(
         trained, remarks = train_and_examine(
             data, n_folds=n_folds, method=method, mondrian=mondrian, limits=limits
         )
-        is_first = not registry.aliases(name).get("champion")
-        version = keep_version(registry, name, trained, is_champion=is_first, why="trained")
+        version, role = keep_version(registry, name, trained, why="trained")
         seconds = time.monotonic() - started_s
         this_run.counts.update(trained.card["metrics"], seconds=seconds)
         if report:
@@ -109,7 +108,7 @@ def train_model(
 
             model_report.write(trained.held_out, trained.card, Path(report))
         release(trained.model)
-    role, counts = "champion" if is_first else "challenger", dict(this_run.counts)
+    counts = dict(this_run.counts)
     return Training(name, version, role, trained.model, trained.card, remarks, counts)
 
 
@@ -140,13 +139,20 @@ def train_and_examine(
 
 
 def keep_version(
-    registry: ModelRegistry, name: str, trained: TrainedModel, *, is_champion: bool, why: str
-) -> str:
-    """Save a model as champion or challenger, and return its version."""
+    registry: ModelRegistry, name: str, trained: TrainedModel, *, is_better: bool = False, why: str
+) -> tuple[str, str]:
+    """Save a model, which becomes the champion if it is better, or if there is none yet.
+
+    Returns
+    -------
+    version, role : str
+    """
     version = registry.save(name, model=trained.model, card=trained.card)
-    appoint = registry.promote if is_champion else registry.challenge
-    appoint(name, version, why=why)
-    return version
+    if is_better or not registry.aliases(name).get("champion"):
+        registry.promote(name, version, why=why)
+        return version, "champion"
+    registry.challenge(name, version, why=why)
+    return version, "challenger"
 
 
 def check_choices(
