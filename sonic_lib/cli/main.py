@@ -169,10 +169,12 @@ def _run(command, args: argparse.Namespace) -> int:
 def _code(command, args: argparse.Namespace) -> int:
     try:
         config = load_config(args.config, args.overrides)
+        if args.warehouse:
+            config = config.model_copy(update={"warehouse": args.warehouse})
         if not getattr(command, "NEEDS_SPARK", True):
             return command.run(config, args)
         if hasattr(command, "run_without_spark"):
-            with explained(args.warehouse or config.warehouse):
+            with explained(config.warehouse):
                 code = command.run_without_spark(config, args)
             if code is not None:
                 return code
@@ -204,9 +206,7 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     from sonic_lib.spark.session import spark_job
     from sonic_lib.storage import tables
 
-    config = config.model_copy(
-        update={"warehouse": tables.resolve(args.warehouse or config.warehouse)}
-    )
+    config = config.model_copy(update={"warehouse": tables.resolve(config.warehouse)})
     if hasattr(command, "check"):
         command.check(args)
     if hasattr(command, "READS") and not getattr(args, "csv", None):  # --csv fills the table

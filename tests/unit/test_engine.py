@@ -36,7 +36,8 @@ def run(*words: str) -> int | None:
     parser = ArgumentParser()
     parser.add_argument("--warehouse")
     identify.add_arguments(parser)
-    return identify.run_without_spark(Config(), parser.parse_args(list(words)))
+    args = parser.parse_args(list(words))
+    return identify.run_without_spark(Config(warehouse=args.warehouse), args)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, args: argparse.Namespace) -> int:
     """Print the report; 1 if something necessary is missing."""
-    findings = list(examine(args.warehouse or config.warehouse))
+    findings = list(examine(config.warehouse))
     lines = [f"{state:<5} {what:<10} {message}" for what, state, message in findings]
     say(paragraph(lines), findings=[finding._asdict() for finding in findings])
     return int(any(finding.state == "bad" for finding in findings))

@@ -54,10 +54,9 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
     from sonic_lib.workflows.explanation import explain_without_spark
 
     check(args)
-    warehouse = args.warehouse or config.warehouse
-    if is_running() or not (is_local(warehouse) and is_local(args.clip)):
+    if is_running() or not (is_local(config.warehouse) and is_local(args.clip)):
         return None
-    config = config.model_copy(update={"warehouse": absolute(warehouse)})
+    config = config.model_copy(update={"warehouse": absolute(config.warehouse)})
     found = explain_without_spark(config, args.clip)
     return None if found is None else _print_explanation(found, config, args)
 

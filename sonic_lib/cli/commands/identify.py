@@ -78,8 +78,7 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
         The exit code; None if Spark is needed.
     """
     check(args)
-    warehouse = args.warehouse or config.warehouse
-    everything_is_here = all(is_local(place) for place in [warehouse, *args.paths])
+    everything_is_here = all(map(is_local, [config.warehouse, *args.paths]))
     if args.engine == "local" and (args.watch or not everything_is_here):
         raise UsageError(
             "--engine local reads local files, once; use --engine spark for other files and for "
@@ -91,7 +90,7 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
         return None
     from sonic_lib.workflows import local_identification
 
-    config = config.model_copy(update={"warehouse": absolute(warehouse)})
+    config = config.model_copy(update={"warehouse": absolute(config.warehouse)})
     answers = local_identification.identify_folders(
         config,
         args.paths,

@@ -50,18 +50,18 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
     int, optional
         The exit code; None if Spark is needed.
     """
-    warehouse = args.warehouse or config.warehouse
-    if args.watch or args.prune or not all(map(is_local, [warehouse, *args.paths])):
+    if args.watch or args.prune or not all(map(is_local, [config.warehouse, *args.paths])):
         return None
     if is_running() or not find_spec("deltalake"):
         return None
+    warehouse = absolute(config.warehouse)
     done = index_if_unchanged(
-        config.model_copy(update={"warehouse": absolute(warehouse)}),
+        config.model_copy(update={"warehouse": warehouse}),
         args.paths,
         retry_rejected=args.retry_rejected,
         follow_links=not args.no_links,
     )
-    return None if done is None else _say(done, absolute(warehouse), args)
+    return None if done is None else _say(done, warehouse, args)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:

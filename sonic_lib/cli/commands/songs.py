@@ -43,10 +43,9 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
         The exit code; None if Spark is needed.
     """
     check(args)
-    warehouse = args.warehouse or config.warehouse
-    if not is_local(warehouse):
+    if not is_local(config.warehouse):
         return None
-    warehouse = absolute(warehouse)
+    warehouse = absolute(config.warehouse)
     found = list_without_spark(warehouse, args.words)
     if found is None:
         return None
