@@ -116,11 +116,11 @@ def opus(song: Path, copy: Path, rng) -> Path:
 
 
 def mp3(song: Path, copy: Path, rng) -> Path:
-    return write(copy, ".mp3", *soundfile.read(song, always_2d=True), "MP3", None, 0.9)
+    return write(copy, ".mp3", *decoded(song), "MP3", None, 0.9)
 
 
 def vorbis(song: Path, copy: Path, rng) -> Path:
-    return write(copy, ".ogg", *soundfile.read(song, always_2d=True), "OGG", "VORBIS", 0.9)
+    return write(copy, ".ogg", *decoded(song), "OGG", "VORBIS", 0.9)
 
 
 def quieter(song: Path, copy: Path, rng) -> Path:
@@ -179,6 +179,10 @@ def splice(songs: Path, source: str, host: str, path: Path, i: int, rng) -> str:
     samples[at : at + n] = passage[start : start + n, np.newaxis]
     soundfile.write(path, samples, rate_hz)
     return f"copies/{path.name}"
+
+
+def decoded(song: Path) -> tuple[np.ndarray, int]:
+    return soundfile.read(song, always_2d=True)
 
 
 def write(

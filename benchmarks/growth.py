@@ -15,7 +15,7 @@ and Python workers:
 top-1       share of clips, over all degradations, whose best answer is the right song
 accepted    share with the right song accepted; wrong: with another song accepted
 false acc.  share of clips of unknown songs with any song accepted, and the upper end of its
-            95 % interval (Wilson)
+            95 % interval (Wilson); further such clips are identified apart
 wall, CPU   seconds, including the start of Spark; CPU per clip excludes it, estimated by
             one clip in the smallest index
 peak        highest resident memory of the JVM and Python together
@@ -64,6 +64,7 @@ from sonic_lib.storage import tables
 LENGTHS_S = (5, 10)
 # Clips per condition and length, and unknown clips per length: 17 conditions make 1,000 clips.
 CLIPS, UNKNOWN = 50, 150
+MORE_UNKNOWN = 1000  # unknown clips per length in batches of their own, for a narrow interval
 N_PAIRS_CLIPS = 40
 BUILD_BYTES_PER_ROW = 60
 
@@ -108,6 +109,7 @@ def main() -> None:
         built[name] = once(args.work, name, made_of, lambda n=name: apart(build_large, args, n))
     asked = {"refs": refs, "unknown": unknown, "seed": args.seed}
     asked |= {"clips": args.clips, "unknown_clips": args.unknown_clips}
+    asked |= {"more_unknown": MORE_UNKNOWN}
     once(args.work, "clips", asked, lambda: make_clips(args))
 
     code = {"code": code_digest(), "indexes": built, "clips": asked}
@@ -238,29 +240,46 @@ def measure_likeness(args: argparse.Namespace, name: str, built: dict) -> dict:
 
 def make_clips(args: argparse.Namespace) -> None:
     """Cut the clips, and link them into one folder per batch."""
-    clips = args.work / "clips"
-    shutil.rmtree(clips, ignore_errors=True)
+    shutil.rmtree(args.work / "batches", ignore_errors=True)
+    cut_clips(args, "clips", ["--seed", str(args.seed), "--unknown-clips", str(args.unknown_clips)])
+    cut_clips(
+        *(args, "unknown"),
+        ["--seed", str(args.seed + 1), "--unknown-clips", str(MORE_UNKNOWN), "--only", "unknown"],
+    )
+    for length_s in LENGTHS_S:
+        names = clip_names(args.work / "clips", length_s)
+        link_batch(args.work, "clips", f"{length_s} s", names)
+        more = clip_names(args.work / "unknown", length_s)
+        link_batch(args.work, "unknown", f"unknown {length_s} s", more)
+    one = [x for x in clip_names(args.work / "clips", LENGTHS_S[0]) if x.startswith("clean")][:1]
+    link_batch(args.work, "clips", "one", one)
+
+
+def cut_clips(args: argparse.Namespace, name: str, options: list[str]) -> None:
+    folder = args.work / name
+    shutil.rmtree(folder, ignore_errors=True)
     subprocess.run(
         [sys.executable, args.bench / "make_queries.py", "--songs", args.songs]
         + ["--refs", args.refs, "--unknown", args.unknown, "--noise", args.bench / "noise"]
-        + ["--rir", args.bench / "rir", "--out", clips, "--seed", str(args.seed)]
-        + ["--clips", str(args.clips), "--unknown-clips", str(args.unknown_clips)]
-        + ["--lengths", ",".join(map(str, LENGTHS_S))],
+        + ["--rir", args.bench / "rir", "--out", folder, "--clips", str(args.clips)]
+        + ["--lengths", ",".join(map(str, LENGTHS_S)), *options],
         check=True,
     )
-    of_length = {
-        s: [r["clip"] for r in truth(args.work) if float(r["length_s"]) == s] for s in LENGTHS_S
-    }
-    one = [name for name in of_length[LENGTHS_S[0]] if name.startswith("clean")][:1]
-    for batch, names in {"one": one, **{f"{s} s": n for s, n in of_length.items()}}.items():
-        folder = clips / "batches" / batch
-        folder.mkdir(parents=True)
-        for name in names:
-            os.symlink(clips / "queries" / name, folder / name)
 
 
-def truth(work: Path) -> list[dict]:
-    with open(work / "clips" / "truth.csv", newline="", encoding="utf-8") as file:
+def link_batch(work: Path, clips: str, batch: str, names: list[str]) -> None:
+    folder = work / "batches" / batch
+    folder.mkdir(parents=True)
+    for name in names:
+        os.symlink(work / clips / "queries" / name, folder / name)
+
+
+def clip_names(clips: Path, length_s: float) -> list[str]:
+    return [row["clip"] for row in truth(clips) if float(row["length_s"]) == length_s]
+
+
+def truth(clips: Path) -> list[dict]:
+    with open(clips / "truth.csv", newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -272,6 +291,7 @@ def measure_runs(args: argparse.Namespace, index: str, settings: dict) -> dict[s
     on_spark = ("--engine", "spark")
     runs = {"one": (), "one, Spark": on_spark}
     runs |= {f"{s} s": () for s in LENGTHS_S} | {"5 s, Spark": on_spark}
+    runs |= {f"unknown {s} s": () for s in LENGTHS_S}
     found = {
         name: once(
             *(args.work, f"run {index} {name}", settings),
@@ -279,7 +299,7 @@ def measure_runs(args: argparse.Namespace, index: str, settings: dict) -> dict[s
         )
         for name, options in runs.items()
     }
-    clips = sorted((args.work / "clips" / "batches" / "5 s").iterdir())
+    clips = sorted((args.work / "batches" / "5 s").iterdir())
     sample = [str(path) for path in clips[:: max(1, len(clips) // N_PAIRS_CLIPS)]]
     found["pairs"] = once(
         args.work,
@@ -291,7 +311,7 @@ def measure_runs(args: argparse.Namespace, index: str, settings: dict) -> dict[s
 
 
 def measure_run(args: argparse.Namespace, index: str, batch: str, options: tuple) -> dict:
-    folder = args.work / "clips" / "batches" / batch
+    folder = args.work / "batches" / batch
     matches = args.work / "matches.csv"
     matches.unlink(missing_ok=True)
     shutil.rmtree(args.work / "events")
@@ -310,7 +330,11 @@ def measure_run(args: argparse.Namespace, index: str, batch: str, options: tuple
     n_clips = len(list(folder.iterdir()))
     run = {"clips": n_clips, **used, **spark_counts(args.work / "events")}
     if not used["stopped"]:
-        run |= judged(args, {path.name for path in folder.iterdir()}, matches)
+        clips = args.work / ("unknown" if batch.startswith("unknown") else "clips")
+        names = {path.name for path in folder.iterdir()}
+        run |= judged(
+            matches, [r for r in truth(clips) if r["clip"] in names], same_songs(args.bench)
+        )
     return run
 
 
@@ -322,9 +346,8 @@ def read_once(warehouse: Path) -> None:
                 pass
 
 
-def judged(args: argparse.Namespace, clips: set[str], matches: Path) -> dict:
+def judged(matches: Path, clips: list[dict], same: dict[str, str]) -> dict:
     """Count clips per condition: all, right at rank 1, right accepted, another song accepted."""
-    same = same_songs(args.bench)
     best: dict[str, dict] = {}
     with open(matches, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -334,7 +357,7 @@ def judged(args: argparse.Namespace, clips: set[str], matches: Path) -> dict:
                 if float(row["score"]) > float(held["score"]):
                     best[row["clip"]] = row
     counts: dict[str, Counter] = {}
-    for row in (row for row in truth(args.work) if row["clip"] in clips):
+    for row in clips:
         counted = counts.setdefault(
             row["condition"], Counter(clips=0, top1=0, accepted=0, wrong=0, synthetic=0)
         )

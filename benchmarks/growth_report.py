@@ -32,15 +32,23 @@ def clips_text(runs: dict[str, dict]) -> str:
     ]
     batches = [(i, n, run) for i, found in runs.items() for n, run in found.items()]
     batches = [(i, n, run) for i, n, run in batches if n.endswith(" s") and not run["stopped"]]
+    unknown_batches = [x for x in batches if x[1].startswith("unknown")]
+    batches = [x for x in batches if x not in unknown_batches]
     for index, length, run in batches:
         known = [x for name, x in run["conditions"].items() if name != "unknown"]
         n = sum(x["clips"] for x in known)
         shares = (100 * sum(x[key] for x in known) / n for key in ("top1", "accepted", "wrong"))
         line = "{:<12}{:>7}{:>7}{:>8.1f}{:>10.1f}{:>7.1f}".format(index, length, n, *shares)
         if unknown := run["conditions"].get("unknown"):
-            _, most = wilson(unknown["wrong"], unknown["clips"])
-            line += f"{100 * unknown['wrong'] / unknown['clips']:>11.1f}{100 * most:>9.1f}"
+            line += false_accepts(unknown)
         lines.append(line)
+    lines += [
+        "",
+        f"{'index':<12}{'of unknown songs':<18}{'clips':>7}{'false acc.':>11}{'at most':>9}",
+    ]
+    for index, batch, run in unknown_batches:
+        unknown = run["conditions"]["unknown"]
+        lines.append(f"{index:<12}{batch:<18}{unknown['clips']:>7}" + false_accepts(unknown))
     for key, title in (("top1", "top-1"), ("accepted", "right and accepted")):
         lines += [
             "",
@@ -55,12 +63,18 @@ def clips_text(runs: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
+def false_accepts(unknown: dict[str, int]) -> str:
+    """Return the share of accepted clips and its upper end."""
+    _, most = wilson(unknown["wrong"], unknown["clips"])
+    return f"{100 * unknown['wrong'] / unknown['clips']:>11.1f}{100 * most:>9.1f}"
+
+
 def runs_text(runs: dict[str, dict]) -> str:
     """Return the cost of the runs."""
     start_s = runs[_START[0]][_START[1]]["cpu_s"]
     lines = [
         f"cost; the start of Spark, {start_s:.0f} CPU s, is excluded from CPU/clip",
-        f"{'index':<12}{'batch':<12}{'clips':>6}{'wall s':>9}{'CPU s':>9}{'CPU/clip':>12}"
+        f"{'index':<12}{'batch':<14}{'clips':>6}{'wall s':>9}{'CPU s':>9}{'CPU/clip':>12}"
         f"{'peak GB':>9}{'JVM':>6}{'Python':>8}{'shuffled MB':>13}{'spilled':>9}",
     ]
     for index, found in runs.items():
@@ -70,7 +84,7 @@ def runs_text(runs: dict[str, dict]) -> str:
             own = run["cpu_s"] - (start_s if run["shuffle_bytes"] else 0)
             each = f"{own / run['clips']:>12.3f}" if run["clips"] > 1 else f"{'-':>12}"
             line = (
-                f"{index:<12}{name:<12}{run['clips']:>6}{run['wall_s']:>9.1f}{run['cpu_s']:>9.1f}"
+                f"{index:<12}{name:<14}{run['clips']:>6}{run['wall_s']:>9.1f}{run['cpu_s']:>9.1f}"
                 f"{each}{run['peak_gb']:>9.2f}{run['peak_java_gb']:>6.2f}"
                 f"{run['peak_python_gb']:>8.2f}{run['shuffle_bytes'] / 1e6:>13.1f}"
                 f"{run['spilled_bytes'] / 1e6:>9.1f}  {run['stopped']}"

@@ -37,7 +37,7 @@ from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.stream import stream_hashes
 
 KERNEL_SONGS = 60
-SONG_OPTIONS = {"params": FingerprintParams(), "min_duration_s": 3.0}
+MIN_DURATION_S = 3.0
 
 
 def main() -> None:
@@ -127,13 +127,13 @@ def fingerprint(path: Path) -> None:
 
 
 def fingerprint_here(path: Path) -> None:
-    for _ in song_rows(str(path), **SONG_OPTIONS):
+    for _ in song_rows(str(path), params=FingerprintParams(), min_duration_s=MIN_DURATION_S):
         pass
 
 
 def fingerprint_in_helper(path: Path) -> None:
     size_bytes = path.stat().st_size
-    work = packed(song_rows, **SONG_OPTIONS)
+    work = packed(song_rows, params=FingerprintParams(), min_duration_s=MIN_DURATION_S)
     rows = isolated(work, str(path), path=str(path), size_bytes=size_bytes, limits=Limits())
     for _ in rows:
         pass

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,7 +83,7 @@ def judge(spark: SparkSession, name: str, rows: pd.DataFrame) -> tuple[list[str]
         f"{name} of {len(rows):,} songs, {measure}; the original: {ORIGINAL[name]:.2f}",
         f"  {'split':16} {'model':34} {measure:>8}",
     ]
-    figures = {"original": ORIGINAL[name], "scores": []}
+    figures: dict[str, Any] = {"original": ORIGINAL[name], "scores": []}
     for split in SPLITS[name]:
         folds = folds_of(rows, split)
         group = {"by release date": "release_date", "by artist": "artist_name"}.get(split)

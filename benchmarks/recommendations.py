@@ -181,11 +181,11 @@ def quality(spark, songs, values: np.ndarray, standard: np.ndarray, *, n_tasks: 
         "Euclid, as it is": pair_frame(spark, nearest),
         "random": pair_frame(spark, rng.integers(0, len(songs), nearest.shape)),
     }
-    rows = {
+    shared = {
         way: pairs.transform(shared_values, songs=labels_frame, columns=["genre", "artist"]).first()
         for way, pairs in ways.items()
     }
-    return pd.DataFrame({way: row.asDict() for way, row in rows.items()}).T
+    return pd.DataFrame({way: row.asDict() for way, row in shared.items()}).T
 
 
 def pair_frame(spark, places: np.ndarray):

@@ -202,7 +202,8 @@ def voice(n_frames: int, rate_hz: int, rng: np.random.Generator) -> np.ndarray:
     voice_hz, at = rng.uniform(90, 220), 0
     while at < n_frames:
         n = round(rng.uniform(0.1, 0.3) * rate_hz)
-        pitch_hz = voice_hz * 2 ** np.linspace(*rng.normal(0, 0.2, 2), n)
+        first, last = rng.normal(0, 0.2, 2)
+        pitch_hz = voice_hz * 2 ** np.linspace(first, last, n)
         buzz = signal.sawtooth(2 * np.pi * np.cumsum(pitch_hz) / rate_hz)
         vowel_hz = rng.uniform([250, 900, 2300], [800, 2200, 3300])
         syllable = sum(signal.lfilter(*signal.iirpeak(f, 8, rate_hz), buzz) for f in vowel_hz)

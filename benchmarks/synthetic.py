@@ -108,7 +108,7 @@ def relative(
     places = np.rint((ends.max() - ends) * tempo).astype(np.int32)
     own_bits = rng.random((len(descriptors), DESCRIPTOR_BITS // 8, 8)) < OWN_BITS / 2
     flipped = np.packbits(own_bits, axis=-1).reshape(len(descriptors), -1).view(np.int32)[:, 0]
-    return *distinct(pack(numbers)[which], places, descriptors ^ flipped), tempo
+    return *distinct(pack(numbers.astype(float))[which], places, descriptors ^ flipped), tempo
 
 
 def described_in_reverse(files: DataFrame, *, params: FingerprintParams) -> DataFrame:
