@@ -185,11 +185,15 @@ def spark_job(
         return
     gateway = spark.sparkContext._gateway
     options = spark.conf.get(_JAVA_OPTIONS, "")
-    with java.reporting_exit(gateway):
-        try:
+    try:
+        with java.reporting_exit(gateway):
             yield spark
-        finally:
-            spark.stop()
+    finally:
+        if java.has_ended(gateway):
+            java.forget()
+        else:
+            with java.reporting_exit(gateway):
+                spark.stop()
             java.end(gateway, options=options)
 
 

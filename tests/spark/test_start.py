@@ -49,6 +49,15 @@ for _ in range(2):  # a later session of the process starts another
         print(error)
 """
 
+FAIL = """
+from sonic_lib.spark.session import spark_job
+try:
+    with spark_job(app_name="fails"):
+        raise ValueError("our own")
+except ValueError as error:
+    print(error)
+"""
+
 
 def run(command, folder, **env):
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable, **env}
@@ -70,6 +79,13 @@ def test_embedded_spark_is_quiet_and_tidy(tmp_path):
     assert sorted(os.listdir(folder)) == ["first", "second"]
     (archive,) = cache.iterdir()
     assert archive.suffix == ".jsa"
+
+
+def test_error_of_the_first_start_is_not_taken_for_the_end_of_java(tmp_path):
+    env = {"SONIC_CACHE": str(tmp_path / "cache"), "SONIC_JARS": str(Path(delta_jars()[0]).parent)}
+    done = run([sys.executable, "-c", FAIL], tmp_path, **env)
+    assert done.stdout == "our own\n"
+    assert done.stderr == "storing Java's classes for quicker starts (this once) ...\n"
 
 
 def submit(folder, conf):
