@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from sonic_lib.console import plain
 from sonic_lib.errors import SonicError, UsageError
 from sonic_lib.spark.messages import one_line
-from sonic_lib.storage.whole_file import whole_file
+from sonic_lib.storage.whole_file import check_file, whole_file
 
 if TYPE_CHECKING:  # also used by commands that do not need Spark
     import pyarrow as pa
@@ -38,12 +37,7 @@ def check_output(path: str | None) -> None:
         return
     if Path(path).suffix.lower() not in (".csv", ".json", ".parquet"):
         raise UsageError(f"--output {path!r}: expected a name that ends in {SUFFIXES}.")
-    if not Path(path).absolute().parent.is_dir():
-        raise UsageError(f"--output {path!r}: its folder does not exist; create it first.")
-    if Path(path).is_dir():
-        raise UsageError(f"--output {path!r} is a folder; expected the name of a file.")
-    if not os.access(Path(path).absolute().parent, os.W_OK):
-        raise UsageError(f"--output {path!r}: its folder cannot be written to; give another.")
+    check_file("--output", path)
 
 
 def check_folder(option: str, path: str | None) -> None:

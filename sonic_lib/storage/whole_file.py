@@ -9,8 +9,27 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
+from sonic_lib.errors import UsageError
+
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def check_file(option: str, path: str) -> None:
+    """Check that a file can be written, before the work whose result it holds.
+
+    Raises
+    ------
+    UsageError
+        If its folder does not exist or may not be written to, or the path is a folder.
+    """
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"{option} {path!r}: its folder does not exist; create it first.")
+    if Path(path).is_dir():
+        raise UsageError(f"{option} {path!r} is a folder; expected the name of a file.")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{option} {path!r}: its folder cannot be written to; give another.")
 
 
 @contextmanager

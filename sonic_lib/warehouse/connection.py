@@ -44,12 +44,24 @@ class Connection:
         ------
         SetupError
             If Java or Delta's jars are missing.
+        UsageError
+            If the path contains credentials.
         """
+        return self._session([])
+
+    def _spark_for(self, paths: Sequence[str]) -> SparkSession:
+        """Return `spark`, started with S3's jars if these paths need them."""
+        if "spark" not in self.__dict__:
+            self.__dict__["spark"] = self._session(paths)
+        return self.spark
+
+    def _session(self, paths: Sequence[str]) -> SparkSession:
+        from sonic_lib.spark.filesystem import uses_s3
         from sonic_lib.spark.session import spark_session
 
+        with_s3 = uses_s3(self.path, {"paths": paths})
         if self._spark is not None:
             return self._spark
-        with_s3 = self.path.startswith("s3a://")
         return spark_session(app_name="sonic_lib", with_s3=with_s3, has_light_java=True)
 
     def _can_avoid_spark(self, paths: Sequence[str | os.PathLike]) -> bool:

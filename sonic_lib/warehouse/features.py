@@ -50,11 +50,12 @@ class FeaturesMixin(Connection):
         """
         from sonic_lib.workflows.feature_extraction import describe_audio
 
+        folders = absolute_paths(paths)
         with self._progress():
             return describe_audio(
-                self.spark,
+                self._spark_for(folders),
                 self.config,
-                absolute_paths(paths),
+                folders,
                 retry_rejected=retry_rejected,
                 follow_links=follow_links,
             )
@@ -90,9 +91,10 @@ class FeaturesMixin(Connection):
         """
         from sonic_lib.workflows.feature_extraction import import_table
 
+        path = absolute(csv)
         with self._progress():
             return import_table(
-                self.spark, self.config, absolute(csv), source=source, id_column=id_column
+                self._spark_for([path]), self.config, path, source=source, id_column=id_column
             )
 
     def features(self, source: str | None = None) -> DataFrame:

@@ -66,13 +66,14 @@ class IdentificationMixin(Connection):
         """
         if engine not in ENGINES:
             raise UsageError(f"engine {engine!r}: expected {', '.join(ENGINES)}.")
+        folders = absolute_paths(paths)
         with self._progress():
             if engine == "local" or (engine == "auto" and self._can_avoid_spark(paths)):
                 from sonic_lib.workflows.local_identification import identify_folders
 
                 answers = identify_folders(
                     self.config,
-                    absolute_paths(paths),
+                    folders,
                     n_listed=n_listed,
                     record=record,
                     follow_links=follow_links,
@@ -83,8 +84,9 @@ class IdentificationMixin(Connection):
             from sonic_lib.audio.listing import list_audio
             from sonic_lib.workflows.batch_identification import identify_batch
 
-            clips = list_audio(self.spark, absolute_paths(paths), follow_links=follow_links)
-            return identify_batch(self.spark, self.config, clips, n_listed=n_listed, record=record)
+            spark = self._spark_for(folders)
+            clips = list_audio(spark, folders, follow_links=follow_links)
+            return identify_batch(spark, self.config, clips, n_listed=n_listed, record=record)
 
     def explain(self, clip: str | os.PathLike) -> Explanation:
         """Identify a clip again and return the evidence for the answer.
@@ -124,7 +126,7 @@ class IdentificationMixin(Connection):
                 found = explain_without_spark(self.config, path)
                 if found is not None:
                     return found
-            return explain_clip(self.spark, self.config, path)
+            return explain_clip(self._spark_for([path]), self.config, path)
 
     def evaluate(
         self,

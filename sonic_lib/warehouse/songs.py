@@ -66,7 +66,8 @@ class SongsMixin(Connection):
                     return done
             from sonic_lib.workflows.indexing import index_songs
 
-            return index_songs(self.spark, self.config, folders, prune=prune, **options)
+            spark = self._spark_for(folders)
+            return index_songs(spark, self.config, folders, prune=prune, **options)
 
     def songs(self, *words: str) -> pd.DataFrame:
         """List songs whose path, title, artist or album contain all of the words.

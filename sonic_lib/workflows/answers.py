@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from sonic_lib.audio.local_files import is_local
-from sonic_lib.matching.scoring import MAX_COPIES
+from sonic_lib.errors import UsageError
+from sonic_lib.matching.scoring import MAX_COPIES, N_CANDIDATES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,15 @@ class Answers(NamedTuple):
 
 
 def n_asked(n_listed: int) -> int:
-    """Return how many songs to search for, so that ties with the best are found."""
+    """Return how many songs to search for, so that ties with the best are found.
+
+    Raises
+    ------
+    UsageError
+        If more are to be listed than are searched for, or none.
+    """
+    if not 1 <= n_listed <= N_CANDIDATES:
+        raise UsageError(f"n_listed {n_listed} (--candidates): expected 1 to {N_CANDIDATES} songs.")
     return max(n_listed, MAX_COPIES)
 
 

@@ -16,7 +16,21 @@ from sonic_lib.workflows.sources import chosen_numbers
 
 _N_LISTED = 1000
 _GENRE_NAMES = ("genre", "genres", "folder")
-_MIN_SONGS = 10
+_MIN_SONGS, _MAX_SONGS = 10, 20_000
+
+
+def check_sample(n_sample: int) -> None:
+    """Check the number of songs in the projections.
+
+    Raises
+    ------
+    UsageError
+        If it is out of range.
+    """
+    if not _MIN_SONGS <= n_sample <= _MAX_SONGS:
+        raise UsageError(
+            f"n_sample {n_sample} (--sample): expected {_MIN_SONGS} to {_MAX_SONGS} songs."
+        )
 
 
 def explored(
@@ -36,7 +50,7 @@ def explored(
         Column that colors the projections; by default genre, genres or folder.
     columns : list of str, optional
         Numeric columns to explore; all by default.
-    n_sample : int
+    n_sample : int in 10..20000
         Songs in the projections.
     seed : int
         Seed of the sample and of t-SNE.
@@ -44,10 +58,11 @@ def explored(
     Raises
     ------
     UsageError
-        If there is no such column.
+        If there is no such column, or the sample is too small or too large.
     ModelError
         If there are fewer than ten songs, or fewer than two columns vary.
     """
+    check_sample(n_sample)
     n_songs = features.count()
     described = profile(features).toPandas().sort_values(["kind", "name"], ignore_index=True)
     described["n_missing"] = n_songs - described["n"]

@@ -20,7 +20,7 @@ from sonic_lib.report.excerpts import with_excerpts
 from sonic_lib.report.sections.overview import nothing_yet, sections_of
 from sonic_lib.schemas import FEATURES, MATCHES, PREDICTIONS, RUNS, SONG_FILES, SONGS, Table
 from sonic_lib.storage import tables
-from sonic_lib.storage.whole_file import whole_file
+from sonic_lib.storage.whole_file import check_file, whole_file
 from sonic_lib.workflows.sources import registry_of
 
 EVALUATION = "evaluation"  # default output of `sonic evaluate`
@@ -35,15 +35,14 @@ def check_wanted(path: str, *, n_clips: int, evaluation: str | None) -> None:
     Raises
     ------
     UsageError
-        If the path does not end in .html, its folder does not exist, the number of clips is out
-        of range, or the evaluation folder has no tables.
+        If the path does not end in .html or cannot be written, the number of clips is out of
+        range, or the evaluation folder has no tables.
     SetupError
         If jinja2 is not installed.
     """
     if not path.lower().endswith((".html", ".htm")):
         raise UsageError(f"path {path!r} (--output): expected a name that ends in .html.")
-    if not Path(path).absolute().parent.is_dir():
-        raise UsageError(f"path {path!r} (--output): its folder does not exist; create it first.")
+    check_file("path (--output)", path)
     if not 0 <= n_clips <= MAX_CLIPS:
         raise UsageError(f"n_clips {n_clips} (--clips): expected 0 to {MAX_CLIPS}.")
     if evaluation and not _evaluation_files(evaluation):

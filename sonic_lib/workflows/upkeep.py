@@ -91,6 +91,7 @@ def check(spark: SparkSession, config: Config, *, grace_hours: float = GRACE_HOU
 
     Parameters, result and errors are those of `Warehouse.check`.
     """
+    check_wanted(prefix_bits=None, retention_hours=0, grace_hours=grace_hours)
     if damaged := _damage(config.warehouse):
         raise DamageError(config.warehouse, damaged)
     _check_index(spark, config.warehouse)

@@ -17,6 +17,8 @@ def folder(tmp_path, monkeypatch):
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
     (tmp_path / "covers" / "a.jpg").touch()
     (tmp_path / "song.wav").write_bytes(b"RIFF")
+    for name in ("all.html", "why.png"):
+        (tmp_path / name).mkdir()
     (tmp_path / "table.csv").write_text("track.id,genre\n1,x\n")
     (tmp_path / "nothing.csv").touch()
     (tmp_path / "latin.sql").write_bytes("SELECT 'é'".encode("latin-1"))
@@ -46,6 +48,8 @@ def started(monkeypatch) -> list[str]:
         ("index empty", 2, "no audio file in 'empty'; expected a folder with songs"),
         ("index empty covers", 2, "1 .jpg"),
         ("index nowhere", 2, "'nowhere' does not exist"),
+        ("report --output all.html", 2, "'all.html' is a folder; expected the name of a file"),
+        ("explain song.wav --plot why.png", 2, "'why.png' is a folder"),
         ("features covers", 2, "no audio file in 'covers'"),
         ("features --csv nothing.csv", 2, "is empty"),
         ("features --csv picture.csv", 2, "is not text"),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonic_lib.audio.local_files import absolute, is_local
@@ -16,6 +15,7 @@ from sonic_lib.console import paragraph, say, show
 from sonic_lib.errors import UsageError
 from sonic_lib.formats import clock, counted, p_equation
 from sonic_lib.spark.messages import one_line
+from sonic_lib.storage.whole_file import check_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +38,8 @@ def check(args: argparse.Namespace) -> None:
     """Check the arguments before Spark starts."""
     if args.plot and not args.plot.lower().endswith((".png", ".pdf", ".svg")):
         raise UsageError(f"--plot {args.plot!r}: the name must end in .png, .pdf or .svg.")
-    if args.plot and not Path(args.plot).absolute().parent.is_dir():
-        raise UsageError(f"--plot {args.plot!r}: its folder does not exist; create it first.")
+    if args.plot:
+        check_file("--plot", args.plot)
 
 
 def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:

@@ -10,13 +10,12 @@ from pyspark.sql import SparkSession
 from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say, show
-from sonic_lib.errors import UsageError
 from sonic_lib.models.exploration import projections
 from sonic_lib.report.exploration import figures_of, tables_of, text_of
 from sonic_lib.report.figures.style import save
 from sonic_lib.schemas import FEATURES
 from sonic_lib.storage.whole_file import write_csv
-from sonic_lib.workflows.exploration import explored
+from sonic_lib.workflows.exploration import check_sample, explored
 from sonic_lib.workflows.sources import read_source
 
 HELP = "plot a source of features: distributions, correlations, projections"
@@ -50,8 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> None:
     """Check the arguments before Spark starts."""
     check_folder("--report", args.report)
-    if not 10 <= args.sample <= 20_000:
-        raise UsageError(f"--sample {args.sample}: expected 10 to 20000 songs.")
+    check_sample(args.sample)
     projections.load_manifold()
 
 

@@ -1,0 +1,63 @@
+"""Calls of the Python API that are refused, or need more of Spark, before it starts."""
+
+from __future__ import annotations
+
+import pytest
+
+import sonic_lib
+from sonic_lib.errors import UsageError
+from sonic_lib.workflows import answers, exploration, upkeep
+
+
+@pytest.fixture
+def started(monkeypatch) -> list[bool]:
+    """Whether each session was started with S3."""
+    with_s3 = []
+
+    def start(**options):
+        with_s3.append(options["with_s3"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sonic_lib.spark.session.spark_session", start)
+    return with_s3
+
+
+@pytest.mark.parametrize(
+    ("warehouse", "songs", "with_s3"),
+    [
+        ("lake", "s3a://bucket/music", True),
+        ("s3a://bucket/lake", "music", True),
+        ("lake", "music", False),
+    ],
+)
+def test_songs_or_tables_in_s3_start_spark_with_it(tmp_path, started, warehouse, songs, with_s3):
+    place = warehouse if "://" in warehouse else tmp_path / warehouse
+    with pytest.raises(KeyboardInterrupt):
+        sonic_lib.open_warehouse(place).index(songs, prune=True)
+    assert started == [with_s3]
+
+
+def test_credentials_in_a_path_are_refused(tmp_path, started):
+    lake = sonic_lib.open_warehouse(tmp_path)
+    with pytest.raises(UsageError, match="contains a password") as refused:
+        lake.index("s3a://AKIA:sesame@bucket/music")
+    assert "sesame" not in str(refused.value)
+    assert started == []
+
+
+@pytest.mark.parametrize("n_listed", [0, -1, 29])
+def test_more_candidates_than_are_searched_for_are_refused(n_listed):
+    with pytest.raises(UsageError, match=rf"n_listed {n_listed} .*expected 1 to 28"):
+        answers.n_asked(n_listed)
+
+
+@pytest.mark.parametrize("n_sample", [9, 20_001])
+def test_a_sample_out_of_range_is_refused(n_sample):
+    with pytest.raises(UsageError, match="expected 10 to 20000 songs"):
+        exploration.explored(None, n_sample=n_sample)
+
+
+@pytest.mark.parametrize("grace_hours", [-1.0, float("inf"), float("nan")])
+def test_a_period_of_grace_out_of_range_is_refused(grace_hours):
+    with pytest.raises(UsageError, match="grace_hours"):
+        upkeep.check(None, None, grace_hours=grace_hours)
