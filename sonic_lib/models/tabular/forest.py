@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_ROW_TREES = 4_000_000  # fewer trees for more rows: time is proportional to the rows
+_ROW_TREES = 800_000  # fewer trees for more rows: time is proportional to the rows
 _MIN_TREES, _MAX_TREES = 100, 200
 _MAX_LEAVES = 4_096  # per tree; a leaf holds a share of each class
 
