@@ -30,7 +30,8 @@ def write_commands() -> None:
     parts = [
         "# Command line",
         "Each but jars, doctor, completion and demo is also a job for spark-submit; see jobs/.",
-        "Exit codes: 0 done, 1 failed (with --strict: or rejected something), 2 called wrongly.",
+        "Exit codes: 0 done, 1 failed (with --strict: or rejected something), 2 called wrongly, "
+        "130 interrupted.",
     ]
     for verb in cli.VERBS:
         command = import_module(f"sonic_lib.cli.commands.{verb}")

@@ -76,7 +76,7 @@ class TablesMixin(Connection):
         Raises
         ------
         DamageError
-            If data files are damaged, so that rows are lost.
+            If files of the tables are damaged that only a backup can replace; nothing is changed.
         UsageError
             If an argument is out of range, there was no index at that time, or a purge could
             delete files that a run is writing.

@@ -1,7 +1,7 @@
 CREATE OR REPLACE VIEW sonic.model_leaderboard (
   model COMMENT 'genre, popularity or recommendations',
-  metric COMMENT 'As in docs/models.md',
-  value COMMENT 'Measured by the run on held-out songs',
+  metric COMMENT 'Such as f1_micro or r2 on held-out songs, cv_f1_micro by cross-validation, or seconds',
+  value COMMENT 'Its value',
   place COMMENT '1 for the largest value; for errors the last is the best',
   job COMMENT 'train or retrain',
   run_id COMMENT 'The run; its configuration is in runs',
