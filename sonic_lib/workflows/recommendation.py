@@ -26,7 +26,7 @@ from sonic_lib.workflows.song_names import find_songs, named
 from sonic_lib.workflows.sources import chosen_numbers, read_source, sql_text
 
 MODEL_NAME = "recommendations"
-# Comparing all pairs takes half an hour on 100 cores at this size; clusters are used beyond it.
+# Comparing all pairs takes some two hours on 100 cores at this size; clusters are used beyond it.
 EXACT_UP_TO = 10_000_000
 _JOB = f"train {MODEL_NAME}"
 # Query songs per task, about 20 MB; all songs stream past them.

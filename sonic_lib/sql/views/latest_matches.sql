@@ -14,11 +14,12 @@ CREATE OR REPLACE VIEW sonic.latest_matches (
   p_value COMMENT 'Probability that an unknown clip scores this high',
   accepted COMMENT 'Whether the candidate is accepted as the answer',
   error COMMENT 'Why the clip could not be read; else null',
+  note COMMENT 'Parts of the clip that could not be used; else null',
   run_id COMMENT 'The latest run that identified the clip'
 ) COMMENT 'The rows of matches from the latest run of each clip, with names.'
 AS SELECT
   m.clip_path, m.clip_start_s, m.clip_end_s, m.rank, m.song_id, s.title, s.artist, m.offset_s,
-  m.speed, m.pitch, m.n_votes, m.score, m.p_value, m.accepted, m.error, m.run_id
+  m.speed, m.pitch, m.n_votes, m.score, m.p_value, m.accepted, m.error, m.note, m.run_id
 FROM sonic.matches AS m
 -- Run ids begin with the time, so the largest is the latest.
 JOIN (SELECT clip_path, max(run_id) AS run_id FROM sonic.matches GROUP BY clip_path)
