@@ -248,10 +248,16 @@ def _embedded_conf(*, has_light_java: bool, with_s3: bool, stores_classes: bool)
     """Return settings for an interactive process on one machine."""
     version = java.check_java()
     jars = delta_jars() + (s3_jars() if with_s3 else [])
-    scratch = Path(tempfile.mkdtemp(prefix="sonic-signature-"))
-    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-    log4j2 = scratch / "log4j2.properties"
-    log4j2.write_text(LOG4J2)
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix="sonic-signature-"))
+        atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+        log4j2 = scratch / "log4j2.properties"
+        log4j2.write_text(LOG4J2)
+    except OSError as error:
+        raise SetupError(
+            f"Spark's temporary files cannot be written: {error.strerror}. Free some space there, "
+            "or name a folder on another disk in TMPDIR."
+        ) from error
     java_options = [f"-Dlog4j2.configurationFile={log4j2.as_uri()}"]
     if has_light_java:
         java_options.append(_LIGHT_JAVA)

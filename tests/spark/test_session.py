@@ -73,6 +73,15 @@ def test_collector_is_serial_on_few_cores(monkeypatch, cores, is_serial):
     assert ("-XX:+UseSerialGC" in conf["spark.driver.extraJavaOptions"]) == is_serial
 
 
+def test_temporary_folder_without_room_is_named(monkeypatch):
+    def refuse(**_: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(session.tempfile, "mkdtemp", refuse)
+    with pytest.raises(SetupError, match=r"found in \['/tmp'\]\. Free some space .* TMPDIR"):
+        session._embedded_conf(with_s3=False, stores_classes=False, has_light_java=False)
+
+
 def test_session_without_s3_says_how_to_start_with_it(spark):
     with pytest.raises(SetupError, match=r"hadoop-aws:.* --jars .*sonic jars --s3"):
         session.spark_session(app_name="too late", with_s3=True)
