@@ -12,10 +12,13 @@ import difflib
 import io
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 import sonic_lib
@@ -176,8 +179,29 @@ def _prepare_streams() -> None:
 
 
 def _run(command, args: argparse.Namespace) -> int:
-    if not (args.quiet or args.json):
-        return _code(command, args)
+    with _terminated_as_interrupted():
+        return _run_quietly(command, args) if args.quiet or args.json else _code(command, args)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C: the run is recorded as failed, and its temporary files go.
+
+    Kubernetes, Airflow and systemd end jobs by it, and without a handler it does nothing to the
+    first process of a container.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _run_quietly(command, args: argparse.Namespace) -> int:
     code = 1
     try:
         with capture_output(as_json=args.json) as facts:

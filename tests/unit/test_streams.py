@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from sonic_lib.cli import main as cli
 
 START = "import sys; from sonic_lib.cli.main import main; "
 
@@ -44,3 +47,18 @@ def test_letters_that_the_encoding_lacks_are_escaped(tmp_path):
     done = run(program, folder, env={"PYTHONIOENCODING": "latin-1"}, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
     assert rb"/\u591c/delta-spark" in done.stdout
+
+
+def test_sigterm_ends_a_command_like_ctrl_c(monkeypatch):
+    done = []
+
+    def wait(*_: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            done.append("cleaned up")
+
+    monkeypatch.setattr("sonic_lib.cli.commands.jars.run", wait)
+    assert cli.main(["jars"]) == 130
+    assert done == ["cleaned up"]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
