@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +37,8 @@ _ENDS_WITHIN_S = 2
 _OTHER_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
 _PART = ".part-"
 _WRITES = re.compile(r"-XX:ArchiveClassesAtExit=(\S+)")
+# Spark splits Java's options at spaces and refuses half a pair of quotes; Java splits at colons.
+_SPECIAL = re.compile(r"[\s'\"\\:]")
 _QUIET = "-Xlog:cds=off -Xlog:cds+dynamic=off"
 _NOISE = re.compile(rb"WARNING: |\[\d\d:\d\d:\d\d\] Task \d+ got rank \d+\n")
 
@@ -203,10 +205,12 @@ def archive_options(archive: Path, *, stores: bool) -> str:
         Whether the caller completes a new archive by `end`.
     """
     folder = archive.parent
-    if archive.exists() and " " not in str(archive):
+    if _SPECIAL.search(str(archive)):
+        return ""
+    if os.path.exists(archive):
         return f"-XX:SharedArchiveFile={archive} {_QUIET}"
     # An archive of a Java without verification, say, is of no use to others.
-    if not stores or " " in str(archive) or any(map(os.environ.get, _OTHER_OPTIONS)):
+    if not stores or any(map(os.environ.get, _OTHER_OPTIONS)):
         return ""
     try:
         if any(map(_has_files, _conf_folders())):
@@ -240,9 +244,11 @@ def end(gateway: JavaGateway, *, options: str) -> None:
     process.stdin.close()  # Spark's process ends when its input does
     part = Path(written[1])
     try:
-        process.wait(_MAX_STORING_S)
-        os.replace(part, str(part).partition(_PART)[0])
-    except (OSError, subprocess.TimeoutExpired):
+        with suppress(OSError, subprocess.TimeoutExpired):
+            # A Java that was killed leaves half an archive, which would slow down all later ones.
+            if process.wait(_MAX_STORING_S) == 0:
+                os.replace(part, str(part).partition(_PART)[0])
+    finally:  # after Ctrl-C, too, which Java does not get
         process.kill()
         part.unlink(missing_ok=True)
 

@@ -79,6 +79,15 @@ def test_without_room_no_archive_is_written(archive, monkeypatch):
     assert java.archive_options(archive, stores=True) == ""
 
 
+@pytest.mark.parametrize("folder", ["my cache", "o'brien", 'the "cache"', "a\\b", "a:b"])
+def test_no_archive_is_used_below_a_folder_that_options_cannot_name(archive, tmp_path, folder):
+    archive = tmp_path / folder / archive.name
+    assert java.archive_options(archive, stores=True) == ""
+    archive.parent.mkdir()
+    archive.touch()
+    assert java.archive_options(archive, stores=True) == ""
+
+
 def test_remains_of_killed_processes_are_removed(archive):
     archive.parent.mkdir(parents=True)
     old, new = (Path(f"{archive}.part-{process}") for process in (1, 2))
@@ -113,6 +122,32 @@ def test_ending_java_completes_the_archive(archive, writes, no_session):
     assert archive.exists() == writes
     assert process.poll() is not None
     assert list(archive.parent.glob("*.part-*")) == []
+
+
+@pytest.mark.parametrize("is_interrupted", [True, False])
+def test_archive_of_a_java_that_did_not_end_well_is_removed(
+    archive, monkeypatch, no_session, is_interrupted
+):
+    archive.parent.mkdir(parents=True)
+    options = java.archive_options(archive, stores=True)
+    part = options.split()[0].partition("=")[2]
+    program = f"import sys; sys.stdin.read(); open({part!r}, 'w'); sys.exit(1)"
+    process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE)
+    gateway = type("Gateway", (), {"proc": process, "shutdown": lambda _: None})()
+    if is_interrupted:
+
+        def interrupt(_: float) -> None:
+            Path(part).touch()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(process, "wait", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            java.end(gateway, options=options)
+        monkeypatch.undo()
+        process.wait()
+    else:
+        java.end(gateway, options=options)
+    assert list(archive.parent.iterdir()) == []
 
 
 def test_java_that_writes_no_archive_goes_on(archive):
