@@ -28,6 +28,7 @@ from sonic_lib.audio.sandbox import isolated, packed, prepare
 from sonic_lib.console import progress
 from sonic_lib.fingerprint.variants import FIRST_PASS, FIRST_PASS_ONLY, SECOND_PASS, Probe
 from sonic_lib.matching import budget
+from sonic_lib.spark.machine import n_cores
 from sonic_lib.storage.delta_rs import LocalIndex, open_index
 
 if TYPE_CHECKING:  # the helper process imports this module but does not need these
@@ -161,7 +162,7 @@ def _extracted(
 ) -> Iterator[list[tuple[str, dict]]]:
     """Decode and hash files on all cores; yields chunks of windows, fills `ends` with summaries."""
     n_files = sum(1 + _size_bytes(path) // 1_000_000 for path, _ in jobs)
-    n_helpers = min(os.cpu_count() or 1, max(len(jobs), 1), 1 + n_files // FILES_PER_HELPER)
+    n_helpers = min(n_cores(), max(len(jobs), 1), 1 + n_files // FILES_PER_HELPER)
     waiting: Queue[tuple[str, dict] | BaseException] = Queue(N_WAITING)
     is_over = Event()
 
@@ -277,7 +278,7 @@ def _match(
         return window_rows(hits, chance=chance, n_listed=n_listed)
 
     # Threads help: reading files, counting hits and finding lines release Python's global lock.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(n_cores()) as pool:
         for found in pool.map(join, range(1 << PARTS_BITS)):
             for _, numbers, stops, hits in found:
                 parts = [np.split(column, stops[:-1]) for column in hits]

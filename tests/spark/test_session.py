@@ -68,7 +68,7 @@ def test_python_heavy_jobs_use_the_first_compiler_only():
 
 @pytest.mark.parametrize(("cores", "is_serial"), [(2, True), (16, False)])
 def test_collector_is_serial_on_few_cores(monkeypatch, cores, is_serial):
-    monkeypatch.setattr(session.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(session, "n_cores", lambda: cores)
     conf = session._embedded_conf(with_s3=False, stores_classes=False, has_light_java=False)
     assert ("-XX:+UseSerialGC" in conf["spark.driver.extraJavaOptions"]) == is_serial
 
