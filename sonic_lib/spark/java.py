@@ -73,6 +73,24 @@ def check_java() -> str:
     )
 
 
+def check_spark() -> None:
+    """Check that the Spark to be started, which SPARK_HOME may name, is the one of pyspark.
+
+    Raises
+    ------
+    SetupError
+        If it is another version, or no Spark at all.
+    """
+    import pyspark
+
+    home, version = _spark_home(), pyspark.__version__
+    if not any(Path(home, "jars").glob(f"spark-core_*-{version}*.jar")):
+        raise SetupError(
+            f"There is no Spark {version}, which the Python package pyspark needs, in {home}. "
+            "Unset SPARK_HOME, or set it to the folder of that version."
+        )
+
+
 def launch(conf: SparkConf) -> JavaGateway:
     """Start the JVM and forward its stderr, dropping harmless warnings that cannot be disabled.
 

@@ -249,6 +249,7 @@ def _start_embedded(app_name: str, master: str, settings: Mapping[str, str]) -> 
 def _embedded_conf(*, has_light_java: bool, with_s3: bool, stores_classes: bool) -> dict[str, str]:
     """Return settings for an interactive process on one machine."""
     version = java.check_java()
+    java.check_spark()
     jars = delta_jars() + (s3_jars() if with_s3 else [])
     try:
         scratch = Path(tempfile.mkdtemp(prefix="sonic-signature-"))

@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+import pyspark
 import pytest
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
@@ -46,6 +47,19 @@ def test_an_archive_is_read_if_there_is_one_and_else_written_if_asked(archive):
     for stores in (True, False):
         read = java.archive_options(archive, stores=stores)
         assert read.startswith(f"-XX:SharedArchiveFile={archive} ")
+
+
+def test_another_spark_than_pysparks_is_named(tmp_path, monkeypatch):
+    java.check_spark()
+    monkeypatch.setenv("SPARK_HOME", str(tmp_path))
+    with pytest.raises(SetupError, match=f"There is no Spark 4.* in {tmp_path}"):
+        java.check_spark()
+    (tmp_path / "jars").mkdir()
+    (tmp_path / "jars" / "spark-core_2.12-3.5.1.jar").touch()
+    with pytest.raises(SetupError):
+        java.check_spark()
+    (tmp_path / "jars" / f"spark-core_2.13-{pyspark.__version__}-vendor-1.jar").touch()
+    java.check_spark()
 
 
 def test_java_with_options_of_the_user_writes_no_archive(archive, monkeypatch):
