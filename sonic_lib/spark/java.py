@@ -107,6 +107,10 @@ def launch(conf: SparkConf) -> JavaGateway:
     from pyspark.errors import PySparkRuntimeError
     from pyspark.java_gateway import launch_gateway
 
+    # Java takes the C locale for ASCII, and would miss files with other letters in their paths.
+    # Python takes it for UTF-8 (PEP 540).
+    if os.environ.get("LC_ALL") in ("C", "POSIX"):
+        os.environ["LC_ALL"] = "C.UTF-8"
     reader, writer = os.pipe()
 
     def forward() -> None:

@@ -191,6 +191,17 @@ def test_errors_of_a_running_java_are_left_alone(has_process):
     process.communicate(b"\n")
 
 
+@pytest.mark.parametrize(("given", "used"), [("C", "C.UTF-8"), ("de_DE.UTF-8", "de_DE.UTF-8")])
+def test_java_reads_paths_as_python_does(monkeypatch, given, used):
+    seen = []
+    monkeypatch.setenv("LC_ALL", given)
+    monkeypatch.setattr(
+        "pyspark.java_gateway.launch_gateway", lambda *_, **__: seen.append(os.environ["LC_ALL"])
+    )
+    java.launch(None)
+    assert seen == [used]
+
+
 def test_messages_of_java_are_made_safe_to_show(monkeypatch, capfd):
     def launch(conf, popen_kwargs):
         lines = b"WARNING: noise\nat s3a://AK:sesame@b \xc2\x9b31m \x1b[2J \xff \xe5\xa4\x9c\n"
