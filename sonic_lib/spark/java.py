@@ -8,6 +8,7 @@ ones map that archive into their memory.
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -89,6 +90,23 @@ def check_spark() -> None:
             f"There is no Spark {version}, which the Python package pyspark needs, in {home}. "
             "Unset SPARK_HOME, or set it to the folder of that version."
         )
+
+
+def check_user() -> None:
+    """Check that this user has a name, without which Hadoop does not start.
+
+    Raises
+    ------
+    SetupError
+        If there is none, as in a container that runs as an arbitrary user id.
+    """
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError as error:
+        raise SetupError(
+            f"Spark cannot run as the user id {os.geteuid()}, which has no entry in /etc/passwd. "
+            "Add one (Spark's images do, by their /opt/entrypoint.sh), or run as another user."
+        ) from error
 
 
 def launch(conf: SparkConf) -> JavaGateway:

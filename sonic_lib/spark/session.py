@@ -250,6 +250,7 @@ def _embedded_conf(*, has_light_java: bool, with_s3: bool, stores_classes: bool)
     """Return settings for an interactive process on one machine."""
     version = java.check_java()
     java.check_spark()
+    java.check_user()
     jars = delta_jars() + (s3_jars() if with_s3 else [])
     try:
         scratch = Path(tempfile.mkdtemp(prefix="sonic-signature-"))

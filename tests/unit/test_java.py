@@ -191,6 +191,13 @@ def test_errors_of_a_running_java_are_left_alone(has_process):
     process.communicate(b"\n")
 
 
+def test_user_without_a_name_is_told_so(monkeypatch):
+    java.check_user()
+    monkeypatch.setattr(os, "geteuid", lambda: 987_654_321)
+    with pytest.raises(SetupError, match="user id 987654321, which has no entry"):
+        java.check_user()
+
+
 @pytest.mark.parametrize(("given", "used"), [("C", "C.UTF-8"), ("de_DE.UTF-8", "de_DE.UTF-8")])
 def test_java_reads_paths_as_python_does(monkeypatch, given, used):
     seen = []

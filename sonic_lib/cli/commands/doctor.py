@@ -93,10 +93,11 @@ def _try(what: str, probe: Callable[[], tuple[str, str]]) -> Finding:
 
 
 def _java() -> tuple[str, str]:
-    from sonic_lib.spark.java import check_java, check_spark
+    from sonic_lib.spark.java import check_java, check_spark, check_user
 
     check_java()
     check_spark()
+    check_user()
     home = os.environ.get("JAVA_HOME")
     return "ok", f"JAVA_HOME={home}" if home else str(shutil.which("java"))
 
