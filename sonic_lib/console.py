@@ -102,7 +102,7 @@ def capture_output(*, as_json: bool) -> Iterator[dict[str, object]]:
         os.close(out)
         if as_json:
             # In ASCII, in which nothing controls a terminal.
-            print(json.dumps(_masked(plain(_facts))))
+            print(json.dumps(_masked(plain(_facts))), flush=True)
 
 
 @contextmanager

@@ -26,8 +26,10 @@ _START_TIMEOUT_S = 300.0  # allows imports from a slow network disk
 _MIN_RECEIVE_S = 1.0  # for a message that begins to arrive just before the time limit
 _MAX_MESSAGE_BYTES = 256 << 20  # far more than the hashes of a chunk
 _MAX_ERROR = 1000  # characters
+# With -c, Python looks in the current folder first: it would run a tempfile.py there.
 _BOOTSTRAP = (
-    "import sys; from multiprocessing.connection import Connection; "
+    "import sys; sys.path[:] = filter(None, sys.path); "
+    "from multiprocessing.connection import Connection; "
     "connection = Connection(int(sys.argv[1])); sys.path[:] = connection.recv(); "
     "from sonic_lib.audio.sandbox_helper import serve; serve(connection)"
 )

@@ -6,8 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from urllib.parse import quote
 
 from sonic_lib.errors import SonicError
@@ -104,11 +103,14 @@ def _whole_text(error: BaseException) -> str:
 
 def _free(warehouse: str) -> str:
     """Describe the free space on the disks that this process can see."""
-    places = {"Spark's scratch files on the driver": tempfile.gettempdir()}
-    if "://" not in warehouse and Path(warehouse).exists():
-        places = {"the warehouse": warehouse, **places}
-    free = (
-        f"{shutil.disk_usage(place).free / 1e6:.1f} MB below {place} ({what})"
-        for what, place in places.items()
-    )
-    return f"Free now: {', '.join(free)}."
+    places = {
+        "the warehouse": lambda: warehouse,
+        "Spark's scratch files on the driver": tempfile.gettempdir,
+    }
+    free = []
+    for what, find in places.items():
+        # It may be remote. Temporary folders are tried by writing to them, and all may be full.
+        with suppress(OSError):
+            place = find()
+            free.append(f"{shutil.disk_usage(place).free / 1e6:.1f} MB below {place} ({what})")
+    return f"Free now: {', '.join(free) or 'nothing for temporary files'}."

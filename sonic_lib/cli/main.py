@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 import sonic_lib
@@ -85,6 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     int
         0 done, 1 failed, 2 wrong arguments, 130 interrupted.
     """
+    _prepare_streams()
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] not in VERBS and not words[0].startswith("-"):
         near = difflib.get_close_matches(words[0], VERBS, n=1)
@@ -129,6 +134,7 @@ def make_parser(
 
 def run_job(verb: str, *words: str) -> None:
     """Run a command as a spark-submit script, with its first words given; ends the process."""
+    _prepare_streams()
     command = import_module(f"sonic_lib.cli.commands.{verb}")
     parser = argparse.ArgumentParser(description=command.HELP)
     _prepare(parser, command)
@@ -156,13 +162,53 @@ def _prepare(parser: argparse.ArgumentParser, command) -> None:
     output.add_argument("--json", action="store_true", help="print the results as one JSON object")
 
 
+def _prepare_streams() -> None:
+    """Make the standard streams usable, whatever they are.
+
+    Those that are closed, as by `2>&-`, become the null device: their numbers would go to the next
+    files that are opened, and Java's messages into those.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115  # until the end
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
+    # Not every encoding has the letters of every title, nor the … of the help.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def _run(command, args: argparse.Namespace) -> int:
-    if not (args.quiet or args.json):
-        return _code(command, args)
-    with capture_output(as_json=args.json) as facts:
-        facts["command"] = _verb(command)
-        code = _code(command, args)
-        facts["exit_code"] = code
+    with _terminated_as_interrupted():
+        return _run_quietly(command, args) if args.quiet or args.json else _code(command, args)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C: the run is recorded as failed, and its temporary files go.
+
+    Kubernetes, Airflow and systemd end jobs by it, and without a handler it does nothing to the
+    first process of a container.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _run_quietly(command, args: argparse.Namespace) -> int:
+    code = 1
+    try:
+        with capture_output(as_json=args.json) as facts:
+            facts["command"] = _verb(command)
+            code = facts["exit_code"] = _code(command, args)
+    except BrokenPipeError:
+        _print_no_more()
     return code
 
 
@@ -185,8 +231,8 @@ def _code(command, args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         report_error("interrupted; run the same command again to continue.")
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _print_no_more()
         return 0
     except Exception as error:  # a bug, or a failure of the machine that `explained` does not know
         if args.debug:
@@ -196,6 +242,11 @@ def _code(command, args: argparse.Namespace) -> int:
             + ("" if args.debug else "; run with --debug for details")
         )
         return 1
+
+
+def _print_no_more() -> None:
+    """Discard all further output: the reader, such as `head`, has closed the pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run_with_spark(command, config, args: argparse.Namespace) -> int:

@@ -63,7 +63,7 @@ def _alone() -> Iterator[None]:
 
 def _open_any_lock() -> int | None:
     """Open the lock in the cache folder or, if that is read-only, where Numba keeps its files."""
-    with suppress(OSError, RuntimeError):  # RuntimeError: this user has no home folder
+    with suppress(OSError, SetupError):
         return _open_lock(cache_folder())
     if numba_folder := os.environ.get("NUMBA_CACHE_DIR"):
         with suppress(OSError):

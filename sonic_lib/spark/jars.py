@@ -153,10 +153,23 @@ def _jars(wanted: _JarSet) -> list[str]:
 
 
 def cache_folder() -> Path:
-    """Return the folder for what is kept between runs."""
+    """Return the folder for what is kept between runs.
+
+    Raises
+    ------
+    SetupError
+        If none is known.
+    """
     if folder := os.environ.get("SONIC_CACHE"):
         return Path(folder).absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sonic-signature"
+    try:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:  # as in a container that runs as an arbitrary user
+        raise SetupError(
+            "This user has no home folder, and so no cache folder. Set SONIC_CACHE to a folder "
+            "that can be written to."
+        ) from error
+    return caches / "sonic-signature"
 
 
 def _fill(cached: Path, wanted: _JarSet) -> None:

@@ -8,6 +8,7 @@ ones map that archive into their memory.
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -16,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,8 @@ _ENDS_WITHIN_S = 2
 _OTHER_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
 _PART = ".part-"
 _WRITES = re.compile(r"-XX:ArchiveClassesAtExit=(\S+)")
+# Spark splits Java's options at spaces and refuses half a pair of quotes; Java splits at colons.
+_SPECIAL = re.compile(r"[\s'\"\\:]")
 _QUIET = "-Xlog:cds=off -Xlog:cds+dynamic=off"
 _NOISE = re.compile(rb"WARNING: |\[\d\d:\d\d:\d\d\] Task \d+ got rank \d+\n")
 
@@ -71,6 +74,41 @@ def check_java() -> str:
     )
 
 
+def check_spark() -> None:
+    """Check that the Spark to be started, which SPARK_HOME may name, is the one of pyspark.
+
+    Raises
+    ------
+    SetupError
+        If it is another version, or no Spark at all.
+    """
+    import pyspark
+
+    home, version = _spark_home(), pyspark.__version__
+    if not any(Path(home, "jars").glob(f"spark-core_*-{version}*.jar")):
+        raise SetupError(
+            f"There is no Spark {version}, which the Python package pyspark needs, in {home}. "
+            "Unset SPARK_HOME, or set it to the folder of that version."
+        )
+
+
+def check_user() -> None:
+    """Check that this user has a name, without which Hadoop does not start.
+
+    Raises
+    ------
+    SetupError
+        If there is none, as in a container that runs as an arbitrary user id.
+    """
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError as error:
+        raise SetupError(
+            f"Spark cannot run as the user id {os.geteuid()}, which has no entry in /etc/passwd. "
+            "Add one (Spark's images do, by their /opt/entrypoint.sh), or run as another user."
+        ) from error
+
+
 def launch(conf: SparkConf) -> JavaGateway:
     """Start the JVM and forward its stderr, dropping harmless warnings that cannot be disabled.
 
@@ -87,6 +125,10 @@ def launch(conf: SparkConf) -> JavaGateway:
     from pyspark.errors import PySparkRuntimeError
     from pyspark.java_gateway import launch_gateway
 
+    # Java takes the C locale for ASCII, and would miss files with other letters in their paths.
+    # Python takes it for UTF-8 (PEP 540).
+    if os.environ.get("LC_ALL") in ("C", "POSIX"):
+        os.environ["LC_ALL"] = "C.UTF-8"
     reader, writer = os.pipe()
 
     def forward() -> None:
@@ -208,10 +250,12 @@ def archive_options(archive: Path, *, stores: bool) -> str:
         Whether the caller completes a new archive by `end`.
     """
     folder = archive.parent
-    if archive.exists() and " " not in str(archive):
+    if _SPECIAL.search(str(archive)):
+        return ""
+    if os.path.exists(archive):
         return f"-XX:SharedArchiveFile={archive} {_QUIET}"
     # An archive of a Java without verification, say, is of no use to others.
-    if not stores or " " in str(archive) or any(map(os.environ.get, _OTHER_OPTIONS)):
+    if not stores or any(map(os.environ.get, _OTHER_OPTIONS)):
         return ""
     try:
         # Java archives no classes with a folder that is not empty in the class path.
@@ -246,9 +290,11 @@ def end(gateway: JavaGateway, *, options: str) -> None:
     process.stdin.close()  # Spark's process ends when its input does
     part = Path(written[1])
     try:
-        process.wait(_MAX_STORING_S)
-        os.replace(part, str(part).partition(_PART)[0])
-    except (OSError, subprocess.TimeoutExpired):
+        with suppress(OSError, subprocess.TimeoutExpired):
+            # A Java that was killed leaves half an archive, which would slow down all later ones.
+            if process.wait(_MAX_STORING_S) == 0:
+                os.replace(part, str(part).partition(_PART)[0])
+    finally:  # after Ctrl-C, too, which Java does not get
         process.kill()
         part.unlink(missing_ok=True)
 

@@ -21,6 +21,7 @@ from sonic_lib.errors import SetupError
 from sonic_lib.spark import java
 from sonic_lib.spark.filesystem import s3_conf
 from sonic_lib.spark.jars import COORDINATES, S3_COORDINATES, delta_jars, s3_jars
+from sonic_lib.spark.machine import memory_bytes, n_cores
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -60,6 +61,7 @@ _LIGHT_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
 # is in Python; with many cores, its pauses would stop them all.
 _FEW_CORES_JAVA = "-XX:+UseSerialGC"
 _FEW_CORES = 4
+_MIN_MEMORY_MB = 600  # Spark does not start with less than about 500
 
 # Compiling the expressions of a small training takes 4 CPU seconds, and tasks without rows 2.
 _FOR_LITTLE = {
@@ -251,15 +253,23 @@ def _start_embedded(app_name: str, master: str, settings: Mapping[str, str]) -> 
 def _embedded_conf(*, has_light_java: bool, with_s3: bool, stores_classes: bool) -> dict[str, str]:
     """Return settings for an interactive process on one machine."""
     version = java.check_java()
+    java.check_spark()
+    java.check_user()
     jars = delta_jars() + (s3_jars() if with_s3 else [])
-    scratch = Path(tempfile.mkdtemp(prefix="sonic-signature-"))
-    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-    log4j2 = scratch / "log4j2.properties"
-    log4j2.write_text(LOG4J2)
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix="sonic-signature-"))
+        atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+        log4j2 = scratch / "log4j2.properties"
+        log4j2.write_text(LOG4J2)
+    except OSError as error:
+        raise SetupError(
+            f"Spark's temporary files cannot be written: {error.strerror}. Free some space there, "
+            "or name a folder on another disk in TMPDIR."
+        ) from error
     java_options = [f"-Dlog4j2.configurationFile={log4j2.as_uri()}"]
     if has_light_java:
         java_options.append(_LIGHT_JAVA)
-    if has_light_java or (os.cpu_count() or 1) <= _FEW_CORES:
+    if has_light_java or n_cores() <= _FEW_CORES:
         java_options.append(_FEW_CORES_JAVA)
     archive = java.class_archive(java=version, class_path=jars)
     java_options.append(java.archive_options(archive, stores=stores_classes))
@@ -284,7 +294,7 @@ def _embedded_conf(*, has_light_java: bool, with_s3: bool, stores_classes: bool)
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         # The default of 200 is slow for small data.
-        "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
+        "spark.sql.shuffle.partitions": str(2 * n_cores()),
         "spark.databricks.delta.snapshotPartitions": "2",
         # Keeps spark-warehouse/, metastore_db/ and derby.log out of the current folder.
         "spark.sql.catalogImplementation": "in-memory",
@@ -293,9 +303,8 @@ def _embedded_conf(*, has_light_java: bool, with_s3: bool, stores_classes: bool)
 
 
 def _driver_memory_mb() -> int:
-    """Return half of the machine's memory, at most 8 GiB; Python workers need the rest."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(total // 2**21, 8 * 1024)
+    """Return half of the memory, at most 8 GiB; Python workers need the rest."""
+    return min(max(memory_bytes() // 2**21, _MIN_MEMORY_MB), 8 * 1024)
 
 
 def _check_delta(spark: SparkSession) -> None:

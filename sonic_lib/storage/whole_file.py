@@ -66,7 +66,8 @@ def _renamed(path: str | Path) -> Iterator[tuple[int, str]]:
     """Yield the descriptor, which the caller closes, and the name of a temporary file."""
     descriptor, unfinished = tempfile.mkstemp(dir=Path(path).absolute().parent, prefix=".sonic-")
     try:
-        os.fchmod(descriptor, 0o666 & ~_umask())  # the mode that open() would give it
+        with suppress(OSError):  # some disks, such as WSL's of Windows, refuse to set a mode
+            os.fchmod(descriptor, 0o666 & ~_umask())  # the mode that open() would give it
         yield descriptor, unfinished
         os.replace(unfinished, path)
     except BaseException:

@@ -20,6 +20,7 @@ from sonic_lib.audio.sandbox import isolated, packed, prepare
 from sonic_lib.console import progress
 from sonic_lib.fingerprint.variants import FIRST_PASS, FIRST_PASS_ONLY, SECOND_PASS, Probe
 from sonic_lib.matching import budget
+from sonic_lib.spark.machine import n_cores
 
 if TYPE_CHECKING:  # the helper process imports this module but does not need these
     from sonic_lib.config import Config
@@ -172,7 +173,7 @@ def _rows(
 ) -> Iterator[tuple[str, dict]]:
     """Yield the rows of all files as their threads find them; a file's summary is its last."""
     n_files = sum(1 + _size_bytes(path) // 1_000_000 for path, _ in jobs)
-    n_helpers = min(os.cpu_count() or 1, max(len(jobs), 1), 1 + n_files // FILES_PER_HELPER)
+    n_helpers = min(n_cores(), max(len(jobs), 1), 1 + n_files // FILES_PER_HELPER)
     waiting: Queue[tuple[str, dict] | BaseException] = Queue(N_WAITING)
     is_over = Event()
 
@@ -273,7 +274,7 @@ def _match(
         return window_rows(hits, chance=chance, n_listed=n_listed)
 
     # Threads help: reading files, counting hits and finding lines release Python's global lock.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(n_cores()) as pool:
         for found in pool.map(join, range(1 << PARTS_BITS)):
             for _, numbers, stops, hits in found:
                 parts = [np.split(column, stops[:-1]) for column in hits]

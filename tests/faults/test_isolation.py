@@ -98,6 +98,13 @@ def test_file_is_not_blamed_for_damage_by_the_previous_one():
     assert [row.get("row") for row in rows] == [0, 1, 2]
 
 
+def test_modules_in_the_current_folder_are_not_taken_for_pythons(tmp_path, monkeypatch):
+    (tmp_path / "tempfile.py").write_text("raise SystemExit('not me')")
+    monkeypatch.chdir(tmp_path)
+    dismiss()  # an idle helper has loaded its modules
+    assert len(rows_of(decoders.good, n_rows=3)) == 3
+
+
 def test_helper_killed_while_idle_is_replaced():
     os.kill(pid_of_helper(), signal.SIGKILL)
     time.sleep(0.1)

@@ -68,9 +68,18 @@ def test_python_heavy_jobs_use_the_first_compiler_only():
 
 @pytest.mark.parametrize(("cores", "is_serial"), [(2, True), (16, False)])
 def test_collector_is_serial_on_few_cores(monkeypatch, cores, is_serial):
-    monkeypatch.setattr(session.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(session, "n_cores", lambda: cores)
     conf = session._embedded_conf(with_s3=False, stores_classes=False, has_light_java=False)
     assert ("-XX:+UseSerialGC" in conf["spark.driver.extraJavaOptions"]) == is_serial
+
+
+def test_temporary_folder_without_room_is_named(monkeypatch):
+    def refuse(**_: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(session.tempfile, "mkdtemp", refuse)
+    with pytest.raises(SetupError, match=r"found in \['/tmp'\]\. Free some space .* TMPDIR"):
+        session._embedded_conf(with_s3=False, stores_classes=False, has_light_java=False)
 
 
 def test_session_without_s3_says_how_to_start_with_it(spark):

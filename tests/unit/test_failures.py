@@ -19,6 +19,15 @@ def test_full_disk_is_reported_with_free_space_and_advice(tmp_path):
     assert "scratch" in said
 
 
+@pytest.mark.parametrize("warehouse", [".", "s3a://bucket/lake"])
+def test_full_disk_is_reported_if_no_temporary_folder_has_room_either(monkeypatch, warehouse):
+    def refuse() -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", refuse)
+    assert explain(full(), warehouse=warehouse).startswith("A disk is full")
+
+
 def test_bucket_has_no_free_space_to_report():
     assert "s3a://" not in explain(full(), warehouse="s3a://bucket/lake")
 

@@ -113,6 +113,17 @@ def test_cache_that_cannot_be_created_is_named(monkeypatch, tmp_path):
         jars.delta_jars()
 
 
+def test_user_without_a_home_folder_is_told_what_to_set(monkeypatch):
+    def refuse() -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("SONIC_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", refuse)
+    with pytest.raises(SetupError, match=r"no home folder.*SONIC_CACHE"):
+        jars.delta_jars()
+
+
 def test_command_prints_a_list_for_spark_submit(monkeypatch, capsys):
     monkeypatch.setattr(jars, "_with_spark", resolver_making(DELTA, "a.jar"))
     monkeypatch.setattr("sys.argv", ["jars"])

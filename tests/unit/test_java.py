@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+import pyspark
 import pytest
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
@@ -48,6 +49,19 @@ def test_an_archive_is_read_if_there_is_one_and_else_written_if_asked(archive):
         assert read.startswith(f"-XX:SharedArchiveFile={archive} ")
 
 
+def test_another_spark_than_pysparks_is_named(tmp_path, monkeypatch):
+    java.check_spark()
+    monkeypatch.setenv("SPARK_HOME", str(tmp_path))
+    with pytest.raises(SetupError, match=f"There is no Spark 4.* in {tmp_path}"):
+        java.check_spark()
+    (tmp_path / "jars").mkdir()
+    (tmp_path / "jars" / "spark-core_2.12-3.5.1.jar").touch()
+    with pytest.raises(SetupError):
+        java.check_spark()
+    (tmp_path / "jars" / f"spark-core_2.13-{pyspark.__version__}-vendor-1.jar").touch()
+    java.check_spark()
+
+
 def test_java_with_options_of_the_user_writes_no_archive(archive, monkeypatch):
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:-BytecodeVerificationRemote")
     assert java.archive_options(archive, stores=True) == ""
@@ -76,6 +90,15 @@ def test_unreadable_conf_folder_stops_nothing(archive, tmp_path, monkeypatch):
 def test_without_room_no_archive_is_written(archive, monkeypatch):
     usage = type("usage", (), {"free": 10_000})
     monkeypatch.setattr(java.shutil, "disk_usage", lambda _: usage)
+    assert java.archive_options(archive, stores=True) == ""
+
+
+@pytest.mark.parametrize("folder", ["my cache", "o'brien", 'the "cache"', "a\\b", "a:b"])
+def test_no_archive_is_used_below_a_folder_that_options_cannot_name(archive, tmp_path, folder):
+    archive = tmp_path / folder / archive.name
+    assert java.archive_options(archive, stores=True) == ""
+    archive.parent.mkdir()
+    archive.touch()
     assert java.archive_options(archive, stores=True) == ""
 
 
@@ -115,6 +138,32 @@ def test_ending_java_completes_the_archive(archive, writes, no_session):
     assert list(archive.parent.glob("*.part-*")) == []
 
 
+@pytest.mark.parametrize("is_interrupted", [True, False])
+def test_archive_of_a_java_that_did_not_end_well_is_removed(
+    archive, monkeypatch, no_session, is_interrupted
+):
+    archive.parent.mkdir(parents=True)
+    options = java.archive_options(archive, stores=True)
+    part = options.split()[0].partition("=")[2]
+    program = f"import sys; sys.stdin.read(); open({part!r}, 'w'); sys.exit(1)"
+    process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE)
+    gateway = type("Gateway", (), {"proc": process, "shutdown": lambda _: None})()
+    if is_interrupted:
+
+        def interrupt(_: float) -> None:
+            Path(part).touch()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(process, "wait", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            java.end(gateway, options=options)
+        monkeypatch.undo()
+        process.wait()
+    else:
+        java.end(gateway, options=options)
+    assert list(archive.parent.iterdir()) == []
+
+
 def test_java_that_writes_no_archive_goes_on(archive):
     java.end(None, options="-Dlog4j2.configurationFile=x")
 
@@ -140,6 +189,24 @@ def test_errors_of_a_running_java_are_left_alone(has_process):
     with pytest.raises(ValueError, match="ours"), java.reporting_exit(gateway):
         raise ValueError("ours")
     process.communicate(b"\n")
+
+
+def test_user_without_a_name_is_told_so(monkeypatch):
+    java.check_user()
+    monkeypatch.setattr(os, "geteuid", lambda: 987_654_321)
+    with pytest.raises(SetupError, match="user id 987654321, which has no entry"):
+        java.check_user()
+
+
+@pytest.mark.parametrize(("given", "used"), [("C", "C.UTF-8"), ("de_DE.UTF-8", "de_DE.UTF-8")])
+def test_java_reads_paths_as_python_does(monkeypatch, given, used):
+    seen = []
+    monkeypatch.setenv("LC_ALL", given)
+    monkeypatch.setattr(
+        "pyspark.java_gateway.launch_gateway", lambda *_, **__: seen.append(os.environ["LC_ALL"])
+    )
+    java.launch(None)
+    assert seen == [used]
 
 
 def test_messages_of_java_are_made_safe_to_show(monkeypatch, capfd):

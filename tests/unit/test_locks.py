@@ -164,6 +164,17 @@ def test_lock_of_another_user_is_not_used(cache, monkeypatch):
     assert librosa_import._open_any_lock() is None
 
 
+def test_no_lock_is_needed_without_a_home_folder(cache, monkeypatch):
+    def refuse() -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("SONIC_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", refuse)
+    with librosa_import._alone():
+        pass
+
+
 def test_lock_is_with_numbas_files_if_the_cache_is_read_only(cache, tmp_path, monkeypatch):
     cache.touch()  # a file, in which root cannot write either
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))

@@ -261,6 +261,15 @@ def test_tables_and_plots_of_reports_replace_links(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"precious", *names}
 
 
+def test_disk_that_refuses_to_set_a_mode_gets_the_file(tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    write_csv(pd.DataFrame({"a": [1]}), tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == "a\n1\n"
+
+
 def test_failed_plot_leaves_the_older_one(tmp_path, monkeypatch):
     (tmp_path / "out.png").write_text("older")
     monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: file.write(b"half") / 0)

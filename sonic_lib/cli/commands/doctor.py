@@ -18,6 +18,7 @@ from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say
 from sonic_lib.errors import MODELS, SonicError, install_command
 from sonic_lib.formats import counted
+from sonic_lib.spark.machine import memory_bytes, n_cores
 
 HELP = "check Java, jars, memory, decoders and the warehouse"
 NEEDS_SPARK = False
@@ -92,9 +93,11 @@ def _try(what: str, probe: Callable[[], tuple[str, str]]) -> Finding:
 
 
 def _java() -> tuple[str, str]:
-    from sonic_lib.spark.java import check_java
+    from sonic_lib.spark.java import check_java, check_spark, check_user
 
     check_java()
+    check_spark()
+    check_user()
     home = os.environ.get("JAVA_HOME")
     return "ok", f"JAVA_HOME={home}" if home else str(shutil.which("java"))
 
@@ -117,8 +120,8 @@ def _jars() -> tuple[str, str]:
 
 
 def _memory() -> Finding:
-    gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    message = f"{gb:.1f} GB, {counted(os.cpu_count() or 1, 'core')}"
+    gb = memory_bytes() / 1e9
+    message = f"{gb:.1f} GB, {counted(n_cores(), 'core')}"
     if gb < _MIN_MEMORY_GB:
         return Finding(
             "memory", "note", f"{message}; {_MIN_MEMORY_GB:g} GB or more are recommended"

@@ -185,13 +185,15 @@ def _keep_history() -> None:
         import readline
     except ImportError:  # Python was built without readline
         return
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    path = state / "sonic-signature" / "sql_history"
     try:
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        path = state / "sonic-signature" / "sql_history"
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             readline.read_history_file(path)
-    except OSError:  # the home folder is not writable: no history
+        is_writable = os.access(path.parent, os.W_OK)
+    except (OSError, RuntimeError):  # there is no home folder, or it is not writable: no history
         return
-    readline.set_history_length(_HISTORY_LINES)
-    atexit.register(readline.write_history_file, path)
+    if is_writable:
+        readline.set_history_length(_HISTORY_LINES)
+        atexit.register(readline.write_history_file, path)
