@@ -265,6 +265,9 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     # Spark would also print errors as JSON; they are printed as sentences below.
     for kind in ("DataFrame", "SQL"):
         logging.getLogger(f"{kind}QueryContextLogger").setLevel(logging.CRITICAL)
+    # Py4J logs tracebacks of calls that Ctrl-C interrupts, partly without a name.
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(lambda record: "KeyboardInterrupt" not in str(record.msg))
     started_s = time.monotonic()
     app_name = f"sonic {_verb(command)}"
     with spark_job(
@@ -276,6 +279,10 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     ) as spark:
         if sys.stderr.isatty() and not is_silent():
             show(f"Spark started in {time.monotonic() - started_s:.1f} s", file=sys.stderr)
+        if threading.current_thread() is threading.main_thread():
+            # PySpark's handler talks to Java even while a call is under way, which prints
+            # tracebacks; without it, the end of the session cancels the jobs.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             with explained(config.warehouse):
                 return command.run(spark, config, args)

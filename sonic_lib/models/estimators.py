@@ -96,14 +96,14 @@ def members(kind: str, *, n_rows: int) -> tuple[str, ...]:
     kind : str
         One of KINDS.
     n_rows : int
-        On larger tables AUTO drops the linear model, and then the kernel machine and the forest:
-        there they add little to boosted trees and cost much.
+        AUTO drops the linear and kernel models on larger tables, where they cost too much and no
+        longer help, and then the forest, which adds nothing to boosted trees.
     """
     if kind != AUTO:
         return (kind,)
     if n_rows <= _FEW_ROWS:
         return (BOOSTED, FOREST, LINEAR, KERNEL)
-    return (BOOSTED, FOREST, KERNEL) if n_rows <= _SOME_ROWS else (BOOSTED,)
+    return (BOOSTED, FOREST) if n_rows <= _SOME_ROWS else (BOOSTED,)
 
 
 def in_one_task(

@@ -183,11 +183,6 @@ def reporting_exit(gateway: JavaGateway) -> Iterator[None]:
         ) from error
 
 
-def has_ended(gateway: JavaGateway) -> bool:
-    """Whether the JVM of `launch` has ended; False for the JVM of spark-submit."""
-    return _exit_code(gateway, is_expected=False) is not None
-
-
 def forget() -> None:
     """Make the next session of this process start another JVM."""
     from pyspark import SparkContext

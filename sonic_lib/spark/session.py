@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -170,6 +170,7 @@ def spark_job(
     SparkSession
         The session.
     """
+    from py4j.protocol import Py4JError
     from pyspark import SparkContext
 
     borrowed = SparkContext._active_spark_context is not None
@@ -190,12 +191,18 @@ def spark_job(
     try:
         with java.reporting_exit(gateway):
             yield spark
+    except KeyboardInterrupt:
+        with suppress(Py4JError, OSError):
+            # Every task that `stop` ends logs errors.
+            log4j = gateway.jvm.org.apache.logging.log4j
+            log4j.core.config.Configurator.setAllLevels("", log4j.Level.OFF)
+        raise
     finally:
-        if java.has_ended(gateway):
+        try:
+            spark.stop()
+        except (Py4JError, OSError):  # Java has ended; the block's own error says more
             java.forget()
         else:
-            with java.reporting_exit(gateway):
-                spark.stop()
             java.end(gateway, options=options)
 
 

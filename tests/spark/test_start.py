@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyspark
+import pytest
 
 from sonic_lib.spark.jars import delta_jars
 
@@ -111,6 +114,20 @@ def test_session_without_delta_says_how_to_start_with_it(tmp_path):
     message = run([sys.executable, "-c", WITHOUT_DELTA], tmp_path).stdout
     assert "--packages io.delta:delta-spark_" in message
     assert "--conf spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension" in message
+
+
+@pytest.mark.parametrize(("end", "after_s"), [(signal.SIGINT, 15), (signal.SIGTERM, 4)])
+def test_interrupted_command_says_so_in_one_line(tmp_path, end, after_s):
+    endless = "SELECT sum(a.id * b.id) FROM range(1000000000) AS a, range(1000000000) AS b"
+    words = ["sql", endless, "--warehouse", str(tmp_path / "lake")]
+    command = [sys.executable, "-m", "sonic_lib.cli.main", *words]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    time.sleep(after_s)  # while the query runs; while Spark starts
+    process.send_signal(end)
+    _, told = process.communicate(timeout=60)
+    lines = [line for line in told.splitlines() if not line.startswith("storing Java's classes")]
+    assert lines == ["sonic: interrupted; run the same command again to continue."]
+    assert process.returncode == 130
 
 
 def test_killed_java_is_named_in_one_sentence(tmp_path):
