@@ -49,7 +49,7 @@ def test_file_is_listed_by_its_own_name_if_it_has_one(tmp_path):
 def test_file_below_two_folders_is_one_clip_on_both_engines(tmp_path):
     put(tmp_path / "a" / "1.wav", tmp_path / "a" / "2.wav")
     (tmp_path / "b").symlink_to(tmp_path / "a")
-    found = _clips([str(tmp_path / "b"), str(tmp_path / "a")], stop_early=True)
+    found = _clips([str(tmp_path / "b"), str(tmp_path / "a")], follow_links=True, stop_early=True)
     assert found == {str(tmp_path / "a" / f"{n}.wav"): (str(tmp_path / "a"), 1) for n in (1, 2)}
 
 
