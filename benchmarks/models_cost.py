@@ -143,7 +143,7 @@ def fit_alone(songs: pd.DataFrame, target: str, *, with_texts: bool) -> None:
     for rows in (*(~is_held_out & (fold != k) for k in range(N_FOLDS)), ~is_held_out, every):
         known, asked = features[rows], features[~rows]
         if with_texts:
-            encoder = TargetEncoder(random_state=0)
+            encoder = TargetEncoder()
             known = np.hstack([known, encoder.fit_transform(texts[rows], target_values[rows])])
             asked = np.hstack([asked, encoder.transform(texts[~rows])]) if len(asked) else asked
         matrix = xgboost.QuantileDMatrix(known, target_values[rows], nthread=1, **bins)
