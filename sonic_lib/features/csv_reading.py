@@ -15,6 +15,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
+from sonic_lib.audio.local_files import absolute
 from sonic_lib.errors import UsageError
 from sonic_lib.features import csv_files
 from sonic_lib.features.spark import KEYS
@@ -54,7 +55,7 @@ def read_rows(
         If a file is not a table, or the files have different columns.
     """
     if Path(path).exists():  # not a pattern, whatever its name looks like
-        path = literal(path)
+        path = literal(absolute(path))  # Java does not follow changes of the working folder
     tables: dict[tuple, list[str]] = {}
     for file in _files(spark, path):
         head = csv_files.head_of(spark, file)
