@@ -267,7 +267,7 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
         logging.getLogger(f"{kind}QueryContextLogger").setLevel(logging.CRITICAL)
     # Py4J logs tracebacks of calls that Ctrl-C interrupts, partly without a name.
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
-    logging.getLogger().addFilter(lambda record: "KeyboardInterrupt" not in str(record.msg))
+    logging.getLogger().addFilter(_is_no_interrupt)
     started_s = time.monotonic()
     app_name = f"sonic {_verb(command)}"
     with spark_job(
@@ -288,6 +288,10 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
                 return command.run(spark, config, args)
         except (PySparkException, Py4JJavaError) as error:
             raise SonicError(reason(error)) from error
+
+
+def _is_no_interrupt(record: logging.LogRecord) -> bool:
+    return "KeyboardInterrupt" not in str(record.msg)
 
 
 def _reads_little(command, args: argparse.Namespace, warehouse: str) -> bool:
