@@ -15,7 +15,9 @@ and Python workers:
 top-1       share of clips, over all degradations, whose best answer is the right song
 accepted    share with the right song accepted; wrong: with another song accepted
 false acc.  share of clips of unknown songs with any song accepted, and the upper end of its
-            95 % interval (Wilson); further such clips are identified apart
+            95 % interval (Wilson), which treats clips of one song as independent; further such
+            clips are identified apart, and the songs that most of the accepted ones come from are
+            listed
 wall, CPU   seconds, including the start of Spark; CPU per clip excludes it, estimated by
             one clip in the smallest index
 peak        highest resident memory of the JVM and Python together
@@ -347,7 +349,10 @@ def read_once(warehouse: Path) -> None:
 
 
 def judged(matches: Path, clips: list[dict], same: dict[str, str]) -> dict:
-    """Count clips per condition: all, right at rank 1, right accepted, another song accepted."""
+    """Count clips per condition: all, right at rank 1, right accepted, another song accepted.
+
+    `strangers` counts accepted clips of unknown songs by song and answer.
+    """
     best: dict[str, dict] = {}
     with open(matches, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -357,6 +362,7 @@ def judged(matches: Path, clips: list[dict], same: dict[str, str]) -> dict:
                 if float(row["score"]) > float(held["score"]):
                     best[row["clip"]] = row
     counts: dict[str, Counter] = {}
+    strangers: Counter = Counter()
     for row in clips:
         counted = counts.setdefault(
             row["condition"], Counter(clips=0, top1=0, accepted=0, wrong=0, synthetic=0)
@@ -372,7 +378,9 @@ def judged(matches: Path, clips: list[dict], same: dict[str, str]) -> dict:
         counted["accepted"] += right and accepted
         counted["wrong"] += accepted and not right
         counted["synthetic"] += not song
-    return {"conditions": counts}
+        if row["condition"] == "unknown" and accepted:
+            strangers[f"{row['song']} as {song or answer['title']}"] += 1
+    return {"conditions": counts, "strangers": strangers}
 
 
 if __name__ == "__main__":

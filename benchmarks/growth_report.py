@@ -44,11 +44,13 @@ def clips_text(runs: dict[str, dict]) -> str:
         lines.append(line)
     lines += [
         "",
-        f"{'index':<12}{'of unknown songs':<18}{'clips':>7}{'false acc.':>11}{'at most':>9}",
+        f"{'index':<12}{'of unknown songs':<18}{'clips':>7}{'false acc.':>11}{'at most':>9}"
+        f"{'songs':>7}  most of one song",
     ]
     for index, batch, run in unknown_batches:
         unknown = run["conditions"]["unknown"]
-        lines.append(f"{index:<12}{batch:<18}{unknown['clips']:>7}" + false_accepts(unknown))
+        line = f"{index:<12}{batch:<18}{unknown['clips']:>7}{false_accepts(unknown)}"
+        lines.append(line + of_songs(run["strangers"]))
     for key, title in (("top1", "top-1"), ("accepted", "right and accepted")):
         lines += [
             "",
@@ -67,6 +69,16 @@ def false_accepts(unknown: dict[str, int]) -> str:
     """Return the share of accepted clips and its upper end."""
     _, most = wilson(unknown["wrong"], unknown["clips"])
     return f"{100 * unknown['wrong'] / unknown['clips']:>11.1f}{100 * most:>9.1f}"
+
+
+def of_songs(strangers: dict[str, int]) -> str:
+    """Return how many songs accepted clips come from, and the commonest pair of song and answer."""
+    line = f"{len({pair.partition(' as ')[0] for pair in strangers}):>7}"
+    if strangers:
+        most = max(strangers, key=strangers.__getitem__)
+        song, _, answer = most.partition(" as ")
+        line += f"  {strangers[most]}: {song.split('/')[-1]} as {answer.split('/')[-1]}"
+    return line
 
 
 def runs_text(runs: dict[str, dict]) -> str:
