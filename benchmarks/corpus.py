@@ -32,8 +32,9 @@ def same_songs(bench: Path) -> dict[str, str]:
     return group
 
 
-# Pairs that the kit's lists lack: the same recording, once with bells.  By `alike`, an independent
-# measure, they are 0.81 similar, as near duplicates are; unrelated songs reach 0.65.
+# Pairs that the kit's lists lack: the same recording, once with bells.  Its spectra (`alike`) are
+# most similar, up to 0.81, at the same position in 8 of 11 windows of 10 s.  Of the 1,325 pairs of
+# an unknown song and another of its game this is the only such pair.
 FURTHER_PAIRS = [
     (
         "supertux-data/supertux2/music/misc/theme.ogg",
