@@ -7,7 +7,8 @@ rescaled by the variant) and frame T of the song.  If the window plays the song,
 on a line T = offset + slope t, with a slope near 1: the speed change that the variant does not
 cover.  Lines are found by a Hough transform over offset and a few slopes, so that drift does not
 smear the votes.  The evidence for a line is the weight of the hits on it plus half of the weight
-of those one frame off, since a landmark may fall on either side of a frame's edge.
+of those one frame off, since a landmark may fall on either side of a frame's edge.  What the hits
+of one instant add is bounded: two songs may share a drum beat.
 
 Every song is searched over the same slopes and variants, so the scores of the wrong songs show
 what chance reaches (`scoring`).  Chance reaches more for long songs and for songs of common hashes,
@@ -23,7 +24,13 @@ from numpy.typing import NDArray
 
 from sonic_lib.fingerprint.params import FRAME_S
 from sonic_lib.fingerprint.variants import UNCHANGED, VARIANTS
-from sonic_lib.matching.lines import DRIFT_FRAMES, best_lines, by_song, lines_of_song
+from sonic_lib.matching.lines import (
+    DRIFT_FRAMES,
+    best_lines,
+    by_song,
+    evidence_of_lines,
+    lines_of_song,
+)
 from sonic_lib.matching.scoring import MAX_COPIES, N_CANDIDATES
 
 MAX_DRIFT = 0.03  # range of slopes around 1, for every song; variants are twice as far apart
@@ -115,11 +122,11 @@ def find_alignments(
     variant, offset, frame, weight = (
         column[order] for column in (hits.variant, hits.offset_frames, hits.frame, hits.weight)
     )
-    evidence, variants, slopes, offsets, n_votes = best_lines(
-        *(codes, variant, offset, frame, weight),
-        *(len(songs), _slopes(n_frames, MAX_DRIFT), VARIANT_COST),
-    )
-    evidence = correct_for_background(evidence, np.bincount(codes, weights=weight) - evidence)
+    columns = (codes, variant, offset, frame, weight)
+    of_songs = best_lines(*columns, len(songs), _slopes(n_frames, MAX_DRIFT), VARIANT_COST)
+    on_line, variants, slopes, offsets, n_votes = of_songs
+    evidence = evidence_of_lines(*columns, of_songs, VARIANT_COST)
+    evidence = correct_for_background(evidence, np.bincount(codes, weights=weight) - on_line)
     best = np.lexsort((songs, -evidence))[:n_songs]
     found = []
     for rank, song in enumerate(best):

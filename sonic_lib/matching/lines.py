@@ -9,6 +9,9 @@ DRIFT_FRAMES = 1.5  # neighbouring slopes differ by this much over a window
 # With less drift, a window is assumed to play at the song's speed.
 PLAIN_DRIFT_FRAMES = 0.75
 LINE_FRAMES = 1.5  # to either side, as a landmark may fall on either side of a frame's edge
+# Triangles of one instant share landmarks, so that a single drum beat which two songs sample has
+# hundreds of nats of hits; clips of the right song have hits in many frames.
+MAX_FRAME_NATS = 30.0
 _ROUNDING = 1e-4  # error of sums of weights in single precision
 
 
@@ -108,6 +111,33 @@ def best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_co
                 counts[place[i]] = 0
         start = stop
     return evidence, best_variant, best_slope, best_offset, n_votes
+
+
+@numba.njit(cache=True, nogil=True)
+def evidence_of_lines(song, variant, offset, frame, weight, lines, variant_cost):
+    """Weigh the lines that `best_lines` found, with at most `MAX_FRAME_NATS` per frame."""
+    _, variants, slopes, offsets, _ = lines
+    evidence = np.zeros(len(variants))
+    longest = 0
+    for t in frame:
+        longest = max(longest, abs(t))
+    nats = np.zeros(2 * longest + 1, np.float32)
+    start = 0
+    for s in range(len(variants)):
+        stop = start
+        while stop < len(song) and song[stop] == s:
+            stop += 1
+        for i in range(start, stop):
+            if variant[i] == variants[s]:
+                off_line = abs(np.floor(offset[i] - slopes[s] * frame[i] + 0.5) - offsets[s])
+                if off_line <= 1:
+                    nats[frame[i] + longest] += weight[i] if off_line == 0 else 0.5 * weight[i]
+        for i in range(start, stop):
+            evidence[s] += min(nats[frame[i] + longest], MAX_FRAME_NATS)
+            nats[frame[i] + longest] = 0.0
+        evidence[s] -= variant_cost if variants[s] != 0 else 0.0
+        start = stop
+    return np.maximum(evidence, 0.0)
 
 
 @numba.njit(cache=True, nogil=True)

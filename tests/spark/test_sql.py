@@ -78,8 +78,8 @@ def _add_models(spark, warehouse: str) -> None:
     run = {"status": "done", "started_at": NOW, "ended_at": NOW}
     add(
         RUNS,
-        run | {"run_id": "1", "job": "train genre", "counts": {"accuracy": 0.5}},
-        run | {"run_id": "2", "job": "retrain genre", "counts": {"accuracy": 0.75}},
+        run | {"run_id": "1", "job": "train genre", "counts": {"f1_micro": 0.5}},
+        run | {"run_id": "2", "job": "retrain genre", "counts": {"f1_micro": 0.75}},
     )
 
 

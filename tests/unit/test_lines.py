@@ -17,7 +17,7 @@ from sonic_lib.matching.alignment import (
     correct_for_background,
     find_alignments,
 )
-from sonic_lib.matching.lines import best_lines
+from sonic_lib.matching.lines import MAX_FRAME_NATS, best_lines, evidence_of_lines
 
 
 def hits_of(rows) -> Hits:
@@ -78,13 +78,43 @@ def test_evidence_matches_brute_force(seed):
     hits = hits_of(sorted(rows))
     slopes = _slopes(120, 0.05)
     songs, codes = np.unique(hits.song_id, return_inverse=True)
-    evidence, *_ = best_lines(
-        codes.astype(np.int64),
-        *(hits.variant, hits.offset_frames, hits.frame, hits.weight),
-        *(len(songs), slopes, VARIANT_COST),
-    )
+    columns = (hits.variant, hits.offset_frames, hits.frame, hits.weight)
+    evidence, *_ = best_lines(codes.astype(np.int64), *columns, len(songs), slopes, VARIANT_COST)
     expected = by_brute_force(hits, slopes)
     np.testing.assert_allclose(evidence, [expected[s] for s in songs.tolist()], rtol=1e-4)
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_hits_of_one_frame_are_bounded_together(seed):
+    rng = np.random.default_rng(seed)
+    rows = [
+        # Few frames and offsets, so that many hits on a line are in the same frame.
+        (*rng.integers([0, 0, 0, -4], [4, 3, 12, 5]).tolist(), 0.0, float(rng.uniform(1, 15)))
+        for _ in range(rng.integers(1, 200))
+    ]
+    hits = hits_of(sorted(rows))
+    songs, codes = np.unique(hits.song_id, return_inverse=True)
+    columns = (hits.variant, hits.offset_frames, hits.frame, hits.weight)
+    lines = best_lines(codes.astype(np.int64), *columns, len(songs), _slopes(8, 0.05), VARIANT_COST)
+    evidence = evidence_of_lines(codes.astype(np.int64), *columns, lines, VARIANT_COST)
+    _, variants, slopes, offsets, _ = lines
+    for song, found in enumerate(evidence):
+        of_frame: dict[int, float] = {}
+        for code, variant, offset, frame, weight in zip(codes, *columns, strict=True):
+            off_line = abs(np.floor(offset - slopes[song] * frame + 0.5) - offsets[song])
+            if code == song and variant == variants[song] and off_line <= 1:
+                of_frame[frame] = of_frame.get(frame, 0.0) + weight / (1 + off_line)
+        bounded = sum(min(nats, MAX_FRAME_NATS) for nats in of_frame.values())
+        expected = max(0.0, bounded - VARIANT_COST * (variants[song] > 0))
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_shared_drum_beat_does_not_outweigh_the_right_song(rng):
+    beat = [(3, 0, 3000 + frame, frame, 0.0, 9.0) for frame in (-40, 0, 40) for _ in range(60)]
+    found = search(hits_of(on_a_line(rng, n=60) + beat + by_chance(rng)), n_songs=2)
+    assert [lines[0].song_id for lines in found] == [7, 3]
+    assert found[1][0].evidence < 0.5 * found[0][0].evidence
 
 
 @pytest.mark.parametrize("length_s", [3.0, 5.0, 10.0])
