@@ -173,7 +173,10 @@ def cache_folder() -> Path:
 
 
 def _fill(cached: Path, wanted: _JarSet) -> None:
-    """Fetch the jars next to `cached`, then rename: concurrent runs find all of them or none."""
+    """Fetch the jars next to `cached`, then rename: concurrent runs find all of them or none.
+
+    A folder that lacks the main jar, because someone removed it, is replaced.
+    """
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         work = tempfile.TemporaryDirectory(dir=cached.parent, prefix=".resolving-")
@@ -195,7 +198,8 @@ def _fill(cached: Path, wanted: _JarSet) -> None:
             os.replace(jars, cached)
         except OSError:
             if not wanted.jars_in(cached):  # else another process was faster
-                raise
+                os.replace(cached, Path(folder) / "incomplete")
+                os.replace(jars, cached)
 
 
 def _resolve(work: Path, resolvers: Mapping[str, Callable[[Path], Path]], wanted: _JarSet) -> Path:
