@@ -16,6 +16,9 @@ from sonic_lib.spark.messages import one_line, printable, without_secrets
 
 _REFRESH_S = 0.5
 _WIDTH = 30
+_MIN_WIDTH = 5  # a shorter bar shows nothing
+_TIME_WIDTH = 12
+_DEFAULT_COLUMNS = 80
 
 _facts: dict[str, object] = {}
 _silent = False
@@ -128,8 +131,7 @@ def progress(label: str, *, total: int, done: Callable[[], int]) -> Iterator[Non
         n = min(n, total)
         elapsed_s = time.monotonic() - started_s
         left = f"{elapsed_s / n * (total - n):.0f} s left" if 0 < n < total else ""
-        bar = ("=" * (_WIDTH * n // total)).ljust(_WIDTH)
-        sys.stderr.write(f"\r{label} [{bar}] {n}/{total} {left:<12}")
+        sys.stderr.write("\r" + _progress_line(label, n, total, left, columns=_columns()))
         sys.stderr.flush()
 
     def watch() -> None:
@@ -145,6 +147,22 @@ def progress(label: str, *, total: int, done: Callable[[], int]) -> Iterator[Non
         thread.join()
         draw(done())
         sys.stderr.write("\n")
+
+
+def _progress_line(label: str, n: int, total: int, left: str, *, columns: int) -> str:
+    """Return a line of a progress bar, which the terminal would repeat below if it wrapped."""
+    room = columns - 1 - len(f"{label} [] {total}/{total} ") - _TIME_WIDTH
+    width = min(room, _WIDTH)
+    bar = f"[{('=' * (width * n // total)).ljust(width)}] " if width >= _MIN_WIDTH else ""
+    return f"{label} {bar}{n}/{total} {left:<{_TIME_WIDTH}}"[: columns - 1]
+
+
+def _columns() -> int:
+    """Return the width of the terminal behind stderr; it may change."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _DEFAULT_COLUMNS
+    except OSError:
+        return _DEFAULT_COLUMNS
 
 
 def _masked(value: object) -> object:

@@ -86,6 +86,10 @@ class ModelError(SonicError):
     """Raised when a model cannot be trained, found or applied."""
 
 
+class ReportError(SonicError):
+    """Raised when a job is done and its results are stored, but not the report on them."""
+
+
 def install_command(*packages: str) -> str:
     """Return the command that installs packages where this program runs.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import quote
 
-from sonic_lib.errors import SonicError
+from sonic_lib.errors import ReportError, SonicError
 from sonic_lib.spark.sentences import sentence
 
 # ENOSPC and EDQUOT, as Java, Python and delta-rs report them; executors' errors come as text.
@@ -48,6 +48,8 @@ def explain(error: BaseException, *, warehouse: str) -> str | None:
     warehouse : str
         Its path or URI.
     """
+    if isinstance(error, ReportError):  # nothing is to be run again, also if a disk is full
+        return None
     text = _whole_text(error)
     full = next((words for words in _FULL if words in text), None)
     if full is None:

@@ -15,10 +15,10 @@ selects in the same way).
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from sonic_lib.fingerprint.kernels import kernel
 from sonic_lib.fingerprint.landmarks import BIN, FRAME
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.fingerprint.variants import UNCHANGED, Variant
@@ -140,7 +140,7 @@ def describe_triangles(
     return _compare(saliency, frames, bins, _PAIRS, 1 / variant.tempo, variant.pitch)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _compare(saliency, frames, bins, pairs, per_frame, per_bin):
     n_frames, n_bins = saliency.shape
     corners = pairs[:, ::3].copy()

@@ -22,11 +22,11 @@ large; `unpack` undoes it.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from sonic_lib.fingerprint.descriptor import describe_triangles
+from sonic_lib.fingerprint.kernels import kernel
 from sonic_lib.fingerprint.landmarks import BIN, FRAME
 from sonic_lib.fingerprint.params import BIN_HZ, FRAME_S, HASH_BITS, FingerprintParams
 from sonic_lib.fingerprint.triangles import landmark_triangles
@@ -123,7 +123,7 @@ def query_hashes(
     return _mixed(packed), _anchors(landmarks, triangles)[triangle], detunes, descriptors[triangle]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _neighbours(numbers, bins):
     """Return packed numbers of triangles and their neighbours, detunes and triangle indices."""
     n_each = 1 + 2 * numbers.shape[1]
@@ -250,7 +250,7 @@ def distinct_order(hashes: NDArray, minor: NDArray) -> NDArray[np.int32]:
     return _distinct_order(hashes << _MINOR_BITS | (minor.astype(np.int64) - least))
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _distinct_order(keys):
     """Bucket sort: hashes are uniformly distributed, so each bucket gets only a few keys."""
     n = len(keys)

@@ -19,10 +19,10 @@ ends, so a clip and its song keep the same landmarks.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from sonic_lib.fingerprint.kernels import kernel
 from sonic_lib.fingerprint.params import FRAMES_PER_S, FingerprintParams
 from sonic_lib.fingerprint.spectrogram import log_spectrogram, saliency
 
@@ -71,7 +71,7 @@ def analyse(
     return found, salient
 
 
-@numba.njit(cache=True)
+@kernel()
 def _local_maxima(z, levels):
     n_frames, n_bins = z.shape
     found = np.empty((n_frames * n_bins // 8 + 1, 4), np.float64)
@@ -100,14 +100,14 @@ def _local_maxima(z, levels):
     return found[:n].copy()
 
 
-@numba.njit(cache=True)
+@kernel()
 def _vertex(left, middle, right):
     """Return the position of the maximum of a parabola through three points, in -0.5..0.5."""
     curvature = left - 2 * middle + right
     return 0.5 * (left - right) / curvature if curvature < 0 else 0.0
 
 
-@numba.njit(cache=True)
+@kernel()
 def _rank(landmarks):
     frames, strengths = landmarks[:, 0].copy(), landmarks[:, 2].copy()
     first = last = 0

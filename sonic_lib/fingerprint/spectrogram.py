@@ -19,12 +19,12 @@ recording can be cut into overlapping blocks without changing a single landmark.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import scipy.fft
 import scipy.ndimage
 from numpy.typing import NDArray
 
+from sonic_lib.fingerprint.kernels import kernel
 from sonic_lib.fingerprint.params import HOP_SAMPLES, WINDOW_SAMPLES, FingerprintParams
 
 # Levels below this count as digital silence: dither and codec residue.
@@ -98,7 +98,7 @@ def _wide_mean(x: NDArray, sigma_frames: float, sigma_bins: float) -> NDArray[np
     return scipy.ndimage.gaussian_filter(cells, sigmas, mode="nearest", truncate=_TRUNCATE)
 
 
-@numba.njit(cache=True)
+@kernel()
 def _cell_means(x):
     """Means of CELL x CELL cells; incomplete cells are filled by repeating the edges."""
     n_frames, n_bins = x.shape
@@ -117,7 +117,7 @@ def _cell_means(x):
     return means
 
 
-@numba.njit(cache=True, fastmath=True)
+@kernel(fastmath=True)
 def _convolve(x, frame_taps, bin_taps):
     """Separable convolution, edges repeated."""
     n_frames, n_bins = x.shape
@@ -140,7 +140,7 @@ def _convolve(x, frame_taps, bin_taps):
     return out
 
 
-@numba.njit(cache=True)
+@kernel()
 def _interpolated_row(cells, t, weights, lower, row):
     """Row t of the bilinear interpolation of cells, at full resolution."""
     n_cells = cells.shape[0]
@@ -156,14 +156,14 @@ def _interpolated_row(cells, t, weights, lower, row):
         row[f] = left + weights[f] * (right - left)
 
 
-@numba.njit(cache=True)
+@kernel()
 def _bin_weights(n_bins):
     positions = (np.arange(n_bins) + 0.5) / CELL - 0.5
     lower = np.floor(positions).astype(np.int64)
     return (positions - lower).astype(np.float32), lower
 
 
-@numba.njit(cache=True)
+@kernel()
 def _subtract_wide(x, cells):
     out = np.empty_like(x)
     weights, lower = _bin_weights(x.shape[1])
@@ -174,7 +174,7 @@ def _subtract_wide(x, cells):
     return out
 
 
-@numba.njit(cache=True)
+@kernel()
 def _divide_wide(x, cells, floor):
     out = np.empty_like(x)
     weights, lower = _bin_weights(x.shape[1])

@@ -10,10 +10,10 @@ any number of dimensions, takes ten times as long for the few hundred points of 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from sonic_lib.fingerprint.kernels import kernel
 from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK
 
 # 10 bins count as the same distance as 14 frames; the limits below are in these units.
@@ -60,7 +60,7 @@ def landmark_triangles(
     return (distinct[:, np.newaxis] >> shifts & ((1 << _INDEX_BITS) - 1)).astype(np.intp)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _lexical_order(x, y):
     """Order of points by x, then y; fast if they are nearly sorted."""
     order = np.arange(len(x))
@@ -76,7 +76,7 @@ def _lexical_order(x, y):
     return order
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _good_triangles(triangles, times, pitches):
     """Return keys (the ordered corners) of triangles that are neither too large nor too flat."""
     keys = np.empty(len(triangles), np.int64)
@@ -99,7 +99,7 @@ def _good_triangles(triangles, times, pitches):
     return keys[:n]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _turn(x, y, a, b, c):
     """Return the orientation of a -> b -> c: 1 left turn, -1 right turn, 0 collinear."""
     left = (x[b] - x[a]) * (y[c] - y[a])
@@ -109,7 +109,7 @@ def _turn(x, y, a, b, c):
     return 1 if left > right else -1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _is_within(x, y, a, b, c, p):
     """Whether p lies inside the circle through a, b and c, given counter-clockwise."""
     ax, ay = x[a] - x[p], y[a] - y[p]
@@ -125,7 +125,7 @@ def _is_within(x, y, a, b, c, p):
     return aa * bc + bb * ca + cc * ab > _ROUNDING * terms
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def delaunay(x, y):
     """Triangulate points.
 
@@ -232,7 +232,7 @@ def delaunay(x, y):
     return corners[:m]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _add_fan(x, y, corners, twins, after, before, hull_edge):
     """Join the first point that is not collinear with those before it to all of them.
 

@@ -21,7 +21,6 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
@@ -29,6 +28,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from sonic_lib.fingerprint.descriptor import LOG_LIKELIHOOD_RATIO
+from sonic_lib.fingerprint.kernels import kernel
 from sonic_lib.matching.alignment import Hits
 from sonic_lib.matching.slices import Queries
 
@@ -121,7 +121,7 @@ def join_slice(
     return windows[has_hits], stops[has_hits], hits
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _spans(wanted, column):
     """Find the first index and the count of some values in a sorted column.
 
@@ -154,7 +154,7 @@ def _spans(wanted, column):
     return first, count
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _first_at_least(column, low, high, value):
     while low < high:
         middle = (low + high) // 2
@@ -175,12 +175,12 @@ def _popcount(typing_context, value):
     return types.int32(types.int64), generate
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _class(rarity, ratio):
     return int(np.floor((rarity + ratio) * CLASSES_PER_NAT))
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _count_classes(first, n_rows, window, asked, stored, rarity, ratio, n_windows):
     """Count the hits of each window by weight class; shape (n_windows, N_CLASSES)."""
     counts = np.zeros((n_windows, N_CLASSES), np.int32)
@@ -200,7 +200,7 @@ def _count_classes(first, n_rows, window, asked, stored, rarity, ratio, n_window
     return counts
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _lightest_classes(counts, max_hits):
     """Find the lightest class that each window may keep, and the number of hits that leaves."""
     n_windows = len(counts)
@@ -215,7 +215,7 @@ def _lightest_classes(counts, max_hits):
     return lightest, n_kept
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _collect(first, n_rows, window, asked, stored, rarity, ratio, lightest, starts, n_hits):
     """Return the pairs of query and row that are heavy enough, by window, and their weights."""
     query = np.empty(n_hits, np.int64)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from sonic_lib.fingerprint.kernels import kernel
 
 DRIFT_FRAMES = 1.5  # neighbouring slopes differ by this much over a window
 # With less drift, a window is assumed to play at the song's speed.
@@ -15,7 +16,7 @@ MAX_FRAME_NATS = 30.0
 _ROUNDING = 1e-4  # error of sums of weights in single precision
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def by_song(song_id, variant, n_variants):
     """Return a stable order by song and variant, and the index of each hit's song."""
     n = len(song_id)
@@ -54,7 +55,7 @@ def by_song(song_id, variant, n_variants):
     return order, codes
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_cost):
     """Find the best line of each song; hits are ordered by song and variant."""
     n = len(song)
@@ -113,7 +114,7 @@ def best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_co
     return evidence, best_variant, best_slope, best_offset, n_votes
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def evidence_of_lines(song, variant, offset, frame, weight, lines, variant_cost):
     """Weigh the lines that `best_lines` found, with at most `MAX_FRAME_NATS` per frame."""
     _, variants, slopes, offsets, _ = lines
@@ -140,7 +141,7 @@ def evidence_of_lines(song, variant, offset, frame, weight, lines, variant_cost)
     return np.maximum(evidence, 0.0)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _near_best(place, weight, start, stop, width, least, weights, cells, near):
     """Find the hits of lines that can outweigh both `least` and the best line of slope 1."""
     for i in range(start, stop):
@@ -161,7 +162,7 @@ def _near_best(place, weight, start, stop, width, least, weights, cells, near):
     return n_near
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def lines_of_song(variant, offset, frame, detune, weight, slopes, plain_slope, n_frames, n_lines):
     """Measure the best lines of one song, each on the hits not used by the ones before.
 
@@ -193,7 +194,7 @@ def lines_of_song(variant, offset, frame, detune, weight, slopes, plain_slope, n
     return found
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _fitted(frame, song_frame, weight, slope, offset, plain_slope, n_frames):
     first_slope = slope
     for _ in range(3):
@@ -227,7 +228,7 @@ def _fitted(frame, song_frame, weight, slope, offset, plain_slope, n_frames):
     return slope, offset
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _weighted_median(values, weights):
     """Return the weighted median of the values that are not NaN; 0 if all are."""
     is_number = ~np.isnan(values)

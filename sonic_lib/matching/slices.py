@@ -12,10 +12,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from sonic_lib.fingerprint.kernels import kernel
 from sonic_lib.fingerprint.params import HASH_BITS
 from sonic_lib.fingerprint.query import PACKED_QUERY
 
@@ -101,13 +101,13 @@ def within(sliced: SlicedQueries, number: int) -> Queries:
     return Queries._make(column[first : sliced.stops[number]] for column in sliced.queries)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _count_by_slice(packed, shift, sizes):
     for query in packed:
         sizes[query.hash >> shift] += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _sort_by_slice(packed, number, shift, free, hash_, window, variant, frame, detune, descriptor):
     """Append the queries of one window to their slices."""
     for query in packed:

@@ -15,7 +15,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -68,6 +70,7 @@ _NOT_FOR_S3 = (
 )
 
 _TIMEOUT_S = 600
+_WORK = ".resolving-"
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ def _jars(wanted: _JarSet) -> list[str]:
             )
         return jars
     cached = cache_folder() / wanted.folder
+    _remove_abandoned(cached.parent)
     if not wanted.jars_in(cached):
         print(
             f"resolving {wanted.name}'s jars (first start only): {wanted.coordinates[0]} ...",
@@ -173,10 +177,13 @@ def cache_folder() -> Path:
 
 
 def _fill(cached: Path, wanted: _JarSet) -> None:
-    """Fetch the jars next to `cached`, then rename: concurrent runs find all of them or none."""
+    """Fetch the jars next to `cached`, then rename: concurrent runs find all of them or none.
+
+    A folder that lacks the main jar, because someone removed it, is replaced.
+    """
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
-        work = tempfile.TemporaryDirectory(dir=cached.parent, prefix=".resolving-")
+        work = tempfile.TemporaryDirectory(dir=cached.parent, prefix=_WORK)
     except OSError as error:
         raise SetupError(
             f"The cache folder {cached.parent} is not writable ({error.strerror}). "
@@ -195,7 +202,19 @@ def _fill(cached: Path, wanted: _JarSet) -> None:
             os.replace(jars, cached)
         except OSError:
             if not wanted.jars_in(cached):  # else another process was faster
-                raise
+                os.replace(cached, Path(folder) / "incomplete")
+                os.replace(jars, cached)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes left that were killed while resolving, which ends within 20 minutes.
+
+    Each start looks, since none resolves again after the first that succeeded.
+    """
+    for work in folder.glob(f"{_WORK}*"):
+        with suppress(OSError):
+            if work.lstat().st_mtime < time.time() - 10 * _TIMEOUT_S:
+                shutil.rmtree(work)
 
 
 def _resolve(work: Path, resolvers: Mapping[str, Callable[[Path], Path]], wanted: _JarSet) -> Path:

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 FOLDER = "_locks"
 _PAUSE_S = 0.02
 _NOTIFY_AFTER_S = 10.0
+_LOOK_EVERY_S = 1.0
 # A POSIX lock belongs to a process; these serialise the threads within it.
 _turns: dict[str, threading.Lock] = {}
-# Java locks of interrupted commits, kept because Java may still be about to rename.
+# Java locks of interrupted commits, kept while Java may still be about to rename.
 _left: dict[str, Any] = {}
 _notified: set[str] = set()
 
@@ -59,8 +60,11 @@ def writing_by_spark(spark: SparkSession, warehouse: str, name: str) -> Iterator
         try:
             yield
         except KeyboardInterrupt:
-            _left[file] = channel
-            channel = None
+            if channel is not None:
+                _left[file] = channel
+                watch = (spark, file, channel)
+                threading.Thread(target=_release_when_idle, args=watch, daemon=True).start()
+                channel = None
             raise
         finally:
             if channel is not None:
@@ -157,6 +161,28 @@ def _notify_once(text: str) -> None:
     if text not in _notified:
         remark(text)
     _notified.add(text)
+
+
+def _release_when_idle(spark: SparkSession, file: str, channel: Any) -> None:
+    """Release the lock of an interrupted commit once Java has finished or cancelled it."""
+    from py4j.protocol import Py4JError
+
+    with suppress(Py4JError, OSError):  # Java has ended, and with it the lock
+        while True:
+            time.sleep(_LOOK_EVERY_S)  # first, as Java may not have begun with the last call
+            with _turns[file]:
+                if _left.get(file) is not channel:  # a later commit has taken it over
+                    return
+                if not _is_answering(spark):
+                    del _left[file]
+                    channel.close()
+                    return
+
+
+def _is_answering(spark: SparkSession) -> bool:
+    """Whether a thread of Java is executing a call from Python, other than this one."""
+    threads = map(str, spark._jvm.org.apache.spark.util.Utils.getThreadDump())
+    return any("py4j.commands." in stack and "getThreadDump" not in stack for stack in threads)
 
 
 class _NoLocks(Exception):

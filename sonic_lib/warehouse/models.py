@@ -86,6 +86,8 @@ class ModelsMixin(Connection):
             If an argument is not valid, or there is no such source or column.
         ModelError
             If there are too few rows or classes.
+        ReportError
+            If the version was saved, but not its report.
 
         Examples
         --------

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from itertools import product
 from typing import TYPE_CHECKING
 
 from sonic_lib.errors import SetupError
 from sonic_lib.storage.delta_rs import list_songs, n_rows
+from sonic_lib.workflows.spellings import spellings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +31,8 @@ def list_without_spark(warehouse: str, words: Sequence[str]) -> pa.Table | None:
     warehouse : str
         A local folder.
     words : sequence of str
-        Words that must all occur in path, title, artist or album; case is ignored.
+        Words that must all occur in path, title, artist or album; case and the
+        Unicode form of accents are ignored.
 
     Returns
     -------
@@ -50,7 +53,10 @@ def list_without_spark(warehouse: str, words: Sequence[str]) -> pa.Table | None:
     import pyarrow.compute as pc
 
     for word in words:
-        is_in = [pc.match_substring(found[name], word, ignore_case=True) for name in _SEARCHED]
+        is_in = [
+            pc.match_substring(found[name], spelling, ignore_case=True)
+            for name, spelling in product(_SEARCHED, spellings(word))
+        ]
         found = found.filter(reduce(pc.or_kleene, is_in))  # null counts as false
     return found.sort_by([(name, "ascending") for name in _ORDER])
 
@@ -71,7 +77,7 @@ def searched(catalogue: DataFrame, *, words: Sequence[str]) -> DataFrame:
     found = catalogue.withColumnRenamed("first_path", "path").select(*COLUMNS)
     for word in words:
         is_in = F.lit(False)
-        for name in _SEARCHED:
-            is_in |= F.contains(F.lower(F.coalesce(name, F.lit(""))), F.lower(F.lit(word)))
+        for name, spelling in product(_SEARCHED, spellings(word)):
+            is_in |= F.contains(F.lower(F.coalesce(name, F.lit(""))), F.lower(F.lit(spelling)))
         found = found.filter(is_in)
     return found

@@ -22,6 +22,7 @@ from sonic_lib.schemas import (
 )
 from sonic_lib.sql.predicate import condition
 from sonic_lib.storage import runs, tables, writes
+from sonic_lib.workflows.spellings import spellings
 
 
 def check_given(given: Sequence[str], *, where: str | None) -> None:
@@ -108,8 +109,10 @@ def choose_songs(
     unknown, unclear = [], []
     for text in dict.fromkeys(given):
         own = [row for row in found if row.given == text]
-        # An id or a whole path takes precedence over a relative path or a title.
-        own = [row for row in own if row.is_whole] or own
+        # An id or a whole path takes precedence over a relative path or a title, and a name as it
+        # stands over one in another Unicode form.
+        nearest = max(((row.is_whole, row.is_exact) for row in own), default=None)
+        own = [row for row in own if (row.is_whole, row.is_exact) == nearest]
         song_ids = {row.song_id for row in own}
         if not own:
             unknown.append(text)
@@ -131,13 +134,19 @@ def choose_songs(
 
 
 def _found(files: DataFrame, songs: DataFrame, given: Sequence[str]) -> DataFrame:
-    """Find the songs of each id, path or title: given, song_id, path, is_whole.
+    """Find the songs of each id, path or title: given, song_id, path, is_whole, is_exact.
 
-    `is_whole` is false for a title, and for a path relative to the folder that was indexed.
+    `is_whole` is false for a title, and for a path relative to the folder that was indexed;
+    `is_exact` for a name in another Unicode form than the stored one.
     """
     spark = files.sparkSession
     wanted = spark.createDataFrame(
-        [(text, canonical_path(text)) for text in given], "given string, whole string"
+        [
+            (text, spelling, canonical_path(spelling), spelling == text)
+            for text in given
+            for spelling in spellings(text)
+        ],
+        "given string, spelling string, whole string, is_exact boolean",
     )
     name = F.col("song_id").cast("string")
     by_id = songs.select("song_id", name.alias("name"), name.alias("path"))
@@ -145,16 +154,16 @@ def _found(files: DataFrame, songs: DataFrame, given: Sequence[str]) -> DataFram
     title = F.lower("title").alias("title")
     by_title = files.join(songs.select("song_id", title), "song_id")
     parts = (
-        (by_id, wanted.given == by_id.name, True),
+        (by_id, wanted.spelling == by_id.name, True),
         # Two joins: one with OR would compare every file with every argument.
-        (by_path, by_path.path == wanted.given, True),
+        (by_path, by_path.path == wanted.spelling, True),
         (by_path, by_path.path == wanted.whole, True),
-        (by_path, by_path.relative == wanted.given, False),
-        (by_title, by_title.title == F.lower(wanted.given), False),
+        (by_path, by_path.relative == wanted.spelling, False),
+        (by_title, by_title.title == F.lower(wanted.spelling), False),
     )
     matches = [
         wanted.join(rows, is_meant).select(
-            "given", "song_id", "path", F.lit(is_whole).alias("is_whole")
+            "given", "song_id", "path", F.lit(is_whole).alias("is_whole"), "is_exact"
         )
         for rows, is_meant, is_whole in parts
     ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from sonic_lib.errors import UsageError
 from sonic_lib.models.names import ARTISTS, TITLES, find_value, first_artist, song_name
+from sonic_lib.workflows.spellings import spellings
 
 _N_NAMED = 10
 _NO_TITLES = (
@@ -41,13 +44,12 @@ def find_songs(features: DataFrame, given: Sequence[str]) -> list[int]:
     songs = named(features)
     found = []
     for text in given:
-        is_key = (F.col("song_id").cast("string") == text) | (F.col("source_key") == text)
+        key = F.col("source_key")
+        is_key = (F.col("song_id").cast("string") == text) | key.isin(spellings(text))
+        in_title = [F.contains(F.lower("title"), F.lit(s)) for s in spellings(text.lower())]
         rows = (
-            songs.filter(is_key).limit(1).collect()
-            or songs.filter(F.contains(F.lower("title"), F.lit(text.lower())))
-            .orderBy("song_id")
-            .limit(_N_NAMED)
-            .collect()
+            songs.filter(is_key).orderBy(key != text).limit(1).collect()
+            or songs.filter(reduce(or_, in_title)).orderBy("song_id").limit(_N_NAMED).collect()
         )
         if not rows or (len(rows) > 1 and not _are_one(rows)):
             which = ", ".join(

@@ -11,11 +11,12 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import SparkSession
 
 from sonic_lib.config import Config
-from sonic_lib.errors import UsageError
+from sonic_lib.errors import ReportError, UsageError
 from sonic_lib.models.conformal.sets import METHODS
 from sonic_lib.models.estimators import AUTO, KINDS, check_kind
 from sonic_lib.models.registry import NAMES, ModelRegistry
 from sonic_lib.models.training import release
+from sonic_lib.spark.sentences import sentence
 from sonic_lib.storage import creation, runs
 from sonic_lib.workflows.examination import examine
 from sonic_lib.workflows.fitting import TrainedModel, train_and_evaluate
@@ -103,13 +104,28 @@ def train_model(
         version, role = keep_version(registry, name, trained, why="trained")
         seconds = time.monotonic() - started_s
         this_run.counts.update(trained.card["metrics"], seconds=seconds)
-        if report:
-            from sonic_lib.report import model_report  # loads matplotlib
-
-            model_report.write(trained.held_out, trained.card, Path(report))
+        failure = _write_report(trained, report) if report else None
         release(trained.model)
+    if failure is not None:  # the run is recorded as done: the version is there, and is used
+        why = failure.strerror if isinstance(failure, OSError) else None
+        raise ReportError(
+            f"Version {version} of {name} was saved and is the {role}, but report {report!r} "
+            f"(--report) could not be written: {why or sentence(failure)}. The version can be used "
+            "as it is; for a report, train again and give a folder that can be written to."
+        ) from failure
     counts = dict(this_run.counts)
     return Training(name, version, role, trained.model, trained.card, remarks, counts)
+
+
+def _write_report(trained: TrainedModel, folder: str) -> Exception | None:
+    """Write the report of a model; return why it failed, if it did."""
+    from sonic_lib.report import model_report  # loads matplotlib
+
+    try:
+        model_report.write(trained.held_out, trained.card, Path(folder))
+    except Exception as error:
+        return error
+    return None
 
 
 def train_and_examine(

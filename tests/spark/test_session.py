@@ -11,7 +11,7 @@ import pyspark
 import pytest
 
 from sonic_lib.errors import SetupError
-from sonic_lib.spark import caching, session
+from sonic_lib.spark import caching, conf, session
 from sonic_lib.spark.jars import delta_jars
 from sonic_lib.spark.java import check_java
 
@@ -27,8 +27,8 @@ def settings(path):
 
 
 def test_conf_folder_matches_the_code(tmp_path):
-    assert settings(ROOT / "conf" / "spark-defaults.conf") == session.SHARED_CONF
-    (tmp_path / "log4j2").write_text(session.LOG4J2)
+    assert settings(ROOT / "conf" / "spark-defaults.conf") == conf.SHARED_CONF
+    (tmp_path / "log4j2").write_text(conf.LOG4J2)
     assert settings(ROOT / "conf" / "log4j2.properties") == settings(tmp_path / "log4j2")
 
 
@@ -58,8 +58,8 @@ def test_no_jar_is_listed_twice():
 
 def test_python_heavy_jobs_use_the_first_compiler_only():
     def options(**how):
-        conf = session._embedded_conf(with_s3=False, stores_classes=False, **how)
-        return conf["spark.driver.extraJavaOptions"]
+        given = conf.embedded_conf(with_s3=False, stores_classes=False, **how)
+        return given["spark.driver.extraJavaOptions"]
 
     assert options(has_light_java=True).split()[0].startswith("-Dlog4j2.")
     assert "-XX:TieredStopAtLevel=1" in options(has_light_java=True)
@@ -68,18 +68,18 @@ def test_python_heavy_jobs_use_the_first_compiler_only():
 
 @pytest.mark.parametrize(("cores", "is_serial"), [(2, True), (16, False)])
 def test_collector_is_serial_on_few_cores(monkeypatch, cores, is_serial):
-    monkeypatch.setattr(session, "n_cores", lambda: cores)
-    conf = session._embedded_conf(with_s3=False, stores_classes=False, has_light_java=False)
-    assert ("-XX:+UseSerialGC" in conf["spark.driver.extraJavaOptions"]) == is_serial
+    monkeypatch.setattr(conf, "n_cores", lambda: cores)
+    given = conf.embedded_conf(with_s3=False, stores_classes=False, has_light_java=False)
+    assert ("-XX:+UseSerialGC" in given["spark.driver.extraJavaOptions"]) == is_serial
 
 
 def test_temporary_folder_without_room_is_named(monkeypatch):
     def refuse(**_: object) -> None:
         raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
 
-    monkeypatch.setattr(session.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(conf.tempfile, "mkdtemp", refuse)
     with pytest.raises(SetupError, match=r"found in \['/tmp'\]\. Free some space .* TMPDIR"):
-        session._embedded_conf(with_s3=False, stores_classes=False, has_light_java=False)
+        conf.embedded_conf(with_s3=False, stores_classes=False, has_light_java=False)
 
 
 def test_session_without_s3_says_how_to_start_with_it(spark):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.index import commit
 from sonic_lib.schemas import EXTRACTS, FINGERPRINTS, SONGS
-from sonic_lib.storage import creation, tables, writes
+from sonic_lib.storage import creation, locks, tables, writes
 from sonic_lib.workflows import maintenance
 
 REJECTED = 9
@@ -265,3 +268,34 @@ def test_prefix_changed_during_a_deletion_leaves_no_fingerprints(
     monkeypatch.setattr(writes, "replace", repartition_and_replace)
     commit.delete_songs(new(spark, 2), lake)
     assert state()[:2] == ([1, 1], [1])
+
+
+def test_lock_of_an_interrupted_commit_is_kept_until_java_has_finished(
+    spark, tmp_path, monkeypatch
+):
+    """As after Ctrl-C in a notebook, which lives on while other processes want to write."""
+    monkeypatch.setattr(locks, "_LOOK_EVERY_S", 0.1)
+    file = str(tmp_path / locks.FOLDER / "songs.lock")
+
+    def is_free() -> bool:
+        descriptor = locks._try_python(file)
+        if descriptor is not None:
+            os.close(descriptor)
+        return descriptor is not None
+
+    commit_in_java = Thread(target=spark._jvm.java.lang.Thread.sleep, args=(1_500,))
+
+    def interrupted() -> None:
+        with locks.writing_by_spark(spark, str(tmp_path), "songs"):
+            commit_in_java.start()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    time.sleep(0.5)
+    assert not is_free()
+    commit_in_java.join()
+    until_s = time.monotonic() + 10
+    while not is_free() and time.monotonic() < until_s:
+        time.sleep(0.05)
+    assert is_free()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,6 +101,24 @@ def test_doctor_names_the_tables_of_a_warehouse(tmp_path):
     assert "sonic index" in absent["warehouse"].message
     assert absent["disk"].message.endswith(f"free in {tmp_path}")
     assert examined("s3a://bucket/lake")["warehouse"].state == "note"
+
+
+def test_doctor_says_that_a_warehouse_may_not_be_looked_at(tmp_path, monkeypatch):
+    def refusing(look):
+        def refuse(path, *args, **kwargs):
+            if isinstance(path, (str, Path)) and Path(path).is_relative_to(tmp_path / "private"):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return look(path, *args, **kwargs)
+
+        return refuse
+
+    for name in ("stat", "listdir"):  # root may look everywhere
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+    place = tmp_path / "private" / "lake"
+    found = examined(place)
+    assert found["disk"].message.endswith(f"free in {tmp_path}")
+    message = f"{place} cannot be read: Permission denied; give another --warehouse"
+    assert found["warehouse"] == ("warehouse", "bad", message)
 
 
 def test_missing_requirements_are_bad_and_set_the_exit_code(tmp_path, monkeypatch, capsys):

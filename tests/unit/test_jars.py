@@ -93,6 +93,26 @@ def test_faster_process_wins(monkeypatch, cache):
     assert os.listdir(cache) == [target.name]
 
 
+def test_folder_in_the_cache_without_the_main_jar_is_replaced(monkeypatch, cache):
+    target = cache / f"{jars.ARTIFACT}-{jars.VERSION}"
+    target.mkdir(parents=True)
+    (target / "theirs.jar").touch()
+    monkeypatch.setattr(jars, "_with_spark", resolver_making(DELTA, "a.jar"))
+    assert [Path(jar).name for jar in jars.delta_jars()] == ["a.jar", DELTA]
+    assert os.listdir(cache) == [target.name]
+
+
+def test_working_folders_of_killed_processes_are_removed(monkeypatch, cache):
+    monkeypatch.setattr(jars, "_with_spark", resolver_making(DELTA))
+    jars.delta_jars()
+    for name in ("old", "new"):
+        (cache / f".resolving-{name}" / "ivy").mkdir(parents=True)
+    os.utime(cache / ".resolving-old", (0, 0))
+    jars.delta_jars()
+    left = {name for name in os.listdir(cache) if name.startswith(".")}
+    assert left == {".resolving-new"}, "another process may be using it"
+
+
 def test_message_says_what_was_tried_and_what_helps(monkeypatch, cache):
     monkeypatch.setattr(jars, "_with_spark", failing)
     monkeypatch.setattr(jars, "_with_maven", missing)

@@ -6,14 +6,14 @@ import os
 
 import pytest
 
-from sonic_lib.spark import machine, session
+from sonic_lib.spark import conf, machine
 
 
 @pytest.mark.parametrize(("said", "mb"), [("2147483648\n", 1024), ("100000000\n", 600)])
 def test_java_gets_half_of_the_containers_memory(tmp_path, monkeypatch, said, mb):
     (tmp_path / "limit").write_text(said)
     monkeypatch.setattr(machine, "_MEMORY", (str(tmp_path / "absent"), str(tmp_path / "limit")))
-    assert session._driver_memory_mb() == mb
+    assert conf._driver_memory_mb() == mb
 
 
 @pytest.mark.parametrize(("said", "n"), [("150000 100000\n", 2), ("max 100000\n", 64), ("", 64)])

@@ -1,7 +1,8 @@
-"""Where nothing can be written next to the program or in the home folder, kernels still compile."""
+"""Kernels compile even if nothing can be written next to the program or in the home folder."""
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import sonic_lib
+from sonic_lib.fingerprint.kernels import kernel
 
 KERNEL = """
 import numba
@@ -70,3 +72,47 @@ def test_folder_that_others_could_have_made_is_not_used(read_only):
     read_only.chmod(0o770)
     sonic_lib._find_room_for_numba()
     assert os.environ["NUMBA_CACHE_DIR"] == "/proc/none"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def compiled():
+    """A kernel as after a start: not compiled yet."""
+
+    @kernel(nogil=True)
+    def next_of(n):
+        return n + 1
+
+    return next_of
+
+
+def test_kernel_is_compiled_once(cache):
+    assert compiled()(1) == 2
+    again = compiled()
+    assert again(1) == 2
+    assert sum(again.stats.cache_hits.values()) == 1
+
+
+@pytest.mark.parametrize("place", ["folder", "file"])
+def test_kernel_compiles_if_its_code_cannot_be_saved(cache, monkeypatch, place):
+    def full(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if place == "folder":
+        monkeypatch.setattr("tempfile.TemporaryFile", full)  # with which numba looks for a folder
+    else:
+        monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", full)
+    assert compiled()(1) == 2
+    assert not list(cache.rglob("*.nb?"))
+
+
+def test_kernel_compiles_if_saved_code_cannot_be_read(cache):
+    compiled()(1)
+    [index] = cache.rglob("*.nbi")
+    index.unlink()
+    index.mkdir()
+    assert compiled()(1) == 2

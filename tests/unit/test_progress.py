@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,3 +45,23 @@ def test_files_and_quiet_runs_show_nothing(shown):
     assert shown(io.StringIO()) == ""
     with console.capture_output(as_json=False):
         assert shown(Terminal()) == ""
+
+
+@pytest.mark.parametrize("columns", [80, 64, 40, 20, 8])
+def test_bar_fits_the_terminal(columns):
+    lines = [
+        console._progress_line("windows", n, 1200, "3600 s left", columns=columns)
+        for n in (1, 600, 1200)
+    ]
+    assert all(len(line) < columns for line in lines)
+    assert ("[" in lines[1]) == (columns >= 40)
+    assert ("600/1200" in lines[1]) == (columns >= 20)
+
+
+def test_width_is_that_of_the_terminal_behind_stderr(monkeypatch):
+    widths = iter([40, 0])
+    monkeypatch.setattr("sys.stderr", SimpleNamespace(fileno=lambda: 99))
+    monkeypatch.setattr("os.get_terminal_size", lambda fd: os.terminal_size((next(widths), fd)))
+    assert [console._columns(), console._columns()] == [40, 80]
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    assert console._columns() == 80

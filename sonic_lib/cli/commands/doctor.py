@@ -131,11 +131,11 @@ def _memory() -> Finding:
 
 def _disk(warehouse: str) -> Finding:
     place = Path(absolute(warehouse) if is_local(warehouse) else os.getcwd())
-    while not place.exists():
+    while not os.path.exists(place):  # also one that may not be looked at
         place = place.parent
     gb = shutil.disk_usage(place).free / 1e9
     message = f"{gb:.1f} GB free in {place}"
-    if not os.access(place, os.W_OK):
+    if not os.access(place, os.W_OK | os.X_OK):
         return Finding("disk", "bad", f"{place} is not writable; give another --warehouse")
     if gb < _MIN_DISK_GB:
         return Finding("disk", "note", f"{message}; 1,000 hours of music take about 2 GB")
@@ -159,6 +159,13 @@ def _warehouse(warehouse: str) -> Finding:
     if not is_local(warehouse):
         return Finding("warehouse", "note", f"{warehouse} cannot be checked without Spark")
     place = Path(absolute(warehouse))
+    try:
+        os.listdir(place)
+    except FileNotFoundError:
+        pass  # the first index creates it
+    except OSError as error:
+        message = f"{place} cannot be read: {error.strerror}; give another --warehouse"
+        return Finding("warehouse", "bad", message)
     tables = sorted(log.parent.name for log in place.glob("*/_delta_log"))
     if not tables:
         message = f"{place} has no tables yet; `sonic index FOLDER` creates them"
