@@ -16,8 +16,8 @@ top-1       share of clips, over all degradations, whose best answer is the righ
 accepted    share with the right song accepted; wrong: with another song accepted
 false acc.  share of clips of unknown songs with any song accepted, and the upper end of its
             95 % interval (Wilson), which treats clips of one song as independent; further such
-            clips are identified apart, and the songs that most of the accepted ones come from are
-            listed
+            clips are identified apart, with the number of songs that the accepted ones were taken
+            for and the commonest of them
 wall, CPU   seconds, including the start of Spark; CPU per clip excludes it, estimated by
             one clip in the smallest index
 peak        highest resident memory of the JVM and Python together
@@ -351,7 +351,7 @@ def read_once(warehouse: Path) -> None:
 def judged(matches: Path, clips: list[dict], same: dict[str, str]) -> dict:
     """Count clips per condition: all, right at rank 1, right accepted, another song accepted.
 
-    `strangers` counts accepted clips of unknown songs by song and answer.
+    `strangers` counts accepted clips of unknown songs by the song that they were taken for.
     """
     best: dict[str, dict] = {}
     with open(matches, newline="", encoding="utf-8") as file:
@@ -379,7 +379,7 @@ def judged(matches: Path, clips: list[dict], same: dict[str, str]) -> dict:
         counted["wrong"] += accepted and not right
         counted["synthetic"] += not song
         if row["condition"] == "unknown" and accepted:
-            strangers[f"{row['song']} as {song or answer['title']}"] += 1
+            strangers[song or answer["title"]] += 1
     return {"conditions": counts, "strangers": strangers}
 
 

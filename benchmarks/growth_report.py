@@ -45,7 +45,7 @@ def clips_text(runs: dict[str, dict]) -> str:
     lines += [
         "",
         f"{'index':<12}{'of unknown songs':<18}{'clips':>7}{'false acc.':>11}{'at most':>9}"
-        f"{'songs':>7}  most of one song",
+        f"{'songs':>7}  most as",
     ]
     for index, batch, run in unknown_batches:
         unknown = run["conditions"]["unknown"]
@@ -72,12 +72,11 @@ def false_accepts(unknown: dict[str, int]) -> str:
 
 
 def of_songs(strangers: dict[str, int]) -> str:
-    """Return how many songs accepted clips come from, and the commonest pair of song and answer."""
-    line = f"{len({pair.partition(' as ')[0] for pair in strangers}):>7}"
+    """Return how many songs strangers were taken for, and the commonest of them."""
+    line = f"{len(strangers):>7}"
     if strangers:
-        most = max(strangers, key=strangers.__getitem__)
-        song, _, answer = most.partition(" as ")
-        line += f"  {strangers[most]}: {song.split('/')[-1]} as {answer.split('/')[-1]}"
+        song = max(strangers, key=strangers.__getitem__)
+        line += f"  {strangers[song]}: {song.split('/')[-1]}"
     return line
 
 
