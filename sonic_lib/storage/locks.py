@@ -37,6 +37,7 @@ _LOOK_EVERY_S = 1.0
 _turns: dict[str, threading.Lock] = {}
 # Java locks of interrupted commits, kept while Java may still be about to rename.
 _left: dict[str, Any] = {}
+_looking = threading.Lock()
 _notified: set[str] = set()
 
 
@@ -174,14 +175,14 @@ def _release_when_idle(spark: SparkSession, file: str, channel: Any) -> None:
                 if _left.get(file) is not channel:  # a later commit has taken it over
                     return
                 if not _is_answering(spark):
-                    del _left[file]
-                    channel.close()
+                    _left.pop(file).close()
                     return
 
 
 def _is_answering(spark: SparkSession) -> bool:
     """Whether a thread of Java is executing a call from Python, other than this one."""
-    threads = map(str, spark._jvm.org.apache.spark.util.Utils.getThreadDump())
+    with _looking:  # a statement holds several locks, whose threads would count each other
+        threads = list(map(str, spark._jvm.org.apache.spark.util.Utils.getThreadDump()))
     return any("py4j.commands." in stack and "getThreadDump" not in stack for stack in threads)
 
 
