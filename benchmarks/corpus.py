@@ -34,7 +34,7 @@ def same_songs(bench: Path) -> dict[str, str]:
     pairs = []
     for row in _rows(bench / "dev" / "same.csv"):
         pairs.append((row["song"], row["group"]))
-    pairs += near_duplicates(bench)
+    pairs += near_duplicates(bench) + FURTHER_PAIRS
     group = {name: name for pair in pairs for name in pair}
     for a, b in pairs:
         merged, kept = group[b], group[a]
@@ -44,12 +44,11 @@ def same_songs(bench: Path) -> dict[str, str]:
 
 def near_duplicates(bench: Path) -> list[tuple[str, str]]:
     """Return pairs of corpus songs that are known to contain the same music."""
-    listed = [
+    return [
         # Only in this file are paths relative to the parent of the folder of songs.
         tuple(row[side].removeprefix("music/") for side in ("path_a", "path_b"))
         for row in _rows(bench / "corpus" / "near_duplicates.csv")
     ]
-    return listed + FURTHER_PAIRS
 
 
 def _rows(path: Path) -> list[dict]:

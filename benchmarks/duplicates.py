@@ -2,8 +2,8 @@
 
     make bench-duplicates SONGS=FOLDER [BENCH=FOLDER]
 
-The library consists of the songs of `corpus.near_duplicates`, other songs drawn from SONGS,
-and copies of some of them: re-encoded as Opus, MP3 and Ogg Vorbis at low bitrates, quieter,
+The library consists of the songs in BENCH's corpus/near_duplicates.csv, other songs drawn from
+SONGS, and copies of some of them: re-encoded as Opus, MP3 and Ogg Vorbis at low bitrates, quieter,
 2 % faster and slower, trimmed, retagged, and songs with an excerpt of another song spliced in.
 Expected pairs are each song and its copies, two copies of one song that share content, and the
 known pairs.  Any other pair counts against precision and is listed, though some may be real.  For

@@ -234,6 +234,12 @@ def _code(command, args: argparse.Namespace) -> int:
     except BrokenPipeError:
         _print_no_more()
         return 0
+    except PermissionError as error:  # also from looking whether something is there
+        report_error(
+            f"{error.filename or 'A file'} cannot be used: {error.strerror}; expected a path that "
+            "this user may read and write. Change its permissions, or give another."
+        )
+        return 1
     except Exception as error:  # a bug, or a failure of the machine that `explained` does not know
         if args.debug:
             show(traceback.format_exc(), file=sys.stderr)

@@ -135,7 +135,9 @@ LINES = StructType(
         column("line", IntegerType(), "Number of the song's line, 0 for the best"),
         column("score", DoubleType(), "How far the song stands out from chance"),
         column("song_id", LongType(), "The song"),
-        column("evidence", DoubleType(), "Weight of the hits on the line (nats)"),
+        column(
+            "evidence", DoubleType(), "Weight of the hits on the line, bounded per frame (nats)"
+        ),
         column("offset_s", DoubleType(), "Position of the window's middle in the song (s)"),
         column("speed", DoubleType(), "Seconds of the song per second of the clip"),
         column("pitch", DoubleType(), "Frequencies in the clip over those in the song"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shlex
@@ -152,6 +153,31 @@ def test_failures_are_one_paragraph_and_an_exit_code(monkeypatch, capsys, error,
     monkeypatch.setattr("sonic_lib.cli.commands.sql.run", fail)
     assert cli.main(["sql", "SELECT 1"]) == code
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sql", "--file", "private/a.sql"],
+        ["features", "--csv", "private/a.csv"],
+        ["explain", "clip.wav", "--plot", "private/a.png"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+@pytest.mark.usefixtures("fake_spark")
+def test_path_that_may_not_be_looked_at_is_named(monkeypatch, capsys, arguments):
+    look = os.stat
+
+    def refuse(path, *args, **kwargs):
+        if "private" in str(path):  # root may look everywhere
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return look(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert cli.main(arguments) == 1
+    told = capsys.readouterr().err
+    assert "private" in told
+    assert "cannot be used: Permission denied; expected a path" in told
 
 
 @pytest.mark.usefixtures("fake_spark")

@@ -52,6 +52,15 @@ def search(hits, **options):
     return find_alignments(hits, **({"n_songs": 5, "n_lined": 2, "n_lines": 3} | options))
 
 
+def searched(hits: Hits, slopes):
+    """Song ids, the columns of `best_lines` ordered by song, and what it finds in them."""
+    songs, codes = np.unique(hits.song_id, return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    names = ("variant", "offset_frames", "frame", "weight")
+    columns = (codes[order], *(getattr(hits, name)[order] for name in names))
+    return songs, columns, best_lines(*columns, len(songs), slopes, VARIANT_COST)
+
+
 def by_brute_force(hits: Hits, slopes) -> dict[int, float]:
     best = {}
     for song in set(hits.song_id.tolist()):
@@ -77,9 +86,7 @@ def test_evidence_matches_brute_force(seed):
     ]
     hits = hits_of(sorted(rows))
     slopes = _slopes(120, 0.05)
-    songs, codes = np.unique(hits.song_id, return_inverse=True)
-    columns = (hits.variant, hits.offset_frames, hits.frame, hits.weight)
-    evidence, *_ = best_lines(codes.astype(np.int64), *columns, len(songs), slopes, VARIANT_COST)
+    songs, _, (evidence, *_) = searched(hits, slopes)
     expected = by_brute_force(hits, slopes)
     np.testing.assert_allclose(evidence, [expected[s] for s in songs.tolist()], rtol=1e-4)
 
@@ -93,15 +100,12 @@ def test_hits_of_one_frame_are_bounded_together(seed):
         (*rng.integers([0, 0, 0, -4], [4, 3, 12, 5]).tolist(), 0.0, float(rng.uniform(1, 15)))
         for _ in range(rng.integers(1, 200))
     ]
-    hits = hits_of(sorted(rows))
-    songs, codes = np.unique(hits.song_id, return_inverse=True)
-    columns = (hits.variant, hits.offset_frames, hits.frame, hits.weight)
-    lines = best_lines(codes.astype(np.int64), *columns, len(songs), _slopes(8, 0.05), VARIANT_COST)
-    evidence = evidence_of_lines(codes.astype(np.int64), *columns, lines, VARIANT_COST)
+    _, columns, lines = searched(hits_of(sorted(rows)), _slopes(8, 0.05))
+    evidence = evidence_of_lines(*columns, lines, VARIANT_COST)
     _, variants, slopes, offsets, _ = lines
     for song, found in enumerate(evidence):
         of_frame: dict[int, float] = {}
-        for code, variant, offset, frame, weight in zip(codes, *columns, strict=True):
+        for code, variant, offset, frame, weight in zip(*columns, strict=True):
             off_line = abs(np.floor(offset - slopes[song] * frame + 0.5) - offsets[song])
             if code == song and variant == variants[song] and off_line <= 1:
                 of_frame[frame] = of_frame.get(frame, 0.0) + weight / (1 + off_line)
@@ -212,13 +216,7 @@ def test_song_that_shares_hashes_everywhere_does_not_hide_the_right_one(rng):
         for song in range(100, 130):  # chance rises with what they share, up to 64-fold
             rows += by_chance(rng, songs=[song], n=int(40 * 2 ** rng.uniform(0, 6)))
         hits = hits_of(rows)
-        songs, codes = np.unique(hits.song_id, return_inverse=True)
-        order = np.argsort(codes, kind="stable")
-        columns = [getattr(hits, name)[order] for name in ("variant", "offset_frames", "frame")]
-        raw = best_lines(
-            *(codes[order], *columns, hits.weight[order], len(songs)),
-            *(_slopes(2.0 * np.abs(hits.frame).max(), 0.03), VARIANT_COST),
-        )[0]
+        songs, _, (raw, *_) = searched(hits, _slopes(2.0 * np.abs(hits.frame).max(), 0.03))
         n_hidden += songs[np.argmax(raw)] != 7
         ranked = [lines[0].song_id for lines in search(hits)]
         assert ranked[0] == 7
