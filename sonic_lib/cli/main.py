@@ -260,7 +260,7 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     from pyspark.errors import PySparkException
 
     from sonic_lib.spark import filesystem
-    from sonic_lib.spark.session import spark_job
+    from sonic_lib.spark.session import interrupt_handler, spark_job
     from sonic_lib.storage import tables
 
     config = config.model_copy(update={"warehouse": tables.resolve(config.warehouse)})
@@ -286,9 +286,9 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
         if sys.stderr.isatty() and not is_silent():
             show(f"Spark started in {time.monotonic() - started_s:.1f} s", file=sys.stderr)
         if threading.current_thread() is threading.main_thread():
-            # PySpark's handler talks to Java even while a call is under way, which prints
-            # tracebacks; without it, the end of the session cancels the jobs.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, interrupt_handler(spark))
+            if signal.getsignal(signal.SIGTERM) is signal.default_int_handler:
+                signal.signal(signal.SIGTERM, interrupt_handler(spark))
         try:
             with explained(config.warehouse):
                 return command.run(spark, config, args)

@@ -156,7 +156,7 @@ def _shown(line: bytes) -> bytes:
 
 @contextmanager
 def reporting_exit(gateway: JavaGateway) -> Iterator[None]:
-    """Say so if the JVM has ended when a block fails, whatever the error of the call was.
+    """Say so if the JVM has ended, or Ctrl-C was pressed, when a block fails with another error.
 
     Parameters
     ----------
@@ -167,10 +167,14 @@ def reporting_exit(gateway: JavaGateway) -> Iterator[None]:
     ------
     SetupError
         If the JVM has ended.
+    KeyboardInterrupt
+        If the error came up while the block was ending because of one.
     """
     try:
         yield
     except Exception as error:
+        if _came_after_interrupt(error):
+            raise KeyboardInterrupt from error
         code = _exit_code(gateway, is_expected=_is_of_connection(error))
         if code is None:
             raise
@@ -201,6 +205,14 @@ def _exit_code(gateway: JavaGateway, *, is_expected: bool) -> int | None:
         return process.wait(_ENDS_WITHIN_S if is_expected else 0)
     except subprocess.TimeoutExpired:
         return None
+
+
+def _came_after_interrupt(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _is_of_connection(error: BaseException | None) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
 from sonic_lib.errors import SetupError
 from sonic_lib.spark import java
@@ -147,6 +148,33 @@ def spark_job(
             java.forget()
         else:
             java.end(gateway, options=options)
+
+
+def interrupt_handler(spark: SparkSession) -> Callable[[int, FrameType | None], NoReturn]:
+    """Return a handler of signals that cancels all jobs and raises KeyboardInterrupt.
+
+    The session stays usable for whatever cleans up.  PySpark's own handler calls Java over a
+    connection on which an answer may be awaited, which prints tracebacks.  With Python's, Py4J has
+    Java close that connection, and Java may close the next one as well.  Neither happens if the
+    connection is closed before.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        The running session.
+    """
+    context = spark.sparkContext
+
+    def handle(signum: int, frame: FrameType | None) -> NoReturn:
+        try:
+            connection = context._gateway._gateway_client.get_thread_connection()
+            if connection is not None:
+                connection.close()
+            context.cancelAllJobs()
+        finally:
+            raise KeyboardInterrupt
+
+    return handle
 
 
 def is_running() -> bool:

@@ -52,6 +52,24 @@ for _ in range(2):  # a later session of the process starts another
         print(error)
 """
 
+INTERRUPT = """
+import logging, os, signal, threading
+from sonic_lib.spark.session import interrupt_handler, setting, spark_job
+logging.getLogger("py4j").setLevel(logging.CRITICAL)
+n_interrupts = n_rows = 0
+with spark_job(app_name="interrupted") as spark:
+    signal.signal(signal.SIGINT, interrupt_handler(spark))
+    for _ in range(10):
+        threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        try:
+            with setting(spark, {"spark.sql.shuffle.partitions": "3"}):
+                spark.range(10_000_000_000_000).selectExpr("sum(hash(id))").collect()
+        except KeyboardInterrupt:
+            n_interrupts += 1
+        n_rows += spark.range(3).count()
+print(n_interrupts, n_rows)
+"""
+
 FAIL = """
 from sonic_lib.spark.session import spark_job
 try:
@@ -128,6 +146,10 @@ def test_interrupted_command_says_so_in_one_line(tmp_path, end, after_s):
     lines = [line for line in told.splitlines() if not line.startswith("storing Java's classes")]
     assert lines == ["sonic: interrupted; run the same command again to continue."]
     assert process.returncode == 130
+
+
+def test_session_is_usable_after_an_interrupt(tmp_path):
+    assert run([sys.executable, "-c", INTERRUPT], tmp_path).stdout == "10 30\n"
 
 
 def test_killed_java_is_named_in_one_sentence(tmp_path):

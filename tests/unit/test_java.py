@@ -13,7 +13,7 @@ import pytest
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from sonic_lib.errors import SetupError
+from sonic_lib.errors import SetupError, SonicError
 from sonic_lib.spark import java
 
 VERSION = 'openjdk version "17.0.15" 2025-04-15'
@@ -189,6 +189,24 @@ def test_errors_of_a_running_java_are_left_alone(has_process):
     with pytest.raises(ValueError, match="ours"), java.reporting_exit(gateway):
         raise ValueError("ours")
     process.communicate(b"\n")
+
+
+def test_failed_clean_up_does_not_hide_an_interrupt():
+    def work():
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise ConnectionError("Answer from Java side is empty")
+
+    def explain():
+        try:
+            work()
+        except ConnectionError as error:
+            raise SonicError("explained") from error
+
+    for interrupted in (work, explain):
+        with pytest.raises(KeyboardInterrupt), java.reporting_exit(None):
+            interrupted()
 
 
 def test_user_without_a_name_is_told_so(monkeypatch):
