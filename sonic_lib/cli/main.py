@@ -33,7 +33,10 @@ VERBS = (
     *("report", "sql", "register", "jars", "doctor", "completion", "demo"),
 )
 
-_LITTLE_BYTES = 2_000_000  # some 300,000 numbers
+# Of a CSV file.  Less of a table: it needs fewer bytes, and recommending from it more work per row.
+_ONE_TASK_BYTES = 10_000_000
+_INTERPRETED_BYTES = 300_000  # some 50,000 numbers
+_SHARE_OF_TABLE = 0.25
 # Headings in the list of verbs, by the verb that they precede.
 _SECTIONS = {
     "index": "songs and clips:\n",
@@ -280,7 +283,7 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
         app_name=app_name,
         has_light_java=getattr(command, "IS_PYTHON_WORK", False)
         or filesystem.is_small(config.warehouse),
-        reads_little=_reads_little(command, args, config.warehouse),
+        conf=_conf(command, args, config.warehouse),
         with_s3=filesystem.uses_s3(config.warehouse, vars(args)),
     ) as spark:
         if sys.stderr.isatty() and not is_silent():
@@ -300,17 +303,27 @@ def _is_no_interrupt(record: logging.LogRecord) -> bool:
     return "KeyboardInterrupt" not in str(record.msg)
 
 
-def _reads_little(command, args: argparse.Namespace, warehouse: str) -> bool:
-    """Whether a command reads only feature tables, all of them small."""
+def _conf(command, args: argparse.Namespace, warehouse: str) -> dict[str, str]:
+    """Return settings for a command that reads only feature tables, all of them small."""
     from sonic_lib.schemas import FEATURES
+    from sonic_lib.spark.conf import INTERPRETED_CONF, ONE_TASK_CONF
     from sonic_lib.spark.filesystem import is_small
 
     csv = getattr(args, "csv", None)
     if csv is None and getattr(command, "READS", ()) != (FEATURES,):
-        return False
-    places = [f"{warehouse}/{FEATURES.name}", *([csv] if csv else [])]
-    is_pattern = csv is not None and not os.path.exists(csv)
-    return not is_pattern and all(is_small(place, max_bytes=_LITTLE_BYTES) for place in places)
+        return {}
+    if csv is not None and not os.path.exists(csv):  # a pattern
+        return {}
+    table = f"{warehouse}/{FEATURES.name}"
+    conf: dict[str, str] = {}
+    for most, settings in (
+        (_ONE_TASK_BYTES, ONE_TASK_CONF),
+        (_INTERPRETED_BYTES, INTERPRETED_CONF),
+    ):
+        fits = is_small(table, max_bytes=int(_SHARE_OF_TABLE * most))
+        if fits and (csv is None or is_small(csv, max_bytes=most)):
+            conf |= settings
+    return conf
 
 
 def _verb(command) -> str:

@@ -28,9 +28,12 @@ from sonic_lib.features.csv_reading import (
 ID_COLUMNS = ("id", "track_id")
 _MIN_NUMBER_SHARE = 0.95  # of the non-empty cells, for a column to be numeric
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+# Without spaces, and too short to be infinite.
+_PLAIN_NUMBER = r"^[+-]?(\d{1,99}(\.\d{0,99})?|\.\d{1,99})([eE][+-]?\d{1,2})?$"
 _SPACES = " \t\r\n\u00a0\u3000"
 _MISSING = ("", "nan", "na", "n/a", "#n/a", "null", "none")
 _MISSING_TEXTS = ("", "n/a", "#n/a")  # the others may be names
+_MAX_MISSING_CHARACTERS = 4
 # An unclosed quote turns everything after it into one cell.
 _MAX_CELL_CHARACTERS = 100_000
 _MAX_RECORD_CHARACTERS = 10_000  # of a reject
@@ -114,7 +117,7 @@ def check_rows(rows: DataFrame, *, kinds: Mapping[str, str], id_column: str | No
     )
 
     def no_number(name: Column, text: Column) -> Column:
-        is_wrong = wrong_count.isNull() & ~_is_missing(text) & _number(text).isNull()
+        is_wrong = _number(text).isNull() & ~_is_missing(text) & wrong_count.isNull()
         shown = F.left(text, F.lit(100))
         return F.when(is_wrong, F.concat(name, F.lit(": '"), shown, F.lit("' is not a number")))
 
@@ -208,19 +211,27 @@ def _trimmed(text: Column) -> Column:
 def _text(text: Column) -> Column:
     """Column: a cell as a text, else null."""
     trimmed = _trimmed(text)
-    return F.when(~F.lower(trimmed).isin(*_MISSING_TEXTS), trimmed)
+    return F.when(~_is_one_of(trimmed, _MISSING_TEXTS), trimmed)
 
 
 def _is_missing(text: Column) -> Column:
-    return F.coalesce(F.lower(_trimmed(text)).isin(*_MISSING), F.lit(True))
+    return F.coalesce(_is_one_of(_trimmed(text), _MISSING), F.lit(True))
+
+
+def _is_one_of(trimmed: Column, missing: Sequence[str]) -> Column:
+    # Lengths are cheap, and few cells are short enough to be looked at twice.
+    is_short = F.char_length(trimmed) <= _MAX_MISSING_CHARACTERS
+    return is_short & F.lower(trimmed).isin(*missing)
 
 
 def _number(text: Column) -> Column:
     """Column: a cell as a finite number, else null."""
-    text = F.lower(_trimmed(text))
-    number = F.when(text.rlike(_NUMBER), text.try_cast("double"))
+    # Spark evaluates `lowered` wherever it occurs, so nearly all cells take the shorter way.
+    lowered = F.lower(_trimmed(text))
+    number = F.when(lowered.rlike(_NUMBER), lowered.try_cast("double"))
     number = F.when(F.abs(number) < float("inf"), number)
-    return F.when(text == "true", 1.0).when(text == "false", 0.0).otherwise(number)
+    number = F.when(lowered == "true", 1.0).when(lowered == "false", 0.0).otherwise(number)
+    return F.when(text.rlike(_PLAIN_NUMBER), text.try_cast("double")).otherwise(number)
 
 
 def _map(names: Sequence[str], value: Callable[[Column], Column], kind: str) -> Column:

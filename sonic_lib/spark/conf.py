@@ -51,12 +51,15 @@ _FEW_CORES_JAVA = "-XX:+UseSerialGC"
 _FEW_CORES = 4
 _MIN_MEMORY_MB = 600  # Spark does not start with less than about 500
 
-# Compiling the expressions of a small training takes 4 CPU seconds, and tasks without rows 2.
-FOR_LITTLE = {
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+# For tables whose rows one task can process: tasks without rows take 8 CPU seconds of a training.
+ONE_TASK_CONF = {
     "spark.sql.shuffle.partitions": "1",
     "spark.databricks.delta.snapshotPartitions": "1",
+}
+# For tables so small that compiling the expressions takes longer than interpreting them.
+INTERPRETED_CONF = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
 
 # The same as conf/log4j2.properties, for installations without conf/.

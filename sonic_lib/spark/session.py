@@ -20,7 +20,6 @@ from sonic_lib.spark.conf import (
     CATALOG,
     DELTA_EXTENSION,
     EXTENSIONS,
-    FOR_LITTLE,
     JAVA_OPTIONS,
     SHARED_CONF,
     embedded_conf,
@@ -37,7 +36,6 @@ def spark_session(
     master: str | None = None,
     conf: Mapping[str, str] | None = None,
     has_light_java: bool = False,
-    reads_little: bool = False,
     with_s3: bool = False,
     stores_classes: bool = False,
 ) -> SparkSession:
@@ -54,9 +52,6 @@ def spark_session(
     has_light_java : bool
         Whether the embedded Spark runs Java without its optimising compiler, which makes short
         jobs cheaper, but long ones in Java slower.
-    reads_little : bool
-        Whether the embedded Spark will read so few rows that one task is enough for them, and
-        interpreting expressions is cheaper than compiling them.
     with_s3 : bool
         Whether ``s3a://`` is used; the embedded Spark then gets its jars and settings.
     stores_classes : bool
@@ -82,7 +77,6 @@ def spark_session(
             ours = embedded_conf(
                 has_light_java=has_light_java, with_s3=with_s3, stores_classes=stores_classes
             )
-            ours |= FOR_LITTLE if reads_little else {}
             _start_embedded(app_name, master or "local[*]", {**SHARED_CONF, **ours, **(conf or {})})
     with java.reporting_exit(SparkContext._gateway):
         spark = SparkSession.builder.getOrCreate()
@@ -99,14 +93,13 @@ def spark_job(
     master: str | None = None,
     conf: Mapping[str, str] | None = None,
     has_light_java: bool = False,
-    reads_little: bool = False,
     with_s3: bool = False,
 ) -> Iterator[SparkSession]:
     """Provide a session for a `with` block; stop it afterwards unless it was already running.
 
     Parameters
     ----------
-    app_name, master, conf, has_light_java, reads_little, with_s3
+    app_name, master, conf, has_light_java, with_s3
         As in `spark_session`.
 
     Yields
@@ -123,9 +116,8 @@ def spark_job(
         master=master,
         conf=conf,
         has_light_java=has_light_java,
-        reads_little=reads_little,
         with_s3=with_s3,
-        stores_classes=not conf,  # which may change Java's options
+        stores_classes=JAVA_OPTIONS not in (conf or {}),
     )
     if borrowed:
         yield spark
@@ -163,10 +155,10 @@ def interrupt_handler(spark: SparkSession) -> Callable[[int, FrameType | None], 
     spark : SparkSession
         The running session.
     """
-    context = spark.sparkContext
 
     def handle(signum: int, frame: FrameType | None) -> NoReturn:
         try:
+            context = spark.sparkContext
             connection = context._gateway._gateway_client.get_thread_connection()
             if connection is not None:
                 connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from datetime import datetime
 
 import numpy as np
@@ -236,6 +237,23 @@ def test_non_numeric_cells_in_number_columns_are_rejected(read):
         ('a,"fast, very",x', "tempo: 'fast, very' is not a number; key: 'x' is not a number"),
         ("b,1e999,2", "tempo: '1e999' is not a number"),
     ]
+
+
+def test_numbers_are_those_that_python_reads_as_finite(read):
+    parts = ("", " ", "+", "-", "1", "23", ".", "e5", "E-07", "e400", "9" * 99, "9" * 400, "\u3000")
+    cells = sorted({a + b + c for a in parts for b in parts for c in parts})
+    expected = {}
+    for place, cell in enumerate(cells):
+        with suppress(ValueError):
+            if (value := float(cell)) not in (np.inf, -np.inf):
+                expected[f"c{place}"] = value
+    rows = [f'c{place},"{cell}",1' for place, cell in enumerate(cells)]
+    usable, _ = bring_in(read(lines("id,tempo,key", *rows, n_more=50_000, more="n{i},1,2")))
+    assert {
+        key: row.numbers["tempo"]
+        for key, row in usable.items()
+        if key[0] == "c" and "tempo" in row.numbers
+    } == expected
 
 
 def test_usable_row_is_kept_among_rows_with_one_id(read):

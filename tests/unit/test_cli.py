@@ -19,6 +19,7 @@ from pyspark.errors import AnalysisException
 import sonic_lib
 from sonic_lib.cli import main as cli
 from sonic_lib.errors import SetupError, TableError
+from sonic_lib.spark.conf import INTERPRETED_CONF, ONE_TASK_CONF
 
 ROOT = Path(__file__).parents[2]
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
@@ -258,25 +259,26 @@ def test_the_five_jobs_exist():
     assert {"index_songs", "identify_clips", "remove_songs", "query", "setup_tables"} <= names
 
 
-def test_expressions_are_compiled_unless_all_tables_are_small(tmp_path):
-    (small := tmp_path / "small.csv").write_text("beat\n1\n")
-    (large := tmp_path / "large.csv").touch()
-    os.truncate(large, 3_000_000)
+def test_small_tables_take_one_task_and_the_smallest_are_interpreted(tmp_path):
+    for name, n_bytes in (("small", 7), ("medium", 2_000_000), ("large", 20_000_000)):
+        (tmp_path / f"{name}.csv").touch()
+        os.truncate(tmp_path / f"{name}.csv", n_bytes)
 
-    def reads_little(verb, *words, warehouse=str(tmp_path / "lake")):
+    def conf(verb, *words, warehouse=str(tmp_path / "lake")):
         command = import_module(f"sonic_lib.cli.commands.{verb}")
         args = ArgumentParser()
         command.add_arguments(args)
-        return cli._reads_little(command, args.parse_args(words), warehouse)
+        return cli._conf(command, args.parse_args(words), warehouse)
 
-    assert reads_little("predict")
-    assert reads_little("train", "genre", "--csv", str(small))
-    assert reads_little("features", "--csv", str(small))
-    assert not reads_little("features", str(tmp_path))  # audio
-    assert not reads_little("features", "--csv", str(large))
-    assert not reads_little("features", "--csv", str(tmp_path / "*.csv"))
-    assert not reads_little("evaluate")
-    assert not reads_little("predict", warehouse="s3a://lake/sonic")
+    interpreted = ONE_TASK_CONF | INTERPRETED_CONF
+    assert conf("predict") == interpreted
+    assert conf("train", "genre", "--csv", str(tmp_path / "small.csv")) == interpreted
+    assert conf("features", "--csv", str(tmp_path / "medium.csv")) == ONE_TASK_CONF
+    assert conf("features", "--csv", str(tmp_path / "large.csv")) == {}
+    assert conf("features", "--csv", str(tmp_path / "*.csv")) == {}
+    assert conf("features", str(tmp_path)) == {}  # audio
+    assert conf("evaluate") == {}
+    assert conf("predict", warehouse="s3a://lake/sonic") == {}
     (tmp_path / "lake" / "features").mkdir(parents=True)
-    large.rename(tmp_path / "lake" / "features" / "rows.parquet")
-    assert not reads_little("predict")
+    (tmp_path / "medium.csv").rename(tmp_path / "lake" / "features" / "rows.parquet")
+    assert conf("predict") == ONE_TASK_CONF
