@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 
 import sonic_lib
 from sonic_lib.cli.failures import explained, reason
@@ -105,7 +106,10 @@ def main(argv: list[str] | None = None) -> int:
         show(parser.format_help(), file=sys.stderr)
         return 2
     args = parser.parse_args(words)
-    return _run(import_module(f"sonic_lib.cli.commands.{args.verb}"), args)
+    code = _run(import_module(f"sonic_lib.cli.commands.{args.verb}"), args)
+    if argv is None:
+        _ignore_interrupts()
+    return code
 
 
 def make_parser(
@@ -141,7 +145,9 @@ def run_job(verb: str, *words: str) -> None:
     command = import_module(f"sonic_lib.cli.commands.{verb}")
     parser = argparse.ArgumentParser(description=command.HELP)
     _prepare(parser, command)
-    sys.exit(_run(command, parser.parse_args([*words, *sys.argv[1:]])))
+    code = _run(command, parser.parse_args([*words, *sys.argv[1:]]))
+    _ignore_interrupts()
+    sys.exit(code)
 
 
 def _prepare(parser: argparse.ArgumentParser, command) -> None:
@@ -202,6 +208,12 @@ def _terminated_as_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _ignore_interrupts() -> None:
+    """Let the process end in peace: temporary files still go, and a second Ctrl-C is of no use."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run_quietly(command, args: argparse.Namespace) -> int:
@@ -274,9 +286,9 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     # Spark would also print errors as JSON; they are printed as sentences below.
     for kind in ("DataFrame", "SQL"):
         logging.getLogger(f"{kind}QueryContextLogger").setLevel(logging.CRITICAL)
-    # Py4J logs tracebacks of calls that Ctrl-C interrupts, partly without a name.
+    # Py4J logs tracebacks of calls that Ctrl-C interrupts, partly by the root logger.
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
-    logging.getLogger().addFilter(_is_no_interrupt)
+    logging.getLogger().addFilter(_is_not_of_py4j)
     started_s = time.monotonic()
     app_name = f"sonic {_verb(command)}"
     with spark_job(
@@ -299,8 +311,8 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
             raise SonicError(reason(error)) from error
 
 
-def _is_no_interrupt(record: logging.LogRecord) -> bool:
-    return "KeyboardInterrupt" not in str(record.msg)
+def _is_not_of_py4j(record: logging.LogRecord) -> bool:
+    return Path(record.pathname).parent.name != "py4j"
 
 
 def _conf(command, args: argparse.Namespace, warehouse: str) -> dict[str, str]:

@@ -142,6 +142,8 @@ def test_interrupted_command_says_so_in_one_line(tmp_path, end, after_s):
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     time.sleep(after_s)  # while the query runs; while Spark starts, or later on a slow machine
     process.send_signal(end)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)  # impatiently
     _, told = process.communicate(timeout=60)
     lines = [line for line in told.splitlines() if not line.startswith("storing Java's classes")]
     assert lines == ["sonic: interrupted; run the same command again to continue."]
