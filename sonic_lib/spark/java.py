@@ -16,10 +16,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from sonic_lib.errors import SetupError
@@ -121,6 +122,8 @@ def launch(conf: SparkConf) -> JavaGateway:
     ------
     SetupError
         If it ended at once.
+    KeyboardInterrupt
+        For Ctrl-C during the start, once the JVM that has then started is ended.
     """
     from pyspark.errors import PySparkRuntimeError
     from pyspark.java_gateway import launch_gateway
@@ -140,7 +143,12 @@ def launch(conf: SparkConf) -> JavaGateway:
     thread = threading.Thread(target=forward, daemon=True)
     thread.start()
     try:
-        return launch_gateway(conf, popen_kwargs={"stderr": writer})
+        with _interrupt_held_back() as was_interrupted:
+            gateway = launch_gateway(conf, popen_kwargs={"stderr": writer})
+        if was_interrupted():
+            gateway.proc.kill()
+            raise KeyboardInterrupt
+        return gateway
     except PySparkRuntimeError as error:
         raise SetupError(
             "Spark's Java process ended before it was ready; see its messages above. Check that "
@@ -148,6 +156,33 @@ def launch(conf: SparkConf) -> JavaGateway:
         ) from error
     finally:
         os.close(writer)
+
+
+@contextmanager
+def _interrupt_held_back() -> Iterator[Callable[[], bool]]:
+    """Record the first Ctrl-C or SIGTERM of a block; provide whether there was one.
+
+    If PySpark stops waiting for a JVM, that JVM cannot report its port and stays forever.
+    """
+    interrupts: list[int] = []
+    handlers: dict[int, Callable] = {}
+
+    def hold(signum: int, frame: FrameType | None) -> None:
+        interrupts.append(signum)
+        if len(interrupts) > 1:
+            handlers[signum](signum, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(signum)
+            if callable(handler):
+                handlers[signum] = handler
+                signal.signal(signum, hold)
+    try:
+        yield lambda: bool(interrupts)
+    finally:
+        for held, handler in handlers.items():
+            signal.signal(held, handler)
 
 
 def _shown(line: bytes) -> bytes:

@@ -150,6 +150,22 @@ def test_interrupted_command_says_so_in_one_line(tmp_path, end, after_s):
     assert process.returncode == 130
 
 
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_start_leaves_no_java(tmp_path, end):
+    env = {**os.environ, "TMPDIR": str(tmp_path)}  # named in Java's options
+    words = ["sql", "SELECT 1", "--warehouse", str(tmp_path / "lake")]
+    command = [sys.executable, "-m", "sonic_lib.cli.main", *words]
+    for after_s in (1.5, 2, 2.5, 3, 3.5, 4):
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
+        time.sleep(after_s)
+        process.send_signal(end)
+        process.wait(60)
+    deadline_s = time.monotonic() + 20
+    while str(tmp_path) in subprocess.check_output(["ps", "-eo", "args"], text=True):
+        assert time.monotonic() < deadline_s, "Java goes on"
+        time.sleep(0.5)
+
+
 def test_session_is_usable_after_an_interrupt(tmp_path):
     assert run([sys.executable, "-c", INTERRUPT], tmp_path).stdout == "10 30\n"
 

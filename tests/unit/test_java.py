@@ -1,12 +1,14 @@
-"""The archive of Java's classes: who writes it, who reads it, what is left of killed runs."""
+"""Java: its checks, its start, its end, and the archive of its classes."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyspark
 import pytest
@@ -225,6 +227,32 @@ def test_java_reads_paths_as_python_does(monkeypatch, given, used):
     )
     java.launch(None)
     assert seen == [used]
+
+
+def test_java_that_starts_during_an_interrupt_is_ended(monkeypatch):
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+
+    def launch(conf, popen_kwargs):
+        os.kill(os.getpid(), signal.SIGINT)
+        return SimpleNamespace(proc=process)
+
+    monkeypatch.setattr("pyspark.java_gateway.launch_gateway", launch)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        java.launch(None)
+    assert process.wait(10) == -signal.SIGKILL
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_second_interrupt_ends_a_start_that_hangs(monkeypatch):
+    def launch(conf, popen_kwargs):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("not interrupted")
+
+    monkeypatch.setattr("pyspark.java_gateway.launch_gateway", launch)
+    with pytest.raises(KeyboardInterrupt):
+        java.launch(None)
 
 
 def test_messages_of_java_are_made_safe_to_show(monkeypatch, capfd):
