@@ -275,7 +275,7 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     from pyspark.errors import PySparkException
 
     from sonic_lib.spark import filesystem
-    from sonic_lib.spark.session import interrupt_handler, spark_job
+    from sonic_lib.spark.session import interrupt, spark_job
     from sonic_lib.storage import tables
 
     config = config.model_copy(update={"warehouse": tables.resolve(config.warehouse)})
@@ -300,10 +300,9 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     ) as spark:
         if sys.stderr.isatty() and not is_silent():
             show(f"Spark started in {time.monotonic() - started_s:.1f} s", file=sys.stderr)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, interrupt_handler(spark))
-            if signal.getsignal(signal.SIGTERM) is signal.default_int_handler:
-                signal.signal(signal.SIGTERM, interrupt_handler(spark))
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGTERM) is signal.default_int_handler:
+            signal.signal(signal.SIGTERM, interrupt)
         try:
             with explained(config.warehouse):
                 return command.run(spark, config, args)

@@ -8,8 +8,10 @@ Delta's jars and little logging.
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -40,6 +42,8 @@ def spark_session(
     stores_classes: bool = False,
 ) -> SparkSession:
     """Return the running session, or build one that fits how this process was started.
+
+    Ctrl-C then cancels its jobs; see `interrupt`.
 
     Parameters
     ----------
@@ -80,6 +84,7 @@ def spark_session(
             _start_embedded(app_name, master or "local[*]", {**SHARED_CONF, **ours, **(conf or {})})
     with java.reporting_exit(SparkContext._gateway):
         spark = SparkSession.builder.getOrCreate()
+        cancel_jobs_on_interrupt()
         _check_delta(spark)
         if with_s3:
             _check_s3(spark)
@@ -142,31 +147,36 @@ def spark_job(
             java.end(gateway, options=options)
 
 
-def interrupt_handler(spark: SparkSession) -> Callable[[int, FrameType | None], NoReturn]:
-    """Return a handler of signals that cancels all jobs and raises KeyboardInterrupt.
+def cancel_jobs_on_interrupt() -> None:
+    """Have Ctrl-C call `interrupt`, instead of Python's or PySpark's handler; others stay.
+
+    Jupyter sets Python's again for each cell.
+    """
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGINT)
+        is_of_pyspark = getattr(handler, "__module__", "").startswith("pyspark.")
+        if is_of_pyspark or handler is signal.default_int_handler:
+            signal.signal(signal.SIGINT, interrupt)
+
+
+def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    """Cancel all jobs and raise KeyboardInterrupt; a handler of signals.
 
     The session stays usable for whatever cleans up.  PySpark's own handler calls Java over a
-    connection on which an answer may be awaited, which prints tracebacks.  With Python's, Py4J has
-    Java close that connection, and Java may close the next one as well.  Neither happens if the
-    connection is closed before.
-
-    Parameters
-    ----------
-    spark : SparkSession
-        The running session.
+    connection on which an answer may be awaited: it prints tracebacks, and may cancel nothing.
+    With Python's, Py4J has Java close that connection, and Java may close the next one as well.
+    Neither happens if the connection is closed before.
     """
-
-    def handle(signum: int, frame: FrameType | None) -> NoReturn:
-        try:
-            context = spark.sparkContext
+    try:
+        pyspark = sys.modules.get("pyspark")
+        context = pyspark and pyspark.SparkContext._active_spark_context
+        if context is not None:
             connection = context._gateway._gateway_client.get_thread_connection()
             if connection is not None:
                 connection.close()
             context.cancelAllJobs()
-        finally:
-            raise KeyboardInterrupt
-
-    return handle
+    finally:
+        raise KeyboardInterrupt
 
 
 def is_running() -> bool:

@@ -73,8 +73,11 @@ class Connection:
         )
 
     @contextmanager
-    def _progress(self) -> Iterator[None]:
-        """Draw progress bars inside the `with` block, if the user asked for them."""
+    def _working(self) -> Iterator[None]:
+        """Draw progress bars if the user asked for them, and have Ctrl-C cancel Spark's jobs."""
+        from sonic_lib.spark.session import cancel_jobs_on_interrupt
+
+        cancel_jobs_on_interrupt()
         if self._shows_progress:
             yield
         else:

@@ -51,7 +51,7 @@ class FeaturesMixin(Connection):
         from sonic_lib.workflows.feature_extraction import describe_audio
 
         folders = absolute_paths(paths)
-        with self._progress():
+        with self._working():
             return describe_audio(
                 self._spark_for(folders),
                 self.config,
@@ -92,7 +92,7 @@ class FeaturesMixin(Connection):
         from sonic_lib.workflows.feature_extraction import import_table
 
         path = absolute(csv)
-        with self._progress():
+        with self._working():
             return import_table(
                 self._spark_for([path]), self.config, path, source=source, id_column=id_column
             )

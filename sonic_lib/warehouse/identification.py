@@ -67,7 +67,7 @@ class IdentificationMixin(Connection):
         if engine not in ENGINES:
             raise UsageError(f"engine {engine!r}: expected {', '.join(ENGINES)}.")
         folders = absolute_paths(paths)
-        with self._progress():
+        with self._working():
             if engine == "local" or (engine == "auto" and self._can_avoid_spark(paths)):
                 from sonic_lib.workflows.local_identification import identify_folders
 
@@ -121,7 +121,7 @@ class IdentificationMixin(Connection):
         from sonic_lib.workflows.explanation import explain_clip, explain_without_spark
 
         path = absolute(clip)
-        with self._progress():
+        with self._working():
             if self._can_avoid_spark([path]):
                 found = explain_without_spark(self.config, path)
                 if found is not None:
@@ -177,7 +177,7 @@ class IdentificationMixin(Connection):
 
         from sonic_lib.workflows.evaluation import evaluate_index, write_tables
 
-        with self._progress():
+        with self._working():
             judged = evaluate_index(
                 self.spark,
                 self.config,

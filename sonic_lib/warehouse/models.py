@@ -97,7 +97,7 @@ class ModelsMixin(Connection):
         """
         from sonic_lib.workflows.training import train_model
 
-        with self._progress():
+        with self._working():
             return train_model(
                 self.spark,
                 self.config,
@@ -169,7 +169,7 @@ class ModelsMixin(Connection):
         from sonic_lib.workflows.completed_table import completed_source
         from sonic_lib.workflows.prediction import predict_songs
 
-        with self._progress():
+        with self._working():
             done = predict_songs(
                 self.spark,
                 self.config,
@@ -223,7 +223,7 @@ class ModelsMixin(Connection):
         """
         from sonic_lib.workflows.retraining import retrain_models
 
-        with self._progress():
+        with self._working():
             done = retrain_models(
                 self.spark,
                 self.config,

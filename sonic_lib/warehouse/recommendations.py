@@ -58,7 +58,7 @@ class RecommendationsMixin(Connection):
         """
         from sonic_lib.workflows.recommendation import train_recommendations
 
-        with self._progress():
+        with self._working():
             return train_recommendations(
                 self.spark,
                 self.config,
@@ -99,7 +99,7 @@ class RecommendationsMixin(Connection):
         """
         from sonic_lib.workflows.recommendation import recommended
 
-        with self._progress():
+        with self._working():
             return recommended(self.spark, self.config, songs, source=source, count=count)
 
     def playlist(
@@ -143,7 +143,7 @@ class RecommendationsMixin(Connection):
         """
         from sonic_lib.workflows.playlists import make_playlist
 
-        with self._progress():
+        with self._working():
             return make_playlist(
                 self.spark,
                 self.config,

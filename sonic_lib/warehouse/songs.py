@@ -59,7 +59,7 @@ class SongsMixin(Connection):
 
         folders = absolute_paths(paths)
         options = {"retry_rejected": retry_rejected, "follow_links": follow_links}
-        with self._progress():
+        with self._working():
             if not prune and self._can_avoid_spark(paths):
                 done = index_if_unchanged(self.config, folders, **options)
                 if done is not None:
@@ -95,7 +95,7 @@ class SongsMixin(Connection):
         """
         from sonic_lib.workflows.catalogue import list_on_spark, list_without_spark
 
-        with self._progress():
+        with self._working():
             if self._can_avoid_spark(()):
                 found = list_without_spark(self.path, words)
                 if found is not None:
@@ -132,7 +132,7 @@ class SongsMixin(Connection):
         from sonic_lib.workflows.removal import remove_songs
 
         given = [str(song) if isinstance(song, int) else os.fspath(song) for song in songs]
-        with self._progress():
+        with self._working():
             return int(remove_songs(self.spark, self.config, given, where=where)["songs"])
 
     def duplicates(self) -> Duplicates:
@@ -155,5 +155,5 @@ class SongsMixin(Connection):
         """
         from sonic_lib.workflows.duplicates import list_duplicates
 
-        with self._progress():
+        with self._working():
             return list_duplicates(self.spark, self.config)

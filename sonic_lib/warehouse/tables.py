@@ -41,7 +41,7 @@ class TablesMixin(Connection):
         """
         from sonic_lib.workflows import upkeep
 
-        with self._progress():
+        with self._working():
             return upkeep.check(self.spark, self.config, grace_hours=grace_hours)
 
     def maintain(
@@ -88,7 +88,7 @@ class TablesMixin(Connection):
         """
         from sonic_lib.workflows import upkeep
 
-        with self._progress():
+        with self._working():
             return upkeep.maintain(
                 self.spark,
                 self.config,
@@ -140,7 +140,7 @@ class TablesMixin(Connection):
         """
         from sonic_lib.workflows.reporting import write_report
 
-        with self._progress():
+        with self._working():
             return write_report(
                 self.spark,
                 self.config,

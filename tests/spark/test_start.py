@@ -54,12 +54,13 @@ for _ in range(2):  # a later session of the process starts another
 
 INTERRUPT = """
 import logging, os, signal, threading
-from sonic_lib.spark.session import interrupt_handler, setting, spark_job
+from sonic_lib.spark.session import cancel_jobs_on_interrupt, setting, spark_job
 logging.getLogger("py4j").setLevel(logging.CRITICAL)
 n_interrupts = n_rows = 0
 with spark_job(app_name="interrupted") as spark:
-    signal.signal(signal.SIGINT, interrupt_handler(spark))
     for _ in range(10):
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as Jupyter does
+        cancel_jobs_on_interrupt()
         threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
             with setting(spark, {"spark.sql.shuffle.partitions": "3"}):
