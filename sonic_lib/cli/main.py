@@ -34,6 +34,7 @@ VERBS = (
     *("report", "sql", "register", "jars", "doctor", "completion", "demo"),
 )
 
+_INTERRUPTED = 130  # the exit code
 # Of a CSV file.  Less of a table: it needs fewer bytes, and recommending from it more work per row.
 _ONE_TASK_BYTES = 10_000_000
 _INTERPRETED_BYTES = 300_000  # some 50,000 numbers
@@ -107,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     args = parser.parse_args(words)
     code = _run(import_module(f"sonic_lib.cli.commands.{args.verb}"), args)
-    if argv is None:
+    if argv is None and code == _INTERRUPTED:
         _ignore_interrupts()
     return code
 
@@ -146,7 +147,8 @@ def run_job(verb: str, *words: str) -> None:
     parser = argparse.ArgumentParser(description=command.HELP)
     _prepare(parser, command)
     code = _run(command, parser.parse_args([*words, *sys.argv[1:]]))
-    _ignore_interrupts()
+    if code == _INTERRUPTED:
+        _ignore_interrupts()
     sys.exit(code)
 
 
@@ -211,7 +213,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 def _ignore_interrupts() -> None:
-    """Let the process end in peace: temporary files still go, and a second Ctrl-C is of no use."""
+    """Ignore a second Ctrl-C while the process ends, when its temporary files still go."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -245,7 +247,7 @@ def _code(command, args: argparse.Namespace) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         report_error("interrupted; run the same command again to continue.")
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:
         _print_no_more()
         return 0

@@ -135,12 +135,21 @@ def test_session_without_delta_says_how_to_start_with_it(tmp_path):
     assert "--conf spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension" in message
 
 
+def interruptible(command, **options):
+    """Start a process that Ctrl-C ends, also if tests run in the background, which ignores it."""
+
+    def heed_interrupts():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return subprocess.Popen(command, cwd=ROOT, preexec_fn=heed_interrupts, **options)
+
+
 @pytest.mark.parametrize(("end", "after_s"), [(signal.SIGINT, 20), (signal.SIGTERM, 10)])
 def test_interrupted_command_says_so_in_one_line(tmp_path, end, after_s):
     endless = "SELECT sum(a.id * b.id) FROM range(1000000000) AS a, range(1000000000) AS b"
     words = ["sql", endless, "--warehouse", str(tmp_path / "lake")]
     command = [sys.executable, "-m", "sonic_lib.cli.main", *words]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = interruptible(command, stderr=subprocess.PIPE, text=True)
     time.sleep(after_s)  # while the query runs; while Spark starts, or later on a slow machine
     process.send_signal(end)
     time.sleep(0.5)
@@ -157,7 +166,7 @@ def test_interrupted_start_leaves_no_java(tmp_path, end):
     words = ["sql", "SELECT 1", "--warehouse", str(tmp_path / "lake")]
     command = [sys.executable, "-m", "sonic_lib.cli.main", *words]
     for after_s in (1.5, 2, 2.5, 3, 3.5, 4):
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
+        process = interruptible(command, env=env, stderr=subprocess.DEVNULL)
         time.sleep(after_s)
         process.send_signal(end)
         process.wait(60)

@@ -229,7 +229,15 @@ def test_java_reads_paths_as_python_does(monkeypatch, given, used):
     assert seen == [used]
 
 
-def test_java_that_starts_during_an_interrupt_is_ended(monkeypatch):
+@pytest.fixture
+def interruptible():
+    """Have Python's handler for SIGINT, which a process in the background lacks."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_java_that_starts_during_an_interrupt_is_ended(monkeypatch, interruptible):
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
 
     def launch(conf, popen_kwargs):
@@ -237,14 +245,13 @@ def test_java_that_starts_during_an_interrupt_is_ended(monkeypatch):
         return SimpleNamespace(proc=process)
 
     monkeypatch.setattr("pyspark.java_gateway.launch_gateway", launch)
-    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         java.launch(None)
     assert process.wait(10) == -signal.SIGKILL
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_second_interrupt_ends_a_start_that_hangs(monkeypatch):
+def test_second_interrupt_ends_a_start_that_hangs(monkeypatch, interruptible):
     def launch(conf, popen_kwargs):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
