@@ -35,6 +35,7 @@ MIN_VERSION = 17
 
 _MIN_FREE_BYTES = 1 << 30  # an archive has 0.2 GB
 _MAX_STORING_S = 120
+_STARTS_WITHIN_S = 20
 _ENDS_WITHIN_S = 2
 _OTHER_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
 _PART = ".part-"
@@ -160,16 +161,18 @@ def launch(conf: SparkConf) -> JavaGateway:
 
 @contextmanager
 def _interrupt_held_back() -> Iterator[Callable[[], bool]]:
-    """Record the first Ctrl-C or SIGTERM of a block; provide whether there was one.
+    """Record Ctrl-C and SIGTERM during a block; provide whether there was one.
 
-    If PySpark stops waiting for a JVM, that JVM cannot report its port and stays forever.
+    If PySpark stops waiting for a JVM, that JVM cannot report its port and stays forever.  Only
+    a repeated signal ends the wait for a JVM that seems to hang.
     """
+    started_s = time.monotonic()
     interrupts: list[int] = []
     handlers: dict[int, Callable] = {}
 
     def hold(signum: int, frame: FrameType | None) -> None:
         interrupts.append(signum)
-        if len(interrupts) > 1:
+        if len(interrupts) > 1 and time.monotonic() > started_s + _STARTS_WITHIN_S:
             handlers[signum](signum, frame)
 
     if threading.current_thread() is threading.main_thread():

@@ -162,18 +162,26 @@ def test_interrupted_command_says_so_in_one_line(tmp_path, end, after_s):
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_start_leaves_no_java(tmp_path, end):
-    env = {**os.environ, "TMPDIR": str(tmp_path)}  # named in Java's options
+    (scratch := tmp_path / "scratch").mkdir()  # named in Java's options
+
+    def wait_for_java(*, runs):
+        deadline_s = time.monotonic() + 30
+        while runs != (str(scratch) in subprocess.check_output(["ps", "-wweo", "args"], text=True)):
+            assert time.monotonic() < deadline_s, f"Java {'goes on' if not runs else 'is missing'}"
+            time.sleep(0.02)
+
     words = ["sql", "SELECT 1", "--warehouse", str(tmp_path / "lake")]
     command = [sys.executable, "-m", "sonic_lib.cli.main", *words]
-    for after_s in (1.5, 2, 2.5, 3, 3.5, 4):
+    env = {**os.environ, "TMPDIR": str(scratch)}
+    for after_s in (0, 0.2, 0.5, 1):  # PySpark waits for Java, for a second or more
         process = interruptible(command, env=env, stderr=subprocess.DEVNULL)
+        wait_for_java(runs=True)
         time.sleep(after_s)
-        process.send_signal(end)
+        for _ in range(2):  # impatiently
+            process.send_signal(end)
+            time.sleep(0.2)
         process.wait(60)
-    deadline_s = time.monotonic() + 20
-    while str(tmp_path) in subprocess.check_output(["ps", "-eo", "args"], text=True):
-        assert time.monotonic() < deadline_s, "Java goes on"
-        time.sleep(0.5)
+        wait_for_java(runs=False)
 
 
 def test_session_is_usable_after_an_interrupt(tmp_path):

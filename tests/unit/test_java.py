@@ -241,7 +241,8 @@ def test_java_that_starts_during_an_interrupt_is_ended(monkeypatch, interruptibl
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
 
     def launch(conf, popen_kwargs):
-        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(2):  # impatiently
+            os.kill(os.getpid(), signal.SIGINT)
         return SimpleNamespace(proc=process)
 
     monkeypatch.setattr("pyspark.java_gateway.launch_gateway", launch)
@@ -258,6 +259,7 @@ def test_second_interrupt_ends_a_start_that_hangs(monkeypatch, interruptible):
         raise AssertionError("not interrupted")
 
     monkeypatch.setattr("pyspark.java_gateway.launch_gateway", launch)
+    monkeypatch.setattr(java, "_STARTS_WITHIN_S", 0)
     with pytest.raises(KeyboardInterrupt):
         java.launch(None)
 
