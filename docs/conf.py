@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-from importlib import import_module
 from pathlib import Path
 
 import sonic_lib
-from sonic_lib.cli import main as cli
+from sonic_lib.cli.parser import VERBS, make_parser
 
 project = "Sonic Signature"
 author = "the Sonic Signature developers"
@@ -33,10 +31,7 @@ def write_commands() -> None:
         "Exit codes: 0 done, 1 failed (with --strict: or rejected something), 2 called wrongly, "
         "130 interrupted.",
     ]
-    for verb in cli.VERBS:
-        command = import_module(f"sonic_lib.cli.commands.{verb}")
-        parser = argparse.ArgumentParser(prog=f"sonic {verb}", description=command.HELP)
-        cli._prepare(parser, command)
+    for verb, parser in make_parser(VERBS)[1].items():
         parts.append(f"## sonic {verb}\n\n```text\n{parser.format_help().rstrip()}\n```")
     page = Path(__file__).with_name("cli.md")
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")

@@ -12,78 +12,20 @@ import difflib
 import io
 import logging
 import os
-import signal
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
-import sonic_lib
 from sonic_lib.cli.failures import explained, reason
+from sonic_lib.cli.parser import VERBS, make_job_parser, make_parser
+from sonic_lib.cli.signals import ignore_interrupts, terminated_as_interrupted
 from sonic_lib.config import load_config
 from sonic_lib.console import capture_output, is_silent, report_error, show
 from sonic_lib.errors import SonicError
 
-VERBS = (
-    *("index", "songs", "identify", "explain", "evaluate", "remove", "maintain", "duplicates"),
-    *("features", "explore", "train", "retrain", "models", "predict", "recommend", "playlist"),
-    *("report", "sql", "register", "jars", "doctor", "completion", "demo"),
-)
-
 _INTERRUPTED = 130  # the exit code
-# Of a CSV file.  Less of a table: it needs fewer bytes, and recommending from it more work per row.
-_ONE_TASK_BYTES = 10_000_000
-_INTERPRETED_BYTES = 300_000  # some 50,000 numbers
-_SHARE_OF_TABLE = 0.25
-# Headings in the list of verbs, by the verb that they precede.
-_SECTIONS = {
-    "index": "songs and clips:\n",
-    "features": "\ngenres, popularity, similarity:\n",
-    "report": "\ntables and this machine:\n",
-}
-_EXAMPLES = {
-    "index": "sonic index ~/Music --prune",
-    "songs": 'sonic songs "part of a title"',
-    "identify": "sonic identify ~/clips --output matches.csv",
-    "explain": "sonic explain ~/clips/one.wav --plot why.png",
-    "evaluate": "sonic evaluate --clips 20 --lengths 5 10 --output evaluation",
-    "remove": "sonic remove ~/Music/song.mp3",
-    "maintain": "sonic maintain --check",
-    "duplicates": "sonic duplicates --output copies.csv",
-    "features": "sonic features --csv songs.csv --id track_id",
-    "explore": "sonic explore --source songs --report pictures",
-    "train": "sonic train genre --source songs --report genre",
-    "retrain": "sonic retrain",
-    "models": "sonic models --rollback genre",
-    "predict": "sonic predict --confidence 0.9 --output completed.csv",
-    "recommend": 'sonic recommend "part of a title"',
-    "playlist": 'sonic playlist "a title" "another title"',
-    "report": "sonic report --output report.html",
-    "sql": 'sonic sql "SELECT title, artist FROM sonic.songs LIMIT 10"',
-    "register": "sonic register --warehouse /lake/sonic",
-    "jars": "sonic jars --s3",
-    "doctor": "sonic doctor",
-    "completion": "sonic completion bash",
-    "demo": "sonic demo",
-}
-_VERB_WIDTH = 13
-_PAGE = """\
-Identify music at any scale on Apache Spark and Delta tables.
-
-{verbs}
-
-for example:
-  sonic index ~/Music
-  sonic identify ~/clips --output matches.csv
-  sonic sql "SELECT title, artist FROM sonic.latest_matches WHERE accepted"
-
-`sonic VERB --help` lists the options of a verb. Every verb takes --warehouse (where the tables
-are), --config and --set key=value (conf/sonic.yaml lists the settings). Most are also spark-submit
-jobs: see jobs/. Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 interrupted."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -109,68 +51,18 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(words)
     code = _run(import_module(f"sonic_lib.cli.commands.{args.verb}"), args)
     if argv is None and code == _INTERRUPTED:
-        _ignore_interrupts()
+        ignore_interrupts()
     return code
-
-
-def make_parser(
-    verbs: Sequence[str],
-) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    """Return the parser of the command line, and those of some verbs."""
-    commands = {verb: import_module(f"sonic_lib.cli.commands.{verb}") for verb in verbs}
-    listed = "\n".join(
-        f"{_SECTIONS.get(verb, '')}  {verb:<{_VERB_WIDTH}}{command.HELP}"
-        for verb, command in commands.items()
-    )
-    parser = argparse.ArgumentParser(
-        prog="sonic",
-        usage="sonic VERB [OPTION …] …",
-        description=_PAGE.format(verbs=listed),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=sonic_lib.__version__)
-    places = parser.add_subparsers(
-        dest="verb", required=True, metavar="VERB", prog="sonic", help=argparse.SUPPRESS
-    )
-    parsers = {verb: places.add_parser(verb) for verb in verbs}
-    for verb, command in commands.items():
-        parsers[verb].description = command.HELP
-        parsers[verb].epilog = f"example: {_EXAMPLES[verb]}"
-        _prepare(parsers[verb], command)
-    return parser, parsers
 
 
 def run_job(verb: str, *words: str) -> None:
     """Run a command as a spark-submit script, with its first words given; ends the process."""
     _prepare_streams()
     command = import_module(f"sonic_lib.cli.commands.{verb}")
-    parser = argparse.ArgumentParser(description=command.HELP)
-    _prepare(parser, command)
-    code = _run(command, parser.parse_args([*words, *sys.argv[1:]]))
+    code = _run(command, make_job_parser(command).parse_args([*words, *sys.argv[1:]]))
     if code == _INTERRUPTED:
-        _ignore_interrupts()
+        ignore_interrupts()
     sys.exit(code)
-
-
-def _prepare(parser: argparse.ArgumentParser, command) -> None:
-    command.add_arguments(parser)
-    common = parser.add_argument_group("options of every verb")
-    common.add_argument("--warehouse", metavar="URI", help="where the tables are")
-    common.add_argument("--config", metavar="FILE", help="settings, as in conf/sonic.yaml")
-    common.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="overrides",
-        metavar="KEY=VALUE",
-        help="one setting; overrides the file; may be repeated",
-    )
-    common.add_argument(
-        "--debug", action="store_true", help="print the traceback of an unexpected error"
-    )
-    output = common.add_mutually_exclusive_group()
-    output.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    output.add_argument("--json", action="store_true", help="print the results as one JSON object")
 
 
 def _prepare_streams() -> None:
@@ -190,32 +82,8 @@ def _prepare_streams() -> None:
 
 
 def _run(command, args: argparse.Namespace) -> int:
-    with _terminated_as_interrupted():
+    with terminated_as_interrupted():
         return _run_quietly(command, args) if args.quiet or args.json else _code(command, args)
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C: the run is recorded as failed, and its temporary files go.
-
-    Kubernetes, Airflow and systemd end jobs by it, and without a handler it does nothing to the
-    first process of a container.
-    """
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _ignore_interrupts() -> None:
-    """Ignore a second Ctrl-C while the process ends, when its temporary files still go."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run_quietly(command, args: argparse.Namespace) -> int:
@@ -277,7 +145,7 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     from pyspark.errors import PySparkException
 
     from sonic_lib.spark import filesystem
-    from sonic_lib.spark.session import interrupt, spark_job
+    from sonic_lib.spark.session import spark_job
     from sonic_lib.storage import tables
 
     config = config.model_copy(update={"warehouse": tables.resolve(config.warehouse)})
@@ -302,9 +170,6 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
     ) as spark:
         if sys.stderr.isatty() and not is_silent():
             show(f"Spark started in {time.monotonic() - started_s:.1f} s", file=sys.stderr)
-        is_main = threading.current_thread() is threading.main_thread()
-        if is_main and signal.getsignal(signal.SIGTERM) is signal.default_int_handler:
-            signal.signal(signal.SIGTERM, interrupt)
         try:
             with explained(config.warehouse):
                 return command.run(spark, config, args)
@@ -317,26 +182,13 @@ def _is_not_of_py4j(record: logging.LogRecord) -> bool:
 
 
 def _conf(command, args: argparse.Namespace, warehouse: str) -> dict[str, str]:
-    """Return settings for a command that reads only feature tables, all of them small."""
     from sonic_lib.schemas import FEATURES
-    from sonic_lib.spark.conf import INTERPRETED_CONF, ONE_TASK_CONF
-    from sonic_lib.spark.filesystem import is_small
+    from sonic_lib.spark.conf import features_conf
 
     csv = getattr(args, "csv", None)
     if csv is None and getattr(command, "READS", ()) != (FEATURES,):
         return {}
-    if csv is not None and not os.path.exists(csv):  # a pattern
-        return {}
-    table = f"{warehouse}/{FEATURES.name}"
-    conf: dict[str, str] = {}
-    for most, settings in (
-        (_ONE_TASK_BYTES, ONE_TASK_CONF),
-        (_INTERPRETED_BYTES, INTERPRETED_CONF),
-    ):
-        fits = is_small(table, max_bytes=int(_SHARE_OF_TABLE * most))
-        if fits and (csv is None or is_small(csv, max_bytes=most)):
-            conf |= settings
-    return conf
+    return features_conf(f"{warehouse}/{FEATURES.name}", csv=csv)
 
 
 def _verb(command) -> str:

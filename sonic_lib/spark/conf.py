@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sonic_lib.errors import SetupError
 from sonic_lib.spark import java
-from sonic_lib.spark.filesystem import s3_conf
+from sonic_lib.spark.filesystem import is_small, s3_conf
 from sonic_lib.spark.jars import delta_jars, s3_jars
 from sonic_lib.spark.machine import memory_bytes, n_cores
 
@@ -52,15 +52,19 @@ _FEW_CORES = 4
 _MIN_MEMORY_MB = 600  # Spark does not start with less than about 500
 
 # For tables whose rows one task can process: tasks without rows take 8 CPU seconds of a training.
-ONE_TASK_CONF = {
+_ONE_TASK_CONF = {
     "spark.sql.shuffle.partitions": "1",
     "spark.databricks.delta.snapshotPartitions": "1",
 }
 # For tables so small that compiling the expressions takes longer than interpreting them.
-INTERPRETED_CONF = {
+_INTERPRETED_CONF = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
+# Of a CSV file.  Less of a table: it needs fewer bytes, and recommending from it more work per row.
+_ONE_TASK_BYTES = 10_000_000
+_INTERPRETED_BYTES = 300_000  # some 50,000 numbers
+_SHARE_OF_TABLE = 0.25
 
 # The same as conf/log4j2.properties, for installations without conf/.
 LOG4J2 = """\
@@ -76,6 +80,29 @@ appender.console.target = SYSTEM_ERR
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex{1}
 """
+
+
+def features_conf(table: str, *, csv: str | None) -> dict[str, str]:
+    """Return settings for a command that reads a feature table and nothing else.
+
+    Parameters
+    ----------
+    table : str
+        Path of the table, which need not exist.
+    csv : str or None
+        Path of the files that replace it first, if any.
+    """
+    if csv is not None and not os.path.exists(csv):  # a pattern
+        return {}
+    conf: dict[str, str] = {}
+    for most, settings in (
+        (_ONE_TASK_BYTES, _ONE_TASK_CONF),
+        (_INTERPRETED_BYTES, _INTERPRETED_CONF),
+    ):
+        fits = is_small(table, max_bytes=int(_SHARE_OF_TABLE * most))
+        if fits and (csv is None or is_small(csv, max_bytes=most)):
+            conf |= settings
+    return conf
 
 
 def embedded_conf(*, has_light_java: bool, with_s3: bool, stores_classes: bool) -> dict[str, str]:

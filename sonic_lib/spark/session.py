@@ -150,13 +150,16 @@ def spark_job(
 def cancel_jobs_on_interrupt() -> None:
     """Have Ctrl-C call `interrupt`, instead of Python's or PySpark's handler; others stay.
 
-    Jupyter sets Python's again for each cell.
+    Jupyter sets Python's again for each cell.  SIGTERM does the same where it has been set to act
+    like Ctrl-C.
     """
-    if threading.current_thread() is threading.main_thread():
-        handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(number)
         is_of_pyspark = getattr(handler, "__module__", "").startswith("pyspark.")
         if is_of_pyspark or handler is signal.default_int_handler:
-            signal.signal(signal.SIGINT, interrupt)
+            signal.signal(number, interrupt)
 
 
 def interrupt(signum: int, frame: FrameType | None) -> NoReturn:

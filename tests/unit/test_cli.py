@@ -18,8 +18,9 @@ from pyspark.errors import AnalysisException
 
 import sonic_lib
 from sonic_lib.cli import main as cli
+from sonic_lib.cli.parser import VERBS, make_parser
 from sonic_lib.errors import SetupError, TableError
-from sonic_lib.spark.conf import INTERPRETED_CONF, ONE_TASK_CONF
+from sonic_lib.spark.conf import _INTERPRETED_CONF, _ONE_TASK_CONF
 
 ROOT = Path(__file__).parents[2]
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
@@ -54,13 +55,13 @@ def exit_code(*arguments: str) -> int:
         return end.code
 
 
-@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize("verb", VERBS)
 def test_help_shows_a_valid_call(verb, capsys):
     assert exit_code(verb, "--help") == 0
     said = capsys.readouterr().out
     example = re.search(r"^example: sonic (.*)", said, re.MULTILINE)[1]
     words = shlex.split(example)
-    parser, _ = cli.make_parser([verb])
+    parser, _ = make_parser([verb])
     assert parser.parse_args(words).verb == verb
     # Options of the verb come before those of all verbs.
     assert said.index("--help") < said.index("of every verb:") < said.index("  --warehouse URI ")
@@ -102,7 +103,7 @@ def test_wrong_calls_exit_with_2_before_spark_starts(arguments, word, capsys):
 
 
 @pytest.mark.usefixtures("no_spark")
-@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help(verb, capsys):
     assert exit_code(verb, "--help") == 0
     said = capsys.readouterr().out
@@ -270,10 +271,10 @@ def test_small_tables_take_one_task_and_the_smallest_are_interpreted(tmp_path):
         command.add_arguments(args)
         return cli._conf(command, args.parse_args(words), warehouse)
 
-    interpreted = ONE_TASK_CONF | INTERPRETED_CONF
+    interpreted = _ONE_TASK_CONF | _INTERPRETED_CONF
     assert conf("predict") == interpreted
     assert conf("train", "genre", "--csv", str(tmp_path / "small.csv")) == interpreted
-    assert conf("features", "--csv", str(tmp_path / "medium.csv")) == ONE_TASK_CONF
+    assert conf("features", "--csv", str(tmp_path / "medium.csv")) == _ONE_TASK_CONF
     assert conf("features", "--csv", str(tmp_path / "large.csv")) == {}
     assert conf("features", "--csv", str(tmp_path / "*.csv")) == {}
     assert conf("features", str(tmp_path)) == {}  # audio
@@ -281,4 +282,4 @@ def test_small_tables_take_one_task_and_the_smallest_are_interpreted(tmp_path):
     assert conf("predict", warehouse="s3a://lake/sonic") == {}
     (tmp_path / "lake" / "features").mkdir(parents=True)
     (tmp_path / "medium.csv").rename(tmp_path / "lake" / "features" / "rows.parquet")
-    assert conf("predict") == ONE_TASK_CONF
+    assert conf("predict") == _ONE_TASK_CONF

@@ -15,6 +15,7 @@ import pytest
 
 from sonic_lib import console
 from sonic_lib.cli import main as cli
+from sonic_lib.cli import parser
 from sonic_lib.cli.commands import doctor
 from sonic_lib.errors import SetupError
 
@@ -24,8 +25,8 @@ def test_help_lists_every_verb_once_below_a_heading(capsys):
         cli.main(["--help"])
     said = capsys.readouterr().out
     listed = re.findall(r"^  (\w+)  +\S", said, re.MULTILINE)
-    assert tuple(verb for verb in listed if verb in cli.VERBS) == cli.VERBS
-    assert set(cli._SECTIONS) <= set(cli.VERBS)
+    assert tuple(verb for verb in listed if verb in parser.VERBS) == parser.VERBS
+    assert set(parser._SECTIONS) <= set(parser.VERBS)
     assert all(len(line) <= 100 for line in said.splitlines())
 
 
@@ -169,7 +170,7 @@ def test_doctor_fetches_no_jars(tmp_path, monkeypatch):
 def script() -> str:
     from sonic_lib.cli.commands.completion import script
 
-    return script(cli.make_parser(cli.VERBS)[1])
+    return script(parser.make_parser(parser.VERBS)[1])
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")

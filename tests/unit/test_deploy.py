@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import shlex
 import shutil
 import subprocess
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 import yaml
 
 import sonic_lib
-from sonic_lib.cli import main as cli
+from sonic_lib.cli.parser import make_parser
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "conf" / "deploy"
@@ -22,9 +20,7 @@ DEPLOY = ROOT / "conf" / "deploy"
 
 def check_words(verb: str, words: list[str]) -> None:
     """Fail if a command rejects the words; its parser exits the process."""
-    parser = argparse.ArgumentParser(prog=verb)
-    cli._prepare(parser, import_module(f"sonic_lib.cli.commands.{verb}"))
-    parser.parse_args(words)
+    make_parser([verb])[1][verb].parse_args(words)
 
 
 def check_job(script: str, words: list[str]) -> None:

@@ -12,10 +12,11 @@ from sonic_lib.spark import session
 
 
 @pytest.fixture(autouse=True)
-def handler():
-    before = signal.getsignal(signal.SIGINT)
+def handlers():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def handler_of_pyspark(signum, frame):
@@ -37,6 +38,16 @@ def test_handlers_of_others_stay(given):
     signal.signal(signal.SIGINT, given)
     session.cancel_jobs_on_interrupt()
     assert signal.getsignal(signal.SIGINT) is given
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(signal.SIG_DFL, signal.SIG_DFL), (signal.default_int_handler, session.interrupt)],
+)
+def test_sigterm_is_handled_only_where_it_acts_like_ctrl_c(given, expected):
+    signal.signal(signal.SIGTERM, given)
+    session.cancel_jobs_on_interrupt()
+    assert signal.getsignal(signal.SIGTERM) == expected
 
 
 def test_other_threads_set_no_handler():

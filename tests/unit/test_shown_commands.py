@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sonic_lib.cli.main import VERBS, make_parser
+from sonic_lib.cli.parser import VERBS, make_parser
 from tests.shown import NOT_RUN, PAGES, ROOT, Shown, blocks, inline_commands, shown_commands
 from tests.unit.test_deploy import check_job, check_words
 

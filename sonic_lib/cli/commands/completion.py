@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from sonic_lib.cli.parser import VERBS, make_parser
 from sonic_lib.config import Config
 from sonic_lib.console import say
 
@@ -38,8 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, args: argparse.Namespace) -> int:
     """Print the script."""
-    from sonic_lib.cli.main import VERBS, make_parser
-
     _, parsers = make_parser(VERBS)
     text = (_ZSH if args.shell == "zsh" else "") + script(parsers)
     say(text.removesuffix("\n"), script=text)
