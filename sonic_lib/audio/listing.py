@@ -18,9 +18,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import BooleanType, StringType, StructField, StructType
 
-from sonic_lib.audio.local_files import SUFFIXES, absolute, below, entries, is_local, scan, storable
+from sonic_lib.audio.local_files import SUFFIXES, below, entries, scan, storable
 from sonic_lib.errors import UsageError
 from sonic_lib.schemas import FILES
+from sonic_lib.spark.filesystem import literal
+from sonic_lib.spark.uris import absolute, is_local
 
 _ENTRIES = StructType(
     [*FILES, StructField("is_folder", BooleanType()), StructField("real", StringType())]
@@ -127,7 +129,9 @@ def _list_local(spark: SparkSession, paths: list[str], **options) -> DataFrame:
 
 
 def _list_remote(spark: SparkSession, uri: str) -> DataFrame:
-    listed = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(uri)
+    listed = (
+        spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(literal(uri))
+    )
     return listed.filter(has_audio_suffix()).select(
         "path",
         F.lit(uri.rstrip("/")).alias("root"),

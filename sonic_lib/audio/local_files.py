@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sonic_lib.errors import UsageError
+from sonic_lib.spark.uris import absolute, is_local
 
 # Suffixes of files that may contain sound; others (covers, playlists) are skipped.
 _NAMES = (
@@ -27,16 +28,6 @@ _MAX_PATH = 4095  # bytes; a file with a longer path cannot be opened, which has
 # have such times; all that matters is whether they change.
 _FIRST_S = datetime(1678, 1, 1, tzinfo=timezone.utc).timestamp()
 _LAST_S = datetime(2262, 1, 1, tzinfo=timezone.utc).timestamp()
-
-
-def is_local(path: str) -> bool:
-    """Whether a path is local."""
-    return path.startswith("file:") or not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", path)
-
-
-def absolute(path: str) -> str:
-    """Make a local path absolute."""
-    return os.path.abspath(os.path.expanduser(re.sub(r"^file:/*", "/", path)))
 
 
 def entries(paths: list[str]) -> list[dict]:

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Pipe
 from typing import Any
 
-from sonic_lib.audio.local_files import is_local
+from sonic_lib.spark.uris import is_local
 
 _START_TIMEOUT_S = 300.0  # allows imports from a slow network disk
 _MIN_RECEIVE_S = 1.0  # for a message that begins to arrive just before the time limit

@@ -81,8 +81,7 @@ def reason(error: BaseException) -> str:
 
 
 def _explain_damage(error: BaseException, text: str, warehouse: str) -> str | None:
-    place = warehouse.removeprefix("file://")
-    is_of_tables = place in text or quote(place) in text or "_delta_log" in text
+    is_of_tables = warehouse in text or quote(warehouse) in text or "_delta_log" in text
     if isinstance(error, SonicError) or not (is_of_tables and _DAMAGED.search(text)):
         return None
     return (

@@ -15,11 +15,11 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
-from sonic_lib.audio.local_files import absolute
 from sonic_lib.errors import UsageError
 from sonic_lib.features import csv_files
 from sonic_lib.features.spark import KEYS
 from sonic_lib.spark.filesystem import literal
+from sonic_lib.spark.uris import absolute
 
 CORRUPT, PLACE = "_corrupt_record", "_place"
 KEY, TURN, REASON, DIGEST = "_key", "_turn", "_reason", "_digest"  # added by `csv_import`

@@ -14,6 +14,17 @@ WINDOW_HOP_S = 5.0
 MIN_WINDOW_S = 1.0
 
 
+def n_windows(duration_s: float) -> int:
+    """Return the number of windows of a recording; `stream` may find one more at its end.
+
+    Examples
+    --------
+    >>> n_windows(15.0), n_windows(19.9), n_windows(20.0)
+    (1, 2, 3)
+    """
+    return 1 if duration_s <= MAX_SINGLE_S else int(duration_s / WINDOW_HOP_S) - 1
+
+
 class WindowHashes(NamedTuple):
     """The hashes of one window of a clip, in all variants, ordered by hash.
 

@@ -23,11 +23,11 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib.audio.local_files import absolute
 from sonic_lib.fingerprint.params import HASH_BITS
 from sonic_lib.fingerprint.spark import hash_rows
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
 from sonic_lib.spark.filesystem import exists, hadoop_path, literal
+from sonic_lib.spark.uris import absolute
 from sonic_lib.storage import tables, writes
 from sonic_lib.storage.locks import is_on_disk
 

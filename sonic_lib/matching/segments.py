@@ -15,12 +15,10 @@ segment could start at any of them.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pandas as pd
 
-from sonic_lib.fingerprint.query import MAX_SINGLE_S, WINDOW_HOP_S
+from sonic_lib.fingerprint.query import MAX_SINGLE_S, n_windows
 from sonic_lib.matching.scoring import TAIL, p_values
 
 MAX_OFFSET_ERROR_S = 0.35  # between the song positions that neighbouring windows imply
@@ -59,7 +57,7 @@ def find_segments(
     lines = lines.sort_values(["window", "rank", "line"], ignore_index=True)
     if duration_s <= MAX_SINGLE_S:
         return _single(lines, duration_s, false_accept_rate, n_listed)
-    n_windows = math.ceil(duration_s / WINDOW_HOP_S) - 1
+    n_tested = n_windows(duration_s)
     by_song = dict(list(lines.groupby("song_id")))
     accepted: list[tuple] = []
     rejected: list[tuple] = []  # the best one only
@@ -69,7 +67,7 @@ def find_segments(
         if seed.window in claimed:
             continue
         members = _grow(seed, by_song[seed.song_id])
-        p_value = _p_value(members, n_windows)
+        p_value = _p_value(members, n_tested)
         is_accepted = p_value <= false_accept_rate
         if not is_accepted and rejected:
             continue
@@ -169,7 +167,7 @@ def _overlaps(segment: dict, other: dict) -> bool:
     return shared_s >= 0.5 * (end_s - start_s)
 
 
-def _p_value(members: pd.DataFrame, n_windows: int) -> float:
+def _p_value(members: pd.DataFrame, n_tested: int) -> float:
     # Imported late: a short clip, for which somebody is waiting, does not need it.
     from scipy.special import gammaincc
 
@@ -178,7 +176,7 @@ def _p_value(members: pd.DataFrame, n_windows: int) -> float:
         scores = members["score"][members["window"] % 2 == parity]
         if len(scores):
             p = min(p, float(gammaincc(len(scores), scores.sum() / TAIL)))
-    return min(1.0, n_windows * p)
+    return min(1.0, n_tested * p)
 
 
 def _measured(members: pd.DataFrame, p_value: float, *, accepted: bool) -> dict:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sonic_lib.errors import UsageError
 from sonic_lib.spark.folders import walk
 from sonic_lib.spark.messages import has_secrets
+from sonic_lib.spark.uris import absolute, is_local
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -83,9 +84,9 @@ def _size(file: str) -> int | None:
 
 def is_small(path: str, *, max_bytes: int = _SMALL_BYTES) -> bool:
     """Whether a path of this machine holds so few files and bytes that any query is quick."""
-    if "://" in path:
+    if not is_local(path):
         return False
-    path = path.removeprefix("file:")
+    path = absolute(path)
     if os.path.isfile(path):
         return os.path.getsize(path) <= max_bytes
     n_bytes = 0

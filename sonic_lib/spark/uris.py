@@ -1,4 +1,4 @@
-"""Files under the URIs that Spark writes, opened without Spark.
+"""Paths and URIs: which are local, and files under the URIs that Spark writes, without Spark.
 
 Paths are taken literally, as Spark writes them: ``%20`` is three characters.  Credentials of remote
 file systems come from the environment.
@@ -7,6 +7,7 @@ file systems come from the environment.
 from __future__ import annotations
 
 import functools
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -18,17 +19,25 @@ _REMOTE_URI = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://([^/]*)/*(.*)", re.DOTALL
 _ARROW_SCHEMES = {"s3a": "s3", "s3n": "s3"}
 
 
+def is_local(path: str) -> bool:
+    """Whether a path or URI is local."""
+    return path.startswith("file:") or not _REMOTE_URI.fullmatch(path)
+
+
+def absolute(path: str) -> str:
+    """Make a local path, or a URI of one, an absolute path."""
+    return os.path.abspath(os.path.expanduser(re.sub(r"^file:/*", "/", path)))
+
+
 def local_path(uri: str) -> str | None:
-    """Return the local path that a path or URI stands for; None if it is remote.
+    """Return the local path that a path or URI stands for, as it is; None if it is remote.
 
     Examples
     --------
     >>> local_path("file:///music/a.ogg"), local_path("a.ogg"), local_path("s3a://bucket/a.ogg")
     ('/music/a.ogg', 'a.ogg', None)
     """
-    if uri.startswith("file:"):
-        return re.sub(r"^file:(//)?", "", uri)
-    return None if _REMOTE_URI.fullmatch(uri) else uri
+    return re.sub(r"^file:(//)?", "", uri) if is_local(uri) else None
 
 
 def open_remote(uri: str) -> pa.NativeFile:

@@ -7,11 +7,11 @@ from contextlib import suppress
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
-from sonic_lib.audio.local_files import absolute
 from sonic_lib.errors import SonicError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import FINGERPRINTS, INDEX_TABLES, MODEL_TABLES, Table
 from sonic_lib.spark.filesystem import hadoop_path
+from sonic_lib.spark.uris import absolute
 from sonic_lib.storage import delta_rs
 from sonic_lib.storage.locks import is_on_disk
 from sonic_lib.storage.properties import LAYOUT, LAYOUT_VERSION, PARAMS, PREFIX

@@ -24,7 +24,7 @@ from sonic_lib.storage.checksums import drop_wrong_sums
 from sonic_lib.storage.locks import writing
 from sonic_lib.storage.log_files import LOG, POINTER
 from sonic_lib.storage.own_files import check_files
-from sonic_lib.storage.properties import MAX_PREFIX_BITS, PARAMS, PREFIX, whole_number
+from sonic_lib.storage.properties import MAX_PREFIX_BITS, PARAMS, PREFIX, check_layout, whole_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,6 +92,19 @@ def open_table(warehouse: str, name: str) -> DeltaTable:
         raise _not_usable(warehouse, name, error) from error
 
 
+def open_current(warehouse: str, name: str) -> DeltaTable:
+    """Open the table of songs or fingerprints, if its layout is the one that this version reads.
+
+    Raises
+    ------
+    SetupError, TableError
+        As `open_table`; also if it has another layout.
+    """
+    table = open_table(warehouse, name)
+    check_layout(table.metadata().configuration, table=name, warehouse=warehouse)
+    return table
+
+
 def _check_name(place: str) -> None:
     from deltalake.exceptions import DeltaError
 
@@ -141,7 +154,7 @@ def list_songs(warehouse: str) -> pa.Table:
     import pyarrow as pa
 
     columns = ["song_id", "title", "artist", "album", "duration_s"]
-    songs = open_table(warehouse, "songs").to_pyarrow_table(columns=columns)
+    songs = open_current(warehouse, "songs").to_pyarrow_table(columns=columns)
     files = open_table(warehouse, "song_files").to_pyarrow_table(columns=["song_id", "path"])
     first = files.group_by("song_id").aggregate([("path", "min")])
     paths = pa.table({"song_id": first["song_id"], "path": first["path_min"]})
@@ -165,8 +178,8 @@ def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
     """
     columns = ["song_id", "title", "artist", "duration_s", "n_fingerprints"]
     # Songs first: a song is committed after its fingerprints.
-    songs = open_table(warehouse, "songs").to_pyarrow_table(columns=columns)
-    fingerprints = open_table(warehouse, "fingerprints")
+    songs = open_current(warehouse, "songs").to_pyarrow_table(columns=columns)
+    fingerprints = open_current(warehouse, "fingerprints")
     properties = fingerprints.metadata().configuration
     params.check_table(properties.get(PARAMS), warehouse=warehouse)
     if not songs.num_rows:

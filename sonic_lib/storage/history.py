@@ -6,11 +6,11 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib.audio.local_files import absolute
 from sonic_lib.errors import TableError
 from sonic_lib.schemas import FINGERPRINTS, Table
 from sonic_lib.spark.filesystem import exists
 from sonic_lib.spark.session import setting
+from sonic_lib.spark.uris import absolute
 from sonic_lib.storage import tables, writes
 from sonic_lib.storage.locks import is_on_disk
 from sonic_lib.storage.own_files import check_links

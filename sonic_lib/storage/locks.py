@@ -21,10 +21,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.console import remark
 from sonic_lib.errors import SonicError
 from sonic_lib.spark.filesystem import hadoop_path
+from sonic_lib.spark.uris import absolute, is_local
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -57,7 +57,7 @@ def writing_by_spark(spark: SparkSession, warehouse: str, name: str) -> Iterator
         yield
         return
     with _turns[file]:
-        channel = _left.pop(file, None) or _wait(lambda: _try_java(spark, file), file)
+        channel = _left.pop(file, None) or _lock_in_java(spark, file)
         try:
             yield
         except KeyboardInterrupt:
@@ -202,18 +202,20 @@ def _try_python(file: str) -> int | None:
         raise _NoLocks(error.strerror) from error
 
 
-def _try_java(spark: SparkSession, file: str):
+def _lock_in_java(spark: SparkSession, file: str):
+    # One channel for all attempts: closing one releases every lock that this JVM, which may run
+    # other sessions, has on the file.
+    channel = spark._jvm.java.io.RandomAccessFile(file, "rw").getChannel()
+    return _wait(lambda: channel if _try_java(channel) else None, file)
+
+
+def _try_java(channel) -> bool:
     from py4j.protocol import Py4JJavaError
 
-    channel = spark._jvm.java.io.RandomAccessFile(file, "rw").getChannel()
     try:
-        if channel.tryLock() is not None:
-            return channel
+        return channel.tryLock() is not None
     except Py4JJavaError as error:
-        channel.close()
         kind = error.java_exception.getClass().getSimpleName()
-        if kind == "OverlappingFileLockException":  # held by another session's thread in this JVM
-            return None
+        if kind == "OverlappingFileLockException":  # held by another session of this JVM
+            return False
         raise _NoLocks(str(error.java_exception.getMessage())) from error
-    channel.close()
-    return None

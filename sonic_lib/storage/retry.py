@@ -53,8 +53,9 @@ def retrying(commit: Callable[[], None], *, what: str) -> None:
         try:
             return commit()
         except _CONFLICTS:
-            # Random, so that two jobs do not collide again.
-            time.sleep(random.uniform(0.0, min(0.1 * 2**attempt, _MAX_PAUSE_S)))
+            if attempt < _N_TRIES - 1:
+                # Random, so that two jobs do not collide again.
+                time.sleep(random.uniform(0.0, min(0.1 * 2**attempt, _MAX_PAUSE_S)))
     raise TableError(
         f"Other jobs changed the table {what} {_N_TRIES} times while this one tried to commit. "
         "Nothing is lost: run the same command again when fewer jobs are running."

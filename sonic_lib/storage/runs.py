@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib.audio.local_files import absolute
 from sonic_lib.config import Config
 from sonic_lib.errors import SonicError
 from sonic_lib.schemas import RUNS
+from sonic_lib.spark.uris import absolute
 from sonic_lib.storage import delta_rs, tables, writes
 from sonic_lib.storage.locks import is_on_disk
 from sonic_lib.storage.run_rows import Run, new_run, run_row

@@ -15,7 +15,6 @@ from delta.tables import DeltaTable
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 
-from sonic_lib.audio.local_files import absolute
 from sonic_lib.errors import TableError, UsageError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import (
@@ -26,17 +25,12 @@ from sonic_lib.schemas import (
     TABLES,
     Table,
 )
+from sonic_lib.spark.uris import absolute, is_local
+from sonic_lib.storage import properties
 from sonic_lib.storage.locks import is_on_disk
 from sonic_lib.storage.log_files import has_version
 from sonic_lib.storage.own_files import check_files
-from sonic_lib.storage.properties import (
-    LAYOUT,
-    LAYOUT_VERSION,
-    MAX_PREFIX_BITS,
-    PARAMS,
-    PREFIX,
-    whole_number,
-)
+from sonic_lib.storage.properties import MAX_PREFIX_BITS, PARAMS, PREFIX, whole_number
 
 
 def resolve(uri: str) -> str:
@@ -52,7 +46,7 @@ def resolve(uri: str) -> str:
             f"The warehouse {uri!r} has a backtick in its name, and Delta cannot address such "
             "tables. Choose another name."
         )
-    return uri if "://" in uri or uri.startswith("file:") else str(Path(uri).expanduser().resolve())
+    return str(Path(absolute(uri)).resolve()) if is_local(uri) else uri
 
 
 def location(warehouse: str, table: Table) -> str:
@@ -91,21 +85,9 @@ def check_layout(spark: SparkSession, warehouse: str) -> None:
     for table in (SONGS, FINGERPRINTS):
         if not exists(spark, warehouse, table):
             continue
-        value = _properties(spark, warehouse, table).get(LAYOUT, "1")
-        layout = whole_number(value, name=LAYOUT, warehouse=warehouse, most=10**9)
-        if layout > LAYOUT_VERSION:
-            raise TableError(
-                f"The table {table.name} in {warehouse} has layout {layout}; this version of "
-                f"Sonic Signature supports layouts up to {LAYOUT_VERSION}. Install a newer version "
-                "(pip install --upgrade sonic-signature); nothing was read or changed."
-            )
-        if layout < LAYOUT_VERSION:
-            raise TableError(
-                f"The table {table.name} in {warehouse} has layout {layout}, from an earlier "
-                f"version; this one writes and reads layout {LAYOUT_VERSION}. Index the songs "
-                "again into another warehouse (sonic index FOLDER --warehouse NEW); nothing was "
-                "changed."
-            )
+        properties.check_layout(
+            _properties(spark, warehouse, table), table=table.name, warehouse=warehouse
+        )
 
 
 def prefix_bits(spark: SparkSession, warehouse: str, *, version: int | None = None) -> int:
@@ -128,8 +110,8 @@ def check_local(warehouse: str, *any_of: Table) -> None:
     TableError
         If it has none of them.
     """
-    is_local = "://" not in warehouse and not warehouse.startswith("file:")
-    if is_local and not any(Path(warehouse, each.name, "_delta_log").is_dir() for each in any_of):
+    places = [Path(warehouse, table.name, "_delta_log") for table in any_of]
+    if is_local(warehouse) and not any(place.is_dir() for place in places):
         raise _missing(warehouse, any_of[0])
 
 
@@ -270,10 +252,10 @@ def _property(spark: SparkSession, warehouse: str, name: str) -> str:
             f"There are no fingerprints in {warehouse}. Give the right --warehouse, or create one "
             "with `sonic index FOLDER`."
         )
-    properties = _properties(spark, warehouse, FINGERPRINTS)
-    if name not in properties:
+    stored = _properties(spark, warehouse, FINGERPRINTS)
+    if name not in stored:
         raise TableError(
             f"The table fingerprints in {warehouse} lacks the property {name}: it was not made "
             "by Sonic Signature. Index into another warehouse."
         )
-    return properties[name]
+    return stored[name]

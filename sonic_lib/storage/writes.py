@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from delta.tables import DeltaMergeBuilder
@@ -19,6 +20,8 @@ from sonic_lib.storage.retry import retrying
 from sonic_lib.storage.tables import delta_table, location
 
 _TXN_APP, _TXN_VERSION = "txnAppId", "txnVersion"
+# While `insert` has its token in the session, a commit of another thread would consume it.
+_session_has_token = threading.RLock()
 
 
 def commit(spark: SparkSession, warehouse: str, table: Table, change: Callable[[], object]) -> None:
@@ -31,7 +34,7 @@ def commit(spark: SparkSession, warehouse: str, table: Table, change: Callable[[
     """
 
     def locked() -> None:
-        with writing_by_spark(spark, warehouse, table.name):
+        with _session_has_token, writing_by_spark(spark, warehouse, table.name):
             change()
 
     retrying(locked, what=table.name)
@@ -97,7 +100,7 @@ def insert(rows: DataFrame, warehouse: str, table: Table, *, key: str, token: st
     # In the session: merges take the token from there, not from a writer's options.
     values = {_TXN_APP: token, _TXN_VERSION: "1"}
     names = {f"spark.databricks.delta.write.{name}": value for name, value in values.items()}
-    with setting(rows.sparkSession, names):
+    with _session_has_token, setting(rows.sparkSession, names):
         _merge(
             _fit(rows, table),
             warehouse,

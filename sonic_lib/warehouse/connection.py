@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sonic_lib import console
-from sonic_lib.audio import local_files
-from sonic_lib.audio.local_files import is_local
 from sonic_lib.config import Config
+from sonic_lib.spark import uris
+from sonic_lib.spark.uris import is_local
 
 if TYPE_CHECKING:  # Spark is only loaded when needed; a few clips do not need it
     from collections.abc import Iterator, Sequence
@@ -93,4 +93,4 @@ def absolute_paths(paths: Sequence[str | os.PathLike]) -> list[str]:
 def absolute(path: str | os.PathLike) -> str:
     """Make a local path absolute, since Java does not follow changes of the working folder."""
     text = os.fspath(path)
-    return local_files.absolute(text) if is_local(text) else text
+    return uris.absolute(text) if is_local(text) else text

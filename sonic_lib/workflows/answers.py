@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from sonic_lib.audio.local_files import is_local
 from sonic_lib.errors import UsageError
 from sonic_lib.matching.scoring import MAX_COPIES, N_CANDIDATES
+from sonic_lib.spark.uris import is_local
 
 if TYPE_CHECKING:
     import pandas as pd

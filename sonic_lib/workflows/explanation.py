@@ -9,10 +9,11 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from sonic_lib.audio.local_files import absolute, walk
+from sonic_lib.audio.local_files import walk
 from sonic_lib.config import Config
 from sonic_lib.errors import SetupError, UsageError
 from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS, Probe
+from sonic_lib.spark.uris import absolute
 
 if TYPE_CHECKING:
     import pandas as pd

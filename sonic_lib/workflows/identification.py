@@ -107,8 +107,11 @@ def search(
     summary = extracts.filter("window IS NULL").select(
         "path", "duration_s", F.coalesce("error", "stage").alias("error"), "note"
     )
-    windows = extracts.filter("window IS NOT NULL").select(
-        "path", "window", "start_s", "end_s", window_id()
+    readable = summary.filter("error IS NULL").select("path", "duration_s")
+    windows = (
+        extracts.filter("window IS NOT NULL")
+        .select("path", "window", "start_s", "end_s", window_id())
+        .join(readable, "path")
     )
     max_hits = config.identify.max_hits_per_window
     lines = cached(match(extracts, index, max_hits=first_pass_hits(max_hits), n_listed=n_listed))
@@ -136,7 +139,7 @@ def search(
 
     found = lines.transform(
         segments,
-        windows=windows.join(summary.filter("error IS NULL").drop("error", "note"), "path"),
+        windows=windows,
         false_accept_rate=config.identify.false_accept_rate,
         n_listed=n_listed,
     )

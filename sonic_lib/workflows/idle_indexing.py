@@ -11,7 +11,7 @@ from sonic_lib.audio.local_files import add_once, walk
 from sonic_lib.config import Config
 from sonic_lib.errors import SetupError, TableError
 from sonic_lib.storage import delta_rs
-from sonic_lib.storage.properties import LAYOUT, LAYOUT_VERSION, PARAMS
+from sonic_lib.storage.properties import PARAMS
 from sonic_lib.storage.run_rows import new_run, run_row
 
 _MAX_FILES = 200_000  # known files; Spark compares more of them, on all cores
@@ -78,7 +78,7 @@ def index_if_unchanged(
         for name in _OTHER_TABLES:
             delta_rs.open_table(config.warehouse, name)
         table_bytes = _table_bytes(config)
-        if table_bytes is None or delta_rs.n_rows(config.warehouse, "song_files") > _MAX_FILES:
+        if delta_rs.n_rows(config.warehouse, "song_files") > _MAX_FILES:
             return None
         known = _known_files(config.warehouse, retry_rejected=retry_rejected)
         passed_over: Counter[str] = Counter()
@@ -101,14 +101,18 @@ def index_if_unchanged(
     return IndexRun(dict(this_run.counts), [], table_bytes, passed_over)
 
 
-def _table_bytes(config: Config) -> int | None:
-    """Return the size of the fingerprint table; None if it was not made as the settings say."""
+def _table_bytes(config: Config) -> int:
+    """Return the size of the fingerprint table.
+
+    Raises
+    ------
+    SetupError, TableError
+        Also if it was not made as the settings say.
+    """
     import pyarrow as pa
 
-    table = delta_rs.open_table(config.warehouse, "fingerprints")
+    table = delta_rs.open_current(config.warehouse, "fingerprints")
     properties = table.metadata().configuration
-    if properties.get(LAYOUT) != str(LAYOUT_VERSION):
-        return None
     config.fingerprint.params().check_table(properties.get(PARAMS), warehouse=config.warehouse)
     actions = pa.table(table.get_add_actions(flatten=True))
     return sum(actions["size_bytes"].to_pylist()) if actions.num_rows else 0

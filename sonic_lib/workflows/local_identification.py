@@ -30,18 +30,22 @@ S_PER_CLIP_ROW = 1.5e-10
 CLIPS_PER_READ = 250
 
 
+atexit.register(gc.freeze)
+
+
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
     """Turn garbage collection off, including at exit: it would take a fifth of the time.
 
     Modules stay loaded anyway, and clips leave little garbage.
     """
-    atexit.register(gc.freeze)
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if was_enabled:
+            gc.enable()
 
 
 @_without_garbage_collection()

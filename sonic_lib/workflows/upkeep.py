@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from pyspark.sql import Row, SparkSession
 
-from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.config import Config
 from sonic_lib.errors import DamageError, UsageError
 from sonic_lib.schemas import FINGERPRINTS, TABLES
+from sonic_lib.spark.uris import absolute, is_local
 from sonic_lib.storage import runs, tables
 from sonic_lib.storage.damage import Damage
 from sonic_lib.storage.properties import MAX_PREFIX_BITS

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,6 +54,28 @@ def test_model_is_loaded_with_its_card(spark, registry, model):
     frame = spark.createDataFrame([([8.0],)], "x array<double>")
     expected = model.transform(frame).first().prediction
     assert loaded.transform(frame).first().prediction == pytest.approx(expected)
+
+
+def test_simultaneous_changes_of_aliases_are_all_kept(registry, model, monkeypatch):
+    versions = [registry.save("genre", model=model, card={}) for _ in range(3)]
+    registry.promote("genre", versions[0], why="first")
+    store = type(registry._store)
+    history = store.history
+    by_hand = ("genre", versions[1])
+    other = threading.Thread(target=registry.promote, args=by_hand, kwargs={"why": "by hand"})
+
+    def interrupted_history(self, name):
+        found = history(self, name)
+        if other.ident is None:
+            other.start()
+            other.join(1)
+        return found
+
+    monkeypatch.setattr(store, "history", interrupted_history)
+    registry.challenge("genre", versions[2], why="no better")
+    other.join()
+    aliases = registry.aliases("genre")
+    assert (aliases["champion"], aliases["challenger"]) == (versions[1], versions[2])
 
 
 def stage_metadata(tmp_path, kind: str) -> list[Path]:

@@ -184,6 +184,25 @@ def test_song_removed_immediately_is_not_mistaken_for_a_sweep(
     assert state() == ([2, 2], [2], ["run-1"])
 
 
+def test_commit_of_another_thread_does_not_consume_a_token(spark, lake, stage, state, monkeypatch):
+    monkeypatch.setattr(commit, "MAX_SWEEP_S", 1.0)
+    staged, folder = stage("run-1", 1)
+    nothing = spark.createDataFrame([], SONGS.schema)
+    other = Thread(target=writes.append, args=(nothing, lake, SONGS))
+    merge = writes._merge
+
+    def merge_during_another_commit(*arguments):
+        if other.ident is None:
+            other.start()
+            other.join(2)
+        merge(*arguments)
+
+    monkeypatch.setattr(writes, "_merge", merge_during_another_commit)
+    assert commit_one(lake, "run-1", staged, folder)
+    other.join()
+    assert state() == ([1, 1], [1], ["run-1"])
+
+
 def test_run_swept_before_its_first_commit_commits_nothing(spark, lake, stage, state):
     staged, folder = stage("slow", 1)
     commit.sweep(new(spark, 1), lake, run_id="fast")

@@ -42,6 +42,7 @@ def test_commit_that_never_succeeds_fails_with_advice(pauses_s):
     with pytest.raises(TableError, match=r"table songs 12 times.*run the same command again"):
         retry.retrying(commit, what="songs")
     assert commit.n_calls == 12
+    assert len(pauses_s) == 11  # none after the last
 
 
 def test_other_errors_are_raised_at_once(pauses_s):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from sonic_lib.errors import UsageError
-from sonic_lib.spark.filesystem import literal, s3_conf, uses_s3
+from sonic_lib.spark.filesystem import is_small, literal, s3_conf, uses_s3
 from sonic_lib.spark.messages import has_secrets, without_secrets
+from sonic_lib.storage import tables
 
 
 @pytest.mark.parametrize(
@@ -22,6 +25,22 @@ from sonic_lib.spark.messages import has_secrets, without_secrets
 )
 def test_s3_is_detected_wherever_it_is_named(warehouse, given, expected):
     assert uses_s3(warehouse, given) is expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("s3a://bucket/lake", "s3a://bucket/lake"),
+        ("hdfs:///lake", "hdfs:///lake"),
+        ("file:/tmp/lake", "/tmp/lake"),
+        ("file:///tmp/lake/", "/tmp/lake"),
+        ("~/lake", f"{os.path.realpath(os.path.expanduser('~'))}/lake"),
+        ("lake", os.path.realpath("lake")),
+    ],
+)
+def test_local_warehouse_has_one_name(given, expected):
+    assert tables.resolve(given) == expected
+    assert is_small(given) is ("//bucket" not in given and "hdfs" not in given)
 
 
 @pytest.mark.parametrize(

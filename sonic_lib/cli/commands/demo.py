@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from pyspark.sql import SparkSession
 
 from sonic_lib.audio.decode import open_audio, stream_mono
-from sonic_lib.audio.local_files import is_local
 from sonic_lib.cli.commands import features, identify, index, playlist, predict, report, sql, train
 from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
@@ -31,6 +30,7 @@ from sonic_lib.matching.evaluation import MAX_OFFSET_ERROR_S
 from sonic_lib.models.estimators import FOREST
 from sonic_lib.report.figures.identification import constellation, offset_histogram
 from sonic_lib.report.figures.style import save
+from sonic_lib.spark.uris import is_local
 from sonic_lib.storage import tables
 from sonic_lib.storage.whole_file import whole_file
 from sonic_lib.synth.collection import write_demo

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import sonic_lib
-from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say
 from sonic_lib.errors import MODELS, SonicError, install_command
 from sonic_lib.formats import counted
 from sonic_lib.spark.machine import memory_bytes, n_cores
+from sonic_lib.spark.uris import absolute, is_local
 
 HELP = "check Java, jars, memory, decoders and the warehouse"
 NEEDS_SPARK = False

@@ -9,12 +9,12 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say, show
 from sonic_lib.errors import UsageError
 from sonic_lib.formats import clock, counted, p_equation
 from sonic_lib.spark.messages import one_line
+from sonic_lib.spark.uris import absolute, is_local
 from sonic_lib.storage.whole_file import check_file
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import argparse
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
-from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.cli.answers import MAX_SHOWN_CLIPS, say_answers, say_summary
 from sonic_lib.cli.commands.watch_options import add_no_links, add_watch, check_watch, run_watch
 from sonic_lib.cli.writers import SUFFIXES, check_output, write_output, write_rows
@@ -19,6 +18,7 @@ from sonic_lib.console import report_error
 from sonic_lib.errors import UsageError
 from sonic_lib.matching.scoring import N_CANDIDATES
 from sonic_lib.spark.session import is_running
+from sonic_lib.spark.uris import absolute, is_local
 from sonic_lib.workflows.answers import Answers, can_record
 
 if TYPE_CHECKING:

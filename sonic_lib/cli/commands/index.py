@@ -7,13 +7,14 @@ from collections import Counter
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from sonic_lib.audio.local_files import absolute, check_audio, is_local, named_endings
+from sonic_lib.audio.local_files import check_audio, named_endings
 from sonic_lib.cli.commands.watch_options import add_no_links, add_watch, check_watch, run_watch
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.formats import counted
 from sonic_lib.spark.messages import one_line
 from sonic_lib.spark.session import is_running
+from sonic_lib.spark.uris import absolute, is_local
 from sonic_lib.workflows.idle_indexing import IndexRun, index_if_unchanged
 
 if TYPE_CHECKING:

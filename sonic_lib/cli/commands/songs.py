@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sonic_lib.audio.local_files import absolute, is_local
 from sonic_lib.cli.writers import SUFFIXES, check_output, text_lines, write_output, write_rows
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say, show
 from sonic_lib.formats import clock, counted
+from sonic_lib.spark.uris import absolute, is_local
 from sonic_lib.workflows.catalogue import list_on_spark, list_without_spark
 
 if TYPE_CHECKING:

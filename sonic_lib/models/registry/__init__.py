@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Protocol
 
@@ -38,8 +39,8 @@ class Store(Protocol):
     def history(self, name: str) -> list[dict]:
         """Return all changes of aliases, oldest first."""
 
-    def set_aliases(self, name: str, entry: dict) -> None:
-        """Set champion and challenger, and add the entry to the history."""
+    def set_aliases(self, name: str, change: Callable[[list[dict]], dict]) -> dict:
+        """Set champion and challenger to what `change` makes of the history; add it there."""
 
 
 class ModelRegistry:
@@ -121,7 +122,7 @@ class ModelRegistry:
             If there is no such version.
         """
         self._check_version(name, version)
-        self._set(name, version, self.aliases(name).get("challenger"), why=why)
+        self._set(name, why=why, champion=version)
 
     def challenge(self, name: str, version: str, *, why: str) -> None:
         """Make a version the challenger; it serves no predictions.
@@ -132,7 +133,7 @@ class ModelRegistry:
             If there is no such version.
         """
         self._check_version(name, version)
-        self._set(name, self.aliases(name).get("champion"), version, why=why)
+        self._set(name, why=why, challenger=version)
 
     def rollback(self, name: str) -> str:
         """Make the previous champion the champion again, and return its version.
@@ -142,33 +143,22 @@ class ModelRegistry:
         ModelError
             If there is no previous champion.
         """
-        history = self.alias_history(name)
-        champions = _champions(history)
-        if len(champions) < 2:
-            raise ModelError(
-                f"There is no previous champion of {name} in {self.root}, so nothing to go back "
-                f"to; the champion is {champions[-1] if champions else 'none'}."
-            )
-        previous, current = champions[-2:]
-        self._set(
-            name,
-            previous,
-            history[-1].get("challenger"),
-            why=f"rolled back from {current}",
-            rolled_back=current,
-        )
-        return previous
 
-    def _set(self, name: str, champion: str | None, challenger: str | None, **entry: str) -> None:
-        self._store.set_aliases(
-            name,
-            {
-                "champion": champion,
-                "challenger": None if challenger == champion else challenger,
-                "at": datetime.now(timezone.utc).isoformat(),
-                **entry,
-            },
-        )
+        def back(history: list[dict]) -> dict:
+            champions = _champions(history)
+            if len(champions) < 2:
+                raise ModelError(
+                    f"There is no previous champion of {name} in {self.root}, so nothing to go "
+                    f"back to; the champion is {champions[-1] if champions else 'none'}."
+                )
+            previous, current = champions[-2:]
+            why = f"rolled back from {current}"
+            return _entry(history, champion=previous, why=why, rolled_back=current)
+
+        return self._store.set_aliases(name, back)["champion"]
+
+    def _set(self, name: str, **changes: str) -> None:
+        self._store.set_aliases(name, lambda history: _entry(history, **changes))
 
     def _check_version(self, name: str, version: str) -> dict:
         card = self._store.card(name, version)
@@ -196,6 +186,16 @@ def open_registry(spark: SparkSession, warehouse: str, *, kind: str = "directory
         MlflowStore(spark, warehouse) if kind == "mlflow" else DirectoryStore(spark, warehouse)
     )
     return ModelRegistry(store)
+
+
+def _entry(history: list[dict], **changes: str) -> dict:
+    """Return the entry that follows a history: its last aliases, but for the changes."""
+    last = history[-1] if history else {}
+    roles = {role: last.get(role) for role in ("champion", "challenger")}
+    entry = {**roles, "at": datetime.now(timezone.utc).isoformat(), **changes}
+    if entry["challenger"] == entry["champion"]:
+        entry["challenger"] = None
+    return entry
 
 
 def _champions(history: list[dict]) -> list[str]:

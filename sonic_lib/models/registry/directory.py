@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -75,14 +76,16 @@ class DirectoryStore:
         entries = (_read(self._spark, f"{folder}/{file}") for file in files)
         return [entry for entry in entries if entry is not None]
 
-    def set_aliases(self, name: str, entry: dict) -> None:
-        """Write the next alias file."""
+    def set_aliases(self, name: str, change: Callable[[list[dict]], dict]) -> dict:
+        """Write the next alias file: what `change` makes of the history."""
         folder = f"{self.root}/{name}/{_ALIASES}"
         # Hadoop's local filesystem has no exclusive creation: one of two writes could be lost.
         with writing_by_spark(self._spark, self.root, f"{name}-{_ALIASES}"):
             stems = (file.partition(".")[0] for file in _children(self._spark, folder))
             numbers = [int(stem) for stem in stems if stem.isdecimal()]
+            entry = change(self.history(name))
             _write(self._spark, f"{folder}/{max(numbers, default=0) + 1:08}.json", entry)
+            return entry
 
     def _pipeline(self, name: str, version: str) -> str:
         return f"{self.root}/{name}/{version}/pipeline"

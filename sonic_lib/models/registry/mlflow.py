@@ -17,7 +17,7 @@ import logging
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -29,6 +29,7 @@ from sonic_lib.errors import ConfigError, ModelError, SetupError, install_comman
 from sonic_lib.models.loading import load_pipeline
 from sonic_lib.models.registry import cards
 from sonic_lib.spark.filesystem import hadoop_path
+from sonic_lib.spark.uris import absolute, is_local
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,13 +54,12 @@ def tracking_uri(warehouse: str) -> str:
     """
     if given := os.environ.get(_TRACKING_URI):
         return given
-    folder = warehouse.removeprefix("file://")
-    if "://" in folder:
+    if not is_local(warehouse):
         raise ConfigError(
             f"MLflow cannot keep its database in {warehouse}: it needs a local folder. Set "
             f"{_TRACKING_URI} to your tracking server, or models.registry to directory."
         )
-    return f"{_SQLITE}{folder.rstrip('/')}/_mlflow/mlflow.db"
+    return f"{_SQLITE}{absolute(warehouse)}/_mlflow/mlflow.db"
 
 
 class MlflowStore:
@@ -94,16 +94,21 @@ class MlflowStore:
         Not with MLflow's own function, which puts code stored beside the model on Python's path.
         """
         with _store(self.root) as client:
-            from mlflow.artifacts import download_artifacts
-
             # The artifact itself: MLflow copies a models:/ URI each time and leaves the copy.
             uri = client.get_model_version_download_uri(_full(name), version)
-            here = Path(download_artifacts(artifact_uri=uri, tracking_uri=self.root)) / _SPARK_PART
-            return load_pipeline(self._spark, _for_spark(self._spark, here, self.root))
+            with _downloaded(self._spark, uri, self.root) as pipeline:
+                return load_pipeline(self._spark, pipeline)
 
     def card(self, name: str, version: str) -> dict | None:
         """Return the card of a version, or None."""
-        return next((card for card in self.cards(name) if card["version"] == version), None)
+        from mlflow.exceptions import MlflowException
+
+        with _store(self.root) as client:
+            try:
+                made = client.get_model_version(_full(name), version)
+            except MlflowException:
+                return None
+            return _read_card(client, name, made)
 
     def cards(self, name: str) -> list[dict]:
         """Return the cards of all versions, oldest first."""
@@ -126,11 +131,16 @@ class MlflowStore:
             history.append(now | {"at": None, "why": "set in MLflow"})
         return history
 
-    def set_aliases(self, name: str, entry: dict) -> None:
-        """Move MLflow's aliases, then add a tag for the history."""
+    def set_aliases(self, name: str, change: Callable[[list[dict]], dict]) -> dict:
+        """Move MLflow's aliases that `change` changes, then add a tag for the history."""
+        history = self.history(name)
+        last = history[-1] if history else {}
+        entry = change(history)
         with _store(self.root) as client:
             # Aliases first: `history` notices a change without a tag, but not the reverse.
             for role in ("champion", "challenger"):
+                if entry[role] == last.get(role):  # another program may have moved it since
+                    continue
                 if entry[role] is not None:
                     client.set_registered_model_alias(_full(name), role, entry[role])
                 else:
@@ -139,6 +149,7 @@ class MlflowStore:
             at = datetime.fromisoformat(entry["at"])
             key = f"{_HISTORY}{at:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:8]}"
             client.set_registered_model_tag(_full(name), key, json.dumps(entry))
+        return entry
 
 
 def signature(card: dict):
@@ -190,16 +201,29 @@ def _write_pipeline(
     )
 
 
-def _for_spark(spark: SparkSession, here: Path, root: str) -> str:
-    """Return a URI of a local folder that every machine of the cluster can read."""
-    if _folder(root) or spark.sparkContext.master.startswith("local"):
-        return f"file://{here}"  # not as_uri(): Spark takes "%20" literally
+@contextmanager
+def _downloaded(spark: SparkSession, uri: str, root: str) -> Iterator[str]:
+    """Yield a URI of a pipeline that every machine of the cluster can read."""
+    from mlflow.artifacts import download_artifacts
     from mlflow.environment_variables import MLFLOW_DFS_TMP
 
-    copy = f"{MLFLOW_DFS_TMP.get()}/{uuid.uuid4().hex}"
-    filesystem, path = hadoop_path(spark, copy)
-    filesystem.copyFromLocalFile(spark._jvm.org.apache.hadoop.fs.Path(f"file://{here}"), path)
-    return copy
+    if _folder(root):  # nothing is copied
+        place = download_artifacts(artifact_uri=uri, tracking_uri=root)
+        yield f"file://{place.rstrip('/')}/{_SPARK_PART}"  # Spark takes "%20" literally
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        place = download_artifacts(artifact_uri=uri, tracking_uri=root, dst_path=folder)
+        here = f"file://{place.rstrip('/')}/{_SPARK_PART}"
+        if spark.sparkContext.master.startswith("local"):
+            yield here
+            return
+        copy = f"{MLFLOW_DFS_TMP.get()}/{uuid.uuid4().hex}"
+        filesystem, path = hadoop_path(spark, copy)
+        filesystem.copyFromLocalFile(spark._jvm.org.apache.hadoop.fs.Path(here), path)
+        try:
+            yield copy
+        finally:
+            filesystem.delete(path, True)
 
 
 def _read_card(client: MlflowClient, name: str, made) -> dict | None:
