@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from sonic_lib.errors import ReportError, SonicError
 from sonic_lib.spark.sentences import sentence
+from sonic_lib.spark.uris import absolute, is_local
 
 # ENOSPC and EDQUOT, as Java, Python and delta-rs report them; executors' errors come as text.
 _FULL = ("No space left on device", "Disk quota exceeded")
@@ -81,7 +82,8 @@ def reason(error: BaseException) -> str:
 
 
 def _explain_damage(error: BaseException, text: str, warehouse: str) -> str | None:
-    is_of_tables = warehouse in text or quote(warehouse) in text or "_delta_log" in text
+    place = absolute(warehouse) if is_local(warehouse) else warehouse
+    is_of_tables = place in text or quote(place) in text or "_delta_log" in text
     if isinstance(error, SonicError) or not (is_of_tables and _DAMAGED.search(text)):
         return None
     return (

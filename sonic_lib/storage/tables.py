@@ -34,7 +34,7 @@ from sonic_lib.storage.properties import MAX_PREFIX_BITS, PARAMS, PREFIX, whole_
 
 
 def resolve(uri: str) -> str:
-    """Make a local path absolute; leave URIs alone.
+    """Make a local path absolute; leave URIs, as plain paths may be in HDFS for Spark.
 
     Raises
     ------
@@ -46,7 +46,9 @@ def resolve(uri: str) -> str:
             f"The warehouse {uri!r} has a backtick in its name, and Delta cannot address such "
             "tables. Choose another name."
         )
-    return str(Path(absolute(uri)).resolve()) if is_local(uri) else uri
+    if uri.startswith("file:") or not is_local(uri):
+        return uri
+    return str(Path(uri).expanduser().resolve())
 
 
 def location(warehouse: str, table: Table) -> str:
@@ -110,8 +112,9 @@ def check_local(warehouse: str, *any_of: Table) -> None:
     TableError
         If it has none of them.
     """
-    places = [Path(warehouse, table.name, "_delta_log") for table in any_of]
-    if is_local(warehouse) and not any(place.is_dir() for place in places):
+    if not is_local(warehouse):
+        return
+    if not any(Path(absolute(warehouse), table.name, "_delta_log").is_dir() for table in any_of):
         raise _missing(warehouse, any_of[0])
 
 
@@ -220,7 +223,8 @@ def register(
         path, is_present = location(warehouse, table), exists(spark, warehouse, table)
         # Registered for another warehouse of this session.  It is external, so its data stays.
         is_known = spark.catalog.tableExists(name)
-        if is_known and not (is_present and _location_of(spark, name) == path):
+        place = absolute(path) if is_local(path) else path
+        if is_known and not (is_present and _location_of(spark, name) == place):
             spark.sql(f"DROP TABLE {name}")
         if is_present:
             _check_own(spark, warehouse, table)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from functools import cached_property
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sonic_lib import console
 from sonic_lib.config import Config
 from sonic_lib.spark import uris
-from sonic_lib.spark.uris import is_local
 
 if TYPE_CHECKING:  # Spark is only loaded when needed; a few clips do not need it
     from collections.abc import Iterator, Sequence
@@ -65,12 +63,10 @@ class Connection:
         return spark_session(app_name="sonic_lib", with_s3=with_s3, has_light_java=True)
 
     def _can_avoid_spark(self, paths: Sequence[str | os.PathLike]) -> bool:
-        return (
-            self._spark is None
-            and "spark" not in self.__dict__
-            and all(is_local(path) for path in [self.path, *absolute_paths(paths)])
-            and find_spec("deltalake") is not None
-        )
+        from sonic_lib.workflows.answers import works_without_spark
+
+        has_session = self._spark is not None or "spark" in self.__dict__
+        return not has_session and works_without_spark([self.path, *absolute_paths(paths)])
 
     @contextmanager
     def _working(self) -> Iterator[None]:
@@ -93,4 +89,4 @@ def absolute_paths(paths: Sequence[str | os.PathLike]) -> list[str]:
 def absolute(path: str | os.PathLike) -> str:
     """Make a local path absolute, since Java does not follow changes of the working folder."""
     text = os.fspath(path)
-    return uris.absolute(text) if is_local(text) else text
+    return uris.absolute(text) if uris.is_local(text) else text

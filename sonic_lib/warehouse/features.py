@@ -121,7 +121,8 @@ class FeaturesMixin(Connection):
         """
         from sonic_lib.workflows.sources import read_source
 
-        return read_source(self.spark, self.path, source)[1]
+        with self._working():
+            return read_source(self.spark, self.path, source)[1]
 
     def explore(
         self,
@@ -165,10 +166,12 @@ class FeaturesMixin(Connection):
         """
         from sonic_lib.workflows.exploration import explored
 
-        return explored(
-            self.features(source),
-            color=color,
-            columns=list(columns) if columns else None,
-            n_sample=n_sample,
-            seed=seed,
-        )
+        features = self.features(source)
+        with self._working():
+            return explored(
+                features,
+                color=color,
+                columns=list(columns) if columns else None,
+                n_sample=n_sample,
+                seed=seed,
+            )

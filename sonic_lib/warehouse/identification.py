@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from sonic_lib.errors import UsageError
 from sonic_lib.warehouse.connection import Connection, absolute, absolute_paths
 
 if TYPE_CHECKING:
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
 
     from sonic_lib.matching.evidence import Explanation
     from sonic_lib.workflows.answers import Answers
-
-ENGINES = ("auto", "local", "spark")
 
 
 class IdentificationMixin(Connection):
@@ -64,9 +61,10 @@ class IdentificationMixin(Connection):
         >>> found.loc[found["accepted"], ["clip", "title"]].values.tolist()
         [['verse.wav', 'Golden Winter']]
         """
-        if engine not in ENGINES:
-            raise UsageError(f"engine {engine!r}: expected {', '.join(ENGINES)}.")
+        from sonic_lib.workflows.answers import check_engine
+
         folders = absolute_paths(paths)
+        check_engine(engine, [self.path, *folders])
         with self._working():
             if engine == "local" or (engine == "auto" and self._can_avoid_spark(paths)):
                 from sonic_lib.workflows.local_identification import identify_folders

@@ -181,7 +181,8 @@ class ModelsMixin(Connection):
         for remark in done.remarks:
             warnings.warn(f"{remark.topic}: {remark.text}", stacklevel=2)
         if complete:
-            return completed_source(self.spark, self.config.warehouse, done)[0]
+            with self._working():
+                return completed_source(self.spark, self.config.warehouse, done)[0]
         return done.rows
 
     def retrain(
@@ -252,7 +253,8 @@ class ModelsMixin(Connection):
         """
         from sonic_lib.workflows.model_versions import list_models
 
-        return {each.name: each for each in list_models(self.spark, self.config)}
+        with self._working():
+            return {each.name: each for each in list_models(self.spark, self.config)}
 
     def promote(self, name: str, version: str) -> None:
         """Make a version the champion: the one that `predict` uses.
@@ -280,7 +282,8 @@ class ModelsMixin(Connection):
         """
         from sonic_lib.workflows.model_versions import promote
 
-        promote(self.spark, self.config, name, version)
+        with self._working():
+            promote(self.spark, self.config, name, version)
 
     def rollback(self, name: str) -> str:
         """Make the previous champion the champion again.
@@ -307,4 +310,5 @@ class ModelsMixin(Connection):
         """
         from sonic_lib.workflows.model_versions import rollback
 
-        return rollback(self.spark, self.config, name)
+        with self._working():
+            return rollback(self.spark, self.config, name)

@@ -176,5 +176,6 @@ class TablesMixin(Connection):
         from sonic_lib.workflows.sources import register
         from sonic_lib.workflows.statements import run_statement
 
-        register(self.spark, self.config)
-        return run_statement(self.spark, self.config.warehouse, statement)
+        with self._working():
+            register(self.spark, self.config)
+            return run_statement(self.spark, self.config.warehouse, statement)

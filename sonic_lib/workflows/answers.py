@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 from sonic_lib.errors import UsageError
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import DataFrame
 
+ENGINES = ("auto", "local", "spark")
 COLUMNS = (
     *("clip", "rank", "song", "title", "artist", "clip_start_s", "clip_end_s", "offset_s"),
     *("speed", "n_votes", "score", "p_value", "accepted", "pitch", "note", "error"),
@@ -28,6 +31,7 @@ class Answers(NamedTuple):
         `COLUMNS`, ordered by clip, position and rank; a DataFrame if Spark found them.
     met : DataFrame or list of dict
         The same, but with more songs per segment than requested, as they may tie with the best.
+        A DataFrame is cached until its `unpersist`, and `rows` is read from it.
     counts : dict of str to float
         clips, identified, segments, rejected, seconds.
     run_id : str or None
@@ -46,6 +50,27 @@ class Answers(NamedTuple):
         if isinstance(self.rows, list):
             return pd.DataFrame(self.rows, columns=list(COLUMNS))
         return self.rows.toPandas()
+
+
+def works_without_spark(paths: Iterable[str]) -> bool:
+    """Whether these files and this installation allow to do without Spark."""
+    return all(map(is_local, paths)) and find_spec("deltalake") is not None
+
+
+def check_engine(engine: str, paths: Iterable[str]) -> None:
+    """Check that an engine can read all these files.
+
+    Raises
+    ------
+    UsageError
+        If it cannot, or there is no such engine.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"engine {engine!r}: expected {', '.join(ENGINES)}.")
+    if engine == "local" and not all(map(is_local, paths)):
+        raise UsageError(
+            "engine 'local' (--engine local): it reads local files only. Use spark for others."
+        )
 
 
 def n_asked(n_listed: int) -> int:

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from sonic_lib.audio.listing import relative_path
 from sonic_lib.config import Config
 from sonic_lib.schemas import MATCHES, SONG_FILES, SONGS
-from sonic_lib.spark.caching import cache_scope
+from sonic_lib.spark.caching import cache_scope, cached
 from sonic_lib.storage import runs, tables, writes
 from sonic_lib.storage.run_rows import new_run
 from sonic_lib.workflows.answers import COLUMNS, Answers, n_asked
@@ -49,12 +49,11 @@ def identify_batch(
     warehouse = config.warehouse
     tables.check_params(spark, warehouse, params=config.fingerprint.params())
     index = open_index(spark, warehouse)
-    clips = clips.persist()
     run = runs.recorded(spark, warehouse, job="identify", config=config)
-    # The answers stay cached: the caller reads them.
     with cache_scope(), run if record else nullcontext(new_run()) as this_run:
+        clips = cached(clips)
         found = search(clips, index, config, n_listed=n_asked(n_listed))
-        matches = _matches(found, this_run.run_id).persist()
+        matches = cached(_matches(found, this_run.run_id))
         this_run.counts.update(
             matches.filter("rank = 1")
             .agg(
@@ -69,8 +68,9 @@ def identify_batch(
         is_listed = F.col("rank") <= n_listed
         if record:
             writes.append(matches.filter(is_listed), warehouse, MATCHES, token=token)
+        named = _named(matches, clips, warehouse).persist()
+        named.count()  # computed now, while the frames that it is made from are cached
         this_run.counts["seconds"] = time.monotonic() - started_s
-    named = _named(matches, clips, warehouse)
     run_id = this_run.run_id if record else None
     return Answers(named.filter(is_listed), named, this_run.counts, run_id)
 

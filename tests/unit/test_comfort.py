@@ -179,7 +179,7 @@ def script() -> str:
     [
         (["id"], ["identify"]),
         (["identify", "--eng"], ["--engine"]),
-        (["identify", "--engine", ""], ["auto", "spark", "local"]),
+        (["identify", "--engine", ""], ["auto", "local", "spark"]),
         (["train", "pop"], ["popularity"]),
         (["identify", "--engine", "local", "--out"], ["--output"]),
         (["identify", "clip.w"], []),

@@ -94,7 +94,7 @@ def test_missing_index_is_an_error_at_once(folder):
 
 
 def test_local_engine_reads_no_object_store(folder):
-    with pytest.raises(UsageError, match="--engine spark"):
+    with pytest.raises(UsageError, match=r"--engine local.* local files only"):
         run("s3a://bucket/clips", "--warehouse", str(folder), "--engine", "local")
 
 

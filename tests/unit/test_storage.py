@@ -32,13 +32,12 @@ def test_s3_is_detected_wherever_it_is_named(warehouse, given, expected):
     [
         ("s3a://bucket/lake", "s3a://bucket/lake"),
         ("hdfs:///lake", "hdfs:///lake"),
-        ("file:/tmp/lake", "/tmp/lake"),
-        ("file:///tmp/lake/", "/tmp/lake"),
+        ("file:///tmp/lake", "file:///tmp/lake"),
         ("~/lake", f"{os.path.realpath(os.path.expanduser('~'))}/lake"),
         ("lake", os.path.realpath("lake")),
     ],
 )
-def test_local_warehouse_has_one_name(given, expected):
+def test_plain_paths_become_absolute_and_uris_stay(given, expected):
     assert tables.resolve(given) == expected
     assert is_small(given) is ("//bucket" not in given and "hdfs" not in given)
 

@@ -14,7 +14,7 @@ from sonic_lib.console import paragraph, say, show
 from sonic_lib.errors import UsageError
 from sonic_lib.formats import clock, counted, p_equation
 from sonic_lib.spark.messages import one_line
-from sonic_lib.spark.uris import absolute, is_local
+from sonic_lib.spark.uris import absolute
 from sonic_lib.storage.whole_file import check_file
 
 if TYPE_CHECKING:
@@ -51,10 +51,11 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
         The exit code; None if Spark is needed.
     """
     from sonic_lib.spark.session import is_running
+    from sonic_lib.workflows.answers import works_without_spark
     from sonic_lib.workflows.explanation import explain_without_spark
 
     check(args)
-    if is_running() or not (is_local(config.warehouse) and is_local(args.clip)):
+    if is_running() or not works_without_spark([config.warehouse, args.clip]):
         return None
     config = config.model_copy(update={"warehouse": absolute(config.warehouse)})
     found = explain_without_spark(config, args.clip)

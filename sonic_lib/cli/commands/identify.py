@@ -7,7 +7,6 @@ tables and answers are the same.
 from __future__ import annotations
 
 import argparse
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from sonic_lib.cli.answers import MAX_SHOWN_CLIPS, say_answers, say_summary
@@ -18,8 +17,14 @@ from sonic_lib.console import report_error
 from sonic_lib.errors import UsageError
 from sonic_lib.matching.scoring import N_CANDIDATES
 from sonic_lib.spark.session import is_running
-from sonic_lib.spark.uris import absolute, is_local
-from sonic_lib.workflows.answers import Answers, can_record
+from sonic_lib.spark.uris import absolute
+from sonic_lib.workflows.answers import (
+    ENGINES,
+    Answers,
+    can_record,
+    check_engine,
+    works_without_spark,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -41,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a clip is rejected")
     parser.add_argument(
         "--engine",
-        choices=("auto", "spark", "local"),
+        choices=ENGINES,
         default="auto",
         help="local: without Spark; auto: local if that takes at most half an hour",
     )
@@ -62,6 +67,8 @@ def check(args: argparse.Namespace) -> None:
     check_watch(args)
     if args.watch and args.no_record:
         raise UsageError("--no-record and --watch: give only one; a watch does nothing but record.")
+    if args.watch and args.engine == "local":
+        raise UsageError("--engine local and --watch: give only one; a watch needs Spark.")
     if args.watch and args.output:
         raise UsageError(
             "--output and --watch: give only one. The answers of a watch are in the table: "
@@ -78,15 +85,11 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
         The exit code; None if Spark is needed.
     """
     check(args)
-    everything_is_here = all(map(is_local, [config.warehouse, *args.paths]))
-    if args.engine == "local" and (args.watch or not everything_is_here):
-        raise UsageError(
-            "--engine local reads local files, once; use --engine spark for other files and for "
-            "--watch."
-        )
-    if args.engine == "spark" or args.watch or not everything_is_here:
+    places = [config.warehouse, *args.paths]
+    check_engine(args.engine, places)
+    if args.engine == "spark" or args.watch:
         return None
-    if args.engine == "auto" and (is_running() or not find_spec("deltalake")):
+    if args.engine == "auto" and (is_running() or not works_without_spark(places)):
         return None
     from sonic_lib.workflows import local_identification
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sonic_lib.audio.local_files import check_audio, named_endings
@@ -14,7 +13,8 @@ from sonic_lib.console import say, show
 from sonic_lib.formats import counted
 from sonic_lib.spark.messages import one_line
 from sonic_lib.spark.session import is_running
-from sonic_lib.spark.uris import absolute, is_local
+from sonic_lib.spark.uris import absolute
+from sonic_lib.workflows.answers import works_without_spark
 from sonic_lib.workflows.idle_indexing import IndexRun, index_if_unchanged
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
     int, optional
         The exit code; None if Spark is needed.
     """
-    if args.watch or args.prune or not all(map(is_local, [config.warehouse, *args.paths])):
+    if args.watch or args.prune or is_running():
         return None
-    if is_running() or not find_spec("deltalake"):
+    if not works_without_spark([config.warehouse, *args.paths]):
         return None
     warehouse = absolute(config.warehouse)
     done = index_if_unchanged(

@@ -151,6 +151,7 @@ class TabularModel(StoredModel):
     statistics: DataFrame  # never None here
     _content: dict[str, bytes] | None = None
     _sent: Any = None
+    _judge: TabularModel | None = None
 
     def content(self) -> dict[str, bytes]:
         """Collect the parts by name; the limits of `fits_one_task` bound their size."""
@@ -173,9 +174,10 @@ class TabularModel(StoredModel):
         """Return the stage that has not seen the held-out rows if there is one, else this one."""
         if JUDGE not in self.roles:
             return self
-        other = TabularModel(self.settings | {"role": JUDGE}, self.statistics)
-        other._content = self._content
-        return other
+        if self._judge is None:
+            self._judge = TabularModel(self.settings | {"role": JUDGE}, self.statistics)
+            self._judge._content = self._content
+        return self._judge
 
     def _transform(self, frame: DataFrame) -> DataFrame:
         with content_of(_MODEL):
@@ -241,6 +243,9 @@ class TabularModel(StoredModel):
     def release(self) -> None:
         """Uncache the parts; the stage still works."""
         super().release()
+        if self._judge is not None:
+            self._judge.release()
+            self._judge = None
         if self._sent is not None:
             self._sent.unpersist()
             self._sent = None
