@@ -172,7 +172,8 @@ def run_job(_spark_session) -> InProcess:
 # minutes; after that nothing more would be compiled.
 QUICK_JAVA = (
     "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC "
-    "-XX:MetaspaceSize=300m -Xmn400m "
+    # Java warns on stdout, as of a young generation larger than the machine's default heap.
+    "-XX:MetaspaceSize=300m -Xmn400m -Xlog:disable -Xlog:all=warning:stderr "
     "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
 )
 INTERPRETED = (
