@@ -142,9 +142,30 @@ def n_rows(warehouse: str, name: str) -> int:
 
 
 def list_songs(warehouse: str) -> pa.Table:
-    """Return all songs: song_id, title, artist, album, duration_s and path.
+    """Return all songs: song_id, title, artist, album, duration_s and path (`first_files`).
 
-    The path is the first of the song's files by name, as in the view `catalogue`.
+    Raises
+    ------
+    SetupError, TableError
+        As `open_table`.
+    """
+    columns = ["song_id", "title", "artist", "album", "duration_s"]
+    songs = open_current(warehouse, "songs").to_pyarrow_table(columns=columns)
+    return songs.join(first_files(warehouse).select(["song_id", "path"]), "song_id")
+
+
+def first_files(warehouse: str, *, song_ids: pa.Array | None = None) -> pa.Table:
+    """Choose one file per song, as `index.copies.first_files` does on Spark.
+
+    Parameters
+    ----------
+    song_ids : pyarrow.Array of int64, optional
+        All songs by default.
+
+    Returns
+    -------
+    pyarrow.Table
+        song_id, path and root.
 
     Raises
     ------
@@ -152,13 +173,24 @@ def list_songs(warehouse: str) -> pa.Table:
         As `open_table`.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    columns = ["song_id", "title", "artist", "album", "duration_s"]
-    songs = open_current(warehouse, "songs").to_pyarrow_table(columns=columns)
-    files = open_table(warehouse, "song_files").to_pyarrow_table(columns=["song_id", "path"])
-    first = files.group_by("song_id").aggregate([("path", "min")])
-    paths = pa.table({"song_id": first["song_id"], "path": first["path_min"]})
-    return songs.join(paths, "song_id")
+    song_id = pc.field("song_id")
+    files = open_table(warehouse, "song_files").to_pyarrow_dataset()
+    found = files.to_table(
+        columns=["song_id", "path", "root", "status"],
+        filter=song_id.is_valid() if song_ids is None else song_id.isin(song_ids),
+    )
+    is_copy = pc.not_equal(found["status"], "indexed")
+    ordered = found.append_column("is_copy", is_copy).sort_by(
+        [("is_copy", "ascending"), ("path", "ascending")]
+    )
+    # Not in threads, which would not keep the order.
+    first = ordered.group_by("song_id", use_threads=False).aggregate(
+        [("path", "first"), ("root", "first")]
+    )
+    columns = ("song_id", "path_first", "root_first")
+    return pa.table([first[name] for name in columns], names=["song_id", "path", "root"])
 
 
 def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from sonic_lib.audio.listing import relative_path
 from sonic_lib.config import Config
+from sonic_lib.index.copies import first_files
 from sonic_lib.schemas import MATCHES, SONG_FILES, SONGS
 from sonic_lib.spark.caching import cache_scope, cached
 from sonic_lib.storage import runs, tables, writes
@@ -101,19 +102,13 @@ def _named(matches: DataFrame, clips: DataFrame, warehouse: str) -> DataFrame:
     """Replace absolute paths by relative ones, and song ids by titles and artists."""
     spark = matches.sparkSession
     songs = tables.read(spark, warehouse, SONGS).select("song_id", "title", "artist")
-    is_copy = (F.col("status") == "duplicate").alias("is_copy")
-    files = (
-        tables.read(spark, warehouse, SONG_FILES)
-        .filter("song_id IS NOT NULL")
-        .groupBy("song_id")
-        .agg(F.min(F.struct(is_copy, relative_path().alias("song"))).alias("name"))
-        .select("song_id", "name.song")
-    )
+    files = tables.read(spark, warehouse, SONG_FILES).transform(first_files)
+    names = files.select("song_id", relative_path().alias("song"))
     clip_names = clips.select(F.col("path").alias("clip_path"), relative_path().alias("clip"))
     return (
         matches.join(clip_names, "clip_path")
         .join(songs, "song_id", "left")
-        .join(files, "song_id", "left")
+        .join(names, "song_id", "left")
         .select(*COLUMNS)
         .orderBy("clip", "clip_start_s", "rank")
     )

@@ -13,7 +13,14 @@ from sonic_lib.audio.local_files import add_once, walk
 from sonic_lib.audio.sandbox import dismiss
 from sonic_lib.config import Config
 from sonic_lib.errors import SetupError
-from sonic_lib.storage.delta_rs import LocalIndex, append, open_index, open_table, write_run
+from sonic_lib.storage.delta_rs import (
+    LocalIndex,
+    append,
+    first_files,
+    open_index,
+    open_table,
+    write_run,
+)
 from sonic_lib.storage.run_rows import Run, new_run, run_row
 from sonic_lib.workflows.answers import COLUMNS, Answers, n_asked
 from sonic_lib.workflows.local_engine import identify_clips, start_helper
@@ -204,7 +211,8 @@ def _named(matches: list[dict], roots: dict[str, str], index: LocalIndex) -> lis
     ids = list({row["song_id"] for row in matches} - {None})
     songs = index.songs.filter(pc.is_in(index.songs["song_id"], value_set=_ids(ids)))
     titles = {song["song_id"]: song for song in songs.to_pylist()}
-    names = _file_names(ids, index.warehouse)
+    files = first_files(index.warehouse, song_ids=_ids(ids)).to_pylist()
+    names = {file["song_id"]: _relative(file["path"], file["root"]) for file in files}
     rows = [
         {
             **row,
@@ -217,22 +225,6 @@ def _named(matches: list[dict], roots: dict[str, str], index: LocalIndex) -> lis
     ]
     rows.sort(key=lambda row: (row["clip"].encode(), row["clip_start_s"], row["rank"]))
     return [{name: row[name] for name in COLUMNS} for row in rows]
-
-
-def _file_names(song_ids: list[int], warehouse: str) -> dict[int, str]:
-    """Return the file of each song; of several copies, the one indexed first."""
-    import pyarrow.compute as pc
-
-    files = open_table(warehouse, "song_files").to_pyarrow_dataset()
-    rows = files.to_table(
-        columns=["path", "root", "song_id", "status"],
-        filter=pc.field("song_id").isin(_ids(song_ids)),
-    ).to_pylist()
-    best: dict[int, tuple[bool, str]] = {}
-    for row in rows:
-        name = (row["status"] == "duplicate", _relative(row["path"], row["root"]))
-        best[row["song_id"]] = min(name, best.get(row["song_id"], name))
-    return {song_id: name for song_id, (_, name) in best.items()}
 
 
 def _ids(song_ids: list[int]):

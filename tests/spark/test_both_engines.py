@@ -12,11 +12,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sonic_lib.config import load_config
-from sonic_lib.fingerprint.params import FRAME_S, HASH_BITS
+from sonic_lib.fingerprint.params import FRAME_S, HASH_BITS, FingerprintParams
 from sonic_lib.fingerprint.query import WindowHashes, window_row
 from sonic_lib.fingerprint.variants import FIRST_PASS, FIRST_PASS_ONLY, VARIANTS
+from sonic_lib.index import copies
 from sonic_lib.matching.scan import IndexFiles
-from sonic_lib.schemas import CLIP_EXTRACTS, SEGMENTS
+from sonic_lib.schemas import CLIP_EXTRACTS, SEGMENTS, SONG_FILES
+from sonic_lib.storage import creation, delta_rs, writes
 from sonic_lib.storage.delta_rs import LocalIndex
 from sonic_lib.workflows import identification, local_engine
 
@@ -168,6 +170,31 @@ def test_both_engines_give_the_same_rows(spark, tmp_path_factory, world, max_hit
         assert [row[-2:] for row in without if row[0] == "/song 2"] == [(None, TIMEOUT)]
     for found, expected in zip(with_spark, without, strict=True):
         assert _numbers(found) == pytest.approx(_numbers(expected), nan_ok=True, rel=1e-6)
+
+
+def test_both_engines_name_a_song_after_the_same_file(spark, warehouse):
+    creation.create(spark, warehouse, params=FingerprintParams(), prefix_bits=1)
+    files = [
+        *((1, "indexed", "/m/b.mp3"), (1, "duplicate", "/m/a.mp3"), (1, "indexed", "/m/c.mp3")),
+        *((2, "duplicate", "/n/z/2.mp3"), (2, "duplicate", "/n/y.mp3"), (None, "rejected", "/m/x")),
+    ]
+    rows = spark.createDataFrame(
+        [
+            tuple(
+                {"song_id": i, "status": s, "path": p, "root": p[:2]}.get(n)
+                for n in SONG_FILES.schema.names
+            )
+            for i, s, p in files
+        ],
+        SONG_FILES.schema,
+    )
+    writes.append(rows, warehouse, SONG_FILES)
+    expected = {1: "/m/b.mp3", 2: "/n/y.mp3"}
+    assert dict(rows.transform(copies.first_files).select("song_id", "path").collect()) == expected
+    found = delta_rs.first_files(warehouse)
+    assert dict(zip(*found.select(["song_id", "path"]).to_pydict().values(), strict=True)) == (
+        expected
+    )
 
 
 COLUMNS = (

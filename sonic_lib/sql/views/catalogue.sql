@@ -9,7 +9,7 @@ CREATE OR REPLACE VIEW sonic.catalogue (
   n_fingerprints COMMENT 'Rows in fingerprints',
   fingerprints_per_s COMMENT 'Density: n_fingerprints over duration_s (1/s)',
   n_files COMMENT 'Paths that hold this recording',
-  first_path COMMENT 'The first of them by name',
+  first_path COMMENT 'The one that was indexed; the first by name if there are several',
   indexed_at COMMENT 'When it was indexed (UTC)'
 ) COMMENT 'One row per song: what the index knows about it, and how densely it is fingerprinted.'
 AS SELECT
@@ -18,6 +18,7 @@ AS SELECT
   coalesce(n_files, 0) AS n_files, first_path, indexed_at
 FROM sonic.songs
 LEFT JOIN (
-  SELECT song_id, count(*) AS n_files, min(path) AS first_path
+  SELECT song_id, count(*) AS n_files,
+    min_by(path, struct(status <> 'indexed', path)) AS first_path
   FROM sonic.song_files WHERE song_id IS NOT NULL GROUP BY song_id
 ) USING (song_id)
