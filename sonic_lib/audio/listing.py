@@ -105,14 +105,14 @@ def canonical_path(path: str) -> str:
     return storable(absolute(path)) if is_local(path) else path.rstrip("/")
 
 
-def relative_path(path: str = "path", root: str = "root") -> Column:
+def relative_path() -> Column:
     """Column: `path` relative to `root`."""
-    return F.expr(f"substring({path}, length(rtrim('/', {root})) + 2)")
+    return F.expr("substring(path, length(rtrim('/', root)) + 2)")
 
 
-def has_audio_suffix(path: str = "path") -> Column:
-    """Column: whether a file's name has an audio suffix."""
-    return F.lower(F.element_at(F.split(path, r"\."), -1)).isin(*sorted(SUFFIXES))
+def has_audio_suffix() -> Column:
+    """Column: whether `path` has an audio suffix."""
+    return F.lower(F.element_at(F.split("path", r"\."), -1)).isin(*sorted(SUFFIXES))
 
 
 def _list_local(spark: SparkSession, paths: list[str], **options) -> DataFrame:

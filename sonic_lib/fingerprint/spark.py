@@ -23,7 +23,6 @@ _HASH_COLUMNS = {
     "hashes": "hash",
     "frames": "offset_frames",
     "descriptors": "descriptor",
-    "detunes": "detune",
 }
 
 
@@ -146,21 +145,19 @@ def hash_rows(extracts: DataFrame, *, prefix_bits: int) -> DataFrame:
 
     Parameters
     ----------
-    extracts : DataFrame with the arrays hashes, frames, descriptors and optionally detunes
+    extracts : DataFrame with the arrays hashes, frames and descriptors
 
     Returns
     -------
     DataFrame
-        The other columns of `extracts`, then hash_prefix, hash, offset_frames, descriptor and
-        detune if given.
+        The other columns of `extracts`, then hash_prefix, hash, offset_frames and descriptor.
     """
-    arrays = {name: column for name, column in _HASH_COLUMNS.items() if name in extracts.columns}
-    others = [name for name in extracts.columns if name not in arrays]
-    rows = extracts.select(*others, F.inline(F.arrays_zip(*arrays)))
+    others = [name for name in extracts.columns if name not in _HASH_COLUMNS]
+    rows = extracts.select(*others, F.inline(F.arrays_zip(*_HASH_COLUMNS)))
     return rows.select(
         *others,
         hash_prefix("hashes", bits=prefix_bits).alias("hash_prefix"),
-        *(F.col(name).alias(column) for name, column in arrays.items()),
+        *(F.col(name).alias(column) for name, column in _HASH_COLUMNS.items()),
     )
 
 

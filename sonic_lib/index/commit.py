@@ -14,6 +14,7 @@ two sets of fingerprints by one.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Collection
@@ -246,13 +247,16 @@ def _put_once(staged: DataFrame, songs: DataFrame, warehouse: str) -> None:
     writes.replace_keys(songs, rows, warehouse, FINGERPRINTS, key="song_id")
 
 
+def range_bits(n_rows: float, *, prefix_bits: int) -> int:
+    """Return how many bits of the hash divide a table into files of ROWS_PER_FILE at most."""
+    return max(prefix_bits, math.ceil(math.log2(max(n_rows, 1) / ROWS_PER_FILE)))
+
+
 def in_few_sorted_files(hashes: DataFrame, *, prefix_bits: int, n_rows: float) -> DataFrame:
     """Partition rows so that each writing task gets one range of hashes within one prefix."""
-    range_bits = prefix_bits
-    while n_rows / 2**range_bits > ROWS_PER_FILE:
-        range_bits += 1
-    task = F.shiftright("hash", HASH_BITS - range_bits).cast("int")
-    return hashes.repartitionById(2**range_bits, task).sortWithinPartitions(
+    bits = range_bits(n_rows, prefix_bits=prefix_bits)
+    task = F.shiftright("hash", HASH_BITS - bits).cast("int")
+    return hashes.repartitionById(2**bits, task).sortWithinPartitions(
         "hash_prefix", "hash", "song_id", "offset_frames"
     )
 
@@ -262,9 +266,11 @@ def _staged_ids(spark: SparkSession, folder: str) -> DataFrame | None:
     if not exists(spark, f"{folder}/_SUCCESS"):
         return None
     try:
-        return summary_rows(spark.read.parquet(literal(folder))).select("song_id")
+        staged = spark.read.parquet(literal(folder))
     except AnalysisException:  # swept by another run in the meantime
         return None
+    # Runs of `sonic features` stage rows without hashes, which belong to no song of the index.
+    return summary_rows(staged).select("song_id") if "hashes" in staged.columns else None
 
 
 def _children(spark: SparkSession, folder: str) -> list[str]:

@@ -41,6 +41,14 @@ def n_tasks(n_files: int, n_bytes: float, *, n_slots: int, task_mb: float) -> in
     return max(4 * n_slots, by_size)
 
 
+def batch_sizes(
+    n_files: int, n_bytes: float, *, n_slots: int, task_mb: float, batch_gb: float
+) -> tuple[int, int]:
+    """Return the number of batches, and of the tasks of each."""
+    n = n_batches(n_files, n_bytes, batch_gb=batch_gb)
+    return n, n_tasks(n_files // n + 1, n_bytes / n, n_slots=n_slots, task_mb=task_mb)
+
+
 def n_batches(n_files: int, n_bytes: float, *, batch_gb: float) -> int:
     """Return the number of batches, each of which is one commit."""
     return min(1 + int(n_bytes // (batch_gb * 1e9)), max(1, n_files))

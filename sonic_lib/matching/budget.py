@@ -1,4 +1,4 @@
-"""Limits on lookups, shared by both engines: how much is extracted and how much is kept."""
+"""Limits on lookups: how much is extracted, looked up together, and kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 MIN_CLIP_S = 0.5  # shorter clips contain no useful triangle
 FIRST_PASS_SHARE = 0.3  # of the hits that a window may keep; a clean clip needs few
-CHUNK_BYTES = 100_000_000  # of queries looked up together
+CHUNK_BYTES = 100_000_000  # of queries (`query.PACKED_QUERY`) looked up together
 CHUNK_BYTES_PER_ROW = 1  # of queries, per row of the table, which every chunk reads
 MIN_FREQUENCY_LIMIT = 10_000  # for `duplicates`, if its budget is not used up
 
@@ -30,9 +30,10 @@ def is_searched_again(window: Any, last: Any) -> Any:
 
 
 def chunk_bytes(n_fingerprints: int) -> int:
-    """Return how many bytes of queries (`query.PACKED_QUERY`) are looked up together.
+    """Return how many bytes of queries the engine without Spark looks up together.
 
-    Every chunk reads the table, so a larger table gets larger chunks.
+    Every chunk reads the table, so a larger table gets larger chunks.  A task of Spark, whose
+    chunks have CHUNK_BYTES, reads one part of the table.
     """
     return max(CHUNK_BYTES, CHUNK_BYTES_PER_ROW * n_fingerprints)
 

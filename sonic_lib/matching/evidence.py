@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from sonic_lib.fingerprint.descriptor import LOG_LIKELIHOOD_RATIO
 from sonic_lib.fingerprint.params import FRAME_S
 from sonic_lib.fingerprint.variants import VARIANTS
-from sonic_lib.matching.join import Rows
+from sonic_lib.matching.join import MIN_WEIGHT_NATS, Rows
+from sonic_lib.matching.lines import LINE_FRAMES
 from sonic_lib.matching.scan import IndexFiles, read_slices
 from sonic_lib.matching.slices import Queries, gather
 
-ON_LINE_S = 1.5 * FRAME_S
+ON_LINE_S = LINE_FRAMES * FRAME_S
 # As wide as a line, so that the answer's own hits fall into one bin.
 OFFSET_STEP_S = 2 * ON_LINE_S
 
@@ -57,7 +58,7 @@ def shared_hits(
     -------
     pandas.DataFrame
         window (index in `windows`), variant, frame, hash, song_id, offset_frames and weight
-        (nats, above 0).
+        (nats, at least MIN_WEIGHT_NATS).
     """
     queries = gather([row["queries"] for row in windows], bits=index.slice_bits)
     parts = [
@@ -94,7 +95,7 @@ def _slice_hits(
         "offset_frames": own.offset_frames[row],
         "weight": weight.astype(np.float32),
     }
-    return pd.DataFrame(hits)[weight > 0]
+    return pd.DataFrame(hits)[weight >= MIN_WEIGHT_NATS]
 
 
 def placed(hits: pd.DataFrame) -> pd.DataFrame:
@@ -113,7 +114,7 @@ def placed(hits: pd.DataFrame) -> pd.DataFrame:
 
 
 def on_line(hits: pd.DataFrame, answer: pd.Series) -> pd.Series:
-    """Mark the hits that lie within 1.5 frames of an answer's line."""
+    """Mark the hits that lie within LINE_FRAMES of an answer's line."""
     expected_s = answer.offset_s + answer.speed * (hits["clip_s"] - answer.clip_start_s)
     inside = hits["clip_s"].between(answer.clip_start_s, answer.clip_end_s)
     is_near = (hits["song_s"] - expected_s).abs() <= ON_LINE_S

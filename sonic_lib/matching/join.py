@@ -35,6 +35,7 @@ from sonic_lib.matching.slices import Queries
 # A window's hits are counted by weight class, to find the lightest class that it may keep.
 CLASSES_PER_NAT = 16
 N_CLASSES = 32 * CLASSES_PER_NAT
+MIN_WEIGHT_NATS = 1.0 / CLASSES_PER_NAT  # class 0 is not evidence
 
 
 class Rows(NamedTuple):
@@ -195,7 +196,7 @@ def _count_classes(first, n_rows, window, asked, stored, rarity, ratio, n_window
         counted = counts[window[j]]
         for row in range(first[j], first[j] + n_rows[j]):
             c = classes[_popcount(asked[j] ^ stored[row])]
-            if c >= 1:  # class 0 is not evidence
+            if c >= 1:
                 counted[c] += 1
     return counts
 

@@ -43,7 +43,7 @@ def score_candidates(evidence: NDArray[np.float64], *, chance: float) -> NDArray
         clip the answer explains.
     """
     n = min(len(evidence), N_CANDIDATES)
-    ranked = np.full(N_CANDIDATES + MAX_COPIES + 1, chance)
+    ranked = np.full(N_CANDIDATES, chance)
     ranked[:n] = evidence[:n]
     gaps = np.zeros(MAX_COPIES)
     for j in range(1, MAX_COPIES + 1):

@@ -101,8 +101,8 @@ def file_states(song_files: DataFrame) -> DataFrame:
     )
 
 
-def reject_reasons(song_files: DataFrame, *, n_reasons: int = 20) -> DataFrame:
-    """Count the most frequent reasons of rejection, ignoring numbers in them.
+def reject_reasons(song_files: DataFrame) -> DataFrame:
+    """Count the 20 most frequent reasons of rejection, ignoring numbers in them.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def reject_reasons(song_files: DataFrame, *, n_reasons: int = 20) -> DataFrame:
         .groupBy("stage", reason)
         .agg(F.count("*").alias("n_files"), F.min(relative_path()).alias("example"))
         .orderBy(F.desc("n_files"), "stage", "reason")
-        .limit(n_reasons)
+        .limit(20)
     )
 
 

@@ -47,6 +47,7 @@ def explain_clip(spark: SparkSession, config: Config, clip: str) -> Explanation:
 
     from sonic_lib.audio.listing import list_audio
     from sonic_lib.matching.all_hits import find_all_hits, looked_up
+    from sonic_lib.matching.join import MIN_WEIGHT_NATS
     from sonic_lib.matching.spark import window_id
     from sonic_lib.spark.caching import cache_scope, cached
     from sonic_lib.storage import tables
@@ -66,7 +67,7 @@ def explain_clip(spark: SparkSession, config: Config, clip: str) -> Explanation:
                 songs=index.songs,
                 n_index_frames=index.files.n_frames,
             )
-            .filter("weight > 0")
+            .filter(F.col("weight") >= MIN_WEIGHT_NATS)
             .join(F.broadcast(songs), "song_id")
             .join(windows, "window_id")
             .toPandas()

@@ -208,12 +208,12 @@ def _describe_batches(
     stored = tables.read(spark, config.warehouse, FEATURES).transform(described_songs)
     new = plan.new_songs(digests, songs=stored)
     n_new, n_bytes = new.agg(F.count("*"), plan.work_bytes()).first()
-    n_batches = plan.n_batches(n_new, n_bytes, batch_gb=config.index.batch_gb)
-    n_tasks = plan.n_tasks(
-        n_new // n_batches + 1,
-        n_bytes / n_batches,
+    n_batches, n_tasks = plan.batch_sizes(
+        n_new,
+        n_bytes,
         n_slots=spark.sparkContext.defaultParallelism,
         task_mb=config.index.task_mb,
+        batch_gb=config.index.batch_gb,
     )
     n_done = spark.sparkContext.accumulator(0)
     batches = []

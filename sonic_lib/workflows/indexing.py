@@ -187,12 +187,12 @@ def _fingerprint_batches(
     warehouse = config.warehouse
     commit.sweep(new, warehouse, run_id=run_id)
     n_new, n_bytes = new.agg(F.count("*"), plan.work_bytes()).first()
-    n_batches = plan.n_batches(n_new, n_bytes, batch_gb=config.index.batch_gb)
-    n_tasks = plan.n_tasks(
-        n_new // n_batches + 1,
-        n_bytes / n_batches,
+    n_batches, n_tasks = plan.batch_sizes(
+        n_new,
+        n_bytes,
         n_slots=spark.sparkContext.defaultParallelism,
         task_mb=config.index.task_mb,
+        batch_gb=config.index.batch_gb,
     )
     n_done = spark.sparkContext.accumulator(0)
     folders = (commit.stage_folder(warehouse, run_id, number) for number in itertools.count())

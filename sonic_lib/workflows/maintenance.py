@@ -6,7 +6,6 @@ retried if Delta rejects it because another job committed in between.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -189,14 +188,13 @@ def compact(spark: SparkSession, warehouse: str) -> dict[str, int]:
     )
     bits = tables.prefix_bits(spark, warehouse)
     largest = max((p.n_rows for p in partitions), default=0)
-    n_needed = 2 ** max(0, math.ceil(math.log2(max(largest, 1) / commit.ROWS_PER_FILE)))
+    n_rows = largest * 2.0**bits
+    n_needed = 2 ** (commit.range_bits(n_rows, prefix_bits=bits) - bits)
     untidy = [p for p in partitions if p.n_unsorted or p.n_files > _TOO_MANY * n_needed]
     for group in _groups(untidy):
         where = commit.has_prefix([p.hash_prefix for p in group])
         rows = tables.read(spark, warehouse, FINGERPRINTS).filter(where)
-        tidy = rows.transform(
-            commit.in_few_sorted_files, prefix_bits=bits, n_rows=largest * 2.0**bits
-        )
+        tidy = rows.transform(commit.in_few_sorted_files, prefix_bits=bits, n_rows=n_rows)
         writes.replace(tidy, warehouse, FINGERPRINTS, where=where, same_rows=True)
     return {
         "partitions": len(untidy),

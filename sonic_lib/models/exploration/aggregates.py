@@ -31,6 +31,7 @@ _QUANTILES = {
 }
 _LIST_LITERAL = r"""^\s*\[\s*(?:['"].*['"])?\s*\]\s*$"""
 _LIST_ITEM = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_GRID_POINTS = 1000
 _MOMENTS = ("n", "sum_first", "sum_squares_first", "sum_products")
 
 
@@ -189,16 +190,16 @@ def moments(
     )
 
 
-def rank_grids(frame: DataFrame, *, columns: Sequence[str], n_points: int = 1000) -> DataFrame:
+def rank_grids(frame: DataFrame, *, columns: Sequence[str]) -> DataFrame:
     """Compute evenly spaced quantiles of each column, to rank values against.
 
     Returns
     -------
     DataFrame
-        name, grid (array of `n_points` doubles, ascending; fewer where values are few).
+        name, grid (array of up to 1,000 doubles, ascending; fewer where values are few).
     """
-    shares = F.array(*(F.lit((i + 0.5) / n_points) for i in range(n_points)))
-    grid = F.percentile_approx("value", shares, 10 * n_points)
+    shares = F.array(*(F.lit((i + 0.5) / _GRID_POINTS) for i in range(_GRID_POINTS)))
+    grid = F.percentile_approx("value", shares, 10 * _GRID_POINTS)
     return _long(frame, columns).groupBy("name").agg(grid.alias("grid"))
 
 

@@ -45,7 +45,7 @@ def value_bars(
     return _bars(shown["value"], shown["n"], labels, unit="songs", title=head)
 
 
-def missing_bars(missing: pd.DataFrame, *, n_songs: int, n_shown: int = 30) -> Figure:
+def missing_bars(missing: pd.DataFrame, *, n_songs: int) -> Figure:
     """Plot the share of missing values by column.
 
     Parameters
@@ -56,7 +56,7 @@ def missing_bars(missing: pd.DataFrame, *, n_songs: int, n_shown: int = 30) -> F
         Number of rows.
     """
     lacking = missing[missing["n_missing"] > 0].sort_values("n_missing", ascending=False)
-    shown = lacking.head(n_shown)[::-1]
+    shown = lacking.head(30)[::-1]
     labels = [f"{n:,}" for n in shown["n_missing"]]
     head = f"Missing values: {_of(len(shown), len(lacking))} columns, {n_songs:,} songs"
     share = 100 * shown["n_missing"] / n_songs

@@ -45,7 +45,7 @@ def confusion_heatmap(
         return figure
 
 
-def class_bars(scores: pd.DataFrame, *, title: str, n_shown: int = _MAX_CLASSES) -> Figure:
+def class_bars(scores: pd.DataFrame, *, title: str) -> Figure:
     """Plot precision, recall and F1 of each genre.
 
     Parameters
@@ -53,7 +53,7 @@ def class_bars(scores: pd.DataFrame, *, title: str, n_shown: int = _MAX_CLASSES)
     scores : DataFrame
         label, support, precision, recall, f1: from `metrics.class_scores`.
     """
-    shown = scores.head(n_shown).iloc[::-1]
+    shown = scores.head(_MAX_CLASSES).iloc[::-1]
     places = np.arange(len(shown))
     with rc_context(STYLE):
         figure = Figure(figsize=(8.0, 1.2 + 0.24 * len(shown)))
