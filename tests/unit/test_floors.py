@@ -7,6 +7,7 @@ or moved without it.
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import sonic_lib
@@ -62,6 +63,13 @@ def test_no_import_runs_upward_or_sideways():
         if height[other] >= height[room(path)]
     ]
     assert wrong == []
+
+
+def test_walk_through_the_code_lists_the_same_layers():
+    page = (LIBRARY.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = page.split("```")[1].strip().splitlines()
+    listed = [tuple(re.split(r"\s{2,}", row.strip())[0].split(", ")) for row in rows]
+    assert tuple(reversed(listed)) == FLOORS
 
 
 def test_few_modules_are_outside_packages():

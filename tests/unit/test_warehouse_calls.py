@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
 import sonic_lib
+from sonic_lib.cli.parser import VERBS, make_parser
 from sonic_lib.errors import UsageError
+from sonic_lib.warehouse import Warehouse
 from sonic_lib.workflows import answers, exploration, upkeep
 
 
@@ -61,3 +65,35 @@ def test_a_sample_out_of_range_is_refused(n_sample):
 def test_a_period_of_grace_out_of_range_is_refused(grace_hours):
     with pytest.raises(UsageError, match="grace_hours"):
         upkeep.check(None, None, grace_hours=grace_hours)
+
+
+# Parameters of methods whose option has another name.
+OPTIONS = {
+    **{"n_clips": "clips", "lengths_s": "lengths", "n_songs": "songs", "n_sample": "sample"},
+    **{"n_listed": "candidates", "n_folds": "folds", "kind": "model", "path": "output"},
+    **{"run_id": "run", "id_column": "id"},
+}
+OTHER_VERBS = {
+    **{"extract_features": "features", "import_features": "features"},
+    "train_recommendations": "train",
+}
+# A method writes no files unless asked; a command has a word for "all".
+OTHER_DEFAULTS = {("evaluate", "output"), ("predict", "model")}
+
+
+def test_methods_and_commands_have_the_same_defaults():
+    _, parsers = make_parser(VERBS)
+    compared = set()
+    for name, method in inspect.getmembers(Warehouse, inspect.isfunction):
+        verb = OTHER_VERBS.get(name, name)
+        actions = parsers[verb]._actions if verb in parsers else []
+        defaults = {action.dest: action.default for action in actions if action.option_strings}
+        for parameter in inspect.signature(method).parameters.values():
+            option = OPTIONS.get(parameter.name, parameter.name)
+            is_option = option in defaults and parameter.default is not parameter.empty
+            if is_option and (name, parameter.name) not in OTHER_DEFAULTS:
+                given = defaults[option]
+                given = tuple(given) if isinstance(given, list) else given
+                assert parameter.default == given, f"{name}, {parameter.name}"
+                compared.add((name, parameter.name))
+    assert len(compared) > 40
