@@ -15,6 +15,8 @@ segment could start at any of them.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
@@ -28,6 +30,11 @@ COLUMNS = (
     *("clip_start_s", "clip_end_s", "rank", "song_id", "offset_s", "speed", "n_votes", "score"),
     *("p_value", "accepted", "pitch"),
 )
+
+
+class _Segment(NamedTuple):
+    row: dict  # COLUMNS
+    others: pd.DataFrame  # lines of the other songs in the seed's window
 
 
 def find_segments(
@@ -57,10 +64,23 @@ def find_segments(
     lines = lines.sort_values(["window", "rank", "line"], ignore_index=True)
     if duration_s <= MAX_SINGLE_S:
         return _single(lines, duration_s, false_accept_rate, n_listed)
-    n_tested = n_windows(duration_s)
+    found = _accepted_or_best(lines, n_windows(duration_s), false_accept_rate)
+    if not found[0].row["accepted"]:
+        found = [found[0]._replace(row=_whole_clip(found[0].row, duration_s))]
+    rows = []
+    for row, others in sorted(_without_repeats(found), key=lambda each: each.row["clip_start_s"]):
+        listed = others.sort_values("rank").head(n_listed - 1)
+        rows += [row, *(_other_song(row, other, i) for i, other in enumerate(listed.itertuples()))]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _accepted_or_best(
+    lines: pd.DataFrame, n_tested: int, false_accept_rate: float
+) -> list[_Segment]:
+    """Return the accepted segments; if there are none, the one with the best seed."""
     by_song = dict(list(lines.groupby("song_id")))
-    accepted: list[tuple] = []
-    rejected: list[tuple] = []  # the best one only
+    accepted: list[_Segment] = []
+    best_rejected: list[_Segment] = []
     claimed: set[int] = set()
     seeds = lines[(lines["rank"] == 1) & (lines["line"] == 0)]
     for seed in seeds.sort_values(["score", "evidence"], ascending=False).itertuples():
@@ -69,38 +89,37 @@ def find_segments(
         members = _grow(seed, by_song[seed.song_id])
         p_value = _p_value(members, n_tested)
         is_accepted = p_value <= false_accept_rate
-        if not is_accepted and rejected:
+        if not is_accepted and best_rejected:
             continue
         others = lines[(lines["window"] == seed.window) & (lines["line"] == 0)]
-        found = (
+        segment = _Segment(
             _measured(members, p_value, accepted=is_accepted),
             others[others["song_id"] != seed.song_id],
         )
         if is_accepted:
             claimed.update(members["window"])
-            accepted.append(found)
+            accepted.append(segment)
         else:
-            rejected.append(found)
-    if not accepted:
-        # The extent of a segment that is not accepted is meaningless.
-        segment = rejected[0][0]
-        segment["offset_s"] -= segment["speed"] * segment["clip_start_s"]
-        segment |= {"clip_start_s": 0.0, "clip_end_s": duration_s}
-    rows = []
-    chosen = _without_repeats(accepted) or rejected
-    by_time = sorted(chosen, key=lambda pair: pair[0]["clip_start_s"])
-    for segment, others in by_time:
-        rows.append(segment)
-        for rank, other in enumerate(others.sort_values("rank").head(n_listed - 1).itertuples()):
-            start_s = segment["clip_start_s"] - 0.5 * (other.start_s + other.end_s)
-            rows.append(
-                segment
-                | {"rank": rank + 2, "song_id": other.song_id, "n_votes": other.n_votes}
-                | {"speed": other.speed, "pitch": other.pitch}
-                | {"offset_s": other.offset_s + other.speed * start_s}
-                | {"score": 0.0, "p_value": 1.0, "accepted": False}
-            )
-    return pd.DataFrame(rows, columns=COLUMNS)
+            best_rejected.append(segment)
+    return accepted or best_rejected
+
+
+def _whole_clip(row: dict, duration_s: float) -> dict:
+    """Extend a segment that is not accepted, whose extent is meaningless, to the whole clip."""
+    offset_s = row["offset_s"] - row["speed"] * row["clip_start_s"]
+    return row | {"offset_s": offset_s, "clip_start_s": 0.0, "clip_end_s": duration_s}
+
+
+def _other_song(row: dict, other, place: int) -> dict:
+    """Return the row of another song of a segment, from its line in the seed's window."""
+    start_s = row["clip_start_s"] - 0.5 * (other.start_s + other.end_s)
+    return (
+        row
+        | {"rank": place + 2, "song_id": other.song_id, "n_votes": other.n_votes}
+        | {"speed": other.speed, "pitch": other.pitch}
+        | {"offset_s": other.offset_s + other.speed * start_s}
+        | {"score": 0.0, "p_value": 1.0, "accepted": False}
+    )
 
 
 def _single(
@@ -146,15 +165,15 @@ def _grow(seed, lines: pd.DataFrame) -> pd.DataFrame:
     return lines.loc[members].sort_values("window")
 
 
-def _without_repeats(accepted: list[tuple]) -> list[tuple]:
+def _without_repeats(segments: list[_Segment]) -> list[_Segment]:
     """Keep one of several segments of a song at the same time.
 
     Music that loops is on one line per turn of its loop; the line with most votes is kept.
     """
-    kept: list[tuple] = []
-    for found in sorted(accepted, key=lambda pair: -pair[0]["n_votes"]):
-        if not any(_overlaps(found[0], other) for other, _ in kept):
-            kept.append(found)
+    kept: list[_Segment] = []
+    for segment in sorted(segments, key=lambda each: -each.row["n_votes"]):
+        if not any(_overlaps(segment.row, other.row) for other in kept):
+            kept.append(segment)
     return kept
 
 
