@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from sonic_lib.features.spark import DATE
 from sonic_lib.models.columns import CLASSIFICATION, Columns
+from sonic_lib.models.encoding import names
 from sonic_lib.models.encoding.kernel_target import LocalEncoder
 from sonic_lib.models.encoding.target import TargetEncoder
 from sonic_lib.models.stages import FEATURES, StoredModel, column
@@ -129,9 +130,8 @@ class PreparationModel(StoredModel):
 
     def entry_names(self, classes: Sequence[str]) -> list[str]:
         """Name the entries; they do not depend on the classes."""
-        categories = self.settings["categories"].items()
-        one_hot = [f"{name} = {value}" for name, values in categories for value in values]
-        return [*number_names(self.settings["numbers"], self.settings["dates"]), *one_hot]
+        numbers = number_names(self.settings["numbers"], self.settings["dates"])
+        return [*numbers, *names.one_hot(self.settings["categories"])]
 
 
 class Assembler(StoredModel):

@@ -17,6 +17,7 @@ from pyspark.ml import Estimator
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from sonic_lib.models.encoding import names
 from sonic_lib.models.encoding.kernel import (
     MAX_PART_SONGS,
     RELEVANCE_SONGS,
@@ -122,8 +123,7 @@ class LocalEncoderModel(StoredModel):
 
     def entry_names(self, classes: Sequence[str]) -> list[str]:
         """Name the entries, by the names of the classes."""
-        encoded = self.settings["encoded"]
-        return [f"{name}, alike: {part}" for name in encoded for part in (*classes, "weight")]
+        return names.locally_encoded(self.settings["encoded"], classes=classes)
 
 
 def _sample_relevance(sample: pa.Table, grids: list[list[float]]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from pyspark.ml import Estimator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from sonic_lib.models.encoding import names
 from sonic_lib.models.exploration.aggregates import items
 from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, column, fold_or_none
 
@@ -103,13 +104,8 @@ class TargetEncoderModel(StoredModel):
 
     def entry_names(self, classes: Sequence[str]) -> list[str]:
         """Name the entries, by the names of the classes."""
-        names = []
-        for name in (*self.settings["encoded"], *self.settings["lists"]):
-            parts = classes if self.settings["n_classes"] else ("mean",)
-            if not self.settings["n_classes"] and name in self.settings["lists"]:
-                parts = ("mean", "least", "greatest")
-            names += [f"{name}: {part}" for part in (*parts, "songs")]
-        return names
+        encoded, lists = self.settings["encoded"], self.settings["lists"]
+        return names.target_encoded(encoded, lists, classes=classes)
 
     def _smoothed(self, sums: str) -> Column:
         prior, weight = self.settings["prior"], self.settings["smoothing"]

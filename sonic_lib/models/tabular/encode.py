@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sonic_lib.models.encoding import names
 from sonic_lib.models.encoding.kernel import (
     MAX_PART_SONGS,
     RELEVANCE_SONGS,
@@ -144,18 +145,15 @@ def feature_names(
     layout: Layout, *, classes: Sequence[str], vocabulary: Mapping[str, Sequence[str]]
 ) -> list[str]:
     """Names of the features, in order."""
-    names = [*layout.plain]
-    names += [f"{name} = {value}" for name in layout.categories for value in vocabulary[name]]
-    for name in (*layout.encoded, *layout.lists):
-        parts = tuple(classes) or ("mean",)
-        if not classes and name in layout.lists:
-            parts = ("mean", "least", "greatest")
-        names += [f"{name}: {part}" for part in (*parts, "songs")]
+    found = [
+        *layout.plain,
+        *names.one_hot({name: vocabulary[name] for name in layout.categories}),
+        *names.target_encoded(layout.encoded, layout.lists, classes=classes),
+    ]
     if _is_local(layout, len(classes)):
-        parts = (*classes, "weight")
-        names += [f"{name}, alike: {part}" for name in layout.encoded for part in parts]
-    names += [f"{name}, letters: {c}" for name in layout.texts for c in (classes or ("mean",))]
-    return names
+        found += names.locally_encoded(layout.encoded, classes=classes)
+    found += [f"{name}, letters: {c}" for name in layout.texts for c in (classes or ("mean",))]
+    return found
 
 
 def _is_local(layout: Layout, n_classes: int) -> bool:
