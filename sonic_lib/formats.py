@@ -1,6 +1,8 @@
-"""Numbers as people read them, in the terminal and in the report."""
+"""Numbers as people read them, in the terminal and in the report, and words of names."""
 
 from __future__ import annotations
+
+import re
 
 _SMALLEST_P = 1e-9  # smaller ones mean nothing to a person
 
@@ -61,3 +63,27 @@ def counted(n: float, one: str, many: str | None = None) -> str:
     ('1 song', '2 songs', '0 batches')
     """
     return f"{n:.0f} {one if n == 1 else many or one + 's'}"
+
+
+def quantity(value: float, *, decimals: int) -> str:
+    """Format a quantity of any size, with more decimals if it would lack three digits.
+
+    Examples
+    --------
+    >>> quantity(47.29, decimals=1), quantity(0.523, decimals=1), quantity(5.21e-5, decimals=2)
+    ('47.3', '0.523', '5.21e-05')
+    """
+    return f"{value:.{decimals}f}" if abs(value) >= 10 or not value else f"{value:.3g}"
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of a column's name, in lower case and the singular.
+
+    Examples
+    --------
+    >>> words_of("artistGenres"), words_of("days_since_update")
+    (['artist', 'genre'], ['day', 'since', 'update'])
+    """
+    spaced = re.sub(r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    words = re.findall(r"[^\W\d_]+|\d+", spaced)
+    return [word.lower().removesuffix("s") for word in words]

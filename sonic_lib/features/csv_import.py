@@ -24,9 +24,11 @@ from sonic_lib.features.csv_reading import (
     cell,
     cell_names,
 )
+from sonic_lib.features.spark import DATE
+from sonic_lib.formats import words_of
 
 ID_COLUMNS = ("id", "track_id")
-_MIN_NUMBER_SHARE = 0.95  # of the non-empty cells, for a column to be numeric
+_MIN_NUMBER_SHARE = 0.95  # of the non-empty cells, for a column to be of numbers or dates
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 # Without spaces, and too short to be infinite.
 _PLAIN_NUMBER = r"^[+-]?(\d{1,99}(\.\d{0,99})?|\.\d{1,99})([eE][+-]?\d{1,2})?$"
@@ -45,14 +47,16 @@ def count_cells(rows: DataFrame, *, columns: Sequence[str]) -> DataFrame:
     Returns
     -------
     DataFrame
-        n_rows; for the i-th column filled_<i> and numbers_<i>; distinct_<name> for each of
-        ID_COLUMNS in the file.
+        n_rows; for the i-th column filled_<i> and numbers_<i>, and dates_<i> if its name says that
+        it is a date; distinct_<name> for each of ID_COLUMNS in the file.
     """
     whole = rows.filter(F.col(CORRUPT).isNull())
     counts = [F.count("*").alias("n_rows")]
     for place, name in enumerate(columns):
         counts.append(F.count_if(~_is_missing(cell(name))).alias(f"filled_{place}"))
         counts.append(F.count(_number(cell(name))).alias(f"numbers_{place}"))
+        if "date" in words_of(name):
+            counts.append(F.count_if(_trimmed(cell(name)).rlike(DATE)).alias(f"dates_{place}"))
     for name in ID_COLUMNS:
         if name in columns:
             counts.append(F.count_distinct(_text(cell(name))).alias(f"distinct_{name}"))
@@ -63,7 +67,7 @@ def choose_kinds(columns: Sequence[str], counts: Mapping[str, int]) -> dict[str,
     """Decide whether each column is of kind number or text.
 
     In a number column, at least 95 % of the non-empty cells are numbers, True or False; rows with
-    other cells are rejected. Columns with "date" in their name are text, even if they hold years.
+    other cells are rejected. Years are text if the word "date" is in the column's name.
 
     Parameters
     ----------
@@ -72,9 +76,10 @@ def choose_kinds(columns: Sequence[str], counts: Mapping[str, int]) -> dict[str,
     """
     kinds = {}
     for place, name in enumerate(columns):
-        n_numbers = counts[f"numbers_{place}"]
-        mostly = n_numbers >= max(1, _MIN_NUMBER_SHARE * counts[f"filled_{place}"])
-        kinds[name] = "number" if mostly and "date" not in name.lower() else "text"
+        n_least = max(1, _MIN_NUMBER_SHARE * counts[f"filled_{place}"])
+        are_dates = counts.get(f"dates_{place}", 0) >= n_least
+        are_numbers = counts[f"numbers_{place}"] >= n_least and not are_dates
+        kinds[name] = "number" if are_numbers else "text"
     return kinds
 
 

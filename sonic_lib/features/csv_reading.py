@@ -176,14 +176,11 @@ def _files(spark: SparkSession, path: str) -> list[str]:
 
 
 def _names(spark: SparkSession, file: str, encoding: str) -> list[str]:
-    if encoding.startswith("UTF-16"):
-        given = csv_files.names_of(csv_files.head_of(spark, file), encoding)
-    else:
-        # Not with multiLine, with which Spark expands the name as a pattern a second time.
-        read = spark.read.option("encoding", encoding)
-        given = read.csv(literal(file), header=True, **_QUOTING).columns
-    names = [column_name(name) for name in given]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    # Not from Spark, which renames repeated columns.
+    given = csv_files.names_of(csv_files.head_of(spark, file), encoding)
+    names = [column_name(name) or f"_c{place}" for place, name in enumerate(given)]
+    lower = [name.lower() for name in names]  # Spark ignores case
+    repeated = sorted({name for name in names if lower.count(name.lower()) > 1})
     if len(given) < 2 or repeated:
         found = f"twice {', '.join(repeated)}" if repeated else f"only {given or 'an empty file'}"
         raise UsageError(

@@ -204,6 +204,7 @@ def _r2(
 ) -> float | None:
     """R2 of the means of the groups kept; `factors` correct their squared errors."""
     kept = np.ones(groups.max() + 1, bool) if kept is None else kept
+    values = values / max(np.abs(values).max(), np.finfo(float).tiny)  # squares are finite
     values = values - values.mean()
     n = np.bincount(groups)
     sums, squares = np.bincount(groups, values), np.bincount(groups, values * values)

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sonic_lib.errors import ModelError, UsageError
+from sonic_lib.formats import words_of
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 TASKS = {"genre": CLASSIFICATION, "popularity": REGRESSION}  # by model name
@@ -22,6 +23,7 @@ UNWANTED = "not wanted"  # why a column was dropped, in cards: the user asked fo
 MAX_CATEGORIES = 30  # texts with more values are target-encoded
 MAX_CLASSES = 500
 _MAX_DISTINCT_SHARE = 0.9  # with more, almost every row has its own value
+_MIN_GAPS_SHARE = 0.02
 _MIN_SHAPED_SHARE = 0.9  # of values that must look like dates or lists
 # The folder of a file often names its genre, but not for new files.
 _PLACES = (
@@ -68,6 +70,8 @@ class Columns:
         Columns kept at the user's request although they seem to leak the target.
     texts : tuple of str
         Titles and names, encoded by their character n-grams.
+    gaps : tuple of str
+        Numeric columns with so many missing values that a model is told where.
     """
 
     task: str
@@ -83,6 +87,7 @@ class Columns:
     group_is_number: bool = False
     kept: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
 
     @property
     def needed(self) -> tuple[list[str], list[str]]:
@@ -181,6 +186,7 @@ def choose_columns(
             "Expected numbers, or texts that repeat; add more with `sonic features`."
         )
     grouped = named[group] if group else None
+    n_rows = max(entry.n for entry in profile)
     return Columns(
         task=task,
         target=found.name,
@@ -189,6 +195,11 @@ def choose_columns(
         target_is_number=found.kind == "number",
         group_is_number=grouped is not None and grouped.kind == "number",
         kept=tuple(sorted(wanted)),
+        gaps=tuple(
+            entry.name
+            for entry in sorted(profile, key=lambda entry: entry.name)
+            if entry.name in roles["numbers"] and entry.n < (1 - _MIN_GAPS_SHARE) * n_rows
+        ),
         **{role: tuple(names) for role, names in roles.items()},
     )
 
@@ -217,6 +228,11 @@ def _check_target(
             f"target {found.name} (--target) holds texts, but {model} is a number. "
             + _no_target(profile, model, found.name).partition(". ")[2]
         )
+    if task == REGRESSION and found.n_distinct < 2:
+        raise UsageError(
+            f"target {found.name} (--target) has the same value in all {found.n} rows that have "
+            "one; there is nothing to learn. Choose another column."
+        )
     if task == CLASSIFICATION and found.n_distinct > min(MAX_CLASSES, found.n / 2):
         raise UsageError(
             f"target {found.name} (--target) has about {found.n_distinct} distinct values in "
@@ -227,7 +243,7 @@ def _check_target(
 
 def _why_not(entry: ColumnProfile, target: ColumnProfile, is_wanted: bool) -> str | None:
     """Why a column cannot be used, or should not unless the user asks for it."""
-    tokens = _tokens(entry.name)
+    tokens = words_of(entry.name)
     if entry.n == 0 or entry.n_distinct <= 1:
         return "the same in every row"
     if entry.name.lower() in _OUTPUTS or entry.name.startswith("_"):
@@ -240,11 +256,11 @@ def _why_not(entry: ColumnProfile, target: ColumnProfile, is_wanted: bool) -> st
         return "a file location"
     if tokens[-1:] in (["id"], ["uri"], ["url"], ["isrc"]):
         return "an identifier"
-    of_target = set(_tokens(target.name))
+    of_target = set(words_of(target.name))
     says_target = (
         bool(of_target)
         and of_target <= set(tokens)
-        and (entry.kind == "text" or len(tokens) == len(_tokens(target.name)))
+        and (entry.kind == "text" or len(tokens) == len(words_of(target.name)))
     )
     return f"names the target {target.name}" if says_target else None
 
@@ -252,7 +268,7 @@ def _why_not(entry: ColumnProfile, target: ColumnProfile, is_wanted: bool) -> st
 def _roles(entry: ColumnProfile) -> list[str]:
     if entry.kind == "number":
         return ["numbers"]
-    is_date = "date" in entry.name.lower() and entry.n_dates >= _MIN_SHAPED_SHARE * entry.n
+    is_date = entry.n_dates >= _MIN_SHAPED_SHARE * entry.n
     if entry.n_lists >= _MIN_SHAPED_SHARE * entry.n:
         return ["lists"]
     roles = ["dates"] if is_date else []
@@ -262,10 +278,3 @@ def _roles(entry: ColumnProfile) -> list[str]:
         roles = ["texts"]
     repeats = entry.n_distinct <= _MAX_DISTINCT_SHARE * entry.n
     return [*roles, "encoded"] if repeats else roles
-
-
-def _tokens(name: str) -> list[str]:
-    """Words of a name in the singular: artistGenres -> artist, genre."""
-    spaced = re.sub(r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
-    words = re.findall(r"[^\W\d_]+|\d+", spaced)
-    return [word.lower().removesuffix("s") for word in words]

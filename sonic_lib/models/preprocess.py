@@ -22,6 +22,7 @@ from sonic_lib.models.encoding.target import TargetEncoder
 from sonic_lib.models.stages import FEATURES, StoredModel, column
 
 _PREPARED, _ENCODED, _LOCAL = "_prepared", "_encoded", "_local"
+_PLAIN = ("numbers", "dates", "gaps")  # roles of columns
 _MAX_NUMBER = 1e38
 _DATE_PARTS = ("year", "month", "day", "weekday", "precision", "time")
 
@@ -101,7 +102,7 @@ class Preparation(Estimator):
         self.columns = columns
 
     def _fit(self, frame: DataFrame) -> PreparationModel:
-        numbers = finite_numbers(self.columns.numbers, self.columns.dates)
+        numbers = finite_numbers(self.columns.numbers, self.columns.dates, self.columns.gaps)
         categories = list(self.columns.categories)
         medians = [F.percentile_approx(values, 0.5) for values in numbers.values()]
         found = [F.array_sort(F.collect_set(column(name))) for name in categories]
@@ -109,6 +110,7 @@ class Preparation(Estimator):
         settings = {
             "numbers": list(self.columns.numbers),
             "dates": list(self.columns.dates),
+            "gaps": list(self.columns.gaps),
             "medians": [value or 0.0 for value in row[: len(numbers)]],
             "categories": dict(zip(categories, row[len(numbers) :], strict=True)),
         }
@@ -119,7 +121,7 @@ class PreparationModel(StoredModel):
     """Adds `_prepared`: array of double without nulls."""
 
     def _transform(self, frame: DataFrame) -> DataFrame:
-        numbers = finite_numbers(self.settings["numbers"], self.settings["dates"])
+        numbers = finite_numbers(*(self.settings[role] for role in _PLAIN))
         entries = [
             F.coalesce(values, F.lit(median))
             for values, median in zip(numbers.values(), self.settings["medians"], strict=True)
@@ -130,7 +132,7 @@ class PreparationModel(StoredModel):
 
     def entry_names(self, classes: Sequence[str]) -> list[str]:
         """Name the entries; they do not depend on the classes."""
-        numbers = number_names(self.settings["numbers"], self.settings["dates"])
+        numbers = number_names(*(self.settings[role] for role in _PLAIN))
         return [*numbers, *names.one_hot(self.settings["categories"])]
 
 
@@ -141,17 +143,24 @@ class Assembler(StoredModel):
         return frame.withColumn(FEATURES, array_to_vector(F.concat(*self.settings["inputs"])))
 
 
-def number_names(numbers: Sequence[str], dates: Sequence[str]) -> list[str]:
+def number_names(
+    numbers: Sequence[str], dates: Sequence[str], gaps: Sequence[str] = ()
+) -> list[str]:
     """Names of the columns of `finite_numbers`, in order; no Spark."""
-    return [*numbers, *(f"{name}_{part}" for name in dates for part in _DATE_PARTS)]
+    parts = (f"{name}_{part}" for name in dates for part in _DATE_PARTS)
+    return [*numbers, *parts, *(f"{name}, missing" for name in gaps)]
 
 
-def finite_numbers(numbers: Sequence[str], dates: Sequence[str]) -> dict[str, Column]:
-    """Columns of finite numbers or null, by `number_names`."""
+def finite_numbers(
+    numbers: Sequence[str], dates: Sequence[str], gaps: Sequence[str]
+) -> dict[str, Column]:
+    """Columns of finite numbers or null, by `number_names`; 1 where one of `gaps` is missing."""
     given = {name: column(name).cast("double") for name in numbers}
     for name in dates:
         given |= date_parts(name)
-    return {name: usable(values) for name, values in given.items()}
+    found = {name: usable(values) for name, values in given.items()}
+    missing = {name: found[name].isNull().cast("double") for name in gaps}
+    return found | dict(zip(number_names((), (), gaps), missing.values(), strict=True))
 
 
 def usable(values: Column) -> Column:

@@ -35,4 +35,7 @@ def labelled(frame: DataFrame, *, columns: Columns, classes: Sequence[str]) -> D
 
 
 def _class_name(target: str) -> Column:
-    return F.trim(column(target).cast("string"))
+    name = F.trim(column(target).cast("string"))
+    # Of a number, as users write it.
+    is_number = F.typeof(column(target)) != "string"
+    return F.when(is_number, F.regexp_replace(name, r"\.0$", "")).otherwise(name)

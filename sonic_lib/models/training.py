@@ -253,9 +253,10 @@ def _count_rows(rows: DataFrame, recipe: Recipe) -> tuple[int, dict[float, int]]
     n_rows = sum(counts.values()) if recipe.classes else rows.count()
     if n_rows < _N_INNER_FOLDS or len(counts) == 1:
         raise ModelError(
-            f"Not enough data to train {recipe.columns.target}: {n_rows} rows"
-            f"{' of one class' if len(counts) == 1 else ''}; expected at least {_N_INNER_FOLDS} "
-            "rows and two classes. Add more with `sonic features`."
+            f"Not enough data to train {recipe.columns.target}: {n_rows} rows to train on"
+            f"{', of one class' if len(counts) == 1 else ''}, beside those held out; expected at "
+            f"least {_N_INNER_FOLDS} rows and two classes, and numbers below 1e38. Add more with "
+            "`sonic features`."
         )
     return n_rows, counts
 

@@ -36,9 +36,9 @@ def write(held_out: DataFrame, card: dict, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / "card.json") as (file, _):
         file.write(json.dumps(card, indent=1) + "\n")
-    importances = [(name, share) for name, share in card["importances"]]
-    figure = model_plots.importance_bars(importances, title="Feature importances")
-    save(figure, folder / "importances.png")
+    if importances := [(name, share) for name, share in card["importances"]]:
+        figure = model_plots.importance_bars(importances, title="Feature importances")
+        save(figure, folder / "importances.png")
     if card["task"] == CLASSIFICATION:
         _write_genres(held_out, card, folder)
     else:

@@ -42,12 +42,13 @@ def compare_models(
     _check_targets(columns, card, data)
     recipe = Recipe(columns, tuple(card["classes"]), card["kind"], card["seed"])
     numbers, texts = columns.needed
-    # The champion predicts without columns that are gone, as in `sonic predict`.
+    # The champion predicts without columns that are gone or changed, as in `sonic predict`.
+    kinds = dict(data.rows.dtypes)
     gone = {
         name: F.lit(None).cast(kind)
         for names, kind in ((numbers, "double"), (texts, "string"))
         for name in names
-        if name not in data.rows.columns
+        if kinds.get(name) != kind
     }
     new_to_both = data.held_out_rows.join(known, "song_id", "left_anti").withColumns(gone)
     rows = targets.labelled(new_to_both, columns=columns, classes=recipe.classes)

@@ -30,6 +30,7 @@ ADDED = {
     },
 }
 _DECIMALS = 6  # of predicted numbers; given numbers are not rounded
+_SPELLING = "_spelling"
 _IN_ORDER = ["file", "split_bytes", "place"]
 
 
@@ -112,7 +113,11 @@ def completed(
         from_file = name in header and (is_given or column not in {*kinds, *models})
         value = _value(name, column, kinds, from_file=from_file)
         if column in models:
-            value = _filled(value, column, models[column], as_text=is_given)
+            predicted = F.col(f"{models[column]}_predicted")
+            if is_given and models[column] == "genre" and kinds.get(column) == "number":
+                base = base.transform(_with_spelling, name=name, column=column)
+                predicted = F.coalesce(_SPELLING, predicted)
+            value = _filled(value, column, models[column], predicted, as_text=is_given)
         shown.append(value.alias(name))
     return base.orderBy(*order).select(*shown, *(F.col(f"`{name}`") for name in added))
 
@@ -145,15 +150,26 @@ def _value(name: str, column: str, kinds: Mapping[str, str], *, from_file: bool)
     return F.try_element_at("texts", F.lit(column))
 
 
-def _filled(given: Column, column: str, model: str, *, as_text: bool) -> Column:
+def _with_spelling(rows: DataFrame, *, name: str, column: str) -> DataFrame:
+    """Add how the file writes the predicted class of a numeric target, such as True for 1."""
+    number = F.try_element_at("numbers", F.lit(column)).cast("string")
+    given = rows.select(
+        F.regexp_replace(number, r"\.0$", "").alias("genre_predicted"),
+        F.trim(F.try_element_at("cells", F.lit(name))).alias(_SPELLING),
+    )
+    spellings = given.groupBy("genre_predicted").agg(F.mode(_SPELLING, True).alias(_SPELLING))
+    return rows.join(F.broadcast(spellings), "genre_predicted", "left")
+
+
+def _filled(given: Column, column: str, model: str, predicted: Column, *, as_text: bool) -> Column:
     """Column: the target value of the row, or else the predicted one."""
-    predicted = F.col(f"{model}_predicted")
     if as_text:
         is_known = F.coalesce(
             F.try_element_at("texts", F.lit(column)),
             F.try_element_at("numbers", F.lit(column)).cast("string"),
         ).isNotNull()
-        text = F.regexp_replace(predicted.cast("string"), r"\.0$", "")
-        return F.when(is_known, given).otherwise(text)
+        if model == "popularity":
+            predicted = F.regexp_replace(predicted.cast("string"), r"\.0$", "")
+        return F.when(is_known, given).otherwise(predicted)
     own = given.cast("string") if model == "genre" else given.try_cast("double")
     return F.coalesce(own, predicted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 
 from pyspark.sql import Column, Window
@@ -17,11 +18,13 @@ from sonic_lib.models.names import (
     first_artist_column,
     one_song,
 )
+from sonic_lib.models.stages import column
 from sonic_lib.spark.caching import cache_scope, cached
 from sonic_lib.workflows.fitting import TrainedModel, compute_metrics, coverage
 from sonic_lib.workflows.remarks import Remark
 from sonic_lib.workflows.training_sets import TrainingSet
 
+_SUSPICIOUS_SCORE = 0.99
 CONFIDENCE = 0.9  # at which the coverage of new tracks and artists is reported
 
 
@@ -36,6 +39,8 @@ def examine(data: TrainingSet, trained: TrainedModel) -> list[Remark]:
         Remark("leak", leak.sentence(columns.target, is_kept=leak.column in columns.kept))
         for leak in data.leaks
     ]
+    if hint := _hint_of_score(trained.card):
+        remarks.append(Remark("score", hint))
     artist = find_column(ARTISTS, data.texts)
     doubles = _doubles(data, trained)
     trained.card["doubles"] = doubles
@@ -49,16 +54,49 @@ def examine(data: TrainingSet, trained: TrainedModel) -> list[Remark]:
     return remarks
 
 
-def _doubles(data: TrainingSet, trained: TrainedModel) -> list[dict]:
-    """Count held-out songs whose track or artist is also in the training set.
+def _hint_of_score(card: dict) -> str | None:
+    """Say so if the score on held-out songs is hardly possible, or no better than guessing."""
+    scores = card["metrics"]
+    is_genre = card["task"] == CLASSIFICATION
+    name, score = ("F1-micro", scores["f1_micro"]) if is_genre else ("R2", scores["r2"])
+    guess = max(_shares(card["confusion"])) if is_genre else 0.0
+    if score <= guess:
+        constant = "the most frequent genre" if is_genre else "the mean"
+        return f"{name} {score:.3f} is no better than always predicting {constant}"
+    if score < _SUSPICIOUS_SCORE:
+        return None
+    known = [f for f, _ in card["importances"][:3]]
+    first = f" ({', '.join(known)} first)" if known else ""
+    return (
+        f"{name} {score:.3f} is rare for real songs: look for a column that new songs will not "
+        f"have{first}, and leave it out by --drop"
+    )
 
-    Also scores the other held-out songs.
+
+def _shares(confusion: list[list[int]]) -> list[float]:
+    """Return the share of the songs that each class has, from [label, predicted, n]."""
+    n_songs: Counter[int] = Counter()
+    for label, _, n in confusion:
+        n_songs[label] += n
+    return [n / n_songs.total() for n in n_songs.values()]
+
+
+def _doubles(data: TrainingSet, trained: TrainedModel) -> list[dict]:
+    """Count held-out songs whose track or artist is also in the training set, and score the others.
+
+    Where tracks have no name, those with the same features are counted.
     """
     keys = _keys(data.texts)
+    found = (find_column(names, data.texts) for names in (TITLES, ARTISTS, TRACK_IDS))
+    numbers, texts = data.recipe.columns.needed
+    if "track" not in keys and data.has_fine_numbers:
+        keys["row"] = F.sha2(F.to_json(F.struct(*map(column, [*numbers, *texts]))), 256)
+    else:
+        numbers, texts = [], []
     if not keys:
         return []
-    found = (find_column(names, data.texts) for names in (TITLES, ARTISTS, TRACK_IDS))
-    named = wide(data.features, numbers=[], texts=list(dict.fromkeys(filter(None, found)))).select(
+    texts = list(dict.fromkeys([*texts, *filter(None, found)]))
+    named = wide(data.features, numbers=numbers, texts=texts).select(
         "song_id", *(key.alias(what) for what, key in keys.items())
     )
     split = data.rows.select("song_id", data.is_held_out().alias("is_held_out"))
@@ -103,7 +141,8 @@ def _keys(texts: Collection[str]) -> dict[str, Column]:
 
 def _sentence(double: dict, task: str) -> str:
     what = double["what"]
-    sentence = f"{double['share']:.1%} of the held-out songs have their {what} in training"
+    theirs = "an equal row" if what == "row" else f"their {what}"
+    sentence = f"{double['share']:.1%} of the held-out songs have {theirs} in training"
     others = double.get("others")
     if not others:
         return f"{sentence}; there is no score for a new {what}"

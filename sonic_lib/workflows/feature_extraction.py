@@ -25,6 +25,7 @@ from sonic_lib.features.spark import (
     settled_files,
 )
 from sonic_lib.fingerprint.spark import digest_files
+from sonic_lib.formats import counted
 from sonic_lib.index import commit, plan
 from sonic_lib.schemas import FEATURE_CELLS, FEATURE_FILES, FEATURE_REJECTS, FEATURES
 from sonic_lib.spark.caching import cache_scope, cached
@@ -240,6 +241,11 @@ def _import_rows(
 ) -> TableImport:
     columns = csv_reading.named_columns(rows)
     n_cells = rows.transform(csv_import.count_cells, columns=columns).first().asDict()
+    if not n_cells["n_rows"]:
+        raise UsageError(
+            f"The table {csv!r} (--csv) has no row with {counted(len(columns), 'cell')} below its "
+            "first line. Expected a row per song, with commas between its cells."
+        )
     kinds = csv_import.choose_kinds(columns, n_cells)
     id_column = csv_import.choose_id(columns, n_cells, given=id_column)
     names: dict[str, list[str]] = {kind: [] for kind in ("number", "text")}

@@ -83,7 +83,7 @@ def predict_songs(
     creation.create_for_models(spark, config.warehouse)
     registry = registry_of(spark, config)
     names = _champions(registry) if model is None else [model]
-    columns = {row.name for row in profile(features).collect()}  # one row per column
+    columns = {(row.kind, row.name) for row in profile(features).collect()}  # few rows
     predictors: dict[str, Predictor] = {}
     classes: list[str] = []
     remarks: list[Remark] = []
@@ -91,8 +91,7 @@ def predict_songs(
         for name in names:
             fitted, card = registry.load(name)
             if missing := missing_columns(card, columns, source):
-                text = f"predicts without {', '.join(missing)}, missing in {source}"
-                remarks.append(Remark(name, text))
+                remarks.append(Remark(name, f"predicts without {'; '.join(missing)}"))
             rows = predictions(
                 features,
                 model=fitted,
@@ -201,17 +200,36 @@ def _champions(registry: ModelRegistry) -> list[str]:
     return names
 
 
-def missing_columns(card: dict, known: set[str], source: str) -> list[str]:
-    """Return the columns that a model needs and a source lacks; raises if all are missing."""
+def missing_columns(card: dict, known: set[tuple[str, str]], source: str) -> list[str]:
+    """Say which columns a model needs and a source lacks, or has of another kind.
+
+    Parameters
+    ----------
+    known : set of (str, str)
+        Kind, ``number`` or ``text``, and name of the source's columns.
+
+    Raises
+    ------
+    ModelError
+        If these are all.
+    """
     numbers, texts = Columns.from_card(card["columns"]).needed
-    missing = [name for name in (*numbers, *texts) if name not in known]
-    if len(missing) == len(numbers) + len(texts):
+    needed = [*(("number", name) for name in numbers), *(("text", name) for name in texts)]
+    lacking = [column for column in needed if column not in known]
+    if len(lacking) == len(needed):
         raise ModelError(
             f"The source {source} has none of the columns that {card['name']} {card['version']} "
-            f"was trained on ({', '.join(missing)}). Choose another source (--source), or train a "
-            f"model on this one with `sonic train {card['name']} --source {source}`."
+            f"was trained on ({', '.join(name for _, name in lacking)}), or has texts in place of "
+            "numbers. Choose another source (--source), or train a model on this one with "
+            f"`sonic train {card['name']} --source {source}`."
         )
-    return missing
+    other = {"number": "text", "text": "number"}
+    odd = [(kind, name) for kind, name in lacking if (other[kind], name) in known]
+    missing = ", ".join(name for kind, name in lacking if (kind, name) not in odd)
+    return [
+        *([f"{missing}, missing in {source}"] if missing else []),
+        *(f"{name}, of {other[kind]}s in {source} and {kind}s in training" for kind, name in odd),
+    ]
 
 
 def _threshold(card: dict, confidence: float):

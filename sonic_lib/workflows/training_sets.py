@@ -22,12 +22,15 @@ from sonic_lib.schemas import FEATURES
 from sonic_lib.storage import tables
 from sonic_lib.workflows.sources import read_source
 
+_FINE_SHARE = 0.1  # of the rows
+
 
 @dataclass(frozen=True)
 class TrainingSet:
     """The rows of a training, and the recipe of the model.
 
     `features` are the songs with all their columns, and `texts` the names of the text columns.
+    `has_fine_numbers` says that columns have so many values that equal rows must be copies.
     """
 
     name: str
@@ -39,6 +42,7 @@ class TrainingSet:
     features: DataFrame
     texts: frozenset[str]
     leaks: tuple[Leak, ...] = ()
+    has_fine_numbers: bool = False
 
     @property
     def held_out_rows(self) -> DataFrame:
@@ -98,8 +102,17 @@ def training_set(
     rows = targets.labelled(frame, columns=columns, classes=classes)
     rows = with_held_out(rows, group=columns.group, has_classes=bool(classes))
     names = frozenset(entry.name for entry in profiles if entry.kind == "text")
+    fine = [
+        entry.name
+        for entry in profiles
+        if entry.name in columns.numbers and entry.n_distinct >= _FINE_SHARE * entry.n
+    ]
+    data = TrainingSet(
+        *(name, source, labels, version, recipe, rows, features, names, leaks),
+        has_fine_numbers=len(fine) > 1,
+    )
     try:
-        yield TrainingSet(name, source, labels, version, recipe, rows, features, names, leaks)
+        yield data
     finally:
         frame.unpersist()
 

@@ -118,3 +118,32 @@ def test_table_of_labels_only_is_accepted(spark, tmp_path):
         "a/1.mp3": {"style": "dub"},
         "a/2.mp3": {"style": "bebop"},
     }
+
+
+def test_doubled_rows_and_changed_columns_are_noted_without_names_of_songs(spark, tmp_path, capsys):
+    rng = np.random.default_rng(3)
+    once = [
+        [f"{x:.6f}", f"{y:.6f}", str(x + y > 0) if i % 6 else ""]
+        for i, (x, y) in enumerate(rng.normal(size=(90, 2)))
+    ]
+    tables_of = {
+        "old": [*once, *once],
+        "new": [[f'"{x}"'.replace(".", ","), y] for x, y, _ in once],
+    }
+    for name, rows in tables_of.items():
+        lines = [["x", "y", "liked"][: len(rows[0])], *rows]
+        (tmp_path / f"{name}.csv").write_text("\n".join(map(",".join, lines)) + "\n")
+
+    def call(*words) -> str:
+        assert main([*map(str, words), "--warehouse", str(tmp_path / "lake")]) == 0
+        return capsys.readouterr().out
+
+    said = call("train", "genre", "--csv", tmp_path / "old.csv", "--target", "liked", *QUICK)
+    assert "of the held-out songs have an equal row in training; on the other" in said
+    output = tmp_path / "out.csv"
+    call("predict", "--source", "old", "--output", output)
+    with output.open(encoding="utf-8") as file:
+        assert {row["liked"] for row in csv.DictReader(file)} == {"True", "False"}
+    call("features", "--csv", tmp_path / "new.csv")
+    said = call("predict", "--source", "new")
+    assert "predicts without x, of texts in new and numbers in training" in said

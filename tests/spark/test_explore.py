@@ -87,6 +87,11 @@ def test_values_are_counted_and_lists_item_by_item(spark):
         "[live] at home": 1,
         "Don't": 1,
     }
+    unquoted = ["[rock, r'n'b]", "[np.str_('rock'), np.str_('pop')]", "['pop', None]", "[1, 2]"]
+    lists = spark.createDataFrame([(text,) for text in unquoted], "tags string")
+    counts = lists.transform(explore.value_counts, column="tags").collect()
+    expected = {"rock": 2, "pop": 2, "r'n'b": 1, "1": 1, "2": 1}
+    assert {row.value: row.n for row in counts} == expected
     top = genres.transform(explore.top_values, column="my.genre", n=3).collect()
     assert [(row.value, row.n) for row in top] == [("rock", 3), ("pop", 2), ("Don't", 1)]
 

@@ -137,12 +137,17 @@ def test_titles_and_names_are_encoded_by_letters_but_dates_and_lists_are_not():
     assert set(texts) == {"artist_name", "title", "track_name"}
 
 
-def test_date_needs_both_its_name_and_its_format():
-    probes = text("released", n_distinct=300, n_dates=1000)
+def test_dates_are_known_by_their_values_whatever_the_name():
+    values = text("released", n_distinct=300, n_dates=1000)
     name = text("date_note", n_distinct=300, n_dates=800)
-    columns = choose_columns([*TRAIN, probes, name], model="genre")
-    assert columns.dates == ("release_date",)
+    columns = choose_columns([*TRAIN, values, name], model="genre")
+    assert columns.dates == ("release_date", "released")
     assert set(columns.encoded) == {"release_date", "released", "date_note"}
+
+
+def test_constant_number_is_no_target():
+    with pytest.raises(UsageError, match="same value in all 1000 rows"):
+        choose_columns([number("energy"), number("popularity", n_distinct=1)], model="popularity")
 
 
 def test_dates_that_never_repeat_are_encoded_by_parts_only():

@@ -12,21 +12,21 @@ from sonic_lib.features.csv_import import choose_id, choose_kinds
 
 
 @pytest.mark.parametrize(
-    ("name", "n_numbers", "n_filled", "kind"),
+    ("n_numbers", "n_filled", "n_dates", "kind"),
     [
-        ("tempo", 100, 100, "number"),
-        ("tempo", 95, 100, "number"),
-        ("tempo", 94, 100, "text"),
-        ("empty", 0, 0, "text"),
-        ("artist", 0, 100, "text"),
-        ("one", 1, 1, "number"),
-        ("release_date", 100, 100, "text"),
-        ("Album Date", 100, 100, "text"),
+        (100, 100, 0, "number"),
+        (95, 100, 0, "number"),
+        (94, 100, 0, "text"),
+        (0, 0, 0, "text"),
+        (0, 100, 0, "text"),
+        (1, 1, 0, "number"),
+        (100, 100, 100, "text"),  # years
+        (100, 100, 9, "number"),  # seconds since 1970, in a column named date
     ],
 )
-def test_column_is_numeric_if_almost_all_its_cells_are(name, n_numbers, n_filled, kind):
-    counts = {"filled_0": n_filled, "numbers_0": n_numbers}
-    assert choose_kinds([name], counts) == {name: kind}
+def test_column_is_numeric_if_almost_all_its_cells_are(n_numbers, n_filled, n_dates, kind):
+    counts = {"filled_0": n_filled, "numbers_0": n_numbers, "dates_0": n_dates}
+    assert choose_kinds(["name"], counts) == {"name": kind}
 
 
 def test_key_is_a_column_with_unique_values():

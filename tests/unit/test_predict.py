@@ -21,10 +21,14 @@ def card() -> dict:
 
 
 def test_source_may_lack_some_columns(card):
-    assert missing_columns(card, {"tempo", "key", "more"}, "songs") == []
-    assert missing_columns(card, {"key"}, "songs") == ["tempo"]
+    tempo, key = ("number", "tempo"), ("text", "key")
+    assert missing_columns(card, {tempo, key, ("text", "more")}, "songs") == []
+    assert missing_columns(card, {key}, "songs") == ["tempo, missing in songs"]
+    assert missing_columns(card, {key, ("text", "tempo")}, "songs") == [
+        "tempo, of texts in songs and numbers in training"
+    ]
 
 
 def test_source_that_lacks_all_columns_is_refused(card):
     with pytest.raises(ModelError, match=r"songs has none of the columns .*tempo, key"):
-        missing_columns(card, {"colour"}, "songs")
+        missing_columns(card, {("text", "colour")}, "songs")

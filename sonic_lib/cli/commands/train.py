@@ -13,7 +13,7 @@ from sonic_lib.cli.commands import train_recommendations
 from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say, show
-from sonic_lib.formats import counted
+from sonic_lib.formats import counted, quantity
 from sonic_lib.models.columns import CLASSIFICATION
 from sonic_lib.models.conformal.sets import METHODS
 from sonic_lib.models.estimators import AUTO, KINDS
@@ -186,16 +186,25 @@ def report_lines(card: dict) -> list[str]:
     for row in coverage:
         width = (
             f"{row['mean_size']:.2f} genres on average, {row['share_single']:.0%} single, "
-            f"{row['share_empty']:.0%} empty"
+            f"{_empty(row)}"
             if is_genre
-            else f"mean width {row['mean_width']:.1f}"
+            else f"mean width {quantity(row['mean_width'], decimals=1)}"
         )
         lines.append(
             f"  {'sets' if is_genre else 'intervals':9} {row['confidence']:.0%}: coverage "
             f"{row['n_covered'] / row['n']:.1%}, {width}"
         )
     top = ", ".join(f"{feature} {share:.0%}" for feature, share in card["importances"][:6])
-    return [*lines, f"  most      {top}"]
+    return [*lines, f"  most      {top}"] if top else lines
+
+
+def _empty(row: dict) -> str:
+    if not row["share_empty"] or row.get("n_covered_filled") is None:
+        return f"{row['share_empty']:.0%} empty"
+    return (
+        f"{row['share_empty']:.0%} empty; with these filled, as predict does: "
+        f"{row['n_covered_filled'] / row['n']:.1%}"
+    )
 
 
 def _scores(metrics: dict, is_genre: bool, prefix: str = "") -> str:
@@ -203,4 +212,4 @@ def _scores(metrics: dict, is_genre: bool, prefix: str = "") -> str:
         names = {"F1-micro": "f1_micro", "macro": "f1_macro", "log-loss": "log_loss"}
         return ", ".join(f"{text} {metrics[prefix + name]:.3f}" for text, name in names.items())
     r2, rmse, mae = (metrics[prefix + name] for name in ("r2", "rmse", "mae"))
-    return f"R2 {r2:.3f}, RMSE {rmse:.2f}, MAE {mae:.2f}"
+    return f"R2 {r2:.3f}, RMSE {quantity(rmse, decimals=2)}, MAE {quantity(mae, decimals=2)}"

@@ -246,7 +246,8 @@ def coverage_curve(
     Returns
     -------
     DataFrame
-        As from `coverage`, with confidence; one row per confidence.
+        As from `coverage`, with confidence, and n_covered_filled, of the sets that
+        `prediction_sets` returns, which fills empty ones; one row per confidence.
     """
     entries = [
         F.struct(
@@ -257,11 +258,17 @@ def coverage_curve(
     ]
     belongs = F.zip_with("scores", "level.limits", lambda score, limit: score <= limit)
     size = F.size(F.filter("belongs", lambda is_in: is_in))
+    is_covered = F.get("belongs", F.col("label"))
+    likeliest = F.array_position("probabilities", F.array_max("probabilities")) - 1
+    is_likeliest = likeliest == F.col("label")
     return (
         scored.withColumn("scores", nonconformity(method=method))
         .withColumn("level", F.explode(F.array(*entries)))
         .withColumn("belongs", belongs)
         .groupBy(*by, "level.confidence")
-        .agg(*_measures(F.get("belongs", F.col("label")), size=size))
+        .agg(
+            *_measures(is_covered, size=size),
+            F.count_if(is_covered | ((size == 0) & is_likeliest)).alias("n_covered_filled"),
+        )
         .orderBy(*by, "confidence")
     )

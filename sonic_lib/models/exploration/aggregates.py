@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from sonic_lib.features.spark import LIST
 from sonic_lib.models.exploration.projections import Bins
 
 # Quantiles; the outer two bound the range of a histogram.
@@ -29,7 +30,9 @@ _QUANTILES = {
     "q995": 0.995,
     "max": 1.0,
 }
-_LIST_LITERAL = r"""^\s*\[\s*(?:['"].*['"])?\s*\]\s*$"""
+# Its first or last item is quoted, so that an apostrophe is no quote.
+_QUOTED_LIST = r"""^\[\s*['"]|['"]\s*\]$"""
+_NUMPY_TEXT = r"""np\.str_\(('[^']*'|"[^"]*")\)"""  # as numpy 2 prints texts
 _LIST_ITEM = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _GRID_POINTS = 1000
 _MOMENTS = ("n", "sum_first", "sum_squares_first", "sum_products")
@@ -54,13 +57,16 @@ def sample(frame: DataFrame, *, key: str, n: int, seed: int) -> DataFrame:
 def items(column: str) -> Column:
     """Column: the items of a text as an array.
 
-    A list written as in Python or JSON, such as ``['bebop', "drum'n'bass"]``, is split into its
-    items; any other text is a single item; null gives no items.
+    A list written as in Python or JSON, such as ``['bebop', "drum'n'bass"]``, or without quotes, is
+    split into its items; any other text is a single item; null gives no items.
     """
     text = F.trim(_column(column).cast("string"))
-    quoted = F.regexp_extract_all(text, F.lit(_LIST_ITEM), F.lit(0))
-    listed = F.transform(quoted, lambda item: F.regexp_replace(item, "^.|.$", ""))
-    given = F.when(text.rlike(_LIST_LITERAL), listed).otherwise(F.array(text))
+    inside = F.regexp_replace(text, _NUMPY_TEXT, "$1")
+    quoted = F.regexp_extract_all(inside, F.lit(_LIST_ITEM), F.lit(0))
+    unquoted = F.transform(quoted, lambda item: F.regexp_replace(item, "^.|.$", ""))
+    plain = F.transform(F.split(F.btrim(inside, F.lit("[]")), ","), lambda item: F.trim(item))
+    listed = F.when(inside.rlike(_QUOTED_LIST), unquoted).otherwise(plain)
+    given = F.when(text.rlike(LIST), listed).otherwise(F.array(text))
     return F.filter(F.coalesce(given, F.array()), lambda item: item != "")
 
 

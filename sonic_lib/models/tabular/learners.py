@@ -162,10 +162,9 @@ def _booster(fitted: Mapping[str, Any]) -> Any:
 
 
 def importances(fitted: Mapping[str, Any], *, n_features: int) -> NDArray[np.float64]:
-    """Importance of each feature, sum 1.
+    """Importance of each feature, sum 1; zeros for a kernel machine, which has none.
 
-    The gain of the splits for trees, the absolute slopes for the linear model; the kernel machine
-    has no importances.
+    The gain of the splits for trees, the absolute slopes for the linear model.
     """
     kind = str(fitted["kind"])
     if kind == BOOSTED and "booster" in fitted:
@@ -175,7 +174,7 @@ def importances(fitted: Mapping[str, Any], *, n_features: int) -> NDArray[np.flo
     elif "landmarks" not in fitted and "slopes" in fitted:
         gains = np.abs(fitted["slopes"]).sum(axis=1)
     else:
-        gains = np.ones(n_features)
+        gains = np.zeros(n_features)
     return gains / max(gains.sum(), np.finfo(float).tiny)
 
 

@@ -51,7 +51,7 @@ _SCHEMA = (
 def layout_of(columns: Columns) -> Layout:
     """Return the layout of the arrays in `inputs`."""
     return Layout(
-        plain=tuple(number_names(columns.numbers, columns.dates)),
+        plain=tuple(number_names(columns.numbers, columns.dates, columns.gaps)),
         n_alike=len(columns.numbers),
         categories=columns.categories,
         encoded=columns.encoded,
@@ -63,7 +63,7 @@ def layout_of(columns: Columns) -> Layout:
 def fits_one_task(n_rows: int, *, columns: Columns, n_classes: int) -> bool:
     """Whether a table is trained in one task; depends on its size, not on the cluster."""
     parts = n_classes or 3
-    n_features = len(number_names(columns.numbers, columns.dates))
+    n_features = len(number_names(columns.numbers, columns.dates, columns.gaps))
     n_features += MAX_CATEGORIES * len(columns.categories)
     n_features += (parts + 1) * (2 * len(columns.encoded) + len(columns.lists))
     n_features += parts * len(columns.texts)
@@ -130,7 +130,7 @@ def inputs(columns: Columns) -> list[Column]:
     def text(name: str) -> Column:
         return column(name).cast("string")
 
-    plain = finite_numbers(columns.numbers, columns.dates).values()
+    plain = finite_numbers(columns.numbers, columns.dates, columns.gaps).values()
     return [
         F.xxhash64(KEY).alias("hash"),
         F.array(*plain).cast("array<double>").alias("plain"),
@@ -215,14 +215,17 @@ class TabularModel(StoredModel):
         return "/" in name and not name.startswith(f"{self.settings['role']}/")
 
     def importances(self, *, classes: Sequence[str]) -> list[tuple[str, float]]:
-        """Return names and importances of the features, largest first."""
+        """Return names and importances of the features, largest first; none if nothing has any."""
         with content_of(_MODEL):
             model = self._unpacked()
             names = encode.feature_names(model.layout, classes=classes, vocabulary=model.vocabulary)
             shares = np.zeros(len(names))
             for kind, weight in model.blend.weights.items():
                 shares += weight * learners.importances(model.fitted[kind], n_features=len(names))
-        pairs = zip(names, map(float, shares), strict=True)
+        if not shares.any():
+            return []
+        # Of the learners that have importances.
+        pairs = zip(names, map(float, shares / shares.sum()), strict=True)
         return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
 
     def _unpacked(self) -> Unpacked:
