@@ -56,7 +56,7 @@ def by_song(song_id, variant, n_variants):
 
 
 @kernel(nogil=True)
-def best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_cost):
+def best_lines(song, variant, song_frame, frame, weight, n_songs, slopes, variant_cost):
     """Find the best line of each song; hits are ordered by song and variant."""
     n = len(song)
     evidence = np.zeros(n_songs)
@@ -67,7 +67,7 @@ def best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_co
     longest, size = 0, 0
     for i in range(n):
         longest = max(longest, abs(frame[i]))
-        size = max(size, offset[i])
+        size = max(size, song_frame[i])
     margin = int(longest * max(1.0, slopes[-1])) + 3
     weights = np.zeros(size + 2 * margin + 1, np.float32)
     counts = np.zeros(len(weights), np.int32)
@@ -85,7 +85,7 @@ def best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_co
         cost = variant_cost if variant[start] != 0 else 0.0
         if len(slopes) > 1:  # slope 1 is one of them
             for i in range(start, stop):
-                place[i] = offset[i] - frame[i] + margin
+                place[i] = song_frame[i] - frame[i] + margin
             n_near = _near_best(
                 place, weight, start, stop, width, evidence[s] + cost, weights, cells, near
             )
@@ -94,7 +94,7 @@ def best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_co
             near[:n_near] = np.arange(start, stop)
         for slope in slopes:
             for i in near[:n_near]:
-                p = int(np.floor(offset[i] - slope * frame[i] + 0.5)) + margin
+                p = int(np.floor(song_frame[i] - slope * frame[i] + 0.5)) + margin
                 place[i] = p
                 weights[p] += weight[i]
                 counts[p] += 1
@@ -115,7 +115,7 @@ def best_lines(song, variant, offset, frame, weight, n_songs, slopes, variant_co
 
 
 @kernel(nogil=True)
-def evidence_of_lines(song, variant, offset, frame, weight, lines, variant_cost):
+def evidence_of_lines(song, variant, song_frame, frame, weight, lines, variant_cost):
     """Weigh the lines that `best_lines` found, with at most `MAX_FRAME_NATS` per frame."""
     _, variants, slopes, offsets, _ = lines
     evidence = np.zeros(len(variants))
@@ -130,7 +130,7 @@ def evidence_of_lines(song, variant, offset, frame, weight, lines, variant_cost)
             stop += 1
         for i in range(start, stop):
             if variant[i] == variants[s]:
-                off_line = abs(np.floor(offset[i] - slopes[s] * frame[i] + 0.5) - offsets[s])
+                off_line = abs(np.floor(song_frame[i] - slopes[s] * frame[i] + 0.5) - offsets[s])
                 if off_line <= 1:
                     nats[frame[i] + longest] += weight[i] if off_line == 0 else 0.5 * weight[i]
         for i in range(start, stop):
@@ -163,7 +163,9 @@ def _near_best(place, weight, start, stop, width, least, weights, cells, near):
 
 
 @kernel(nogil=True)
-def lines_of_song(variant, offset, frame, detune, weight, slopes, plain_slope, n_frames, n_lines):
+def lines_of_song(
+    variant, song_frame, frame, detune, weight, slopes, plain_slope, n_frames, n_lines
+):
     """Measure the best lines of one song, each on the hits not used by the ones before.
 
     Returns
@@ -177,18 +179,18 @@ def lines_of_song(variant, offset, frame, detune, weight, slopes, plain_slope, n
         if not len(frame):
             return found
         _, _, best_slopes, best_offsets, _ = best_lines(
-            song[: len(frame)], variant, offset, frame, weight, 1, slopes, 0.0
+            song[: len(frame)], variant, song_frame, frame, weight, 1, slopes, 0.0
         )
         slope, at = _fitted(
-            frame, offset, weight, best_slopes[0], best_offsets[0], plain_slope, n_frames
+            frame, song_frame, weight, best_slopes[0], best_offsets[0], plain_slope, n_frames
         )
-        on_line = np.abs(offset - at - slope * frame) <= LINE_FRAMES
+        on_line = np.abs(song_frame - at - slope * frame) <= LINE_FRAMES
         if not on_line.any():
             return found
         weights, frames = weight[on_line], frame[on_line]
         median = _weighted_median(detune[on_line], weights)
         found.append((weights.sum(), at, slope, median, frames.min(), frames.max(), len(frames)))
-        variant, offset, frame = variant[~on_line], offset[~on_line], frame[~on_line]
+        variant, song_frame, frame = variant[~on_line], song_frame[~on_line], frame[~on_line]
         detune, weight = detune[~on_line], weight[~on_line]
         slopes = np.array([slope])  # repetitions in the song have the same slope
     return found
