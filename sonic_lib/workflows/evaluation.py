@@ -14,15 +14,9 @@ from pyspark.sql import functions as F
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.fingerprint.params import FRAMES_PER_S
+from sonic_lib.matching.cases import fingerprint_cases, plan_cases
 from sonic_lib.matching.duplicates import compare_pairs
-from sonic_lib.matching.evaluation import (
-    ASKED,
-    calibration,
-    fingerprint_cases,
-    judge_answers,
-    plan_cases,
-    robustness,
-)
+from sonic_lib.matching.evaluation import ASKED, calibration, judge_answers, robustness
 from sonic_lib.report.figures.identification import calibration_curve, robustness_bars
 from sonic_lib.report.figures.style import save
 from sonic_lib.schemas import SONG_FILES
@@ -72,7 +66,7 @@ def evaluate_index(
     Returns
     -------
     pandas.DataFrame
-        One row per clip: the case (`matching.evaluation.plan_cases`), found_id, offset_s, speed,
+        One row per clip: the case (`matching.cases.plan_cases`), found_id, offset_s, speed,
         pitch, score, p_value and accepted of its best answer, is_right, is_placed, and has_copy
         (whether a held-out song has a copy that is still in the index).
 

@@ -90,7 +90,7 @@ def _doubles(data: TrainingSet, trained: TrainedModel) -> list[dict]:
     found = (find_column(names, data.texts) for names in (TITLES, ARTISTS, TRACK_IDS))
     numbers, texts = data.recipe.columns.needed
     if "track" not in keys and data.has_fine_numbers:
-        keys["row"] = F.sha2(F.to_json(F.struct(*map(column, [*numbers, *texts]))), 256)
+        keys["row"] = F.xxhash64(*map(column, [*numbers, *texts])).cast("string")
     else:
         numbers, texts = [], []
     if not keys:

@@ -9,15 +9,8 @@ import soundfile
 
 from sonic_lib.errors import UsageError
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ
-from sonic_lib.matching.evaluation import (
-    ASKED,
-    CONDITIONS,
-    calibration,
-    case_samples,
-    judge_answers,
-    plan_cases,
-    robustness,
-)
+from sonic_lib.matching.cases import CONDITIONS, case_samples, plan_cases
+from sonic_lib.matching.evaluation import ASKED, calibration, judge_answers, robustness
 
 
 @pytest.fixture
