@@ -17,7 +17,8 @@ from sonic_lib.schemas import EXTRACTS, FEATURES
 
 KEYS = ("source", "song_id", "source_key")
 AUDIO = "audio"  # the source of features computed from files
-DATE = r"^(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?(?:[T ].*)?$"  # YYYY, YYYY-MM or YYYY-MM-DD
+# YYYY, YYYY-MM or YYYY-MM-DD, perhaps with a time.
+DATE = r"^(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?(?:[T ]\d{1,2}:.*)?$"
 LIST = r"^\[.*\]$"  # such as ['bebop', 'swing']
 
 # One row per file: numbers, texts and possibly a note, or stage and error.

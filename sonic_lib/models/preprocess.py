@@ -159,8 +159,8 @@ def finite_numbers(
     for name in dates:
         given |= date_parts(name)
     found = {name: usable(values) for name, values in given.items()}
-    missing = {name: found[name].isNull().cast("double") for name in gaps}
-    return found | dict(zip(number_names((), (), gaps), missing.values(), strict=True))
+    missing = [found[name].isNull().cast("double") for name in gaps]
+    return found | dict(zip(number_names((), (), gaps), missing, strict=True))
 
 
 def usable(values: Column) -> Column:
