@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+
+import pandas as pd
+
 from tests.e2e import test_features as features
 from tests.e2e import test_models as models
 
@@ -16,6 +20,23 @@ def test_features(submit, run_job, collection, spark, tmp_path):
     described = (there, done[there].stdout)
     features.test_every_good_song_is_described_once(spark, collection, described)
     assert features.stored(spark, there) == features.stored(spark, here)
+
+
+def test_identify(submit, run_job, collection, indexed, tmp_path):
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for path in list(collection.samples)[:2]:
+        shutil.copy(collection.folder / path, clips)
+    answers = []
+    for run in (submit, run_job):
+        output = tmp_path / f"{type(run).__name__}.csv"
+        words = [clips, "--warehouse", indexed[0], "--output", output, "--engine", "spark"]
+        done = run("identify_clips.py", *words)
+        assert done.returncode == 0, done.stderr
+        answers.append(pd.read_csv(output))
+    assert len(answers[0]) == 2
+    assert answers[0]["accepted"].all()
+    pd.testing.assert_frame_equal(*answers, rtol=1e-5)
 
 
 def test_train(submit, spark, tmp_path):
