@@ -194,7 +194,7 @@ def test_training_twice_gives_the_same_lists(spark, catalogue, capsys):
         assert f"key{row.recommended_song_id}" in said.out
     code, said = call("recommend", "Song 00")
     assert code == 2
-    assert "it fits 0 (Artist 0 - Song 000), 1 (" in said.err
+    assert "it matches 0 (Artist 0 - Song 000), 1 (" in said.err
 
 
 def test_without_titles_whole_keys_are_listed(spark, warehouse, points, capsys):
