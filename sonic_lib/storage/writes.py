@@ -21,7 +21,7 @@ from sonic_lib.storage.tables import delta_table, location
 
 _TXN_APP, _TXN_VERSION = "txnAppId", "txnVersion"
 # While `insert` has its token in the session, a commit of another thread would consume it.
-_session_has_token = threading.RLock()
+_one_at_a_time = threading.RLock()
 
 
 def commit(spark: SparkSession, warehouse: str, table: Table, change: Callable[[], object]) -> None:
@@ -34,7 +34,7 @@ def commit(spark: SparkSession, warehouse: str, table: Table, change: Callable[[
     """
 
     def locked() -> None:
-        with _session_has_token, writing_by_spark(spark, warehouse, table.name):
+        with _one_at_a_time, writing_by_spark(spark, warehouse, table.name):
             change()
 
     retrying(locked, what=table.name)
@@ -100,7 +100,7 @@ def insert(rows: DataFrame, warehouse: str, table: Table, *, key: str, token: st
     # In the session: merges take the token from there, not from a writer's options.
     values = {_TXN_APP: token, _TXN_VERSION: "1"}
     names = {f"spark.databricks.delta.write.{name}": value for name, value in values.items()}
-    with _session_has_token, setting(rows.sparkSession, names):
+    with _one_at_a_time, setting(rows.sparkSession, names):
         _merge(
             _fit(rows, table),
             warehouse,

@@ -23,6 +23,7 @@ def test_features(submit, run_job, collection, spark, tmp_path):
 
 
 def test_identify(submit, run_job, collection, indexed, tmp_path):
+    lake = shutil.copytree(indexed[0], tmp_path / "lake")
     clips = tmp_path / "clips"
     clips.mkdir()
     for path in list(collection.samples)[:2]:
@@ -30,7 +31,7 @@ def test_identify(submit, run_job, collection, indexed, tmp_path):
     answers = []
     for run in (submit, run_job):
         output = tmp_path / f"{type(run).__name__}.csv"
-        words = [clips, "--warehouse", indexed[0], "--output", output, "--engine", "spark"]
+        words = [clips, "--warehouse", lake, "--output", output, "--engine", "spark"]
         done = run("identify_clips.py", *words)
         assert done.returncode == 0, done.stderr
         answers.append(pd.read_csv(output))

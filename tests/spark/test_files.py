@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import functions as F
 
+from sonic_lib.audio import listing
 from sonic_lib.audio.listing import (
     canonical_path,
     endings_counter,
@@ -211,3 +212,13 @@ def test_suffix_decides_whether_a_file_may_be_audio(spark):
     paths = {"/a/b.mp3": True, "/a.b/C.FLAC": True, "/a.mp3/b": False, "/a/b.jpg": False}
     rows = spark.createDataFrame([(path,) for path in paths], "path string")
     assert dict(rows.select("path", has_audio_suffix()).collect()) == paths
+
+
+def test_folder_in_an_object_store_may_have_brackets(spark, tmp_path):
+    folder = tmp_path / "Album [live] {1}"
+    folder.mkdir()
+    (folder / "a.mp3").write_bytes(b"x")
+    (tmp_path / "Album l 1").mkdir()
+    (row,) = listing._list_remote(spark, str(folder)).collect()
+    assert row.path.endswith("/Album [live] {1}/a.mp3")
+    assert row.size_bytes == 1

@@ -67,6 +67,12 @@ def test_a_period_of_grace_out_of_range_is_refused(grace_hours):
         upkeep.check(None, None, grace_hours=grace_hours)
 
 
+def test_local_engine_reads_no_object_store(tmp_path):
+    for warehouse, clips in (("s3a://bucket/lake", "clips"), (tmp_path, "s3a://bucket/clips")):
+        with pytest.raises(UsageError, match="local files only"):
+            sonic_lib.open_warehouse(warehouse).identify(clips, engine="local")
+
+
 # Parameters of methods whose option has another name.
 OPTIONS = {
     **{"n_clips": "clips", "lengths_s": "lengths", "n_songs": "songs", "n_sample": "sample"},

@@ -186,7 +186,7 @@ def report_lines(card: dict) -> list[str]:
     for row in coverage:
         width = (
             f"{row['mean_size']:.2f} genres on average, {row['share_single']:.0%} single, "
-            f"{_empty(row)}"
+            + _empty(row)
             if is_genre
             else f"mean width {quantity(row['mean_width'], decimals=1)}"
         )
@@ -199,12 +199,10 @@ def report_lines(card: dict) -> list[str]:
 
 
 def _empty(row: dict) -> str:
-    if not row["share_empty"] or row.get("n_covered_filled") is None:
-        return f"{row['share_empty']:.0%} empty"
-    return (
-        f"{row['share_empty']:.0%} empty; with these filled, as predict does: "
-        f"{row['n_covered_filled'] / row['n']:.1%}"
-    )
+    empty = f"{row['share_empty']:.0%} empty"
+    if not row["share_empty"]:
+        return empty
+    return f"{empty}; with these filled, as predict does: {row['n_covered_filled'] / row['n']:.1%}"
 
 
 def _scores(metrics: dict, is_genre: bool, prefix: str = "") -> str:
