@@ -11,9 +11,9 @@ from pyspark.sql import functions as F
 from sonic_lib.models import estimators, preprocess
 from sonic_lib.models.recipe import Recipe
 from sonic_lib.models.stages import FEATURES, FOLD, KEY, LABEL, WEIGHT
-from sonic_lib.models.tabular.crossfit import LEAST_SIZE_SHARE
+from sonic_lib.models.tabular.crossfit import LEAST_ROOT, LEAST_ROOT_SHARE
 
-_SIZE, _ERROR = "_size", "_error"
+_ROOT, _ERROR_ROOT = "_root", "_error_root"
 
 
 def fit(
@@ -81,20 +81,20 @@ def _fit_number(prepared: DataFrame, recipe: Recipe, n_workers: int, kind: str) 
     missed = [
         learner.fit(halves[1 - half])
         .transform(halves[half])
-        .withColumn(_ERROR, F.abs(F.col(LABEL) - F.col("prediction")))
-        .select(KEY, FEATURES, _ERROR)
+        .withColumn(_ERROR_ROOT, F.sqrt(F.abs(F.col(LABEL) - F.col("prediction"))))
+        .select(KEY, FEATURES, _ERROR_ROOT)
         for half in (0, 1)
     ]
     errors = missed[0].unionByName(missed[1])
     errors = errors.repartition(n_workers, KEY).sortWithinPartitions(KEY).persist()
     try:
-        mean_error = errors.agg(F.avg(_ERROR)).first()[0]
-        size = estimators.error_size(
-            kind, n_workers=n_workers, seed=recipe.seed, errors=_ERROR, output=_SIZE
+        mean_root = errors.agg(F.avg(_ERROR_ROOT)).first()[0]
+        root = estimators.error_root(
+            kind, n_workers=n_workers, seed=recipe.seed, roots=_ERROR_ROOT, output=_ROOT
         )
-        sizes = size.fit(errors)
+        roots = root.fit(errors)
     finally:
         errors.unpersist()
-    least = max(LEAST_SIZE_SHARE * mean_error, 1e-9)
-    difficulty = estimators.Difficulty({"input": _SIZE, "least": least})
-    return [learner.fit(prepared), sizes, difficulty]
+    least = max(LEAST_ROOT_SHARE * mean_root, LEAST_ROOT)
+    difficulty = estimators.Difficulty({"root": _ROOT, "least": least})
+    return [learner.fit(prepared), roots, difficulty]

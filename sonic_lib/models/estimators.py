@@ -63,7 +63,7 @@ _BOOSTED_FEW = {
     "max_bin": 64,
     "colsample_bynode": 0.5,
 }
-_BOOSTED_SIZE = {
+_BOOSTED_ROOT = {
     "n_estimators": 80,
     "learning_rate": 0.05,
     "max_depth": 4,
@@ -122,7 +122,7 @@ def in_one_task(
         seed=seed,
         weighted=weighted,
         boosted=_for_train(_BOOSTED | trees),
-        sizes=_for_train(_BOOSTED | _BOOSTED_SIZE),
+        roots=_for_train(_BOOSTED | _BOOSTED_ROOT),
     )
 
 
@@ -171,16 +171,16 @@ def regressor(kind: str, *, n_workers: int, seed: int) -> Estimator:
     return RandomForestRegressor(**_FOREST, **_forest_columns(weighted=False), seed=seed)
 
 
-def error_size(kind: str, *, n_workers: int, seed: int, errors: str, output: str) -> Estimator:
-    """Return an estimator of the expected absolute error: column `errors` in, `output` out."""
+def error_root(kind: str, *, n_workers: int, seed: int, roots: str, output: str) -> Estimator:
+    """Return an estimator of the root of the absolute error: column `roots` in, `output` out."""
     if kind == BOOSTED:
-        settings = _BOOSTED | _BOOSTED_SIZE | _boosted_columns(weighted=False)
-        settings |= {"label_col": errors, "prediction_col": output}
+        settings = _BOOSTED | _BOOSTED_ROOT | _boosted_columns(weighted=False)
+        settings |= {"label_col": roots, "prediction_col": output}
         return _xgboost().SparkXGBRegressor(**settings, num_workers=n_workers, random_state=seed)
     from pyspark.ml.regression import RandomForestRegressor
 
     settings = _FOREST | _forest_columns(weighted=False)
-    settings |= {"labelCol": errors, "predictionCol": output, "minInstancesPerNode": 20}
+    settings |= {"labelCol": roots, "predictionCol": output, "minInstancesPerNode": 20}
     return RandomForestRegressor(**settings, seed=seed)
 
 
@@ -224,14 +224,15 @@ class Probabilities(StoredModel):
 
 
 class Difficulty(StoredModel):
-    """Adds `difficulty`, at least the setting `least`; drops the column it is computed from."""
+    """Adds `difficulty`, the square of `root`; the root is at least the setting `least`."""
 
     def _transform(self, frame: DataFrame) -> DataFrame:
-        size: Column = F.greatest(F.col(self.settings["input"]), F.lit(self.settings["least"]))
+        root: Column = F.greatest(F.col(self.settings["root"]), F.lit(self.settings["least"]))
+        size = F.pow(root, F.lit(2))
         frame = frame.withColumns(
             {"prediction": F.col("prediction").cast("double"), "difficulty": size.cast("double")}
         )
-        return _without_internals(frame.drop(self.settings["input"]))
+        return _without_internals(frame.drop(self.settings["root"]))
 
 
 def _for_train(settings: dict) -> dict:

@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.kernel_ridge import KernelRidge
 
 from sonic_lib.models.columns import Columns
+from sonic_lib.models.estimators import BOOSTED, in_one_task
 from sonic_lib.models.tabular import blend, encode, forest, learners, linear, serialisation, stage
 from sonic_lib.models.tabular.crossfit import HELD_OUT_FOLD, Request, crossfit
 from sonic_lib.models.tabular.encode import TrainingSet
@@ -336,6 +337,27 @@ def test_expected_errors_follow_the_noise(rng):
     assert done.served is None
     assert done.scores[:, 1].min() > 0
     assert np.corrcoef(done.scores[:, 1], x[:, 1])[0, 1] > 0.7
+
+
+def test_huge_errors_do_not_widen_all_intervals(rng):
+    """Intervals are about as wide as with one width for all even if a few songs have most plays."""
+    layout = Layout(("a", "b", "c", "d"), 4)
+    asked = in_one_task(BOOSTED, n_rows=1000, n_classes=0, seed=0, weighted=False, layout=layout)
+    ratios = []
+    for _ in range(3):
+        x = rng.normal(0, 1, (1000, 4))
+        log_plays = 10 + 1.75 * x[:, 0] + 1.25 * x[:, 1] * x[:, 2] + rng.normal(0, 1.5, 1000)
+        plays, folds = np.exp(log_plays), rng.integers(0, 3, 1000)
+        table = from_arrow(arrow(x), layout=layout)
+        done = crossfit(table, plays, folds, folds, request=asked, serve=False, n_threads=2)
+        predicted, difficulty = done.scores.T
+
+        def mean_width(sizes, plays=plays, predicted=predicted):
+            reach = sizes * np.quantile(np.abs(plays - predicted) / sizes, 0.9)
+            return np.mean(predicted + reach - np.clip(predicted - reach, 0, None))
+
+        ratios.append(mean_width(difficulty) / mean_width(np.ones(1000)))
+    assert np.mean(ratios) < 1.3
 
 
 @pytest.mark.parametrize("n_classes", [3, 0])

@@ -23,7 +23,8 @@ from sonic_lib.models.tabular.encode import State, TrainingSet
 from sonic_lib.models.tabular.table import Layout, Table
 
 HELD_OUT_FOLD = -1  # the fold of held-out rows
-LEAST_SIZE_SHARE = 0.05  # of the mean error: no prediction is certain
+LEAST_ROOT_SHARE = 0.2  # of the mean root of the errors: no prediction is certain
+LEAST_ROOT = 1e-5
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Request:
     seed : int
     weighted : bool
         Weight rare classes as much as frequent ones.
-    boosted, sizes : mapping
-        Settings of the boosted trees that predict the target, and the size of its errors.
+    boosted, roots : mapping
+        Settings of the boosted trees that predict the target, and the roots of its errors.
     """
 
     layout: Layout
@@ -50,7 +51,7 @@ class Request:
     seed: int
     weighted: bool
     boosted: Mapping[str, Any]
-    sizes: Mapping[str, Any]
+    roots: Mapping[str, Any]
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Fit:
     answers: dict[str, NDArray]
     blend: Blend
     is_class: bool
-    sizes: learners.Fitted | None = None
+    roots: learners.Fitted | None = None
     least: float = 0.0
 
     def predicted(self) -> NDArray[np.float64]:
@@ -74,9 +75,9 @@ class Fit:
         return self.blend.of(self.answers, is_class=self.is_class)
 
     def difficulty(self) -> NDArray[np.float64]:
-        """The expected absolute error of each row."""
-        assert self.sizes is not None
-        return np.maximum(learners.predict(self.sizes, self.new), self.least)
+        """The expected size of the error of each row."""
+        assert self.roots is not None
+        return difficulty_of(self.roots, self.new, least=self.least)
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def crossfit(
         chosen = _weigh(scored, labels, request)
         for fit in scored:
             fit.state, fit.fitted = {}, {}
-            if request.n_classes:  # for a regression, sizes of errors are fitted next
+            if request.n_classes:  # for a regression, roots of errors are fitted next
                 fit.known = fit.new = fit.known[:0]
         # Learners without a weight are not fitted again.
         counted = replace(request, kinds=tuple(chosen.weights))
@@ -156,7 +157,7 @@ def crossfit(
             fit.blend = chosen
         plain = fits.pop("without", None)
         if not request.n_classes:
-            _fit_sizes([*scored, *fits.values()], labels, request, pool)
+            _fit_roots([*scored, *fits.values()], labels, request, pool)
     for fit in [*scored, *fits.values()]:
         if len(fit.asked):
             predicted = fit.predicted()
@@ -220,26 +221,48 @@ def _equal(kinds: Sequence[str]) -> Blend:
     return Blend({kind: 1 / len(kinds) for kind in kinds})
 
 
-def _fit_sizes(fits: Sequence[Fit], labels: NDArray, request: Request, pool: ThreadPool) -> None:
-    """Fit a model of the absolute error of each fit to out-of-sample errors."""
-    errors = np.full(len(labels), np.nan)
+def difficulty_of(
+    roots: learners.Fitted, features: NDArray[np.float32], *, least: float
+) -> NDArray[np.float64]:
+    """The expected size of errors, from a model of the roots of absolute errors.
+
+    Roots, as a few huge errors (of plays or followers, say) would otherwise decide all sizes.
+
+    Parameters
+    ----------
+    roots : Fitted
+    features : np.ndarray [shape=(n, d)]
+    least : float > 0
+        Smallest root.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,)]
+        In units of the target, > 0.
+    """
+    return np.maximum(learners.predict(roots, features), least) ** 2
+
+
+def _fit_roots(fits: Sequence[Fit], labels: NDArray, request: Request, pool: ThreadPool) -> None:
+    """Fit a model of the root of the absolute error of each fit to out-of-sample errors."""
+    roots = np.full(len(labels), np.nan)
     for fit in fits:
-        errors[fit.asked] = np.abs(labels[fit.asked] - fit.predicted())
+        roots[fit.asked] = np.sqrt(np.abs(labels[fit.asked] - fit.predicted()))
     # Tree learners only: they suit any features, whatever learners predict the target.
     kind = learners.FOREST if request.kinds == (learners.FOREST,) else learners.BOOSTED
 
     def trained(fit: Fit) -> None:
-        of_rows = errors[fit.rows]
+        of_rows = roots[fit.rows]
         is_known = np.isfinite(of_rows)
-        fit.least = max(LEAST_SIZE_SHARE * float(of_rows[is_known].mean()), 1e-9)
-        fit.sizes = learners.fit(
+        fit.least = max(LEAST_ROOT_SHARE * float(of_rows[is_known].mean()), LEAST_ROOT)
+        fit.roots = learners.fit(
             kind,
             fit.known[is_known],
             of_rows[is_known],
             n_classes=0,
             weights=None,
             seed=request.seed,
-            settings=request.sizes,
+            settings=request.roots,
         )
 
     pool.map(trained, fits, chunksize=1)

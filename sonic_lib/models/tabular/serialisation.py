@@ -16,11 +16,12 @@ from sonic_lib.models.columns import MAX_CLASSES
 from sonic_lib.models.tabular import encode, learners
 from sonic_lib.models.tabular.arrays import pack, unpack
 from sonic_lib.models.tabular.blend import Blend
-from sonic_lib.models.tabular.crossfit import Crossfit, Fit
+from sonic_lib.models.tabular.crossfit import Crossfit, Fit, difficulty_of
 from sonic_lib.models.tabular.table import Layout, Table, from_arrow, vocabulary_of
 
 SERVED, JUDGE = "served", "judge"  # roles of models: fitted on all rows, or without held-out rows
 BLENDS = "blends"  # name of the part with the weights of the learners, in stored models
+_ROOTS = "roots"  # the model of the roots of errors
 
 
 def packed(done: Crossfit, *, table: Table) -> dict[str, bytes]:
@@ -43,8 +44,8 @@ def packed(done: Crossfit, *, table: Table) -> dict[str, bytes]:
 
 def _parts(fit: Fit) -> dict[str, dict[str, NDArray]]:
     trained = {kind: fit.fitted[kind] for kind in fit.blend.weights}
-    if fit.sizes is not None:
-        trained["sizes"] = fit.sizes
+    if fit.roots is not None:
+        trained[_ROOTS] = fit.roots
     return {"encoders": fit.state, **trained}
 
 
@@ -74,12 +75,11 @@ class Unpacked:
         self.layout, self.n_classes = layout, n_classes
         self.state = unpack(content[f"{role}/encoders"])
         self.fitted = {kind: unpack(content[f"{role}/{kind}"]) for kind in self.blend.weights}
-        sizes = content.get(f"{role}/sizes")
-        self.sizes = None if sizes is None else unpack(sizes)
+        self.roots = None if n_classes else unpack(content[f"{role}/{_ROOTS}"])
         if not is_checked:
             self._check()
         self.fitted = {kind: learners.ready(each) for kind, each in self.fitted.items()}
-        self.sizes = None if self.sizes is None else learners.ready(self.sizes)
+        self.roots = None if self.roots is None else learners.ready(self.roots)
 
     def _check(self) -> None:
         numbers = [*self.blend.weights.values(), self.blend.sharpness, self.least]
@@ -93,7 +93,7 @@ class Unpacked:
                 raise ValueError(f"values of {name} that are not strings")
         classes = [str(label) for label in range(self.n_classes)]
         names = encode.feature_names(self.layout, classes=classes, vocabulary=self.vocabulary)
-        for fitted in (*self.fitted.values(), *([] if self.sizes is None else [self.sizes])):
+        for fitted in (*self.fitted.values(), *([] if self.roots is None else [self.roots])):
             learners.check(fitted, n_features=len(names))
 
     def answer(self, given: Mapping[str, pa.Array]) -> pa.Array:
@@ -110,9 +110,9 @@ class Unpacked:
         )
         answers = {k: learners.predict(fitted, features) for k, fitted in self.fitted.items()}
         output = self.blend.of(answers, is_class=bool(self.n_classes))
-        if self.sizes is not None:
-            sizes = np.maximum(learners.predict(self.sizes, features), self.least)
-            output = np.column_stack([output, sizes])
+        if self.roots is not None:
+            difficulty = difficulty_of(self.roots, features, least=self.least)
+            output = np.column_stack([output, difficulty])
         return list_array(np.asarray(output))
 
 
