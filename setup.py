@@ -52,7 +52,7 @@ setup(
         "pydantic>=2.7,<3",
         "PyYAML>=6,<7",
         "matplotlib>=3.8,<4",
-        "deltalake>=1,<2",  # delta-rs: a few clips without starting Spark
+        "deltalake>=1.2,<2",  # delta-rs: a few clips without starting Spark
         "jinja2>=3.1,<4",  # reports
         "packaging>=23",  # parses these requirements, for hints on what to install
     ],
