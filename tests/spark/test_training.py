@@ -26,7 +26,7 @@ N_SONGS = 240
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """Use few trees: the tests do not depend on their number."""
-    for settings in ("_BOOSTED_CLASSES", "_BOOSTED_NUMBER", "_BOOSTED_SIZE"):
+    for settings in ("_BOOSTED_CLASSES", "_BOOSTED_NUMBER", "_BOOSTED_ROOT"):
         few = getattr(estimators, settings) | {"n_estimators": 15, "learning_rate": 0.3}
         monkeypatch.setattr(estimators, settings, few)
     small = {"numTrees": 5, "maxDepth": 4}
