@@ -188,6 +188,36 @@ def wide(features: DataFrame, *, numbers: Sequence[str], texts: Sequence[str]) -
     )
 
 
+def moments(features: DataFrame) -> DataFrame:
+    """Mean and deviation of each number, and the names of texts, in one job.
+
+    Parameters
+    ----------
+    features : DataFrame [schemas.FEATURES]
+
+    Returns
+    -------
+    DataFrame
+        One row per name and kind: name, kind (number or text; song, without a name, counts all
+        rows), n (rows with the name), mean, std (of the population).
+    """
+    nothing = F.lit(None).cast("double").alias("value")
+    numbers = features.select(F.explode("numbers").alias("name", "value"), F.lit("number"))
+    texts = features.select(F.explode(F.map_keys("texts")), nothing, F.lit("text"))
+    songs = features.select(F.lit(None).cast("string"), nothing, F.lit("song"))
+    return (
+        numbers.union(texts)
+        .union(songs)
+        .toDF("name", "value", "kind")
+        .groupBy("name", "kind")
+        .agg(
+            F.count("*").alias("n"),
+            F.avg("value").alias("mean"),
+            F.stddev_pop("value").alias("std"),
+        )
+    )
+
+
 def profile(features: DataFrame) -> DataFrame:
     """List the descriptors of a table.
 

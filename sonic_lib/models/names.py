@@ -6,7 +6,7 @@ The same patterns are applied by Python functions and by Spark columns.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -95,8 +95,12 @@ def first_artist(artist: str) -> str:
 
 def one_song(title: str, artist: str) -> Column:
     """Column: a number that is equal for versions of a song; null if a name is missing."""
-    names = [song_name_column(title), first_artist_column(artist)]
-    return F.when(names[0].isNotNull() & names[1].isNotNull(), F.xxhash64(*names))
+    names = F.array(song_name_column(title), first_artist_column(artist))
+
+    def number(pair: Column) -> Column:
+        return F.when(pair[0].isNotNull() & pair[1].isNotNull(), F.xxhash64(pair[0], pair[1]))
+
+    return _once(names, number)
 
 
 def song_name_column(name: str) -> Column:
@@ -117,9 +121,15 @@ def _plain(text: str, rules: Sequence[tuple[str, str]]) -> str:
 
 
 def _plain_column(name: str, rules: Sequence[tuple[str, str]]) -> Column:
-    plain = whole = F.lower(F.col(f"`{name}`"))
+    whole = F.lower(F.col(f"`{name}`"))
+    plain = whole
     for pattern, other in rules:
         # (?U): letters of any script, as in Python.
         plain = F.regexp_replace(plain, F.lit(f"(?U){pattern}"), F.lit(other))
-    plain = F.trim(plain)
-    return F.when(plain != "", plain).otherwise(F.nullif(F.trim(whole), F.lit("")))
+    instead = F.nullif(F.trim(whole), F.lit(""))
+    return _once(F.trim(plain), lambda text: F.when(text != "", text).otherwise(instead))
+
+
+def _once(value: Column, use: Callable[[Column], Column]) -> Column:
+    """Column: `use(value)`, where Spark would evaluate the value wherever it is used."""
+    return F.get(F.transform(F.array(value), use), F.lit(0))

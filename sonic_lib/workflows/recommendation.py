@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from sonic_lib.config import Config
 from sonic_lib.errors import ModelError, UsageError
-from sonic_lib.features.spark import profile, wide
+from sonic_lib.features.spark import moments, wide
 from sonic_lib.models.names import ARTISTS, TITLES, find_column, one_song
 from sonic_lib.models.similarity.recommend import (
     clustered_neighbours,
@@ -193,17 +193,13 @@ def song_vectors(features: DataFrame, *, columns: Sequence[str] | None = None) -
     ModelError
         If no column varies.
     """
-    described = profile(features).collect()
-    numbers = chosen_numbers(sorted(r.name for r in described if r.kind == "number"), columns)
-    texts = {r.name for r in described if r.kind == "text"}
+    described = features.transform(moments).collect()  # one row per column
+    known = {row.name: row for row in described if row.kind == "number"}
+    numbers = chosen_numbers(sorted(known), columns)
+    texts = {row.name for row in described if row.kind == "text"}
     title, artist = (find_column(names, texts) for names in (TITLES, ARTISTS))
     frame = wide(features, numbers=numbers, texts=[name for name in (title, artist) if name])
-    moments = frame.agg(
-        F.count("*").alias("n"),
-        *(F.avg(f"`{name}`").alias(f"mean {name}") for name in numbers),
-        *(F.stddev_pop(f"`{name}`").alias(f"deviation {name}") for name in numbers),
-    ).first()
-    varied = [name for name in numbers if (moments[f"deviation {name}"] or 0.0) > 0]
+    varied = [name for name in numbers if (known[name].std or 0.0) > 0]
     if not varied:
         raise ModelError(
             f"None of the columns {', '.join(numbers) or '(none is numeric)'} varies, so songs "
@@ -212,12 +208,13 @@ def song_vectors(features: DataFrame, *, columns: Sequence[str] | None = None) -
     recording: Column | None = one_song(title, artist) if title and artist else None
     vectors = frame.transform(
         standardised,
-        means={name: moments[f"mean {name}"] for name in varied},
-        deviations={name: moments[f"deviation {name}"] for name in varied},
+        means={name: known[name].mean for name in varied},
+        deviations={name: known[name].std for name in varied},
         recording=recording,
     )
     constant = tuple(name for name in numbers if name not in varied)
-    return Vectors(vectors, varied, moments["n"], constant)
+    n_songs = sum(row.n for row in described if row.kind == "song")
+    return Vectors(vectors, varied, n_songs, constant)
 
 
 def neighbours(vectors: Vectors, *, k: int, n_clusters: int | None = None) -> DataFrame:

@@ -74,13 +74,9 @@ def exact_neighbours(vectors: DataFrame, *, k: int, n_tasks: int) -> DataFrame:
         song_id, rank, recommended_song_id, similarity.
     """
     share = F.pmod(F.xxhash64("song_id"), F.lit(n_tasks)).cast("int")
-    everywhere = F.explode(F.sequence(F.lit(0), F.lit(n_tasks - 1)))
-    return _compared(
-        vectors.withColumn("task", share),
-        vectors.withColumn("task", everywhere),
-        k=k,
-        n_tasks=n_tasks,
-    ).drop("recording")
+    everywhere = F.sequence(F.lit(0), F.lit(n_tasks - 1))
+    sent = _sent(vectors, queries_to=F.array(share), references_to=everywhere)
+    return _compared(sent, k=k, n_tasks=n_tasks).drop("recording")
 
 
 def clustered_neighbours(
@@ -103,9 +99,9 @@ def clustered_neighbours(
         As from `exact_neighbours`; some neighbours may be missed.
     """
     assigned = vectors.transform(_nearest_clusters, centroids=centroids, n=n_probed)
-    queries = assigned.withColumn("task", F.explode("clusters")).drop("clusters")
-    references = assigned.withColumn("task", F.element_at("clusters", 1)).drop("clusters")
-    found = _compared(queries, references, k=k, n_tasks=len(centroids))
+    clusters = F.col("clusters")
+    sent = _sent(assigned, queries_to=clusters, references_to=F.slice(clusters, 1, 1))
+    found = _compared(sent.drop("clusters"), k=k, n_tasks=len(centroids))
     best_first = [F.desc("similarity"), "recommended_song_id"]
     once = F.row_number().over(Window.partitionBy("song_id", "recording").orderBy(*best_first))
     rank = F.row_number().over(Window.partitionBy("song_id").orderBy(*best_first))
@@ -145,11 +141,21 @@ def shared_values(neighbours: DataFrame, *, songs: DataFrame, columns: Sequence[
     )
 
 
-def _compared(queries: DataFrame, references: DataFrame, *, k: int, n_tasks: int) -> DataFrame:
+def _sent(vectors: DataFrame, *, queries_to: Column, references_to: Column) -> DataFrame:
+    """Copy every song to the tasks that look for its neighbours, and to those that offer it."""
+
+    def copies(tasks: Column, *, is_reference: bool) -> Column:
+        kind = "array<struct<task:int,is_reference:boolean>>"
+        return F.transform(tasks, lambda task: F.struct(task, F.lit(is_reference))).cast(kind)
+
+    # In one pass: the vectors are computed once.
+    places = (copies(queries_to, is_reference=False), copies(references_to, is_reference=True))
+    return vectors.select("*", F.inline(F.concat(*places)))
+
+
+def _compared(sent: DataFrame, *, k: int, n_tasks: int) -> DataFrame:
     """Compare the queries of every task with the references of the same task."""
-    schema = StructType(
-        [*_NEIGHBOURS, StructField("recording", queries.schema["recording"].dataType)]
-    )
+    schema = StructType([*_NEIGHBOURS, sent.schema["recording"]])
     arrow_schema = to_arrow_schema(schema)
 
     def compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -182,11 +188,8 @@ def _compared(queries: DataFrame, references: DataFrame, *, k: int, n_tasks: int
             [pa.array(rows[f.name], f.type) for f in arrow_schema], schema=arrow_schema
         )
 
-    rows = queries.withColumn("is_reference", F.lit(False)).unionByName(
-        references.withColumn("is_reference", F.lit(True))
-    )
     return (
-        rows.repartitionById(n_tasks, "task")
+        sent.repartitionById(n_tasks, "task")
         .sortWithinPartitions("is_reference")
         .mapInArrow(compare, schema)
     )
