@@ -8,6 +8,7 @@ tree boosting system, 2016), with a small forest in each round.
 from __future__ import annotations
 
 import logging
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,12 +83,11 @@ def check_kind(kind: str) -> None:
     SetupError
         If XGBoost or scikit-learn is missing.
     """
-    if kind in (BOOSTED, AUTO):
-        _xgboost()
-    try:
-        import sklearn  # noqa: F401
-    except ImportError as error:
-        raise SetupError(f"Training needs scikit-learn: {install_command(*MODELS)}.") from error
+    # Looked for, not loaded, which takes a second: tasks need them, the driver does not.
+    if kind in (BOOSTED, AUTO) and find_spec("xgboost") is None:
+        raise _no_xgboost()
+    if find_spec("sklearn") is None:
+        raise SetupError(f"Training needs scikit-learn: {install_command(*MODELS)}.")
 
 
 def members(kind: str, *, n_rows: int) -> tuple[str, ...]:
@@ -260,8 +260,12 @@ def _xgboost():
     try:
         import xgboost.spark
     except ImportError as error:
-        raise SetupError(
-            f"The boosted models need XGBoost: {install_command(XGBOOST)}, or train with "
-            "the kind forest (--model forest)."
-        ) from error
+        raise _no_xgboost() from error
     return xgboost.spark
+
+
+def _no_xgboost() -> SetupError:
+    return SetupError(
+        f"The boosted models need XGBoost: {install_command(XGBOOST)}, or train with "
+        "the kind forest (--model forest)."
+    )

@@ -184,7 +184,7 @@ def test_too_few_training_rows_are_refused(songs, way, condition, words):
 
 
 def test_missing_xgboost_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "xgboost.spark", None)
+    monkeypatch.setitem(sys.modules, "xgboost", None)
     with pytest.raises(SetupError, match="pip install 'xgboost"):
         estimators.check_kind(BOOSTED)
     estimators.check_kind(FOREST)

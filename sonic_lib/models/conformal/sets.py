@@ -108,25 +108,20 @@ def thresholds(
         }
     )
 
-    def place(confidence: float) -> Column:
+    def place(confidence: Column) -> Column:
         # Without rounding, 0.9 * (9 + 1) is a little more than 9.
-        return F.ceil(F.round((F.col("n") + 1) * F.lit(confidence), 9))
+        return F.ceil(F.round((F.col("n") + 1) * confidence, 9))
 
-    def entry(confidence: float) -> Column:
-        is_threshold = F.col("turn") == place(confidence)
-        return F.struct(
-            F.lit(float(confidence)).alias("confidence"),
-            F.when(is_threshold, F.col("score")).alias("threshold"),
-            # One row of each group holds the confidences that have no threshold.
-            (is_threshold | ((F.col("turn") == 1) & (place(confidence) > F.col("n")))).alias(
-                "is_in"
-            ),
-        )
+    def has_place(confidence: Column) -> Column:
+        # The first row of each group holds the confidences that have no threshold.
+        is_too_high = place(confidence) > F.col("n")
+        return (F.col("turn") == place(confidence)) | ((F.col("turn") == 1) & is_too_high)
 
-    chosen = F.filter(F.array(*map(entry, confidences)), lambda each: each["is_in"])
+    levels = F.array(*map(F.lit, map(float, confidences)))
+    reached = F.when(place(F.col("confidence")) <= F.col("n"), F.col("score"))
     return (
-        ranked.select(*by, "n", F.explode(chosen).alias("chosen"))
-        .select(*by, "chosen.confidence", "n", "chosen.threshold")
+        ranked.withColumn("confidence", F.explode(F.filter(levels, has_place)))
+        .select(*by, "confidence", "n", reached.alias("threshold"))
         .orderBy(*by, "confidence")
     )
 
