@@ -21,11 +21,11 @@ from sonic_lib.features.csv_reading import (
     PLACE,
     REASON,
     TURN,
-    cell,
     cell_names,
 )
 from sonic_lib.features.spark import DATE
 from sonic_lib.formats import words_of
+from sonic_lib.spark.columns import column
 
 ID_COLUMNS = ("id", "track_id")
 _MIN_NUMBER_SHARE = 0.95  # of the non-empty cells, for a column to be of numbers or dates
@@ -53,13 +53,13 @@ def count_cells(rows: DataFrame, *, columns: Sequence[str]) -> DataFrame:
     whole = rows.filter(F.col(CORRUPT).isNull())
     counts = [F.count("*").alias("n_rows")]
     for place, name in enumerate(columns):
-        counts.append(F.count_if(~_is_missing(cell(name))).alias(f"filled_{place}"))
-        counts.append(F.count(_number(cell(name))).alias(f"numbers_{place}"))
+        counts.append(F.count_if(~_is_missing(column(name))).alias(f"filled_{place}"))
+        counts.append(F.count(_number(column(name))).alias(f"numbers_{place}"))
         if "date" in words_of(name):
-            counts.append(F.count_if(_trimmed(cell(name)).rlike(DATE)).alias(f"dates_{place}"))
+            counts.append(F.count_if(_trimmed(column(name)).rlike(DATE)).alias(f"dates_{place}"))
     for name in ID_COLUMNS:
         if name in columns:
-            counts.append(F.count_distinct(_text(cell(name))).alias(f"distinct_{name}"))
+            counts.append(F.count_distinct(_text(column(name))).alias(f"distinct_{name}"))
     return whole.agg(*counts)
 
 
@@ -135,11 +135,11 @@ def check_rows(rows: DataFrame, *, kinds: Mapping[str, str], id_column: str | No
     texts = [name for name, kind in kinds.items() if kind == "text"]
     reasons = [wrong_count, _each(numbers, no_number), _each(texts, endless)]
     if id_column is not None:
-        no_id = wrong_count.isNull() & _text(cell(id_column)).isNull()
+        no_id = wrong_count.isNull() & _text(column(id_column)).isNull()
         reasons.append(F.when(no_id, f"{id_column}: the row has no id"))
     reason = F.concat_ws("; ", *reasons)
-    digest = F.sha2(F.to_json(F.struct(*map(cell, kinds))), 256)
-    key = F.col(DIGEST) if id_column is None else F.coalesce(_text(cell(id_column)), DIGEST)
+    digest = F.sha2(F.to_json(F.struct(*map(column, kinds))), 256)
+    key = F.col(DIGEST) if id_column is None else F.coalesce(_text(column(id_column)), DIGEST)
     same_key = Window.partitionBy(KEY).orderBy(F.col(REASON).isNotNull(), DIGEST)
     checked = (
         rows.withColumns({REASON: F.when(reason != "", reason), DIGEST: digest})
@@ -196,7 +196,7 @@ def rejected_rows(checked: DataFrame, *, source: str, columns: Sequence[str]) ->
     DataFrame
         The columns of schemas.FEATURE_REJECTS without run_id and rejected_at.
     """
-    as_given = F.to_csv(F.struct(*map(cell, columns)), {"escape": '"'})
+    as_given = F.to_csv(F.struct(*map(column, columns)), {"escape": '"'})
     record = F.left(F.coalesce(CORRUPT, as_given), F.lit(_MAX_RECORD_CHARACTERS))
     return checked.filter(F.col(REASON).isNotNull()).select(
         F.lit(source).alias("source"), record.alias("record"), F.col(REASON).alias("error")
@@ -254,6 +254,6 @@ def _each(names: Sequence[str], value: Callable[[Column, Column], Column]) -> Co
     A function of an array's elements is compiled once, not once per column: Java refuses the code
     of wide tables.
     """
-    cells = [F.struct(F.lit(name).alias("name"), cell(name).alias("text")) for name in names]
+    cells = [F.struct(F.lit(name).alias("name"), column(name).alias("text")) for name in names]
     cells_or_none = F.array(*cells).cast("array<struct<name:string,text:string>>")
     return F.transform(cells_or_none, lambda each: value(each["name"], each["text"]))

@@ -18,6 +18,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 from sonic_lib.errors import UsageError
 from sonic_lib.features import csv_files
 from sonic_lib.features.spark import KEYS
+from sonic_lib.spark.columns import column
 from sonic_lib.spark.filesystem import literal
 from sonic_lib.spark.uris import absolute
 
@@ -88,7 +89,9 @@ def read_rows(
             encoding=file_encoding,
             **_QUOTING,
         )
-        frames.append(frame.select(*(cell(name) for name in first), CORRUPT, _place(first, given)))
+        frames.append(
+            frame.select(*(column(name) for name in first), CORRUPT, _place(first, given))
+        )
     return reduce(DataFrame.unionByName, frames)
 
 
@@ -102,7 +105,7 @@ def find_flaws(rows: DataFrame) -> DataFrame:
         that seems to contain other rows.
     """
     names = cell_names(rows)
-    text = F.concat_ws("\n", CORRUPT, *map(cell, names))
+    text = F.concat_ws("\n", CORRUPT, *map(column, names))
     # In a table with two columns, lines of ordinary text often look like rows.
     n_least = 2 if len(names) > 2 else 20
     record = F.coalesce(CORRUPT, text)
@@ -160,11 +163,6 @@ def cell_names(rows: DataFrame) -> list[str]:
     return [name for name in rows.columns if name not in (CORRUPT, PLACE)]
 
 
-def cell(name: str) -> Column:
-    """Column: a cell by its name, which may contain any character but a backtick."""
-    return F.col(f"`{name}`")
-
-
 def _files(spark: SparkSession, path: str) -> list[str]:
     """Return the files of a path or pattern, as plain names or URIs."""
     found = spark.read.text(path).inputFiles()
@@ -198,7 +196,7 @@ def _given_names(spark: SparkSession, file: str, encoding: str, names: list[str]
 
 def _place(names: Sequence[str], given: Sequence[str]) -> Column:
     """Column: the position of a row, and its cells by the names in the file."""
-    cells = F.map_from_arrays(F.array(*map(F.lit, given)), F.array(*map(cell, names)))
+    cells = F.map_from_arrays(F.array(*map(F.lit, given)), F.array(*map(column, names)))
     return F.struct(
         F.col("_metadata.file_path").alias("file"),
         F.col("_metadata.file_block_start").alias("split_bytes"),

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Sequence
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from sonic_lib.spark.columns import column
+
 TITLES = ("title", "track_name", "track_title", "song_name", "name")
 ARTISTS = ("artist", "artist_name", "artists", "track_artist")
 TRACK_IDS = ("track_id", "spotify_id", "isrc")
@@ -121,7 +123,7 @@ def _plain(text: str, rules: Sequence[tuple[str, str]]) -> str:
 
 
 def _plain_column(name: str, rules: Sequence[tuple[str, str]]) -> Column:
-    whole = F.lower(F.col(f"`{name}`"))
+    whole = F.lower(column(name))
     plain = whole
     for pattern, other in rules:
         # (?U): letters of any script, as in Python.

@@ -19,7 +19,8 @@ from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.encoding import names
 from sonic_lib.models.encoding.kernel_target import LocalEncoder
 from sonic_lib.models.encoding.target import TargetEncoder
-from sonic_lib.models.stages import FEATURES, StoredModel, column
+from sonic_lib.models.stages import FEATURES, StoredModel
+from sonic_lib.spark.columns import column
 
 _PREPARED, _ENCODED, _LOCAL = "_prepared", "_encoded", "_local"
 _PLAIN = ("numbers", "dates", "gaps")  # roles of columns

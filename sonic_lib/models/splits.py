@@ -20,6 +20,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from sonic_lib.models.balance import balanced
+from sonic_lib.spark.columns import column
 
 FOLDS, INNER_FOLDS, HELD_OUT = "folds", "inner folds", "held out"
 
@@ -46,10 +47,10 @@ def bucket(
     key, group : str
         Column that identifies a row; column whose rows stay together.
     """
-    own = F.concat(F.lit(f"row{_SEPARATOR}"), _column(key).cast("string"))
+    own = F.concat(F.lit(f"row{_SEPARATOR}"), column(key).cast("string"))
     together = own
     if group is not None:
-        shared = F.concat(F.lit(f"group{_SEPARATOR}"), _column(group).cast("string"))
+        shared = F.concat(F.lit(f"group{_SEPARATOR}"), column(group).cast("string"))
         together = F.coalesce(shared, own)
     return F.pmod(F.xxhash64(F.lit(f"{purpose}{_SEPARATOR}{seed}"), together), n_buckets).cast(
         "int"
@@ -177,8 +178,8 @@ def balanced_parts(
 def _large_groups(frame: DataFrame, *, group: str, label: str | None) -> DataFrame:
     """Count the rows of each class in large groups: _group, label (string), n."""
     named = frame.select(
-        _column(group).cast("string").alias(_GROUP),
-        (_column(label).cast("string") if label else F.lit("")).alias("label"),
+        column(group).cast("string").alias(_GROUP),
+        (column(label).cast("string") if label else F.lit("")).alias("label"),
     )
     counts = named.groupBy(_GROUP, "label").agg(F.count("*").alias("n"))
     total = named.agg(F.count("*").alias("_total"))
@@ -202,10 +203,6 @@ def _with_part(
     """Add the part of a row's group from `parts`, or else from its hash."""
     if parts is None or group is None:
         return frame.withColumn(name, by_hash)
-    is_same = _column(group).cast("string") == F.col(_GROUP)
+    is_same = column(group).cast("string") == F.col(_GROUP)
     joined = frame.join(F.broadcast(parts), is_same, "left")
     return joined.withColumn(name, F.coalesce(given, by_hash)).drop(_GROUP, _PART)
-
-
-def _column(name: str) -> Column:
-    return F.col(f"`{name}`")

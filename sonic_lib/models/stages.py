@@ -87,11 +87,6 @@ class _Reader(MLReader):
         return model
 
 
-def column(name: str) -> Column:
-    """Column by name; the name may contain any character but a backtick."""
-    return F.col(f"`{name}`")
-
-
 def fold_or_none(frame: DataFrame) -> Column:
     """Column: the inner fold of a training row; null for rows that were not fitted."""
     return F.col(FOLD) if FOLD in frame.columns else F.lit(None).cast("int")

@@ -9,7 +9,8 @@ from pyspark.sql import functions as F
 
 from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.preprocess import usable
-from sonic_lib.models.stages import LABEL, column
+from sonic_lib.models.stages import LABEL
+from sonic_lib.spark.columns import column
 
 
 def class_counts(frame: DataFrame, *, target: str) -> DataFrame:

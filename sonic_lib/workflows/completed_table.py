@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from sonic_lib.features.csv_reading import column_name
 from sonic_lib.features.spark import profile
 from sonic_lib.schemas import FEATURE_CELLS, FEATURE_REJECTS, PREDICTIONS
+from sonic_lib.spark.columns import column as by_name
 from sonic_lib.storage import tables
 from sonic_lib.workflows.prediction import Predictions
 from sonic_lib.workflows.sources import read_source
@@ -119,7 +120,7 @@ def completed(
                 predicted = F.coalesce(_SPELLING, predicted)
             value = _filled(value, column, models[column], predicted, as_text=is_given)
         shown.append(value.alias(name))
-    return base.orderBy(*order).select(*shown, *(F.col(f"`{name}`") for name in added))
+    return base.orderBy(*order).select(*shown, *map(by_name, added))
 
 
 def _header(cells: DataFrame | None) -> list[str]:

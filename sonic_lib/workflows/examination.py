@@ -18,8 +18,8 @@ from sonic_lib.models.names import (
     first_artist_column,
     one_song,
 )
-from sonic_lib.models.stages import column
 from sonic_lib.spark.caching import cache_scope, cached
+from sonic_lib.spark.columns import column
 from sonic_lib.workflows.fitting import TrainedModel, compute_metrics, coverage
 from sonic_lib.workflows.remarks import Remark
 from sonic_lib.workflows.training_sets import TrainingSet
@@ -131,7 +131,7 @@ def _keys(texts: Collection[str]) -> dict[str, Column]:
     title, artist, track_id = (find_column(names, texts) for names in (TITLES, ARTISTS, TRACK_IDS))
     keys: dict[str, Column] = {}
     if track_id:
-        keys["track"] = F.col(f"`{track_id}`")
+        keys["track"] = column(track_id)
     elif title and artist:
         keys["track"] = one_song(title, artist)
     if artist:

@@ -26,7 +26,8 @@ from sonic_lib.models.encoding.kernel import (
     relevance,
 )
 from sonic_lib.models.encoding.target import category_items, target_prior
-from sonic_lib.models.stages import KEY, LABEL, StoredModel, column, fold_or_none
+from sonic_lib.models.stages import KEY, LABEL, StoredModel, fold_or_none
+from sonic_lib.spark.columns import column
 
 _GROUP_SONGS = 20_000  # rows per call of the Python function; one call per category is too slow
 _GRID = [step / 100 for step in range(101)]

@@ -17,7 +17,8 @@ from pyspark.sql import functions as F
 
 from sonic_lib.models.encoding import names
 from sonic_lib.models.exploration.aggregates import items
-from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, column, fold_or_none
+from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, fold_or_none
+from sonic_lib.spark.columns import column
 
 SMOOTHING = 3.0  # shrinkage: a category with this many songs is halfway to the overall mean
 _ITEM = ("name", "item")

@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 
 from sonic_lib.features.spark import LIST
 from sonic_lib.models.exploration.projections import Bins
+from sonic_lib.spark.columns import column as by_name
 
 # Quantiles; the outer two bound the range of a histogram.
 _QUANTILES = {
@@ -51,7 +52,7 @@ def sample(frame: DataFrame, *, key: str, n: int, seed: int) -> DataFrame:
     seed : int
         Another seed gives another sample.
     """
-    return frame.orderBy(F.xxhash64(F.lit(seed), _column(key)), _column(key)).limit(n)
+    return frame.orderBy(F.xxhash64(F.lit(seed), by_name(key)), by_name(key)).limit(n)
 
 
 def items(column: str) -> Column:
@@ -60,7 +61,7 @@ def items(column: str) -> Column:
     A list written as in Python or JSON, such as ``['bebop', "drum'n'bass"]``, or without quotes, is
     split into its items; any other text is a single item; null gives no items.
     """
-    text = F.trim(_column(column).cast("string"))
+    text = F.trim(by_name(column).cast("string"))
     inside = F.regexp_replace(text, _NUMPY_TEXT, "$1")
     quoted = F.regexp_extract_all(inside, F.lit(_LIST_ITEM), F.lit(0))
     unquoted = F.transform(quoted, lambda item: F.regexp_replace(item, "^.|.$", ""))
@@ -265,10 +266,6 @@ def _pairs(cells: Sequence[tuple[str, Column]]) -> Column:
 
 
 def _finite(name: str) -> Column:
-    value = _column(name).cast("double")
+    value = by_name(name).cast("double")
     # NaN is greater than infinity in Spark.
     return F.when(F.abs(value) < float("inf"), value)
-
-
-def _column(name: str) -> Column:
-    return F.col("`" + name.replace("`", "``") + "`")

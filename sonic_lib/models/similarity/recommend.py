@@ -20,6 +20,7 @@ from pyspark.sql.types import ArrayType, IntegerType, StructField, StructType
 
 from sonic_lib.models.similarity.topk import empty_lists, unit_rows, update_topk
 from sonic_lib.schemas import RECOMMENDATIONS
+from sonic_lib.spark.columns import column
 
 _NEIGHBOURS = StructType(
     [f for f in RECOMMENDATIONS.schema if f.name not in ("source", "model_version")]
@@ -49,8 +50,7 @@ def standardised(
         song_id, recording (bigint), vector (array of double, in the order of `means`).
     """
     values = [
-        F.coalesce((F.col(f"`{name}`") - means[name]) / deviations[name], F.lit(0.0))
-        for name in means
+        F.coalesce((column(name) - means[name]) / deviations[name], F.lit(0.0)) for name in means
     ]
     group = F.col("song_id") if recording is None else F.coalesce(recording, F.col("song_id"))
     return frame.select(
@@ -129,9 +129,9 @@ def shared_values(neighbours: DataFrame, *, songs: DataFrame, columns: Sequence[
     """
     theirs = songs.select(
         F.col("song_id").alias("recommended_song_id"),
-        *(F.col(f"`{name}`").alias(f"their_{name}") for name in columns),
+        *(column(name).alias(f"their_{name}") for name in columns),
     )
-    ours = songs.select("song_id", *(F.col(f"`{name}`") for name in columns))
+    ours = songs.select("song_id", *(column(name) for name in columns))
     pairs = neighbours.join(ours, "song_id").join(theirs, "recommended_song_id")
     return pairs.agg(
         *(

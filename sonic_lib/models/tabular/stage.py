@@ -22,7 +22,7 @@ from sonic_lib.models.columns import CLASSIFICATION, MAX_CATEGORIES, Columns
 from sonic_lib.models.exploration.aggregates import items
 from sonic_lib.models.guard import content_of
 from sonic_lib.models.preprocess import finite_numbers, number_names
-from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel, column
+from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel
 from sonic_lib.models.tabular import encode, learners
 from sonic_lib.models.tabular.crossfit import Request, crossfit
 from sonic_lib.models.tabular.serialisation import (
@@ -34,6 +34,7 @@ from sonic_lib.models.tabular.serialisation import (
     packed,
 )
 from sonic_lib.models.tabular.table import Layout, from_arrow
+from sonic_lib.spark.columns import column
 
 MAX_ROWS = 100_000  # as many as one worker of a distributed training gets
 MAX_CELLS = 30_000_000  # rows x features, 4 bytes each, and as much again per parallel fold
