@@ -48,15 +48,43 @@ def completed_source(
         Number of rows that are missing because they were rejected at import.
     """
     of_source = F.col("source") == done.source
+    _, features = read_source(spark, warehouse, done.source)
+    cells = tables.read(spark, warehouse, FEATURE_CELLS).filter(of_source)
     table = completed(
-        read_source(spark, warehouse, done.source)[1],
+        features,
         tables.read(spark, warehouse, PREDICTIONS).filter(of_source),
         {target: predictor.name for target, predictor in done.predictors.items()},
-        cells=tables.read(spark, warehouse, FEATURE_CELLS).filter(of_source),
+        kinds=kinds_of(features),
+        cells=cells,
+        header=header_of(cells),
         as_texts=as_texts,
         classes=done.classes,
     )
     return table, tables.read(spark, warehouse, FEATURE_REJECTS).filter(of_source).count()
+
+
+def kinds_of(features: DataFrame) -> dict[str, str]:
+    """Return number or text for each column; collects one row per column.
+
+    Parameters
+    ----------
+    features : DataFrame [schemas.FEATURES]
+        Rows of one source.
+    """
+    rows = sorted(profile(features).collect(), key=lambda row: row.kind, reverse=True)
+    return {row.name: row.kind for row in rows}
+
+
+def header_of(cells: DataFrame) -> list[str]:
+    """Return the names of the columns in the order of the file; none if there is no file.
+
+    Parameters
+    ----------
+    cells : DataFrame [schemas.FEATURE_CELLS]
+        Rows of one source.
+    """
+    first = cells.select(F.map_keys("cells")).first()
+    return [] if first is None else list(first[0])
 
 
 def completed(
@@ -64,7 +92,9 @@ def completed(
     predicted: DataFrame,
     models: Mapping[str, str],
     *,
+    kinds: Mapping[str, str],
     cells: DataFrame | None = None,
+    header: Sequence[str] = (),
     as_texts: bool = False,
     classes: Sequence[str] = (),
 ) -> DataFrame:
@@ -80,30 +110,29 @@ def completed(
         Predictions for the same source.
     models : mapping of str to str
         Name of the model, by target.
+    kinds : mapping of str to str
+        From `kinds_of` the features.
     cells : DataFrame [schemas.FEATURE_CELLS], optional
         Cells of the same source, so that rows and columns keep the order and names of the file.
         Without them, as for audio, rows are sorted by key and columns by name.
+    header : sequence of str
+        From `header_of` the cells.
     as_texts : bool
         Keep each cell as text, exactly as in the file, instead of converting it to a number.
     classes : sequence of str
         Genres whose probabilities get a column each.
     """
-    described = profile(features).collect()  # as few rows as columns
-    kinds = {row.name: row.kind for row in sorted(described, key=lambda row: row.kind)[::-1]}
-    added = [column for name in models.values() for column in ADDED[name]]
+    added = [name for model in models.values() for name in ADDED[model]]
     added += [f"genre_probability_{name}" for name in classes]
-    header = _header(cells)
     if cells is None or not header:
-        names = {name: name for name in sorted(kinds, key=lambda name: (kinds[name], name))}
-        names = {name: column for name, column in names.items() if name not in models}
         base, order, shown = features, ["source_key"], [F.col("source_key")]
+        own = [name for name in kinds if name not in models]
+        names = {name: name for name in sorted(own, key=lambda name: (kinds[name], name))}
     else:
-        names = {name: column_name(name) for name in header}
         known = features.select("song_id", "numbers", "texts")
         base, order, shown = cells.join(known, "song_id"), _IN_ORDER, []
-    for name in models:
-        if name not in names.values():
-            names[name] = name
+        names = {name: column_name(name) for name in header}
+    names |= {target: target for target in models if target not in names.values()}
     for model in models.values():
         base = base.join(_answers(predicted, model, classes), "song_id", "left")
     is_given = as_texts and bool(header)
@@ -114,19 +143,13 @@ def completed(
         from_file = name in header and (is_given or column not in {*kinds, *models})
         value = _value(name, column, kinds, from_file=from_file)
         if column in models:
-            predicted = F.col(f"{models[column]}_predicted")
+            answer = F.col(f"{models[column]}_predicted")
             if is_given and models[column] == "genre" and kinds.get(column) == "number":
                 base = base.transform(_with_spelling, name=name, column=column)
-                predicted = F.coalesce(_SPELLING, predicted)
-            value = _filled(value, column, models[column], predicted, as_text=is_given)
+                answer = F.coalesce(_SPELLING, answer)
+            value = _filled(value, column, models[column], answer, as_text=is_given)
         shown.append(value.alias(name))
     return base.orderBy(*order).select(*shown, *map(by_name, added))
-
-
-def _header(cells: DataFrame | None) -> list[str]:
-    """Return the names of the columns in the order of the file."""
-    first = None if cells is None else cells.select(F.map_keys("cells")).first()
-    return [] if first is None else list(first[0])
 
 
 def _answers(predicted: DataFrame, model: str, classes: Sequence[str]) -> DataFrame:

@@ -7,7 +7,7 @@ import csv
 from sonic_lib.cli.writers import write_output
 from sonic_lib.features import csv_import, csv_reading
 from sonic_lib.schemas import FEATURES, PREDICTIONS
-from sonic_lib.workflows.completed_table import completed
+from sonic_lib.workflows.completed_table import completed, header_of, kinds_of
 
 
 def test_existing_labels_are_kept_and_gaps_filled(spark, tmp_path):
@@ -34,7 +34,10 @@ def test_existing_labels_are_kept_and_gaps_filled(spark, tmp_path):
     ]
     frame = spark.createDataFrame([tuple(row.values()) for row in answers], PREDICTIONS.schema)
     models = {"Style": "genre", "popularity": "popularity"}
-    write_output(completed(features, frame, models), str(tmp_path / "completed.csv"))
+    write_output(
+        completed(features, frame, models, kinds=kinds_of(features)),
+        str(tmp_path / "completed.csv"),
+    )
     with open(tmp_path / "completed.csv", encoding="utf-8") as file:
         first, second = csv.DictReader(file)
     assert (first["Style"], first["popularity"]) == ("bebop", "7")
@@ -59,7 +62,7 @@ def test_table_without_the_target_gains_it(spark):
     values = {"song_id": 1, "source": "songs", "model": "genre", "genre": "funk"}
     row = tuple(values.get(name) for name in PREDICTIONS.schema.names)
     frame = spark.createDataFrame([row], PREDICTIONS.schema)
-    [found] = completed(features, frame, {"genre": "genre"}).collect()
+    [found] = completed(features, frame, {"genre": "genre"}, kinds=kinds_of(features)).collect()
     assert (found.genre, found.genre_predicted, found.tempo) == ("funk", "funk", 90.0)
 
 
@@ -96,7 +99,9 @@ def test_imported_table_is_returned_unchanged(spark, tmp_path):
         usable,
         predicted,
         {"style": "genre"},
+        kinds=kinds_of(usable),
         cells=cells.repartition(3),
+        header=header_of(cells),
         as_texts=True,
         classes=["bebop", "dub"],
     )
@@ -112,7 +117,14 @@ def test_imported_table_is_returned_unchanged(spark, tmp_path):
         ["3", "1234567.5", "False", "dub", "1", "1980-01", "1.54e-05", *predicted_cells],
         ["5", "", "False", "fu,nk", "2", "", "0.10", *predicted_cells],
     ]
-    typed = completed(usable, predicted, {"style": "genre"}, cells=cells, as_texts=False).collect()
+    typed = completed(
+        usable,
+        predicted,
+        {"style": "genre"},
+        kinds=kinds_of(usable),
+        cells=cells,
+        header=header_of(cells),
+    ).collect()
     assert [row["b.eat"] for row in typed] == [0.35008812, 1234567.5, None]
     assert [row["nr"] for row in typed] == ["7", "3", "5"]
     assert [row["style"] for row in typed] == ["bebop", "dub", "fu,nk"]
