@@ -93,8 +93,8 @@ PYTHONS_TESTS ?= $(addprefix tests/unit/test_,decode.py damaged_files.py install
 	tags.py feature_table.py cli.py config.py output.py local_tables.py hashes.py extract.py)
 
 .PHONY: test-pythons
-test-pythons: env ## Run unit tests on each installed Python (PYTHONS_TESTS=tests/unit for all of them)
-	tests/pythons.sh $(PYTHONS_TESTS)
+test-pythons: env ## Run unit tests on each installed Python (PYTHONS_TESTS=tests/unit for all, SETS=newest-3.13)
+	@SETS="$(SETS)" tests/pythons.sh $(PYTHONS_TESTS)
 
 .PHONY: test-unit
 test-unit: env ## Run the tests that need no Java

@@ -32,6 +32,8 @@ _MIN_NUMBER_SHARE = 0.95  # of the non-empty cells, for a column to be of number
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 # Without spaces, and too short to be infinite.
 _PLAIN_NUMBER = r"^[+-]?(\d{1,99}(\.\d{0,99})?|\.\d{1,99})([eE][+-]?\d{1,2})?$"
+# Thousands as in 1,234,567; 0,123 is none.
+_GROUPED_NUMBER = r"^[+-]?[1-9]\d{0,2}(,\d{3}){1,30}(\.\d{0,99})?$"
 _SPACES = " \t\r\n\u00a0\u3000"
 _MISSING = ("", "nan", "na", "n/a", "#n/a", "null", "none")
 _MISSING_TEXTS = ("", "n/a", "#n/a")  # the others may be names
@@ -235,6 +237,8 @@ def _number(text: Column) -> Column:
     lowered = F.lower(_trimmed(text))
     number = F.when(lowered.rlike(_NUMBER), lowered.try_cast("double"))
     number = F.when(F.abs(number) < float("inf"), number)
+    ungrouped = F.replace(lowered, F.lit(","), F.lit("")).try_cast("double")
+    number = F.when(lowered.rlike(_GROUPED_NUMBER), ungrouped).otherwise(number)
     number = F.when(lowered == "true", 1.0).when(lowered == "false", 0.0).otherwise(number)
     return F.when(text.rlike(_PLAIN_NUMBER), text.try_cast("double")).otherwise(number)
 

@@ -17,8 +17,12 @@ from sonic_lib.schemas import EXTRACTS, FEATURES
 
 KEYS = ("source", "song_id", "source_key")
 AUDIO = "audio"  # the source of features computed from files
-# YYYY, YYYY-MM or YYYY-MM-DD, perhaps with a time.
-DATE = r"^(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?(?:[T ]\d{1,2}:.*)?$"
+# YYYY, YYYY-MM or YYYY-MM-DD in groups 1 to 3; of 4/26/2024 or 26.04.2024 only the year in group 5,
+# as the order of day and month is unknown; perhaps with a time.
+DATE = (
+    r"^(?:(\d{4})(?:[-/](\d{1,2})(?:[-/](\d{1,2}))?)?|\d{1,2}([/.-])\d{1,2}\4(\d{4}))"
+    r"(?:[T ]\d{1,2}:.*)?$"
+)
 LIST = r"^\[.*\]$"  # such as ['bebop', 'swing']
 
 # One row per file: numbers, texts and possibly a note, or stage and error.

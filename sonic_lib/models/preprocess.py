@@ -67,7 +67,7 @@ def feature_names(model: PipelineModel, *, classes: Sequence[str]) -> list[str]:
 
 
 def date_parts(name: str) -> dict[str, Column]:
-    """Columns, by name, of the parts of a date given as YYYY, YYYY-MM or YYYY-MM-DD.
+    """Columns, by name, of the parts of a date, as `features.spark.DATE` describes it.
 
     Returns
     -------
@@ -77,9 +77,10 @@ def date_parts(name: str) -> dict[str, Column]:
         a date.
     """
     text = F.trim(column(name))
-    year, month, day = (
-        F.regexp_extract(text, DATE, group).try_cast("double") for group in (1, 2, 3)
+    first_year, month, day, last_year = (
+        F.regexp_extract(text, DATE, group).try_cast("double") for group in (1, 2, 3, 5)
     )
+    year = F.coalesce(first_year, last_year)
     month = F.when(month.between(1, 12), month)
     day = F.when(month.isNotNull() & day.between(1, 31), day)
     precision = year * 0 + 1 + month.isNotNull().cast("int") + day.isNotNull().cast("int")

@@ -256,6 +256,19 @@ def test_numbers_are_those_that_python_reads_as_finite(read):
     } == expected
 
 
+def test_thousands_may_be_grouped_by_commas(read):
+    numbers = {"1,021": 1021.0, "390,470,936": 390470936.0, " -12,345.5 ": -12345.5}
+    others = ["0,123", "1,02", "12,3456", "1,,021", "1,021,"]
+    cells = [*numbers, *others]
+    rows = [f'c{place},"{cell}",1' for place, cell in enumerate(cells)]
+    usable, rejected = bring_in(read(lines("id,plays,key", *rows, n_more=200, more="n{i},7,2")))
+    found = [usable[f"c{place}"].numbers["plays"] for place in range(len(numbers))]
+    assert found == list(numbers.values())
+    assert sorted(reason for _, reason in rejected) == sorted(
+        f"plays: '{cell}' is not a number" for cell in others
+    )
+
+
 def test_usable_row_is_kept_among_rows_with_one_id(read):
     text = lines("nr,tempo", "a,slow", "a,1", "a,1", "b,2", "b,3", ",4", n_more=40, more="n{i},1")
     usable, rejected = bring_in(read(text), given="nr")
