@@ -13,8 +13,8 @@ from pyspark.sql import functions as F
 
 from sonic_lib.spark.columns import column
 
-TITLES = ("title", "track_name", "track_title", "song_name", "name")
-ARTISTS = ("artist", "artist_name", "artists", "track_artist")
+TITLES = ("title", "track_name", "track_title", "song_name", "track", "song", "name")
+ARTISTS = ("artist", "artist_name", "artists", "artists_name", "track_artist")
 TRACK_IDS = ("track_id", "spotify_id", "isrc")
 _NO_LETTER = r"[\W_]+"
 
@@ -46,8 +46,8 @@ def find_column(names: Sequence[str], present: Collection[str]) -> str | None:
 
     Examples
     --------
-    >>> find_column(ARTISTS, ["Tempo", "Artist Name"])
-    'Artist Name'
+    >>> find_column(ARTISTS, ["Tempo", "Artist Name"]), find_column(ARTISTS, ["artist(s)_name"])
+    ('Artist Name', 'artist(s)_name')
     """
     by_spelling = {_spelling(name): name for name in sorted(present)}
     return next((by_spelling[key] for key in map(_spelling, names) if key in by_spelling), None)
