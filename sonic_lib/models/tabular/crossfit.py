@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.pool import ThreadPool
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,19 +127,19 @@ def crossfit(
     """
     is_held_out = outer == HELD_OUT_FOLD
     folds = np.unique(outer[~is_held_out]).tolist()
-    every = np.ones(len(labels), bool)
-    jobs = [(~is_held_out & (outer != fold), outer == fold) for fold in folds if len(folds) > 1]
-    scores = np.full((len(labels), request.n_classes or 2), np.nan)
-    without = np.full((len(labels), request.n_classes or 1), np.nan)
+    jobs = [
+        _Job(~is_held_out & (outer != fold), outer == fold, request)
+        for fold in folds
+        if len(folds) > 1
+    ]
 
-    def fitted(job: tuple[NDArray, NDArray, Request]) -> Fit:
-        in_train, ask, asked_of = job
-        rows = np.flatnonzero(in_train)
+    def fitted(job: _Job) -> Fit:
+        rows = np.flatnonzero(job.in_training)
         training_set = TrainingSet(rows, labels[rows], inner[rows], request.n_classes)
-        return fit_once(table, training_set, np.flatnonzero(ask), request=asked_of)
+        return fit_once(table, training_set, np.flatnonzero(job.asked), request=job.request)
 
     with _few_threads(n_threads) as pool:
-        scored = pool.map(fitted, [(*job, request) for job in jobs], chunksize=1)
+        scored = pool.map(fitted, jobs, chunksize=1)
         chosen = _weigh(scored, labels, request)
         for fit in scored:
             fit.state, fit.fitted = {}, {}
@@ -147,26 +147,47 @@ def crossfit(
                 fit.known = fit.new = fit.known[:0]
         # Learners without a weight are not fitted again.
         counted = replace(request, kinds=tuple(chosen.weights))
-        later = {"served": (every, ~every, counted)} if serve else {}
-        if is_held_out.any():
-            later["judge"] = (~is_held_out, is_held_out, counted)
-            if serve and request.layout.texts:
-                later["without"] = (~is_held_out, is_held_out, without_texts(counted))
+        later = _final_jobs(is_held_out, counted, serve=serve)
         fits = dict(zip(later, pool.map(fitted, later.values(), chunksize=1), strict=True))
         for fit in fits.values():
             fit.blend = chosen
         plain = fits.pop("without", None)
         if not request.n_classes:
             _fit_roots([*scored, *fits.values()], labels, request, pool)
+    scores = np.full((len(labels), request.n_classes or 2), np.nan)
     for fit in [*scored, *fits.values()]:
         if len(fit.asked):
             predicted = fit.predicted()
             if not request.n_classes:
                 predicted = np.column_stack([predicted, fit.difficulty()])
             scores[fit.asked] = predicted
+    without = np.full((len(labels), request.n_classes or 1), np.nan)
     if plain is not None:
         without[plain.asked] = plain.predicted().reshape(len(plain.asked), -1)
     return Crossfit(scores, fits.get("judge"), fits.get("served"), without)
+
+
+class _Job(NamedTuple):
+    """Rows to fit on, rows to predict, and how."""
+
+    in_training: NDArray[np.bool_]
+    asked: NDArray[np.bool_]
+    request: Request
+
+
+def _final_jobs(
+    is_held_out: NDArray[np.bool_], request: Request, *, serve: bool
+) -> dict[str, _Job]:
+    """The final model, the one that the held-out rows evaluate, and that one without texts."""
+    jobs = {}
+    if serve:
+        every = np.ones(len(is_held_out), bool)
+        jobs["served"] = _Job(every, ~every, request)
+    if is_held_out.any():
+        jobs["judge"] = _Job(~is_held_out, is_held_out, request)
+        if serve and request.layout.texts:
+            jobs["without"] = jobs["judge"]._replace(request=without_texts(request))
+    return jobs
 
 
 def fit_once(
