@@ -36,7 +36,7 @@ class _Section(BaseModel):
 
 
 class FingerprintConfig(_Section):
-    """Parameters of the fingerprints; fixed for the lifetime of a table."""
+    """Parameters of the fingerprints, fixed for the lifetime of a table; except `prefix_bits`."""
 
     min_hz: float = Field(FingerprintParams.min_hz, ge=50, le=5000)
     max_hz: float = Field(FingerprintParams.max_hz, ge=1000, le=5900)

@@ -98,7 +98,11 @@ def make_job_parser(command) -> argparse.ArgumentParser:
 def _prepare(parser: argparse.ArgumentParser, command) -> None:
     command.add_arguments(parser)
     common = parser.add_argument_group("options of every verb")
-    common.add_argument("--warehouse", metavar="URI", help="where the tables are")
+    common.add_argument(
+        "--warehouse",
+        metavar="URI",
+        help="where the tables are (default: as configured, else ./sonic-warehouse)",
+    )
     common.add_argument("--config", metavar="FILE", help="settings, as in conf/sonic.yaml")
     common.add_argument(
         "--set",

@@ -18,7 +18,7 @@ from sonic_lib.schemas.declaration import Table, column
 
 SONGS = Table(
     "songs",
-    "One row per distinct recording. A fingerprint counts only if its song is here.",
+    "One row per song, a distinct file content. A fingerprint counts only if its song is here.",
     StructType(
         [
             column("song_id", LongType(), "First 63 bits of content_sha256"),

@@ -130,7 +130,7 @@ RECOMMENDATIONS = Table(
             column("rank", IntegerType(), "1 for the most similar"),
             column("recommended_song_id", LongType(), "A similar song of the same source"),
             column("similarity", DoubleType(), "Cosine of their standardised features, -1 to 1"),
-            column("model_version", StringType(), "Version of the model that found it"),
+            column("model_version", StringType(), "Run that computed it"),
         ]
     ),
     ("source",),

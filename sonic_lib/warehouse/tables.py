@@ -58,7 +58,8 @@ class TablesMixin(Connection):
         Parameters
         ----------
         restore_to : str, optional
-            Restore the tables as of this time (UTC), e.g. ``2026-01-31 18:00:00``.
+            Restore songs, files and fingerprints as of this time (UTC), e.g.
+            ``2026-01-31 18:00:00``.
         prefix_bits : int in 0..12, optional
             Repartition the fingerprints into ``2**prefix_bits`` partitions.
         purge : bool

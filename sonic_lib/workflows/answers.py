@@ -53,7 +53,7 @@ class Answers(NamedTuple):
 
 
 def works_without_spark(paths: Iterable[str]) -> bool:
-    """Whether these files and this installation allow to do without Spark."""
+    """Whether this installation can handle these files without Spark."""
     return all(map(is_local, paths)) and find_spec("deltalake") is not None
 
 

@@ -69,7 +69,7 @@ def _hint_of_score(card: dict) -> str | None:
     first = f" ({', '.join(known)} first)" if known else ""
     return (
         f"{name} {score:.3f} is rare for real songs: look for a column that new songs will not "
-        f"have{first}, and leave it out by --drop"
+        f"have{first}, and leave it out with --drop"
     )
 
 

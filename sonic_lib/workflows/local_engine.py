@@ -2,7 +2,7 @@
 
 delta-rs finds the files of the same Delta tables, and the same kernels read them and compute
 hashes, hits, lines, scores and segments, so the answers are those of the Spark job.  Everything
-happens in memory instead of by shuffles, which suits a few hundred clips.
+happens in memory, in chunks of clips, instead of by shuffles.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def check_given(given: Sequence[str], *, where: str | None) -> None:
     """
     if not given and where is None:
         raise UsageError(
-            "No SONG is given; expected ids or paths, or a condition (--where CONDITION)."
+            "No SONG is given; expected ids, paths or titles, or a condition (--where CONDITION)."
         )
 
 

@@ -33,7 +33,7 @@ _EXTRAS = {
     "mlflow": (("mlflow",), "keeps models in MLflow"),
 }
 _MIN_MEMORY_GB = 4.0  # for Spark and two Python workers, with a collection of laptop size
-_MIN_DISK_GB = 2.0
+_MIN_DISK_GB = 3.0
 
 
 class Finding(NamedTuple):
@@ -138,7 +138,7 @@ def _disk(warehouse: str) -> Finding:
     if not os.access(place, os.W_OK | os.X_OK):
         return Finding("disk", "bad", f"{place} is not writable; give another --warehouse")
     if gb < _MIN_DISK_GB:
-        return Finding("disk", "note", f"{message}; 1,000 hours of music take about 2 GB")
+        return Finding("disk", "note", f"{message}; 1,000 hours of music take about 3 GB")
     return Finding("disk", "ok", message)
 
 

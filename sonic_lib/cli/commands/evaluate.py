@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=N_CLIPS,
         metavar="N",
-        help=f"clips per condition and length (default {N_CLIPS})",
+        help="clips of known songs, and as many of unknown ones, per condition and length "
+        f"(default {N_CLIPS})",
     )
     parser.add_argument(
         "--lengths",

@@ -24,7 +24,9 @@ READS = (FEATURES,)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("--source", metavar="NAME", help="source of features, if there are several")
+    parser.add_argument(
+        "--source", metavar="NAME", help="source of features; required if there are several"
+    )
     parser.add_argument(
         "--color",
         metavar="COLUMN",

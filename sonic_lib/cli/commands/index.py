@@ -27,7 +27,11 @@ IS_PYTHON_WORK = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("paths", nargs="+", metavar="PATH", help="folder or audio file")
-    parser.add_argument("--prune", action="store_true", help="remove songs whose files are gone")
+    parser.add_argument(
+        "--prune",
+        action="store_true",
+        help="also remove songs whose files are gone from these folders",
+    )
     parser.add_argument(
         "--retry-rejected", action="store_true", help="also read rejected files again"
     )

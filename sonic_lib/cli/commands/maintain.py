@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--restore-to",
         metavar="TIME",
-        help="restore the state at this time (UTC), e.g. 2026-01-31 18:00:00",
+        help="restore songs, files and fingerprints as of this time (UTC), "
+        "e.g. 2026-01-31 18:00:00",
     )
     what.add_argument(
         "--prefix-bits",
@@ -158,7 +159,10 @@ _LINES = {
 }
 
 
-_MAINTAIN = "`sonic maintain` repairs most of this: it sorts files, removes doubles and sweeps."
+_MAINTAIN = (
+    "`sonic maintain` repairs most of this: it sorts files, and removes duplicates and what dead "
+    "runs left."
+)
 _REMOVE = (
     "`sonic maintain` could not repair these problems: remove the songs with `sonic remove` and "
     "index their folder again, or restore an earlier state with `sonic maintain --restore-to TIME`."

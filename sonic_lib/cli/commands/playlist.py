@@ -20,9 +20,14 @@ READS = (FEATURES,)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument(
-        "songs", nargs="+", metavar="SONG", help="song_id, path, id, or part of the title"
+        "songs",
+        nargs="+",
+        metavar="SONG",
+        help="song_id, key (path of the audio, or id in the table), or part of a title",
     )
-    parser.add_argument("--source", metavar="NAME", help="source of features, if there are several")
+    parser.add_argument(
+        "--source", metavar="NAME", help="source of features; required if there are several"
+    )
     parser.add_argument(
         "--columns", nargs="+", metavar="COLUMN", help="numeric columns to compare (default: all)"
     )

@@ -25,7 +25,9 @@ _ALL = "all"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("--source", metavar="NAME", help="source of features, if there are several")
+    parser.add_argument(
+        "--source", metavar="NAME", help="source of features; required if there are several"
+    )
     parser.add_argument(
         "--model", choices=(_ALL, *NAMES), default=_ALL, help="default: all that have a champion"
     )

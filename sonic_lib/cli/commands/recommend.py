@@ -20,8 +20,14 @@ _MAX_NAME, _NO_WIDTH = 48, 10_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("song", metavar="SONG", help="song_id, path, id, or part of the title")
-    parser.add_argument("--source", metavar="NAME", help="source of features, if there are several")
+    parser.add_argument(
+        "song",
+        metavar="SONG",
+        help="song_id, key (path of the audio, or id in the table), or part of a title",
+    )
+    parser.add_argument(
+        "--source", metavar="NAME", help="source of features; required if there are several"
+    )
     parser.add_argument(
         "--count", type=int, default=10, metavar="N", help="songs to list (default 10)"
     )

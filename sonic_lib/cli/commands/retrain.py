@@ -1,4 +1,4 @@
-"""`sonic retrain`: train new versions and keep those that are significantly better."""
+"""`sonic retrain`: train new versions, and promote those that are significantly better."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sonic_lib.workflows.retraining import (
 )
 from sonic_lib.workflows.training import check_choices
 
-HELP = "train new versions and keep those that are significantly better"
+HELP = "train new versions, and promote those that are significantly better"
 READS = (FEATURES,)
 IS_PYTHON_WORK = True  # as `sonic train`
 

@@ -24,7 +24,10 @@ _WIDTH = 60
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument(
-        "words", nargs="*", metavar="WORD", help="list only songs with all words in path or tags"
+        "words",
+        nargs="*",
+        metavar="WORD",
+        help="list only songs whose path, title, artist or album contain all words",
     )
     parser.add_argument("--output", metavar="FILE", help=f"write all, with song_id, as {SUFFIXES}")
 

@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help=", ".join((*NAMES, RECOMMENDATIONS)),
     )
-    parser.add_argument("--source", metavar="NAME", help="source of features, if there are several")
+    parser.add_argument(
+        "--source", metavar="NAME", help="source of features; required if there are several"
+    )
     trained = parser.add_argument_group(" and ".join(NAMES))
     trained.add_argument("--csv", metavar="FILE", help="import this feature table first")
     trained.add_argument(
