@@ -21,7 +21,7 @@ from pyspark.sql.types import BooleanType, StringType, StructField, StructType
 from sonic_lib.audio.local_files import SUFFIXES, below, entries, scan, storable
 from sonic_lib.errors import UsageError
 from sonic_lib.schemas import FILES
-from sonic_lib.spark.filesystem import literal
+from sonic_lib.spark.filesystem import literal, qualified
 from sonic_lib.spark.uris import absolute, is_local
 
 _ENTRIES = StructType(
@@ -100,9 +100,9 @@ def list_audio(
     )
 
 
-def canonical_path(path: str) -> str:
+def canonical_path(spark: SparkSession, path: str) -> str:
     """Return the full path of a given folder or file, as in the rows of `list_audio`."""
-    return storable(absolute(path)) if is_local(path) else path.rstrip("/")
+    return storable(absolute(path)) if is_local(path) else qualified(spark, path)
 
 
 def relative_path() -> Column:
@@ -134,7 +134,7 @@ def _list_remote(spark: SparkSession, uri: str) -> DataFrame:
     )
     return listed.filter(has_audio_suffix()).select(
         "path",
-        F.lit(uri.rstrip("/")).alias("root"),
+        F.lit(qualified(spark, uri)).alias("root"),
         F.col("length").alias("size_bytes"),
         F.col("modificationTime").alias("modified_at"),
         F.col("path").alias("real"),

@@ -56,12 +56,23 @@ def read_tags(file: BinaryIO, *, name: str) -> Tags:
     except Exception:  # broken tags may raise anything, and the audio may still be good
         found = TinyTag()
     return Tags(
-        title=_clean(found.title) or _clean(PurePosixPath(name).stem),
+        title=_clean(found.title) or file_title(name),
         artist=_clean(found.artist),
         album=_clean(found.album),
         genre=_clean(found.genre),
         release_year=_year(found.year),
     )
+
+
+def file_title(path: str) -> str | None:
+    """Return the title of a file without tags: its name without the ending.
+
+    Examples
+    --------
+    >>> file_title("/music/So What.flac")
+    'So What'
+    """
+    return _clean(PurePosixPath(path).stem)
 
 
 def _clean(text: str | None) -> str | None:

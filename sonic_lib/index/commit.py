@@ -24,6 +24,7 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import HASH_BITS
 from sonic_lib.fingerprint.spark import hash_rows
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
@@ -49,7 +50,18 @@ def stage_folder(warehouse: str, run_id: str, batch: int) -> str:
 
 
 def stage(extracts: DataFrame, folder: str) -> DataFrame:
-    """Write extracts to a stage and read them back."""
+    """Write extracts to a stage and read them back.
+
+    Raises
+    ------
+    TableError
+        If the folder is behind a link, where no later run could sweep it.
+    """
+    if _has_link(extracts.sparkSession, folder):
+        raise TableError(
+            f"{folder} is, or is behind, a symbolic link, where what a dead run leaves could not "
+            f"be cleaned up; expected a plain folder. Move {_STAGING} back into the warehouse."
+        )
     extracts.write.parquet(folder)
     return extracts.sparkSession.read.parquet(literal(folder))
 

@@ -13,7 +13,11 @@ from sonic_lib.audio.sandbox import Limits, isolated, packed
 from sonic_lib.fingerprint.spark import row_by_row
 from sonic_lib.schemas import BANDS
 
-LOSSLESS = r"^(pcm|flac|alac|wav|tta|ape|float|double|ulaw|alaw)"
+# Names of codecs as FFmpeg and libsndfile write them.
+LOSSLESS = (
+    r"^(pcm_(?!alaw|mulaw)|flac|alac|wavpack|tta|tak|ape|float|double|dsd|mp4als|mlp|truehd|"
+    r"wmalossless|shorten|dpcm_|dwvw_)"
+)
 RULE = (
     "complete before cut; lossless before lossy; the higher sample rate; the higher filled "
     "frequency band (re-encoding lowers it); the older file; more tags"

@@ -8,12 +8,12 @@ has the columns of `schemas.DIGESTS`.
 
 from __future__ import annotations
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from sonic_lib.audio.digest import MAX_FILE_BYTES
-from sonic_lib.audio.listing import has_audio_suffix
-from sonic_lib.audio.tags import MAX_CHARACTERS
+from sonic_lib.audio.tags import file_title
 
 # For 40 TB of files, a task gets 2 GB; the driver plans this many tasks within seconds.
 _MAX_TASKS = 20_000
@@ -44,14 +44,9 @@ def n_tasks(n_files: int, n_bytes: float, *, n_slots: int, task_mb: float) -> in
 def batch_sizes(
     n_files: int, n_bytes: float, *, n_slots: int, task_mb: float, batch_gb: float
 ) -> tuple[int, int]:
-    """Return the number of batches, and of the tasks of each."""
-    n = n_batches(n_files, n_bytes, batch_gb=batch_gb)
+    """Return the number of batches, each of which is one commit, and of the tasks of each."""
+    n = min(1 + int(n_bytes // (batch_gb * 1e9)), max(1, n_files))
     return n, n_tasks(n_files // n + 1, n_bytes / n, n_slots=n_slots, task_mb=task_mb)
-
-
-def n_batches(n_files: int, n_bytes: float, *, batch_gb: float) -> int:
-    """Return the number of batches, each of which is one commit."""
-    return min(1 + int(n_bytes // (batch_gb * 1e9)), max(1, n_files))
 
 
 def changed_files(files: DataFrame, *, known: DataFrame, retry_rejected: bool) -> DataFrame:
@@ -136,7 +131,9 @@ def song_files(
         .select("song_id", F.lit(True).alias("has_file"))
         .distinct()
     )
-    turn = F.row_number().over(Window.partitionBy("song_id").orderBy("path"))
+    # Files without a song each count alone, or one task would sort them all.
+    song = F.coalesce("song_id", F.xxhash64("path"))
+    turn = F.row_number().over(Window.partitionBy(song).orderBy("path"))
     stored = songs.select("song_id", F.lit(True).alias("stored"))
     joined = (
         digests.withColumnRenamed("error", "open_error")
@@ -201,8 +198,11 @@ def renamed_songs(songs: DataFrame, *, moved: DataFrame, files: DataFrame) -> Da
 
 def _file_title() -> Column:
     """Column: the title that `tags.read_tags` returns for a file without tags."""
-    name = F.element_at(F.split("path", "/"), -1)
-    return F.trim(F.left(F.regexp_replace(name, r"(?<=.)\.[^.]*$", ""), F.lit(MAX_CHARACTERS)))
+
+    def titles(paths: pa.Array) -> pa.Array:
+        return pa.array(map(file_title, paths.to_pylist()), pa.string())
+
+    return F.arrow_udf(titles, "string")("path")
 
 
 def abandoned_songs(known: DataFrame, *, gone: DataFrame, digests: DataFrame) -> DataFrame:
@@ -224,15 +224,15 @@ def abandoned_songs(known: DataFrame, *, gone: DataFrame, digests: DataFrame) ->
 
 def pruned_files(known: DataFrame, *, files: DataFrame, roots: list[str]) -> DataFrame:
     """Return known files below the given folders that no longer exist."""
+    missing = known.filter(is_below(roots)).join(files.select("path"), "path", "left_anti")
     # A folder that could not be listed is among the files; what it contains may still exist.
-    unlisted = files.filter(~has_audio_suffix()).select(
-        F.concat("path", F.lit("/")).alias("closed")
+    parts = F.split("path", "/")
+    folders = F.transform(
+        F.sequence(F.lit(1), F.size(parts)), lambda n: F.array_join(F.slice(parts, 1, n), "/")
     )
-    return (
-        known.filter(is_below(roots))
-        .join(files.select("path"), "path", "left_anti")
-        .join(F.broadcast(unlisted), F.startswith("path", "closed"), "left_anti")
-    )
+    closed = files.select(F.col("path").alias("folder"))
+    hidden = missing.select("path", F.explode(folders).alias("folder"))
+    return missing.join(hidden.join(closed, "folder", "left_semi"), "path", "left_anti")
 
 
 def is_below(roots: list[str]) -> Column:

@@ -36,6 +36,17 @@ def hadoop_path(spark: SparkSession, uri: str):
     return path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()), path
 
 
+def qualified(spark: SparkSession, uri: str) -> str:
+    """Return a URI as Spark's readers report it: with its authority, and without double slashes."""
+    from py4j.protocol import Py4JJavaError
+
+    try:
+        filesystem, path = hadoop_path(spark, uri)
+    except Py4JJavaError:  # no such file system: whoever reads it says so
+        return uri.rstrip("/")
+    return filesystem.makeQualified(path).toString()
+
+
 def exists(spark: SparkSession, uri: str) -> bool:
     """Whether a file or folder exists."""
     filesystem, path = hadoop_path(spark, uri)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -68,9 +70,22 @@ def open_index(spark: SparkSession, warehouse: str) -> Index:
         tables.prefix_bits(spark, warehouse, version=version),
         n_fingerprints,
         index_s * FRAMES_PER_S,
-        tables.orphans(fingerprints, songs, n_expected=n_fingerprints),
+        _orphans(fingerprints, songs, n_expected=n_fingerprints),
     )
     return Index(fingerprints, songs, files)
+
+
+def _orphans(fingerprints: DataFrame, songs: DataFrame, *, n_expected: int) -> NDArray[np.int64]:
+    """Return the ids of songs that have fingerprints but are not in `songs`, ascending.
+
+    They exist while another run adds or removes songs, or after it died: those of a batch per such
+    run, until `sonic maintain`.  The number of rows comes from the table's log; rows are only
+    scanned if it differs from the expected number.
+    """
+    if fingerprints.count() == n_expected:
+        return np.zeros(0, np.int64)
+    ids = fingerprints.select("song_id").distinct().join(songs, "song_id", "left_anti")
+    return np.sort(ids.toPandas()["song_id"].to_numpy(np.int64))
 
 
 def search(

@@ -55,7 +55,7 @@ def index_songs(
             spark,
             config,
             cached(files),
-            roots=[canonical_path(path) for path in paths],
+            roots=[canonical_path(spark, path) for path in paths],
             prune=prune,
             retry_rejected=retry_rejected,
             run_id=this_run.run_id,

@@ -142,7 +142,7 @@ def _found(files: DataFrame, songs: DataFrame, given: Sequence[str]) -> DataFram
     spark = files.sparkSession
     wanted = spark.createDataFrame(
         [
-            (text, spelling, canonical_path(spelling), spelling == text)
+            (text, spelling, canonical_path(spark, spelling), spelling == text)
             for text in given
             for spelling in spellings(text)
         ],

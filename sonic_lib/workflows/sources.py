@@ -64,6 +64,7 @@ def register(
         prefix_bits=tables.prefix_bits(spark, config.warehouse)
         if has_index
         else config.fingerprint.prefix_bits,
+        limits=config.index.limits(),
     )
 
 

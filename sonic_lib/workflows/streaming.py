@@ -68,7 +68,7 @@ def watch(
 
     from sonic_lib.audio.listing import canonical_path
 
-    roots = sorted(set(map(canonical_path, paths)))
+    roots = sorted({canonical_path(spark, path) for path in paths})
     name = f"{verb}-{hashlib.sha256(chr(0).join(roots).encode()).hexdigest()[:16]}"
     n_taken = 0
     is_started = Event()

@@ -20,6 +20,7 @@ from sonic_lib.audio.listing import (
 from sonic_lib.cli.commands.index import passed_over_text
 from sonic_lib.errors import UsageError
 from sonic_lib.schemas import FILES
+from sonic_lib.spark.filesystem import qualified
 
 STRANGE = (
     "ünïcödé/夜明け.mp3",
@@ -81,7 +82,12 @@ def test_all_spellings_of_a_folder_are_equivalent(spark, music):
     spellings = [str(music), f"{music}/", f"{music}//", f"{music}/./../{music.name}"]
     files = list_audio(spark, spellings).select("root", relative_path()).collect()
     assert sorted(files) == sorted((str(music), name) for name in STRANGE)
-    assert {canonical_path(spelling) for spelling in spellings} == {str(music)}
+    assert {canonical_path(spark, spelling) for spelling in spellings} == {str(music)}
+
+
+def test_uris_are_written_as_readers_report_them(spark, tmp_path):
+    assert qualified(spark, f"file://{tmp_path}//a b%20[1]/") == f"file:{tmp_path}/a b%20[1]"
+    assert qualified(spark, "nowhere://host//a/") == "nowhere://host//a"
 
 
 def test_file_uris_are_local_paths(spark, tmp_path):

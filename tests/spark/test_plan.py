@@ -307,6 +307,15 @@ def test_pruning_spares_folders_that_could_not_be_listed(known, files):
     assert found(pruned, "path") == [("/m/closed2/b.mp3",)]
 
 
+def test_unlisted_folder_may_be_named_like_a_song(known, files):
+    pruned = plan.pruned_files(
+        known(indexed("/m/Best of.mp3/cd 1/a.mp3"), indexed("/m/Best of.mp3s/b.mp3")),
+        files=files({"path": "/m/Best of.mp3"}),
+        roots=["/m"],
+    )
+    assert found(pruned, "path") == [("/m/Best of.mp3s/b.mp3",)]
+
+
 def test_pruning_the_root_folder_covers_everything(known, files):
     pruned = plan.pruned_files(known(indexed("/m/gone.mp3")), files=files(), roots=["/"])
     assert found(pruned, "path") == [("/m/gone.mp3",)]

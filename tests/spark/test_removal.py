@@ -42,7 +42,9 @@ def test_song_is_found_by_id_whole_path_or_path_below_its_folder(choose, given, 
 
 
 def test_path_that_is_right_as_it_stands_is_not_looked_for_elsewhere(choose, monkeypatch):
-    monkeypatch.setattr("sonic_lib.workflows.removal.canonical_path", "/music/B/{}".format)
+    monkeypatch.setattr(
+        "sonic_lib.workflows.removal.canonical_path", lambda _, text: f"/music/B/{text}"
+    )
     assert choose("01.mp3") == [2]
 
 

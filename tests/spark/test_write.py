@@ -9,6 +9,7 @@ from threading import Thread
 
 import pytest
 
+from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.index import commit
 from sonic_lib.schemas import EXTRACTS, FINGERPRINTS, SONGS
@@ -81,6 +82,15 @@ def test_batch_becomes_fingerprints_and_songs(spark, lake, stage, state):
     song = tables.read(spark, lake, SONGS).filter("song_id = 2").first()
     assert (song.run_id, song.n_fingerprints, song.content_sha256) == ("run-1", 2, "2")
     assert song.indexed_at is not None
+
+
+def test_stage_behind_a_link_is_refused(lake, stage, tmp_path):
+    """No run could sweep it, so fingerprints would be doubled."""
+    (tmp_path / "scratch").mkdir()
+    Path(lake, "_staging").symlink_to(tmp_path / "scratch")
+    with pytest.raises(TableError, match="symbolic link"):
+        stage("run-1", 1)
+    assert not any((tmp_path / "scratch").iterdir())
 
 
 def test_batch_of_rejects_writes_nothing(lake, stage, state):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sonic_lib.audio.sandbox import _on_disk_bytes
-from sonic_lib.index.plan import n_batches, n_tasks
+from sonic_lib.index.plan import batch_sizes, n_tasks
 
 
 def test_number_of_tasks_follows_bytes_but_does_not_exceed_files():
@@ -14,9 +14,12 @@ def test_number_of_tasks_follows_bytes_but_does_not_exceed_files():
 
 
 def test_batches_do_not_outnumber_files():
-    assert n_batches(10_000, 130e9, batch_gb=64) == 3
-    assert n_batches(11, 12e12, batch_gb=64) == 11
-    assert n_batches(0, 0, batch_gb=64) == 1
+    def n_batches(n_files, n_bytes):
+        return batch_sizes(n_files, n_bytes, n_slots=2, task_mb=16, batch_gb=64)[0]
+
+    assert n_batches(10_000, 130e9) == 3
+    assert n_batches(11, 12e12) == 11
+    assert n_batches(0, 0) == 1
 
 
 def test_time_limit_follows_the_size_on_disk(tmp_path):
