@@ -58,8 +58,10 @@ def missing_note(announced_s: float | None, decoded_s: float) -> str | None:
 
 def error_reason(error: Exception) -> str:
     """Return the reason for an error, without the object names and paths of str(error)."""
+    if isinstance(error, MemoryError):
+        return "needs more memory than index.file_memory_mb allows"
     reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
-    return str(reason).removeprefix("Error : ").removesuffix(".")
+    return str(reason).removeprefix("Error : ").removesuffix(".") or type(error).__name__
 
 
 def check_channels(n_channels: int) -> None:

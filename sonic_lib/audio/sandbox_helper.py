@@ -60,7 +60,9 @@ def _answer(connection: Connection, call: Callable[[], Iterable[dict]], timeout_
     except ConnectionError:
         raise
     except Exception as error:
-        connection.send(("failed", f"{type(error).__name__}: {error}"))
+        from sonic_lib.audio.info import error_reason  # not needed otherwise
+
+        connection.send(("failed", error_reason(error)))
     else:
         connection.send(("end", None))
     finally:

@@ -146,9 +146,10 @@ def _run_with_spark(command, config, args: argparse.Namespace) -> int:
 
     from sonic_lib.spark import filesystem
     from sonic_lib.spark.session import spark_job
+    from sonic_lib.spark.uris import resolve_warehouse
     from sonic_lib.storage import tables
 
-    config = config.model_copy(update={"warehouse": tables.resolve(config.warehouse)})
+    config = config.model_copy(update={"warehouse": resolve_warehouse(config.warehouse)})
     if hasattr(command, "check"):
         command.check(args)
     if hasattr(command, "READS") and not getattr(args, "csv", None):  # --csv fills the table

@@ -83,7 +83,7 @@ def describe_songs(
     def rows(song: dict) -> Iterator[dict]:
         path, size_bytes = song["path"], song["size_bytes"]
         for row in isolated(work, path, path=path, size_bytes=size_bytes, limits=limits):
-            yield song | row
+            yield row | song  # whatever the decoder claims about the file
         if n_done is not None:
             n_done.add(1)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonic_lib.audio.decode import open_audio, stream_mono
+from sonic_lib.audio.info import error_reason
 from sonic_lib.audio.tags import read_tags
 from sonic_lib.errors import DecodeError
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
@@ -103,7 +104,7 @@ def _rows(
     except DecodeError as error:
         summary |= {"stage": error.stage, "error": str(error)}
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
-        summary |= {"stage": "decode", "error": f"{type(error).__name__}: {error}"}
+        summary |= {"stage": "decode", "error": error_reason(error)}
     yield summary
 
 

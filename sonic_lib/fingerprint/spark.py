@@ -74,7 +74,7 @@ def fingerprint_files(
     def rows(file: dict) -> Iterator[dict]:
         path, size_bytes = file["path"], file["size_bytes"]
         for row in isolated(work, path, path=path, size_bytes=size_bytes, limits=limits):
-            yield file | row
+            yield row | file  # whatever the decoder claims about the file
         if n_done is not None:
             n_done.add(1)
 
@@ -119,7 +119,7 @@ def fingerprint_clips(
     )
 
     def rows(clip: dict) -> Iterator[dict]:
-        yield from isolated(
+        found = isolated(
             work,
             clip["path"],
             path=clip["path"],
@@ -127,6 +127,8 @@ def fingerprint_clips(
             limits=limits,
             windows=clip.get("windows"),
         )
+        for row in found:
+            yield row | {"path": clip["path"]}
         if n_done is not None:
             n_done.add(1)
 

@@ -159,7 +159,7 @@ def case_rows(case: dict, *, params: FingerprintParams, probes: Sequence[Probe])
         for window in found:
             yield {"path": case["path"]} | window_row(window)
     except (DecodeError, OSError) as error:
-        summary |= {"stage": "decode", "error": str(error)}
+        summary |= {"stage": getattr(error, "stage", "decode"), "error": str(error)}
     yield summary
 
 

@@ -24,6 +24,7 @@ from sonic_lib.fingerprint.query import MAX_SINGLE_S, n_windows
 from sonic_lib.matching.scoring import TAIL, p_values
 
 MAX_OFFSET_ERROR_S = 0.35  # between the song positions that neighbouring windows imply
+_LEAST_EVIDENCE = 1e-9  # as a weight, so that lines without evidence have a mean, too
 MAX_GAP = 1  # consecutive windows within a segment that may miss its song
 
 COLUMNS = (
@@ -203,9 +204,10 @@ def _measured(members: pd.DataFrame, p_value: float, *, accepted: bool) -> dict:
     song_s = members["offset_s"].to_numpy()
     best = members.loc[members["evidence"].idxmax()]
     speed = float(best["speed"])
+    weights = np.maximum(members["evidence"], _LEAST_EVIDENCE)
     if len(members) > 2:
-        speed = float(np.polyfit(middle_s, song_s, 1, w=np.sqrt(members["evidence"]))[0])
-    intercept_s = float(np.average(song_s - speed * middle_s, weights=members["evidence"]))
+        speed = float(np.polyfit(middle_s, song_s, 1, w=np.sqrt(weights))[0])
+    intercept_s = float(np.average(song_s - speed * middle_s, weights=weights))
     start_s = float((middle_s + members["first_s"]).min())
     end_s = float((middle_s + members["last_s"]).max())
     return {

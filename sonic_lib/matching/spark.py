@@ -23,6 +23,8 @@ from sonic_lib.matching.segments import COLUMNS, find_segments
 from sonic_lib.matching.slices import cut, gather
 from sonic_lib.schemas import HIT_PARTS, LINES, QUERY_PARTS, SEGMENTS
 
+_MAX_WINDOWS = 50_000  # joined at once: 2 kB each for the counts of their hits
+
 
 def window_id() -> Column:
     """Column: id of a window of a clip, much smaller than the clip's path."""
@@ -158,7 +160,7 @@ def _looked_up(
             ids.append(window_id)
             packed.append(queries)
             sizes[part] += len(queries)
-            if sizes[part] >= max_bytes:
+            if sizes[part] >= max_bytes or len(ids) >= _MAX_WINDOWS:
                 yield part, np.array(ids, np.int64), packed
                 del held[part], sizes[part]
     for part, (ids, packed) in sorted(held.items()):

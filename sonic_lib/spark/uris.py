@@ -9,13 +9,17 @@ from __future__ import annotations
 import functools
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sonic_lib.errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.fs import FileSystem
 
 _REMOTE_URI = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://([^/]*)/*(.*)", re.DOTALL)
+_ONE_SLASH = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/(?!/)")
 _ARROW_SCHEMES = {"s3a": "s3", "s3n": "s3"}
 
 
@@ -27,6 +31,29 @@ def is_local(path: str) -> bool:
 def absolute(path: str) -> str:
     """Make a local path, or a URI of one, an absolute path."""
     return os.path.abspath(os.path.expanduser(re.sub(r"^file:/*", "/", path)))
+
+
+def resolve_warehouse(uri: str) -> str:
+    """Make a local path absolute; leave URIs, as plain paths may be in HDFS for Spark.
+
+    Raises
+    ------
+    UsageError
+        If Delta could not address the warehouse, or a URI has one slash in place of two.
+    """
+    if "`" in uri:
+        raise UsageError(
+            f"The warehouse {uri!r} has a backtick in its name, and Delta cannot address such "
+            "tables. Choose another name."
+        )
+    if uri.startswith("file:") or not is_local(uri):
+        return uri
+    if _ONE_SLASH.match(uri):
+        raise UsageError(
+            f"The warehouse {uri!r} looks like a URI with one slash; expected two, as in "
+            f"{uri.replace(':/', '://', 1)!r}. Write './{uri}' if it is a local folder."
+        )
+    return str(Path(uri).expanduser().resolve())
 
 
 def local_path(uri: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import udtf
@@ -41,10 +42,13 @@ def are_used(statement: str) -> bool:
     return "fingerprint_" in statement.lower()
 
 
-def register(spark: SparkSession, *, params: FingerprintParams, prefix_bits: int) -> None:
+def register(
+    spark: SparkSession, *, params: FingerprintParams, prefix_bits: int, limits: Limits
+) -> None:
     """Register the table functions in a session.
 
-    ``fingerprint_audio(content)`` returns the rows that a song would have in `fingerprints`.
+    ``fingerprint_audio(content)`` returns the rows that a song would have in `fingerprints`, also
+    for files that are too short or silent to be indexed.
     ``fingerprint_clip(content)`` returns the hashes that a clip looks up, about ten times as many,
     with frames counted from the start of the clip.  Both take the bytes of an audio file, as in
     the column content of Spark's ``binaryFile`` source.  An unreadable file gives one row with an
@@ -56,30 +60,39 @@ def register(spark: SparkSession, *, params: FingerprintParams, prefix_bits: int
         Parameters of the fingerprint table.
     prefix_bits : int
         Number of prefix bits of the table's hashes.
+    limits : Limits
+        Time and memory that a file may take.
     """
+    audio = partial(audio_rows, params=params, prefix_bits=prefix_bits, limits=limits)
+    clip = partial(clip_rows, params=params, prefix_bits=prefix_bits, limits=limits)
 
     class FingerprintAudio:
         def eval(self, content: bytes) -> Iterator[tuple]:
-            yield from audio_rows(content, params=params, prefix_bits=prefix_bits)
+            yield from audio(content)
 
     class FingerprintClip:
         def eval(self, content: bytes) -> Iterator[tuple]:
-            yield from clip_rows(content, params=params, prefix_bits=prefix_bits)
+            yield from clip(content)
 
     spark.udtf.register("fingerprint_audio", udtf(FingerprintAudio, returnType=HASHES))
     spark.udtf.register("fingerprint_clip", udtf(FingerprintClip, returnType=CLIP_HASHES))
 
 
-def audio_rows(content: bytes, *, params: FingerprintParams, prefix_bits: int) -> Iterator[tuple]:
+def audio_rows(
+    content: bytes, *, params: FingerprintParams, prefix_bits: int, limits: Limits
+) -> Iterator[tuple]:
     """Yield the rows of ``fingerprint_audio``, with the columns of `HASHES`."""
-    for hash_, *others in _rows_of(packed(song_hashes, params=params), content, n_columns=3):
+    work = packed(song_hashes, params=params)
+    for hash_, *others in _rows_of(work, content, limits, n_columns=3):
         yield _prefix(hash_, prefix_bits), hash_, *others
 
 
-def clip_rows(content: bytes, *, params: FingerprintParams, prefix_bits: int) -> Iterator[tuple]:
+def clip_rows(
+    content: bytes, *, params: FingerprintParams, prefix_bits: int, limits: Limits
+) -> Iterator[tuple]:
     """Yield the rows of ``fingerprint_clip``, with the columns of `CLIP_HASHES`."""
     work = packed(clip_hashes, params=params)
-    for window, hash_, *others in _rows_of(work, content, n_columns=4):
+    for window, hash_, *others in _rows_of(work, content, limits, n_columns=4):
         yield window, _prefix(hash_, prefix_bits), hash_, *others
 
 
@@ -87,11 +100,11 @@ def _prefix(hash_: int | None, prefix_bits: int) -> int | None:
     return None if hash_ is None else hash_ >> (HASH_BITS - prefix_bits)
 
 
-def _rows_of(work: bytes, content: bytes, *, n_columns: int) -> Iterator[tuple]:
+def _rows_of(work: bytes, content: bytes, limits: Limits, *, n_columns: int) -> Iterator[tuple]:
     """Hash a file in the helper process; a file that is not read becomes one row with an error."""
     content = bytes(content or b"")
     # It has no path, so that its size alone sets the time limit.
-    found = isolated(work, content, path="", size_bytes=len(content), limits=Limits())
+    found = isolated(work, content, path="", size_bytes=len(content), limits=limits)
     for row in found:
         if row.get("error") is not None:
             yield *[None] * n_columns, row["error"]

@@ -12,8 +12,10 @@ It reads a key and the bytes of a file in hexadecimal, and writes the key with e
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from sonic_lib.config import load_config
 from sonic_lib.sql.functions import audio_rows, clip_rows
@@ -31,12 +33,16 @@ def main() -> None:
     parser.add_argument("--config", metavar="FILE", help="settings, as in conf/sonic.yaml")
     parser.add_argument("--set", action="append", dest="overrides", metavar="KEY=VALUE")
     args = parser.parse_args()
-    config = load_config(args.config, args.overrides).fingerprint
-
-    def rows(content: bytes) -> Iterator[tuple]:
-        return _ROWS[args.what](content, params=config.params(), prefix_bits=config.prefix_bits)
-
-    sys.stdout.writelines(f"{line}\n" for line in answers(sys.stdin, rows))
+    config = load_config(args.config, args.overrides)
+    rows = partial(
+        _ROWS[args.what],
+        params=config.fingerprint.params(),
+        prefix_bits=config.fingerprint.prefix_bits,
+        limits=config.index.limits(),
+    )
+    # A carriage return may be part of a key.
+    lines = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", newline="\n")
+    sys.stdout.writelines(f"{line}\n" for line in answers(lines, rows))
 
 
 def answers(lines: Iterable[str], rows: Callable[[bytes], Iterable[tuple]]) -> Iterator[str]:
@@ -50,8 +56,8 @@ def answers(lines: Iterable[str], rows: Callable[[bytes], Iterable[tuple]]) -> I
         From the decoded content to rows.
     """
     for line in lines:
-        key, _, content = line.rstrip("\n").partition("\t")
-        for row in rows(bytes.fromhex(content)):
+        key, _, content = line.rstrip("\n").rpartition("\t")  # the key may contain tabs
+        for row in rows(b"" if content == _NULL else bytes.fromhex(content)):
             yield "\t".join([key, *map(_text, row)])
 
 

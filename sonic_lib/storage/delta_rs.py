@@ -257,14 +257,15 @@ def _partition_files(table: DeltaTable, folder: str) -> tuple[dict[int, list[str
 
 
 def _orphans(fingerprints: DeltaTable, songs: pa.Table) -> NDArray[np.int64]:
-    """Songs that have fingerprints but are not in `songs`, ascending; as `tables.orphans`."""
+    """Songs that have fingerprints but are not in `songs`, ascending."""
     import pyarrow.compute as pc
 
     ids = [
         pc.unique(fragment.to_table(columns=["song_id"])["song_id"]).to_numpy()
         for fragment in fingerprints.to_pyarrow_dataset().get_fragments()
     ]
-    return np.setdiff1d(np.concatenate(ids), songs["song_id"].to_numpy())
+    none = np.zeros(0, np.int64)  # the table may have no files
+    return np.setdiff1d(np.concatenate([none, *ids]), songs["song_id"].to_numpy())
 
 
 def create(

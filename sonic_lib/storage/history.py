@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -49,7 +48,7 @@ def version_at(spark: SparkSession, warehouse: str, table: Table, *, timestamp: 
     TableError
         If the table's log does not reach back that far.
     """
-    history = DeltaTable.forPath(spark, location(warehouse, table)).history()
+    history = tables.delta_table(spark, warehouse, table).history()
     then = F.lit(timestamp).try_cast("timestamp")
     first, found = history.agg(
         F.min("timestamp"), F.max(F.when(F.col("timestamp") <= then, F.col("version")))
@@ -82,13 +81,8 @@ def check_files(spark: SparkSession, warehouse: str, table: Table, *, version: i
 
 def restore(spark: SparkSession, warehouse: str, table: Table, *, version: int) -> None:
     """Restore a table to a version; later versions stay in its log."""
-    path = location(warehouse, table)
-    writes.commit(
-        spark,
-        warehouse,
-        table,
-        lambda: DeltaTable.forPath(spark, path).restoreToVersion(version),
-    )
+    current = tables.delta_table(spark, warehouse, table)
+    writes.commit(spark, warehouse, table, lambda: current.restoreToVersion(version))
 
 
 def drop_lost_files(
@@ -123,6 +117,6 @@ def vacuum(spark: SparkSession, warehouse: str, table: Table, *, retention_hours
         ),
     }
     with setting(spark, settings):
-        old = DeltaTable.forPath(spark, location(warehouse, table))
+        old = tables.delta_table(spark, warehouse, table)
         # Vacuum commits its start and its end to the log.
         writes.commit(spark, warehouse, table, lambda: old.vacuum(retention_hours))

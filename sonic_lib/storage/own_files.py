@@ -67,7 +67,7 @@ def _is_below(path: str) -> bool:
     return not leads_away and not _IMPOSSIBLE.search(path)
 
 
-def is_behind_link(place: Path, path: str, *, known: dict[str, bool]) -> bool:
+def _is_behind_link(place: Path, path: str, *, known: dict[str, bool]) -> bool:
     """Whether a file of a table, or a folder on the way to it, is a link.
 
     Parameters
@@ -91,12 +91,12 @@ def foreign_path(place: Path, action: dict[str, Any], *, known: dict[str, bool])
     action : dict
         A data file, with a path and perhaps a deletion vector.
     known : dict
-        As in `is_behind_link`.
+        As in `_is_behind_link`.
     """
     for path in _paths_of(action):
         if not is_own(path):
             return path
-        if is_behind_link(place, path, known=known):
+        if _is_behind_link(place, path, known=known):
             return os.path.join(place, unquote(path))
     return None
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-import numpy as np
 from delta.tables import DeltaTable
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 
-from sonic_lib.errors import TableError, UsageError
+from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import (
     DATABASE,
@@ -31,24 +29,6 @@ from sonic_lib.storage.locks import is_on_disk
 from sonic_lib.storage.log_files import has_version
 from sonic_lib.storage.own_files import check_files
 from sonic_lib.storage.properties import MAX_PREFIX_BITS, PARAMS, PREFIX, whole_number
-
-
-def resolve(uri: str) -> str:
-    """Make a local path absolute; leave URIs, as plain paths may be in HDFS for Spark.
-
-    Raises
-    ------
-    UsageError
-        If Delta could not address the warehouse.
-    """
-    if "`" in uri:
-        raise UsageError(
-            f"The warehouse {uri!r} has a backtick in its name, and Delta cannot address such "
-            "tables. Choose another name."
-        )
-    if uri.startswith("file:") or not is_local(uri):
-        return uri
-    return str(Path(uri).expanduser().resolve())
 
 
 def location(warehouse: str, table: Table) -> str:
@@ -184,18 +164,6 @@ def partition_files(stored: DataFrame, *, column: str) -> dict[int, list[str]]:
     return files
 
 
-def orphans(fingerprints: DataFrame, songs: DataFrame, *, n_expected: int) -> NDArray[np.int64]:
-    """Return the ids of songs that have fingerprints but are not in `songs`, ascending.
-
-    They exist while another run adds or removes songs, or after it died.  The number of rows comes
-    from the table's log; rows are only scanned if it differs from the expected number.
-    """
-    if fingerprints.count() == n_expected:
-        return np.zeros(0, np.int64)
-    ids = fingerprints.select("song_id").distinct().join(songs, "song_id", "left_anti")
-    return np.sort(ids.toPandas()["song_id"].to_numpy(np.int64))
-
-
 def live_bytes(spark: SparkSession, warehouse: str, table: Table) -> int:
     """Return the bytes of the table's current files, without older versions."""
     detail = delta_table(spark, warehouse, table).detail()
@@ -241,7 +209,7 @@ def _check_own(spark: SparkSession, warehouse: str, table: Table) -> None:
 
 def _properties(spark: SparkSession, warehouse: str, table: Table) -> dict[str, str]:
     # Not detail(), which first sums the sizes of all files: 3 s right after Spark's start.
-    path = location(warehouse, table).replace("`", "``")
+    path = location(warehouse, table)
     return {row.key: row.value for row in spark.sql(f"SHOW TBLPROPERTIES delta.`{path}`").collect()}
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sonic_lib.config import load_config
-from sonic_lib.warehouse.connection import absolute
+from sonic_lib.spark.uris import resolve_warehouse
 from sonic_lib.warehouse.features import FeaturesMixin
 from sonic_lib.warehouse.identification import IdentificationMixin
 from sonic_lib.warehouse.models import ModelsMixin
@@ -87,7 +87,7 @@ def open_warehouse(
     """
     overrides = [f"{name}={value}" for name, value in (settings or {}).items()]
     loaded = load_config(os.fspath(config) if config else None, overrides)
-    place = absolute(path if path is not None else loaded.warehouse)
+    place = resolve_warehouse(os.fspath(loaded.warehouse if path is None else path))
     return Warehouse(
         loaded.model_copy(update={"warehouse": place}), spark, show_progress=show_progress
     )

@@ -13,10 +13,12 @@ OLD = datetime(2020, 1, 1)
 def test_most_original_copy_is_kept(spark):
     # id, codec, rate, band, age in days after OLD; from worst to best.
     ranked = [
+        (9, "pcm_alaw", 8_000, 4_000.0, 0),
         (5, "wmav2", 44_100, 15_000.0, 9),  # 192 kbit/s, made from the Ogg below
         (1, "vorbis", 44_100, 15_000.0, 1),
         (4, "mp3", 44_100, 19_000.0, 3),
         (2, "mp3", 48_000, 19_000.0, 5),
+        (8, "tak", 44_100, 14_000.0, 8),
         (6, "flac", 44_100, 16_000.0, 8),
         (7, "flac", 44_100, 21_000.0, 8),
         (3, "flac", 96_000, 24_000.0, 7),

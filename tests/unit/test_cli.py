@@ -113,7 +113,11 @@ def test_every_verb_has_help(verb, capsys):
 def test_help_says_what_options_are(capsys):
     for verb, *said in (
         ("explain", "show why a clip got its answer"),
-        ("retrain", "train new versions, and promote those", "cross-validation folds (default: as for"),
+        (
+            "retrain",
+            "versions, and promote those",
+            "cross-validation folds (default: as for",
+        ),
         ("train", "number of cross-validation folds (default 5)", "random seed (default 0)"),
         ("report", "the page to write (default report.html)"),
     ):

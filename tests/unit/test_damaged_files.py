@@ -180,6 +180,8 @@ def test_cut_mp3_of_unknown_length_loses_only_its_last_frame(n_bytes):
 
 def test_reasons_are_parts_of_a_sentence():
     assert error_reason(ValueError("Error : flac decoder lost sync.")) == "flac decoder lost sync"
+    assert error_reason(MemoryError()).startswith("needs more memory than index.file_memory_mb")
+    assert error_reason(RuntimeError()) == "RuntimeError"
 
 
 @pytest.mark.parametrize("name", ["flac", "ogg", "opus"])

@@ -296,8 +296,13 @@ def test_sound_before_an_unexpected_error_is_used(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("error", "n_blocks"), [(ValueError("x"), 0), (MemoryError("x"), 2), (OSError(5, "x"), 2)]
+    ("error", "n_blocks", "reason"),
+    [
+        (ValueError("x"), 0, "x"),
+        (MemoryError("x"), 2, "needs more memory than index.file_memory_mb"),
+        (OSError(5, "x"), 2, "x"),
+    ],
 )
-def test_errors_of_the_machine_or_at_once_reject_the_file(monkeypatch, error, n_blocks):
-    with pytest.raises(DecodeError, match=r"broken after .* s of 9\.0 s: x"):
+def test_errors_of_the_machine_or_at_once_reject_the_file(monkeypatch, error, n_blocks, reason):
+    with pytest.raises(DecodeError, match=rf"broken after .* s of 9\.0 s: {reason}"):
         decode_failing(monkeypatch, error, n_blocks=n_blocks)

@@ -14,7 +14,7 @@ from deltalake.schema import PrimitiveType
 from sonic_lib.errors import SetupError, TableError
 from sonic_lib.spark import filesystem
 from sonic_lib.spark.filesystem import is_small
-from sonic_lib.storage.delta_rs import _prefix_bits, append, open_table, write_run
+from sonic_lib.storage.delta_rs import _orphans, _prefix_bits, append, open_table, write_run
 
 
 @pytest.fixture
@@ -118,6 +118,14 @@ def test_row_of_a_run_is_replaced_and_others_stay(tmp_path):
         ("a", "done", [("songs", 3.0)]),
         ("b", "running", []),
     ]
+
+
+def test_songs_without_any_fingerprint_are_no_error(tmp_path):
+    """As while the last songs are being removed: their fingerprints go first."""
+    rows = pa.schema({"song_id": pa.int64()}).empty_table()
+    write_deltalake(tmp_path / "fingerprints", rows)
+    songs = pa.table({"song_id": pa.array([7], pa.int64())})
+    assert _orphans(DeltaTable(tmp_path / "fingerprints"), songs).tolist() == []
 
 
 def test_small_warehouses_are_local_and_hold_few_bytes(tmp_path):

@@ -154,6 +154,14 @@ def test_without_an_accepted_segment_the_best_candidate_is_returned():
     assert row.offset_s == pytest.approx(70 - 50)
 
 
+def test_lines_without_evidence_give_an_answer_that_is_not_accepted():
+    lines = pd.DataFrame(window(0, (4, 0.0, 33.0)) + window(1, (4, 0.0, 38.0)), columns=NAMES)
+    lines["evidence"] = 0.0
+    rows = find_segments(lines, duration_s=20.0, false_accept_rate=0.01, n_listed=1)
+    assert rows["accepted"].tolist() == [False]
+    assert rows["offset_s"].tolist() == [pytest.approx(28.0)]
+
+
 def test_weak_windows_that_agree_add_up():
     weak = 4.5 * TAIL
     alone = found([window(0, (4, weak, place(0))), window(9, (5, 0.0, 3.0))])

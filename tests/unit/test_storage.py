@@ -9,7 +9,7 @@ import pytest
 from sonic_lib.errors import UsageError
 from sonic_lib.spark.filesystem import is_small, literal, s3_conf, uses_s3
 from sonic_lib.spark.messages import has_secrets, without_secrets
-from sonic_lib.storage import tables
+from sonic_lib.spark.uris import resolve_warehouse
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_s3_is_detected_wherever_it_is_named(warehouse, given, expected):
     ],
 )
 def test_plain_paths_become_absolute_and_uris_stay(given, expected):
-    assert tables.resolve(given) == expected
+    assert resolve_warehouse(given) == expected
     assert is_small(given) is ("//bucket" not in given and "hdfs" not in given)
 
 
@@ -138,3 +138,10 @@ def test_password_of_the_tracking_server_is_hidden_wherever_it_is(monkeypatch):
 
 def test_brackets_and_braces_are_not_globs():
     assert literal("/my [live] {x}/*") == r"/my \[live\] \{x\}/\*"
+
+
+@pytest.mark.parametrize("given", ["s3a:/bucket/lake", "hdfs:/lake"])
+def test_uri_with_one_slash_is_no_folder(given):
+    with pytest.raises(UsageError, match=r"expected two, as in '(s3a|hdfs)://"):
+        resolve_warehouse(given)
+    assert resolve_warehouse(f"./{given}") == os.path.realpath(given)

@@ -30,8 +30,7 @@ from sonic_lib.matching.evaluation import MAX_OFFSET_ERROR_S
 from sonic_lib.models.estimators import FOREST
 from sonic_lib.report.figures.identification import constellation, offset_histogram
 from sonic_lib.report.figures.style import save
-from sonic_lib.spark.uris import is_local
-from sonic_lib.storage import tables
+from sonic_lib.spark.uris import is_local, resolve_warehouse
 from sonic_lib.storage.whole_file import whole_file
 from sonic_lib.synth.collection import write_demo
 from sonic_lib.workflows.explanation import explain_clip, explain_without_spark
@@ -88,7 +87,7 @@ def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     started_s = time.monotonic()
     folder = Path(args.folder)
     warehouse = args.warehouse or str(folder / "warehouse")
-    config = config.model_copy(update={"warehouse": tables.resolve(warehouse)})
+    config = config.model_copy(update={"warehouse": resolve_warehouse(warehouse)})
 
     def call(command, *words: str) -> None:
         verb = command.__name__.rpartition(".")[2]
