@@ -125,7 +125,7 @@ def triangles_of_clip(path: Path) -> Triangles:
 def _triangles(samples: NDArray[np.float32], steps: NDArray) -> Triangles:
     landmarks, saliency = analyse(samples, params=PARAMS)
     corners = landmark_triangles(landmarks, PARAMS.densities_per_s)
-    hashes, frames = hashing.numbered(landmarks, corners)
+    hashes, frames = hashing.triangle_hashes(landmarks, corners)
     numbers = (hashing.unpack(hashes)[:, np.newaxis] + steps).reshape(-1, 5)
     known = (numbers[:, 0] >= 1) & (numbers[:, 0] <= 255)
     triangle = np.repeat(np.arange(len(corners)), len(steps))[known]

@@ -131,7 +131,7 @@ def described_in_reverse(files: DataFrame, *, params: FingerprintParams) -> Data
                     _, blocks = stream_mono(file, sample_rate_hz=SAMPLE_RATE_HZ)
                     landmarks, saliency = analyse(np.concatenate(list(blocks)), params=params)
                 triangles = landmark_triangles(landmarks, params.densities_per_s)
-                hashes, frames = hashing.numbered(landmarks, triangles)
+                hashes, frames = hashing.triangle_hashes(landmarks, triangles)
                 mirrored = landmarks.copy()
                 mirrored[:, FRAME] = len(saliency) - 1 - landmarks[:, FRAME]
                 described = describe_triangles(

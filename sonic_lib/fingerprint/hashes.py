@@ -73,11 +73,11 @@ def reference_hashes(
     """
     triangles = landmark_triangles(landmarks, params.densities_per_s)
     descriptors = describe_triangles(saliency, landmarks, triangles, params=params)
-    hashes, frames, descriptors = distinct(*numbered(landmarks, triangles), descriptors)
+    hashes, frames, descriptors = distinct(*triangle_hashes(landmarks, triangles), descriptors)
     return hashes, frames, descriptors
 
 
-def numbered(
+def triangle_hashes(
     landmarks: NDArray[np.float64], triangles: NDArray[np.intp]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Return the hash of each triangle and the frame of its first landmark."""

@@ -157,7 +157,9 @@ def delaunay(x, y):
         n_pending = 0
         # The hull from `start` to `end` is visible from p; the previous point is the nearest.
         start = end = last
-        outer = -1  # the edge from p to `end`
+        # Edges of the triangles with p: `outer` runs from p to `end`, `inner` from `last` to p, and
+        # `opening` from `start` to p.
+        outer = -1
         while _turn(x, y, end, after[end], p) == -1:
             a, b = end, after[end]
             corners[m] = b, a, p
