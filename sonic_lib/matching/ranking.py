@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from sonic_lib.matching.alignment import Hits, find_alignments
+from sonic_lib.matching.alignment import Alignment, Hits, find_alignments
 from sonic_lib.matching.scoring import N_CANDIDATES, score_candidates
 
 # Songs whose lines are measured precisely, and lines per song: enough for two overlapping songs,
@@ -39,8 +39,14 @@ def window_rows(hits: Hits, *, chance: float, n_listed: int) -> list[dict]:
     )
     evidence = np.array([lines[0].evidence for lines in songs])
     scores = score_candidates(evidence, chance=chance)
+
+    def share(line: Alignment, best: Alignment) -> float:
+        return min(1.0, line.evidence / best.evidence) if best.evidence > 0 else 0.0
+
+    # The lines of a song share its score in proportion to their evidence, as copies do.
     return [
-        {"rank": rank, "line": number, "score": float(score)} | line._asdict()
+        {"rank": rank, "line": number, "score": float(score) * share(line, lines[0])}
+        | line._asdict()
         for rank, (lines, score) in enumerate(zip(songs, scores, strict=True), start=1)
         for number, line in enumerate(lines)
         if rank <= max(N_LINED, n_listed)

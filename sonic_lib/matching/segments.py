@@ -25,6 +25,7 @@ from sonic_lib.matching.scoring import TAIL, p_values
 
 MAX_OFFSET_ERROR_S = 0.35  # between the song positions that neighbouring windows imply
 _LEAST_EVIDENCE = 1e-9  # as a weight, so that lines without evidence have a mean, too
+_MIN_SHARE = 0.1  # of the largest evidence of a segment's windows, of those that give its ends
 MAX_GAP = 1  # consecutive windows within a segment that may miss its song
 
 COLUMNS = (
@@ -208,8 +209,11 @@ def _measured(members: pd.DataFrame, p_value: float, *, accepted: bool) -> dict:
     if len(members) > 2:
         speed = float(np.polyfit(middle_s, song_s, 1, w=np.sqrt(weights))[0])
     intercept_s = float(np.average(song_s - speed * middle_s, weights=weights))
-    start_s = float((middle_s + members["first_s"]).min())
-    end_s = float((middle_s + members["last_s"]).max())
+    # A window of noise has a few hits on every line.  Windows overlap, so that without those of
+    # little evidence the others still reach to both ends.
+    is_strong = (members["evidence"] >= _MIN_SHARE * members["evidence"].max()).to_numpy()
+    start_s = float((middle_s + members["first_s"])[is_strong].min())
+    end_s = float((middle_s + members["last_s"])[is_strong].max())
     return {
         "clip_start_s": start_s,
         "clip_end_s": end_s,

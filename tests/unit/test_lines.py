@@ -18,6 +18,7 @@ from sonic_lib.matching.alignment import (
     find_alignments,
 )
 from sonic_lib.matching.lines import MAX_FRAME_NATS, best_lines, evidence_of_lines
+from sonic_lib.matching.ranking import chance_evidence, window_rows
 
 
 def hits_of(rows) -> Hits:
@@ -174,6 +175,15 @@ def test_repetitive_song_gives_several_lines(rng):
     places = [line.offset_s / FRAME_S for line in lines[:2]]
     assert places == pytest.approx([1000, 4000], abs=1)
     assert lines[0].n_votes > lines[1].n_votes
+
+
+def test_chance_line_of_a_song_does_not_get_the_score_of_its_best_line(rng):
+    rows = on_a_line(rng, offset=1000, n=60) + on_a_line(rng, offset=4000, n=3)
+    first, second, *_ = window_rows(
+        hits_of(rows + by_chance(rng)), chance=chance_evidence(1e6), n_listed=1
+    )
+    assert (first["rank"], second["rank"], second["line"]) == (1, 1, 1)
+    assert 0 < second["score"] < 0.2 * first["score"]
 
 
 def test_extent_is_that_of_the_hits(rng):

@@ -162,6 +162,18 @@ def test_lines_without_evidence_give_an_answer_that_is_not_accepted():
     assert rows["offset_s"].tolist() == [pytest.approx(28.0)]
 
 
+def test_noise_around_a_song_is_no_part_of_it():
+    """A window of noise has a hit or two on the song's line, here at its far end."""
+    rows = [window(k, (4, 60.0 if 2 <= k <= 5 else 0.0, place(k))) for k in range(9)]
+    lines = pd.DataFrame([row for rows_ in rows for row in rows_], columns=NAMES)
+    is_noise = ~lines["window"].between(2, 5)
+    lines.loc[is_noise, "evidence"] = 8.0
+    segments = find_segments(lines, duration_s=50.0, false_accept_rate=0.01, n_listed=1)
+    (row,) = segments.itertuples()
+    assert (row.clip_start_s, row.clip_end_s) == (15.0 - 4.5, 30.0 + 4.5)
+    assert row.offset_s == pytest.approx(row.clip_start_s)
+
+
 def test_weak_windows_that_agree_add_up():
     weak = 4.5 * TAIL
     alone = found([window(0, (4, weak, place(0))), window(9, (5, 0.0, 3.0))])
