@@ -21,10 +21,14 @@ _MEASURED = {
     *("tta", "wv", "ape", "dsf", "mpc", "mpc8"),
 }
 # Those in which FFmpeg gives a stream the duration of the file.
-_OF_ALL_STREAMS = {"asf"}
+_OF_ALL_STREAMS = {"asf", "matroska,webm"}
 
 # Formats of video games without magic bytes, for which FFmpeg takes samples without a header.
 _GUESSED = {"adp", "ea_cdata"}
+
+_DEFAULT = 1  # FFmpeg's AV_DISPOSITION_DEFAULT
+_MIN_DELAY_S = 0.5
+_FROM_START = "matroska,webm"  # durations there count from the start of the file
 
 # MP4 sample entries with encrypted content: iTunes', and that of ISO 14496-12.
 _PROTECTED = {"drms", "enca"}
@@ -75,6 +79,9 @@ def open_ffmpeg(
 
     n_missing = missing_bytes(file)
     duration_s = _duration_s(container, stream, av.time_base, is_cut=n_missing > 0)
+    delay_s = _delay_s(container, first, av.time_base)
+    if duration_s is not None and container.format.name == _FROM_START:
+        duration_s -= delay_s
     # From the first frame, not the stream: HE-AAC has twice the rate of its header.
     info = AudioInfo(
         sample_rate_hz=like.sample_rate_hz if like else first.sample_rate,
@@ -82,11 +89,33 @@ def open_ffmpeg(
         codec=stream.codec_context.codec.canonical_name,
         duration_s=duration_s,
     )
+    tracks = container.streams.audio
+    if len(tracks) > 1:
+        info.left_out.append(
+            f"only audio track {tracks.index(stream) + 1} of {len(tracks)} is read"
+        )
+    if delay_s:
+        info.left_out.append(f"times count from the sound, which begins at {delay_s:.1f} s")
     if like is None and (n_junk := _junk_bytes(file, container, losses.first_at)):
         info.left_out.append(f"{n_junk} bytes before the sound")
     if n_missing and duration_s is None:  # FFmpeg tells no duration of a cut ASF file
         info.left_out.append(missing_bytes_note(n_missing))
     return info, read_blocks(container, first, frames, source, losses, info)
+
+
+def metadata(file: BinaryIO) -> dict[str, str | None]:
+    """Return the tags of a file by their names, in lower case.
+
+    Raises
+    ------
+    ImportError, av.FFmpegError, OSError, ValueError
+        If FFmpeg is missing, or cannot read the file.
+    """
+    with _open(_Source(file)) as container:
+        streams = [stream.metadata for stream in container.streams.audio[:1]]
+        tags = {name.lower(): text for part in (*streams, container.metadata)
+                for name, text in part.items()}  # fmt: skip
+    return {"album": tags.get("product")} | tags  # the name in AVI
 
 
 def _opened(file: BinaryIO, source: _Source, refusal: str):
@@ -114,7 +143,7 @@ def _sound(container):
     """Return the first audio stream, if it can be decoded."""
     if not container.streams.audio:
         raise DecodeError("decode", "the file has no audio stream")
-    stream = container.streams.audio[0]
+    stream = min(container.streams.audio, key=lambda each: not _is_default(each))
     if stream.codec_context is None:
         raise DecodeError("decode", "FFmpeg does not support the codec of its sound")
     if _codec_tag(stream) in _PROTECTED:
@@ -122,6 +151,11 @@ def _sound(container):
     if stream.codec_context.channels:  # 0 if only the frames have the number
         check_channels(stream.codec_context.channels)
     return stream
+
+
+def _is_default(stream) -> bool:
+    """Whether a file with several tracks marks one as that to play."""
+    return bool(int(stream.disposition) & _DEFAULT)
 
 
 def _junk_bytes(file: BinaryIO, container, first_at: int | None) -> int:
@@ -133,6 +167,14 @@ def _junk_bytes(file: BinaryIO, container, first_at: int | None) -> int:
         n_bytes = max(0, first_at - tags_end(file, 0))
     file.seek(position)
     return n_bytes
+
+
+def _delay_s(container, first, time_base: int) -> float:
+    """Return by how much the first frame begins after the file does, as after silent pictures."""
+    if first.time is None or container.start_time is None:
+        return 0.0
+    delay_s = first.time - container.start_time / time_base
+    return delay_s if delay_s > _MIN_DELAY_S else 0.0
 
 
 def _duration_s(container, stream, time_base: int, *, is_cut: bool) -> float | None:

@@ -50,18 +50,43 @@ def read_tags(file: BinaryIO, *, name: str) -> Tags:
     tags : Tags
         The tags, cleaned.
     """
-    try:
-        file.seek(0)
-        found = TinyTag.get(filename=name, file_obj=file, duration=False)
-    except Exception:  # broken tags may raise anything, and the audio may still be good
-        found = TinyTag()
+    found = _found(file, name)
     return Tags(
-        title=_clean(found.title) or file_title(name),
-        artist=_clean(found.artist),
-        album=_clean(found.album),
-        genre=_clean(found.genre),
-        release_year=_year(found.year),
+        title=_clean(found.get("title")) or file_title(name),
+        artist=_clean(found.get("artist")),
+        album=_clean(found.get("album")),
+        genre=_clean(found.get("genre")),
+        release_year=_year(found.get("date")),
     )
+
+
+def _found(file: BinaryIO, name: str) -> dict[str, str | None]:
+    """Read tags by the file's content, whatever its name; else by its name, or as FFmpeg does."""
+    is_known = False  # by its content
+    for filename in (None, name):
+        try:
+            file.seek(0)
+            tags = TinyTag.get(filename=filename, file_obj=file, duration=False)
+        except Exception:  # broken tags may raise anything, and the audio may still be good
+            continue
+        is_known |= filename is None
+        if tags.title or tags.artist or tags.album:
+            return {
+                "title": tags.title,
+                "artist": tags.artist,
+                "album": tags.album,
+                "genre": tags.genre,
+                "date": tags.year,
+            }
+    try:
+        file.seek(4)
+        if is_known and file.read(4) != b"ftyp":  # QuickTime's tags are others than those of M4A
+            return {}
+        from sonic_lib.audio.ffmpeg import metadata  # loads FFmpeg
+
+        return metadata(file)
+    except Exception:
+        return {}
 
 
 def file_title(path: str) -> str | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import struct
 from functools import lru_cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 from sonic_lib.audio.decode import stream_mono
+from sonic_lib.audio.ffmpeg import _sound
 from sonic_lib.audio.info import error_reason
 from sonic_lib.errors import DecodeError
 from tests.faults.hostile import RATE_HZ, encoded, muxed, sound
@@ -231,6 +233,39 @@ def test_channels_that_cancel_are_decoded():
         heard, _ = decoded(file.getvalue())
         assert abs(likeness(heard, original(), start_s=1.0, length_s=2.0)) > 0.99
         assert np.abs(heard).max() > 0.2
+
+
+def test_channels_that_cancel_but_for_direct_current_are_decoded():
+    mono = sound()[:, 0]
+    file = io.BytesIO()
+    channels = np.stack((0.6 * mono + 0.01, -0.6 * mono + 0.01), axis=1)
+    soundfile.write(file, channels, RATE_HZ, format="WAV")
+    heard, _ = decoded(file.getvalue())
+    assert abs(likeness(heard, original(), start_s=1.0, length_s=2.0)) > 0.99
+
+
+def test_other_audio_tracks_are_named():
+    import av
+
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as output:
+        tracks = [output.add_stream("pcm_s16le", rate=RATE_HZ) for _ in range(2)]
+        for track in tracks:
+            track.layout = "mono"
+        for track in tracks:
+            whole = np.round(sound().T * 32_767).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(whole, format="s16", layout="mono")
+            frame.sample_rate, frame.pts = RATE_HZ, 0
+            output.mux(track.encode(frame))
+    assert decoded(file.getvalue())[1] == "only audio track 1 of 2 is read"
+
+
+def test_track_that_players_play_is_read():
+    context = SimpleNamespace(channels=1, codec_tag="mp4a")
+    other, default = (SimpleNamespace(disposition=n, codec_context=context) for n in (0, 1))
+    for tracks in ([other, default], [default, other]):
+        assert _sound(SimpleNamespace(streams=SimpleNamespace(audio=tracks))) is default
+    assert _sound(SimpleNamespace(streams=SimpleNamespace(audio=[other, other]))) is other
 
 
 def test_silence_stays_silent():

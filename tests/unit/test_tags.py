@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -33,6 +34,31 @@ def test_tags_round_trip(container):
         container, title=TITLE, artist="Å", album="L'été", genre="Folk", date="1999-05-01"
     )
     assert read_tags(file, name="x") == Tags(TITLE, "Å", "L'été", "Folk", 1999)
+
+
+def test_name_does_not_hide_tags():
+    file = tagged("FLAC", title=TITLE, artist="Å")
+    assert read_tags(file, name="x.mp3") == Tags(TITLE, "Å", None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [("matroska", "pcm_s16le"), ("wv", "wavpack"), ("tta", "tta"), ("caf", "pcm_s16le")],
+)
+def test_tags_of_other_containers_are_read_by_ffmpeg(container, codec):
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        output.metadata.update(title=TITLE, artist="Å", album="B", genre="Folk", date="1984")
+        track = output.add_stream(codec, rate=48_000)
+        track.layout = "mono"
+        samples = np.zeros((1, 4_800), np.int16)
+        kind = track.codec_context.codec.audio_formats[0].name
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.sample_rate, frame.pts = 48_000, 0
+        for ready in av.AudioResampler(format=kind, layout="mono", rate=48_000).resample(frame):
+            output.mux(track.encode(ready))
+        output.mux(track.encode())
+    assert read_tags(file, name="x.mp3") == Tags(TITLE, "Å", "B", "Folk", 1984)
 
 
 def test_every_demo_song_has_its_tags(tmp_path):
