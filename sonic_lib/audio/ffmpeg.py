@@ -155,7 +155,8 @@ def _sound(container):
 
 def _is_default(stream) -> bool:
     """Whether a file with several tracks marks one as that to play."""
-    return bool(int(stream.disposition) & _DEFAULT)
+    flags = stream.disposition  # an enumeration that is no number until PyAV 17
+    return bool(getattr(flags, "value", flags) & _DEFAULT)
 
 
 def _junk_bytes(file: BinaryIO, container, first_at: int | None) -> int:
