@@ -9,6 +9,8 @@ from sonic_lib.fingerprint.kernels import kernel
 DRIFT_FRAMES = 1.5  # neighbouring slopes differ by this much over a window
 # With less drift, a window is assumed to play at the song's speed.
 PLAIN_DRIFT_FRAMES = 0.75
+SHORT_FRAMES = 131  # 4.2 s: the few hits of such windows fit some slope better than the right one
+SHORT_DRIFT_FRAMES = 1.6
 LINE_FRAMES = 1.5  # to either side, as a landmark may fall on either side of a frame's edge
 # Triangles of one instant share landmarks, so that a single drum beat which two songs sample has
 # hundreds of nats of hits; clips of the right song have hits in many frames.
@@ -219,7 +221,8 @@ def _fitted(frame, song_frame, weight, slope, offset, plain_slope, n_frames):
             limit = 2 * DRIFT_FRAMES / (4 * np.sqrt(spread / total))
             slope = min(max(covariance / spread, first_slope - limit), first_slope + limit)
         offset = (sum_offset - slope * sum_frame) / total
-    if abs(slope - plain_slope) * n_frames < PLAIN_DRIFT_FRAMES:
+    least = SHORT_DRIFT_FRAMES if n_frames <= SHORT_FRAMES else PLAIN_DRIFT_FRAMES
+    if abs(slope - plain_slope) * n_frames < least:
         total, sum_offset = 0.0, 0.0
         for i in range(len(frame)):
             if abs(song_frame[i] - offset - slope * frame[i]) <= LINE_FRAMES:

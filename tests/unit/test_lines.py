@@ -169,6 +169,14 @@ def test_clip_at_original_speed_has_speed_one(rng):
     assert (best.speed, best.pitch) == (1.0, 1.0)
 
 
+def test_few_hits_of_a_short_clip_make_no_other_speed(rng):
+    rows = [on_a_line(rng, n=9, length_s=2.0) for _ in range(100)]
+    lines = [search(hits_of(each))[0][0] for each in rows]
+    assert np.mean([line.speed == 1.0 for line in lines]) > 0.9
+    fast = search(hits_of(on_a_line(rng, n=60, length_s=2.0, speed=1.1)))[0][0]
+    assert fast.speed == pytest.approx(1.1, abs=0.02)
+
+
 def test_repetitive_song_gives_several_lines(rng):
     rows = on_a_line(rng, offset=1000, n=60) + on_a_line(rng, offset=4000, n=40)
     lines = search(hits_of(rows + by_chance(rng)))[0]
