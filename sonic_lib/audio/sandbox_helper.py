@@ -59,10 +59,12 @@ def _answer(connection: Connection, call: Callable[[], Iterable[dict]], timeout_
             signal.alarm(alarm_s)
     except ConnectionError:
         raise
-    except Exception as error:
+    except MemoryError as error:
         from sonic_lib.audio.info import error_reason  # not needed otherwise
 
         connection.send(("failed", error_reason(error)))
+    except Exception as error:  # a bug
+        connection.send(("failed", f"{type(error).__name__}: {error}"))
     else:
         connection.send(("end", None))
     finally:

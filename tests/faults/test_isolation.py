@@ -117,7 +117,7 @@ def test_memory_limit_applies_to_each_file_separately():
     for _ in range(3):
         assert rows_of(decoders.hoards, megabytes=200)[0]["bytes"] == 200 << 20
         (closing,) = rows_of(decoders.hoards, megabytes=400)
-        assert_rejected(closing, "Memory")
+        assert_rejected(closing, "needs more memory than index.file_memory_mb")
     assert pid_of_helper() == before
 
 

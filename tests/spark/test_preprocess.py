@@ -31,7 +31,7 @@ def by_song(frame, name):
 
 
 def test_shapes_of_texts_are_counted(spark):
-    rows = [("2015-06-23", "['a', 'b']"), ("1979", "[]"), (" 2001-03 ", "a"), ("23.6.2015", None)]
+    rows = [("2015-06-23", "['a', 'b']"), ("1979", "[]"), (" 2001-03 ", "a"), ("23-6.2015", None)]
     features = spark.createDataFrame(
         [({"size": 7.0}, {"the date": date, "items": items}) for date, items in rows],
         "numbers map<string,double>, texts map<string,string>",
