@@ -112,9 +112,8 @@ def metadata(file: BinaryIO) -> dict[str, str | None]:
         If FFmpeg is missing, or cannot read the file.
     """
     with _open(_Source(file)) as container:
-        streams = [stream.metadata for stream in container.streams.audio[:1]]
-        tags = {name.lower(): text for part in (*streams, container.metadata)
-                for name, text in part.items()}  # fmt: skip
+        found = dict(container.metadata)
+    tags = {name.lower(): text for name, text in found.items()}
     return {"album": tags.get("product")} | tags  # the name in AVI
 
 

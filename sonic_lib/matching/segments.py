@@ -25,7 +25,7 @@ from sonic_lib.matching.scoring import TAIL, p_values
 
 MAX_OFFSET_ERROR_S = 0.35  # between the song positions that neighbouring windows imply
 _LEAST_EVIDENCE = 1e-9  # as a weight, so that lines without evidence have a mean, too
-_MIN_SHARE = 0.1  # of the largest evidence of a segment's windows, of those that give its ends
+_MIN_SHARE = 0.1  # of a segment's largest evidence; windows with less do not move its ends
 MAX_GAP = 1  # consecutive windows within a segment that may miss its song
 
 COLUMNS = (

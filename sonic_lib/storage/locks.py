@@ -206,10 +206,7 @@ def _lock_in_java(spark: SparkSession, file: str):
     # One channel for all attempts: closing one releases every lock that this JVM, which may run
     # other sessions, has on the file.
     channel = spark._jvm.java.io.RandomAccessFile(file, "rw").getChannel()
-    held = _wait(lambda: channel if _try_java(channel) else None, file)
-    if held is None:
-        channel.close()
-    return held
+    return _wait(lambda: channel if _try_java(channel) else None, file)
 
 
 def _try_java(channel) -> bool:

@@ -78,8 +78,9 @@ def _add_models(spark, warehouse: str) -> None:
     run = {"status": "done", "started_at": NOW, "ended_at": NOW}
     add(
         RUNS,
-        run | {"run_id": "1", "job": "train genre", "counts": {"f1_micro": 0.5}},
+        run | {"run_id": "1", "job": "train genre", "counts": {"f1_micro": 0.5, "seconds": 9.0}},
         run | {"run_id": "2", "job": "retrain genre", "counts": {"f1_micro": 0.75}},
+        run | {"run_id": "3", "job": "train genre", "counts": {"seconds": 30.0}},
     )
 
 
@@ -149,8 +150,14 @@ def test_views_return_rows(query):
     assert sorted(row.n_files for row in catalogue.collect()) == [1, 2]
     reject = query("SELECT * FROM sonic.rejects").first()
     assert reject.example_path.endswith("letter.mp3")
-    best = query("SELECT run_id, place FROM sonic.model_leaderboard ORDER BY place").collect()
-    assert [tuple(row) for row in best] == [("2", 1), ("1", 2)]
+    places = query("SELECT metric, run_id, place FROM sonic.model_leaderboard ORDER BY ALL")
+    expected = [
+        ("f1_micro", "1", 2),
+        ("f1_micro", "2", 1),
+        ("seconds", "1", 1),
+        ("seconds", "3", 2),
+    ]
+    assert [tuple(row) for row in places.collect()] == expected
     playlist = query("SELECT title, recommended_title FROM sonic.playlists").first()
     assert tuple(playlist) == ("a", "b")
 

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from sonic_lib.fingerprint.descriptor import LOG_LIKELIHOOD_RATIO
 from sonic_lib.fingerprint.params import HASH_BITS
 from sonic_lib.fingerprint.query import WindowHashes, window_row
+from sonic_lib.matching import spark
 from sonic_lib.matching.join import CLASSES_PER_NAT, Rows, join_slice, pack_hits, unpack_hits
 from sonic_lib.matching.slices import (
     MIN_SLICE_BITS,
@@ -157,3 +159,11 @@ def test_slices_lie_within_partitions_and_grow_in_number_with_the_table():
         bits = slice_bits(n_fingerprints, prefix_bits=4)
         assert n_fingerprints / 2**bits <= ROWS_PER_SLICE
         assert bits == MIN_SLICE_BITS or n_fingerprints / 2 ** (bits - 1) > ROWS_PER_SLICE
+
+
+def test_windows_are_joined_in_bounded_chunks(monkeypatch):
+    """Each window holds memory for its counts, however few its queries are."""
+    monkeypatch.setattr(spark, "_MAX_WINDOWS", 2)
+    columns = {"part": [0, 0, 1, 0], "window_id": [1, 2, 3, 4], "queries": [b"q"] * 4}
+    chunks = spark._looked_up(iter([pa.record_batch(columns)]), max_bytes=1000)
+    assert [(part, ids.tolist()) for part, ids, _ in chunks] == [(0, [1, 2]), (0, [4]), (1, [3])]
