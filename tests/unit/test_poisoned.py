@@ -21,7 +21,8 @@ from sonic_lib.models.tabular import arrays, encode, learners, serialisation, st
 from sonic_lib.models.tabular.boosters import check_booster, read_ubjson
 from sonic_lib.models.tabular.crossfit import crossfit
 from sonic_lib.models.tabular.table import from_arrow
-from tests.unit.test_tabular import COLUMNS, TREES, arrow, blobs, request
+from tests.unit.test_crossfit import request
+from tests.unit.test_tabular import COLUMNS, TREES, arrow, blobs
 
 N_CLASSES = 3
 KINDS = ("boosted", "forest", "linear", "kernel")
