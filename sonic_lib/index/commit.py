@@ -222,10 +222,9 @@ def has_prefix(prefixes: Collection[int]) -> str:
     return f"hash_prefix IN ({', '.join(map(str, sorted(prefixes)))})"
 
 
-def record_files(rows: DataFrame, gone: DataFrame | None, warehouse: str, *, run_id: str) -> None:
+def record_files(rows: DataFrame, gone: DataFrame | None, warehouse: str) -> None:
     """Update `song_files`; written last, so that an unfinished file is read again."""
-    stamped = rows.withColumns({"run_id": F.lit(run_id), "seen_at": F.current_timestamp()})
-    writes.upsert(stamped, warehouse, SONG_FILES, key="path")
+    writes.upsert(rows, warehouse, SONG_FILES, key="path")
     if gone is not None:
         writes.delete_keys(gone, warehouse, SONG_FILES, key="path")
 

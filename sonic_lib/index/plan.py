@@ -160,6 +160,34 @@ def song_files(
     )
 
 
+def promoted_files(known: DataFrame, *, gone: DataFrame, files: DataFrame) -> DataFrame:
+    """Return a duplicate of each song that lost its indexed file, as the indexed one.
+
+    Parameters
+    ----------
+    gone : DataFrame with path
+        Files that were deleted, or whose content changed.
+    files : DataFrame [schemas.SONG_FILES]
+        Files that were read in this run.
+
+    Returns
+    -------
+    DataFrame [schemas.SONG_FILES]
+    """
+    left = known.join(gone.select("path"), "path", "left_anti")
+    lost = known.filter("status = 'indexed'").join(gone.select("path"), "path", "left_semi")
+    indexed = left.unionByName(files).filter("status = 'indexed'")
+    return (
+        left.filter("status = 'duplicate'")
+        .join(lost.select("song_id"), "song_id", "left_semi")
+        .join(indexed.select("song_id"), "song_id", "left_anti")
+        .groupBy("song_id")
+        .agg(F.min_by(F.struct(*known.columns), "path").alias("file"))
+        .select("file.*")
+        .withColumn("status", F.lit("indexed"))
+    )
+
+
 def moved_files(missing: DataFrame, *, digests: DataFrame) -> DataFrame:
     """Return known files that are missing but whose content was found elsewhere.
 
@@ -172,19 +200,19 @@ def moved_files(missing: DataFrame, *, digests: DataFrame) -> DataFrame:
     return missing.join(found, "song_id", "left_semi").select("path", "song_id")
 
 
-def renamed_songs(songs: DataFrame, *, moved: DataFrame, files: DataFrame) -> DataFrame:
+def renamed_songs(songs: DataFrame, *, gone: DataFrame, files: DataFrame) -> DataFrame:
     """Return untagged songs whose title was their file's name, with the new name as title.
 
     Parameters
     ----------
-    moved : DataFrame
-        From `moved_files`.
-    files : DataFrame
-        From `song_files`.
+    gone : DataFrame with path, song_id
+        Files that moved, were deleted, or changed.
+    files : DataFrame [schemas.SONG_FILES]
+        Files that were read in this run, and those from `promoted_files`.
     """
     # A title tag may equal the file's name, but then there usually are other tags, too.
     is_untagged = "coalesce(artist, album, genre, string(release_year)) IS NULL"
-    before = moved.select("song_id", _file_title().alias("title")).distinct()
+    before = gone.select("song_id", _file_title().alias("title")).distinct()
     now = files.filter("status = 'indexed'").select("song_id", _file_title().alias("new_title"))
     return (
         songs.filter(is_untagged)

@@ -103,27 +103,34 @@ def _index(
     new = cached(plan.new_songs(digests, songs=songs))
     summaries = _fingerprint_batches(spark, config, new, run_id)
 
-    stored = tables.read(spark, warehouse, SONGS)
+    counts |= {"new": n_new, "changed": n_changed - n_new} | _count_songs(summaries)
     missing = plan.pruned_files(known, files=files, roots=roots)
     moved = cached(plan.moved_files(missing, digests=digests))
+    stored = tables.read_pinned(spark, warehouse, SONGS)
     still_known = known.join(moved, "path", "left_anti")
-    file_rows = cached(plan.song_files(digests, songs=stored, known=still_known, read=summaries))
+    stamps = {"run_id": F.lit(run_id), "seen_at": F.current_timestamp()}
+    file_rows = plan.song_files(digests, songs=stored, known=still_known, read=summaries)
+    file_rows = cached(file_rows.withColumns(stamps))
     lost = _paths(changed.filter("not is_new"), gone)
     abandoned = cached(plan.abandoned_songs(known, gone=lost, digests=digests))
-    counts["replaced"] = abandoned.count()
-    counts |= _count_songs(summaries) | {"new": n_new, "changed": n_changed - n_new}
-    counts |= _count_files(file_rows)
+    counts |= _count_files(file_rows) | {"replaced": abandoned.count()}
+    remarks = _remarks(file_rows)
     if counts["replaced"]:
         commit.delete_songs(abandoned, warehouse)
-    remarks = _remarks(file_rows)
+    if counts["changed"] or counts.get("pruned"):
+        promoted = cached(plan.promoted_files(known, gone=lost, files=file_rows))
+        file_rows = file_rows.unionByName(promoted)
+    if not moved.isEmpty():
+        gone, lost = _paths(moved, gone), _paths(moved, lost)
+    left = known.join(lost, "path", "left_semi")
+    renamed = cached(plan.renamed_songs(stored, gone=left, files=file_rows))
+    has_renamed = not renamed.isEmpty()
     # Delta replans all cached frames of a table after each commit to it.
     for frame in (changed, read, digests, new, abandoned):
         frame.unpersist()
-    if not moved.isEmpty():
-        renamed = plan.renamed_songs(stored, moved=moved, files=file_rows)
+    if has_renamed:
         writes.upsert(renamed, warehouse, SONGS, key="song_id")
-        gone = _paths(moved, gone)
-    commit.record_files(file_rows, gone, warehouse, run_id=run_id)
+    commit.record_files(file_rows, gone, warehouse)
     commit.remove_folder(spark, commit.run_folder(warehouse, run_id))
     return counts, remarks
 

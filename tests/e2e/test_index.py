@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from sonic_lib.audio import local_files
 from sonic_lib.audio.tags import read_tags
@@ -242,6 +243,26 @@ def test_prune_removes_missing_songs_only(spark, place, music, lake):
     assert tables.read(spark, lake, SONGS).count() == 4
     index([music], lake, "--prune")
     assert contents(spark, lake) == contents(spark, str(place / "of A"))
+
+
+def test_copy_stands_for_a_song_whose_first_file_is_gone(spark, music, lake):
+    overwritten = sorted((music / "A").iterdir())[0]
+    deleted = music / "A" / "untagged.wav"
+    soundfile.write(deleted, *soundfile.read(overwritten))
+    copies = [
+        shutil.copy(file, music / "B" / f"copy of {file.name}") for file in (deleted, overwritten)
+    ]
+    index([music], lake)
+    deleted.unlink()
+    overwritten.write_bytes(b"no music any more")
+    index([music], lake, "--prune")
+    files = tables.read(spark, lake, SONG_FILES)
+    status = {row.path: row.status for row in files.collect()}
+    assert [status[str(copy)] for copy in copies] == ["indexed", "indexed"]
+    assert "duplicate" not in status.values()
+    titles = {row.title for row in tables.read(spark, lake, SONGS).collect()}
+    assert "copy of untagged" in titles
+    assert "untagged" not in titles
 
 
 def test_prune_removes_nothing_of_a_folder_that_seems_unmounted(

@@ -191,14 +191,14 @@ def test_renamed_file_keeps_its_song(spark, digests, songs, known, read):
     stored = spark.createDataFrame(
         [(1, "old", None, None, None, None), (2, "other", *[None] * 4)], f"song_id long, {tags}"
     )
-    renamed = plan.renamed_songs(stored, moved=moved, files=judged)
+    renamed = plan.renamed_songs(stored, gone=moved, files=judged)
     assert found(renamed, "song_id", "title") == [(1, "new name.v2")]
     for tagged in (
         stored.replace("old", "A Title", "title"),
         stored.fillna("Someone", "artist"),
         stored.fillna(1999, "release_year"),
     ):
-        assert found(plan.renamed_songs(tagged, moved=moved, files=judged), "song_id") == []
+        assert found(plan.renamed_songs(tagged, gone=moved, files=judged), "song_id") == []
 
 
 def test_copy_of_a_known_song_is_a_duplicate(digests, songs, known, read):
@@ -232,6 +232,37 @@ def test_two_unreadable_files_are_two_rejects(digests, songs, known, read):
         ("/m/a", "rejected", "x"),
         ("/m/b", "rejected", "y"),
     ]
+
+
+# ---- promoted_files ----
+
+
+def test_duplicate_replaces_the_indexed_file_of_its_song(known, files):
+    before = known(
+        indexed("/m/deleted", 1, run_id="first"),
+        indexed("/m/copy b", 1, "duplicate", run_id="second"),
+        indexed("/m/copy a", 1, "duplicate", run_id="second"),
+        indexed("/m/changed", 2),
+        indexed("/m/copy of changed", 2, "duplicate"),
+        indexed("/m/moved back", 3),
+        indexed("/m/copy of moved", 3, "duplicate"),
+        indexed("/m/untouched", 4),
+        indexed("/m/copy that is gone", 4, "duplicate"),
+        indexed("/m/its other copy", 4, "duplicate"),
+        indexed("/m/only file", 5),
+    )
+    gone = files(
+        *({"path": f"/m/{name}"} for name in ("deleted", "changed", "moved back", "only file")),
+        {"path": "/m/copy that is gone"},
+    )
+    read = known(indexed("/m/changed", 8), indexed("/m/moved here", 3))
+    promoted = plan.promoted_files(before, gone=gone, files=read)
+    assert found(promoted, "song_id", "path", "status") == [
+        (1, "/m/copy a", "indexed"),
+        (2, "/m/copy of changed", "indexed"),
+    ]
+    assert promoted.filter("song_id = 1").first().run_id == "second"
+    assert promoted.columns == before.columns
 
 
 # ---- abandoned_songs ----
