@@ -11,7 +11,6 @@ from sonic_lib.errors import SonicError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import FINGERPRINTS, INDEX_TABLES, MODEL_TABLES, Table
 from sonic_lib.spark.filesystem import hadoop_path
-from sonic_lib.spark.uris import absolute
 from sonic_lib.storage import delta_rs
 from sonic_lib.storage.locks import is_on_disk
 from sonic_lib.storage.properties import LAYOUT, LAYOUT_VERSION, PARAMS, PREFIX
@@ -49,7 +48,7 @@ def _create(spark: SparkSession, warehouse: str, table: Table, properties: dict[
         # Milliseconds instead of Spark's half second.  Spark only creates what delta-rs cannot.
         with suppress(SonicError):
             delta_rs.create(
-                absolute(warehouse),
+                warehouse,
                 table.name,
                 schema_json=table.schema.json(),
                 partitioned_by=table.partitioned_by,

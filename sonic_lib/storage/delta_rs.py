@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from sonic_lib.errors import SetupError, TableError, install_command
 from sonic_lib.fingerprint.params import FRAMES_PER_S, FingerprintParams
+from sonic_lib.spark.uris import absolute
 from sonic_lib.storage.checksums import drop_wrong_sums
 from sonic_lib.storage.locks import writing
 from sonic_lib.storage.log_files import LOG, POINTER
@@ -73,7 +74,7 @@ def open_table(warehouse: str, name: str) -> DeltaTable:
         from deltalake.exceptions import DeltaError, TableNotFoundError
     except ImportError as error:
         raise _not_installed() from error
-    place = os.path.join(warehouse, name)
+    place = _place(warehouse, name)
     check_files(place)
     try:
         _check_name(place)
@@ -103,6 +104,11 @@ def open_current(warehouse: str, name: str) -> DeltaTable:
     table = open_table(warehouse, name)
     check_layout(table.metadata().configuration, table=name, warehouse=warehouse)
     return table
+
+
+def _place(warehouse: str, name: str) -> str:
+    """Return the folder of a table; for all other code here, ``file:/lake`` is not one."""
+    return os.path.join(absolute(warehouse), name)
 
 
 def _check_name(place: str) -> None:
@@ -220,7 +226,7 @@ def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
         )
     from sonic_lib.matching.scan import IndexFiles
 
-    files, n_rows = _partition_files(fingerprints, os.path.join(warehouse, "fingerprints"))
+    files, n_rows = _partition_files(fingerprints, _place(warehouse, "fingerprints"))
     n_fingerprints = int(songs["n_fingerprints"].to_numpy().sum())
     is_whole = n_rows == n_fingerprints
     return LocalIndex(
@@ -294,7 +300,7 @@ def create(
         from deltalake.exceptions import DeltaError
     except ImportError as error:
         raise _not_installed() from error
-    place = os.path.join(warehouse, name)
+    place = _place(warehouse, name)
     try:
         _check_name(place)
         with writing(warehouse, name):
@@ -349,7 +355,7 @@ def append(
                 write_deltalake(table, new, mode="append")
             else:
                 write_deltalake(table, new, mode="overwrite", predicate=replacing)
-            drop_wrong_sums(Path(warehouse, name, LOG, POINTER))
+            drop_wrong_sums(Path(_place(warehouse, name), LOG, POINTER))
     except DeltaError as error:
         raise TableError(
             f"Rows for {name} in {warehouse} cannot be written: {error}. Try again, or use "

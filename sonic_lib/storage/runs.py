@@ -12,7 +12,6 @@ from pyspark.sql import functions as F
 from sonic_lib.config import Config
 from sonic_lib.errors import SonicError
 from sonic_lib.schemas import RUNS
-from sonic_lib.spark.uris import absolute
 from sonic_lib.storage import delta_rs, tables, writes
 from sonic_lib.storage.locks import is_on_disk
 from sonic_lib.storage.run_rows import Run, new_run, run_row
@@ -72,7 +71,7 @@ def _write(
     if is_on_disk(spark, warehouse):
         # Spark's first commits take longer than many jobs.  It only writes what delta-rs cannot.
         with suppress(SonicError):
-            delta_rs.write_run(row, absolute(warehouse), is_new=is_new)
+            delta_rs.write_run(row, warehouse, is_new=is_new)
             return
     rows = spark.createDataFrame([tuple(row[n] for n in RUNS.schema.names)], RUNS.schema)
     if is_new:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from sonic_lib.audio.local_files import check_audio
 from sonic_lib.warehouse.connection import Connection, absolute, absolute_paths
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class FeaturesMixin(Connection):
         Raises
         ------
         UsageError
-            If a path does not exist.
+            If a path does not exist, or there is no audio file.
 
         Examples
         --------
@@ -51,6 +52,7 @@ class FeaturesMixin(Connection):
         from sonic_lib.workflows.feature_extraction import describe_audio
 
         folders = absolute_paths(paths)
+        check_audio(folders, follow_links=follow_links)
         with self._working():
             return describe_audio(
                 self._spark_for(folders),
@@ -89,9 +91,10 @@ class FeaturesMixin(Connection):
         >>> lake.import_features("songs.csv", source="charts").numbers
         ['loudness', 'tempo']
         """
-        from sonic_lib.workflows.feature_extraction import import_table
+        from sonic_lib.workflows.feature_extraction import check_import, import_table
 
         path = absolute(csv)
+        check_import(path, source=source, id_column=id_column)
         with self._working():
             return import_table(
                 self._spark_for([path]), self.config, path, source=source, id_column=id_column

@@ -36,7 +36,7 @@ class IdentificationMixin(Connection):
         n_listed : int in 1..28
             Songs to list per segment.
         record : bool
-            Write the answers to the tables `matches` and `runs`.
+            Write the answers to the tables `matches` and `runs`, if these are writable.
         engine : {'auto', 'local', 'spark'}
             ``local`` works without Spark.  ``auto`` does so, too, unless this warehouse already
             has a session or the clips would take more than half an hour.

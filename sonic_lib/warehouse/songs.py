@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from sonic_lib.audio.local_files import check_audio
 from sonic_lib.warehouse.connection import Connection, absolute_paths
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class SongsMixin(Connection):
         Raises
         ------
         UsageError
-            If a path does not exist, or `prune` would remove every song of a folder.
+            If a path does not exist, there is no audio file, or `prune` would remove every song
+            of a folder.
         TableError
             If the tables were made with other parameters.
 
@@ -59,6 +61,8 @@ class SongsMixin(Connection):
 
         folders = absolute_paths(paths)
         options = {"retry_rejected": retry_rejected, "follow_links": follow_links}
+        if not prune:
+            check_audio(folders, follow_links=follow_links)
         with self._working():
             if not prune and self._can_avoid_spark(paths):
                 done = index_if_unchanged(self.config, folders, **options)

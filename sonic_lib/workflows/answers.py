@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sonic_lib.errors import UsageError
 from sonic_lib.matching.scoring import MAX_COPIES, N_CANDIDATES
-from sonic_lib.spark.uris import is_local
+from sonic_lib.spark.uris import absolute, is_local
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +20,15 @@ COLUMNS = (
     *("clip", "rank", "song", "title", "artist", "clip_start_s", "clip_end_s", "offset_s"),
     *("speed", "n_votes", "score", "p_value", "accepted", "pitch", "note", "error"),
 )
+# Of a clip without an answer; columns of `matches` that are not here are null then.
+NO_MATCH = {
+    "clip_start_s": 0.0,
+    "rank": 1,
+    "n_votes": 0,
+    "score": 0.0,
+    "p_value": 1.0,
+    "accepted": False,
+}
 
 
 class Answers(NamedTuple):
@@ -88,7 +97,7 @@ def n_asked(n_listed: int) -> int:
 
 def can_record(warehouse: str) -> bool:
     """Whether the tables seem to be writable; remote ones are assumed to be."""
-    tables = [os.path.join(warehouse, name) for name in ("matches", "runs")]
-    return not is_local(warehouse) or all(
-        os.access(table, os.W_OK) for table in tables if os.path.exists(table)
-    )
+    if not is_local(warehouse):
+        return True
+    tables = [os.path.join(absolute(warehouse), name) for name in ("matches", "runs")]
+    return all(os.access(table, os.W_OK) for table in tables if os.path.exists(table))

@@ -15,7 +15,7 @@ from sonic_lib.schemas import MATCHES, SONG_FILES, SONGS
 from sonic_lib.spark.caching import cache_scope, cached
 from sonic_lib.storage import runs, tables, writes
 from sonic_lib.storage.run_rows import new_run
-from sonic_lib.workflows.answers import COLUMNS, Answers, n_asked
+from sonic_lib.workflows.answers import COLUMNS, NO_MATCH, Answers, can_record, n_asked
 from sonic_lib.workflows.identification import open_index, search
 
 
@@ -37,7 +37,7 @@ def identify_batch(
     n_listed : int >= 1
         Songs to list per segment.
     record : bool
-        Write the answers to the tables `matches` and `runs`.
+        Write the answers to the tables `matches` and `runs`, if these are writable.
     token : str, optional
         Idempotency token: answers are written once per token.
 
@@ -48,6 +48,7 @@ def identify_batch(
     """
     started_s = time.monotonic()
     warehouse = config.warehouse
+    record = record and can_record(warehouse)
     tables.check_params(spark, warehouse, params=config.fingerprint.params())
     index = open_index(spark, warehouse)
     run = runs.recorded(spark, warehouse, job="identify", config=config)
@@ -82,17 +83,9 @@ def _matches(found: DataFrame, run_id: str) -> DataFrame:
         F.lit(run_id).alias("run_id"),
         F.current_date().alias("run_date"),
         F.col("path").alias("clip_path"),
-        F.coalesce("clip_start_s", F.lit(0.0)).alias("clip_start_s"),
         F.coalesce("clip_end_s", "duration_s").alias("clip_end_s"),
-        F.coalesce("rank", F.lit(1)).alias("rank"),
-        "song_id",
-        "offset_s",
-        "speed",
-        F.coalesce("n_votes", F.lit(0)).alias("n_votes"),
-        F.coalesce("score", F.lit(0.0)).alias("score"),
-        F.coalesce("p_value", F.lit(1.0)).alias("p_value"),
-        F.coalesce("accepted", F.lit(False)).alias("accepted"),
-        "pitch",
+        *("song_id", "offset_s", "speed", "pitch"),
+        *(F.coalesce(name, F.lit(value)).alias(name) for name, value in NO_MATCH.items()),
         "error",
         "note",
     )

@@ -23,6 +23,7 @@ from sonic_lib.schemas import SONG_FILES
 from sonic_lib.spark.caching import cache_scope
 from sonic_lib.storage import runs, tables
 from sonic_lib.storage.whole_file import write_csv
+from sonic_lib.workflows.answers import NO_MATCH
 from sonic_lib.workflows.duplicates import MAX_P
 from sonic_lib.workflows.identification import Index, open_index, search
 
@@ -187,9 +188,10 @@ def _answers(cases: DataFrame, found: DataFrame) -> pd.DataFrame:
             F.expr("answer.offset_s - answer.speed * answer.clip_start_s").alias("offset_s"),
             "answer.speed",
             "answer.pitch",
-            F.coalesce("answer.score", F.lit(0.0)).alias("score"),
-            F.coalesce("answer.p_value", F.lit(1.0)).alias("p_value"),
-            F.coalesce("answer.accepted", F.lit(False)).alias("accepted"),
+            *(
+                F.coalesce(f"answer.{name}", F.lit(NO_MATCH[name])).alias(name)
+                for name in ("score", "p_value", "accepted")
+            ),
         )
     )
     answers = cases.drop("size_bytes").join(best, "path").orderBy("path").toPandas()

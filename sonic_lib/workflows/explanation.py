@@ -13,7 +13,6 @@ from sonic_lib.audio.local_files import walk
 from sonic_lib.config import Config
 from sonic_lib.errors import SetupError, UsageError
 from sonic_lib.fingerprint.variants import FIRST_PASS, SECOND_PASS, Probe
-from sonic_lib.spark.uris import absolute
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +107,7 @@ def explain_without_spark(config: Config, clip: str) -> Explanation | None:
     [path] = paths
     start_helper()
     try:
-        index = open_index(absolute(config.warehouse), params=config.fingerprint.params())
+        index = open_index(config.warehouse, params=config.fingerprint.params())
     except SetupError:
         return None
     n_bytes = os.path.getsize(path) if os.path.exists(path) else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from functools import partial, reduce
+from pathlib import Path
 from typing import NamedTuple
 
 from py4j.protocol import Py4JJavaError
@@ -16,7 +17,7 @@ from sonic_lib.audio.listing import list_audio
 from sonic_lib.config import Config
 from sonic_lib.console import progress
 from sonic_lib.errors import UsageError
-from sonic_lib.features import csv_import, csv_reading
+from sonic_lib.features import csv_files, csv_import, csv_reading
 from sonic_lib.features.spark import (
     AUDIO,
     describe_songs,
@@ -29,6 +30,7 @@ from sonic_lib.formats import counted
 from sonic_lib.index import commit, plan
 from sonic_lib.schemas import FEATURE_CELLS, FEATURE_FILES, FEATURE_REJECTS, FEATURES
 from sonic_lib.spark.caching import cache_scope, cached
+from sonic_lib.spark.uris import absolute, is_local
 from sonic_lib.storage import creation, runs, tables, writes
 from sonic_lib.workflows.sources import sql_text
 
@@ -103,6 +105,26 @@ def check_source(source: str) -> None:
             f"source {source!r} (--source): expected a name of letters, digits, spaces, '.', '_' "
             f"and '-' that begins with a letter or digit and is not {AUDIO!r}."
         )
+
+
+def check_import(csv: str, *, source: str, id_column: str | None = None) -> None:
+    """Check the name of a feature table and, if it is local, its files; before Spark starts.
+
+    Raises
+    ------
+    UsageError
+        If the name is not a plain one, there are no such files, or they do not look like CSV.
+    """
+    check_source(source)
+    if not is_local(csv):
+        return
+    place = Path(absolute(csv))
+    if not place.exists():
+        raise UsageError(f"csv {csv!r} (--csv): does not exist; expected a CSV file or a folder.")
+    if place.is_file():
+        csv_files.check_local(str(place), id_column=id_column)
+    elif not any(place.iterdir()):
+        raise UsageError(f"csv {csv!r} (--csv): an empty folder; expected a folder with CSV files.")
 
 
 def import_table(

@@ -22,7 +22,7 @@ from sonic_lib.storage.delta_rs import (
     write_run,
 )
 from sonic_lib.storage.run_rows import Run, new_run, run_row
-from sonic_lib.workflows.answers import COLUMNS, Answers, n_asked
+from sonic_lib.workflows.answers import COLUMNS, NO_MATCH, Answers, can_record, n_asked
 from sonic_lib.workflows.local_engine import identify_clips, start_helper
 
 # For longer runs, Spark's retries are worth its overhead; `engine` overrides the choice.
@@ -74,7 +74,7 @@ def identify_folders(
     n_listed : int >= 1
         Songs to list per segment.
     record : bool
-        Write the answers to the tables `matches` and `runs`.
+        Write the answers to the tables `matches` and `runs`, if these are writable.
     only_if_quick : bool
         Do nothing if this would take longer than `MAX_S`, or delta-rs cannot read the tables.
 
@@ -91,6 +91,7 @@ def identify_folders(
         If delta-rs is missing or cannot read a table.
     """
     started_s = time.monotonic()
+    record = record and can_record(config.warehouse)
     clips = _clips(paths, stop_early=only_if_quick, follow_links=follow_links)
     if clips is None:
         return None
@@ -172,17 +173,9 @@ def _clips(
 def _match(row: dict, this_run: Run) -> dict:
     """Return a row of `matches`; clips without an answer or with an error also get one."""
     nothing = {
-        "clip_start_s": 0.0,
         "clip_end_s": row["duration_s"],
-        "rank": 1,
-        "song_id": None,
-        "offset_s": None,
-        "speed": None,
-        "n_votes": 0,
-        "score": 0.0,
-        "p_value": 1.0,
-        "accepted": False,
-        "pitch": None,
+        **dict.fromkeys(("song_id", "offset_s", "speed", "pitch")),
+        **NO_MATCH,
     }
     return {
         "run_id": this_run.run_id,

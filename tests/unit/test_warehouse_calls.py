@@ -49,6 +49,22 @@ def test_credentials_in_a_path_are_refused(tmp_path, started):
     assert started == []
 
 
+def test_calls_without_music_or_a_table_are_refused(tmp_path, started):
+    lake = sonic_lib.open_warehouse(tmp_path / "lake")
+    empty = tmp_path / "unmounted"
+    empty.mkdir()
+    (tmp_path / "table.csv").write_text("track_id,tempo\n1,120\n")
+    for method in (lake.index, lake.extract_features):
+        with pytest.raises(UsageError, match="no audio file"):
+            method(empty)
+    for csv, told in ((empty, "an empty folder"), (tmp_path / "no.csv", "does not exist")):
+        with pytest.raises(UsageError, match=told):
+            lake.import_features(csv, source="charts")
+    with pytest.raises(UsageError, match="no such column; there are track_id, tempo"):
+        lake.import_features(tmp_path / "table.csv", source="charts", id_column="song")
+    assert started == []
+
+
 @pytest.mark.parametrize("n_listed", [0, -1, 29])
 def test_more_candidates_than_are_searched_for_are_refused(n_listed):
     with pytest.raises(UsageError, match=rf"n_listed {n_listed} .*expected 1 to 28"):

@@ -14,7 +14,6 @@ from sonic_lib.console import paragraph, say, show
 from sonic_lib.errors import UsageError
 from sonic_lib.formats import clock, counted, p_equation
 from sonic_lib.spark.messages import one_line
-from sonic_lib.spark.uris import absolute
 from sonic_lib.storage.whole_file import check_file
 
 if TYPE_CHECKING:
@@ -57,7 +56,6 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
     check(args)
     if is_running() or not works_without_spark([config.warehouse, args.clip]):
         return None
-    config = config.model_copy(update={"warehouse": absolute(config.warehouse)})
     found = explain_without_spark(config, args.clip)
     return None if found is None else _print_explanation(found, config, args)
 

@@ -13,12 +13,11 @@ from sonic_lib.cli.commands.watch_options import add_no_links
 from sonic_lib.config import Config
 from sonic_lib.console import say
 from sonic_lib.errors import MODELS, SetupError, UsageError, install_command
-from sonic_lib.features import csv_files
 from sonic_lib.formats import counted
 from sonic_lib.spark.messages import one_line
 from sonic_lib.workflows.feature_extraction import (
     TableImport,
-    check_source,
+    check_import,
     describe_audio,
     import_table,
 )
@@ -65,24 +64,7 @@ def check(args: argparse.Namespace) -> None:
             raise SetupError(f"Descriptors of audio need librosa: {install_command(*MODELS)}")
         check_audio(args.paths, follow_links=not args.no_links)
         return
-    check_table(args.csv, source=source_name(args.csv, args.source), id_column=args.id)
-
-
-def check_table(csv: str, *, source: str, id_column: str | None = None) -> None:
-    """Check that a table exists, looks like CSV, and has a valid name.
-
-    Raises
-    ------
-    UsageError
-        If not.
-    """
-    if "://" not in csv and not csv.startswith("file:") and not Path(csv).exists():
-        raise UsageError(f"--csv {csv!r} does not exist; expected a CSV file or a folder.")
-    check_source(source)
-    if Path(csv).is_file():
-        csv_files.check_local(csv, id_column=id_column)
-    elif Path(csv).is_dir() and not any(Path(csv).iterdir()):
-        raise UsageError(f"--csv {csv!r} is an empty folder; expected a folder with CSV files.")
+    check_import(args.csv, source=source_name(args.csv, args.source), id_column=args.id)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:

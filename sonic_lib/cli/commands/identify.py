@@ -17,11 +17,9 @@ from sonic_lib.console import report_error
 from sonic_lib.errors import UsageError
 from sonic_lib.matching.scoring import N_CANDIDATES
 from sonic_lib.spark.session import is_running
-from sonic_lib.spark.uris import absolute
 from sonic_lib.workflows.answers import (
     ENGINES,
     Answers,
-    can_record,
     check_engine,
     works_without_spark,
 )
@@ -93,12 +91,11 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
         return None
     from sonic_lib.workflows import local_identification
 
-    config = config.model_copy(update={"warehouse": absolute(config.warehouse)})
     answers = local_identification.identify_folders(
         config,
         args.paths,
         n_listed=args.candidates,
-        record=not args.no_record and can_record(config.warehouse),
+        record=not args.no_record,
         follow_links=not args.no_links,
         only_if_quick=args.engine == "auto",
     )
@@ -139,7 +136,7 @@ def _identify(
         config,
         clips,
         n_listed=args.candidates,
-        record=not args.no_record and can_record(config.warehouse),
+        record=not args.no_record,
         token=token,
     )
     if args.output:

@@ -13,7 +13,6 @@ from sonic_lib.console import say, show
 from sonic_lib.formats import counted
 from sonic_lib.spark.messages import one_line
 from sonic_lib.spark.session import is_running
-from sonic_lib.spark.uris import absolute
 from sonic_lib.workflows.answers import works_without_spark
 from sonic_lib.workflows.idle_indexing import IndexRun, index_if_unchanged
 
@@ -59,14 +58,13 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
         return None
     if not works_without_spark([config.warehouse, *args.paths]):
         return None
-    warehouse = absolute(config.warehouse)
     done = index_if_unchanged(
-        config.model_copy(update={"warehouse": warehouse}),
+        config,
         args.paths,
         retry_rejected=args.retry_rejected,
         follow_links=not args.no_links,
     )
-    return None if done is None else _say(done, warehouse, args)
+    return None if done is None else _say(done, config.warehouse, args)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:

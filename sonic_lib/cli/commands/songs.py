@@ -9,7 +9,7 @@ from sonic_lib.cli.writers import SUFFIXES, check_output, text_lines, write_outp
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say, show
 from sonic_lib.formats import clock, counted
-from sonic_lib.spark.uris import absolute, is_local
+from sonic_lib.spark.uris import is_local
 from sonic_lib.workflows.catalogue import list_on_spark, list_without_spark
 
 if TYPE_CHECKING:
@@ -48,13 +48,12 @@ def run_without_spark(config: Config, args: argparse.Namespace) -> int | None:
     check(args)
     if not is_local(config.warehouse):
         return None
-    warehouse = absolute(config.warehouse)
-    found = list_without_spark(warehouse, args.words)
+    found = list_without_spark(config.warehouse, args.words)
     if found is None:
         return None
     if args.output:
         write_rows(found.to_pylist(), args.output, schema=found.schema)
-    _say(found.slice(0, _SHOWN_ROWS).to_pylist(), found.num_rows, args, warehouse)
+    _say(found.slice(0, _SHOWN_ROWS).to_pylist(), found.num_rows, args, config.warehouse)
     return 0
 
 

@@ -19,7 +19,7 @@ from sonic_lib.models.conformal.sets import METHODS
 from sonic_lib.models.estimators import AUTO, KINDS
 from sonic_lib.models.registry import NAMES
 from sonic_lib.schemas import FEATURES
-from sonic_lib.workflows.feature_extraction import import_table
+from sonic_lib.workflows.feature_extraction import check_import, import_table
 from sonic_lib.workflows.recommendation import MODEL_NAME as RECOMMENDATIONS
 from sonic_lib.workflows.remarks import Remark
 from sonic_lib.workflows.training import check_choices, train_model
@@ -110,7 +110,7 @@ def check(args: argparse.Namespace) -> None:
     check_choices(kind=args.model, n_folds=args.folds, limits=args.limits)
     if args.csv is not None:
         source = feature_tables.source_name(args.csv, args.source)
-        feature_tables.check_table(args.csv, source=source)
+        check_import(args.csv, source=source)
 
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
