@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from pyspark.accumulators import Accumulator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from sonic_lib.audio.sandbox import Limits, isolated, packed
+from sonic_lib.audio.sandbox import Limits, packed
+from sonic_lib.audio.spark import DEFAULT_LIMITS, read_in_helpers
 from sonic_lib.errors import TableError
 from sonic_lib.features.catalog import FEATURE_VERSION
-from sonic_lib.fingerprint.spark import DEFAULT_LIMITS, row_by_row
 from sonic_lib.schemas import EXTRACTS, FEATURES
 
 KEYS = ("source", "song_id", "source_key")
@@ -80,15 +80,10 @@ def describe_songs(
 
     work = packed(describe_rows, min_duration_s=min_duration_s)
 
-    def rows(song: dict) -> Iterator[dict]:
-        path, size_bytes = song["path"], song["size_bytes"]
-        for row in isolated(work, path, path=path, size_bytes=size_bytes, limits=limits):
-            yield row | song  # whatever the decoder claims about the file
-        if n_done is not None:
-            n_done.add(1)
-
-    songs = songs.select("path", "size_bytes", "song_id")
-    return songs.mapInArrow(row_by_row(rows, DESCRIPTIONS), DESCRIPTIONS)
+    columns = ["path", "size_bytes", "song_id"]
+    return songs.select(columns).transform(
+        read_in_helpers, work, DESCRIPTIONS, keep=columns, limits=limits, n_done=n_done
+    )
 
 
 def feature_rows(descriptions: DataFrame) -> DataFrame:

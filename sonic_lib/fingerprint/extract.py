@@ -19,6 +19,7 @@ from sonic_lib.fingerprint.query import window_row
 from sonic_lib.fingerprint.stream import stream_hashes, stream_windows
 from sonic_lib.fingerprint.variants import Probe
 
+MIN_CLIP_S = 0.5  # shorter clips contain no useful triangle
 SILENCE_DBFS = -60.0  # recordings with a lower peak are rejected as silent
 
 
@@ -50,7 +51,6 @@ def clip_rows(
     path: str,
     *,
     params: FingerprintParams,
-    min_duration_s: float,
     probes: Sequence[Probe],
     windows: Collection[int] | None = None,
 ) -> Iterator[dict]:
@@ -59,9 +59,7 @@ def clip_rows(
     Parameters
     ----------
     path : str
-        A local path or URI.
-    min_duration_s : float
-        Shorter files are rejected.
+        A local path or URI; clips shorter than `MIN_CLIP_S` are rejected.
     probes, windows
         As in `stream.stream_windows`.
 
@@ -75,7 +73,7 @@ def clip_rows(
         for window in stream_windows(blocks, params=params, probes=probes, windows=windows):
             yield window_row(window)
 
-    yield from _rows(path, rows, min_duration_s=min_duration_s)
+    yield from _rows(path, rows, min_duration_s=MIN_CLIP_S)
 
 
 def _rows(

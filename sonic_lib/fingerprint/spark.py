@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
-import pyarrow as pa
 from pyspark.accumulators import Accumulator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import to_arrow_schema
-from pyspark.sql.types import StructType
 
 from sonic_lib.audio.digest import digest_row
-from sonic_lib.audio.sandbox import Limits, isolated, packed
+from sonic_lib.audio.sandbox import Limits, packed
+from sonic_lib.audio.spark import DEFAULT_LIMITS, read_in_helpers, row_by_row
 from sonic_lib.fingerprint.params import HASH_BITS, FingerprintParams
 from sonic_lib.fingerprint.variants import FIRST_PASS, Probe
 from sonic_lib.schemas import CLIP_EXTRACTS, DIGESTS, EXTRACTS
 
-DEFAULT_LIMITS = Limits()
 # Array columns of extracts, and the column of each in one row per hash.
 _HASH_COLUMNS = {
     "hashes": "hash",
@@ -71,22 +68,16 @@ def fingerprint_files(
 
     work = packed(song_rows, params=params, min_duration_s=min_duration_s)
 
-    def rows(file: dict) -> Iterator[dict]:
-        path, size_bytes = file["path"], file["size_bytes"]
-        for row in isolated(work, path, path=path, size_bytes=size_bytes, limits=limits):
-            yield row | file  # whatever the decoder claims about the file
-        if n_done is not None:
-            n_done.add(1)
-
-    files = files.select("path", "size_bytes", "song_id", "content_sha256")
-    return files.mapInArrow(row_by_row(rows, EXTRACTS), EXTRACTS)
+    columns = ["path", "size_bytes", "song_id", "content_sha256"]
+    return files.select(columns).transform(
+        read_in_helpers, work, EXTRACTS, keep=columns, limits=limits, n_done=n_done
+    )
 
 
 def fingerprint_clips(
     clips: DataFrame,
     *,
     params: FingerprintParams,
-    min_duration_s: float = 0.0,
     probes: Sequence[Probe] = FIRST_PASS,
     limits: Limits = DEFAULT_LIMITS,
     n_done: Accumulator | None = None,
@@ -97,8 +88,8 @@ def fingerprint_clips(
     ----------
     clips : DataFrame with path and size_bytes
         An optional column windows (array of int) selects windows of a clip.
-    min_duration_s, probes
-        As in `extract.clip_rows`.
+    probes : sequence of Probe
+        As in `stream.stream_windows`.
     limits : Limits
         Time and memory that a file may take.
     n_done : Accumulator, optional
@@ -111,30 +102,11 @@ def fingerprint_clips(
     """
     from sonic_lib.fingerprint.extract import clip_rows
 
-    work = packed(
-        clip_rows,
-        params=params,
-        min_duration_s=min_duration_s,
-        probes=probes,
+    work = packed(clip_rows, params=params, probes=probes)
+    options = [name for name in ("windows",) if name in clips.columns]
+    return clips.select("path", "size_bytes", *options).transform(
+        read_in_helpers, work, CLIP_EXTRACTS, options=options, limits=limits, n_done=n_done
     )
-
-    def rows(clip: dict) -> Iterator[dict]:
-        found = isolated(
-            work,
-            clip["path"],
-            path=clip["path"],
-            size_bytes=clip["size_bytes"],
-            limits=limits,
-            windows=clip.get("windows"),
-        )
-        for row in found:
-            yield row | {"path": clip["path"]}
-        if n_done is not None:
-            n_done.add(1)
-
-    columns = [name for name in ("path", "size_bytes", "windows") if name in clips.columns]
-    apply = row_by_row(rows, CLIP_EXTRACTS)
-    return clips.select(*columns).mapInArrow(apply, CLIP_EXTRACTS)
 
 
 def hash_prefix(hashes: str = "hash", *, bits: int) -> Column:
@@ -161,32 +133,3 @@ def hash_rows(extracts: DataFrame, *, prefix_bits: int) -> DataFrame:
         hash_prefix("hashes", bits=prefix_bits).alias("hash_prefix"),
         *(F.col(name).alias(column) for name, column in _HASH_COLUMNS.items()),
     )
-
-
-def row_by_row(
-    function: Callable[[dict], Iterable[dict]], schema: StructType
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Apply a function from one row to rows; output batches have one row, to stay small.
-
-    A decoder that was taken over by its file may return values of other types; like one that
-    crashes, it costs its own file only.
-    """
-    arrow_schema = to_arrow_schema(schema, timezone="UTC")
-
-    def batch_of(row: dict) -> pa.RecordBatch:
-        columns = [pa.array([row.get(field.name)], field.type) for field in arrow_schema]
-        return pa.RecordBatch.from_arrays(columns, schema=arrow_schema)
-
-    def apply(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for row in batch.to_pylist():
-                for out in function(row):
-                    try:
-                        found = batch_of(out)
-                    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-                        why = f"its decoder returned values of other types: {error}"
-                        yield batch_of({**row, "stage": "decode", "error": why})
-                        break
-                    yield found
-
-    return apply

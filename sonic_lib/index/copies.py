@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.audio.band import band_rows
 from sonic_lib.audio.listing import relative_path
-from sonic_lib.audio.sandbox import Limits, isolated, packed
-from sonic_lib.fingerprint.spark import row_by_row
+from sonic_lib.audio.sandbox import Limits, packed
+from sonic_lib.audio.spark import read_in_helpers
 from sonic_lib.schemas import BANDS
 
 # Names of codecs as FFmpeg and libsndfile write them.
@@ -49,15 +47,10 @@ def measure_bands(files: DataFrame, *, limits: Limits) -> DataFrame:
     -------
     DataFrame [schemas.BANDS]
     """
-    work = packed(band_rows)
-
-    def rows(file: dict) -> Iterator[dict]:
-        path, size_bytes = file["path"], file["size_bytes"]
-        for row in isolated(work, path, path=path, size_bytes=size_bytes, limits=limits):
-            yield {"song_id": file["song_id"], "band_hz": row.get("band_hz")}
-
-    wanted = files.select("song_id", "path", "size_bytes")
-    return wanted.mapInArrow(row_by_row(rows, BANDS), BANDS)
+    columns = ["song_id", "path", "size_bytes"]
+    return files.select(columns).transform(
+        read_in_helpers, packed(band_rows), BANDS, keep=["song_id"], limits=limits
+    )
 
 
 def copies_by_quality(songs: DataFrame, *, files: DataFrame, bands: DataFrame) -> DataFrame:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-MIN_CLIP_S = 0.5  # shorter clips contain no useful triangle
 FIRST_PASS_SHARE = 0.3  # of the hits that a window may keep; a clean clip needs few
 CHUNK_BYTES = 100_000_000  # of queries (`query.PACKED_QUERY`) looked up together
 CHUNK_BYTES_PER_ROW = 1  # of queries, per row of the table, which every chunk reads

@@ -16,11 +16,11 @@ from pyspark.sql import DataFrame
 
 from sonic_lib.audio import degradations
 from sonic_lib.audio.decode import open_audio, stream_mono
-from sonic_lib.audio.sandbox import Limits, isolated, packed
+from sonic_lib.audio.sandbox import Limits, packed
+from sonic_lib.audio.spark import DEFAULT_LIMITS, read_in_helpers
 from sonic_lib.errors import DecodeError, UsageError
 from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ, FingerprintParams
 from sonic_lib.fingerprint.query import window_row
-from sonic_lib.fingerprint.spark import DEFAULT_LIMITS, row_by_row
 from sonic_lib.fingerprint.stream import stream_windows
 from sonic_lib.fingerprint.variants import Probe
 from sonic_lib.schemas import CLIP_EXTRACTS
@@ -168,7 +168,6 @@ def fingerprint_cases(
     *,
     params: FingerprintParams,
     probes: Sequence[Probe],
-    min_duration_s: float = 0.0,
     limits: Limits = DEFAULT_LIMITS,
     n_done: Accumulator | None = None,
 ) -> DataFrame:
@@ -178,8 +177,8 @@ def fingerprint_cases(
     ----------
     cases : DataFrame
         Rows of `plan_cases`; a column `windows` selects windows of a case.
-    params, probes, n_done, min_duration_s
-        As in `fingerprint_clips`; cases are never too short.
+    params, probes, n_done
+        As in `fingerprint_clips`.
     limits : Limits
         Limits per case.
 
@@ -188,10 +187,6 @@ def fingerprint_cases(
     DataFrame [schemas.CLIP_EXTRACTS]
     """
     work = packed(case_rows, params=params, probes=probes)
-
-    def rows(case: dict) -> Iterator[dict]:
-        yield from isolated(work, case, path=case["path"], size_bytes=0, limits=limits)
-        if n_done is not None:
-            n_done.add(1)
-
-    return cases.mapInArrow(row_by_row(rows, CLIP_EXTRACTS), CLIP_EXTRACTS)
+    return cases.transform(
+        read_in_helpers, work, CLIP_EXTRACTS, argument=None, limits=limits, n_done=n_done
+    )

@@ -13,14 +13,15 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 from scipy.spatial import cKDTree
 
 from sonic_lib.audio.decode import open_audio, stream_mono
-from sonic_lib.audio.sandbox import Limits, isolated, packed
+from sonic_lib.audio.sandbox import Limits, packed
+from sonic_lib.audio.spark import read_in_helpers
 from sonic_lib.errors import DecodeError
 from sonic_lib.fingerprint.landmarks import BIN, FRAME, RANK, find_landmarks
 from sonic_lib.fingerprint.params import BIN_HZ, FRAME_S, SAMPLE_RATE_HZ, FingerprintParams
-from sonic_lib.fingerprint.spark import row_by_row
 from sonic_lib.schemas import EXCERPTS
 
 LENGTH_S = 10.0
@@ -29,13 +30,15 @@ _SMALLEST = 0.85  # LAME's compression level: 10 s take about 30 kB
 _REACH_FRAMES, _REACH_BINS = 1.5, 1.5
 
 
-def with_excerpts(answers: DataFrame, *, params: FingerprintParams) -> DataFrame:
+def with_excerpts(answers: DataFrame, *, params: FingerprintParams, limits: Limits) -> DataFrame:
     """Cut and compare the excerpts of answers.
 
     Parameters
     ----------
     answers : DataFrame with clip_path, song_path, clip_start_s, clip_end_s, offset_s, speed, pitch
         One row per clip; all but clip_path may be null.
+    limits : Limits
+        Limits per answer.
 
     Returns
     -------
@@ -43,14 +46,9 @@ def with_excerpts(answers: DataFrame, *, params: FingerprintParams) -> DataFrame
         One row per answer; null where a file cannot be read.
     """
     work = packed(excerpt_rows, params=params)
-
-    def rows(answer: dict) -> Iterator[dict]:
-        path = answer["clip_path"]
-        # In the helper process, within its limits, like all decoding.
-        for row in isolated(work, answer, path=path, size_bytes=0, limits=Limits()):
-            yield {"clip_path": path} | row
-
-    return answers.mapInArrow(row_by_row(rows, EXCERPTS), EXCERPTS)
+    return answers.withColumn("path", F.col("clip_path")).transform(
+        read_in_helpers, work, EXCERPTS, argument=None, keep=["clip_path"], limits=limits
+    )
 
 
 def excerpt_rows(answer: dict, *, params: FingerprintParams) -> Iterator[dict]:

@@ -18,7 +18,7 @@ from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FRAMES_PER_S
 from sonic_lib.fingerprint.spark import fingerprint_clips
 from sonic_lib.fingerprint.variants import FIRST_PASS, FIRST_PASS_ONLY, SECOND_PASS, Probe
-from sonic_lib.matching.budget import MIN_CLIP_S, first_pass_hits
+from sonic_lib.matching.budget import first_pass_hits
 from sonic_lib.matching.scan import IndexFiles
 from sonic_lib.matching.scoring import second_pass_threshold
 from sonic_lib.matching.spark import match_windows, searched_again, segments, window_id
@@ -242,7 +242,6 @@ def extract_clips(
     ).transform(
         fingerprint,
         params=config.fingerprint.params(),
-        min_duration_s=MIN_CLIP_S,
         probes=probes,
         limits=config.index.limits(),
         n_done=n_done,

@@ -226,7 +226,6 @@ def _clip_rows(
     work = packed(
         clip_rows,
         params=config.fingerprint.params(),
-        min_duration_s=budget.MIN_CLIP_S,
         probes=probes,
     )
     yield from isolated(

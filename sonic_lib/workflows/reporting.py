@@ -172,7 +172,7 @@ def _answers(spark: SparkSession, config: Config, own: DataFrame, *, n_clips: in
     excerpts = (
         answers.filter("is_surest AND error IS NULL")
         .repartition(n_tasks, "clip_path")
-        .transform(with_excerpts, params=config.fingerprint.params())
+        .transform(with_excerpts, params=config.fingerprint.params(), limits=config.index.limits())
         .toPandas()
     )
     shown = answers.orderBy("clip_path", "clip_start_s").toPandas()

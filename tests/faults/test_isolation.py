@@ -25,7 +25,7 @@ from sonic_lib.audio.sandbox import (
     prepare,
 )
 from sonic_lib.audio.sandbox_process import RowsUnpickler, keys_for
-from sonic_lib.fingerprint.spark import row_by_row
+from sonic_lib.audio.spark import row_by_row
 from sonic_lib.schemas import EXTRACTS
 from tests.faults import decoders
 

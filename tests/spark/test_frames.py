@@ -82,7 +82,7 @@ def test_song_extracts_equal_those_of_each_file_alone(spark, folder):
 
 def test_clip_extracts_equal_those_of_each_file_alone(spark, folder):
     n_done = spark.sparkContext.accumulator(0)
-    options = {"params": PARAMS, "min_duration_s": 3.0, "probes": (Probe(0, 2), Probe(5, 2))}
+    options = {"params": PARAMS, "probes": (Probe(0, 2), Probe(5, 2))}
     extracts = list_audio(spark, [str(folder)]).transform(
         fingerprint_clips, n_done=n_done, **options
     )

@@ -69,7 +69,7 @@ def test_rows_hold_the_hashes_of_the_file(extract, wav, make_song, params):
 def test_rows_of_a_clip_hold_its_windows(wav, make_song, params):
     path = str(wav(make_song()))
     probes = (Probe(0, n_grids=2), Probe(3, n_grids=2))
-    *rows, closing = clip_rows(path, params=params, min_duration_s=1, probes=probes, windows=[0, 2])
+    *rows, closing = clip_rows(path, params=params, probes=probes, windows=[0, 2])
     expected = [
         window
         for window in stream_windows([make_song()], params=params, probes=probes)
