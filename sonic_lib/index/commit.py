@@ -25,10 +25,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib.errors import TableError
-from sonic_lib.fingerprint.params import HASH_BITS
-from sonic_lib.fingerprint.spark import hash_rows
+from sonic_lib.fingerprint.spark import hash_prefix, hash_rows
+from sonic_lib.index.sort_order import SORT_KEYS
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
-from sonic_lib.spark.filesystem import exists, hadoop_path, literal
+from sonic_lib.spark.filesystem import entries_in, exists, hadoop_path, literal
 from sonic_lib.spark.uris import absolute
 from sonic_lib.storage import tables, writes
 from sonic_lib.storage.locks import is_on_disk
@@ -179,18 +179,6 @@ def stage_folders(spark: SparkSession, warehouse: str) -> list[str]:
     ]
 
 
-def last_change_s(spark: SparkSession, folder: str) -> float:
-    """Return when anything below a stage was last written, in seconds since 1970."""
-    filesystem, path = hadoop_path(spark, folder)
-    if not filesystem.exists(path):
-        return 0.0
-    newest_ms = filesystem.getFileStatus(path).getModificationTime()
-    files = filesystem.listFiles(path, True)
-    while files.hasNext():
-        newest_ms = max(newest_ms, files.next().getModificationTime())
-    return newest_ms / 1000
-
-
 def delete_songs(song_ids: DataFrame, warehouse: str) -> None:
     """Delete songs, fingerprints first: if the run dies in between, a repeat still finds it."""
     delete_fingerprints(song_ids, warehouse)
@@ -266,10 +254,8 @@ def range_bits(n_rows: float, *, prefix_bits: int) -> int:
 def in_few_sorted_files(hashes: DataFrame, *, prefix_bits: int, n_rows: float) -> DataFrame:
     """Partition rows so that each writing task gets one range of hashes within one prefix."""
     bits = range_bits(n_rows, prefix_bits=prefix_bits)
-    task = F.shiftright("hash", HASH_BITS - bits).cast("int")
-    return hashes.repartitionById(2**bits, task).sortWithinPartitions(
-        "hash_prefix", "hash", "song_id", "offset_frames"
-    )
+    rows = hashes.repartitionById(2**bits, hash_prefix(bits=bits))
+    return rows.sortWithinPartitions("hash_prefix", *SORT_KEYS)
 
 
 def _staged_ids(spark: SparkSession, folder: str) -> DataFrame | None:
@@ -285,10 +271,7 @@ def _staged_ids(spark: SparkSession, folder: str) -> DataFrame | None:
 
 
 def _children(spark: SparkSession, folder: str) -> list[str]:
-    filesystem, path = hadoop_path(spark, folder)
-    if not filesystem.exists(path):
-        return []
-    names = [s.getPath().getName() for s in filesystem.listStatus(path) if s.isDirectory()]
+    names = [s.getPath().getName() for s in entries_in(spark, folder) if s.isDirectory()]
     return [name for name in names if not _has_link(spark, f"{folder}/{name}")]
 
 

@@ -53,6 +53,24 @@ def exists(spark: SparkSession, uri: str) -> bool:
     return filesystem.exists(path)
 
 
+def entries_in(spark: SparkSession, uri: str) -> list:
+    """Return Hadoop's status of each entry of a folder; none if there is no such folder."""
+    filesystem, path = hadoop_path(spark, uri)
+    return list(filesystem.listStatus(path)) if filesystem.exists(path) else []
+
+
+def last_change_s(spark: SparkSession, folder: str) -> float:
+    """Return when anything below a folder was last written, in seconds since 1970; 0 if never."""
+    filesystem, path = hadoop_path(spark, folder)
+    if not filesystem.exists(path):
+        return 0.0
+    newest_ms = filesystem.getFileStatus(path).getModificationTime()
+    files = filesystem.listFiles(path, True)
+    while files.hasNext():
+        newest_ms = max(newest_ms, files.next().getModificationTime())
+    return newest_ms / 1000
+
+
 def sizes_in(spark: SparkSession, uri: str) -> dict[str, int | None]:
     """Return the sizes of the files in a folder by name; empty if there is no such folder.
 
@@ -73,7 +91,7 @@ def sizes_in(spark: SparkSession, uri: str) -> dict[str, int | None]:
             return {entry.name: _size(entry.path) for entry in listed}
     return {
         status.getPath().getName(): status.getLen() if status.isFile() else None
-        for status in filesystem.listStatus(path)
+        for status in entries_in(spark, uri)
     }
 
 

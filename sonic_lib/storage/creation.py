@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from sonic_lib.errors import SonicError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import FINGERPRINTS, INDEX_TABLES, MODEL_TABLES, Table
-from sonic_lib.spark.filesystem import hadoop_path
+from sonic_lib.spark.filesystem import entries_in, hadoop_path
 from sonic_lib.storage import delta_rs
 from sonic_lib.storage.locks import is_on_disk
 from sonic_lib.storage.properties import LAYOUT, LAYOUT_VERSION, PARAMS, PREFIX
@@ -76,8 +76,7 @@ def _create(spark: SparkSession, warehouse: str, table: Table, properties: dict[
 
 def _remove_empty_log(spark: SparkSession, path: str) -> None:
     """Remove the log of a run that was killed while creating the table, which Delta refuses."""
-    filesystem, log = hadoop_path(spark, f"{path}/_delta_log")
-    if filesystem.exists(log) and not any(
-        entry.getPath().getName().endswith(".json") for entry in filesystem.listStatus(log)
-    ):
-        filesystem.delete(log, True)
+    log = f"{path}/_delta_log"
+    if not any(entry.getPath().getName().endswith(".json") for entry in entries_in(spark, log)):
+        filesystem, folder = hadoop_path(spark, log)
+        filesystem.delete(folder, True)

@@ -24,7 +24,12 @@ class Run:
 def new_run() -> Run:
     """Start a run with a new id."""
     now = datetime.now(timezone.utc)
-    return Run(f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}", now)
+    return Run(time_id(now), now)
+
+
+def time_id(at: datetime) -> str:
+    """Return a unique id that sorts by a time (UTC); eight random digits follow it."""
+    return f"{at:%Y%m%dT%H%M%S%fZ}-{uuid.uuid4().hex[:8]}"
 
 
 def run_row(run: Run, *, job: str, config: Config, status: str) -> dict:

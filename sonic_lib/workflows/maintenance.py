@@ -18,6 +18,7 @@ from sonic_lib.errors import UsageError
 from sonic_lib.fingerprint.spark import hash_prefix
 from sonic_lib.index import commit, invariants
 from sonic_lib.schemas import FINGERPRINTS, MATCHES, RUNS, SONG_FILES, SONGS, TABLES
+from sonic_lib.spark.filesystem import last_change_s
 from sonic_lib.storage import history, tables, writes
 from sonic_lib.storage.damage import Damage, move_aside
 
@@ -269,11 +270,7 @@ def old_stages(spark: SparkSession, warehouse: str, *, hours: float) -> list[str
     """
     first, last = (moment.timestamp() for moment in _around_now(hours))
     folders = commit.stage_folders(spark, warehouse)
-    live = {
-        _run_of(folder)
-        for folder in folders
-        if first <= commit.last_change_s(spark, folder) <= last
-    }
+    live = {_run_of(folder) for folder in folders if first <= last_change_s(spark, folder) <= last}
     return [folder for folder in folders if _run_of(folder) not in live]
 
 

@@ -78,7 +78,7 @@ class Reader:
             r"(?<=')python3(?= -m sonic_lib)": lambda: sys.executable,
             r"\b1234567890123\b": lambda: self._song(0, self.warehouse)[0],
             r"\bSONG_ID_OR_PATH\b": lambda: self._song(0, self.lake)[1],
-            r"\b20\d{6}T\d{6}Z-\w{8}\b": self._run,
+            r"\b20\d{6}T\d{12}Z-\w{8}\b": self._run,
             r"2026-01-31 18:00:00": lambda: self.first_day,
             r"\bpart of a title\b": lambda: self.titles[0][1:],
             r"\ba(nother)? title\b": lambda: self.titles[1],

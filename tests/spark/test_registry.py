@@ -166,9 +166,7 @@ def test_code_next_to_an_mlflow_model_is_not_importable(spark, tmp_path, model):
 
 def test_champions_are_promoted_and_rolled_back(registry, model):
     first, second, third = (registry.save("genre", model=model, card={"n": n}) for n in range(3))
-    assert [card["n"] for card in registry.versions("genre")] == [0, 1, 2] or len(
-        {first[:16], second[:16], third[:16]}
-    ) < 3  # versions of the same second sort arbitrarily
+    assert [card["n"] for card in registry.versions("genre")] == [0, 1, 2]
     registry.promote("genre", first, why="first")
     registry.challenge("genre", second, why="trained")
     now = registry.aliases("genre")

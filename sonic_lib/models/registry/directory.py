@@ -14,7 +14,6 @@ for `rollback`.
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -24,8 +23,9 @@ from py4j.protocol import Py4JJavaError
 from sonic_lib.errors import ModelError
 from sonic_lib.models.loading import load_pipeline
 from sonic_lib.models.registry import cards
-from sonic_lib.spark.filesystem import hadoop_path, size_of
+from sonic_lib.spark.filesystem import entries_in, hadoop_path, size_of
 from sonic_lib.storage.locks import writing_by_spark
+from sonic_lib.storage.run_rows import time_id
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
@@ -37,7 +37,7 @@ _ALIASES = "aliases"
 class DirectoryStore:
     """A `registry.Store` below `<warehouse>/_models`.
 
-    A version is the time (UTC) and eight random digits, so versions sort by age.
+    A version is a `time_id`, so versions sort by age.
     """
 
     def __init__(self, spark: SparkSession, warehouse: str) -> None:
@@ -47,7 +47,7 @@ class DirectoryStore:
     def save(self, name: str, *, model: PipelineModel, card: dict) -> str:
         """Save a model and its card, and return the new version."""
         now = datetime.now(timezone.utc)
-        version = f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
+        version = time_id(now)
         model.write().save(self._pipeline(name, version))
         full_card = card | {"name": name, "version": version, "created_at": now.isoformat()}
         _write(self._spark, f"{self.root}/{name}/{version}/card.json", full_card)
@@ -131,7 +131,4 @@ def _read(spark: SparkSession, uri: str) -> dict | None:
 
 
 def _children(spark: SparkSession, uri: str) -> list[str]:
-    filesystem, path = hadoop_path(spark, uri)
-    if not filesystem.exists(path):
-        return []
-    return [entry.getPath().getName() for entry in filesystem.listStatus(path)]
+    return [entry.getPath().getName() for entry in entries_in(spark, uri)]

@@ -30,6 +30,7 @@ from sonic_lib.models.loading import load_pipeline
 from sonic_lib.models.registry import cards
 from sonic_lib.spark.filesystem import hadoop_path
 from sonic_lib.spark.uris import absolute, is_local
+from sonic_lib.storage.run_rows import time_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -145,9 +146,7 @@ class MlflowStore:
                     client.set_registered_model_alias(_full(name), role, entry[role])
                 else:
                     client.delete_registered_model_alias(_full(name), role)
-            # The random part separates two changes in one microsecond.
-            at = datetime.fromisoformat(entry["at"])
-            key = f"{_HISTORY}{at:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:8]}"
+            key = _HISTORY + time_id(datetime.fromisoformat(entry["at"]))
             client.set_registered_model_tag(_full(name), key, json.dumps(entry))
         return entry
 
