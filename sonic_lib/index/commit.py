@@ -30,7 +30,7 @@ from sonic_lib.index.sort_order import SORT_KEYS
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
 from sonic_lib.spark.filesystem import entries_in, exists, hadoop_path, literal
 from sonic_lib.spark.uris import absolute
-from sonic_lib.storage import tables, writes
+from sonic_lib.storage import runs, tables, writes
 from sonic_lib.storage.locks import is_on_disk
 
 _STAGING = "_staging"
@@ -122,7 +122,7 @@ def _commit(
     writes.append(hashes, warehouse, FINGERPRINTS, token=token)
     if tables.prefix_bits(spark, warehouse) != prefix_bits:  # changed by `maintain` meanwhile
         _put_once(staged, accepted, warehouse)
-    songs = accepted.withColumns({"run_id": F.lit(run_id), "indexed_at": F.current_timestamp()})
+    songs = accepted.transform(runs.stamped, run_id=run_id, when="indexed_at")
     writes.insert(songs, warehouse, SONGS, key="song_id", token=token)
 
     stored = tables.read(spark, warehouse, SONGS).select("song_id", F.col("run_id").alias("owner"))

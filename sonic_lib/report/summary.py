@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from sonic_lib.audio.listing import relative_path
+from sonic_lib.index.copies import first_files
 
 MAX_DIGITS = 20  # of a p-value: beyond, all are equally certain
 _MAX_SEGMENTS = 12
@@ -228,16 +229,10 @@ def with_names(answers: DataFrame, *, songs: DataFrame, song_files: DataFrame) -
     """
     wanted = F.broadcast(answers.select("song_id").distinct())
     names = songs.join(wanted, "song_id", "left_semi").select("song_id", "title", "artist")
-    file = F.struct(
-        (F.col("status") == "duplicate").alias("is_copy"),
-        F.col("path").alias("song_path"),
-        relative_path().alias("song"),
-    )
     files = (
         song_files.join(wanted, "song_id", "left_semi")
-        .groupBy("song_id")
-        .agg(F.min(file).alias("file"))
-        .select("song_id", "file.song_path", "file.song")
+        .transform(first_files)
+        .select("song_id", F.col("path").alias("song_path"), relative_path().alias("song"))
     )
     return answers.join(names, "song_id", "left").join(files, "song_id", "left")
 

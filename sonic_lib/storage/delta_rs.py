@@ -24,6 +24,7 @@ from sonic_lib.spark.uris import absolute
 from sonic_lib.storage.checksums import drop_wrong_sums
 from sonic_lib.storage.locks import writing
 from sonic_lib.storage.log_files import LOG, POINTER
+from sonic_lib.storage.missing import no_songs, no_table
 from sonic_lib.storage.own_files import check_files
 from sonic_lib.storage.properties import MAX_PREFIX_BITS, PARAMS, PREFIX, check_layout, whole_number
 
@@ -85,10 +86,7 @@ def open_table(warehouse: str, name: str) -> DeltaTable:
             raise DeltaError(f"its protocol is {versions}, expected at most {_PROTOCOL}")
         return table
     except TableNotFoundError as error:
-        raise TableError(
-            f"There is no table {name} in {warehouse}. Give the --warehouse that was filled "
-            "before, or fill one with `sonic index FOLDER`."
-        ) from error
+        raise no_table(warehouse, name) from error
     except DeltaError as error:
         raise _not_usable(warehouse, name, error) from error
 
@@ -221,9 +219,7 @@ def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
     properties = fingerprints.metadata().configuration
     params.check_table(properties.get(PARAMS), warehouse=warehouse)
     if not songs.num_rows:
-        raise TableError(
-            f"The index in {warehouse} has no songs; fill it with `sonic index FOLDER` first."
-        )
+        raise no_songs(warehouse)
     from sonic_lib.matching.scan import IndexFiles
 
     files, n_rows = _partition_files(fingerprints, _place(warehouse, "fingerprints"))

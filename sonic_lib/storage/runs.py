@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib.config import Config
@@ -43,6 +43,11 @@ def recorded(
             _write(spark, warehouse, run, job, config, "failed")
         raise
     _write(spark, warehouse, run, job, config, "done")
+
+
+def stamped(rows: DataFrame, *, run_id: str, when: str) -> DataFrame:
+    """Add run_id, and the column `when` with the current time."""
+    return rows.withColumns({"run_id": F.lit(run_id), when: F.current_timestamp()})
 
 
 def last_options(spark: SparkSession, warehouse: str, *, job: str, source: str | None) -> dict:

@@ -27,6 +27,7 @@ from sonic_lib.spark.uris import absolute, is_local
 from sonic_lib.storage import properties
 from sonic_lib.storage.locks import is_on_disk
 from sonic_lib.storage.log_files import has_version
+from sonic_lib.storage.missing import no_table
 from sonic_lib.storage.own_files import check_files
 from sonic_lib.storage.properties import MAX_PREFIX_BITS, PARAMS, PREFIX, whole_number
 
@@ -118,11 +119,8 @@ def read(
 
 
 def _missing(warehouse: str, table: Table) -> TableError:
-    command = "sonic index FOLDER" if table in INDEX_TABLES else "sonic features FOLDER"
-    return TableError(
-        f"There is no table {table.name} in {warehouse}. Give the right --warehouse, or fill one "
-        f"with `{command}`."
-    )
+    made_by = "sonic index FOLDER" if table in INDEX_TABLES else "sonic features FOLDER"
+    return no_table(warehouse, table.name, made_by=made_by)
 
 
 def delta_table(spark: SparkSession, warehouse: str, table: Table) -> DeltaTable:
@@ -220,10 +218,7 @@ def _location_of(spark: SparkSession, name: str) -> str:
 
 def _property(spark: SparkSession, warehouse: str, name: str) -> str:
     if not exists(spark, warehouse, FINGERPRINTS):
-        raise TableError(
-            f"There are no fingerprints in {warehouse}. Give the right --warehouse, or create one "
-            "with `sonic index FOLDER`."
-        )
+        raise _missing(warehouse, FINGERPRINTS)
     stored = _properties(spark, warehouse, FINGERPRINTS)
     if name not in stored:
         raise TableError(

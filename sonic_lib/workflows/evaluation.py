@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.fingerprint.params import FRAMES_PER_S
+from sonic_lib.index.copies import first_files
 from sonic_lib.matching.cases import fingerprint_cases, plan_cases
 from sonic_lib.matching.duplicates import compare_pairs
 from sonic_lib.matching.evaluation import ASKED, calibration, judge_answers, robustness
@@ -122,12 +123,8 @@ def _sample_songs(
 ) -> pd.DataFrame:
     """Sample songs by the hash of their ids."""
     spark = index.songs.sparkSession
-    paths = (
-        tables.read(spark, config.warehouse, SONG_FILES)
-        .filter("status = 'indexed'")
-        .groupBy("song_id")
-        .agg(F.min("path").alias("song_path"))
-    )
+    files = tables.read(spark, config.warehouse, SONG_FILES).transform(first_files)
+    paths = files.select("song_id", F.col("path").alias("song_path"))
     drawn = (
         index.songs.orderBy(F.xxhash64("song_id", F.lit(seed)))
         .limit(n_songs)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,6 @@ from pyspark.sql import functions as F
 
 from sonic_lib.audio.listing import list_audio
 from sonic_lib.config import Config
-from sonic_lib.console import progress
 from sonic_lib.errors import UsageError
 from sonic_lib.features import csv_files, csv_import, csv_reading
 from sonic_lib.features.spark import (
@@ -32,6 +32,7 @@ from sonic_lib.schemas import FEATURE_CELLS, FEATURE_FILES, FEATURE_REJECTS, FEA
 from sonic_lib.spark.caching import cache_scope, cached
 from sonic_lib.spark.uris import absolute, is_local
 from sonic_lib.storage import creation, runs, tables, writes
+from sonic_lib.workflows.batches import Extract, ingest_in_batches
 from sonic_lib.workflows.sources import sql_text
 
 # Such names need no quoting in SQL or as folders of the table.
@@ -218,7 +219,7 @@ def _describe(
     if counts["dropped"]:
         writes.delete_keys(abandoned, warehouse, FEATURES, key="song_id")
     # Written last, so that the files of a killed run are read again.
-    stamped = file_rows.withColumns({"run_id": F.lit(run_id), "seen_at": F.current_timestamp()})
+    stamped = file_rows.transform(runs.stamped, run_id=run_id, when="seen_at")
     writes.upsert(stamped, warehouse, FEATURE_FILES, key="path")
     commit.remove_folder(spark, folder)
     return counts
@@ -230,32 +231,18 @@ def _describe_batches(
     """Compute and commit the descriptors of all new songs; return the outcome for each."""
     stored = tables.read(spark, config.warehouse, FEATURES).transform(described_songs)
     new = plan.new_songs(digests, songs=stored)
-    n_new, n_bytes = new.agg(F.count("*"), plan.work_bytes()).first()
-    n_batches, n_tasks = plan.batch_sizes(
-        n_new,
-        n_bytes,
-        n_slots=spark.sparkContext.defaultParallelism,
-        task_mb=config.index.task_mb,
-        batch_gb=config.index.batch_gb,
-    )
-    n_done = spark.sparkContext.accumulator(0)
-    batches = []
-    with progress("songs", total=n_new, done=lambda: n_done.value):
-        for batch in range(n_batches):
-            chosen = new.filter(F.pmod("song_id", F.lit(n_batches)) == batch)
-            described = chosen.repartition(n_tasks, "song_id").transform(
-                describe_songs,
-                min_duration_s=config.index.min_duration_s,
-                limits=config.index.limits(),
-                n_done=n_done,
-            )
-            described = commit.stage(
-                described, commit.stage_folder(config.warehouse, run_id, batch)
-            )
-            rows = _stamped(described.transform(feature_rows), run_id, "computed_at")
-            writes.upsert(rows, config.warehouse, FEATURES, key="song_id")
-            batches.append(described)
-    return reduce(DataFrame.unionByName, batches)
+    batches = itertools.count()
+
+    def ingest(chosen: DataFrame, extract: Extract) -> DataFrame:
+        folder = commit.stage_folder(config.warehouse, run_id, next(batches))
+        described = commit.stage(extract(chosen), folder)
+        rows = described.transform(feature_rows).transform(
+            runs.stamped, run_id=run_id, when="computed_at"
+        )
+        writes.upsert(rows, config.warehouse, FEATURES, key="song_id")
+        return described
+
+    return ingest_in_batches(new, config, extract=describe_songs, ingest=ingest)
 
 
 def _import_rows(
@@ -289,14 +276,10 @@ def _import_rows(
     )
     where = f"source = {sql_text(source)}"
     for table, new in (
-        (FEATURE_REJECTS, _stamped(rejected, run_id, "rejected_at")),
+        (FEATURE_REJECTS, rejected.transform(runs.stamped, run_id=run_id, when="rejected_at")),
         (FEATURE_CELLS, cells.withColumn("run_id", F.lit(run_id))),
-        (FEATURES, _stamped(usable, run_id, "computed_at")),
+        (FEATURES, usable.transform(runs.stamped, run_id=run_id, when="computed_at")),
     ):
         writes.replace(new, warehouse, table, where=where)
     counts = {"rows": checked.count(), "rejected": rejected.count()}
     return TableImport(counts, id_column, names["number"], names["text"], [])
-
-
-def _stamped(rows: DataFrame, run_id: str, when: str) -> DataFrame:
-    return rows.withColumns({"run_id": F.lit(run_id), when: F.current_timestamp()})

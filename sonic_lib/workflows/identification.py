@@ -14,7 +14,6 @@ from pyspark.sql import functions as F
 
 from sonic_lib.config import Config
 from sonic_lib.console import progress
-from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FRAMES_PER_S
 from sonic_lib.fingerprint.spark import fingerprint_clips
 from sonic_lib.fingerprint.variants import FIRST_PASS, FIRST_PASS_ONLY, SECOND_PASS, Probe
@@ -25,6 +24,7 @@ from sonic_lib.matching.spark import match_windows, searched_again, segments, wi
 from sonic_lib.schemas import FINGERPRINTS, SONGS
 from sonic_lib.spark.caching import cached
 from sonic_lib.storage import tables
+from sonic_lib.storage.missing import no_songs
 
 CLIPS_PER_TASK = 40  # the queries of an uncertain clip of 10 s take 5 MB
 WINDOWS_PER_TASK = 240  # 20 minutes of a long recording; a task also decodes all that precedes them
@@ -61,9 +61,7 @@ def open_index(spark: SparkSession, warehouse: str) -> Index:
     version = tables.version(spark, warehouse, FINGERPRINTS)
     index_s, n_fingerprints = songs.agg(F.sum("duration_s"), F.sum("n_fingerprints")).first()
     if not index_s:
-        raise TableError(
-            f"The index in {warehouse} has no songs; add some with `sonic index FOLDER` first."
-        )
+        raise no_songs(warehouse)
     fingerprints = tables.read(spark, warehouse, FINGERPRINTS, version=version)
     files = IndexFiles(
         tables.partition_files(fingerprints, column="hash_prefix"),

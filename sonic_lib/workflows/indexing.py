@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import itertools
 import time
-from functools import reduce
+from functools import partial
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sonic_lib.audio.listing import canonical_path, endings_counter, list_audio
 from sonic_lib.config import Config
-from sonic_lib.console import progress
 from sonic_lib.errors import TableError, UsageError
 from sonic_lib.fingerprint.spark import digest_files, fingerprint_files
 from sonic_lib.index import commit, plan
 from sonic_lib.schemas import FINGERPRINTS, SONG_FILES, SONGS
 from sonic_lib.spark.caching import cache_scope, cached
 from sonic_lib.storage import creation, runs, tables, writes
+from sonic_lib.workflows.batches import Extract, ingest_in_batches
 from sonic_lib.workflows.idle_indexing import COUNTED, IndexRun
 
 _MAX_TRIES = 5  # for a batch that other runs with the same songs took for that of a dead run
@@ -108,9 +108,8 @@ def _index(
     moved = cached(plan.moved_files(missing, digests=digests))
     stored = tables.read_pinned(spark, warehouse, SONGS)
     still_known = known.join(moved, "path", "left_anti")
-    stamps = {"run_id": F.lit(run_id), "seen_at": F.current_timestamp()}
     file_rows = plan.song_files(digests, songs=stored, known=still_known, read=summaries)
-    file_rows = cached(file_rows.withColumns(stamps))
+    file_rows = cached(file_rows.transform(runs.stamped, run_id=run_id, when="seen_at"))
     lost = _paths(changed.filter("not is_new"), gone)
     abandoned = cached(plan.abandoned_songs(known, gone=lost, digests=digests))
     counts |= _count_files(file_rows) | {"replaced": abandoned.count()}
@@ -193,41 +192,21 @@ def _fingerprint_batches(
     """Decode, stage and commit all new songs; return the summary rows of their files."""
     warehouse = config.warehouse
     commit.sweep(new, warehouse, run_id=run_id)
-    n_new, n_bytes = new.agg(F.count("*"), plan.work_bytes()).first()
-    n_batches, n_tasks = plan.batch_sizes(
-        n_new,
-        n_bytes,
-        n_slots=spark.sparkContext.defaultParallelism,
-        task_mb=config.index.task_mb,
-        batch_gb=config.index.batch_gb,
-    )
-    n_done = spark.sparkContext.accumulator(0)
     folders = (commit.stage_folder(warehouse, run_id, number) for number in itertools.count())
-    summaries = []
-    with progress("songs", total=n_new, done=lambda: n_done.value):
-        for batch in range(n_batches):
-            chosen = new.filter(F.pmod("song_id", F.lit(n_batches)) == batch)
-            for _ in range(_MAX_TRIES):
-                folder = next(folders)
-                extracts = chosen.repartition(n_tasks, "song_id").transform(
-                    fingerprint_files,
-                    params=config.fingerprint.params(),
-                    min_duration_s=config.index.min_duration_s,
-                    limits=config.index.limits(),
-                    n_done=n_done,
-                )
-                staged = commit.stage(extracts, folder)
-                rows = cached(commit.summary_rows(staged))
-                if commit.commit_batch(
-                    staged, warehouse, summaries=rows, run_id=run_id, folder=folder
-                ):
-                    break
-                songs = tables.read(spark, warehouse, SONGS)
-                chosen = chosen.join(songs.select("song_id"), "song_id", "left_anti")
-            else:
-                raise TableError(
-                    f"Other runs with the same songs considered this one dead {_MAX_TRIES} times. "
-                    "Nothing is lost: run it again when they are done."
-                )
-            summaries.append(rows)
-    return reduce(DataFrame.unionByName, summaries)
+
+    def ingest(chosen: DataFrame, extract: Extract) -> DataFrame:
+        for _ in range(_MAX_TRIES):
+            folder = next(folders)
+            staged = commit.stage(extract(chosen), folder)
+            rows = cached(commit.summary_rows(staged))
+            if commit.commit_batch(staged, warehouse, summaries=rows, run_id=run_id, folder=folder):
+                return rows
+            songs = tables.read(spark, warehouse, SONGS)
+            chosen = chosen.join(songs.select("song_id"), "song_id", "left_anti")
+        raise TableError(
+            f"Other runs with the same songs considered this one dead {_MAX_TRIES} times. "
+            "Nothing is lost: run it again when they are done."
+        )
+
+    extract = partial(fingerprint_files, params=config.fingerprint.params())
+    return ingest_in_batches(new, config, extract=extract, ingest=ingest)

@@ -30,7 +30,7 @@ def test_demo_identifies_its_clips_and_draws_plots(tmp_path):
     assert len(predictions) == 24
     assert predictions["genre"].notna().all()
     assert predictions["popularity"].between(0, 100).all()
-    for name in ("constellation", "offset_histogram"):
+    for name in ("constellation", "explanation"):
         assert f"demo/plots/{name}.png" in tour.stdout
         assert (tmp_path / "demo" / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")

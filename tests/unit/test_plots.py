@@ -15,7 +15,6 @@ from sonic_lib.report.figures.identification import (
     calibration_curve,
     constellation,
     explanation,
-    offset_histogram,
     robustness_bars,
 )
 
@@ -63,31 +62,6 @@ def test_constellation_holds_every_landmark_of_the_excerpt(rng):
 def test_excerpt_without_landmarks_can_be_drawn():
     silence = np.zeros(3 * SAMPLE_RATE_HZ, np.float32)
     figure = constellation(silence, params=PARAMS, start_s=0.0, length_s=3.0, title="Silence")
-    assert png_size(figure)[0] == 1200
-
-
-def test_histogram_shows_both_songs_on_one_scale_and_marks_the_peak(rng):
-    offsets_s = np.arange(-100, 2000) * FRAME_S
-    right, wrong = rng.integers(1, 4, len(offsets_s)), rng.integers(1, 4, len(offsets_s))
-    right[1500], wrong[7] = 90, 5
-    figure = offset_histogram(
-        (offsets_s, right), (offsets_s, wrong), right_name="A $1", wrong_name="B $2", title="Clip"
-    )
-    top, bottom = figure.axes
-    assert top.get_ylim() == bottom.get_ylim()
-    assert top.get_ylim()[1] > 90
-    assert [text.get_text() for text in top.texts] == [f"90 at {offsets_s[1500]:.2f} s"]
-    assert [text.get_text() for text in bottom.texts] == [f"5 at {offsets_s[7]:.2f} s"]
-    stems = next(c for c in top.collections if isinstance(c, LineCollection))
-    np.testing.assert_array_equal([s[1, 1] for s in stems.get_segments()], right)
-    assert png_size(figure)[0] == 1200
-
-
-def test_song_without_votes_leaves_its_half_empty():
-    figure = offset_histogram(
-        (np.array([1.0]), np.array([3])), NONE, right_name="A", wrong_name="none", title="Clip"
-    )
-    assert not figure.axes[1].texts
     assert png_size(figure)[0] == 1200
 
 

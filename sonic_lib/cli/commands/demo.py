@@ -24,11 +24,11 @@ from sonic_lib.config import Config
 from sonic_lib.console import paragraph, progress, say, show
 from sonic_lib.errors import MODELS, UsageError, install_command
 from sonic_lib.features.spark import AUDIO
-from sonic_lib.fingerprint.params import FRAME_S, SAMPLE_RATE_HZ
+from sonic_lib.fingerprint.params import SAMPLE_RATE_HZ
 from sonic_lib.formats import counted, p_equation
 from sonic_lib.matching.evaluation import MAX_OFFSET_ERROR_S
 from sonic_lib.models.estimators import FOREST
-from sonic_lib.report.figures.identification import constellation, offset_histogram
+from sonic_lib.report.figures.identification import constellation, explanation
 from sonic_lib.report.figures.style import save
 from sonic_lib.spark.uris import is_local, resolve_warehouse
 from sonic_lib.storage.whole_file import whole_file
@@ -237,7 +237,7 @@ def _plot(spark: SparkSession, config: Config, answers: pd.DataFrame, folder: Pa
     clip = order.iloc[0]
     show("\nPlots:")
     _save(_song_figure(config, clip, folder), folder / "plots" / "constellation.png")
-    _save(_clip_figure(spark, config, clip, folder), folder / "plots" / "offset_histogram.png")
+    _save(_clip_figure(spark, config, clip, folder), folder / "plots" / "explanation.png")
 
 
 def _song_figure(config: Config, clip: pd.Series, folder: Path) -> Figure:
@@ -258,23 +258,8 @@ def _clip_figure(spark: SparkSession, config: Config, clip: pd.Series, folder: P
     path = (folder / "clips" / clip["clip"]).resolve()
     found = explain_without_spark(config, str(path)) if is_local(config.warehouse) else None
     found = found or explain_clip(spark, config, str(path))
-    votes = [_votes(found.hits, song) for _, song in found.answers.iterrows()]
-    names = [_name(song) for _, song in found.answers.iterrows()]
-    condition = f"{clip['condition']}, {clip['length_s']:.1f} s"
-    return offset_histogram(
-        votes[0],
-        votes[1] if len(votes) > 1 else (np.zeros(0), np.zeros(0)),
-        right_name=f"The right song: {names[0]}",
-        wrong_name=f"The runner-up: {[*names, '(none shares a hash)'][1]}",
-        title=f"Votes for the offset of {clip['clip']} ({condition})",
-    )
-
-
-def _votes(hits: pd.DataFrame, song: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    own = hits[hits["song_id"] == song.song_id]
-    frames = np.rint((own["song_s"] - own["clip_s"]) / FRAME_S)
-    places, counts = np.unique(frames, return_counts=True)
-    return places * FRAME_S, counts
+    title = f"{clip['clip']} ({clip['condition']}, {clip['length_s']:.1f} s)"
+    return explanation(found.hits, found.answers, title=title)
 
 
 def _name(song: pd.Series) -> str:

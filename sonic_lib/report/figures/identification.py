@@ -95,41 +95,6 @@ def constellation(
     return figure
 
 
-def offset_histogram(
-    right: tuple[NDArray, NDArray],
-    wrong: tuple[NDArray, NDArray],
-    *,
-    right_name: str,
-    wrong_name: str,
-    title: str,
-) -> Figure:
-    """Plot the votes of one clip for two songs by offset, one above the other.
-
-    Parameters
-    ----------
-    right, wrong : (np.ndarray [shape=(n,), s], np.ndarray [shape=(n,)])
-        Offsets and their votes, for the song in the clip and for the runner-up; offsets without
-        votes are omitted.
-    right_name, wrong_name : str
-        The two songs.
-
-    Returns
-    -------
-    Figure
-        Two histograms on the same scales.
-    """
-    with rc_context(STYLE):
-        figure = Figure()
-        rows = figure.subplots(2, 1, sharex=True, sharey=True)
-        _draw_votes(rows[0], *right, colour=BLUE, name=right_name)
-        _draw_votes(rows[1], *wrong, colour=VERMILION, name=wrong_name)
-        rows[0].set_ylim(0, 1.12 * max(n.max(initial=1) for _, n in (right, wrong)))
-        rows[1].set_xlabel("offset: position in the song where the clip would start (s)")
-        figure.supylabel("votes: hashes that agree", fontsize=11)
-        headline(figure, title)
-    return figure
-
-
 def explanation(hits: pd.DataFrame, answers: pd.DataFrame, *, title: str) -> Figure:
     """Plot the hits behind a clip's answers.
 
@@ -163,7 +128,7 @@ def explanation(hits: pd.DataFrame, answers: pd.DataFrame, *, title: str) -> Fig
             places.set_title(f"{name}: {song.title}", loc="left", color=colour)
             places.set_ylabel("song (s)")
             _, places_s, votes = offset_votes(own, song)
-            _draw_votes(offsets, places_s, votes, colour=colour, name="")
+            _draw_votes(offsets, places_s, votes, colour=colour)
             offsets.set_ylabel("hashes")
         rows[-1][0].set_xlabel("clip (s)")
         rows[-1][1].set_xlabel("offset, drift removed (s)")
@@ -255,9 +220,8 @@ def _draw_levels(axes: Axes, levels: NDArray, params: FingerprintParams) -> None
     )
 
 
-def _draw_votes(axes: Axes, offsets_s: NDArray, votes: NDArray, *, colour: str, name: str) -> None:
+def _draw_votes(axes: Axes, offsets_s: NDArray, votes: NDArray, *, colour: str) -> None:
     axes.vlines(offsets_s, 0, votes, color=colour, linewidth=1.5)
-    axes.set_title(name, loc="left", color=colour)
     if not len(votes):
         return
     peak = np.argmax(votes)
