@@ -10,6 +10,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 import sonic_lib
 
 LIBRARY = Path(sonic_lib.__file__).parent
@@ -123,3 +125,20 @@ def _modules(path: Path) -> set[str]:
     return {node.module for node in found} | {
         f"{node.module}.{alias.name}" for node in found for alias in node.names
     }
+
+
+@pytest.mark.parametrize(
+    ("walk", "most_rooms"),
+    [
+        ("From a song to the table", 6),
+        ("From a clip to its answer", 6),
+        ("From a feature table to a prediction", 8),
+    ],
+)
+def test_walks_pass_few_rooms_in_few_steps(walk, most_rooms):
+    page = (LIBRARY.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = page.split(f"## {walk}\n")[1].split("\n## ")[0]
+    assert 0 < len(re.findall(r"^\d+\. ", section, re.MULTILINE)) <= 10
+    files = re.findall(r"\]\(\.\./sonic_lib/([\w/]+)", section)
+    assert files
+    assert len({file.split("/")[0] for file in files}) <= most_rooms
