@@ -18,7 +18,7 @@ BLOCK_FRAMES = 32_768
 MAX_LEVEL = np.float32(1e10)
 # Larger differences from the announced duration are reported; encoders round it and pad the ends.
 _MAX_MISSING_S, _MAX_MISSING_SHARE = 0.1, 0.002
-_MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 768_000
+_MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 2_822_400  # that of DSD512, as FFmpeg decodes it
 _MAX_CHANNELS = 64
 
 
@@ -82,7 +82,7 @@ def check_sample_rate(sample_rate_hz: int) -> None:
     Raises
     ------
     DecodeError
-        If it is not between 1 and 768 kHz.
+        If it is not between 1 and 2,822.4 kHz.
     """
     if not _MIN_RATE_HZ <= sample_rate_hz <= _MAX_RATE_HZ:
         raise DecodeError("decode", f"invalid sample rate: {sample_rate_hz} Hz")
