@@ -18,6 +18,7 @@ from sonic_lib.formats import words_of
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 TASKS = {"genre": CLASSIFICATION, "popularity": REGRESSION}  # by model name
+ROLES = ("numbers", "categories", "encoded", "lists", "dates", "texts")
 
 UNWANTED = "not wanted"  # why a column was dropped, in cards: the user asked for it
 MAX_CATEGORIES = 30  # texts with more values are target-encoded
@@ -156,37 +157,11 @@ def choose_columns(
     if found is None:
         raise UsageError(_no_target(profile, model, target))
     _check_target(found, task, profile, model)
-    named = {name: _find(profile, name) for name in (*drop, *keep, *([group] if group else []))}
-    if missing := [name for name, entry in named.items() if entry is None]:
-        raise UsageError(
-            f"There is no column {', '.join(missing)}; expected drop, keep and group (--drop, "
-            f"--keep, --group) to name some of {', '.join(entry.name for entry in profile)}."
-        )
-    roles: dict[str, list[str]] = {
-        role: [] for role in ("numbers", "categories", "encoded", "lists", "dates", "texts")
-    }
-    unwanted = {entry.name for name in drop if (entry := named[name])}
-    wanted = {entry.name for name in keep if (entry := named[name])}
-    dropped = {}
-    for entry in sorted(profile, key=lambda entry: (entry.kind, entry.name)):
-        if entry.name == found.name:
-            continue
-        reason = (
-            UNWANTED if entry.name in unwanted else _why_not(entry, found, entry.name in wanted)
-        )
-        entry_roles = [] if reason else _roles(entry)
-        if not entry_roles:
-            dropped[entry.name] = reason or "a different value in almost every row"
-        for role in entry_roles:
-            roles[role].append(entry.name)
-    if not any(roles.values()):
-        why = "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
-        raise ModelError(
-            f"No column is left to predict {found.name} ({why or 'there is no other column'}). "
-            "Expected numbers, or texts that repeat; add more with `sonic features`."
-        )
+    named = _named(profile, (*drop, *keep, *([group] if group else [])))
+    wanted = {named[name].name for name in keep}
+    unwanted = {named[name].name for name in drop}
+    roles, dropped = _assigned(profile, found, wanted=wanted, unwanted=unwanted)
     grouped = named[group] if group else None
-    n_rows = max(entry.n for entry in profile)
     return Columns(
         task=task,
         target=found.name,
@@ -195,13 +170,57 @@ def choose_columns(
         target_is_number=found.kind == "number",
         group_is_number=grouped is not None and grouped.kind == "number",
         kept=tuple(sorted(wanted)),
-        gaps=tuple(
-            entry.name
-            for entry in sorted(profile, key=lambda entry: entry.name)
-            if entry.name in roles["numbers"] and entry.n < (1 - _MIN_GAPS_SHARE) * n_rows
-        ),
-        **{role: tuple(names) for role, names in roles.items()},
+        gaps=_gaps(profile, roles["numbers"]),
+        **roles,
     )
+
+
+def _named(profile: Sequence[ColumnProfile], names: Sequence[str]) -> dict[str, ColumnProfile]:
+    """Find the columns that the user names."""
+    found = {name: _find(profile, name) for name in names}
+    if missing := [name for name, entry in found.items() if entry is None]:
+        raise UsageError(
+            f"There is no column {', '.join(missing)}; expected drop, keep and group (--drop, "
+            f"--keep, --group) to name some of {', '.join(entry.name for entry in profile)}."
+        )
+    return {name: entry for name, entry in found.items() if entry}
+
+
+def _assigned(
+    profile: Sequence[ColumnProfile],
+    target: ColumnProfile,
+    *,
+    wanted: Collection[str],
+    unwanted: Collection[str],
+) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    """Return the names of the columns in each role, and why each of the others was dropped."""
+    roles: dict[str, tuple[str, ...]] = dict.fromkeys(ROLES, ())
+    dropped = {}
+    for entry in sorted(profile, key=lambda entry: (entry.kind, entry.name)):
+        if entry.name == target.name:
+            continue
+        is_unwanted = entry.name in unwanted
+        reason = UNWANTED if is_unwanted else _why_not(entry, target, entry.name in wanted)
+        entry_roles = [] if reason else _roles(entry)
+        if not entry_roles:
+            dropped[entry.name] = reason or "a different value in almost every row"
+        for role in entry_roles:
+            roles[role] += (entry.name,)
+    if not any(roles.values()):
+        why = "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
+        raise ModelError(
+            f"No column is left to predict {target.name} ({why or 'there is no other column'}). "
+            "Expected numbers, or texts that repeat; add more with `sonic features`."
+        )
+    return roles, dropped
+
+
+def _gaps(profile: Sequence[ColumnProfile], numbers: Sequence[str]) -> tuple[str, ...]:
+    """Return the numeric columns with many missing values."""
+    n_rows = max(entry.n for entry in profile)
+    n_least = (1 - _MIN_GAPS_SHARE) * n_rows
+    gappy = {entry.name for entry in profile if entry.n < n_least}
+    return tuple(sorted(gappy & set(numbers)))
 
 
 def _find(profile: Sequence[ColumnProfile], name: str) -> ColumnProfile | None:

@@ -14,7 +14,7 @@ from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say, show
 from sonic_lib.formats import counted, quantity
-from sonic_lib.models.columns import CLASSIFICATION
+from sonic_lib.models.columns import CLASSIFICATION, ROLES
 from sonic_lib.models.conformal.sets import METHODS
 from sonic_lib.models.estimators import AUTO, KINDS
 from sonic_lib.models.registry import NAMES
@@ -163,11 +163,7 @@ def report_lines(card: dict) -> list[str]:
     """Describe a model and its scores in a few lines."""
     metrics, coverage = card["metrics"], card["coverage"]
     columns = card["columns"]
-    used = [
-        f"{len(columns[role])} {role}"
-        for role in ("numbers", "categories", "encoded", "lists", "dates", "texts")
-        if columns[role]
-    ]
+    used = [f"{len(columns[role])} {role}" for role in ROLES if columns[role]]
     parts = ", ".join(f"{kind} {weight:.0%}" for kind, weight in card["weights"].items())
     kind = card["kind"] + (f" ({parts})" if parts != f"{card['kind']} 100%" else "")
     lines = [
