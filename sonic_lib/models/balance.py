@@ -1,12 +1,46 @@
-"""Assign groups of rows to the parts of a split; pure numpy."""
+"""Assign groups of rows to the parts of a split; no Spark."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 _LEAST_GAIN = 1e-3  # of all rows; smaller deviations from a share are ignored
+_MAX_CLASSES = 50  # the rarer ones are balanced together
 _SWAPPED = 200  # with more groups than this, only single moves are tried, no exchanges
+
+
+def balanced_parts(groups: pd.DataFrame, *, shares: Sequence[float]) -> dict[str, int]:
+    """Assign groups to parts so that each part has its share of rows and of each class.
+
+    Parameters
+    ----------
+    groups : pd.DataFrame
+        From `splits.large_groups`.
+    shares : sequence of float
+        As given to it.
+
+    Returns
+    -------
+    dict of str to int
+        Part of each group: the same for the same rows, in any order, on any cluster.
+    """
+    if groups.empty:
+        return {}
+    common = groups.groupby("label")["n"].sum().sort_index().sort_values(kind="stable")
+    rare = set(common.index[:-_MAX_CLASSES])
+    labels = ["" if label in rare else f"={label}" for label in groups["label"]]
+    counts = (
+        groups.assign(label=labels)
+        .pivot_table(index="_group", columns="label", values="n", aggfunc="sum", fill_value=0)
+        .sort_index()
+    )
+    firsts = groups.groupby("_group")["first"].first().loc[counts.index]
+    chosen = balanced(counts.to_numpy(), shares=np.asarray(shares), start=firsts.to_numpy(np.int64))
+    return dict(zip(counts.index.tolist(), chosen.tolist(), strict=True))
 
 
 def balanced(

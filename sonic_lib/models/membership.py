@@ -7,6 +7,8 @@ are enough to reconstruct the split.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -16,17 +18,38 @@ from sonic_lib.models.columns import Columns
 from sonic_lib.models.stages import LABEL
 
 HELD_OUT_SHARE, HELD_OUT_SEED = 0.2, 20_221
+SHARES = (HELD_OUT_SHARE, 1 - HELD_OUT_SHARE)
 HELD_OUT_COLUMN = "_held_out"
 # Values of `fitted_on` in a card; older cards lack it.
 ALL_ROWS, OTHER_ROWS = "all rows", "rows not held out"
 
 
+def large_groups(rows: DataFrame, *, group: str, has_classes: bool) -> DataFrame:
+    """Count the rows in large groups, as `splits.large_groups`.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `targets.labelled`.
+    group : str
+        Column whose values are never split.
+    has_classes : bool
+        Whether labels are classes; then each part gets its share of every class.
+    """
+    return splits.large_groups(
+        rows,
+        shares=SHARES,
+        seed=HELD_OUT_SEED,
+        purpose=splits.HELD_OUT,
+        group=group,
+        label=LABEL if has_classes else None,
+    )
+
+
 def with_held_out(
-    rows: DataFrame, *, group: str | None, has_classes: bool, is_balanced: bool = True
+    rows: DataFrame, *, group: str | None, parts: Mapping[str, int] | None
 ) -> DataFrame:
     """Add `_held_out`: whether no model is trained on the row.
-
-    With a group this runs a job, `splits.balanced_parts`.
 
     Parameters
     ----------
@@ -34,35 +57,18 @@ def with_held_out(
         From `targets.labelled`.
     group : str or None
         Column whose values are never split.
-    has_classes : bool
-        Whether labels are classes; then each part gets its share of every class.
-    is_balanced : bool
-        False reproduces the split of earlier versions: groups by hash only.
+    parts : mapping or None
+        From `balance.balanced_parts` with `large_groups` and SHARES; part 0 is held out. None
+        reproduces the split of earlier versions: groups by hash only.
     """
-    parts = None
-    if group is not None and is_balanced:
-        parts = splits.balanced_parts(
-            rows,
-            shares=(HELD_OUT_SHARE, 1 - HELD_OUT_SHARE),
-            seed=HELD_OUT_SEED,
-            purpose=splits.HELD_OUT,
-            group=group,
-            label=LABEL if has_classes else None,
-        )
-    return splits.with_held_out(
-        rows,
-        share=HELD_OUT_SHARE,
-        seed=HELD_OUT_SEED,
-        name=HELD_OUT_COLUMN,
-        group=group,
-        parts=parts,
-    )
+    by_hash = splits.is_held_out(share=HELD_OUT_SHARE, seed=HELD_OUT_SEED, group=group)
+    part = F.when(by_hash, 0).otherwise(1)
+    split = splits.with_part(rows, name=HELD_OUT_COLUMN, by_hash=part, group=group, parts=parts)
+    return split.withColumn(HELD_OUT_COLUMN, F.col(HELD_OUT_COLUMN) == 0)
 
 
-def training_songs(
-    features: DataFrame, *, card: dict, labels: DataFrame | None = None, by_judge: bool = False
-) -> DataFrame:
-    """Songs that a model was trained on: song_id.
+def labelled_rows(features: DataFrame, *, card: dict, labels: DataFrame | None = None) -> DataFrame:
+    """Reconstruct the rows that were split for a model, as from `targets.labelled`.
 
     Parameters
     ----------
@@ -70,9 +76,6 @@ def training_songs(
         Rows of the sources, at the table version, that the card names.
     card : dict
         From the registry.
-    by_judge : bool
-        For a model that was refitted on all rows: return the training songs of its evaluation
-        model, which is the one used to compare versions.
     """
     if labels is not None:
         features = features.transform(with_labels, labels=labels)
@@ -85,13 +88,4 @@ def training_songs(
         numbers=[name for name, is_number in names if is_number],
         texts=[name for name, is_number in names if not is_number],
     )
-    rows = targets.labelled(frame, columns=columns, classes=card["classes"])
-    if card.get("fitted_on") == ALL_ROWS and not by_judge:
-        return rows.select("song_id")
-    held_out = with_held_out(
-        rows,
-        group=columns.group,
-        has_classes=bool(card["classes"]),
-        is_balanced="fitted_on" in card,
-    )
-    return held_out.filter(~F.col(HELD_OUT_COLUMN)).select("song_id")
+    return targets.labelled(frame, columns=columns, classes=card["classes"])

@@ -20,8 +20,9 @@ from pyspark.sql import functions as F
 
 from sonic_lib.errors import ModelError
 from sonic_lib.models import cluster, estimators, one_task, preprocess
+from sonic_lib.models.balance import balanced_parts
 from sonic_lib.models.recipe import Recipe
-from sonic_lib.models.splits import FOLDS, INNER_FOLDS, balanced_parts, with_folds
+from sonic_lib.models.splits import FOLDS, INNER_FOLDS, large_groups, with_folds
 from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel
 from sonic_lib.models.tabular import stage
 from sonic_lib.models.tabular.crossfit import HELD_OUT_FOLD
@@ -294,22 +295,24 @@ def _distributed_kind(recipe: Recipe) -> str:
     return recipe.kind
 
 
-def _balanced_folds(rows: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame | None:
-    """Assign large groups to folds; None without groups."""
+def _balanced_folds(rows: DataFrame, *, recipe: Recipe, n_folds: int) -> dict[str, int] | None:
+    """Assign large groups to folds; None without groups.  Collects one row per class of each."""
     if recipe.columns.group is None:
         return None
-    return balanced_parts(
-        rows,
-        shares=[1 / n_folds] * n_folds,
+    shares = [1 / n_folds] * n_folds
+    counts = rows.transform(
+        large_groups,
+        shares=shares,
         seed=recipe.seed,
         purpose=FOLDS,
         group=recipe.columns.group,
         label=LABEL if recipe.classes else None,
     )
+    return balanced_parts(counts.toPandas(), shares=shares)
 
 
 def _with_outer_folds(
-    rows: DataFrame, parts: DataFrame | None, *, recipe: Recipe, n_folds: int, name: str
+    rows: DataFrame, parts: dict[str, int] | None, *, recipe: Recipe, n_folds: int, name: str
 ) -> DataFrame:
     group = recipe.columns.group
     return with_folds(rows, n_folds=n_folds, seed=recipe.seed, name=name, group=group, parts=parts)

@@ -20,6 +20,7 @@ from sonic_lib.schemas.frames import (
     OVERLAPS,
     QUERY_PARTS,
     SEGMENTS,
+    SPLIT_PARTS,
 )
 from sonic_lib.schemas.index import FINGERPRINTS, MATCHES, RUNS, SONG_FILES, SONGS
 from sonic_lib.schemas.models import (
@@ -59,6 +60,7 @@ __all__ = [
     "SEGMENTS",
     "SONGS",
     "SONG_FILES",
+    "SPLIT_PARTS",
     "TABLES",
     "Table",
 ]

@@ -168,3 +168,10 @@ EXCERPTS = StructType(
         column("song_khz", ArrayType(FloatType()), "Their frequencies in the clip (kHz)"),
     ]
 )
+
+SPLIT_PARTS = StructType(
+    [
+        column("_group", StringType(), "A group of rows that stay together, as a text"),
+        column("_part", IntegerType(), "Number of the part that it belongs to, from 0"),
+    ]
+)

@@ -9,10 +9,16 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib.models.membership import training_songs
+from sonic_lib.models.membership import (
+    ALL_ROWS,
+    HELD_OUT_COLUMN,
+    labelled_rows,
+    with_held_out,
+)
 from sonic_lib.schemas import FEATURES
 from sonic_lib.storage import tables
 from sonic_lib.workflows.remarks import Remark
+from sonic_lib.workflows.training_sets import held_out_parts
 
 
 class KnownSongs(NamedTuple):
@@ -34,8 +40,17 @@ def known_songs(
     """Find the songs of a source that a model was trained on.
 
     Reads the snapshot that its card names. If that has been purged, returns the current rows that a
-    training would use, some of which may be newer. `by_judge` is as in
-    `membership.training_songs`.
+    training would use, some of which may be newer.
+
+    Parameters
+    ----------
+    features : DataFrame [schemas.FEATURES]
+        Rows of the source.
+    card : dict
+        From the registry.
+    by_judge : bool
+        For a model that was refitted on all rows: find the training songs of its evaluation model,
+        which is the one used to compare versions.
     """
     snapshot = card["snapshot"]
     if snapshot["source"] != source:
@@ -55,12 +70,18 @@ def known_songs(
 def _training_songs(stored: DataFrame, card: dict, by_judge: bool) -> DataFrame:
     snapshot = card["snapshot"]
     labels = snapshot.get("labels")
-    return training_songs(
-        stored.filter(F.col("source") == snapshot["source"]),
+    rows = stored.filter(F.col("source") == snapshot["source"]).transform(
+        labelled_rows,
         card=card,
         labels=stored.filter(F.col("source") == labels) if labels else None,
-        by_judge=by_judge,
     )
+    if card.get("fitted_on") == ALL_ROWS and not by_judge:
+        return rows.select("song_id")
+    group, parts = card["columns"]["group"], None
+    if "fitted_on" in card:  # earlier versions split groups by hash only
+        parts = held_out_parts(rows, group=group, has_classes=bool(card["classes"]))
+    split = rows.transform(with_held_out, group=group, parts=parts)
+    return split.filter(~F.col(HELD_OUT_COLUMN)).select("song_id")
 
 
 def marked(predicted: DataFrame, *, known: DataFrame) -> DataFrame:

@@ -12,10 +12,11 @@ from pyspark.sql import functions as F
 from sonic_lib.features.spark import profile, wide, with_labels
 from sonic_lib.models import targets
 from sonic_lib.models.associations import associations
+from sonic_lib.models.balance import balanced_parts
 from sonic_lib.models.columns import CLASSIFICATION, ColumnProfile, Columns, choose_columns
 from sonic_lib.models.leaks import Leak, find_leaks, without_leaks
 from sonic_lib.models.limits import label_range, seen_limits
-from sonic_lib.models.membership import HELD_OUT_COLUMN, with_held_out
+from sonic_lib.models.membership import HELD_OUT_COLUMN, SHARES, large_groups, with_held_out
 from sonic_lib.models.names import ARTISTS, find_column
 from sonic_lib.models.recipe import Recipe
 from sonic_lib.schemas import FEATURES
@@ -100,7 +101,8 @@ def training_set(
         classes = tuple(sorted(row.label for row in counts))
     recipe = Recipe(columns, classes, kind, seed, class_weights)
     rows = targets.labelled(frame, columns=columns, classes=classes)
-    rows = with_held_out(rows, group=columns.group, has_classes=bool(classes))
+    parts = held_out_parts(rows, group=columns.group, has_classes=bool(classes))
+    rows = rows.transform(with_held_out, group=columns.group, parts=parts)
     names = frozenset(entry.name for entry in profiles if entry.kind == "text")
     fine = [
         entry.name
@@ -115,6 +117,16 @@ def training_set(
         yield data
     finally:
         frame.unpersist()
+
+
+def held_out_parts(
+    rows: DataFrame, *, group: str | None, has_classes: bool
+) -> dict[str, int] | None:
+    """Assign large groups to the held-out or the other rows; collects one row per class of each."""
+    if group is None:
+        return None
+    counts = rows.transform(large_groups, group=group, has_classes=has_classes).toPandas()
+    return balanced_parts(counts, shares=SHARES)
 
 
 def leaks_of(features: DataFrame, columns: Columns, *, n_rows: int) -> list[Leak]:

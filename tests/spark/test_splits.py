@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 from pyspark.sql import functions as F
 
+from sonic_lib.models import membership
+from sonic_lib.models.balance import balanced_parts
 from sonic_lib.models.splits import (
     FOLDS,
     HELD_OUT,
     INNER_FOLDS,
-    balanced_parts,
     bucket,
     is_held_out,
+    large_groups,
     with_folds,
-    with_held_out,
 )
 
 
@@ -103,27 +104,36 @@ def packages(spark):
     return spark.createDataFrame(rows, "song_id long, package string, style string").cache()
 
 
+def parts_of(frame, *, shares, **options):
+    counts = frame.transform(large_groups, shares=shares, **options)
+    return balanced_parts(counts.toPandas(), shares=shares)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_few_large_groups_are_balanced_in_rows_and_styles(packages, seed):
-    parts = balanced_parts(
+    parts = parts_of(
         packages, shares=(0.2, 0.8), seed=seed, purpose=HELD_OUT, group="package", label="style"
     )
-    rows = packages.transform(
-        with_held_out, share=0.2, seed=seed, group="package", parts=parts
-    ).toPandas()
-    grouped = rows.dropna()
-    assert (grouped.groupby("package")["_held_out"].nunique() == 1).all()
-    held_out = grouped[grouped["_held_out"]]
-    assert 0.15 < len(held_out) / len(grouped) < 0.25
-    assert held_out["style"].nunique() >= 4
-    assert grouped[~grouped["_held_out"]]["style"].nunique() == 5
-    alone = rows[rows["package"].isna()]
+    grouped = packages.toPandas().dropna()
+    assert set(parts) == set(grouped["package"])
+    is_first = grouped["package"].map(parts) == 0
+    assert 0.15 < is_first.mean() < 0.25
+    assert grouped[is_first]["style"].nunique() >= 4
+    assert grouped[~is_first]["style"].nunique() == 5
+
+
+def test_large_groups_are_held_out_as_assigned_and_other_rows_by_their_hash(packages):
+    parts = {f"package {package}": int(package % 5 > 0) for package in range(15)}
+    split = packages.transform(membership.with_held_out, group="package", parts=parts).toPandas()
+    grouped = split.dropna()
+    assert (grouped["_held_out"] == grouped["package"].map(parts).eq(0)).all()
+    alone = split[split["package"].isna()]
     assert 0 < alone["_held_out"].sum() < 40
 
 
 def test_folds_of_large_groups_are_even_and_do_not_depend_on_order(packages):
     def split(frame):
-        parts = balanced_parts(
+        parts = parts_of(
             frame, shares=[0.2] * 5, seed=1, purpose=FOLDS, group="package", label="style"
         )
         return folds(frame, group="package", parts=parts)
@@ -137,8 +147,9 @@ def test_folds_of_large_groups_are_even_and_do_not_depend_on_order(packages):
 
 def test_many_small_groups_are_split_by_their_hash(spark):
     rows = spark.range(9000).selectExpr("id AS song_id", "cast(id DIV 2 AS string) AS artist")
-    parts = balanced_parts(rows, shares=(0.2, 0.8), seed=1, purpose=HELD_OUT, group="artist")
-    assert parts.count() == 0
-    split = rows.transform(with_held_out, share=0.2, seed=1, group="artist", parts=parts)
-    by_hash = is_held_out(share=0.2, seed=1, group="artist")
+    assert parts_of(rows, shares=(0.2, 0.8), seed=1, purpose=HELD_OUT, group="artist") == {}
+    split = rows.transform(membership.with_held_out, group="artist", parts={})
+    by_hash = is_held_out(
+        share=membership.HELD_OUT_SHARE, seed=membership.HELD_OUT_SEED, group="artist"
+    )
     assert split.filter(F.col("_held_out") != by_hash).count() == 0
