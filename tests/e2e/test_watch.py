@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from sonic_lib.cli.commands.watch_options import check_watch
 from sonic_lib.cli.main import main
+from sonic_lib.cli.options import check_watch
 from sonic_lib.errors import UsageError
 from sonic_lib.schemas import MATCHES, SONGS
 from sonic_lib.storage import tables

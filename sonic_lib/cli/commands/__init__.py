@@ -1,1 +1,1 @@
-"""One module per command: its arguments and its output."""
+"""One module per verb, and one for `sonic train recommendations`: arguments and output."""

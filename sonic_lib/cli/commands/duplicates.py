@@ -7,7 +7,8 @@ import argparse
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib.cli.writers import SUFFIXES, check_output, text_lines, write_output
+from sonic_lib.cli.options import add_output
+from sonic_lib.cli.writers import check_output, text_lines, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say, show
 from sonic_lib.formats import counted
@@ -23,7 +24,7 @@ _NAMES = ("song", "other_song", "keep")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("--output", metavar="FILE", help=f"write all pairs as {SUFFIXES}")
+    add_output(parser, "write all pairs as")
 
 
 def check(args: argparse.Namespace) -> None:

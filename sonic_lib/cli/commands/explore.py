@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from sonic_lib.cli.options import add_source
 from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say, show
@@ -24,9 +25,7 @@ READS = (FEATURES,)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument(
-        "--source", metavar="NAME", help="source of features; required if there are several"
-    )
+    add_source(parser)
     parser.add_argument(
         "--color",
         metavar="COLUMN",

@@ -9,7 +9,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from sonic_lib.audio.local_files import check_audio
-from sonic_lib.cli.commands.watch_options import add_no_links
+from sonic_lib.cli.options import add_no_links
 from sonic_lib.config import Config
 from sonic_lib.console import say
 from sonic_lib.errors import MODELS, SetupError, UsageError, install_command

@@ -10,8 +10,8 @@ import argparse
 from typing import TYPE_CHECKING, cast
 
 from sonic_lib.cli.answers import MAX_SHOWN_CLIPS, say_answers, say_summary
-from sonic_lib.cli.commands.watch_options import add_no_links, add_watch, check_watch, run_watch
-from sonic_lib.cli.writers import SUFFIXES, check_output, write_output, write_rows
+from sonic_lib.cli.options import add_no_links, add_output, add_watch, check_watch, run_watch
+from sonic_lib.cli.writers import check_output, write_output, write_rows
 from sonic_lib.config import Config
 from sonic_lib.console import report_error
 from sonic_lib.errors import UsageError
@@ -33,7 +33,7 @@ HELP = "identify a folder of clips"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("paths", nargs="+", metavar="PATH", help="folder or audio file")
-    parser.add_argument("--output", metavar="FILE", help=f"also write {SUFFIXES}")
+    add_output(parser, "also write")
     parser.add_argument(
         "--candidates",
         type=_n_candidates,

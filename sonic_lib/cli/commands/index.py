@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from sonic_lib.audio.local_files import check_audio, named_endings
-from sonic_lib.cli.commands.watch_options import add_no_links, add_watch, check_watch, run_watch
+from sonic_lib.cli.options import add_no_links, add_watch, check_watch, run_watch
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.formats import counted

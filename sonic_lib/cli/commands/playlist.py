@@ -7,6 +7,7 @@ import argparse
 from pyspark.sql import SparkSession
 
 from sonic_lib.cli.commands.recommend import song_lines
+from sonic_lib.cli.options import add_output, add_source
 from sonic_lib.cli.writers import check_output, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say
@@ -25,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SONG",
         help="song_id, key (path of the audio, or id in the table), or part of a title",
     )
-    parser.add_argument(
-        "--source", metavar="NAME", help="source of features; required if there are several"
-    )
+    add_source(parser)
     parser.add_argument(
         "--columns", nargs="+", metavar="COLUMN", help="numeric columns to compare (default: all)"
     )
@@ -41,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="D",
         help="0: the most similar songs, 1: the most diverse ones (default 0.3)",
     )
-    parser.add_argument("--output", metavar="FILE", help="also write .csv, .json or .parquet")
+    add_output(parser, "also write")
 
 
 def check(args: argparse.Namespace) -> None:

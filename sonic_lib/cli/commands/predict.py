@@ -6,6 +6,7 @@ import argparse
 
 from pyspark.sql import SparkSession
 
+from sonic_lib.cli.options import add_output, add_source
 from sonic_lib.cli.writers import check_output, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
@@ -25,9 +26,7 @@ _ALL = "all"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument(
-        "--source", metavar="NAME", help="source of features; required if there are several"
-    )
+    add_source(parser)
     parser.add_argument(
         "--model", choices=(_ALL, *NAMES), default=_ALL, help="default: all that have a champion"
     )
@@ -38,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="C",
         help="target coverage of prediction sets and intervals (default 0.9)",
     )
-    parser.add_argument(
-        "--output", metavar="FILE", help="write the completed table as .csv, .json or .parquet"
-    )
+    add_output(parser, "write the completed table as")
     parser.add_argument(
         "--probabilities", action="store_true", help="include the probability of every genre"
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import Row, SparkSession
 
+from sonic_lib.cli.options import add_output, add_source
 from sonic_lib.cli.writers import check_output, text_lines, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say
@@ -25,13 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SONG",
         help="song_id, key (path of the audio, or id in the table), or part of a title",
     )
-    parser.add_argument(
-        "--source", metavar="NAME", help="source of features; required if there are several"
-    )
+    add_source(parser)
     parser.add_argument(
         "--count", type=int, default=10, metavar="N", help="songs to list (default 10)"
     )
-    parser.add_argument("--output", metavar="FILE", help="also write .csv, .json or .parquet")
+    add_output(parser, "also write")
 
 
 def check(args: argparse.Namespace) -> None:

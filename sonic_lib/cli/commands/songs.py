@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sonic_lib.cli.writers import SUFFIXES, check_output, text_lines, write_output, write_rows
+from sonic_lib.cli.options import add_output
+from sonic_lib.cli.writers import check_output, text_lines, write_output, write_rows
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say, show
 from sonic_lib.formats import clock, counted
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WORD",
         help="list only songs whose path, title, artist or album contain all words",
     )
-    parser.add_argument("--output", metavar="FILE", help=f"write all, with song_id, as {SUFFIXES}")
+    add_output(parser, "write all, with song_id, as")
 
 
 def check(args: argparse.Namespace) -> None:

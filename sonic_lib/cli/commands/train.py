@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from sonic_lib.cli.commands import features as feature_tables
 from sonic_lib.cli.commands import train_recommendations
+from sonic_lib.cli.options import add_source
 from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say, show
@@ -38,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help=", ".join((*NAMES, RECOMMENDATIONS)),
     )
-    parser.add_argument(
-        "--source", metavar="NAME", help="source of features; required if there are several"
-    )
+    add_source(parser)
     trained = parser.add_argument_group(" and ".join(NAMES))
     trained.add_argument("--csv", metavar="FILE", help="import this feature table first")
     trained.add_argument(

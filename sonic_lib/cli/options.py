@@ -1,4 +1,4 @@
-"""--watch and --no-links, of the verbs that read folders."""
+"""Options that several verbs have."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sonic_lib.cli.writers import SUFFIXES
 from sonic_lib.config import Config
 from sonic_lib.console import say
 from sonic_lib.errors import UsageError
@@ -15,6 +16,18 @@ from sonic_lib.workflows.streaming import ONCE, watch
 
 if TYPE_CHECKING:  # not every run needs Spark
     from pyspark.sql import DataFrame, SparkSession
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Declare --source, of the verbs that read features."""
+    parser.add_argument(
+        "--source", metavar="NAME", help="source of features; required if there are several"
+    )
+
+
+def add_output(parser: argparse.ArgumentParser, what: str) -> None:
+    """Declare --output, for `writers.check_output` and `writers.write_output`."""
+    parser.add_argument("--output", metavar="FILE", help=f"{what} {SUFFIXES}")
 
 
 def add_watch(parser: argparse.ArgumentParser) -> None:
