@@ -77,7 +77,7 @@ class RecommendationsMixin(Connection):
             song_id, path or id of the source, or a part of a title if it is unique.
         source : str, optional
             Source of the recommendations; not needed if there is only one.
-        count : int
+        count : int in 1..1000
             Similar songs per song, at most as many as `train_recommendations` stored.
 
         Returns
@@ -88,7 +88,7 @@ class RecommendationsMixin(Connection):
         Raises
         ------
         UsageError
-            If a song is not found or is ambiguous.
+            If a song is not found or is ambiguous, or the count is out of range.
         ModelError
             If `train_recommendations` has not run for the source.
 

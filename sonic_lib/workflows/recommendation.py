@@ -131,7 +131,7 @@ def recommended(
         As in `song_names.find_songs`.
     source : str, optional
         Source of the recommendations; not needed if there is only one.
-    count : int
+    count : int in 1..1000
         Similar songs per song, at most as many as are stored.
 
     Returns
@@ -145,8 +145,9 @@ def recommended(
     ModelError
         If there are no recommendations for the source yet.
     UsageError
-        If a song is not found or is ambiguous.
+        If a song is not found or is ambiguous, or the count is out of range.
     """
+    check_lists(count=count)
     source, features = read_source(spark, config.warehouse, source)
     lists = tables.read(spark, config.warehouse, RECOMMENDATIONS).filter(F.col("source") == source)
     if lists.isEmpty():
@@ -169,7 +170,7 @@ def recommended(
     )
 
 
-def check_lists(*, count: int, clusters: int | None) -> None:
+def check_lists(*, count: int, clusters: int | None = None) -> None:
     """Check the numbers.
 
     Raises

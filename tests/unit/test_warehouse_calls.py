@@ -7,10 +7,11 @@ import inspect
 import pytest
 
 import sonic_lib
+from sonic_lib.cli.commands import recommend
 from sonic_lib.cli.parser import VERBS, make_parser
 from sonic_lib.errors import UsageError
 from sonic_lib.warehouse import Warehouse
-from sonic_lib.workflows import answers, exploration, upkeep
+from sonic_lib.workflows import answers, exploration, recommendation, upkeep
 
 
 @pytest.fixture
@@ -75,6 +76,16 @@ def test_more_candidates_than_are_searched_for_are_refused(n_listed):
 def test_a_sample_out_of_range_is_refused(n_sample):
     with pytest.raises(UsageError, match="expected 10 to 20000 songs"):
         exploration.explored(None, n_sample=n_sample)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1001])
+def test_a_number_of_similar_songs_out_of_range_is_refused(count):
+    problem = rf"count {count} \(--count\): expected 1 to 1000 songs"
+    with pytest.raises(UsageError, match=problem):
+        recommendation.recommended(None, None, ["a song"], count=count)
+    _, parsers = make_parser(["recommend"])
+    with pytest.raises(UsageError, match=problem):
+        recommend.check(parsers["recommend"].parse_args(["a song", "--count", str(count)]))
 
 
 @pytest.mark.parametrize("grace_hours", [-1.0, float("inf"), float("nan")])

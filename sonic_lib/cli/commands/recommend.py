@@ -12,7 +12,7 @@ from sonic_lib.cli.writers import check_output, text_lines, write_output
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say
 from sonic_lib.schemas import FEATURES
-from sonic_lib.workflows.recommendation import recommended
+from sonic_lib.workflows.recommendation import check_lists, recommended
 
 HELP = "list the songs most similar to a song"
 READS = (FEATURES,)
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Check the arguments before Spark starts."""
+    check_lists(count=args.count)
     check_output(args.output)
 
 
