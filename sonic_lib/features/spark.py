@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pyspark.accumulators import Accumulator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 
 from sonic_lib.audio.sandbox import Limits, packed
 from sonic_lib.audio.spark import DEFAULT_LIMITS, read_in_helpers
 from sonic_lib.errors import TableError
 from sonic_lib.features.catalog import FEATURE_VERSION
-from sonic_lib.schemas import EXTRACTS, FEATURES
+from sonic_lib.schemas import DESCRIPTIONS, FEATURES
 
 KEYS = ("source", "song_id", "source_key")
 AUDIO = "audio"  # the source of features computed from files
@@ -24,14 +23,6 @@ DATE = (
     r"(?:[T ]\d{1,2}:.*)?$"
 )
 LIST = r"^\[.*\]$"  # such as ['bebop', 'swing']
-
-# One row per file: numbers, texts and possibly a note, or stage and error.
-DESCRIPTIONS = StructType(
-    [
-        *[f for f in EXTRACTS if f.name in ("path", "song_id", "stage", "error", "note")],
-        *[f for f in FEATURES.schema if f.name in ("numbers", "texts")],
-    ]
-)
 
 
 def settled_files(known: DataFrame, *, features: DataFrame) -> DataFrame:

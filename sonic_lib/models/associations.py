@@ -15,18 +15,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import ArrayType
+
+from sonic_lib.schemas import ASSOCIATIONS, NAMED_VALUES
 
 MAX_ROWS = 250_000  # larger tables are sampled by hash
 SHAPE = "\x1fwithout digits"  # suffix of a text column's name when its digits are masked
 _MAX_BINS, _ROWS_PER_BIN = 200, 20
 _SEED = 20_222
-
-_ENTRY = "struct<name:string,x:double,code:bigint,shape:bigint>"
-_SCORES = (
-    "name string, n long, coverage double, n_values long, accuracy double, base double, r2 double, "
-    "back_accuracy double, back_base double, back_r2 double, "
-    "n_numbers long, low double, high double, are_whole boolean, n_distinct long"
-)
 
 
 def associations(
@@ -59,8 +56,10 @@ def associations(
     """
     share = min(1.0, MAX_ROWS / n_rows)
 
+    schema = to_arrow_schema(ASSOCIATIONS)
+
     def scored(entries: pa.Table) -> pa.Table:
-        return pa.Table.from_pylist(_rows(entries, n_rows=n_rows, share=share), schema=_schema())
+        return pa.Table.from_pylist(_rows(entries, n_rows=n_rows, share=share), schema=schema)
 
     named = features.transform(_sampled, share=share).select(
         *_target(target, is_number=target_is_number),
@@ -68,7 +67,7 @@ def associations(
     )
     given = named.filter("(y IS NOT NULL OR label IS NOT NULL) AND coalesce(x, code) IS NOT NULL")
     is_number = F.col("x").isNotNull().alias("is_number")
-    return given.groupBy("name", is_number).applyInArrow(scored, _SCORES)
+    return given.groupBy("name", is_number).applyInArrow(scored, ASSOCIATIONS)
 
 
 def scores(
@@ -246,13 +245,7 @@ def _entries(kind: str, names: Sequence[str]) -> Column:
             masked = F.regexp_replace(value, "[0-9]+", "0")
             fields["shape"] = F.when(value.rlike("[0-9]"), F.xxhash64(masked))
         named = [pair["key"].alias("name"), *(each.alias(key) for key, each in fields.items())]
-        return F.struct(*named).cast(_ENTRY)
+        return F.struct(*named).cast(NAMED_VALUES)
 
     chosen = F.filter(F.map_entries(kind), lambda pair: pair["key"].isin(list(names)))
-    return F.coalesce(F.transform(chosen, entry), F.array().cast(f"array<{_ENTRY}>"))
-
-
-def _schema() -> pa.Schema:
-    kinds = {"string": pa.string(), "long": pa.int64(), "double": pa.float64()}
-    fields = (field.split() for field in _SCORES.split(", "))
-    return pa.schema([(name, kinds.get(kind, pa.bool_())) for name, kind in fields])
+    return F.coalesce(F.transform(chosen, entry), F.array().cast(ArrayType(NAMED_VALUES)))

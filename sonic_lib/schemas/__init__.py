@@ -7,8 +7,13 @@ from __future__ import annotations
 
 from sonic_lib.schemas.declaration import Table
 from sonic_lib.schemas.frames import (
+    ASSOCIATIONS,
+    AUDIO_HASHES,
     BANDS,
     CLIP_EXTRACTS,
+    CLIP_HASHES,
+    CLUSTERED_VECTORS,
+    DESCRIPTIONS,
     DIGESTS,
     EXCERPTS,
     EXTRACTS,
@@ -17,10 +22,15 @@ from sonic_lib.schemas.frames import (
     HIT_PARTS,
     LINES,
     LOOKED_UP,
+    NAMED_VALUES,
+    NEIGHBOURS,
     OVERLAPS,
     QUERY_PARTS,
     SEGMENTS,
+    SONG_VECTORS,
     SPLIT_PARTS,
+    TRAINED_IN_ONE_TASK,
+    VECTOR_PLACES,
 )
 from sonic_lib.schemas.index import FINGERPRINTS, MATCHES, RUNS, SONG_FILES, SONGS
 from sonic_lib.schemas.models import (
@@ -33,9 +43,14 @@ from sonic_lib.schemas.models import (
 )
 
 __all__ = [
+    "ASSOCIATIONS",
+    "AUDIO_HASHES",
     "BANDS",
     "CLIP_EXTRACTS",
+    "CLIP_HASHES",
+    "CLUSTERED_VECTORS",
     "DATABASE",
+    "DESCRIPTIONS",
     "DIGESTS",
     "EXCERPTS",
     "EXTRACTS",
@@ -52,6 +67,8 @@ __all__ = [
     "LOOKED_UP",
     "MATCHES",
     "MODEL_TABLES",
+    "NAMED_VALUES",
+    "NEIGHBOURS",
     "OVERLAPS",
     "PREDICTIONS",
     "QUERY_PARTS",
@@ -60,8 +77,11 @@ __all__ = [
     "SEGMENTS",
     "SONGS",
     "SONG_FILES",
+    "SONG_VECTORS",
     "SPLIT_PARTS",
     "TABLES",
+    "TRAINED_IN_ONE_TASK",
+    "VECTOR_PLACES",
     "Table",
 ]
 

@@ -17,6 +17,7 @@ from pyspark.sql.types import (
 
 from sonic_lib.schemas.declaration import column
 from sonic_lib.schemas.index import FINGERPRINTS, MATCHES, SONG_FILES, SONGS
+from sonic_lib.schemas.models import FEATURES, RECOMMENDATIONS
 
 FILES = StructType(
     [
@@ -174,4 +175,104 @@ SPLIT_PARTS = StructType(
         column("_group", StringType(), "A group of rows that stay together, as a text"),
         column("_part", IntegerType(), "Number of the part that it belongs to, from 0"),
     ]
+)
+
+# Of the SQL functions fingerprint_audio and fingerprint_clip.
+AUDIO_HASHES = StructType(
+    [
+        *[f for f in FINGERPRINTS.schema if f.name != "song_id"],
+        *[f for f in DIGESTS if f.name == "error"],
+    ]
+)
+
+CLIP_HASHES = StructType(
+    [
+        *[f for f in CLIP_EXTRACTS if f.name == "window"],
+        column("hash_prefix", IntegerType(), "The first bits of hash"),
+        column("hash", LongType(), "A hash to look up"),
+        column("frame", IntegerType(), "Its position in the clip, in frames of 32 ms"),
+        *[f for f in FINGERPRINTS.schema if f.name == "descriptor"],
+        *[f for f in DIGESTS if f.name == "error"],
+    ]
+)
+
+# One row per file: numbers, texts and possibly a note, or stage and error.
+DESCRIPTIONS = StructType(
+    [
+        *[f for f in EXTRACTS if f.name in ("path", "song_id", "stage", "error", "note")],
+        *[f for f in FEATURES.schema if f.name in ("numbers", "texts")],
+    ]
+)
+
+NAMED_VALUES = StructType(
+    [
+        column("name", StringType(), "Name of a number or text of a row of features"),
+        column("x", DoubleType(), "The number, if it is one and finite"),
+        column("code", LongType(), "xxhash64 of the text, if it is one"),
+        column("shape", LongType(), "xxhash64 of the text with 0 for each run of digits, if any"),
+    ]
+)
+
+_RIGHT = "Right predictions, as a share (0 to 1), by"
+ASSOCIATIONS = StructType(
+    [
+        column("name", StringType(), "Column; SHAPE at its end stands for masked digits"),
+        column("n", LongType(), "Rows that were read whose value occurs more than once"),
+        column("coverage", DoubleType(), "Their share of the rows that were read, 0 to 1"),
+        column("n_values", LongType(), "Their distinct values"),
+        column("accuracy", DoubleType(), f"{_RIGHT} the value's commonest class"),
+        column("base", DoubleType(), f"{_RIGHT} the commonest class of all"),
+        column("r2", DoubleType(), "R2 of the value's mean of a numeric target, at most 1"),
+        column("back_accuracy", DoubleType(), "As accuracy: the column from the target"),
+        column("back_base", DoubleType(), "As base, of the column"),
+        column("back_r2", DoubleType(), "As r2, of a numeric column"),
+        column("n_numbers", LongType(), "Numbers in all rows, estimated"),
+        column("low", DoubleType(), "The smallest number, in the unit of the column"),
+        column("high", DoubleType(), "The largest number, in the unit of the column"),
+        column("are_whole", BooleanType(), "Whether all numbers are integers"),
+        column("n_distinct", LongType(), "Distinct numbers in all rows, estimated"),
+    ]
+)
+
+# Rows of scores, then rows with the parts of the model.
+TRAINED_IN_ONE_TASK = StructType(
+    [
+        *[f for f in FEATURES.schema if f.name == "song_id"],
+        column("label", DoubleType(), "Number of the song's class, or the target in its own unit"),
+        column("fold", IntegerType(), "Fold of the song; crossfit.HELD_OUT_FOLD or stage.WITHOUT"),
+        column(
+            "output",
+            ArrayType(DoubleType()),
+            "Probabilities of the classes, or prediction and difficulty in the unit of the target",
+        ),
+        column("name", StringType(), "Name of an array of the model; null in rows of scores"),
+        column("part", IntegerType(), "Number of a part of its bytes, from 0"),
+        column("bytes", BinaryType(), "The part, of at most 8 MiB"),
+    ]
+)
+
+SONG_VECTORS = StructType(
+    [
+        *[f for f in FEATURES.schema if f.name == "song_id"],
+        column("recording", LongType(), "Equal for versions of one song"),
+        column("vector", ArrayType(DoubleType()), "Features in standard deviations from the mean"),
+    ]
+)
+
+CLUSTERED_VECTORS = StructType(
+    [
+        *SONG_VECTORS,
+        column("clusters", ArrayType(IntegerType()), "Numbers of the nearest clusters, in order"),
+    ]
+)
+
+VECTOR_PLACES = StructType(
+    [
+        column("task", IntegerType(), "Number of a task that a vector is sent to"),
+        column("is_reference", BooleanType(), "Offered as a neighbour, not looking for some"),
+    ]
+)
+
+NEIGHBOURS = StructType(
+    [f for f in RECOMMENDATIONS.schema if f.name not in ("source", "model_version")]
 )

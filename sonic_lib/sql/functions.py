@@ -7,34 +7,11 @@ from functools import partial
 
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import udtf
-from pyspark.sql.types import IntegerType, LongType, StringType, StructField, StructType
 
 from sonic_lib.audio.sandbox import Limits, isolated, packed
 from sonic_lib.fingerprint.params import HASH_BITS, FingerprintParams
-from sonic_lib.schemas import FINGERPRINTS
+from sonic_lib.schemas import AUDIO_HASHES, CLIP_HASHES
 from sonic_lib.sql.content_hashes import clip_hashes, song_hashes
-
-HASHES = StructType(
-    [
-        *[f for f in FINGERPRINTS.schema if f.name != "song_id"],
-        StructField("error", StringType(), True, {"comment": "Why it could not be read"}),
-    ]
-)
-CLIP_HASHES = StructType(
-    [
-        StructField("window", IntegerType(), True, {"comment": "Number of the window"}),
-        StructField("hash_prefix", IntegerType(), True, {"comment": "The first bits of hash"}),
-        StructField("hash", LongType(), True, {"comment": "A hash to look up"}),
-        StructField(
-            "frame",
-            IntegerType(),
-            True,
-            {"comment": "Its position in the clip, in frames of 32 ms"},
-        ),
-        FINGERPRINTS.schema["descriptor"],
-        StructField("error", StringType(), True, {"comment": "Why it could not be read"}),
-    ]
-)
 
 
 def are_used(statement: str) -> bool:
@@ -74,14 +51,14 @@ def register(
         def eval(self, content: bytes) -> Iterator[tuple]:
             yield from clip(content)
 
-    spark.udtf.register("fingerprint_audio", udtf(FingerprintAudio, returnType=HASHES))
+    spark.udtf.register("fingerprint_audio", udtf(FingerprintAudio, returnType=AUDIO_HASHES))
     spark.udtf.register("fingerprint_clip", udtf(FingerprintClip, returnType=CLIP_HASHES))
 
 
 def audio_rows(
     content: bytes, *, params: FingerprintParams, prefix_bits: int, limits: Limits
 ) -> Iterator[tuple]:
-    """Yield the rows of ``fingerprint_audio``, with the columns of `HASHES`."""
+    """Yield the rows of ``fingerprint_audio``, with the columns of `AUDIO_HASHES`."""
     work = packed(song_hashes, params=params)
     for hash_, *others in _rows_of(work, content, limits, n_columns=3):
         yield _prefix(hash_, prefix_bits), hash_, *others

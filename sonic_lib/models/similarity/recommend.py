@@ -16,15 +16,11 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
-from pyspark.sql.types import ArrayType, IntegerType, StructField, StructType
+from pyspark.sql.types import ArrayType, StructType
 
 from sonic_lib.models.similarity.topk import empty_lists, unit_rows, update_topk
-from sonic_lib.schemas import RECOMMENDATIONS
+from sonic_lib.schemas import CLUSTERED_VECTORS, NEIGHBOURS, SONG_VECTORS, VECTOR_PLACES
 from sonic_lib.spark.columns import column
-
-_NEIGHBOURS = StructType(
-    [f for f in RECOMMENDATIONS.schema if f.name not in ("source", "model_version")]
-)
 
 
 def standardised(
@@ -46,8 +42,8 @@ def standardised(
 
     Returns
     -------
-    DataFrame
-        song_id, recording (bigint), vector (array of double, in the order of `means`).
+    DataFrame [schemas.SONG_VECTORS]
+        Vectors are in the order of `means`.
     """
     values = [
         F.coalesce((column(name) - means[name]) / deviations[name], F.lit(0.0)) for name in means
@@ -110,7 +106,7 @@ def clustered_neighbours(
         .filter("once = 1")
         .withColumn("rank", rank)
         .filter(F.col("rank") <= k)
-        .select(*_NEIGHBOURS.names)
+        .select(*NEIGHBOURS.names)
     )
 
 
@@ -145,8 +141,8 @@ def _sent(vectors: DataFrame, *, queries_to: Column, references_to: Column) -> D
     """Copy every song to the tasks that look for its neighbours, and to those that offer it."""
 
     def copies(tasks: Column, *, is_reference: bool) -> Column:
-        kind = "array<struct<task:int,is_reference:boolean>>"
-        return F.transform(tasks, lambda task: F.struct(task, F.lit(is_reference))).cast(kind)
+        places = F.transform(tasks, lambda task: F.struct(task, F.lit(is_reference)))
+        return places.cast(ArrayType(VECTOR_PLACES))
 
     # In one pass: the vectors are computed once.
     places = (copies(queries_to, is_reference=False), copies(references_to, is_reference=True))
@@ -155,7 +151,7 @@ def _sent(vectors: DataFrame, *, queries_to: Column, references_to: Column) -> D
 
 def _compared(sent: DataFrame, *, k: int, n_tasks: int) -> DataFrame:
     """Compare the queries of every task with the references of the same task."""
-    schema = StructType([*_NEIGHBOURS, sent.schema["recording"]])
+    schema = StructType([*NEIGHBOURS, SONG_VECTORS["recording"]])
     arrow_schema = to_arrow_schema(schema)
 
     def compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -202,8 +198,7 @@ def _arrays(batch: pa.RecordBatch) -> tuple[NDArray, NDArray, NDArray]:
 
 def _nearest_clusters(vectors: DataFrame, *, centroids: NDArray[np.float64], n: int) -> DataFrame:
     """Add `clusters`, the numbers of the n nearest ones, nearest first."""
-    schema = StructType([*vectors.schema, StructField("clusters", ArrayType(IntegerType()))])
-    arrow_type = to_arrow_schema(schema).field("clusters").type
+    arrow_type = to_arrow_schema(CLUSTERED_VECTORS).field("clusters").type
     directions = unit_rows(centroids)
 
     def assign(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -213,4 +208,4 @@ def _nearest_clusters(vectors: DataFrame, *, centroids: NDArray[np.float64], n: 
             clusters = pa.array(list(nearest.astype(np.int32)), arrow_type)
             yield batch.append_column("clusters", clusters)
 
-    return vectors.mapInArrow(assign, schema)
+    return vectors.mapInArrow(assign, CLUSTERED_VECTORS)

@@ -8,7 +8,7 @@ the driver, and the limits of `fits_one_task` bound its size.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
 
 from sonic_lib.models.columns import CLASSIFICATION, MAX_CATEGORIES, Columns
 from sonic_lib.models.exploration.aggregates import items
@@ -34,6 +35,7 @@ from sonic_lib.models.tabular.serialisation import (
     packed,
 )
 from sonic_lib.models.tabular.table import Layout, from_arrow
+from sonic_lib.schemas import TRAINED_IN_ONE_TASK
 from sonic_lib.spark.columns import column
 
 MAX_ROWS = 100_000  # as many as one worker of a distributed training gets
@@ -44,9 +46,7 @@ WITHOUT = -2
 _PART_BYTES = 8 * 2**20
 _INPUTS = ("hash", "plain", "categories", "encoded", "lists", "texts")
 _MODEL = "A model trained in one task"
-_SCHEMA = (
-    f"{KEY} long, label double, fold int, output array<double>, name string, part int, bytes binary"
-)
+_ARROW_SCHEMA = to_arrow_schema(TRAINED_IN_ONE_TASK)
 
 
 def layout_of(columns: Columns) -> Layout:
@@ -117,7 +117,7 @@ def train(
             for part, start in enumerate(range(0, len(content), _PART_BYTES)):
                 yield _model_row(name, part, content[start : start + _PART_BYTES])
 
-    return ordered.mapInArrow(run, _SCHEMA)
+    return ordered.mapInArrow(run, TRAINED_IN_ONE_TASK)
 
 
 def inputs(columns: Columns) -> list[Column]:
@@ -268,27 +268,25 @@ def _score_rows(
     keys: NDArray, labels: NDArray, folds: NDArray, scores: NDArray[np.float64]
 ) -> pa.RecordBatch:
     present = ~np.isnan(scores[:, 0])
-    n = int(present.sum())
-    arrays = [
-        pa.array(keys[present], pa.int64()),
-        pa.array(labels[present], pa.float64()),
-        pa.array(folds[present].astype(np.int32)),
-        list_array(scores[present]),
-        *(pa.nulls(n, kind) for kind in (pa.string(), pa.int32(), pa.binary())),
-    ]
-    return pa.record_batch(arrays, names=_names())
+    values = {
+        KEY: pa.array(keys[present]),
+        "label": pa.array(labels[present]),
+        "fold": pa.array(folds[present].astype(np.int32)),
+        "output": list_array(scores[present]),
+    }
+    return _rows(int(present.sum()), values)
 
 
 def _model_row(name: str, part: int, content: bytes) -> pa.RecordBatch:
-    kinds = (pa.int64(), pa.float64(), pa.int32(), pa.list_(pa.float64()))
-    arrays = [
-        *(pa.nulls(1, kind) for kind in kinds),
-        pa.array([name]),
-        pa.array([part], pa.int32()),
-        pa.array([content], pa.binary()),
-    ]
-    return pa.record_batch(arrays, names=_names())
+    values = {
+        "name": pa.array([name]),
+        "part": pa.array([part], pa.int32()),
+        "bytes": pa.array([content], pa.binary()),
+    }
+    return _rows(1, values)
 
 
-def _names() -> list[str]:
-    return [KEY, "label", "fold", "output", "name", "part", "bytes"]
+def _rows(n: int, values: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    """Return n rows, with nulls in the other columns."""
+    arrays = [values.get(field.name, pa.nulls(n, field.type)) for field in _ARROW_SCHEMA]
+    return pa.record_batch(arrays, schema=_ARROW_SCHEMA)
