@@ -55,11 +55,11 @@ def evaluate_index(
     spark: SparkSession,
     config: Config,
     *,
-    n_clips: int = N_CLIPS,
-    lengths_s: Sequence[float] = LENGTHS_S,
-    left_out: float = LEFT_OUT,
-    n_songs: int = N_SONGS,
-    seed: int = SEED,
+    n_clips: int,
+    lengths_s: Sequence[float],
+    left_out: float,
+    n_songs: int,
+    seed: int,
 ) -> pd.DataFrame:
     """Sample songs, degrade and identify clips of them, and compare the answers with the truth.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame
@@ -36,20 +38,20 @@ def check_sample(n_sample: int) -> None:
 def explored(
     features: DataFrame,
     *,
-    color: str | None = None,
-    columns: list[str] | None = None,
-    n_sample: int = 3000,
-    seed: int = 1,
+    color: str | None,
+    columns: Sequence[str] | None,
+    n_sample: int,
+    seed: int,
 ) -> Exploration:
     """Compute distributions, correlations and projections of one source.
 
     Parameters
     ----------
     features : DataFrame [schemas.FEATURES]
-    color : str, optional
-        Column that colors the projections; by default genre, genres or folder.
-    columns : list of str, optional
-        Numeric columns to explore; all by default.
+    color : str or None
+        Column that colors the projections; None: genre, genres or folder.
+    columns : sequence of str or None
+        Numeric columns to explore; None: all.
     n_sample : int in 10..20000
         Songs in the projections.
     seed : int

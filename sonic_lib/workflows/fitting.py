@@ -38,9 +38,9 @@ def train_and_evaluate(
     data: TrainingSet,
     *,
     n_folds: int,
-    method: str = "lac",
-    mondrian: bool = False,
-    limits: tuple[float, float] | None = None,
+    method: str,
+    mondrian: bool,
+    limits: tuple[float, float] | None,
 ) -> TrainedModel:
     """Cross-validate, calibrate on the out-of-fold scores, evaluate on held-out rows and refit.
 
@@ -50,7 +50,7 @@ def train_and_evaluate(
     n_folds : int
     method, mondrian
         As in `conformal.sets`.
-    limits : (float, float), optional
+    limits : (float, float) or None
         Range of a numeric target.
     """
     recipe = data.recipe

@@ -24,10 +24,10 @@ def make_playlist(
     config: Config,
     songs: Sequence[str],
     *,
-    source: str | None = None,
-    columns: Sequence[str] | None = None,
-    count: int = 20,
-    diversity: float = 0.3,
+    source: str | None,
+    columns: Sequence[str] | None,
+    count: int,
+    diversity: float,
 ) -> DataFrame:
     """Choose songs similar to a few songs, by maximal marginal relevance.
 

@@ -68,10 +68,10 @@ def predict_songs(
     spark: SparkSession,
     config: Config,
     *,
-    source: str | None = None,
-    model: str | None = None,
-    confidence: float = 0.9,
-    probabilities: bool = False,
+    source: str | None,
+    model: str | None,
+    confidence: float,
+    probabilities: bool,
 ) -> Predictions:
     """Predict with every champion, and replace earlier predictions for the source.
 

@@ -120,8 +120,8 @@ def recommended(
     config: Config,
     songs: Sequence[str],
     *,
-    source: str | None = None,
-    count: int = 10,
+    source: str | None,
+    count: int,
 ) -> DataFrame:
     """List the most similar songs for each of a few songs.
 
@@ -129,7 +129,7 @@ def recommended(
     ----------
     songs : sequence of str
         As in `song_names.find_songs`.
-    source : str, optional
+    source : str or None
         Source of the recommendations; not needed if there is only one.
     count : int in 1..1000
         Similar songs per song, at most as many as are stored.

@@ -70,13 +70,13 @@ class PassedOver(NamedTuple):
 def retrain_models(
     spark: SparkSession,
     config: Config,
-    names: Sequence[str] = (),
+    names: Sequence[str],
     *,
-    source: str | None = None,
-    kind: str | None = None,
-    n_folds: int | None = None,
-    seed: int | None = None,
-    dry_run: bool = False,
+    source: str | None,
+    kind: str | None,
+    n_folds: int | None,
+    seed: int | None,
+    dry_run: bool,
 ) -> Iterator[Retraining | RecommendationTraining | PassedOver]:
     """Retrain models one after the other, with the options of their champions.
 

@@ -12,8 +12,7 @@ from pyspark.sql import SparkSession
 
 from sonic_lib.config import Config
 from sonic_lib.errors import ReportError, UsageError
-from sonic_lib.models.conformal.sets import METHODS
-from sonic_lib.models.estimators import AUTO, KINDS, check_kind
+from sonic_lib.models.estimators import KINDS, check_kind
 from sonic_lib.models.registry import NAMES, ModelRegistry
 from sonic_lib.models.training import release
 from sonic_lib.spark.sentences import sentence
@@ -56,20 +55,20 @@ def train_model(
     config: Config,
     name: str,
     *,
-    source: str | None = None,
-    labels: str | None = None,
-    target: str | None = None,
-    group: str | None = None,
-    drop: Collection[str] = (),
-    keep: Collection[str] = (),
-    limits: Sequence[float] | None = None,
-    kind: str = AUTO,
-    n_folds: int = 5,
-    seed: int = 0,
-    class_weights: bool = False,
-    method: str = METHODS[0],
-    mondrian: bool = False,
-    report: str | None = None,
+    source: str | None,
+    labels: str | None,
+    target: str | None,
+    group: str | None,
+    drop: Collection[str],
+    keep: Collection[str],
+    limits: Sequence[float] | None,
+    kind: str,
+    n_folds: int,
+    seed: int,
+    class_weights: bool,
+    method: str,
+    mondrian: bool,
+    report: str | None,
 ) -> Training:
     """Train on a snapshot of a source, calibrate, evaluate, and save a version.
 

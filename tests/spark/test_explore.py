@@ -176,8 +176,12 @@ def features(spark, rng):
     return spark.createDataFrame(rows, FEATURES.schema).coalesce(1)
 
 
+def explored(features, *, color=None, columns=None, n_sample=3000):
+    return exploration.explored(features, color=color, columns=columns, n_sample=n_sample, seed=1)
+
+
 def test_exploration_contains_the_data_of_its_figures(features):
-    found = exploration.explored(features, n_sample=30)
+    found = explored(features, n_sample=30)
     assert found.varied == ["loudness_db", "popularity", "tempo_bpm"]
     assert [(row.value, row.n) for row in found.top.itertuples()] == [
         ("folk", 20),
@@ -206,19 +210,19 @@ def test_exploration_contains_the_data_of_its_figures(features):
     text = "\n".join(text_of(found))
     assert "4 columns; 1 constant" in text
     assert "tempo_bpm 4" in text
-    again = exploration.explored(features.repartition(3), n_sample=30)
+    again = explored(features.repartition(3), n_sample=30)
     pd.testing.assert_frame_equal(dict(tables_of(again))["maps"], dict(tables_of(found))["maps"])
 
 
 def test_unknown_names_and_too_few_songs_are_refused(features):
     with pytest.raises(UsageError, match=r"color 'mood'.*genre"):
-        exploration.explored(features, color="mood")
+        explored(features, color="mood")
     with pytest.raises(UsageError, match=r"columns genre.*loudness_db"):
-        exploration.explored(features, columns=["genre", "tempo_bpm"])
+        explored(features, columns=["genre", "tempo_bpm"])
     with pytest.raises(ModelError, match="3 songs"):
-        exploration.explored(features.limit(3))
+        explored(features.limit(3))
     with pytest.raises(ModelError, match="1 numeric columns that vary"):
-        exploration.explored(features, columns=["constant", "tempo_bpm"])
+        explored(features, columns=["constant", "tempo_bpm"])
 
 
 def test_report_of_chosen_columns_is_coloured_by_a_number(

@@ -31,10 +31,19 @@ def recorded(monkeypatch) -> list[tuple[str, dict]]:
     return rows
 
 
+def train(*, report: str | None) -> None:
+    training.train_model(
+        *(None, Config(), "genre"),
+        **dict.fromkeys(("source", "labels", "target", "group", "limits")),
+        **{"drop": (), "keep": (), "kind": "linear", "n_folds": 5, "seed": 0},
+        **{"class_weights": False, "method": "lac", "mondrian": False, "report": report},
+    )
+
+
 def test_run_is_done_and_the_error_names_the_saved_version(recorded, tmp_path):
     (tmp_path / "report").touch()  # a file in the way
     with pytest.raises(ReportError) as caught:
-        training.train_model(None, Config(), "genre", report=str(tmp_path / "report"))
+        train(report=str(tmp_path / "report"))
     assert caught.value.exit_code == 1
     message = str(caught.value)
     assert message.startswith("Version v7 of genre was saved and is the champion, but report ")
@@ -49,7 +58,7 @@ def test_full_disk_below_the_report_does_not_ask_to_train_again(recorded, tmp_pa
 
     monkeypatch.setattr("sonic_lib.report.model_report.write", full)
     with pytest.raises(ReportError, match=r"v7 .* No space left on device") as caught:
-        training.train_model(None, Config(), "genre", report=str(tmp_path))
+        train(report=str(tmp_path))
     assert explain(caught.value, warehouse=str(tmp_path)) is None
 
 
@@ -59,5 +68,5 @@ def test_training_that_fails_itself_is_recorded_as_failed(recorded, monkeypatch)
 
     monkeypatch.setattr(training, "keep_version", fail)
     with pytest.raises(RuntimeError):
-        training.train_model(None, Config(), "genre")
+        train(report=None)
     assert [status for status, _ in recorded] == ["running", "failed"]

@@ -75,14 +75,14 @@ def test_more_candidates_than_are_searched_for_are_refused(n_listed):
 @pytest.mark.parametrize("n_sample", [9, 20_001])
 def test_a_sample_out_of_range_is_refused(n_sample):
     with pytest.raises(UsageError, match="expected 10 to 20000 songs"):
-        exploration.explored(None, n_sample=n_sample)
+        exploration.explored(None, color=None, columns=None, n_sample=n_sample, seed=1)
 
 
 @pytest.mark.parametrize("count", [0, -1, 1001])
 def test_a_number_of_similar_songs_out_of_range_is_refused(count):
     problem = rf"count {count} \(--count\): expected 1 to 1000 songs"
     with pytest.raises(UsageError, match=problem):
-        recommendation.recommended(None, None, ["a song"], count=count)
+        recommendation.recommended(None, None, ["a song"], source=None, count=count)
     _, parsers = make_parser(["recommend"])
     with pytest.raises(UsageError, match=problem):
         recommend.check(parsers["recommend"].parse_args(["a song", "--count", str(count)]))
