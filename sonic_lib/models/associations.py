@@ -19,6 +19,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import ArrayType
 
 from sonic_lib.schemas import ASSOCIATIONS, NAMED_VALUES
+from sonic_lib.spark.columns import is_sampled
 
 MAX_ROWS = 250_000  # larger tables are sampled by hash
 SHAPE = "\x1fwithout digits"  # suffix of a text column's name when its digits are masked
@@ -61,7 +62,8 @@ def associations(
     def scored(entries: pa.Table) -> pa.Table:
         return pa.Table.from_pylist(_rows(entries, n_rows=n_rows, share=share), schema=schema)
 
-    named = features.transform(_sampled, share=share).select(
+    sample = features.filter(is_sampled(share, seed=_SEED)) if share < 1 else features
+    named = sample.select(
         *_target(target, is_number=target_is_number),
         F.inline(F.concat(_entries("numbers", numbers), _entries("texts", texts))),
     )
@@ -211,13 +213,6 @@ def _r2(
     n_kept = n[kept].sum()
     total = squares[kept].sum() - sums[kept].sum() ** 2 / n_kept if n_kept else 0.0
     return float(1 - errors[kept].sum() / total) if total > 0 else None
-
-
-def _sampled(features: DataFrame, *, share: float) -> DataFrame:
-    if share == 1:
-        return features
-    place = F.pmod(F.xxhash64(F.lit(_SEED), "song_id"), F.lit(2**20))
-    return features.filter(place < int(2**20 * share))
 
 
 def _target(name: str, *, is_number: bool) -> list[Column]:

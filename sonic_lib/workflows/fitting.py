@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pandas as pd
 from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 import sonic_lib
 from sonic_lib.models import metrics, training
@@ -18,6 +17,7 @@ from sonic_lib.models.conformal import sets as conformal
 from sonic_lib.models.limits import from_card, to_card
 from sonic_lib.models.membership import ALL_ROWS, OTHER_ROWS
 from sonic_lib.models.recipe import Recipe
+from sonic_lib.spark.columns import is_sampled
 from sonic_lib.workflows.training_sets import TrainingSet
 
 CONFIDENCES = tuple(round(c / 100, 2) for c in range(50, 100))
@@ -128,7 +128,7 @@ def coverage(
 def _calibrated(scored: DataFrame, *, recipe: Recipe, method: str, mondrian: bool) -> dict:
     share = conformal.MAX_CALIBRATION_ROWS / max(scored.count(), 1)
     if share < 1:
-        scored = scored.filter(F.pmod(F.xxhash64("song_id"), F.lit(2**20)) < int(share * 2**20))
+        scored = scored.filter(is_sampled(share))
     if not recipe.classes:
         scores = scored.transform(intervals.error_scores)
         rows = scores.transform(conformal.thresholds, confidences=CONFIDENCES).collect()

@@ -15,6 +15,7 @@ from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.conformal import sets as conformal
 from sonic_lib.models.conformal.intervals import intervals
 from sonic_lib.models.limits import from_card
+from sonic_lib.models.metrics import predicted
 from sonic_lib.models.registry import NAMES, ModelRegistry
 from sonic_lib.schemas import PREDICTIONS
 from sonic_lib.storage import creation, runs, tables, writes
@@ -255,10 +256,7 @@ def _with_genres(answered: DataFrame, card: dict, threshold, with_probabilities:
     ).select(
         *KEYS,
         F.transform("labels", lambda label: F.element_at(genres, label + 1)).alias("genre_set"),
-        F.element_at(
-            genres,
-            F.array_position("probabilities", F.array_max("probabilities")).cast("int"),
-        ).alias("genre"),
+        F.get(genres, predicted()).alias("genre"),
         F.array_max("probabilities").alias("genre_probability"),
         *([all_genres.alias("genre_probabilities")] if with_probabilities else []),
     )

@@ -21,6 +21,7 @@ from sonic_lib.models.similarity.recommend import (
     standardised,
 )
 from sonic_lib.schemas import RECOMMENDATIONS
+from sonic_lib.spark.columns import is_sampled
 from sonic_lib.storage import creation, runs, tables, writes
 from sonic_lib.workflows.song_names import find_songs, named
 from sonic_lib.workflows.sources import chosen_numbers, read_source, sql_text
@@ -236,10 +237,9 @@ def fit_centroids(vectors: Vectors, *, n: int) -> NDArray[np.float64]:
     from pyspark.ml.functions import array_to_vector
 
     share = min(1.0, n * _SONGS_PER_CENTROID / vectors.n)
-    drawn = F.pmod(F.xxhash64(F.lit(_SEED), "song_id"), F.lit(2**20)) < int(share * 2**20)
     # Unit vectors, since songs are compared by their cosine; a zero vector has no direction.
     is_zero = F.forall("vector", lambda x: x == 0)
-    sample = vectors.frame.filter(drawn & ~is_zero)
+    sample = vectors.frame.filter(is_sampled(share, seed=_SEED) & ~is_zero)
     kmeans = KMeans(k=n, seed=_SEED, distanceMeasure="cosine", maxIter=10)
     fitted = kmeans.fit(sample.select(array_to_vector("vector").alias("features")))
     return np.array(fitted.clusterCenters())

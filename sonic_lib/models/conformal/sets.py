@@ -28,6 +28,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from sonic_lib.errors import UsageError
+from sonic_lib.models.metrics import predicted
 
 METHODS = ("lac", "aps", "raps")
 RAPS_FREE_RANKS, RAPS_PENALTY = 5, 0.01
@@ -254,8 +255,7 @@ def coverage_curve(
     belongs = F.zip_with("scores", "level.limits", lambda score, limit: score <= limit)
     size = F.size(F.filter("belongs", lambda is_in: is_in))
     is_covered = F.get("belongs", F.col("label"))
-    likeliest = F.array_position("probabilities", F.array_max("probabilities")) - 1
-    is_likeliest = likeliest == F.col("label")
+    is_likeliest = predicted() == F.col("label")
     return (
         scored.withColumn("scores", nonconformity(method=method))
         .withColumn("level", F.explode(F.array(*entries)))
