@@ -1,4 +1,4 @@
-"""Columns whose names come from users, and samples by hash."""
+"""Names and texts from users in columns and SQL, and samples by hash."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from pyspark.sql import functions as F
 def column(name: str) -> Column:
     """Column by name, which may contain any character."""
     return F.col("`" + name.replace("`", "``") + "`")
+
+
+def sql_text(text: str) -> str:
+    """Quote a string for SQL."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def is_sampled(share: float, *, seed: int | None = None) -> Column:

@@ -23,6 +23,7 @@ from sonic_lib.schemas import (
     TABLES,
     Table,
 )
+from sonic_lib.spark.columns import sql_text
 from sonic_lib.spark.uris import absolute, is_local
 from sonic_lib.storage import properties
 from sonic_lib.storage.locks import is_on_disk
@@ -194,8 +195,7 @@ def register(
             spark.sql(f"DROP TABLE {name}")
         if is_present:
             _check_own(spark, warehouse, table)
-            quoted = path.replace("\\", "\\\\").replace("'", "\\'")
-            spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{quoted}'")
+            spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION {sql_text(path)}")
             names.append(name)
     return names
 

@@ -30,10 +30,10 @@ from sonic_lib.formats import counted
 from sonic_lib.index import commit, plan
 from sonic_lib.schemas import FEATURE_CELLS, FEATURE_FILES, FEATURE_REJECTS, FEATURES
 from sonic_lib.spark.caching import cache_scope, cached
+from sonic_lib.spark.columns import sql_text
 from sonic_lib.spark.uris import absolute, is_local
 from sonic_lib.storage import creation, runs, tables, writes
 from sonic_lib.workflows.batches import Extract, ingest_in_batches
-from sonic_lib.workflows.sources import sql_text
 
 # Such names need no quoting in SQL or as folders of the table.
 _SOURCE = re.compile(r"[\w][\w .-]*")

@@ -18,10 +18,11 @@ from sonic_lib.models.limits import from_card
 from sonic_lib.models.metrics import predicted
 from sonic_lib.models.registry import NAMES, ModelRegistry
 from sonic_lib.schemas import PREDICTIONS
+from sonic_lib.spark.columns import sql_text
 from sonic_lib.storage import creation, runs, tables, writes
 from sonic_lib.workflows.known_songs import known_songs, marked
 from sonic_lib.workflows.remarks import Remark
-from sonic_lib.workflows.sources import read_source, registry_of, sql_text
+from sonic_lib.workflows.sources import read_source, registry_of
 
 
 class Predictor(NamedTuple):

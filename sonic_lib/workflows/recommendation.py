@@ -21,10 +21,10 @@ from sonic_lib.models.similarity.recommend import (
     standardised,
 )
 from sonic_lib.schemas import RECOMMENDATIONS
-from sonic_lib.spark.columns import is_sampled
+from sonic_lib.spark.columns import is_sampled, sql_text
 from sonic_lib.storage import creation, runs, tables, writes
 from sonic_lib.workflows.song_names import find_songs, named
-from sonic_lib.workflows.sources import chosen_numbers, read_source, sql_text
+from sonic_lib.workflows.sources import chosen_numbers, read_source
 
 MODEL_NAME = "recommendations"
 # Comparing all pairs takes some two hours on 100 cores at this size; clusters are used beyond it.

@@ -1,4 +1,4 @@
-"""Sources of features, the model registry and SQL names, for all workflows."""
+"""Sources of features, the model registry and the database of SQL, for all workflows."""
 
 from __future__ import annotations
 
@@ -87,8 +87,3 @@ def chosen_numbers(known: Sequence[str], asked: Iterable[str] | None) -> list[st
 def registry_of(spark: SparkSession, config: Config) -> ModelRegistry:
     """Open the model registry that the configuration names."""
     return open_registry(spark, config.warehouse, kind=config.models.registry)
-
-
-def sql_text(text: str) -> str:
-    """Quote a string for SQL."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

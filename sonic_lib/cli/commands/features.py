@@ -14,6 +14,7 @@ from sonic_lib.config import Config
 from sonic_lib.console import say
 from sonic_lib.errors import MODELS, SetupError, UsageError, install_command
 from sonic_lib.formats import counted
+from sonic_lib.spark.columns import sql_text
 from sonic_lib.spark.messages import one_line
 from sonic_lib.workflows.feature_extraction import (
     TableImport,
@@ -116,7 +117,7 @@ def _about_table(done: TableImport, source: str) -> str:
         f"  numbers {one_line(', '.join(done.numbers)) or 'none'}\n"
         f"  texts   {one_line(', '.join(done.texts)) or 'none'}"
     )
-    rejects = f"record, error FROM sonic.feature_rejects WHERE source = '{source}'"
+    rejects = f"record, error FROM sonic.feature_rejects WHERE source = {sql_text(source)}"
     return (
         message
         + _why(counts, rejects)

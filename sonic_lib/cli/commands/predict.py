@@ -13,10 +13,10 @@ from sonic_lib.console import say, show
 from sonic_lib.formats import counted
 from sonic_lib.models.registry import NAMES
 from sonic_lib.schemas import FEATURES
+from sonic_lib.spark.columns import sql_text
 from sonic_lib.spark.messages import one_line
 from sonic_lib.workflows.completed_table import completed_source
 from sonic_lib.workflows.prediction import Predictions, check_confidence, predict_songs
-from sonic_lib.workflows.sources import sql_text
 
 HELP = "predict genre and popularity with the champions"
 READS = (FEATURES,)
