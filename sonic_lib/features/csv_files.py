@@ -1,4 +1,4 @@
-"""Read the beginning of a CSV file: its encoding, and the names in its first line."""
+"""Read the beginning of a CSV file: its encoding, and the names of its columns."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ from collections.abc import Sequence
 from pyspark.sql import SparkSession
 
 from sonic_lib.errors import UsageError
+from sonic_lib.features.spark import KEYS
 from sonic_lib.spark.filesystem import hadoop_path
 
 _HEAD_BYTES = 65_536
 MAX_COLUMNS = 2_000  # Spark takes forever to plan a query over many thousands
 _GZIP = b"\x1f\x8b"
+# Columns that `csv_reading` and `csv_import` add.
+CORRUPT, PLACE = "_corrupt_record", "_place"
+KEY, TURN, REASON, DIGEST = "_key", "_turn", "_reason", "_digest"
+_RESERVED = (*KEYS, CORRUPT, PLACE, KEY, TURN, REASON, DIGEST)
 
 
 def head_of(spark: SparkSession, file: str) -> bytes:
@@ -42,14 +47,26 @@ def check_local(file: str, *, id_column: str | None = None) -> None:
         head = _plain(opened.read(_HEAD_BYTES))
     encoding = marked_encoding(head)
     if not head.strip():
-        raise UsageError(f"--csv {file!r} is empty; expected a CSV file with a header line.")
+        raise UsageError(f"csv {file!r} (--csv): is empty; expected a CSV file with a header line.")
     if encoding is None and b"\0" in head:
-        raise UsageError(f"--csv {file!r} is not text; expected a CSV file with a header line.")
-    names = [re.sub(r"[.`]", "_", name).strip() for name in names_of(head, encoding or "UTF-8")]
-    given = (id_column or "").removesuffix("_given")  # added to reserved names on import
-    if id_column is not None and not {id_column, given} & set(names) and head.isascii():
         raise UsageError(
-            f"--id {id_column!r}: there is no such column; there are {', '.join(names)}."
+            f"csv {file!r} (--csv): is not text; expected a CSV file with a header line."
+        )
+    if id_column is not None and head.isascii():
+        check_id(id_column, column_names(names_of(head, encoding or "UTF-8")))
+
+
+def check_id(id_column: str, columns: Sequence[str]) -> None:
+    """Check that there is a column.
+
+    Raises
+    ------
+    UsageError
+        If not.
+    """
+    if id_column not in columns:
+        raise UsageError(
+            f"id_column {id_column!r} (--id): no such column; there are {', '.join(columns)}."
         )
 
 
@@ -84,18 +101,18 @@ def check_head(head: bytes, encoding: str, *, file: str) -> None:
     text = head.decode(encoding, errors="replace")
     if "\0" in text:
         raise UsageError(
-            f"--csv {file!r}: it contains zero bytes, so it is not text. Expected a CSV file, in "
-            "UTF-8 or as saved by Excel."
+            f"csv {file!r} (--csv): contains zero bytes, so it is not text; expected a CSV file, "
+            "in UTF-8 or as saved by Excel."
         )
     if len(head) >= _HEAD_BYTES and "\n" not in text and "\r" not in text:
         raise UsageError(
-            f"--csv {file!r}: its first line does not end within {_HEAD_BYTES:,} bytes. Expected "
-            "a first line with the names of the columns."
+            f"csv {file!r} (--csv): its first line does not end within {_HEAD_BYTES:,} bytes; "
+            "expected a first line with the names of the columns."
         )
     n_names = len(names_of(head, encoding))
     if n_names > MAX_COLUMNS:
         raise UsageError(
-            f"--csv {file!r}: it has {n_names:,} columns, expected {MAX_COLUMNS:,} at most. "
+            f"csv {file!r} (--csv): has {n_names:,} columns; expected {MAX_COLUMNS:,} at most. "
             "Remove those that no model needs."
         )
 
@@ -110,3 +127,14 @@ def names_of(head: bytes, encoding: str) -> Sequence[str]:
     """Return the cells of the first row."""
     text = head.decode(encoding, errors="replace").removeprefix("\ufeff")
     return next(csv.reader(io.StringIO(text, newline="")), [])
+
+
+def column_names(names: Sequence[str]) -> list[str]:
+    """Return the names on import; cells of the first row without a name get numbers."""
+    return [column_name(name) or f"_c{place}" for place, name in enumerate(names)]
+
+
+def column_name(name: str) -> str:
+    """Replace characters of a name that Spark interprets; reserved names get a suffix."""
+    plain = re.sub(r"[.`]", "_", name).strip()
+    return f"{plain}_given" if plain.lower() in _RESERVED else plain

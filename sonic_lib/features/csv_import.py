@@ -13,16 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from sonic_lib.errors import UsageError
-from sonic_lib.features.csv_reading import (
-    CORRUPT,
-    DIGEST,
-    KEY,
-    PLACE,
-    REASON,
-    TURN,
-    cell_names,
-)
+from sonic_lib.features.csv_files import CORRUPT, DIGEST, KEY, PLACE, REASON, TURN, check_id
+from sonic_lib.features.csv_reading import cell_names
 from sonic_lib.features.spark import DATE
 from sonic_lib.formats import words_of
 from sonic_lib.spark.columns import column
@@ -103,10 +95,7 @@ def choose_id(
         If there is no such column.
     """
     if given is not None:
-        if given not in columns:
-            raise UsageError(
-                f"id_column {given!r} (--id): no such column; there are {', '.join(columns)}."
-            )
+        check_id(given, columns)
         return given
     unique = (name for name in ID_COLUMNS if counts.get(f"distinct_{name}") == counts["n_rows"])
     return next(unique, None)

@@ -17,14 +17,10 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from sonic_lib.errors import UsageError
 from sonic_lib.features import csv_files
-from sonic_lib.features.spark import KEYS
+from sonic_lib.features.csv_files import CORRUPT, PLACE
 from sonic_lib.spark.columns import column
 from sonic_lib.spark.filesystem import literal
 from sonic_lib.spark.uris import absolute
-
-CORRUPT, PLACE = "_corrupt_record", "_place"
-KEY, TURN, REASON, DIGEST = "_key", "_turn", "_reason", "_digest"  # added by `csv_import`
-_RESERVED = (*KEYS, CORRUPT, PLACE, KEY, TURN, REASON, DIGEST)
 
 # Names that pandas and Spark give to unnamed columns: usually row numbers.
 _UNNAMED = re.compile(r"_c\d+|Unnamed: \d+")
@@ -57,23 +53,24 @@ def read_rows(
     """
     if Path(path).exists():  # not a pattern, whatever its name looks like
         path = literal(absolute(path))  # Java does not follow changes of the working folder
-    tables: dict[tuple, list[str]] = {}
+    tables: dict[tuple, tuple[Sequence[str], list[str]]] = {}
     for file in _files(spark, path):
         head = csv_files.head_of(spark, file)
-        marked = csv_files.marked_encoding(head)
-        csv_files.check_head(head, marked or encoding, file=file)
-        key = (csv_files.first_line(head, marked or encoding), marked or encoding)
-        tables.setdefault(key, []).append(file)
+        of_file = csv_files.marked_encoding(head) or encoding
+        csv_files.check_head(head, of_file, file=file)
+        key = (csv_files.first_line(head, of_file), of_file)
+        tables.setdefault(key, (csv_files.names_of(head, of_file), []))[1].append(file)
     first: list[str] = []
-    given: list[str] = []
+    cells: Sequence[str] = []
     frames = []
-    for (_, file_encoding), files in tables.items():
-        names = _names(spark, files[0], file_encoding)
+    for (_, file_encoding), (given, files) in tables.items():
+        names = _names(given, file=files[0])
         if not first:
-            first, given = names, _given_names(spark, files[0], file_encoding, names)
+            # As in the file, if they are unique.
+            first, cells = names, given if len(set(given)) == len(names) else names
         if set(names) != set(first):
             raise UsageError(
-                f"{path!r} (--csv): {files[0]} has the columns {', '.join(names)}, but another "
+                f"csv {path!r} (--csv): {files[0]} has the columns {', '.join(names)}, but another "
                 f"file has {', '.join(first)}. Expected the same columns, in any order, in all "
                 "files of a table; import them one by one, each as its own source (--source)."
             )
@@ -90,7 +87,7 @@ def read_rows(
             **_QUOTING,
         )
         frames.append(
-            frame.select(*(column(name) for name in first), CORRUPT, _place(first, given))
+            frame.select(*(column(name) for name in first), CORRUPT, _place(first, cells))
         )
     return reduce(DataFrame.unionByName, frames)
 
@@ -131,9 +128,9 @@ def is_too_long(error: Exception) -> bool:
 def too_long(path: str) -> UsageError:
     """Return the error for a cell that is too long even when lines are read one by one."""
     return UsageError(
-        f"--csv {path!r}: a cell has more than {_MAX_PARSED_CHARACTERS:,} characters, or a row "
-        f"more than {_MAX_PARSED_COLUMNS:,} cells. Expected a CSV file with one row per line and "
-        "commas between cells."
+        f"csv {path!r} (--csv): a cell has more than {_MAX_PARSED_CHARACTERS:,} characters, or a "
+        f"row more than {_MAX_PARSED_COLUMNS:,} cells; expected a CSV file with one row per line "
+        "and commas between cells."
     )
 
 
@@ -152,12 +149,6 @@ def named_columns(rows: DataFrame) -> list[str]:
     return [name for name in cell_names(rows) if not _UNNAMED.fullmatch(name)]
 
 
-def column_name(name: str) -> str:
-    """Replace characters of a name that Spark interprets; reserved names get a suffix."""
-    plain = re.sub(r"[.`]", "_", name).strip()
-    return f"{plain}_given" if plain.lower() in _RESERVED else plain
-
-
 def cell_names(rows: DataFrame) -> list[str]:
     """Return the names of the cells in a frame of `read_rows`."""
     return [name for name in rows.columns if name not in (CORRUPT, PLACE)]
@@ -169,29 +160,22 @@ def _files(spark: SparkSession, path: str) -> list[str]:
     jvm = spark._jvm
     files = [jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(uri)).toString() for uri in found]
     if not files:
-        raise UsageError(f"{path!r} (--csv): no such file; expected one or more CSV files.")
+        raise UsageError(f"csv {path!r} (--csv): no such file; expected one or more CSV files.")
     return sorted(files)
 
 
-def _names(spark: SparkSession, file: str, encoding: str) -> list[str]:
+def _names(given: Sequence[str], *, file: str) -> list[str]:
     # Not from Spark, which renames repeated columns.
-    given = csv_files.names_of(csv_files.head_of(spark, file), encoding)
-    names = [column_name(name) or f"_c{place}" for place, name in enumerate(given)]
+    names = csv_files.column_names(given)
     lower = [name.lower() for name in names]  # Spark ignores case
     repeated = sorted({name for name in names if lower.count(name.lower()) > 1})
     if len(given) < 2 or repeated:
         found = f"twice {', '.join(repeated)}" if repeated else f"only {given or 'an empty file'}"
         raise UsageError(
-            f"{file!r} (--csv): found {found}; expected a first line with two or more distinct "
+            f"csv {file!r} (--csv): found {found}; expected a first line with two or more distinct "
             "column names, separated by commas."
         )
     return names
-
-
-def _given_names(spark: SparkSession, file: str, encoding: str, names: list[str]) -> list[str]:
-    """Return the names as in the file if they are unique, else `names`."""
-    given = csv_files.names_of(csv_files.head_of(spark, file), encoding)
-    return list(given) if len(set(given)) == len(names) else names
 
 
 def _place(names: Sequence[str], given: Sequence[str]) -> Column:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from sonic_lib.features.csv_reading import column_name
+from sonic_lib.features.csv_files import column_name
 from sonic_lib.features.spark import profile
 from sonic_lib.schemas import FEATURE_CELLS, FEATURE_REJECTS, PREDICTIONS
 from sonic_lib.spark.columns import column as by_name

@@ -79,6 +79,14 @@ def test_bad_calls_are_refused_before_spark_starts(options, message, csv, tmp_pa
         features.check(arguments(*(given.get(option, option) for option in options)))
 
 
+def test_keys_are_named_as_on_import(csv):
+    csv.write_text("Source,a.b,tempo\nx,y,2\n")
+    for name in ("Source_given", "a_b"):
+        features.check(arguments("--csv", csv, "--id", name))
+    with pytest.raises(UsageError, match=r"'Source' \(--id\): .* Source_given, a_b, tempo"):
+        features.check(arguments("--csv", csv, "--id", "Source"))
+
+
 def test_audio_without_librosa_is_refused(monkeypatch, tmp_path, csv):
     monkeypatch.setattr(features.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SetupError, match=r"-m pip install '?librosa.*scikit-learn"):

@@ -54,7 +54,7 @@ def started(monkeypatch) -> list[str]:
         ("features --csv nothing.csv", 2, "is empty"),
         ("features --csv picture.csv", 2, "is not text"),
         ("features --csv empty", 2, "an empty folder"),
-        ("features --csv table.csv --id song", 2, "there is no such column; there are track_id"),
+        ("features --csv table.csv --id song", 2, "no such column; there are track_id"),
         ("train genre --csv nothing.csv", 2, "is empty"),
         ("maintain --restore-to yesterday", 2, "expected a date"),
         ("maintain --restore-to 18:00", 2, "expected a date"),
