@@ -135,6 +135,7 @@ class FeaturesMixin(Connection):
         columns: Sequence[str] | None = None,
         n_sample: int = 3000,
         seed: int = 1,
+        output: str | os.PathLike | None = None,
     ) -> Exploration:
         """Compute distributions, correlations and projections; `report.exploration` plots them.
 
@@ -143,13 +144,15 @@ class FeaturesMixin(Connection):
         source : str, optional
             Not needed if there is only one.
         color : str, optional
-            Column that colors the points of the projections.
+            Column that colors the points of the projections; by default genre, genres or folder.
         columns : sequence of str, optional
             Numeric columns to explore; all by default.
-        n_sample : int
+        n_sample : int in 10..20000
             Songs in the projections.
         seed : int
             Seed of the sample and of t-SNE.
+        output : str or path, optional
+            Folder for the tables and plots that `sonic explore` writes.
 
         Returns
         -------
@@ -158,23 +161,29 @@ class FeaturesMixin(Connection):
         Raises
         ------
         UsageError
-            If there is no such source or column.
+            If there is no such source or column, or the sample is too small or too large.
         ModelError
             If there are fewer than ten songs, or fewer than two columns vary.
 
         Examples
         --------
-        >>> lake.explore("charts", n_sample=30).n_songs
+        >>> lake.explore("charts", n_sample=30, output="exploration").n_songs
         40
         """
-        from sonic_lib.workflows.exploration import explored
+        from pathlib import Path
 
-        features = self.features(source)
+        from sonic_lib.workflows.exploration import explore_source, write_exploration
+
         with self._working():
-            return explored(
-                features,
+            found = explore_source(
+                self.spark,
+                self.config,
+                source=source,
                 color=color,
-                columns=list(columns) if columns else None,
+                columns=columns,
                 n_sample=n_sample,
                 seed=seed,
             )
+        if output is not None:
+            write_exploration(found, Path(absolute(output)))
+        return found

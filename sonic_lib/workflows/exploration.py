@@ -1,20 +1,24 @@
-"""Explore a source of features with Spark aggregates and one collected sample."""
+"""Explore a source of features with Spark aggregates and one collected sample, and write it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
+from sonic_lib.config import Config
 from sonic_lib.errors import ModelError, UsageError
 from sonic_lib.features.spark import profile, wide
 from sonic_lib.models.exploration import aggregates as explore
 from sonic_lib.models.exploration import projections
-from sonic_lib.report.exploration import Exploration
+from sonic_lib.report.exploration import Exploration, figures_of, tables_of
+from sonic_lib.report.figures.style import save
 from sonic_lib.spark.caching import cache_scope, cached
-from sonic_lib.workflows.sources import chosen_numbers
+from sonic_lib.storage.whole_file import write_csv
+from sonic_lib.workflows.sources import chosen_numbers, read_source
 
 _N_LISTED = 1000
 _GENRE_NAMES = ("genre", "genres", "folder")
@@ -33,6 +37,34 @@ def check_sample(n_sample: int) -> None:
         raise UsageError(
             f"n_sample {n_sample} (--sample): expected {_MIN_SONGS} to {_MAX_SONGS} songs."
         )
+
+
+def explore_source(
+    spark: SparkSession,
+    config: Config,
+    *,
+    source: str | None,
+    color: str | None,
+    columns: Sequence[str] | None,
+    n_sample: int,
+    seed: int,
+) -> Exploration:
+    """Explore a source of features.
+
+    Parameters and errors are those of `Warehouse.explore`.
+    """
+    check_sample(n_sample)
+    _, features = read_source(spark, config.warehouse, source)
+    return explored(features, color=color, columns=columns, n_sample=n_sample, seed=seed)
+
+
+def write_exploration(found: Exploration, folder: Path) -> None:
+    """Write tables and plots of an exploration to a folder, which is created if necessary."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables_of(found):
+        write_csv(table, folder / f"{name}.csv", float_format="%.6g")
+    for name, figure in figures_of(found):
+        save(figure, folder / f"{name}.png")
 
 
 def explored(
@@ -60,11 +92,10 @@ def explored(
     Raises
     ------
     UsageError
-        If there is no such column, or the sample is too small or too large.
+        If there is no such column.
     ModelError
         If there are fewer than ten songs, or fewer than two columns vary.
     """
-    check_sample(n_sample)
     n_songs = features.count()
     described = profile(features).toPandas().sort_values(["kind", "name"], ignore_index=True)
     described["n_missing"] = n_songs - described["n"]

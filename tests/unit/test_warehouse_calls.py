@@ -9,6 +9,7 @@ import pytest
 import sonic_lib
 from sonic_lib.cli.commands import recommend
 from sonic_lib.cli.parser import VERBS, make_parser
+from sonic_lib.config import Config
 from sonic_lib.errors import UsageError
 from sonic_lib.warehouse import Warehouse
 from sonic_lib.workflows import answers, exploration, recommendation, upkeep
@@ -75,7 +76,9 @@ def test_more_candidates_than_are_searched_for_are_refused(n_listed):
 @pytest.mark.parametrize("n_sample", [9, 20_001])
 def test_a_sample_out_of_range_is_refused(n_sample):
     with pytest.raises(UsageError, match="expected 10 to 20000 songs"):
-        exploration.explored(None, color=None, columns=None, n_sample=n_sample, seed=1)
+        exploration.explore_source(
+            *(None, Config()), source=None, color=None, columns=None, n_sample=n_sample, seed=1
+        )
 
 
 @pytest.mark.parametrize("count", [0, -1, 1001])

@@ -12,12 +12,9 @@ from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say, show
 from sonic_lib.models.exploration import projections
-from sonic_lib.report.exploration import figures_of, tables_of, text_of
-from sonic_lib.report.figures.style import save
+from sonic_lib.report.exploration import text_of
 from sonic_lib.schemas import FEATURES
-from sonic_lib.storage.whole_file import write_csv
-from sonic_lib.workflows.exploration import check_sample, explored
-from sonic_lib.workflows.sources import read_source
+from sonic_lib.workflows.exploration import check_sample, explore_source, write_exploration
 
 HELP = "plot a source of features: distributions, correlations, projections"
 READS = (FEATURES,)
@@ -56,16 +53,17 @@ def check(args: argparse.Namespace) -> None:
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Explore one source and write the report."""
-    _, features = read_source(spark, config.warehouse, args.source)
-    found = explored(
-        features, color=args.color, columns=args.columns, n_sample=args.sample, seed=args.seed
+    found = explore_source(
+        spark,
+        config,
+        source=args.source,
+        color=args.color,
+        columns=args.columns,
+        n_sample=args.sample,
+        seed=args.seed,
     )
     folder = Path(args.report)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, table in tables_of(found):
-        write_csv(table, folder / f"{name}.csv", float_format="%.6g")
-    for name, figure in figures_of(found):
-        save(figure, folder / f"{name}.png")
+    write_exploration(found, folder)
     show(paragraph(text_of(found)))
     say(f"  report      {folder}", report=str(folder))
     return 0
