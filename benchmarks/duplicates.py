@@ -28,10 +28,10 @@ from alike import alike
 from common import machine, save, sonic
 from corpus import audio_names, near_duplicates
 
+from sonic_lib.matching.duplicates import PASSAGE, SAME
+
 MIN_SONG_S, MAX_SONG_S = 60.0, 300.0
 PASSAGES_S = (12.0, 15.0, 20.0, 30.0)
-SAME = "same recording"
-PASSAGE = "shared passage"
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ MAX_CANDIDATES = 64  # per song; further copies of a song are found from their o
 MAX_ROWS_PER_SONG = 20
 WHOLE_SHARE = 0.95  # of the longest copy
 SAME_SHARE = 0.75  # of the shorter song
+SAME, PASSAGE = "same recording", "shared passage"  # kinds of pairs
 COLUMNS = (
     *("group", "kind", "overlap_s", "song", "other_song", "keep", "start_s", "other_start_s"),
     *("speed", "n_votes", "p_value", "song_id", "other_song_id", "keep_song_id"),
@@ -177,7 +178,7 @@ def _by_pair(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[tuple[int, int
 
 
 def kinds(overlaps: DataFrame, *, songs: DataFrame) -> DataFrame:
-    """Add kind: "same recording" or "shared passage".
+    """Add kind: SAME or PASSAGE.
 
     Parameters
     ----------
@@ -187,7 +188,7 @@ def kinds(overlaps: DataFrame, *, songs: DataFrame) -> DataFrame:
     length = songs.select("song_id", "duration_s")
     other = length.toDF("other_song_id", "other_duration_s")
     share = F.col("overlap_s") / F.least("duration_s", F.col("other_duration_s") / F.col("speed"))
-    kind = F.when(share >= SAME_SHARE, "same recording").otherwise("shared passage")
+    kind = F.when(share >= SAME_SHARE, SAME).otherwise(PASSAGE)
     joined = overlaps.join(length, "song_id").join(other, "other_song_id")
     return joined.withColumn("kind", kind).drop("duration_s", "other_duration_s")
 
@@ -225,7 +226,7 @@ def report(overlaps: DataFrame, *, labels: DataFrame, copies: DataFrame) -> Data
     overlaps : DataFrame
         From `kinds`.
     labels : DataFrame with song_id, label
-        Of the songs of "same recording" pairs.
+        Of the songs of SAME pairs.
     copies : DataFrame
         From `index.copies.copies_by_quality`.
 
@@ -249,7 +250,7 @@ def report(overlaps: DataFrame, *, labels: DataFrame, copies: DataFrame) -> Data
         F.col("best.song_id").alias("keep_song_id"),
         F.col("best.song").alias("keep"),
     )
-    is_same = F.col("kind") == "same recording"
+    is_same = F.col("kind") == SAME
     others = copies.select(
         F.col("song_id").alias("other_song_id"), F.col("song").alias("other_song")
     )

@@ -18,7 +18,15 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.errors import MODELS, XGBOOST, SetupError, install_command
-from sonic_lib.models.stages import FEATURES, LABEL, WEIGHT, StoredModel
+from sonic_lib.models.stages import (
+    ENCODED,
+    FEATURES,
+    LABEL,
+    LOCAL,
+    PREPARED,
+    WEIGHT,
+    StoredModel,
+)
 from sonic_lib.models.tabular.crossfit import Request
 from sonic_lib.models.tabular.learners import BOOSTED, FOREST, KERNEL, LINEAR, total_gains
 from sonic_lib.models.tabular.table import Layout
@@ -242,8 +250,7 @@ def _for_train(settings: dict) -> dict:
 
 
 def _without_internals(frame: DataFrame) -> DataFrame:
-    made = ("_prepared", "_encoded", "_local", FEATURES)
-    return frame.drop(*made)
+    return frame.drop(PREPARED, ENCODED, LOCAL, FEATURES)
 
 
 def _boosted_columns(weighted: bool) -> dict:

@@ -19,10 +19,9 @@ from sonic_lib.models.columns import CLASSIFICATION, Columns
 from sonic_lib.models.encoding import names
 from sonic_lib.models.encoding.kernel_target import LocalEncoder
 from sonic_lib.models.encoding.target import TargetEncoder
-from sonic_lib.models.stages import FEATURES, StoredModel
+from sonic_lib.models.stages import ENCODED, FEATURES, LOCAL, PREPARED, StoredModel
 from sonic_lib.spark.columns import column
 
-_PREPARED, _ENCODED, _LOCAL = "_prepared", "_encoded", "_local"
 _PLAIN = ("numbers", "dates", "gaps")  # roles of columns
 _MAX_NUMBER = 1e38
 _DATE_PARTS = ("year", "month", "day", "weekday", "precision", "time")
@@ -38,17 +37,17 @@ def pipeline(columns: Columns, *, n_classes: int) -> Pipeline:
         0 for a regression.
     """
     stages = [Preparation(columns)]
-    outputs = [_PREPARED]
+    outputs = [PREPARED]
     if columns.encoded or columns.lists:
         stages.append(
-            TargetEncoder(columns.encoded, columns.lists, n_classes=n_classes, output=_ENCODED)
+            TargetEncoder(columns.encoded, columns.lists, n_classes=n_classes, output=ENCODED)
         )
-        outputs.append(_ENCODED)
+        outputs.append(ENCODED)
     if columns.task == CLASSIFICATION and columns.encoded and columns.numbers:
         stages.append(
-            LocalEncoder(columns.encoded, columns.numbers, n_classes=n_classes, output=_LOCAL)
+            LocalEncoder(columns.encoded, columns.numbers, n_classes=n_classes, output=LOCAL)
         )
-        outputs.append(_LOCAL)
+        outputs.append(LOCAL)
     return Pipeline(stages=[*stages, Assembler({"inputs": outputs})])
 
 
@@ -130,7 +129,7 @@ class PreparationModel(StoredModel):
         ]
         for name, values in self.settings["categories"].items():
             entries += [column(name).eqNullSafe(value).cast("double") for value in values]
-        return frame.withColumn(_PREPARED, F.array(*entries).cast("array<double>"))
+        return frame.withColumn(PREPARED, F.array(*entries).cast("array<double>"))
 
     def entry_names(self, classes: Sequence[str]) -> list[str]:
         """Name the entries; they do not depend on the classes."""

@@ -22,7 +22,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 KEY, FOLD, LABEL, WEIGHT = "song_id", "_fold", "_label", "_weight"
-FEATURES = "_features"
+# Arrays of doubles that `preprocess` makes, and the vector of all their entries.
+PREPARED, ENCODED, LOCAL, FEATURES = "_prepared", "_encoded", "_local", "_features"
 
 _SETTINGS, _STATISTICS = "settings", "statistics"
 

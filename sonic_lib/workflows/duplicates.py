@@ -56,8 +56,8 @@ def list_duplicates(spark: SparkSession, config: Config) -> Duplicates:
         found = find_duplicates(index, files, limits=config.index.limits()).persist()
         counts = found.agg(
             F.count("*").alias("pairs"),
-            F.count_if(F.col("kind") == "same recording").alias("same_recording"),
-            F.count_if(F.col("kind") == "shared passage").alias("shared_passage"),
+            F.count_if(F.col("kind") == duplicates.SAME).alias("same_recording"),
+            F.count_if(F.col("kind") == duplicates.PASSAGE).alias("shared_passage"),
             F.count_distinct("group").alias("groups"),
         )
         this_run.counts.update(counts.first().asDict())
@@ -87,7 +87,7 @@ def find_duplicates(index: Index, song_files: DataFrame, *, limits: Limits) -> D
         .filter(F.col("p_value") <= MAX_P)
         .transform(duplicates.kinds, songs=index.songs)
     )
-    same = overlaps.filter("kind = 'same recording'").select("song_id", "other_song_id")
+    same = overlaps.filter(F.col("kind") == duplicates.SAME).select("song_id", "other_song_id")
     labels = cached(group_labels(same))
     files = song_files.transform(copies.first_files)
     bands = files.join(labels, "song_id", "left_semi").transform(
