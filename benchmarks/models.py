@@ -36,12 +36,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import TargetEncoder
 
 from sonic_lib.features.spark import DATE, LIST
-from sonic_lib.models import metrics, targets, training
+from sonic_lib.models import metrics, one_task, targets, training
 from sonic_lib.models.columns import ColumnProfile, Columns, choose_columns
 from sonic_lib.models.conformal import intervals
 from sonic_lib.models.conformal import sets as conformal
 from sonic_lib.models.estimators import AUTO, BOOSTED, FOREST, members
 from sonic_lib.models.splits import is_held_out
+from sonic_lib.models.stages import FOLD
+from sonic_lib.models.tabular import stage
+from sonic_lib.models.tabular.crossfit import HELD_OUT_FOLD
 from sonic_lib.spark.session import spark_job
 
 SEED = 42
@@ -88,13 +91,12 @@ def judge(spark: SparkSession, name: str, rows: pd.DataFrame) -> tuple[list[str]
         folds = folds_of(rows, split)
         group = {"by release date": "release_date", "by artist": "artist_name"}.get(split)
         folded = _with_folds(frame, folds)
-        n_folds = folds.max() + 1
         # Where auto chooses boosted trees only, its score is the line above.
         several = len(members(AUTO, n_rows=len(rows))) > 1
         kinds = (FOREST, BOOSTED, AUTO) if several else (FOREST, BOOSTED)
         for kind in kinds:
             recipe = training.Recipe(replace(columns, group=group), classes, kind, SEED)
-            scored = _score(folded, recipe, n_folds, only=0 if split == "original" else None)
+            scored = _score(folded, recipe, only=0 if split == "original" else None)
             score, more = _evaluated(scored, recipe)
             entry = {"split": split, "model": f"ours, {kind}", "score": score, **more}
             figures["scores"].append(entry)
@@ -291,20 +293,20 @@ def by_genre(scored: DataFrame, recipe: training.Recipe) -> tuple[list[str], lis
 
 
 def _with_folds(frame: DataFrame, folds: np.ndarray) -> DataFrame:
-    numbered = pd.DataFrame(
-        {"song_id": np.arange(len(folds)), training.OUTER_FOLD: folds.astype(np.int32)}
-    )
+    numbered = pd.DataFrame({"song_id": np.arange(len(folds)), stage.OUTER: folds.astype(np.int32)})
     return frame.join(frame.sparkSession.createDataFrame(numbered), "song_id").persist()
 
 
-def _score(
-    folded: DataFrame, recipe: training.Recipe, n_folds: int, *, only: int | None
-) -> DataFrame:
-    if only is None:
-        return training.score_folds(folded, recipe=recipe, n_folds=n_folds)
-    fold = F.col(training.OUTER_FOLD)
-    model = training.fit(folded.filter(fold != only).drop(training.OUTER_FOLD), recipe=recipe)
-    return training.scored(folded.filter(fold == only), model=model, recipe=recipe).persist()
+def _score(folded: DataFrame, recipe: training.Recipe, *, only: int | None) -> DataFrame:
+    folded = training.with_inner_folds(folded, recipe)
+    if only is not None:  # the other rows in three parts, to weight learners and measure errors
+        parts = F.pmod(F.col(FOLD), F.lit(3)).cast("int")
+        is_asked = F.col(stage.OUTER) == only
+        folded = folded.withColumn(stage.OUTER, F.when(is_asked, HELD_OUT_FOLD).otherwise(parts))
+    trained = one_task.train(folded, recipe=recipe, n_rows=folded.count())
+    if only is not None:
+        trained = trained.filter(F.col("fold") == HELD_OUT_FOLD)
+    return one_task.scores_of(trained, recipe)
 
 
 def _evaluated(scored: DataFrame, recipe: training.Recipe) -> tuple[float, dict[str, float]]:

@@ -18,7 +18,7 @@ def fits(n_rows: int, recipe: Recipe) -> bool:
     return stage.fits_one_task(n_rows, columns=recipe.columns, n_classes=n_classes)
 
 
-def train(folded: DataFrame, *, recipe: Recipe, n_rows: int, serve: bool) -> DataFrame:
+def train(folded: DataFrame, *, recipe: Recipe, n_rows: int) -> DataFrame:
     """Train by the columns `_outer` and `_fold`; the result is checkpointed: trained once."""
     context = folded.sparkSession.sparkContext
     # All cores of the executor: no other task of ours runs at the same time.
@@ -37,7 +37,6 @@ def train(folded: DataFrame, *, recipe: Recipe, n_rows: int, serve: bool) -> Dat
         folded,
         columns=recipe.columns,
         request=request,
-        serve=serve,
         n_threads=n_threads,
     ).localCheckpoint()
 

@@ -28,8 +28,6 @@ from sonic_lib.models.tabular import stage
 from sonic_lib.models.tabular.crossfit import HELD_OUT_FOLD
 
 _N_INNER_FOLDS = 10
-_N_PARTS = 3  # inside a fit, to weight learners and measure errors
-OUTER_FOLD = "_outer_fold"
 
 
 @dataclass(frozen=True)
@@ -83,18 +81,16 @@ def train(rows: DataFrame, *, recipe: Recipe, n_folds: int, is_held_out: Column)
         kind = _distributed_kind(recipe)
         # Folds that would fit into one task are also fitted by the cluster: thresholds for a model
         # come from models of the same kind.
-        scored_folds = cross_validate(
-            training_rows, recipe=recipe, n_folds=n_folds, in_one_task=False
-        )
-        model = fit(training_rows, recipe=recipe, in_one_task=False)
+        scored_folds = cross_validate(training_rows, recipe=recipe, n_folds=n_folds)
+        model = fit(training_rows, recipe=recipe)
         scored_held_out = scored(rows.filter(is_held_out), model=model, recipe=recipe).persist()
         return Trained(model, scored_folds, scored_held_out, {kind: 1.0})
     parts = _balanced_folds(training_rows, recipe=recipe, n_folds=n_folds)
-    folded = _with_outer_folds(rows, parts, recipe=recipe, n_folds=n_folds, name=stage.OUTER)
+    folded = _with_outer_folds(rows, parts, recipe=recipe, n_folds=n_folds)
     outer_or_held_out = F.when(is_held_out, F.lit(HELD_OUT_FOLD)).otherwise(F.col(stage.OUTER))
-    folded = _with_inner_folds(folded.withColumn(stage.OUTER, outer_or_held_out), recipe)
+    folded = with_inner_folds(folded.withColumn(stage.OUTER, outer_or_held_out), recipe)
     _check_folds(folded, recipe)
-    trained = one_task.train(folded, recipe=recipe, n_rows=n_rows, serve=True)
+    trained = one_task.train(folded, recipe=recipe, n_rows=n_rows)
     model = one_task.model_of(trained, recipe)
     without = None
     if recipe.columns.texts:
@@ -109,33 +105,24 @@ def train(rows: DataFrame, *, recipe: Recipe, n_folds: int, is_held_out: Column)
     )
 
 
-def fit(rows: DataFrame, *, recipe: Recipe, in_one_task: bool | None = None) -> PipelineModel:
-    """Fit all stages on all rows.
+def fit(rows: DataFrame, *, recipe: Recipe) -> PipelineModel:
+    """Fit all stages on all rows, by the whole cluster.
 
     Parameters
     ----------
     rows : DataFrame
         From `targets.labelled`, cached; `song_id` is the key.
-    in_one_task : bool, optional
-        By default, if they fit into one (`stage.fits_one_task`).
 
     Raises
     ------
     ModelError
-        If there are too few rows or classes.
+        If there are too few rows or classes, or the learner needs all rows in one task.
     SetupError
         If XGBoost is needed but not installed.
     """
     n_rows, counts = _count_rows(rows, recipe)
-    if one_task.fits(n_rows, recipe) if in_one_task is None else in_one_task:
-        # There are no outer folds here: weights and errors come from the inner ones.
-        needs_parts = not recipe.classes or recipe.kind == estimators.AUTO
-        outer = F.col(FOLD) % _N_PARTS if needs_parts else F.lit(0)
-        parts = _with_inner_folds(rows, recipe).withColumn(stage.OUTER, outer.cast("int"))
-        trained = one_task.train(parts, recipe=recipe, n_rows=n_rows, serve=True)
-        return one_task.model_of(trained, recipe)
     return cluster.fit(
-        _with_inner_folds(rows, recipe),
+        with_inner_folds(rows, recipe),
         recipe=recipe,
         kind=_distributed_kind(recipe),
         counts=counts,
@@ -159,20 +146,18 @@ def scored(rows: DataFrame, *, model: PipelineModel, recipe: Recipe) -> DataFram
     return scored_rows.select(KEY, F.col(LABEL).alias("target"), "prediction", "difficulty")
 
 
-def cross_validate(
-    rows: DataFrame, *, recipe: Recipe, n_folds: int, in_one_task: bool | None = None
-) -> DataFrame:
-    """Score every row with a model that was fitted without its fold.
+def cross_validate(rows: DataFrame, *, recipe: Recipe, n_folds: int) -> DataFrame:
+    """Score every row with a model that was fitted without its fold, by the whole cluster.
 
-    Folds are by hash, and never split a group of the recipe.
+    Folds are by hash, and never split a group of the recipe. Models are fitted in parallel if the
+    cluster has room. Their scores are checkpointed, so that they are computed once, and later tasks
+    do not carry all models along.
 
     Parameters
     ----------
     rows : DataFrame
         From `targets.labelled`, cached.
     n_folds : int
-    in_one_task : bool, optional
-        As in `fit`.
 
     Returns
     -------
@@ -180,39 +165,14 @@ def cross_validate(
         The scored frame of docs/models.md.
     """
     parts = _balanced_folds(rows, recipe=recipe, n_folds=n_folds)
-    folded = _with_outer_folds(rows, parts, recipe=recipe, n_folds=n_folds, name=OUTER_FOLD)
-    return score_folds(folded, recipe=recipe, n_folds=n_folds, in_one_task=in_one_task)
-
-
-def score_folds(
-    folded: DataFrame, *, recipe: Recipe, n_folds: int, in_one_task: bool | None = None
-) -> DataFrame:
-    """Score every row with a model that was fitted without its `_outer_fold`.
-
-    Models are fitted in parallel if the cluster has room. Their scores are checkpointed, so that
-    they are computed once, and later tasks do not carry all models along.
-
-    Parameters
-    ----------
-    folded : DataFrame
-        From `targets.labelled`, cached, with the int column `_outer_fold`, 0 to n_folds - 1.
-    in_one_task : bool, optional
-        As in `fit`.
-    """
-    n_rows, _ = _count_rows(folded, recipe)
-    if in_one_task is None:
-        in_one_task = one_task.fits(n_rows, recipe)
-    if in_one_task:
-        parts = _with_inner_folds(folded, recipe).withColumn(stage.OUTER, F.col(OUTER_FOLD))
-        trained = one_task.train(parts, recipe=recipe, n_rows=n_rows, serve=False)
-        return one_task.scores_of(trained, recipe)
+    folded = _with_outer_folds(rows, parts, recipe=recipe, n_folds=n_folds)
 
     def score(fold: int) -> DataFrame:
         training, test = (
-            folded.filter(chosen).drop(OUTER_FOLD)
-            for chosen in (F.col(OUTER_FOLD) != fold, F.col(OUTER_FOLD) == fold)
+            folded.filter(chosen).drop(stage.OUTER)
+            for chosen in (F.col(stage.OUTER) != fold, F.col(stage.OUTER) == fold)
         )
-        model = fit(training, recipe=recipe, in_one_task=False)
+        model = fit(training, recipe=recipe)
         # Computed now, while the statistics of the model are cached.
         test_scores = scored(test, model=model, recipe=recipe).localCheckpoint()
         release(model)
@@ -312,13 +272,20 @@ def _balanced_folds(rows: DataFrame, *, recipe: Recipe, n_folds: int) -> dict[st
 
 
 def _with_outer_folds(
-    rows: DataFrame, parts: dict[str, int] | None, *, recipe: Recipe, n_folds: int, name: str
+    rows: DataFrame, parts: dict[str, int] | None, *, recipe: Recipe, n_folds: int
 ) -> DataFrame:
-    group = recipe.columns.group
-    return with_folds(rows, n_folds=n_folds, seed=recipe.seed, name=name, group=group, parts=parts)
+    return with_folds(
+        rows,
+        n_folds=n_folds,
+        seed=recipe.seed,
+        name=stage.OUTER,
+        group=recipe.columns.group,
+        parts=parts,
+    )
 
 
-def _with_inner_folds(rows: DataFrame, recipe: Recipe) -> DataFrame:
+def with_inner_folds(rows: DataFrame, recipe: Recipe) -> DataFrame:
+    """Add the folds within which rows are encoded, as `_fold`."""
     return with_folds(
         rows,
         n_folds=_N_INNER_FOLDS,

@@ -12,7 +12,7 @@ from sonic_lib.models import training
 from sonic_lib.models.estimators import LINEAR
 from sonic_lib.workflows import fitting
 from sonic_lib.workflows.comparison import MAX_P, compare_models
-from tests.spark.test_training import GENRE, ready
+from tests.spark.test_training import GENRE, fit, ready
 
 N_SONGS = 300
 
@@ -54,12 +54,12 @@ def test_more_songs_than_one_task_sorts_are_sampled(songs, monkeypatch):
 
 def test_champion_that_lost_a_column_of_little_use_stays(spark, songs):
     recipe = replace(GENRE, kind=LINEAR)
-    champion = training.fit(ready(songs, recipe), recipe=recipe)
+    champion = fit(ready(songs, recipe), recipe=recipe)
     card = {"version": "v1", "kind": LINEAR, "seed": 1, "task": "classification"}
     card |= {"columns": recipe.columns.to_card(), "classes": recipe.classes}
     smaller = replace(recipe, columns=replace(recipe.columns, numbers=("x",)))
     rows = ready(songs.drop("the tempo"), smaller)
-    challenger = training.fit(rows, recipe=smaller)
+    challenger = fit(rows, recipe=smaller)
     p_value, reason = compare_models(
         champion,
         card,

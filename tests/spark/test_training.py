@@ -75,6 +75,14 @@ def ready(frame, recipe):
     ).persist()
 
 
+def fit(rows, *, recipe):
+    """Fit a model; in one task, with the one that `training.scored` uses for some of the rows."""
+    if not stage.MAX_ROWS:
+        return training.fit(rows, recipe=recipe)
+    is_held_out = F.pmod(F.xxhash64("song_id"), F.lit(6)) == 0
+    return training.train(rows, recipe=recipe, n_folds=3, is_held_out=is_held_out).model
+
+
 def by_song(scored):
     return sorted(tuple(row) for row in scored.collect())
 
@@ -109,7 +117,7 @@ def test_rows_without_a_finite_number_are_excluded(spark):
 def test_fitted_classifier_predicts_genres_and_survives_saving(songs, kind, way, tmp_path):
     recipe = replace(GENRE, kind=kind)
     rows = ready(songs, recipe)
-    model = training.fit(rows.filter("song_id < 180"), recipe=recipe)
+    model = fit(rows.filter("song_id < 180"), recipe=recipe)
     test = rows.filter("song_id >= 180")
     scored = training.scored(test, model=model, recipe=recipe)
     assert scored.columns == ["song_id", "label", "probabilities"]
@@ -132,7 +140,7 @@ def test_fitted_classifier_predicts_genres_and_survives_saving(songs, kind, way,
 def test_fitted_regressor_knows_where_its_errors_are_largest(songs, kind, way):
     recipe = replace(FAME, kind=kind)
     rows = ready(songs, recipe)
-    model = training.fit(rows, recipe=recipe)
+    model = fit(rows, recipe=recipe)
     assert model.transform(songs).columns == [*songs.columns, "prediction", "difficulty"]
     scored = training.scored(rows, model=model, recipe=recipe)
     assert scored.columns == ["song_id", "target", "prediction", "difficulty"]
@@ -149,14 +157,14 @@ def test_row_order_does_not_change_the_model(songs, way, monkeypatch):
     answers = []
     for frame in (dated, dated.repartition(7, "x")):
         rows = ready(frame, recipe)
-        model = training.fit(rows, recipe=recipe)
+        model = fit(rows, recipe=recipe)
         answers.append(by_song(training.scored(rows, model=model, recipe=recipe)))
     assert answers[0] == answers[1]
 
 
 def test_unseen_class_has_no_probability(songs, way):
     rows = ready(songs, GENRE)
-    model = training.fit(rows.filter("_label <> 1"), recipe=GENRE)
+    model = fit(rows.filter("_label <> 1"), recipe=GENRE)
     found = training.scored(rows, model=model, recipe=GENRE).collect()
     assert {row.probabilities[1] for row in found} == {0.0}
     sure = [row for row in found if row.label == 2]
@@ -169,7 +177,7 @@ def test_class_weights_raise_the_recall_of_rare_classes(songs, way):
     rows = ready(rare.withColumn("x", noise), GENRE)
 
     def n_jazz(recipe):
-        model = training.fit(rows, recipe=recipe)
+        model = fit(rows, recipe=recipe)
         scored = training.scored(rows, model=model, recipe=recipe)
         return scored.filter(metrics.predicted() == 1).count()
 
@@ -180,7 +188,7 @@ def test_class_weights_raise_the_recall_of_rare_classes(songs, way):
 @pytest.mark.parametrize(("condition", "words"), [("song_id < 3", "3 rows"), ("_label = 0", "one")])
 def test_too_few_training_rows_are_refused(songs, way, condition, words):
     with pytest.raises(ModelError, match=words):
-        training.fit(ready(songs, GENRE).filter(condition), recipe=GENRE)
+        fit(ready(songs, GENRE).filter(condition), recipe=GENRE)
 
 
 def test_missing_xgboost_says_what_to_install(monkeypatch):
@@ -196,7 +204,7 @@ def test_missing_xgboost_says_what_to_install(monkeypatch):
 def test_every_row_is_scored_once_by_a_model_that_has_not_seen_it(songs, by_cluster, monkeypatch):
     seen, asked = [], []
 
-    def fit(rows, *, recipe, in_one_task):
+    def fit(rows, *, recipe):
         seen.append({row.song_id for row in rows.collect()})
         return recipe
 
@@ -215,7 +223,7 @@ def test_every_row_is_scored_once_by_a_model_that_has_not_seen_it(songs, by_clus
 
 
 def test_groups_are_not_split(songs, by_cluster, monkeypatch):
-    monkeypatch.setattr(training, "fit", lambda rows, *, recipe, in_one_task: None)
+    monkeypatch.setattr(training, "fit", lambda rows, *, recipe: None)
     monkeypatch.setattr(training, "release", lambda model: None)
     recipe = replace(GENRE, columns=replace(GENRE.columns, group="genre"))
     seen = []
@@ -230,10 +238,10 @@ def test_groups_are_not_split(songs, by_cluster, monkeypatch):
 
 
 def test_cross_validation_scores_like_a_fit(songs, way):
-    rows = ready(songs, GENRE)
-    scored = training.cross_validate(rows, recipe=GENRE, n_folds=2)
-    assert scored.count() == N_SONGS
-    assert accuracy(scored) > 0.9
+    is_held_out = F.col("song_id") < 60
+    done = training.train(ready(songs, GENRE), recipe=GENRE, n_folds=2, is_held_out=is_held_out)
+    assert done.folds.count() == N_SONGS - 60
+    assert accuracy(done.folds) > 0.9
 
 
 # ---- one task and many ----
@@ -271,7 +279,7 @@ def test_one_task_and_a_cluster_encode_and_score_alike(songs, monkeypatch, task)
     found = {}
     for limit in (stage.MAX_ROWS, 0):
         monkeypatch.setattr(stage, "MAX_ROWS", limit)
-        model = training.fit(rows.filter("song_id < 180"), recipe=recipe)
+        model = fit(rows.filter("song_id < 180"), recipe=recipe)
         names = [name for name, _ in training.feature_importances(model, recipe=recipe)]
         scored = training.scored(rows.filter("song_id >= 180"), model=model, recipe=recipe)
         found[limit] = (
@@ -293,7 +301,7 @@ def test_one_task_and_a_cluster_encode_and_score_alike(songs, monkeypatch, task)
 def test_other_learners_are_saved_without_pickle(spark, songs, kind, tmp_path):
     recipe = replace(GENRE, kind=kind, columns=replace(GENRE.columns, texts=("title",)))
     rows = ready(rich(songs), recipe)
-    model = training.fit(rows.filter("song_id < 180"), recipe=recipe)
+    model = fit(rows.filter("song_id < 180"), recipe=recipe)
     test = rows.filter("song_id >= 180")
     scored = training.scored(test, model=model, recipe=recipe)
     assert accuracy(scored) > 0.9
@@ -330,7 +338,7 @@ def test_final_model_uses_all_rows_and_is_evaluated_out_of_sample(songs, base, w
 def test_tables_too_large_for_one_task_have_no_kernels(songs, by_cluster):
     rows = ready(songs, GENRE)
     with pytest.raises(ModelError, match=r"kernel \(--model\) takes at most 0 rows"):
-        training.fit(rows, recipe=replace(GENRE, kind=KERNEL))
+        fit(rows, recipe=replace(GENRE, kind=KERNEL))
 
 
 def test_folds_of_a_table_too_large_for_one_task_are_fitted_by_the_cluster(songs, monkeypatch):
@@ -357,7 +365,7 @@ def test_too_few_rows_or_groups_are_refused(songs, is_held_out, n_artists):
 def test_numbers_too_large_for_learners_count_as_missing(songs):
     large = F.when(F.col("song_id") % 50 == 1, F.lit(1e39)).otherwise(F.col("x"))
     rows = ready(songs.withColumn("x", large), GENRE)
-    model = training.fit(rows.filter("song_id < 180"), recipe=replace(GENRE, kind=AUTO))
+    model = fit(rows.filter("song_id < 180"), recipe=replace(GENRE, kind=AUTO))
     test = rows.filter("song_id >= 180")
     assert accuracy(training.scored(test, model=model, recipe=GENRE)) > 0.8
     huge = songs.withColumn("fame", F.when(F.col("song_id") % 50 == 1, F.lit(1e39)))

@@ -26,7 +26,7 @@ def test_every_row_is_scored_once_by_a_model_that_has_not_seen_it(rng):
     noise = rng.integers(0, 3, 200).astype(float)  # unpredictable
     table = from_arrow(arrow(features), layout=layout)
     asked = request(layout, ("forest",), n_classes=3)
-    done = crossfit(table, noise, outer + 1, outer, request=asked, serve=True, n_threads=3)
+    done = crossfit(table, noise, outer + 1, outer, request=asked, n_threads=3)
     assert not np.isnan(done.scores).any()
     assert np.mean(done.scores.argmax(axis=1) == noise) < 0.45
     served = learners.predict(done.served.fitted["forest"], done.served.known)
@@ -45,8 +45,7 @@ def test_threads_change_nothing(rng, n_classes):
     folds = rng.integers(-1, 3, 240)
     asked = request(layout, ("boosted", "linear"), n_classes=n_classes)
     first, second = (
-        crossfit(table, labels, folds + 1, folds, request=asked, serve=True, n_threads=n)
-        for n in (1, 4)
+        crossfit(table, labels, folds + 1, folds, request=asked, n_threads=n) for n in (1, 4)
     )
     np.testing.assert_array_equal(first.scores, second.scores)
     np.testing.assert_array_equal(first.without, second.without)
@@ -60,8 +59,8 @@ def test_expected_errors_follow_the_noise(rng):
     table = from_arrow(arrow(x), layout=layout)
     folds = rng.integers(0, 3, 1500)
     asked = replace(request(layout, n_classes=0), boosted=TREES | {"num_boost_round": 40})
-    done = crossfit(table, target, folds, folds, request=asked, serve=False, n_threads=2)
-    assert done.served is None
+    done = crossfit(table, target, folds, folds, request=asked, n_threads=2)
+    assert done.judge is None
     assert done.scores[:, 1].min() > 0
     assert np.corrcoef(done.scores[:, 1], x[:, 1])[0, 1] > 0.7
 
@@ -76,7 +75,7 @@ def test_huge_errors_do_not_widen_all_intervals(rng):
         log_plays = 10 + 1.75 * x[:, 0] + 1.25 * x[:, 1] * x[:, 2] + rng.normal(0, 1.5, 1000)
         plays, folds = np.exp(log_plays), rng.integers(0, 3, 1000)
         table = from_arrow(arrow(x), layout=layout)
-        done = crossfit(table, plays, folds, folds, request=asked, serve=False, n_threads=2)
+        done = crossfit(table, plays, folds, folds, request=asked, n_threads=2)
         predicted, difficulty = done.scores.T
 
         def mean_width(sizes, plays=plays, predicted=predicted):
@@ -103,7 +102,7 @@ def test_model_survives_serialisation(rng, n_classes):
     table = from_arrow(given, layout=layout)
     folds = rng.integers(-1, 3, 240)
     asked = request(layout, ("boosted", "forest", "linear", "kernel"), n_classes=n_classes)
-    done = crossfit(table, labels, folds + 1, folds, request=asked, serve=True, n_threads=2)
+    done = crossfit(table, labels, folds + 1, folds, request=asked, n_threads=2)
     content = serialisation.packed(done, table=table)
     model = serialisation.Unpacked(
         content, role=serialisation.JUDGE, layout=stage.layout_of(columns), n_classes=n_classes
@@ -128,7 +127,6 @@ def test_many_classes_of_few_rows_are_learned_without_a_warning(rng, recwarn):
         folds,
         folds,
         request=asked,
-        serve=False,
         n_threads=2,
     )
     assert np.allclose(done.scores.sum(axis=1), 1)

@@ -49,7 +49,7 @@ def content(given) -> dict[str, bytes]:
     table = from_arrow(given, layout=layout)
     folds = np.arange(120) % 3
     asked = request(layout, ("linear",), n_classes=N_CLASSES)
-    done = crossfit(table, labels, folds, folds, request=asked, serve=True, n_threads=1)
+    done = crossfit(table, labels, folds, folds, request=asked, n_threads=1)
     packed = serialisation.packed(done, table=table)
     state = arrays.unpack(packed["served/encoders"])
     described = encode.features(table, np.arange(120), state, layout=layout, n_classes=N_CLASSES)

@@ -88,15 +88,17 @@ class Crossfit:
     ----------
     scores : np.ndarray [shape=(n, K)] or [shape=(n, 2)]
         Probabilities, or prediction and difficulty, of every scored row; NaN for others.
-    judge, served : Fit or None
-        Fitted on all rows but the held-out ones, which evaluate it; fitted on all rows.
+    judge : Fit or None
+        Fitted on all rows but the held-out ones, which evaluate it.
+    served : Fit
+        Fitted on all rows.
     without : np.ndarray [shape=(n, K)] or [shape=(n, 1)]
         Predictions for the held-out rows by a `judge` without text features; NaN for others.
     """
 
     scores: NDArray[np.float64]
     judge: Fit | None
-    served: Fit | None
+    served: Fit
     without: NDArray[np.float64]
 
 
@@ -107,7 +109,6 @@ def crossfit(
     outer: NDArray[np.int64],
     *,
     request: Request,
-    serve: bool,
     n_threads: int,
 ) -> Crossfit:
     """Fit all folds, the model that the held-out rows evaluate, and the final one.
@@ -120,8 +121,6 @@ def crossfit(
     inner, outer : np.ndarray [shape=(n,), int]
         Folds for encoding training rows; folds for scoring, or HELD_OUT_FOLD.
     request : Request
-    serve : bool
-        Whether to fit a final model on all rows.
     n_threads : int
         Fits in parallel.
     """
@@ -147,7 +146,7 @@ def crossfit(
                 fit.known = fit.new = fit.known[:0]
         # Learners without a weight are not fitted again.
         counted = replace(request, kinds=tuple(chosen.weights))
-        later = _final_jobs(is_held_out, counted, serve=serve)
+        later = _final_jobs(is_held_out, counted)
         fits = dict(zip(later, pool.map(fitted, later.values(), chunksize=1), strict=True))
         for fit in fits.values():
             fit.blend = chosen
@@ -164,7 +163,7 @@ def crossfit(
     without = np.full((len(labels), request.n_classes or 1), np.nan)
     if plain is not None:
         without[plain.asked] = plain.predicted().reshape(len(plain.asked), -1)
-    return Crossfit(scores, fits.get("judge"), fits.get("served"), without)
+    return Crossfit(scores, fits.get("judge"), fits["served"], without)
 
 
 class _Job(NamedTuple):
@@ -175,17 +174,13 @@ class _Job(NamedTuple):
     request: Request
 
 
-def _final_jobs(
-    is_held_out: NDArray[np.bool_], request: Request, *, serve: bool
-) -> dict[str, _Job]:
+def _final_jobs(is_held_out: NDArray[np.bool_], request: Request) -> dict[str, _Job]:
     """The final model, the one that the held-out rows evaluate, and that one without texts."""
-    jobs = {}
-    if serve:
-        every = np.ones(len(is_held_out), bool)
-        jobs["served"] = _Job(every, ~every, request)
+    every = np.ones(len(is_held_out), bool)
+    jobs = {"served": _Job(every, ~every, request)}
     if is_held_out.any():
         jobs["judge"] = _Job(~is_held_out, is_held_out, request)
-        if serve and request.layout.texts:
+        if request.layout.texts:
             jobs["without"] = jobs["judge"]._replace(request=without_texts(request))
     return jobs
 

@@ -28,8 +28,6 @@ def packed(done: Crossfit, *, table: Table) -> dict[str, bytes]:
     """Serialise the models of a crossfit to bytes by name."""
     fits = {SERVED: done.served, JUDGE: done.judge}
     present = {role: fit for role, fit in fits.items() if fit is not None}
-    if not present:
-        return {}
     settings = {
         "weights": {role: dict(fit.blend.weights) for role, fit in present.items()},
         "sharpness": {role: fit.blend.sharpness for role, fit in present.items()},

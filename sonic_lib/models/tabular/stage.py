@@ -71,9 +71,7 @@ def fits_one_task(n_rows: int, *, columns: Columns, n_classes: int) -> bool:
     return n_rows <= MAX_ROWS and n_rows * n_features <= MAX_CELLS
 
 
-def train(
-    rows: DataFrame, *, columns: Columns, request: Request, serve: bool, n_threads: int
-) -> DataFrame:
+def train(rows: DataFrame, *, columns: Columns, request: Request, n_threads: int) -> DataFrame:
     """Fit all folds and models in one task.
 
     Parameters
@@ -82,8 +80,6 @@ def train(
         A wide frame with `_label`, `_fold` (inner) and `_outer` (crossfit.HELD_OUT_FOLD or a fold).
     columns : Columns
     request : Request
-    serve : bool
-        Whether to fit a final model on all rows.
     n_threads : int
         Fits in parallel.
 
@@ -107,9 +103,7 @@ def train(
             for name, kind in ((LABEL, np.float64), (FOLD, np.int64), (OUTER, np.int64))
         )
         table = from_arrow(_arrays(whole), layout=request.layout)
-        done = crossfit(
-            table, labels, inner, outer, request=request, serve=serve, n_threads=n_threads
-        )
+        done = crossfit(table, labels, inner, outer, request=request, n_threads=n_threads)
         keys = whole[KEY].to_numpy()
         yield _score_rows(keys, labels, outer, done.scores)
         yield _score_rows(keys, labels, np.full_like(outer, WITHOUT), done.without)
