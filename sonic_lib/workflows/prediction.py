@@ -108,8 +108,8 @@ def predict_songs(
             n_known = known.songs.join(features, "song_id", "left_semi").count()
             if probabilities:
                 classes = card["classes"] or classes
-            stamped = rows.transform(marked, known=known.songs).withColumns(
-                {"run_id": F.lit(this_run.run_id), "predicted_at": F.current_timestamp()}
+            stamped = rows.transform(marked, known=known.songs).transform(
+                runs.stamped, run_id=this_run.run_id, when="predicted_at"
             )
             where = f"model = {sql_text(name)} AND source = {sql_text(source)}"
             writes.replace(stamped, config.warehouse, PREDICTIONS, where=where)
