@@ -14,7 +14,7 @@ from sonic_lib.matching.budget import first_pass_hits
 from sonic_lib.matching.join import join_slice
 from sonic_lib.matching.scan import read_slices
 from sonic_lib.matching.slices import gather
-from sonic_lib.storage.delta_rs import open_index
+from sonic_lib.storage.local_index import open_index
 
 
 def pairs_met(clips: list[str], warehouse: str) -> dict[str, float]:

@@ -9,55 +9,28 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
-
-import numpy as np
-from numpy.typing import NDArray
 
 from sonic_lib.errors import SetupError, TableError, install_command
-from sonic_lib.fingerprint.params import FRAMES_PER_S, FingerprintParams
 from sonic_lib.spark.uris import absolute
 from sonic_lib.storage.checksums import drop_wrong_sums
 from sonic_lib.storage.locks import writing
 from sonic_lib.storage.log_files import LOG, POINTER
-from sonic_lib.storage.missing import no_songs, no_table
+from sonic_lib.storage.missing import no_table
 from sonic_lib.storage.own_files import check_files
-from sonic_lib.storage.properties import MAX_PREFIX_BITS, PARAMS, PREFIX, check_layout, whole_number
+from sonic_lib.storage.properties import check_layout
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
 
-    from sonic_lib.matching.scan import IndexFiles
 
 # Our tables need reader and writer protocol 2, or 3 with constraints, which delta-rs enforces.
 # Later protocols may use deletion vectors or renamed columns.
 _PROTOCOL = (1, 3)
 # It takes %20 for a space, so it may open another folder, and cannot write below brackets.
 _MISREAD = re.compile(r"[\[\]\\]|%[0-9a-fA-F]{2}")
-
-
-@dataclass(frozen=True)
-class LocalIndex:
-    """An index opened without Spark.
-
-    Attributes
-    ----------
-    warehouse : str
-        The folder of the tables.
-    songs : pyarrow.Table
-        song_id, title, artist, duration_s, n_fingerprints.
-    files : IndexFiles
-        The fingerprints as of when the index was opened.
-    """
-
-    warehouse: str
-    songs: pa.Table
-    files: IndexFiles
 
 
 def open_table(warehouse: str, name: str) -> DeltaTable:
@@ -75,7 +48,7 @@ def open_table(warehouse: str, name: str) -> DeltaTable:
         from deltalake.exceptions import DeltaError, TableNotFoundError
     except ImportError as error:
         raise _not_installed() from error
-    place = _place(warehouse, name)
+    place = place_of(warehouse, name)
     check_files(place)
     try:
         _check_name(place)
@@ -104,7 +77,7 @@ def open_current(warehouse: str, name: str) -> DeltaTable:
     return table
 
 
-def _place(warehouse: str, name: str) -> str:
+def place_of(warehouse: str, name: str) -> str:
     """Return the folder of a table; for all other code here, ``file:/lake`` is not one."""
     return os.path.join(absolute(warehouse), name)
 
@@ -197,79 +170,6 @@ def first_files(warehouse: str, *, song_ids: pa.Array | None = None) -> pa.Table
     return pa.table([first[name] for name in columns], names=["song_id", "path", "root"])
 
 
-def open_index(warehouse: str, *, params: FingerprintParams) -> LocalIndex:
-    """Open an index; fingerprints are only read when clips are looked up.
-
-    Parameters
-    ----------
-    warehouse : str
-        A local folder.
-    params : FingerprintParams
-        Parameters that clips will be fingerprinted with.
-
-    Raises
-    ------
-    SetupError, TableError
-        As `open_table`; also if the index is empty or was built with other parameters.
-    """
-    columns = ["song_id", "title", "artist", "duration_s", "n_fingerprints"]
-    # Songs first: a song is committed after its fingerprints.
-    songs = open_current(warehouse, "songs").to_pyarrow_table(columns=columns)
-    fingerprints = open_current(warehouse, "fingerprints")
-    properties = fingerprints.metadata().configuration
-    params.check_table(properties.get(PARAMS), warehouse=warehouse)
-    if not songs.num_rows:
-        raise no_songs(warehouse)
-    from sonic_lib.matching.scan import IndexFiles
-
-    files, n_rows = _partition_files(fingerprints, _place(warehouse, "fingerprints"))
-    n_fingerprints = int(songs["n_fingerprints"].to_numpy().sum())
-    is_whole = n_rows == n_fingerprints
-    return LocalIndex(
-        warehouse,
-        songs,
-        IndexFiles(
-            files,
-            _prefix_bits(fingerprints, warehouse=warehouse),
-            n_fingerprints,
-            float(songs["duration_s"].to_numpy().sum()) * FRAMES_PER_S,
-            np.zeros(0, np.int64) if is_whole else _orphans(fingerprints, songs),
-        ),
-    )
-
-
-def _prefix_bits(fingerprints, *, warehouse: str) -> int:
-    """As `tables.prefix_bits`: a rewritten table has the number in the column's metadata."""
-    made_with = fingerprints.metadata().configuration.get(PREFIX)
-    [column] = [field for field in fingerprints.schema().fields if field.name == "hash_prefix"]
-    value = column.metadata.get(PREFIX, made_with)
-    return whole_number(value, name=PREFIX, warehouse=warehouse, most=MAX_PREFIX_BITS)
-
-
-def _partition_files(table: DeltaTable, folder: str) -> tuple[dict[int, list[str]], int]:
-    """Sorted paths of the data files below `folder` by `hash_prefix`, and the number of rows."""
-    import pyarrow as pa
-
-    files: dict[int, list[str]] = {}
-    actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
-    for action in sorted(actions, key=itemgetter("path")):
-        path = os.path.join(folder, unquote(action["path"]))
-        files.setdefault(int(action["partition.hash_prefix"]), []).append(path)
-    return files, sum(action["num_records"] or 0 for action in actions)
-
-
-def _orphans(fingerprints: DeltaTable, songs: pa.Table) -> NDArray[np.int64]:
-    """Songs that have fingerprints but are not in `songs`, ascending."""
-    import pyarrow.compute as pc
-
-    ids = [
-        pc.unique(fragment.to_table(columns=["song_id"])["song_id"]).to_numpy()
-        for fragment in fingerprints.to_pyarrow_dataset().get_fragments()
-    ]
-    none = np.zeros(0, np.int64)  # the table may have no files
-    return np.setdiff1d(np.concatenate([none, *ids]), songs["song_id"].to_numpy())
-
-
 def create(
     warehouse: str,
     name: str,
@@ -296,7 +196,7 @@ def create(
         from deltalake.exceptions import DeltaError
     except ImportError as error:
         raise _not_installed() from error
-    place = _place(warehouse, name)
+    place = place_of(warehouse, name)
     try:
         _check_name(place)
         with writing(warehouse, name):
@@ -351,7 +251,7 @@ def append(
                 write_deltalake(table, new, mode="append")
             else:
                 write_deltalake(table, new, mode="overwrite", predicate=replacing)
-            drop_wrong_sums(Path(_place(warehouse, name), LOG, POINTER))
+            drop_wrong_sums(Path(place_of(warehouse, name), LOG, POINTER))
     except DeltaError as error:
         raise TableError(
             f"Rows for {name} in {warehouse} cannot be written: {error}. Try again, or use "

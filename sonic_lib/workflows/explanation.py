@@ -98,7 +98,7 @@ def explain_without_spark(config: Config, clip: str) -> Explanation | None:
     UsageError, TableError
         As `explain_clip`.
     """
-    from sonic_lib.storage.delta_rs import open_index
+    from sonic_lib.storage.local_index import open_index
     from sonic_lib.workflows.local_engine import extract_clip, identify_clips, start_helper
     from sonic_lib.workflows.local_identification import MAX_S, estimated_s
 

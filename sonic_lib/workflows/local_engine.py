@@ -24,7 +24,7 @@ from sonic_lib.spark.machine import n_cores
 
 if TYPE_CHECKING:  # the helper process imports this module but does not need these
     from sonic_lib.config import Config
-    from sonic_lib.storage.delta_rs import LocalIndex
+    from sonic_lib.storage.local_index import LocalIndex
 
 # A file, and the windows to look up; None for all.
 Job: TypeAlias = tuple[str, list[int] | None]

@@ -13,14 +13,8 @@ from sonic_lib.audio.local_files import add_once, walk
 from sonic_lib.audio.sandbox import dismiss
 from sonic_lib.config import Config
 from sonic_lib.errors import SetupError
-from sonic_lib.storage.delta_rs import (
-    LocalIndex,
-    append,
-    first_files,
-    open_index,
-    open_table,
-    write_run,
-)
+from sonic_lib.storage.delta_rs import append, first_files, open_table, write_run
+from sonic_lib.storage.local_index import LocalIndex, open_index
 from sonic_lib.storage.run_rows import Run, new_run, run_row
 from sonic_lib.workflows.answers import COLUMNS, NO_MATCH, Answers, can_record, n_asked
 from sonic_lib.workflows.local_engine import identify_clips, start_helper

@@ -19,7 +19,7 @@ from sonic_lib.index import copies
 from sonic_lib.matching.scan import IndexFiles
 from sonic_lib.schemas import CLIP_EXTRACTS, SEGMENTS, SONG_FILES
 from sonic_lib.storage import creation, delta_rs, writes
-from sonic_lib.storage.delta_rs import LocalIndex
+from sonic_lib.storage.local_index import LocalIndex
 from sonic_lib.workflows import identification, local_engine
 
 KINDS = {"hash": np.int64, "song_id": np.int64, "offset_frames": np.int32, "descriptor": np.int32}

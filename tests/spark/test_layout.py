@@ -14,7 +14,7 @@ from sonic_lib.cli.main import main
 from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import FINGERPRINTS, SONGS
-from sonic_lib.storage import creation, delta_rs, tables
+from sonic_lib.storage import creation, delta_rs, local_index, tables
 from sonic_lib.storage.properties import LAYOUT_VERSION
 from sonic_lib.synth.collection import SAMPLE_RATE_HZ, demo_songs, write_song
 
@@ -92,7 +92,7 @@ def test_other_layouts_are_refused_without_spark(spark, frozen, layout):
     place = tables.location(frozen, SONGS)
     spark.sql(f"ALTER TABLE delta.`{place}` SET TBLPROPERTIES ('sonic.layout' = '{layout}')")
     for read in (
-        lambda: delta_rs.open_index(frozen, params=FingerprintParams()),
+        lambda: local_index.open_index(frozen, params=FingerprintParams()),
         lambda: delta_rs.list_songs(frozen),
     ):
         with pytest.raises(TableError, match=f"table songs in .* has layout {layout}"):

@@ -14,7 +14,8 @@ from deltalake.schema import PrimitiveType
 from sonic_lib.errors import SetupError, TableError
 from sonic_lib.spark import filesystem
 from sonic_lib.spark.filesystem import is_small
-from sonic_lib.storage.delta_rs import _orphans, _prefix_bits, append, open_table, write_run
+from sonic_lib.storage.delta_rs import append, open_table, write_run
+from sonic_lib.storage.local_index import _orphans, _prefix_bits
 
 
 @pytest.fixture
