@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from sonic_lib.audio.mpeg import is_mpeg
+from sonic_lib.audio.mpeg import SYNC, is_mpeg
 
 # Magic bytes of audio files, to find them behind junk such as the HTTP headers of a download.
 _ANYWHERE = re.compile(
@@ -16,7 +16,6 @@ _ANYWHERE = re.compile(
     rb"|wvpk|TTA1|MAC |Creative Voice|(?=\0\0\0.ftyp)|(?=\xff[\xe2-\xff][\x10-\xfe])",
     re.DOTALL,
 )
-_MPEG = re.compile(rb"\xff[\xe2-\xff]")
 _JUNK_BYTES = 262_144  # how far to search
 _MAX_TRIES = 8
 
@@ -98,7 +97,7 @@ def junk_before_mpeg(file: BinaryIO) -> int:
     if len(head) < 2 or (head[0] == 0xFF and head[1] >= 0xE0):  # the usual: it begins here
         return 0
     head += file.read(_JUNK_BYTES)
-    places = (found.start() for found in _MPEG.finditer(head) if is_mpeg(head, found.start()))
+    places = (found.start() for found in SYNC.finditer(head) if is_mpeg(head, found.start()))
     n_bytes = next(places, 0)
     is_padding = start > 0 and not head[:n_bytes].strip(b"\0")  # of the tag
     return 0 if is_padding else n_bytes

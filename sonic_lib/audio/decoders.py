@@ -17,6 +17,7 @@ from typing import BinaryIO
 import soundfile
 
 from sonic_lib.audio.beginnings import later_starts, tags_end
+from sonic_lib.audio.chunks import stated_duration_s
 from sonic_lib.audio.containers import sound_parts
 from sonic_lib.audio.ffmpeg import open_ffmpeg
 from sonic_lib.audio.info import AudioInfo, Blocks, error_reason, missing_note
@@ -67,7 +68,10 @@ def open_decoder(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
 
 def _open_parts(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
     parts, left_out = sound_parts(file)
-    info, blocks = _open(parts[0])
+    try:
+        info, blocks = _open(parts[0])
+    except DecodeError as refusal:  # what is missing may be why
+        raise DecodeError(refusal.stage, "; ".join([*left_out, str(refusal)])) from refusal
     if len(parts) > 1:
         announced_s, info = info.duration_s, replace(info, duration_s=None)
         blocks = _joined(blocks, parts[1:], info, announced_s)
@@ -92,10 +96,18 @@ def _open(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
     try:
         info, blocks = open_libsndfile(file)
     except soundfile.LibsndfileError as refusal:
-        return open_ffmpeg(file, refusal=error_reason(refusal))
+        info, blocks = open_ffmpeg(file, refusal=error_reason(refusal))
+        return _as_stated(file, info), blocks
     if info.duration_s == 0:  # from a recorder that crashed: FFmpeg looks behind the header
         try:
             return open_ffmpeg(file, refusal="it announces no samples")
         except DecodeError:
             pass
-    return info, blocks
+    return _as_stated(file, info), blocks
+
+
+def _as_stated(file: BinaryIO, info: AudioInfo) -> AudioInfo:
+    """Return an info with the duration that a WAV states beside the size of its samples."""
+    stated_s = stated_duration_s(file)
+    is_longer = stated_s is not None and stated_s > (info.duration_s or 0.0)
+    return replace(info, duration_s=stated_s) if is_longer else info

@@ -10,15 +10,16 @@ import os
 from typing import Any, BinaryIO
 
 from sonic_lib.audio.beginnings import junk_before_mpeg, tags_end
+from sonic_lib.audio.chunks import missing_samples
 from sonic_lib.audio.frames import Losses, read_blocks, read_frames
 from sonic_lib.audio.info import AudioInfo, Blocks, check_channels, error_reason
-from sonic_lib.audio.sizes import missing_bytes, missing_bytes_note
+from sonic_lib.audio.sizes import missing_bytes
 from sonic_lib.errors import DecodeError, install_command
 
 # Containers with a duration in the header; for others, FFmpeg guesses it from the bit rate.
 _MEASURED = {
     *("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "flac", "flv"),
-    *("tta", "wv", "ape", "dsf", "mpc", "mpc8"),
+    *("tta", "wv", "ape", "tak", "dsf", "mpc", "mpc8"),
 }
 # Those in which FFmpeg gives a stream the duration of the file.
 _OF_ALL_STREAMS = {"asf", "matroska,webm"}
@@ -77,7 +78,7 @@ def open_ffmpeg(
         message = f"nothing in its audio stream can be decoded (libsndfile: {refusal})"
         raise DecodeError("decode", message)
 
-    n_missing = missing_bytes(file)
+    n_missing = missing_bytes(file) or missing_samples(file)
     duration_s = _duration_s(container, stream, av.time_base, is_cut=n_missing > 0)
     delay_s = _delay_s(container, first, av.time_base)
     if duration_s is not None and container.format.name == _FROM_START:
@@ -98,9 +99,8 @@ def open_ffmpeg(
         info.left_out.append(f"times count from the sound, which begins at {delay_s:.1f} s")
     if like is None and (n_junk := _junk_bytes(file, container, losses.first_at)):
         info.left_out.append(f"{n_junk} bytes before the sound")
-    if n_missing and duration_s is None:  # FFmpeg tells no duration of a cut ASF file
-        info.left_out.append(missing_bytes_note(n_missing))
-    return info, read_blocks(container, first, frames, source, losses, info)
+    blocks = read_blocks(container, first, frames, source, losses, info, n_missing=n_missing)
+    return info, blocks
 
 
 def metadata(file: BinaryIO) -> dict[str, str | None]:

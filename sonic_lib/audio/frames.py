@@ -9,7 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from sonic_lib.audio.converter import Converter
-from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks
+from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, missing_note
+from sonic_lib.audio.last_frame import NOTE, stops_in_frame
+from sonic_lib.audio.sizes import missing_bytes_note
 from sonic_lib.errors import DecodeError
 
 # Reading stops after this many consecutive errors without a packet in between.
@@ -45,6 +47,7 @@ class Losses:
     jump_s: float = 0.0  # too long to be filled
     has_late_stream: bool = False
     first_at: int | None = None  # position of the first packet in the file, if known
+    last: Any = None  # the last packet, unless it was damaged
 
     def notes(self) -> list[str]:
         """Describe them for the file's owner."""
@@ -73,11 +76,13 @@ def read_frames(container, stream, source: Source, losses: Losses) -> Iterator[A
                 n_errors = 0
                 if losses.n_good == losses.n_bad == 0:
                     losses.first_at = packet.pos
+                losses.last = packet if packet.size else losses.last
                 try:
                     frames = packet.decode()
                 except (av.FFmpegError, OSError):
                     source.check()
                     losses.n_bad += 1
+                    losses.last = None
                     if losses.n_good:
                         yield None
                     continue
@@ -96,9 +101,12 @@ def read_frames(container, stream, source: Source, losses: Losses) -> Iterator[A
 
 
 def read_blocks(
-    container, first, frames, source: Source, losses: Losses, info: AudioInfo
+    container, first, frames, source: Source, losses: Losses, info: AudioInfo, *, n_missing: int
 ) -> Blocks:
-    """Yield the samples of the first frame and the others, and note what was lost."""
+    """Yield the samples of the first frame and the others, and note what was lost.
+
+    The file lacks n_missing of the bytes that its header announces.
+    """
     to_float = Converter(info)
     clock = _Clock(info.sample_rate_hz, losses)
     n_frames, is_after_loss = 0, False
@@ -123,6 +131,15 @@ def read_blocks(
             f"broken: {losses.n_bad} of {losses.n_bad + losses.n_good} packets cannot be decoded",
         )
     info.left_out.extend(losses.notes())
+    if missing_note(info.duration_s, n_frames / info.sample_rate_hz) is None:
+        info.left_out.extend(_end_notes(losses, info, n_missing))
+
+
+def _end_notes(losses: Losses, info: AudioInfo, n_missing: int) -> list[str]:
+    """Return a note about a file that is cut, but not by so much that its duration tells."""
+    if n_missing:
+        return [missing_bytes_note(n_missing)]
+    return [NOTE] * (losses.last is not None and stops_in_frame(info.codec, bytes(losses.last)))
 
 
 def _silence(n_frames: int, n_channels: int) -> Blocks:

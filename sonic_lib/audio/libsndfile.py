@@ -13,10 +13,14 @@ import soundfile
 
 from sonic_lib.audio.beginnings import junk_before_mpeg
 from sonic_lib.audio.chains import later_links
-from sonic_lib.audio.containers import MAX_TAG_BYTES, PLACEHOLDER_BYTES
-from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, error_reason
+from sonic_lib.audio.chunks import PLACEHOLDER_BYTES
+from sonic_lib.audio.containers import MAX_TAG_BYTES
+from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, error_reason, missing_note
+from sonic_lib.audio.last_frame import NOTE
+from sonic_lib.audio.mpeg import stops_in_frame
 from sonic_lib.audio.part import Part
 from sonic_lib.audio.rest import rest_of
+from sonic_lib.audio.sizes import MAX_SLOPPY_BYTES, missing_bytes, missing_bytes_note
 from sonic_lib.audio.stderr import quiet_stderr
 from sonic_lib.errors import DecodeError
 
@@ -28,6 +32,7 @@ _SKIPPED = re.compile(r"^Ogg : Skipped (\d+) bytes looking for the next page", r
 
 # An error after this share of the bytes of an MP3 of unknown length counts as its end.
 _OPEN_END_SHARE = 0.9
+_TAIL_BYTES = 16_384  # some frames of an MP3
 
 # Packet formats: libsndfile reads only the first of several joined files, and an MP3 only as far as
 # its header says.
@@ -65,8 +70,12 @@ def open_libsndfile(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
             if longer_sound.frames != n_frames:
                 sound, source, is_announced = longer_sound, longer_source, False
 
-    if (sizes := _SHORT_CONTAINER.search(sound.extra_info)) and int(sizes[1]) < PLACEHOLDER_BYTES:
+    n_missing = missing_bytes(file) if sound.format in ("VOC", "NIST") else 0
+    sizes = _SHORT_CONTAINER.search(sound.extra_info)
+    is_noted = sound.format == "CAF"  # by `sound_parts`
+    if sizes and not is_noted and int(sizes[1]) < PLACEHOLDER_BYTES:
         n_frames *= int(sizes[1]) / max(int(sizes[2]), 1)
+        n_missing = int(sizes[1]) - int(sizes[2])
 
     codec = sound.format if sound.format in ("MP3", "FLAC") else sound.subtype
     info = AudioInfo(
@@ -78,7 +87,8 @@ def open_libsndfile(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
     if sound.format == "MP3" and (n_bytes := junk_before_mpeg(file)):
         info.left_out.append(f"{n_bytes} bytes before the sound")
     has_open_end = sound.format == "MP3" and not is_announced
-    return info, _blocks(file, sound, source, info, has_open_end=has_open_end)
+    blocks = _blocks(*(file, sound, source, info), has_open_end=has_open_end, n_missing=n_missing)
+    return info, blocks
 
 
 def open_seekable(file: BinaryIO) -> tuple[soundfile.SoundFile, _Source]:
@@ -127,6 +137,7 @@ def _blocks(
     info: AudioInfo,
     *,
     has_open_end: bool,
+    n_missing: int,
 ) -> Blocks:
     guard = quiet_stderr if sound.format == "MP3" else contextlib.nullcontext()
     buffer = np.empty((BLOCK_FRAMES, sound.channels), np.float32)
@@ -155,6 +166,12 @@ def _blocks(
             yield block
         if skipped := _SKIPPED.findall(sound.extra_info):
             info.left_out.append(f"damaged Ogg pages, at least {max(map(int, skipped))} bytes")
+    if problem is None and not missing_note(info.duration_s, n_frames / info.sample_rate_hz):
+        if n_missing > MAX_SLOPPY_BYTES:
+            is_last_block = sound.format == "VOC"  # others, too, may be missing
+            info.left_out.append(missing_bytes_note(n_missing, at_least=is_last_block))
+        elif sound.format == "MP3" and stops_in_frame(_tail(file)):
+            info.left_out.append(NOTE)
     is_unread = is_joinable and source.n_unread_bytes > MAX_TAG_BYTES
     if problem or is_unread or skipped:
         links = later_links(file, sound.format)
@@ -165,6 +182,12 @@ def _blocks(
             end = links[number + 1] if number + 1 < len(links) else None
             what = f"file {number + 2} of {len(links) + 1} joined ones"
             yield from rest_of(io.BufferedReader(Part(file, start, end)), info, what=what)
+
+
+def _tail(file: BinaryIO) -> bytes:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _TAIL_BYTES))
+    return file.read(_TAIL_BYTES)
 
 
 class _ForwardSoundFile(soundfile.SoundFile):

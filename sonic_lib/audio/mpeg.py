@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+SYNC = re.compile(rb"\xff[\xe2-\xff]")
 _FRAMES = 3  # consecutive frames required to accept two bytes as a frame header
 _KBIT_S = {
     (True, 3): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -16,14 +19,24 @@ _KBIT_S = {
 def is_mpeg(head: bytes, place: int) -> bool:
     """Whether consecutive MPEG audio frames start at a place."""
     for _ in range(_FRAMES):
-        length = _frame_bytes(head[place : place + 4])
+        length = frame_bytes(head[place : place + 4])
         if not length:
             return False
         place += length
     return True
 
 
-def _frame_bytes(header: bytes) -> int:
+def stops_in_frame(tail: bytes) -> bool:
+    """Whether the last bytes of a file end in the middle of a frame; tags are no frames."""
+    starts = (found.start() for found in SYNC.finditer(tail) if is_mpeg(tail, found.start()))
+    place = next(starts, len(tail))
+    while length := frame_bytes(tail[place : place + 4]):
+        place += length
+    return place > len(tail)
+
+
+def frame_bytes(header: bytes) -> int:
+    """Return the size of the frame with this header of four bytes, 0 if it is none."""
     if len(header) < 4 or header[0] != 0xFF or header[1] < 0xE0:
         return 0
     version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3

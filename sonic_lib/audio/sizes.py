@@ -1,16 +1,24 @@
-"""How many bytes a file announces: Matroska, ASF and FLV, whose durations may be of the picture."""
+"""How many bytes a file announces: Matroska, ASF, FLV, MP4, VOC and NIST."""
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import struct
 from typing import BinaryIO
+
+# Some writers of WAV count the header, too: so many bytes may be missing from an intact file.
+MAX_SLOPPY_BYTES = 64
 
 _HEAD_BYTES = 65_536
 _EBML, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18\x53\x80\x67"
 _ASF = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _FLV_SIZE = b"\0\x08filesize\0"  # then a float
+_VOC, _LAST_VOC_BLOCK, _MAX_VOC_BYTES = b"Creative Voice File\x1a", 9, 1 << 24
+_BOXES = {b"ftyp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"sidx", b"styp", b"uuid"}
+_MAX_CHUNKS = 10_000
 
 
 def missing_bytes(file: BinaryIO) -> int:
@@ -21,14 +29,17 @@ def missing_bytes(file: BinaryIO) -> int:
     position = file.tell()
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    announced = _announced(file.read(_HEAD_BYTES))
+    head = file.read(_HEAD_BYTES)
+    walk = _mp4 if head[4:8] == b"ftyp" else _voc if head.startswith(_VOC) else None
+    announced = walk(file, size) if walk else _announced(head)
     file.seek(position)
     return max(0, announced - size)
 
 
-def missing_bytes_note(n_bytes: int) -> str:
+def missing_bytes_note(n_bytes: int, *, at_least: bool = False) -> str:
     """Return a note about missing bytes."""
-    return f"truncated: {n_bytes} bytes announced by the header are missing"
+    number = f"at least {n_bytes}" if at_least else f"{n_bytes}"
+    return f"truncated: {number} bytes announced by the header are missing"
 
 
 def _announced(head: bytes) -> int:
@@ -37,11 +48,59 @@ def _announced(head: bytes) -> int:
             return _matroska(head)
         if head.startswith(_ASF) and (at := head.find(_ASF_PROPERTIES)) > 0:
             return struct.unpack_from("<Q", head, at + 40)[0]
+        if head.startswith(b"NIST_1A"):
+            return _nist(head)
         if head.startswith(b"FLV") and (at := head.find(_FLV_SIZE)) > 0:
             return int(struct.unpack_from(">d", head, at + len(_FLV_SIZE))[0])
     except (struct.error, IndexError, ValueError, OverflowError):  # nonsense, or cut in the header
         pass
     return 0
+
+
+def _mp4(file: BinaryIO, size: int) -> int:
+    """Return where the last box ends; 0 if that is none that one knows."""
+    place = 0
+    for _ in range(_MAX_CHUNKS):
+        file.seek(place)
+        header = file.read(16)
+        if len(header) < 8 or header[4:8] not in _BOXES:
+            return 0
+        n_bytes = int.from_bytes(header[:4], "big")
+        if n_bytes == 1:
+            n_bytes = int.from_bytes(header[8:], "big")
+        if n_bytes < 8:  # up to the end of the file
+            return 0
+        place += n_bytes
+        if place >= size:
+            return place
+    return 0
+
+
+def _voc(file: BinaryIO, size: int) -> int:
+    """Return where the last block ends; unknown for files longer than its size can count."""
+    if size > _MAX_VOC_BYTES:
+        return 0
+    file.seek(20)
+    place = int.from_bytes(file.read(2), "little")
+    for _ in range(_MAX_CHUNKS):
+        file.seek(place)
+        header = file.read(4)
+        if len(header) < 4 or not 0 < header[0] <= _LAST_VOC_BLOCK:
+            return 0
+        place += 4 + int.from_bytes(header[1:], "little")
+        if place >= size:
+            return place
+    return 0
+
+
+def _nist(head: bytes) -> int:
+    """Return the size of a NIST file of plain samples."""
+    if b"-s3 pcm\n" not in head and b"sample_coding" in head:
+        return 0
+    names = (b"sample_count", b"channel_count", b"sample_n_bytes")
+    found = [re.search(name + rb" -i (\d{1,12})\n", head[:1_024]) for name in names]
+    sizes = [int(number[1]) for number in found if number]
+    return int(head[8:16]) + math.prod(sizes) if len(sizes) == len(names) else 0
 
 
 def _matroska(head: bytes) -> int:

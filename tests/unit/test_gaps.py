@@ -62,7 +62,7 @@ def test_track_that_begins_later_keeps_no_other_from_being_read():
     """PyAV raises an IndexError at a packet of a stream that it did not see at first."""
 
     class Packet:
-        pos = 0
+        pos, size = 0, 1
 
         def decode(self) -> list[str]:
             return ["frame"]
