@@ -13,7 +13,7 @@ from sonic_lib.audio.beginnings import junk_before_mpeg, tags_end
 from sonic_lib.audio.chunks import missing_samples
 from sonic_lib.audio.frames import Losses, read_blocks, read_frames
 from sonic_lib.audio.info import AudioInfo, Blocks, check_channels, error_reason
-from sonic_lib.audio.sizes import missing_bytes
+from sonic_lib.audio.sizes import asf_duration_s, missing_bytes
 from sonic_lib.errors import DecodeError, install_command
 
 # Containers with a duration in the header; for others, FFmpeg guesses it from the bit rate.
@@ -79,7 +79,9 @@ def open_ffmpeg(
         raise DecodeError("decode", message)
 
     n_missing = missing_bytes(file) or missing_samples(file)
-    duration_s = _duration_s(container, stream, av.time_base, is_cut=n_missing > 0)
+    duration_s = _duration_s(container, stream, av.time_base)
+    if duration_s is not None and n_missing and container.format.name == "asf":
+        duration_s = asf_duration_s(file)  # FFmpeg estimates how long the rest is
     delay_s = _delay_s(container, first, av.time_base)
     if duration_s is not None and container.format.name == _FROM_START:
         duration_s -= delay_s
@@ -177,13 +179,13 @@ def _delay_s(container, first, time_base: int) -> float:
     return delay_s if delay_s > _MIN_DELAY_S else 0.0
 
 
-def _duration_s(container, stream, time_base: int, *, is_cut: bool) -> float | None:
-    """Return the duration in the header, if that is measured."""
+def _duration_s(container, stream, time_base: int) -> float | None:
+    """Return the duration of the sound in the header, if that is measured."""
     name = container.format.name
     if name not in _MEASURED:
         return None
-    # That of a whole file may be of a picture, which may be longer than its sound.
-    is_of_sound = is_cut or len(container.streams) == 1
+    # That of a file may be of its picture, which may be longer than its sound.
+    is_of_sound = len(container.streams) == 1
     if stream.duration is not None and (is_of_sound or name not in _OF_ALL_STREAMS):
         return float(stream.duration * stream.time_base)
     if container.duration is not None and is_of_sound:

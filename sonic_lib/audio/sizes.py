@@ -15,6 +15,7 @@ _HEAD_BYTES = 65_536
 _EBML, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18\x53\x80\x67"
 _ASF = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_BROADCAST = 1  # its sizes and times mean nothing
 _FLV_SIZE = b"\0\x08filesize\0"  # then a float
 _VOC, _LAST_VOC_BLOCK, _MAX_VOC_BYTES = b"Creative Voice File\x1a", 9, 1 << 24
 _BOXES = {b"ftyp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"sidx", b"styp", b"uuid"}
@@ -36,6 +37,23 @@ def missing_bytes(file: BinaryIO) -> int:
     return max(0, announced - size)
 
 
+def asf_duration_s(file: BinaryIO) -> float | None:
+    """Return how long the header of a WMA says that it plays, without the time to fill buffers.
+
+    None if it does not say so.  The position in the file is kept.
+    """
+    position = file.tell()
+    file.seek(0)
+    head = file.read(_HEAD_BYTES)
+    file.seek(position)
+    at = head.find(_ASF_PROPERTIES)
+    if at < 0 or len(head) < at + 92:
+        return None
+    units, _, preroll_ms, flags = struct.unpack_from("<QQQI", head, at + 64)
+    duration_s = units / 1e7 - preroll_ms / 1e3
+    return duration_s if duration_s > 0 and not flags & _ASF_BROADCAST else None
+
+
 def missing_bytes_note(n_bytes: int, *, at_least: bool = False) -> str:
     """Return a note about missing bytes."""
     number = f"at least {n_bytes}" if at_least else f"{n_bytes}"
@@ -47,7 +65,8 @@ def _announced(head: bytes) -> int:
         if head.startswith(_EBML):
             return _matroska(head)
         if head.startswith(_ASF) and (at := head.find(_ASF_PROPERTIES)) > 0:
-            return struct.unpack_from("<Q", head, at + 40)[0]
+            n_bytes, flags = struct.unpack_from("<Q40xI", head, at + 40)
+            return 0 if flags & _ASF_BROADCAST else n_bytes
         if head.startswith(b"NIST_1A"):
             return _nist(head)
         if head.startswith(b"FLV") and (at := head.find(_FLV_SIZE)) > 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from functools import lru_cache
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_cut_video_has_a_note(kind):
     content = video(*kind)
     heard, left_out = decoded(content[: len(content) // 2])
     assert 0.4 * LENGTH_S < len(heard) / HEARD_HZ < 0.98 * LENGTH_S
-    assert "truncated: " in left_out
+    assert re.search(r"truncated: \d+ bytes", left_out)  # the length is of the picture
 
 
 @pytest.mark.parametrize("kind", VIDEOS, ids=lambda kind: kind[0])

@@ -185,6 +185,16 @@ def test_stated_number_of_other_samples_is_no_damage(factor):
     assert decoded(bytes(content))[1] == ""
 
 
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("codec", ["wmav1", "wmav2"])
+def test_cut_wma_has_a_note_with_its_whole_length(codec, share):
+    content = muxed("asf", codec)
+    heard, left_out = decoded(content[: int(share * len(content))])
+    assert len(heard) / HEARD_HZ == pytest.approx(share * LENGTH_S, abs=0.2)
+    has_s = len(heard) / HEARD_HZ
+    assert left_out.endswith(f"truncated: the header says 5.0 s, the file has {has_s:.1f} s")
+
+
 def test_reason_names_what_is_missing():
     from sonic_lib.errors import DecodeError
 
