@@ -21,7 +21,7 @@ import numpy as np
 import soxr
 
 from sonic_lib.audio.decoders import AudioInfo, Blocks, error_reason, open_decoder
-from sonic_lib.audio.info import MAX_LEVEL, check_channels, check_sample_rate, missing_note
+from sonic_lib.audio.info import MAX_LEVEL, check_channels, check_sample_rate
 from sonic_lib.errors import DecodeError
 from sonic_lib.spark.uris import local_path, open_remote
 
@@ -166,10 +166,9 @@ def _checked_mono(blocks: Blocks, info: AudioInfo) -> Iterator[np.ndarray]:
         info.left_out.append(f"everything after {where} ({reason})")
         is_broken = True
 
-    decoded_s = n_frames / info.sample_rate_hz
     if n_frames == 0:
         raise DecodeError("decode", "the file has no samples")
-    if not is_broken and (note := missing_note(info.duration_s, decoded_s)):
+    if not is_broken and (note := info.missing_note(n_frames)):
         info.left_out.append(note)
     if n_non_finite > _MAX_NON_FINITE_SHARE * n_frames:
         share = n_non_finite / n_frames

@@ -20,7 +20,7 @@ from sonic_lib.audio.beginnings import later_starts, tags_end
 from sonic_lib.audio.chunks import stated_duration_s
 from sonic_lib.audio.containers import sound_parts
 from sonic_lib.audio.ffmpeg import open_ffmpeg
-from sonic_lib.audio.info import AudioInfo, Blocks, error_reason, missing_note
+from sonic_lib.audio.info import AudioInfo, Blocks, error_reason
 from sonic_lib.audio.libsndfile import open_libsndfile
 from sonic_lib.audio.part import Part
 from sonic_lib.audio.rest import rest_of
@@ -73,20 +73,18 @@ def _open_parts(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
     except DecodeError as refusal:  # what is missing may be why
         raise DecodeError(refusal.stage, "; ".join([*left_out, str(refusal)])) from refusal
     if len(parts) > 1:
-        announced_s, info = info.duration_s, replace(info, duration_s=None)
-        blocks = _joined(blocks, parts[1:], info, announced_s)
+        first, info = info, replace(info, duration_s=None)
+        blocks = _joined(blocks, parts[1:], info, first)
     info.left_out.extend(left_out)
     return info, blocks
 
 
-def _joined(
-    first: Blocks, others: list[BinaryIO], info: AudioInfo, announced_s: float | None
-) -> Blocks:
+def _joined(blocks: Blocks, others: list[BinaryIO], info: AudioInfo, first: AudioInfo) -> Blocks:
     n_frames, of_all = 0, f"of {len(others) + 1} joined ones"
-    for block in first:
+    for block in blocks:
         n_frames += len(block)
         yield block
-    if note := missing_note(announced_s, n_frames / info.sample_rate_hz):
+    if note := first.missing_note(n_frames):
         info.left_out.append(f"file 1 {of_all}: {note}")
     for number, part in enumerate(others, start=2):
         yield from rest_of(part, info, what=f"file {number} {of_all}")

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sonic_lib.audio.converter import Converter
-from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, missing_note
+from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks
 from sonic_lib.audio.last_frame import NOTE, stops_in_frame
 from sonic_lib.audio.sizes import missing_bytes_note
 from sonic_lib.errors import DecodeError
@@ -131,7 +131,9 @@ def read_blocks(
             f"broken: {losses.n_bad} of {losses.n_bad + losses.n_good} packets cannot be decoded",
         )
     info.left_out.extend(losses.notes())
-    if missing_note(info.duration_s, n_frames / info.sample_rate_hz) is None:
+    if losses.jump_s:
+        info.jumps_s.append(losses.jump_s)
+    if info.missing_note(n_frames) is None:
         info.left_out.extend(_end_notes(losses, info, n_missing))
 
 

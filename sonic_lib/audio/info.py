@@ -39,6 +39,9 @@ class AudioInfo:
     left_out : list of str
         Notes for the file's owner about parts that could not be used. Complete once all samples
         have been read.
+    jumps_s : list of float
+        By how much timestamps jump ahead where that is not filled with silence, though the
+        announced duration may count it. Complete as `left_out`.
     """
 
     sample_rate_hz: int
@@ -46,14 +49,21 @@ class AudioInfo:
     codec: str
     duration_s: float | None
     left_out: list[str] = field(default_factory=list)
+    jumps_s: list[float] = field(default_factory=list)
 
-
-def missing_note(announced_s: float | None, decoded_s: float) -> str | None:
-    """Return a note if a file has less than its header says."""
-    missing_s = (announced_s or 0.0) - decoded_s
-    if missing_s <= max(_MAX_MISSING_S, _MAX_MISSING_SHARE * decoded_s):
-        return None
-    return f"truncated: the header says {announced_s:.1f} s, the file has {decoded_s:.1f} s"
+    def missing_note(self, n_frames: int) -> str | None:
+        """Return a note if a file of so many frames has less than its header says."""
+        if self.duration_s is None:
+            return None
+        decoded_s = n_frames / self.sample_rate_hz
+        missing_s = self.duration_s - sum(self.jumps_s) - decoded_s
+        if missing_s <= max(_MAX_MISSING_S, _MAX_MISSING_SHARE * decoded_s):
+            return None
+        besides = "without the jumps, " if self.jumps_s else ""
+        return (
+            f"truncated: {besides}the header says {missing_s + decoded_s:.1f} s, "
+            f"the file has {decoded_s:.1f} s"
+        )
 
 
 def error_reason(error: Exception) -> str:

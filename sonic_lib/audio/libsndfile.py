@@ -15,7 +15,7 @@ from sonic_lib.audio.beginnings import junk_before_mpeg
 from sonic_lib.audio.chains import later_links
 from sonic_lib.audio.chunks import PLACEHOLDER_BYTES
 from sonic_lib.audio.containers import MAX_TAG_BYTES
-from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, error_reason, missing_note
+from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, error_reason
 from sonic_lib.audio.last_frame import NOTE
 from sonic_lib.audio.mpeg import stops_in_frame
 from sonic_lib.audio.part import Part
@@ -166,7 +166,7 @@ def _blocks(
             yield block
         if skipped := _SKIPPED.findall(sound.extra_info):
             info.left_out.append(f"damaged Ogg pages, at least {max(map(int, skipped))} bytes")
-    if problem is None and not missing_note(info.duration_s, n_frames / info.sample_rate_hz):
+    if problem is None and not info.missing_note(n_frames):
         if n_missing > MAX_SLOPPY_BYTES:
             is_last_block = sound.format == "VOC"  # others, too, may be missing
             info.left_out.append(missing_bytes_note(n_missing, at_least=is_last_block))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from sonic_lib.audio.ffmpeg import open_ffmpeg
-from sonic_lib.audio.info import AudioInfo, Blocks, missing_note
+from sonic_lib.audio.info import AudioInfo, Blocks
 from sonic_lib.errors import DecodeError
 
 
@@ -57,9 +57,11 @@ def rest_of(
         elif what:
             info.left_out.append(f"{what}: {error}")
         return
+    if what is None:
+        info.jumps_s.extend(found.jumps_s)
     announced = (info.duration_s or 0.0) * info.sample_rate_hz
     is_whole = abs(n_frames - announced) < 1  # libsndfile stopped at a tag behind the last frame
-    if what and (note := missing_note(found.duration_s, n_frames / info.sample_rate_hz)):
+    if what and (note := found.missing_note(n_frames)):
         found.left_out.append(f"{what}: {note}")
     if found.left_out or (problem and not is_whole):
         info.left_out.append("; ".join(found.left_out) or damage)

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import io
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 
 from sonic_lib.audio.frames import Losses, _Clock, read_frames
-from tests.faults.hostile import RATE_HZ, muxed
+from tests.faults.hostile import RATE_HZ, muxed, sound
 from tests.unit.test_damaged_files import HEARD_HZ, LENGTH_S, decoded, likeness, original
 
 av = pytest.importorskip("av")
 
 
-def with_gap(container: str, codec: str, *, start_s: float = 2.0, length_s: float = 1.0) -> bytes:
-    """The test sound without the packets of some time, as of a recording that was interrupted."""
+def with_gap(
+    container: str,
+    codec: str,
+    *,
+    start_s: float = 2.0,
+    length_s: float = 1.0,
+    jump_s: float = 0.0,
+) -> bytes:
+    """The test sound without the packets of some time, as of a recording that was interrupted.
+
+    What follows is later by jump_s.
+    """
     file = io.BytesIO()
     with (
         av.open(io.BytesIO(muxed("asf" if codec == "wmav2" else "matroska", codec))) as whole,
@@ -27,6 +39,9 @@ def with_gap(container: str, codec: str, *, start_s: float = 2.0, length_s: floa
             if packet.dts is None:
                 continue
             if not start_s <= float(packet.pts * packet.time_base) < start_s + length_s:
+                if float(packet.pts * packet.time_base) >= start_s:
+                    packet.pts += round(jump_s / packet.time_base)
+                    packet.dts = packet.pts
                 packet.stream = stream
                 output.mux(packet)
     return file.getvalue()
@@ -43,6 +58,37 @@ def test_gap_is_filled_and_noted(container, codec):
     assert likeness(heard, original(), start_s=4.0, length_s=0.5) > 0.9
     assert np.abs(heard[round(2.3 * HEARD_HZ) : round(2.7 * HEARD_HZ)]).max() < 0.01
     assert "s missing in between, replaced by silence" in left_out
+
+
+JUMPING = [("matroska", "aac"), ("matroska", "flac"), ("flv", "aac"), ("asf", "wmav2")]
+
+
+@pytest.mark.parametrize(("container", "codec"), [*JUMPING, ("mp4", "aac"), ("mpegts", "aac")])
+def test_long_jump_is_no_missing_end(container, codec):
+    content = with_gap(container, codec, length_s=0, jump_s=300)
+    heard, left_out = decoded(content)
+    assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.15)
+    assert left_out == "timestamps jump ahead by 300 s, not filled with silence"
+
+
+@pytest.mark.parametrize(("container", "codec"), JUMPING)
+def test_end_that_is_missing_after_a_long_jump_is_noted(container, codec):
+    content = with_gap(container, codec, length_s=0, jump_s=300)
+    heard, left_out = decoded(content[: int(0.8 * len(content))])
+    assert "timestamps jump ahead by 300 s" in left_out
+    assert re.search(r"truncated: without the jumps, the header says 5\.[01] s", left_out)
+    assert left_out.endswith(f"the file has {len(heard) / HEARD_HZ:.1f} s")
+
+
+def test_long_hole_in_a_damaged_flac_is_noted_once():
+    file = io.BytesIO()
+    samples = np.tile(sound(), (28, 1))
+    soundfile.write(file, samples, RATE_HZ, format="FLAC")
+    content = file.getvalue()
+    start, end = len(content) // 5, 4 * len(content) // 5  # 84 s
+    _, left_out = decoded(content[:start] + content[end:])
+    assert "timestamps jump ahead by" in left_out
+    assert "truncated" not in left_out
 
 
 def test_gap_in_the_second_of_joined_files_is_filled():
