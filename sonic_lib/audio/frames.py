@@ -6,18 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
 from sonic_lib.audio.converter import Converter
-from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks
+from sonic_lib.audio.gaps import MAX_GAP_S, silence
+from sonic_lib.audio.info import AudioInfo, Blocks
 from sonic_lib.audio.last_frame import NOTE, stops_in_frame
 from sonic_lib.audio.sizes import missing_bytes_note
 from sonic_lib.errors import DecodeError
 
 # Reading stops after this many consecutive errors without a packet in between.
 _MAX_READ_ERRORS = 64
-# A gap is filled with silence up to this length, so that what follows keeps its position.
-_MAX_GAP_S = 60.0
 _MIN_GAP_S = 0.005
 # Without an error before it, a gap must be longer: containers round timestamps, and shift them by
 # up to a packet.
@@ -119,7 +116,7 @@ def read_blocks(
             is_after_loss = False
             if n_lost:
                 yield from to_float.rest()  # what precedes the silence
-                yield from _silence(n_lost, info.n_channels)
+                yield from silence(n_lost, info.n_channels)
             n_frames += n_lost + round(frame.samples * info.sample_rate_hz / frame.sample_rate)
             yield from to_float(frame)
         yield from to_float.rest()
@@ -142,11 +139,6 @@ def _end_notes(losses: Losses, info: AudioInfo, n_missing: int) -> list[str]:
     if n_missing:
         return [missing_bytes_note(n_missing)]
     return [NOTE] * (losses.last is not None and stops_in_frame(info.codec, bytes(losses.last)))
-
-
-def _silence(n_frames: int, n_channels: int) -> Blocks:
-    for start in range(0, n_frames, BLOCK_FRAMES):
-        yield np.zeros((min(BLOCK_FRAMES, n_frames - start), n_channels), np.float32)
 
 
 def _with_next(first, rest) -> Iterator[tuple[Any, Any]]:
@@ -190,7 +182,7 @@ class _Clock:
         self._end_s = time_s + frame.samples / frame.sample_rate
         gap_s = time_s - self._start_s - n_frames / self._rate_hz
         step_s = gap_s if end_s is None else time_s - end_s
-        if gap_s >= _MAX_GAP_S or step_s < -_MAX_BACK_S:
+        if gap_s >= MAX_GAP_S or step_s < -_MAX_BACK_S:
             self._start_s = time_s - n_frames / self._rate_hz
             if gap_s > 0 and self._goes_on(following):
                 self._losses.jump_s += gap_s

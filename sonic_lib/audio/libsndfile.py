@@ -15,6 +15,7 @@ from sonic_lib.audio.beginnings import junk_before_mpeg
 from sonic_lib.audio.chains import later_links
 from sonic_lib.audio.chunks import PLACEHOLDER_BYTES
 from sonic_lib.audio.containers import MAX_TAG_BYTES
+from sonic_lib.audio.filled_ogg import filled_blocks
 from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, error_reason
 from sonic_lib.audio.last_frame import NOTE
 from sonic_lib.audio.mpeg import stops_in_frame
@@ -87,6 +88,8 @@ def open_libsndfile(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
     if sound.format == "MP3" and (n_bytes := junk_before_mpeg(file)):
         info.left_out.append(f"{n_bytes} bytes before the sound")
     has_open_end = sound.format == "MP3" and not is_announced
+    if sound.format == "OGG" and (filled := filled_blocks(file, info, _open_sound)) is not None:
+        return info, filled
     blocks = _blocks(*(file, sound, source, info), has_open_end=has_open_end, n_missing=n_missing)
     return info, blocks
 

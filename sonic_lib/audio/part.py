@@ -71,3 +71,46 @@ class Part(io.RawIOBase):
     def tell(self) -> int:
         """Return the position in the part."""
         return self._position
+
+
+class Ranges(io.RawIOBase):
+    """Byte ranges of a file, read one after the other as a file of their own.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        A seekable file.
+    ranges : list of (int, int)
+        The first byte of each range, and the one after its last.
+    """
+
+    def __init__(self, file: BinaryIO, ranges: list[tuple[int, int]]) -> None:
+        self._file: Any = file
+        self._ranges = ranges
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer) -> int:
+        """Read into a buffer, from one range at a time; return the number of bytes."""
+        before = self._position
+        for start, end in self._ranges:
+            if before < end - start:
+                self._file.seek(start + before)
+                n_read = self._file.readinto(memoryview(buffer)[: end - start - before])
+                self._position += n_read
+                return n_read
+            before -= end - start
+        return 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a position; return it."""
+        size = sum(end - start for start, end in self._ranges)
+        self._position = max(0, (0, self._position, size)[whence] + offset)
+        return self._position

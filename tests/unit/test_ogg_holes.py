@@ -1,0 +1,114 @@
+"""Ogg files in which pages are damaged or missing: what follows keeps its place."""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import soundfile
+
+from sonic_lib.audio.ogg import _pages
+from tests.faults.hostile import sound
+from tests.unit.test_damaged_files import HEARD_HZ, decoded
+
+DURATION_S, RATE_HZ = 30.0, 48_000
+KINDS = ["VORBIS", "OPUS"]
+
+
+@lru_cache
+def whole(subtype: str, tag: str = "short", n_channels: int = 1) -> bytes:
+    file = io.BytesIO()
+    samples = sound(duration_s=DURATION_S, rate_hz=RATE_HZ, n_channels=n_channels)
+    options = {"format": "OGG", "subtype": subtype}
+    with soundfile.SoundFile(file, "w", RATE_HZ, n_channels, **options) as output:
+        output.comment = tag
+        for start in range(0, len(samples), 32_768):
+            output.write(samples[start : start + 32_768])
+    return file.getvalue()
+
+
+def shift_s(heard: np.ndarray, expected: np.ndarray, at_s: float) -> float:
+    """By how much an excerpt is later than in the original, within 6 s."""
+    start, margin = round(at_s * HEARD_HZ), 6 * HEARD_HZ
+    part = heard[start : start + HEARD_HZ]
+    first = max(0, start - margin)
+    around = expected[first : start + HEARD_HZ + margin]
+    likeness = np.fft.irfft(
+        np.fft.rfft(around, 1 << 18) * np.conj(np.fft.rfft(part, 1 << 18)), 1 << 18
+    )
+    return (start - first - int(np.argmax(likeness[: len(around) - len(part)]))) / HEARD_HZ
+
+
+def pages_of(content: bytes) -> list[bytes]:
+    return [content[page.start : page.end] for page in _pages(io.BytesIO(content))]
+
+
+@pytest.mark.parametrize("tag", ["short", "long " * 1_000], ids=["short", "long"])
+@pytest.mark.parametrize("subtype", KINDS)
+@pytest.mark.parametrize("n_bytes", [1, 3_000, 30_000])
+@pytest.mark.parametrize("way", ["changed", "lost"])
+def test_sound_behind_a_damaged_part_keeps_its_place(subtype, tag, n_bytes, way):
+    content = whole(subtype, tag)
+    expected, left_out = decoded(content)
+    assert left_out == ""
+    middle = len(content) // 2
+    kept = content[middle + n_bytes :]
+    inside = bytes(255 - byte for byte in content[middle : middle + n_bytes])
+    heard, left_out = decoded(content[:middle] + inside * (way == "changed") + kept)
+    assert len(heard) / HEARD_HZ == pytest.approx(DURATION_S, abs=0.02)
+    for at_s in (3, 10, 22, 27):
+        assert shift_s(heard, expected, at_s) == pytest.approx(0, abs=0.008), at_s
+    assert "damaged Ogg pages" in left_out
+    assert "s missing in between, replaced by silence" in left_out
+    assert "truncated" not in left_out
+
+
+@pytest.mark.parametrize("subtype", KINDS)
+def test_whole_pages_that_are_lost_are_replaced(subtype):
+    content = whole(subtype, n_channels=2)
+    expected, _ = decoded(content)
+    pages = pages_of(content)
+    heard, left_out = decoded(b"".join(pages[:8] + pages[10:15] + pages[16:]))
+    assert len(heard) / HEARD_HZ == pytest.approx(DURATION_S, abs=0.02)
+    assert shift_s(heard, expected, 25) == pytest.approx(0, abs=0.008)
+    assert left_out.endswith("s missing in between, replaced by silence")
+
+
+@pytest.mark.parametrize("subtype", KINDS)
+def test_damaged_last_page_is_noted(subtype):
+    content = whole(subtype, "long " * 1_000)
+    last = pages_of(content)[-1]
+    at = len(content) - len(last) // 2
+    heard, left_out = decoded(content[:at] + bytes([255 - content[at]]) + content[at + 1 :])
+    assert len(heard) / HEARD_HZ < DURATION_S
+    assert left_out.startswith("damaged Ogg pages, ")
+
+
+@pytest.mark.parametrize("subtype", KINDS)
+def test_long_hole_is_not_filled(subtype, monkeypatch):
+    monkeypatch.setattr("sonic_lib.audio.filled_ogg.MAX_GAP_S", 2.0)
+    content = whole(subtype)
+    third = len(content) // 3
+    heard, left_out = decoded(content[:third] + content[2 * third :])
+    assert len(heard) / HEARD_HZ == pytest.approx(2 * DURATION_S / 3, abs=2.5)
+    assert "s missing, not filled with silence" in left_out
+    assert "truncated" not in left_out
+
+
+@pytest.mark.parametrize("subtype", KINDS)
+def test_bytes_between_pages_cost_nothing(subtype):
+    content, junk = whole(subtype), b"junk" * 100
+    expected, _ = decoded(content)
+    pages = pages_of(content)
+    heard, left_out = decoded(b"".join([*pages[:8], junk, *pages[8:]]))
+    np.testing.assert_allclose(heard, expected, atol=1e-4)
+    assert left_out == "damaged Ogg pages, 400 bytes"
+
+
+def test_file_without_pages_of_sound_is_no_error():
+    content = whole("VORBIS")
+    assert len(list(_pages(io.BytesIO(content)))) == content.count(b"OggS")
+    assert list(_pages(io.BytesIO(content[:20]))) == []
+    assert list(_pages(io.BytesIO(b"OggS" * 50_000))) == []
