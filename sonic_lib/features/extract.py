@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from sonic_lib.audio.decode import open_audio, stream_mono
+from sonic_lib.audio.decode import AudioInfo, open_audio, stream_mono
 from sonic_lib.audio.seeking import read_parts
 from sonic_lib.audio.tags import Tags, read_tags
 from sonic_lib.errors import DecodeError
@@ -22,7 +22,7 @@ from sonic_lib.features.descriptors import (
     excerpt_places,
     pick_excerpts,
 )
-from sonic_lib.fingerprint.extract import SILENCE_DBFS
+from sonic_lib.fingerprint.extract import SILENCE_DBFS, silent_reason
 
 
 def describe_rows(path: str, *, min_duration_s: float) -> Iterator[dict]:
@@ -49,13 +49,13 @@ def describe_row(path: str, *, min_duration_s: float) -> dict:
     try:
         with open_audio(path) as file:
             texts = _texts(read_tags(file, name=path), path)
-            excerpts, duration_s, note = _excerpts(file)
-        _check_content(excerpts, duration_s, min_duration_s)
+            excerpts, duration_s, info = _excerpts(file)
+        _check_content(excerpts, duration_s, min_duration_s, info.n_channels)
         return {
             "path": path,
             "numbers": {"duration_s": duration_s, **describe(excerpts)},
             "texts": texts,
-            "note": note,
+            "note": "; ".join(info.left_out) or None,
         }
     except DecodeError as error:
         return {"path": path, "stage": error.stage, "error": str(error)}
@@ -76,15 +76,15 @@ def _texts(tags: Tags, path: str) -> dict[str, str]:
     return {name: text for name, text in texts.items() if text}
 
 
-def _excerpts(file: BinaryIO) -> tuple[NDArray[np.float32], float, str | None]:
-    """Return excerpts of a song, its length (s), and a note about any part that is unusable."""
+def _excerpts(file: BinaryIO) -> tuple[NDArray[np.float32], float, AudioInfo]:
+    """Return excerpts of a song, its length (s), and its properties."""
     info, blocks = _decode(file)
     places = excerpt_places(info.duration_s or 0.0)
     if len(places) > 1 and not info.left_out:
         sought = read_parts(file, places, sample_rate_hz=SAMPLE_RATE_HZ)
         if sought is not None:
             parts, duration_s = sought
-            return np.concatenate(parts), duration_s, None
+            return np.concatenate(parts), duration_s, info
         info, blocks = _decode(file)
     # Files of unknown length (a few formats) are decoded twice rather than held in memory.
     announced_s = info.duration_s or sum(map(len, blocks)) / SAMPLE_RATE_HZ
@@ -99,7 +99,7 @@ def _excerpts(file: BinaryIO) -> tuple[NDArray[np.float32], float, str | None]:
             yield block
 
     excerpts = pick_excerpts(counted(), duration_s=announced_s)
-    return excerpts, n_samples / SAMPLE_RATE_HZ, "; ".join(info.left_out) or None
+    return excerpts, n_samples / SAMPLE_RATE_HZ, info
 
 
 def _decode(file: BinaryIO) -> tuple:
@@ -107,10 +107,12 @@ def _decode(file: BinaryIO) -> tuple:
     return stream_mono(file, sample_rate_hz=SAMPLE_RATE_HZ)
 
 
-def _check_content(excerpts: NDArray, duration_s: float, min_duration_s: float) -> None:
+def _check_content(
+    excerpts: NDArray, duration_s: float, min_duration_s: float, n_channels: int
+) -> None:
     if duration_s < min_duration_s:
         raise DecodeError(
             "content", f"too short: {duration_s:.2f} s, at least {min_duration_s:g} s needed"
         )
     if np.abs(excerpts).max(initial=0) < 10 ** (SILENCE_DBFS / 20):
-        raise DecodeError("content", f"silent: no sample above {SILENCE_DBFS:g} dBFS in excerpts")
+        raise DecodeError("content", f"{silent_reason(n_channels)} in excerpts")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sonic_lib.audio.decode import open_audio, stream_mono
+from sonic_lib.audio.decode import AudioInfo, open_audio, stream_mono
 from sonic_lib.audio.info import error_reason
 from sonic_lib.audio.tags import read_tags
 from sonic_lib.errors import DecodeError
@@ -97,7 +97,7 @@ def _rows(
                 yield {"path": path} | row
             note = "; ".join(info.left_out) or None
             summary |= {"duration_s": meter.duration_s, "n_fingerprints": n_fingerprints}
-            _check_content(meter, n_fingerprints, min_duration_s, note)
+            _check_content(meter, n_fingerprints, min_duration_s, info)
             summary["note"] = note
     except DecodeError as error:
         summary |= {"stage": error.stage, "error": str(error)}
@@ -126,16 +126,22 @@ class _Meter:
         return self._n_samples / SAMPLE_RATE_HZ
 
 
+def silent_reason(n_channels: int) -> str:
+    """Say that a file is silent, of which all channels are mixed: one of many may be louder."""
+    whose = f"the mean of its {n_channels} channels has no" if n_channels > 1 else "no"
+    return f"silent: {whose} sample above {SILENCE_DBFS:g} dBFS"
+
+
 def _check_content(
-    meter: _Meter, n_fingerprints: int, min_duration_s: float, note: str | None
+    meter: _Meter, n_fingerprints: int, min_duration_s: float, info: AudioInfo
 ) -> None:
-    left_out = f" ({note})" if note else ""
+    left_out = f" ({'; '.join(info.left_out)})" if info.left_out else ""
     if meter.duration_s < min_duration_s:
         raise DecodeError(
             "content",
             f"too short: {meter.duration_s:.2f} s, at least {min_duration_s:g} s needed{left_out}",
         )
     if meter.peak < 10 ** (SILENCE_DBFS / 20):
-        raise DecodeError("content", f"silent: no sample above {SILENCE_DBFS:g} dBFS")
+        raise DecodeError("content", silent_reason(info.n_channels) + left_out)
     if n_fingerprints == 0:
         raise DecodeError("content", "no landmarks: the sound has no recognisable structure")

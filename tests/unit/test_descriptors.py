@@ -258,6 +258,10 @@ def test_bad_files_are_rejected_with_stage_and_reason(wav, tmp_path, song):
         str(tmp_path / "nothing.wav"): ("open", "No such file"),
         str(letter): ("decode", ""),
         wav(0 * song, "silent.wav"): ("content", "above -60 dBFS"),
+        wav(np.stack([0 * song] * 3, axis=1), "surround.wav"): (
+            "content",
+            "silent: the mean of its 3 channels has no sample above -60 dBFS in excerpts",
+        ),
         wav(song[:SAMPLE_RATE_HZ], "short.wav"): ("content", "too short: 1.00 s"),
     }
     for path, (stage, reason) in rejected.items():

@@ -153,6 +153,15 @@ def test_unrecognisable_content_is_rejected(extract, wav, rng, samples, words):
     assert closing["codec"] == "float"
 
 
+@pytest.mark.parametrize("n_channels", [2, 3, 6])
+def test_silence_of_several_channels_is_that_of_their_mean(extract, wav, rng, n_channels):
+    samples = np.zeros((5 * RATE_HZ, n_channels))
+    samples[:, 1] = rng.uniform(-0.0015, 0.0015, len(samples))  # -56 dBFS
+    _, closing = extract(wav(samples))
+    expected = f"silent: the mean of its {n_channels} channels has no sample above -60 dBFS"
+    assert closing["error"] == expected
+
+
 def test_sound_without_structure_is_rejected(extract, wav):
     t_s = np.arange(5 * RATE_HZ) / RATE_HZ
     below_the_band = 0.5 * np.sin(2 * np.pi * 50 * t_s) * np.hanning(t_s.size)
