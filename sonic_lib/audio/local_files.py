@@ -141,10 +141,11 @@ def below(
         The given folder, to which names are relative.
     follow_links : bool
         Whether to follow links to folders and to files.  Links to folders are followed last, so
-        that a file is found under its own name if possible.  A link to a parent of the root, or
-        into /proc, /sys or /dev, is listed as if it were a file: opening it reports the reason.
+        that a file is found under its own name if possible.  A link to a parent of the root, which
+        would lead back to it, is passed over.  One into /proc, /sys or /dev is listed as if it were
+        a file: opening it reports the reason.
     passed_over : Counter, optional
-        Counts the extensions of other files.
+        Counts the extensions of other files, and of links to parents of the root.
     """
     seen: set[tuple[int, int]] = set()
     folders = [(folder, os.path.realpath(folder))]
@@ -205,8 +206,10 @@ def scan(
             row = _entry(path, root, real, is_folder=True)
             if _may_be_entered(real, real_root, is_link=is_link):
                 yield row
-            elif is_link and real != real_root:
+            elif is_link and not _is_below(real_root, real):
                 yield row | {"is_folder": False}
+            elif real != real_root and passed_over is not None:
+                passed_over[_ending(name)] += 1
         elif Path(name).suffix[1:].lower() in SUFFIXES or len(os.fsencode(path)) > _MAX_PATH:
             yield _entry(path, root, real, is_folder=False)
         elif passed_over is not None:

@@ -252,7 +252,7 @@ def write_traps(folder: Path) -> dict[str, str]:
     wanted["bomb16/last.wav"] = "indexed"
     for place in ("/", "/proc", ".."):
         (folder / f"to {place.strip('/') or 'root'}").symlink_to(place)
-        wanted[f"to {place.strip('/') or 'root'}"] = "open"
+    wanted["to proc"] = "open"  # the others lead back here
     _deep(folder, 1_000)
     wanted["d/" * 1_000 + "deep.wav"] = "indexed"
     if os.geteuid() == 0:

@@ -61,11 +61,25 @@ def test_loops_end(tmp_path):
     assert names(tmp_path) == ["a/b/c.mp3"]
 
 
-@pytest.mark.parametrize("target", ["/", "/proc", "/proc/self", "/sys", "/dev", ".."])
+@pytest.mark.parametrize("target", ["/proc", "/proc/self", "/sys", "/dev"])
 def test_links_out_of_the_folder_are_listed_but_not_followed(tmp_path, target):
     put(tmp_path / "music" / "a.mp3", tmp_path / "private.mp3")
     (tmp_path / "music" / "out").symlink_to(target)
     assert names(tmp_path / "music") == ["a.mp3", "out"]
+
+
+@pytest.mark.parametrize("target", ["/", "..", "../.."])
+def test_links_to_parents_of_the_folder_are_passed_over(tmp_path, target):
+    music = tmp_path / "music"
+    put(music / "a.mp3", music / "b" / "c.mp3", tmp_path / "private.mp3")
+    (music / "up").symlink_to(target)
+    (music / "up.mp3").symlink_to(target)
+    (music / "b" / "again").symlink_to(music.parent)
+    (music / "b" / "root").symlink_to(music)
+    passed_over = Counter()
+    found = below(str(music), str(music), passed_over=passed_over)
+    assert [os.path.relpath(row["path"], music) for row in found] == ["a.mp3", "b/c.mp3"]
+    assert passed_over == {"": 2, ".mp3": 1}
 
 
 def test_links_can_be_skipped(tmp_path):
