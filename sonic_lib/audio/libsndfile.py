@@ -19,6 +19,7 @@ from sonic_lib.audio.filled_ogg import filled_blocks
 from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, error_reason
 from sonic_lib.audio.last_frame import NOTE
 from sonic_lib.audio.mpeg import stops_in_frame
+from sonic_lib.audio.ogg import is_damaged as has_damaged_page
 from sonic_lib.audio.part import Part
 from sonic_lib.audio.rest import rest_of
 from sonic_lib.audio.sizes import MAX_SLOPPY_BYTES, missing_bytes, missing_bytes_note
@@ -116,7 +117,7 @@ def is_read(file: BinaryIO, sound: soundfile.SoundFile, source: _Source) -> bool
     if source.error:
         return False
     if sound.format == "OGG":  # libsndfile may read its end at any time
-        return not later_links(file, sound.format)
+        return not later_links(file, sound.format) and not has_damaged_page(file)
     return sound.format not in _JOINABLE or source.n_unread_bytes <= MAX_TAG_BYTES
 
 

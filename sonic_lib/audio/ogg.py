@@ -100,6 +100,11 @@ def find_damage(
     return Damage(head, runs, n_bytes) if len(runs) > 1 or n_bytes else None
 
 
+def is_damaged(file: BinaryIO) -> bool:
+    """Whether a page of an Ogg file of one stream is damaged or missing."""
+    return find_damage(file, sample_rate_hz=_OPUS_RATE_HZ, n_decoded=lambda _: 0) is not None
+
+
 def _runs(
     file: BinaryIO,
     pages: list[Page],

@@ -16,8 +16,9 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from sonic_lib.audio.chunks import stated_duration_s
 from sonic_lib.audio.containers import sound_parts
-from sonic_lib.audio.info import MAX_LEVEL, check_channels, check_sample_rate
+from sonic_lib.audio.info import MAX_LEVEL, AudioInfo, check_channels, check_sample_rate
 from sonic_lib.audio.libsndfile import is_damaged, is_read, open_seekable
 from sonic_lib.errors import DecodeError
 
@@ -59,6 +60,9 @@ def read_parts(
         sound, source = open_seekable(file)
         with sound:
             if sound.format not in _FORMATS or is_damaged(sound) or not 0 < sound.frames < 2**40:
+                return None
+            stated = AudioInfo(sound.samplerate, sound.channels, "", stated_duration_s(file))
+            if stated.missing_note(sound.frames):
                 return None
             check_sample_rate(sound.samplerate)
             check_channels(sound.channels)

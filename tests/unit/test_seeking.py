@@ -12,6 +12,8 @@ from sonic_lib.audio.decode import stream_mono
 from sonic_lib.audio.seeking import read_parts
 from sonic_lib.features import extract
 from sonic_lib.features.descriptors import SAMPLE_RATE_HZ, excerpt_places, pick_excerpts
+from tests.unit.test_damaged_files import with_hole
+from tests.unit.test_stated_lengths import with_fewer_samples
 
 DURATION_S = 75.3
 SOUGHT = [
@@ -64,9 +66,13 @@ def test_parts_match_the_whole_file(form, subtype, rate_hz):
         encoded("OGG", "VORBIS", 44_100)[:-20_000],
         2 * encoded("OGG", "VORBIS", 44_100),
         2 * encoded("FLAC", "PCM_16", 44_100),
+        with_hole(encoded("OGG", "VORBIS", 44_100)),
+        with_hole(encoded("OGG", "OPUS", 48_000)),
+        with_fewer_samples(encoded("WAV", "MS_ADPCM", 44_100), 0.9),
         b"no sound at all",
     ],
-    ids=["mp3", "cut flac", "cut wav", "cut ogg", "joined ogg", "joined flac", "text"],
+    ids=["mp3", "cut flac", "cut wav", "cut ogg", "joined ogg", "joined flac"]
+    + ["holed ogg", "holed opus", "short adpcm", "text"],
 )
 def test_unusual_files_are_not_seeked(content):
     places = excerpt_places(DURATION_S)
