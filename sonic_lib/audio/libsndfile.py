@@ -170,13 +170,13 @@ def _blocks(
             yield block
         if skipped := _SKIPPED.findall(sound.extra_info):
             info.left_out.append(f"damaged Ogg pages, at least {max(map(int, skipped))} bytes")
-    if problem is None and not info.missing_note(n_frames):
+    is_unread = is_joinable and source.n_unread_bytes > MAX_TAG_BYTES
+    if not problem and not is_unread and not info.missing_note(n_frames):
         if n_missing > MAX_SLOPPY_BYTES:
             is_last_block = sound.format == "VOC"  # others, too, may be missing
             info.left_out.append(missing_bytes_note(n_missing, at_least=is_last_block))
         elif sound.format == "MP3" and stops_in_frame(_tail(file)):
             info.left_out.append(NOTE)
-    is_unread = is_joinable and source.n_unread_bytes > MAX_TAG_BYTES
     if problem or is_unread or skipped:
         links = later_links(file, sound.format)
         if problem or (is_unread and not links):

@@ -1,4 +1,4 @@
-"""How many bytes a file announces: Matroska, ASF, FLV, MP4, VOC and NIST."""
+"""How many bytes a file announces: Matroska, ASF, FLV, MP4, W64, VOC and NIST."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_BROADCAST = 1  # its sizes and times mean nothing
 _FLV_SIZE = b"\0\x08filesize\0"  # then a float
 _VOC, _LAST_VOC_BLOCK, _MAX_VOC_BYTES = b"Creative Voice File\x1a", 9, 1 << 24
+_W64, _W64_FIRST, _MAX_W64_BYTES = b"riff\x2e\x91\xcf\x11", 40, 1 << 40
 _BOXES = {b"ftyp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"sidx", b"styp", b"uuid"}
 _MAX_CHUNKS = 10_000
 
@@ -31,7 +32,8 @@ def missing_bytes(file: BinaryIO) -> int:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(_HEAD_BYTES)
-    walk = _mp4 if head[4:8] == b"ftyp" else _voc if head.startswith(_VOC) else None
+    walks = {b"ftyp": _mp4, _VOC[4:8]: _voc, _W64[4:8]: _w64}
+    walk = walks.get(head[4:8])
     announced = walk(file, size) if walk else _announced(head)
     file.seek(position)
     return max(0, announced - size)
@@ -109,6 +111,21 @@ def _voc(file: BinaryIO, size: int) -> int:
         place += 4 + int.from_bytes(header[1:], "little")
         if place >= size:
             return place
+    return 0
+
+
+def _w64(file: BinaryIO, size: int) -> int:
+    """Return where the samples end; 0 if they are not found."""
+    place = _W64_FIRST
+    for _ in range(_MAX_CHUNKS):
+        file.seek(place)
+        header = file.read(24)
+        n_bytes = int.from_bytes(header[16:], "little")
+        if len(header) < 24 or n_bytes < 24:
+            return 0
+        if header.startswith(b"data"):
+            return place + n_bytes if n_bytes < _MAX_W64_BYTES else 0
+        place += (n_bytes + 7) // 8 * 8
     return 0
 
 

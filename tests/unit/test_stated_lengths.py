@@ -142,6 +142,21 @@ def test_file_shorter_than_its_header_says_has_a_note(content):
         assert IN_FRAME not in left_out or "avi" in repr(whole[:12]).lower()
 
 
+@pytest.mark.parametrize("name", ["W64", "WAV", "AIFF", "AU", "RF64", "CAF", "VOC"])
+def test_cut_second_file_has_a_note(name):
+    content = written(name, "PCM_16")
+    heard, left_out = decoded(content + content[: len(content) // 2])
+    assert len(heard) / HEARD_HZ == pytest.approx(1.5 * LENGTH_S, abs=0.1)
+    assert left_out.count("truncated: ") == 1
+
+
+@pytest.mark.parametrize("n_files", [1, 2, 3])
+def test_cut_mp3_has_one_note_however_many_are_joined(n_files):
+    content = muxed("mp3", "libmp3lame", (("id3v2_version", "0"),))
+    assert decoded(n_files * content)[1] == ""
+    assert decoded((n_files * content)[:-100])[1] == IN_FRAME
+
+
 def test_size_that_counts_the_header_is_no_damage():
     content = bytearray(written("WAV", "PCM_16"))
     at = content.index(b"data") + 4
