@@ -15,7 +15,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import soxr
@@ -25,10 +25,15 @@ from sonic_lib.audio.info import MAX_LEVEL, check_channels, check_sample_rate
 from sonic_lib.errors import DecodeError
 from sonic_lib.spark.uris import local_path, open_remote
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 __all__ = ["AudioInfo", "content_sha256", "open_audio", "stream_mono"]
 
 # The escape for a byte of a path that is not UTF-8 (`listing.list_audio`).
 _ESCAPED_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
+# Most songs: tags, damage and samples are looked for one after the other, each over all bytes.
+_WHOLE_REMOTE_BYTES = 32 << 20
 _REMOTE_BUFFER_BYTES = 1 << 20  # decoders read a few kB at a time; unbuffered, each is a request
 _HASH_BYTES = 1 << 20
 
@@ -61,10 +66,18 @@ def open_audio(uri: str) -> BinaryIO:
     try:
         path = local_path(uri)
         if path is None:
-            return io.BufferedReader(open_remote(uri), _REMOTE_BUFFER_BYTES)
+            return _fetched(open_remote(uri))
         return _open_local(path)
     except (OSError, ValueError, NotImplementedError, ImportError) as error:
         raise DecodeError("open", f"cannot be opened: {error_reason(error)}") from error
+
+
+def _fetched(remote: pa.NativeFile) -> BinaryIO:
+    """Return a remote file, as a whole unless it is large."""
+    if remote.size() <= _WHOLE_REMOTE_BYTES:
+        with remote:
+            return io.BytesIO(remote.read())
+    return io.BufferedReader(remote, _REMOTE_BUFFER_BYTES)
 
 
 def _open_local(path: str) -> BinaryIO:

@@ -119,7 +119,8 @@ def _runs(
     for n, (before, page) in enumerate(itertools.pairwise(pages), start=1):
         gap_frames = 0
         if page.number != before.number + 1:
-            first = next((later for later in pages[n:] if later.granule != _NONE), page)
+            later = (pages[k] for k in range(n, len(pages)))
+            first = next((each for each in later if each.granule != _NONE), page)
             piece = Ranges(file, [(0, head), (page.start, first.end)])
             passed_frames = (first.granule - last_granule) * rate_hz // granule_hz
             gap_frames = passed_frames - n_decoded(piece)

@@ -8,6 +8,7 @@ import os
 import numpy as np
 import pytest
 
+from sonic_lib.audio import decode
 from sonic_lib.audio.decode import content_sha256, open_audio, stream_mono
 from sonic_lib.errors import DecodeError
 from sonic_lib.spark import uris
@@ -47,10 +48,12 @@ def test_file_without_permission_is_rejected(tmp_path):
         open_audio(str(tmp_path / "secret.wav"))
 
 
-def test_remote_keys_are_not_unescaped(tmp_path, monkeypatch):
+@pytest.mark.parametrize("whole_bytes", [0, 1 << 20])
+def test_remote_keys_are_not_unescaped(tmp_path, monkeypatch, whole_bytes):
     from pyarrow import fs
 
     roots = []
+    monkeypatch.setattr(decode, "_WHOLE_REMOTE_BYTES", whole_bytes)
 
     def fake_filesystem(root_uri):
         roots.append(root_uri)
