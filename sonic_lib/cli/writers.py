@@ -40,19 +40,6 @@ def check_output(path: str | None) -> None:
     check_file("--output", path)
 
 
-def check_folder(option: str, path: str | None) -> None:
-    """Check that a folder is there or can be made.
-
-    Raises
-    ------
-    UsageError
-        If it, or a folder above it, is a file.
-    """
-    for part in (Path(path), *Path(path).parents) if path else ():
-        if part.exists() and not part.is_dir():
-            raise UsageError(f"{option} {path!r}: '{part}' is a file; expected a folder.")
-
-
 def write_output(rows: DataFrame, path: str, *, all_digits: bool = False) -> None:
     """Write a DataFrame to one local file; the file appears complete or not at all.
 

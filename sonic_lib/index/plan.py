@@ -160,13 +160,17 @@ def song_files(
     )
 
 
-def promoted_files(known: DataFrame, *, gone: DataFrame, files: DataFrame) -> DataFrame:
+def promoted_files(
+    known: DataFrame, *, gone: DataFrame, missing: DataFrame, files: DataFrame
+) -> DataFrame:
     """Return a duplicate of each song that lost its indexed file, as the indexed one.
 
     Parameters
     ----------
     gone : DataFrame with path
         Files that were deleted, or whose content changed.
+    missing : DataFrame with path
+        From `pruned_files`: no duplicates to choose, whether they are pruned or not.
     files : DataFrame [schemas.SONG_FILES]
         Files that were read in this run.
 
@@ -179,6 +183,7 @@ def promoted_files(known: DataFrame, *, gone: DataFrame, files: DataFrame) -> Da
     indexed = left.unionByName(files).filter("status = 'indexed'")
     return (
         left.filter("status = 'duplicate'")
+        .join(missing.select("path"), "path", "left_anti")
         .join(lost.select("song_id"), "song_id", "left_semi")
         .join(indexed.select("song_id"), "song_id", "left_anti")
         .groupBy("song_id")
@@ -212,7 +217,8 @@ def renamed_songs(songs: DataFrame, *, gone: DataFrame, files: DataFrame) -> Dat
     """
     # A title tag may equal the file's name, but then there usually are other tags, too.
     is_untagged = "coalesce(artist, album, genre, string(release_year)) IS NULL"
-    before = gone.select("song_id", _file_title().alias("title")).distinct()
+    left = gone.join(files, ["path", "song_id"], "left_anti")  # files that were touched stay
+    before = left.select("song_id", _file_title().alias("title")).distinct()
     now = files.filter("status = 'indexed'").select("song_id", _file_title().alias("new_title"))
     return (
         songs.filter(is_untagged)

@@ -32,6 +32,19 @@ def check_file(option: str, path: str) -> None:
         raise UsageError(f"{option} {path!r}: its folder cannot be written to; give another.")
 
 
+def check_folder(option: str, path: str | None) -> None:
+    """Check that a folder is there or can be made.
+
+    Raises
+    ------
+    UsageError
+        If it, or a folder above it, is a file.
+    """
+    for part in (Path(path), *Path(path).parents) if path else ():
+        if part.exists() and not part.is_dir():
+            raise UsageError(f"{option} {path!r}: '{part}' is a file; expected a folder.")
+
+
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[tuple[TextIO, str]]:
     """Yield a temporary text file and its path; the `with` block's end renames it to `path`.

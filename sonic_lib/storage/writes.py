@@ -95,6 +95,17 @@ def upsert(rows: DataFrame, warehouse: str, table: Table, *, key: str) -> None:
     )
 
 
+def update(rows: DataFrame, warehouse: str, table: Table, *, key: str) -> None:
+    """Replace existing rows with the same key; other rows are ignored."""
+    _merge(
+        _fit(rows, table),
+        warehouse,
+        table,
+        f"old.{key} = new.{key}",
+        lambda merge: merge.whenMatchedUpdateAll(),
+    )
+
+
 def insert(rows: DataFrame, warehouse: str, table: Table, *, key: str, token: str) -> None:
     """Add the rows whose key is new; `token` is as in `append`."""
     # In the session: merges take the token from there, not from a writer's options.

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from sonic_lib.audio.local_files import check_audio
+from sonic_lib.storage.whole_file import check_folder
 from sonic_lib.warehouse.connection import Connection, absolute, absolute_paths
 
 if TYPE_CHECKING:
@@ -174,6 +175,8 @@ class FeaturesMixin(Connection):
 
         from sonic_lib.workflows.exploration import explore_source, write_exploration
 
+        folder = None if output is None else absolute(output)
+        check_folder("output (--report)", folder)
         with self._working():
             found = explore_source(
                 self.spark,
@@ -184,6 +187,6 @@ class FeaturesMixin(Connection):
                 n_sample=n_sample,
                 seed=seed,
             )
-        if output is not None:
-            write_exploration(found, Path(absolute(output)))
+        if folder is not None:
+            write_exploration(found, Path(folder))
         return found

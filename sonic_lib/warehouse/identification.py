@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from sonic_lib.storage.whole_file import check_folder
 from sonic_lib.warehouse.connection import Connection, absolute, absolute_paths
 
 if TYPE_CHECKING:
@@ -175,6 +176,8 @@ class IdentificationMixin(Connection):
 
         from sonic_lib.workflows.evaluation import evaluate_index, write_tables
 
+        folder = None if output is None else absolute(output)
+        check_folder("output (--output)", folder)
         with self._working():
             judged = evaluate_index(
                 self.spark,
@@ -185,6 +188,6 @@ class IdentificationMixin(Connection):
                 n_songs=n_songs,
                 seed=seed,
             )
-        if output is not None:
-            write_tables(judged, Path(absolute(output)))
+        if folder is not None:
+            write_tables(judged, Path(folder))
         return judged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import itertools
 import re
 import time
@@ -120,11 +121,11 @@ def check_import(csv: str, *, source: str, id_column: str | None = None) -> None
     if not is_local(csv):
         return
     place = Path(absolute(csv))
-    if not place.exists():
-        raise UsageError(f"csv {csv!r} (--csv): does not exist; expected a CSV file or a folder.")
     if place.is_file():
         csv_files.check_local(str(place), id_column=id_column)
-    elif not any(place.iterdir()):
+    elif not (place.is_dir() or glob.glob(str(place))):
+        raise UsageError(f"csv {csv!r} (--csv): does not exist; expected a CSV file or a folder.")
+    elif place.is_dir() and not any(place.iterdir()):
         raise UsageError(f"csv {csv!r} (--csv): an empty folder; expected a folder with CSV files.")
 
 

@@ -79,9 +79,9 @@ def _index(
 ) -> tuple[dict[str, float], list[str]]:
     """Update the tables; return counts, and remarks on the first files with problems."""
     warehouse = config.warehouse
-    # A pinned version: a cached frame of the live table is recomputed after each commit to it.
+    # Pinned versions: a cached frame of a live table is recomputed after each commit to it.
     known = tables.read_pinned(spark, warehouse, SONG_FILES)
-    songs = tables.read(spark, warehouse, SONGS)
+    songs = tables.read_pinned(spark, warehouse, SONGS)
     changed = cached(plan.changed_files(files, known=known, retry_rejected=retry_rejected))
     n_files = files.count()
     n_changed, n_new, n_bytes = changed.agg(
@@ -117,7 +117,7 @@ def _index(
     if counts["replaced"]:
         commit.delete_songs(abandoned, warehouse)
     if counts["changed"] or counts.get("pruned"):
-        promoted = cached(plan.promoted_files(known, gone=lost, files=file_rows))
+        promoted = cached(plan.promoted_files(known, gone=lost, missing=missing, files=file_rows))
         file_rows = file_rows.unionByName(promoted)
     if not moved.isEmpty():
         gone, lost = _paths(moved, gone), _paths(moved, lost)
@@ -128,7 +128,7 @@ def _index(
     for frame in (changed, read, digests, new, abandoned):
         frame.unpersist()
     if has_renamed:
-        writes.upsert(renamed, warehouse, SONGS, key="song_id")
+        writes.update(renamed, warehouse, SONGS, key="song_id")
     commit.record_files(file_rows, gone, warehouse)
     commit.remove_folder(spark, commit.run_folder(warehouse, run_id))
     return counts, remarks

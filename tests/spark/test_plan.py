@@ -234,6 +234,16 @@ def test_two_unreadable_files_are_two_rejects(digests, songs, known, read):
     ]
 
 
+def test_touched_file_gives_its_name_to_no_copy(spark, digests, songs, known, read):
+    """A song's file and a copy that sorts first have new times, but the same bytes."""
+    before = known(indexed("/m/a song", 1), indexed("/m/0 copy", 1, "duplicate"))
+    read_again = digests(*({"path": path, "song_id": 1} for path in ("/m/a song", "/m/0 copy")))
+    judged = plan.song_files(read_again, songs=songs(1), known=before, read=read())
+    tags = "title string, artist string, album string, genre string, release_year int"
+    stored = spark.createDataFrame([(1, "a song", *[None] * 4)], f"song_id long, {tags}")
+    assert plan.renamed_songs(stored, gone=before, files=judged).isEmpty()
+
+
 # ---- promoted_files ----
 
 
@@ -250,16 +260,19 @@ def test_duplicate_replaces_the_indexed_file_of_its_song(known, files):
         indexed("/m/copy that is gone", 4, "duplicate"),
         indexed("/m/its other copy", 4, "duplicate"),
         indexed("/m/only file", 5),
+        indexed("/m/changed, too", 6),
+        indexed("/m/copy a of 6", 6, "duplicate"),
+        indexed("/m/copy b of 6", 6, "duplicate"),
     )
-    gone = files(
-        *({"path": f"/m/{name}"} for name in ("deleted", "changed", "moved back", "only file")),
-        {"path": "/m/copy that is gone"},
-    )
+    names = ("deleted", "changed", "moved back", "only file", "copy that is gone", "changed, too")
+    gone = files(*({"path": f"/m/{name}"} for name in names))
     read = known(indexed("/m/changed", 8), indexed("/m/moved here", 3))
-    promoted = plan.promoted_files(before, gone=gone, files=read)
+    missing = files({"path": "/m/copy a of 6"})
+    promoted = plan.promoted_files(before, gone=gone, missing=missing, files=read)
     assert found(promoted, "song_id", "path", "status") == [
         (1, "/m/copy a", "indexed"),
         (2, "/m/copy of changed", "indexed"),
+        (6, "/m/copy b of 6", "indexed"),
     ]
     assert promoted.filter("song_id = 1").first().run_id == "second"
     assert promoted.columns == before.columns

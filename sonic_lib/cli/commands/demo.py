@@ -19,7 +19,6 @@ from pyspark.sql import SparkSession
 
 from sonic_lib.audio.decode import open_audio, stream_mono
 from sonic_lib.cli.commands import features, identify, index, playlist, predict, report, sql, train
-from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, progress, say, show
 from sonic_lib.errors import MODELS, UsageError, install_command
@@ -31,7 +30,7 @@ from sonic_lib.models.estimators import FOREST
 from sonic_lib.report.figures.identification import constellation, explanation
 from sonic_lib.report.figures.style import save
 from sonic_lib.spark.uris import is_local, resolve_warehouse
-from sonic_lib.storage.whole_file import whole_file
+from sonic_lib.storage.whole_file import check_folder, whole_file
 from sonic_lib.synth.collection import write_demo
 from sonic_lib.workflows.explanation import explain_clip, explain_without_spark
 

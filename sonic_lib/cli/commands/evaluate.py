@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 from pyspark.sql import SparkSession
 
-from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
 from sonic_lib.console import say, show
 from sonic_lib.formats import counted
 from sonic_lib.schemas import SONGS
+from sonic_lib.storage.whole_file import check_folder
 from sonic_lib.workflows.evaluation import (
     LEFT_OUT,
     LENGTHS_S,

@@ -8,12 +8,12 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from sonic_lib.cli.options import add_source
-from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say, show
 from sonic_lib.models.exploration import projections
 from sonic_lib.report.exploration import text_of
 from sonic_lib.schemas import FEATURES
+from sonic_lib.storage.whole_file import check_folder
 from sonic_lib.workflows.exploration import check_sample, explore_source, write_exploration
 
 HELP = "plot a source of features: distributions, correlations, projections"

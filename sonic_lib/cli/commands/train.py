@@ -11,7 +11,6 @@ from pyspark.sql import SparkSession
 from sonic_lib.cli.commands import features as feature_tables
 from sonic_lib.cli.commands import train_recommendations
 from sonic_lib.cli.options import add_source
-from sonic_lib.cli.writers import check_folder
 from sonic_lib.config import Config
 from sonic_lib.console import paragraph, say, show
 from sonic_lib.formats import counted, quantity
@@ -20,6 +19,7 @@ from sonic_lib.models.conformal.sets import METHODS
 from sonic_lib.models.estimators import AUTO, KINDS
 from sonic_lib.models.registry import NAMES
 from sonic_lib.schemas import FEATURES
+from sonic_lib.storage.whole_file import check_folder
 from sonic_lib.workflows.feature_extraction import check_import, import_table
 from sonic_lib.workflows.recommendation import MODEL_NAME as RECOMMENDATIONS
 from sonic_lib.workflows.remarks import Remark
