@@ -119,15 +119,16 @@ def _index(
     if counts["changed"] or counts.get("pruned"):
         promoted = cached(plan.promoted_files(known, gone=lost, missing=missing, files=file_rows))
         file_rows = file_rows.unionByName(promoted)
-    if not moved.isEmpty():
+    # Counted, not only asked for a first row: what is not cached by then would read files again.
+    if moved.count():
         gone, lost = _paths(moved, gone), _paths(moved, lost)
     left = known.join(lost, "path", "left_semi")
     renamed = cached(plan.renamed_songs(stored, gone=left, files=file_rows))
-    has_renamed = not renamed.isEmpty()
+    n_renamed = renamed.count()
     # Delta replans all cached frames of a table after each commit to it.
     for frame in (changed, read, digests, new, abandoned):
         frame.unpersist()
-    if has_renamed:
+    if n_renamed:
         writes.update(renamed, warehouse, SONGS, key="song_id")
     commit.record_files(file_rows, gone, warehouse)
     commit.remove_folder(spark, commit.run_folder(warehouse, run_id))
