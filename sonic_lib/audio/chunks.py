@@ -79,7 +79,8 @@ def stated_duration_s(file: BinaryIO) -> float | None:
     """Return what a WAV with a constant number of bits per sample, as ADPCM, states as its length.
 
     None if that is no longer than its samples, or a number that some writers store instead, such as
-    that of the samples of all channels.  The position in the file is kept.
+    that of the samples of all channels, or that of a stream whose end they do not know yet.  The
+    position in the file is kept.
     """
     position = file.tell()
     size = file.seek(0, os.SEEK_END)
@@ -91,17 +92,20 @@ def stated_duration_s(file: BinaryIO) -> float | None:
     file.seek(position)
     if len(texts) < len(names) or len(texts[0]) < 16 or len(texts[1]) < 4:
         return None
-    tag, n_channels, rate_hz, bytes_s = struct.unpack_from("<HHII", texts[0])
+    tag, n_channels, rate_hz, bytes_s, block_bytes = struct.unpack_from("<HHIIH", texts[0])
     if tag not in _STEADY_CODINGS or not rate_hz or not bytes_s:
         return None
-    stated_s = struct.unpack_from("<I", texts[1])[0] / rate_hz
-    n_bytes = max(1, found[b"data"].n_bytes)
+    n_stated, n_bytes = struct.unpack_from("<I", texts[1])[0], found[b"data"].n_bytes
+    if n_bytes >= PLACEHOLDER_BYTES or n_stated >= PLACEHOLDER_BYTES // max(2, n_channels):
+        return None
+    stated_s, n_bytes = n_stated / rate_hz, max(1, n_bytes)
     ratio = stated_s * bytes_s / n_bytes
     others = {2, n_channels, 2 * n_channels} - {1}
     is_other = any(
         abs(ratio / each - 1) < 0.003 + _PADDING_S * bytes_s / n_bytes for each in others
     )
-    return stated_s if 1 < ratio < _MAX_RATIO and not is_other else None
+    is_longer = 1 + block_bytes / n_bytes < ratio < _MAX_RATIO
+    return stated_s if is_longer and not is_other else None
 
 
 def au_sound(head: bytes, start: int) -> Sound | None:

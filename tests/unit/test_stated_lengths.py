@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from sonic_lib.audio.last_frame import stops_in_frame
+from sonic_lib.features.extract import describe_row
 from tests.faults.hostile import RATE_HZ, muxed, sound
 from tests.unit.test_damaged_files import HEARD_HZ, LENGTH_S, decoded
 
@@ -198,6 +199,25 @@ def test_stated_number_of_other_samples_is_no_damage(factor):
     at = content.index(b"fact") + 8
     struct.pack_into("<I", content, at, factor * struct.unpack_from("<I", content, at)[0])
     assert decoded(bytes(content))[1] == ""
+
+
+@pytest.mark.parametrize("size", [0x7FFF_F000, 0x7FFF_FF00, 0xFFFF_FFFF])
+@pytest.mark.parametrize("subtype", ["ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM"])
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_streamed_wav_of_unknown_length_has_no_note(tmp_path, subtype, n_channels, size):
+    """As from a pipe: its writer could not go back to the header."""
+    content = bytearray(written("WAV", subtype, n_channels=n_channels))
+    struct.pack_into("<I", content, content.index(b"data") + 4, size)
+    for n_stated in (size, size // 2, size // n_channels):
+        struct.pack_into("<I", content, content.index(b"fact") + 8, n_stated)
+        heard, left_out = decoded(bytes(content))
+        assert len(heard) / HEARD_HZ == pytest.approx(LENGTH_S, abs=0.1)
+        assert left_out == ""
+    path = tmp_path / "streamed.wav"
+    path.write_bytes(content)
+    row = describe_row(str(path), min_duration_s=3.0)
+    assert row.get("error") is None
+    assert row["numbers"]["duration_s"] == pytest.approx(LENGTH_S, abs=0.1)
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
