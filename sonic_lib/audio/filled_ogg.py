@@ -38,10 +38,10 @@ def filled_blocks(file: BinaryIO, info: AudioInfo, open_sound: Opener) -> Blocks
     """
     n_decoded = partial(_count_frames, open_sound)
     damage = find_damage(file, sample_rate_hz=info.sample_rate_hz, n_decoded=n_decoded)
-    return None if damage is None else _filled(file, info, damage, open_sound)
+    return None if damage is None else _filled(info, damage, open_sound)
 
 
-def _filled(file: BinaryIO, info: AudioInfo, damage: Damage, open_sound: Opener) -> Blocks:
+def _filled(info: AudioInfo, damage: Damage, open_sound: Opener) -> Blocks:
     n_silent = 0
     for run in damage.runs:
         if run.gap_frames < MAX_GAP_S * info.sample_rate_hz:
@@ -49,9 +49,8 @@ def _filled(file: BinaryIO, info: AudioInfo, damage: Damage, open_sound: Opener)
             n_silent += run.gap_frames
         else:
             info.jumps_s.append(run.gap_frames / info.sample_rate_hz)
-        ranges = Ranges(file, [(0, damage.headers_end), (run.start, run.end)])
         try:
-            yield from _sound_blocks(ranges, open_sound)
+            yield from _sound_blocks(run.content, open_sound)
         except soundfile.LibsndfileError as error:
             info.left_out.append(f"a damaged part ({error_reason(error)})")
     info.left_out.extend(_notes(info, damage.n_bytes, n_silent / info.sample_rate_hz))

@@ -11,14 +11,18 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
+from sonic_lib.audio.gaps import MAX_GAP_S
 from sonic_lib.audio.part import Ranges
 
-_BEGINS, _MAGIC = 2, b"OggS"
-_HEADER_BYTES, _MAX_PAGE = 27, 65_307
+_BEGINS, _ENDS, _MAGIC = 2, 4, b"OggS"
+_FLAGS_AT, _CHECKSUM_AT, _HEADER_BYTES, _MAX_PAGE = 5, 22, 27, 65_307
+_PRE_SKIP_AT = 10  # in the header of Opus
 _SCAN_BYTES = 1 << 20
 _NONE = -1  # granule position of a page on which no packet ends
 # Pages that were renumbered, but follow each other, leave no longer gap than a packet or two.
 _MIN_UNSEEN_S = 0.1
+# Of a stream that was cut out of a longer one, many more do not precede the first page of sound.
+_MAX_LOST_FIRST = 3
 _OPUS_RATE_HZ = 48_000
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -38,9 +42,8 @@ class Page(NamedTuple):
 class Run(NamedTuple):
     """Pages that follow each other without any missing in between."""
 
-    start: int
-    end: int
     gap_frames: int  # missing before it
+    content: Ranges  # its pages with headers in front of them, as a file of its own
 
 
 class Damage(NamedTuple):
@@ -48,15 +51,11 @@ class Damage(NamedTuple):
 
     Attributes
     ----------
-    headers_end : int
-        Where the pages without samples end, which each run needs in front of it.
     runs : list of Run
-        The first begins where the samples do.
     n_bytes : int
         Bytes behind the first intact page that belong to none.
     """
 
-    headers_end: int
     runs: list[Run]
     n_bytes: int
 
@@ -82,22 +81,22 @@ def find_damage(
     """
     pages = list(_pages(file))
     n_headers = next((n for n, page in enumerate(pages) if page.granule > 0), 0)
-    sound = pages[n_headers:]
     is_simple = (
         n_headers > 0
         and len({page.stream for page in pages}) == 1
         and not any(page.flags & _BEGINS for page in pages[1:])
         and _is_unbroken(pages[:n_headers])
     )
-    n_behind = _damaged_behind(file, sound[-1].end) if is_simple else 0
-    if not is_simple or (_is_unbroken(sound) and not n_behind):
+    if not is_simple:
         return None
-    head = pages[n_headers - 1].end
-    granule_hz = _OPUS_RATE_HZ if b"OpusHead" in _bytes(file, pages[0]) else sample_rate_hz
-    rates = (sample_rate_hz, granule_hz)
-    runs = _runs(file, sound, head, rates, n_decoded)
+    n_behind = _damaged_behind(file, pages[-1].end)
+    sound = pages[n_headers - 1 :]  # from the last header on
+    if _is_unbroken(sound) and not n_behind:
+        return None
+    headers = _read(file, pages[0].start, sound[0].end)
+    runs = _runs(file, sound, _Headers(headers, sample_rate_hz), n_decoded)
     n_bytes = n_behind + sum(b.start - a.end for a, b in itertools.pairwise(sound))
-    return Damage(head, runs, n_bytes) if len(runs) > 1 or n_bytes else None
+    return Damage(runs, n_bytes) if n_bytes or any(run.gap_frames for run in runs) else None
 
 
 def is_damaged(file: BinaryIO) -> bool:
@@ -106,33 +105,77 @@ def is_damaged(file: BinaryIO) -> bool:
 
 
 def _runs(
-    file: BinaryIO,
-    pages: list[Page],
-    head: int,
-    rates: tuple[int, int],
-    n_decoded: Callable[[Ranges], int],
+    file: BinaryIO, pages: list[Page], headers: _Headers, n_decoded: Callable[[Ranges], int]
 ) -> list[Run]:
-    """Divide pages with samples where others are missing, by their numbers and times."""
-    rate_hz, granule_hz = rates
-    runs = [Run(pages[0].start, pages[0].end, 0)]
-    last_granule = pages[0].granule
+    """Divide pages with samples where others are missing, by their numbers and times.
+
+    The first of the pages is the last header.
+    """
+    found: list[tuple[int, list[Page]]] = [(0, [])]
+    last_granule = headers.pre_skip
     for n, (before, page) in enumerate(itertools.pairwise(pages), start=1):
         gap_frames = 0
         if page.number != before.number + 1:
             later = (pages[k] for k in range(n, len(pages)))
             first = next((each for each in later if each.granule != _NONE), page)
-            piece = Ranges(file, [(0, head), (page.start, first.end)])
-            passed_frames = (first.granule - last_granule) * rate_hz // granule_hz
-            gap_frames = passed_frames - n_decoded(piece)
-            is_seen = page.start > before.end
-            if not is_seen and gap_frames < _MIN_UNSEEN_S * rate_hz:
-                gap_frames = 0
-        if gap_frames > 0:
-            runs.append(Run(page.start, page.end, gap_frames))
-        else:
-            runs[-1] = runs[-1]._replace(end=page.end)
+            gap_frames = headers.frames(first.granule - last_granule)
+            gap_frames -= n_decoded(_content(file, headers.later, [page, first]))
+            n_lost, is_seen = page.number - before.number - 1, page.start > before.end
+            if n == 1:
+                is_lost = is_seen or 0 < n_lost <= _MAX_LOST_FIRST
+                is_gap = is_lost and gap_frames < MAX_GAP_S * headers.rate_hz
+            else:
+                is_gap = is_seen or gap_frames >= _MIN_UNSEEN_S * headers.rate_hz
+            gap_frames = max(0, gap_frames) if is_gap else 0
+        if gap_frames:
+            found.append((gap_frames, []))
+        found[-1][1].append(page)
         last_granule = last_granule if page.granule == _NONE else page.granule
-    return runs
+    return [
+        Run(gap_frames, _content(file, headers.later if gap_frames else headers.first, run))
+        for gap_frames, run in found
+        if run
+    ]
+
+
+def _content(file: BinaryIO, headers: bytes, run: list[Page]) -> Ranges:
+    """Return pages that follow each other as a file; only its first and last are looked at."""
+    start, end, flags = run[0].start, run[-1].end, run[0].flags
+    if run[0] != run[-1] or not flags & _ENDS:
+        return Ranges(file, [headers, (start, end)])
+    page = bytearray(_read(file, start, end))  # libsndfile opens none that is both first and last
+    page[_FLAGS_AT] &= ~_ENDS
+    return Ranges(file, [headers, _with_checksum(page)])
+
+
+class _Headers:
+    """The headers of a stream.
+
+    Attributes
+    ----------
+    first, later : bytes
+        For the beginning of the sound, and for other parts of it, of which nothing is to be left
+        out as the decoder settles.
+    pre_skip : int
+        Granule position of the first frame.
+    """
+
+    def __init__(self, content: bytes, sample_rate_hz: int) -> None:
+        self.rate_hz = self._granule_hz = sample_rate_hz
+        self.first = self.later = content
+        self.pre_skip = 0
+        head = content[: _page_bytes(content, 0)]
+        at = head.find(b"OpusHead") + _PRE_SKIP_AT
+        if b"OpusHead" in head and len(head) >= at + 2:
+            self._granule_hz = _OPUS_RATE_HZ
+            self.pre_skip = int.from_bytes(head[at : at + 2], "little")
+            patched = bytearray(head)
+            patched[at : at + 2] = bytes(2)
+            self.later = _with_checksum(patched) + content[len(head) :]
+
+    def frames(self, granules: int) -> int:
+        """Convert a difference of granule positions."""
+        return granules * self.rate_hz // self._granule_hz
 
 
 def _damaged_behind(file: BinaryIO, place: int) -> int:
@@ -158,9 +201,9 @@ def _is_unbroken(pages: list[Page]) -> bool:
     return all(a.end == b.start and a.number + 1 == b.number for a, b in neighbours)
 
 
-def _bytes(file: BinaryIO, page: Page) -> bytes:
-    file.seek(page.start)
-    return file.read(page.end - page.start)
+def _read(file: BinaryIO, start: int, end: int) -> bytes:
+    file.seek(start)
+    return file.read(end - start)
 
 
 def _pages(file: BinaryIO) -> Iterator[Page]:
@@ -196,6 +239,11 @@ def _page(held: bytes, place: int, at: int) -> Page | None:
     granule = number(header[6:14], "little", signed=True)
     stream, count = number(header[14:18], "little"), number(header[18:22], "little")
     return Page(at + place, at + end, header[5], granule, stream, count)
+
+
+def _with_checksum(page: bytearray) -> bytes:
+    page[_CHECKSUM_AT : _CHECKSUM_AT + 4] = _checksum(bytes(page)).to_bytes(4, "little")
+    return bytes(page)
 
 
 def _checksum(page: bytes) -> int:

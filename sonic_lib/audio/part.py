@@ -80,13 +80,15 @@ class Ranges(io.RawIOBase):
     ----------
     file : BinaryIO
         A seekable file.
-    ranges : list of (int, int)
-        The first byte of each range, and the one after its last.
+    ranges : list of (int, int) or bytes
+        The first byte of each range, and the one after its last; or bytes to read there instead.
     """
 
-    def __init__(self, file: BinaryIO, ranges: list[tuple[int, int]]) -> None:
-        self._file: Any = file
-        self._ranges = ranges
+    def __init__(self, file: BinaryIO, ranges: list[tuple[int, int] | bytes]) -> None:
+        self._pieces: list[tuple[Any, int, int]] = [
+            (io.BytesIO(each), 0, len(each)) if isinstance(each, bytes) else (file, *each)
+            for each in ranges
+        ]
         self._position = 0
 
     def readable(self) -> bool:
@@ -100,10 +102,10 @@ class Ranges(io.RawIOBase):
     def readinto(self, buffer) -> int:
         """Read into a buffer, from one range at a time; return the number of bytes."""
         before = self._position
-        for start, end in self._ranges:
+        for file, start, end in self._pieces:
             if before < end - start:
-                self._file.seek(start + before)
-                n_read = self._file.readinto(memoryview(buffer)[: end - start - before])
+                file.seek(start + before)
+                n_read = file.readinto(memoryview(buffer)[: end - start - before])
                 self._position += n_read
                 return n_read
             before -= end - start
@@ -111,6 +113,6 @@ class Ranges(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to a position; return it."""
-        size = sum(end - start for start, end in self._ranges)
+        size = sum(end - start for _, start, end in self._pieces)
         self._position = max(0, (0, self._position, size)[whence] + offset)
         return self._position

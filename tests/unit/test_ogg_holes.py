@@ -3,30 +3,47 @@
 from __future__ import annotations
 
 import io
+import struct
 from functools import lru_cache
 
 import numpy as np
 import pytest
 import soundfile
 
-from sonic_lib.audio.ogg import _pages
+from sonic_lib.audio.ogg import _pages, _with_checksum
 from tests.faults.hostile import sound
 from tests.unit.test_damaged_files import HEARD_HZ, decoded
 
 DURATION_S, RATE_HZ = 30.0, 48_000
-KINDS = ["VORBIS", "OPUS"]
+LONG_SKIP = "OPUS of 80 ms"  # its pre-skip; that of libsndfile is of 6.5 ms
+KINDS = ["VORBIS", "OPUS", LONG_SKIP]
+EXACT_S = 0.001
 
 
 @lru_cache
-def whole(subtype: str, tag: str = "short", n_channels: int = 1) -> bytes:
+def whole(kind: str, tag: str = "short", n_channels: int = 1) -> bytes:
     file = io.BytesIO()
     samples = sound(duration_s=DURATION_S, rate_hz=RATE_HZ, n_channels=n_channels)
-    options = {"format": "OGG", "subtype": subtype}
+    options = {"format": "OGG", "subtype": kind.split()[0]}
     with soundfile.SoundFile(file, "w", RATE_HZ, n_channels, **options) as output:
         output.comment = tag
         for start in range(0, len(samples), 32_768):
             output.write(samples[start : start + 32_768])
-    return file.getvalue()
+    content = file.getvalue()
+    return with_pre_skip(content, 3_840) if kind == LONG_SKIP else content
+
+
+def with_pre_skip(content: bytes, n_frames: int) -> bytes:
+    pages = pages_of(content)
+    head = bytearray(pages[0])
+    struct.pack_into("<H", head, head.index(b"OpusHead") + 10, n_frames)
+    return b"".join([_with_checksum(head), *pages[1:]])
+
+
+def assert_in_place(heard: np.ndarray, expected: np.ndarray, times_s=(3, 10, 22, 27)) -> None:
+    assert abs(len(heard) - len(expected)) / HEARD_HZ < 0.02
+    for at_s in times_s:
+        assert abs(shift_s(heard, expected, at_s)) < EXACT_S, at_s
 
 
 def shift_s(heard: np.ndarray, expected: np.ndarray, at_s: float) -> float:
@@ -57,9 +74,7 @@ def test_sound_behind_a_damaged_part_keeps_its_place(subtype, tag, n_bytes, way)
     kept = content[middle + n_bytes :]
     inside = bytes(255 - byte for byte in content[middle : middle + n_bytes])
     heard, left_out = decoded(content[:middle] + inside * (way == "changed") + kept)
-    assert len(heard) / HEARD_HZ == pytest.approx(DURATION_S, abs=0.02)
-    for at_s in (3, 10, 22, 27):
-        assert shift_s(heard, expected, at_s) == pytest.approx(0, abs=0.008), at_s
+    assert_in_place(heard, expected)
     assert "damaged Ogg pages" in left_out
     assert "s missing in between, replaced by silence" in left_out
     assert "truncated" not in left_out
@@ -71,8 +86,48 @@ def test_whole_pages_that_are_lost_are_replaced(subtype):
     expected, _ = decoded(content)
     pages = pages_of(content)
     heard, left_out = decoded(b"".join(pages[:8] + pages[10:15] + pages[16:]))
-    assert len(heard) / HEARD_HZ == pytest.approx(DURATION_S, abs=0.02)
-    assert shift_s(heard, expected, 25) == pytest.approx(0, abs=0.008)
+    assert_in_place(heard, expected, [25])
+    assert left_out.endswith("s missing in between, replaced by silence")
+
+
+@pytest.mark.parametrize("way", ["damaged", "lost"])
+@pytest.mark.parametrize("n_pages", [1, 2])
+@pytest.mark.parametrize("subtype", KINDS)
+def test_sound_behind_a_damaged_first_page_keeps_its_place(subtype, n_pages, way):
+    content = whole(subtype)
+    expected, _ = decoded(content)
+    pages = pages_of(content)
+    lost = b"".join(pages[2 : 2 + n_pages])
+    inside = b"" if way == "lost" else bytes(255 - byte for byte in lost)
+    heard, left_out = decoded(b"".join([*pages[:2], inside, *pages[2 + n_pages :]]))
+    assert_in_place(heard, expected)
+    assert "s missing in between, replaced by silence" in left_out
+    assert ("damaged Ogg pages" in left_out) == (way == "damaged")
+
+
+@pytest.mark.parametrize("n_lost", [8, 20])
+@pytest.mark.parametrize("subtype", KINDS)
+def test_part_of_a_longer_stream_begins_at_once(subtype, n_lost):
+    content = whole(subtype)
+    pages = pages_of(content)
+    heard, left_out = decoded(b"".join([*pages[:2], *pages[2 + n_lost :]]))
+    assert left_out == ""
+    assert len(heard) / HEARD_HZ < DURATION_S - 2
+
+
+@pytest.mark.parametrize("subtype", KINDS)
+def test_last_page_behind_a_damaged_one_is_used(subtype):
+    content = whole(subtype)
+    expected, _ = decoded(content)
+    *pages, last = pages_of(content)
+    pages[-1] = bytes(255 - byte for byte in pages[-1])
+    heard, left_out = decoded(b"".join([*pages, last]))
+    assert abs(len(heard) - len(expected)) / HEARD_HZ < 0.02
+    end_s = DURATION_S - 0.15
+    window = slice(round(end_s * HEARD_HZ) - 1_000, round(end_s * HEARD_HZ))
+    assert np.sqrt(np.mean(heard[window] ** 2)) > 0.1
+    assert left_out.count(";") == 1
+    assert left_out.startswith("damaged Ogg pages")
     assert left_out.endswith("s missing in between, replaced by silence")
 
 
