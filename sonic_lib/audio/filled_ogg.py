@@ -15,6 +15,8 @@ from sonic_lib.audio.info import BLOCK_FRAMES, AudioInfo, Blocks, error_reason
 from sonic_lib.audio.ogg import Damage, find_damage
 from sonic_lib.audio.part import Ranges
 
+_MAX_SILENCE_S = 3_600.0  # in one file, as a few bytes may claim much
+
 # Opens a file with libsndfile, as a sound and its source of bytes.
 Opener = Callable[[BinaryIO], tuple[soundfile.SoundFile, Any]]
 
@@ -44,7 +46,8 @@ def filled_blocks(file: BinaryIO, info: AudioInfo, open_sound: Opener) -> Blocks
 def _filled(info: AudioInfo, damage: Damage, open_sound: Opener) -> Blocks:
     n_silent = 0
     for run in damage.runs:
-        if run.gap_frames < MAX_GAP_S * info.sample_rate_hz:
+        is_long = run.gap_frames >= MAX_GAP_S * info.sample_rate_hz
+        if not is_long and n_silent + run.gap_frames <= _MAX_SILENCE_S * info.sample_rate_hz:
             yield from silence(run.gap_frames, info.n_channels)
             n_silent += run.gap_frames
         else:
@@ -52,7 +55,8 @@ def _filled(info: AudioInfo, damage: Damage, open_sound: Opener) -> Blocks:
         try:
             yield from _sound_blocks(run.content, open_sound)
         except soundfile.LibsndfileError as error:
-            info.left_out.append(f"a damaged part ({error_reason(error)})")
+            note = f"a damaged part ({error_reason(error)})"
+            info.left_out.extend([note] * (note not in info.left_out))
     info.left_out.extend(_notes(info, damage.n_bytes, n_silent / info.sample_rate_hz))
 
 
@@ -60,7 +64,9 @@ def _notes(info: AudioInfo, n_bytes: int, silent_s: float) -> list[str]:
     notes = [f"damaged Ogg pages, {n_bytes} bytes"] * (n_bytes > 0)
     if silent_s:
         notes.append(f"{silent_s:.2f} s missing in between, replaced by silence")
-    return notes + [f"{jump_s:.0f} s missing, not filled with silence" for jump_s in info.jumps_s]
+    if info.jumps_s:
+        notes.append(f"{sum(info.jumps_s):.0f} s missing, not filled with silence")
+    return notes
 
 
 def _count_frames(open_sound: Opener, ranges: Ranges) -> int:

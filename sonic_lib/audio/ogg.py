@@ -16,6 +16,7 @@ from sonic_lib.audio.part import Ranges
 
 _BEGINS, _ENDS, _MAGIC = 2, 4, b"OggS"
 _FLAGS_AT, _CHECKSUM_AT, _HEADER_BYTES, _MAX_PAGE = 5, 22, 27, 65_307
+_MAX_LACING = 255
 _PRE_SKIP_AT = 10  # in the header of Opus
 _SCAN_BYTES = 1 << 20
 _NONE = -1  # granule position of a page on which no packet ends
@@ -162,20 +163,55 @@ class _Headers:
 
     def __init__(self, content: bytes, sample_rate_hz: int) -> None:
         self.rate_hz = self._granule_hz = sample_rate_hz
-        self.first = self.later = content
+        head, others = content[: _page_bytes(content, 0)], _without_comments(content)
+        self.first = self.later = head + others
         self.pre_skip = 0
-        head = content[: _page_bytes(content, 0)]
         at = head.find(b"OpusHead") + _PRE_SKIP_AT
         if b"OpusHead" in head and len(head) >= at + 2:
             self._granule_hz = _OPUS_RATE_HZ
             self.pre_skip = int.from_bytes(head[at : at + 2], "little")
             patched = bytearray(head)
             patched[at : at + 2] = bytes(2)
-            self.later = _with_checksum(patched) + content[len(head) :]
+            self.later = _with_checksum(patched) + others
 
     def frames(self, granules: int) -> int:
         """Convert a difference of granule positions."""
         return granules * self.rate_hz // self._granule_hz
+
+
+def _packets(pages: bytes) -> list[bytearray]:
+    """Join the packets of some pages; the last may be empty or incomplete."""
+    packets, place = [bytearray()], 0
+    while place < len(pages):
+        n_lacing, place = pages[place + _HEADER_BYTES - 1], place + _HEADER_BYTES
+        lacing = pages[place : place + n_lacing]
+        place += n_lacing
+        for n_bytes in lacing:
+            packets[-1] += pages[place : place + n_bytes]
+            place += n_bytes
+            if n_bytes < _MAX_LACING:
+                packets.append(bytearray())
+    return packets
+
+
+def _without_comments(content: bytes) -> bytes:
+    """Return the pages of headers but the first, without comments, which may contain pictures."""
+    packets = _packets(content)
+    names = [bytes(packet[:8]) for packet in packets]
+    if len(packets) == 4 and names[1].startswith(b"\x03vorbis") and not packets[-1]:
+        packets = [bytearray(b"\x03vorbis" + bytes(8) + b"\1"), packets[2]]
+    elif len(packets) == 3 and names[1] == b"OpusTags" and not packets[-1]:
+        packets = [bytearray(b"OpusTags" + bytes(8))]
+    else:
+        packets = []
+    lacing = b"".join(
+        bytes([_MAX_LACING]) * (len(packet) // _MAX_LACING) + bytes([len(packet) % _MAX_LACING])
+        for packet in packets
+    )
+    if not 0 < len(lacing) <= _MAX_LACING:
+        return content[_page_bytes(content, 0) :]
+    start = _MAGIC + bytes(10) + content[14:18] + (1).to_bytes(4, "little") + bytes(4)
+    return _with_checksum(bytearray(b"".join([start, bytes([len(lacing)]), lacing, *packets])))
 
 
 def _damaged_behind(file: BinaryIO, place: int) -> int:

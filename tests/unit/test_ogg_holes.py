@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sonic_lib.audio.ogg import _pages, _with_checksum
+from sonic_lib.audio.ogg import _pages, _with_checksum, find_damage
 from tests.faults.hostile import sound
 from tests.unit.test_damaged_files import HEARD_HZ, decoded
 
@@ -150,6 +150,36 @@ def test_long_hole_is_not_filled(subtype, monkeypatch):
     assert len(heard) / HEARD_HZ == pytest.approx(2 * DURATION_S / 3, abs=2.5)
     assert "s missing, not filled with silence" in left_out
     assert "truncated" not in left_out
+
+
+@pytest.mark.parametrize("subtype", KINDS)
+def test_sum_of_the_silence_is_limited(subtype, monkeypatch):
+    monkeypatch.setattr("sonic_lib.audio.filled_ogg._MAX_SILENCE_S", 5.0)
+    content = whole(subtype)
+    third = len(content) // 3
+    kept = [content[:third], content[third + 15_000 : 2 * third], content[2 * third + 50_000 :]]
+    heard, left_out = decoded(b"".join(kept))
+    assert len(heard) / HEARD_HZ < DURATION_S - 2
+    assert "s missing in between, replaced by silence" in left_out
+    assert left_out.count("s missing, not filled with silence") == 1
+    assert "truncated" not in left_out
+
+
+@pytest.mark.parametrize("subtype", KINDS)
+def test_comments_are_not_read_with_each_part(subtype):
+    content = whole(subtype, "long " * 100_000 if subtype == "VORBIS" else "long " * 10_000)
+    pages = pages_of(content)
+    opened = []
+    damaged = b"".join([*pages[:-8], *pages[-6:]])
+    damage = find_damage(
+        io.BytesIO(damaged), sample_rate_hz=RATE_HZ, n_decoded=lambda part: opened.append(part) or 0
+    )
+    assert damage.runs
+    (part,) = opened
+    with soundfile.SoundFile(io.BufferedReader(part)) as sound:
+        assert sound.comment == ""
+        assert 0 < len(sound.read()) < 2 * RATE_HZ
+    assert part.seek(0, io.SEEK_END) < 30_000
 
 
 @pytest.mark.parametrize("subtype", KINDS)
