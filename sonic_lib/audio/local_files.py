@@ -208,7 +208,7 @@ def scan(
                 yield row
             elif is_link and not _is_below(real_root, real):
                 yield row | {"is_folder": False}
-            elif real != real_root and passed_over is not None:
+            elif is_link and real != real_root and passed_over is not None:
                 passed_over[_ending(name)] += 1
         elif Path(name).suffix[1:].lower() in SUFFIXES or len(os.fsencode(path)) > _MAX_PATH:
             yield _entry(path, root, real, is_folder=False)

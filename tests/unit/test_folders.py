@@ -82,6 +82,15 @@ def test_links_to_parents_of_the_folder_are_passed_over(tmp_path, target):
     assert passed_over == {"": 2, ".mp3": 1}
 
 
+def test_folders_of_the_system_are_not_counted(tmp_path, monkeypatch):
+    put(tmp_path / "a.mp3", tmp_path / "machine" / "b.mp3")
+    monkeypatch.setattr("sonic_lib.audio.local_files._MACHINE", (str(tmp_path / "machine"),))
+    passed_over = Counter()
+    found = below(str(tmp_path), str(tmp_path), passed_over=passed_over)
+    assert [os.path.relpath(row["path"], tmp_path) for row in found] == ["a.mp3"]
+    assert passed_over == {}
+
+
 def test_links_can_be_skipped(tmp_path):
     put(tmp_path / "elsewhere" / "a.mp3", tmp_path / "music" / "b.mp3")
     (tmp_path / "music" / "x").symlink_to(tmp_path / "elsewhere")
