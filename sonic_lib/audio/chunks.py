@@ -58,15 +58,19 @@ def read_at(file: BinaryIO, place: int, n_bytes: int) -> bytes:
 
 
 def missing_samples(file: BinaryIO) -> int:
-    """Return how many bytes of its samples a WAV, RF64, AIFF or AU file lacks, or 0.
+    """Return how many bytes a WAV, RF64, AIFF, AU or AVI file lacks, or 0.
 
-    The position in the file is kept.
+    Those behind the samples count only in AVI.  The position in the file is kept.
     """
     position = file.tell()
     size = file.seek(0, os.SEEK_END)
     head = read_at(file, 0, HEAD_BYTES)
+    if re.match(rb"RIFF....AVI ", head, re.DOTALL):
+        n_missing = avi_end(file, 0) - size
+        file.seek(position)
+        return n_missing if 0 < n_missing < PLACEHOLDER_BYTES else 0
     is_au = head[:4] == b".snd"
-    has_samples = CHUNKED.match(head) and head[:4] != b"caff" and head[8:12] != b"AVI "
+    has_samples = CHUNKED.match(head) and head[:4] != b"caff"
     found = (au_sound(head, 0) if is_au else chunked_sound(file, 0, size)) if has_samples else None
     file.seek(position)
     if found is None or found.n_bytes < 0:
@@ -109,12 +113,24 @@ def stated_duration_s(file: BinaryIO) -> float | None:
 
 
 def au_sound(head: bytes, start: int) -> Sound | None:
-    """Return the position of the samples of an AU file; None if its header is nonsense."""
+    """Return the position of the samples of an AU file; None if its header is nonsense, or cut."""
+    if len(head) < HEAD_BYTES:
+        return None
     first, n_bytes = struct.unpack_from(">II", head, 4)
     if first < 24:
         return None
     n_bytes = -1 if n_bytes >= PLACEHOLDER_BYTES else n_bytes
     return Sound(start + first, n_bytes, start + 8, ">I", start + first + n_bytes)
+
+
+def avi_end(file: BinaryIO, start: int) -> int:
+    """Return where an AVI ends by its header; a large one has several RIFF chunks."""
+    place = start
+    for _ in range(MAX_CHUNKS):
+        place += 8 + struct.unpack_from("<I", read_at(file, place, 8).ljust(8, b"\0"), 4)[0]
+        if not re.match(rb"RIFF....AVIX", read_at(file, place, HEAD_BYTES), re.DOTALL):
+            break
+    return place
 
 
 def chunked_sound(file: BinaryIO, start: int, size: int) -> Sound | None:

@@ -28,6 +28,7 @@ from sonic_lib.audio.chunks import (
     MAX_CHUNKS,
     PLACEHOLDER_BYTES,
     au_sound,
+    avi_end,
     chunked_sound,
     read_at,
 )
@@ -126,7 +127,7 @@ def _extent(
     if not CHUNKED.match(head):
         return size, None, []
     if head[8:12] == b"AVI ":
-        behind = _avi_end(file, start)
+        behind = avi_end(file, start)
         n_missing = behind - size
         if n_missing <= 0 and (end := _next_file(file, behind)) is not None:
             return end, None, []
@@ -156,16 +157,6 @@ def _extent(
     if sound.size_format.endswith("I") and n_bytes > MAX_U32:
         n_bytes = 0  # to FFmpeg, this means everything that follows
     return size, (sound.size_at - start, struct.pack(sound.size_format, n_bytes)), []
-
-
-def _avi_end(file: BinaryIO, start: int) -> int:
-    """Return where an AVI ends by its header; a large one has several RIFF chunks."""
-    place = start
-    for _ in range(MAX_CHUNKS):
-        place += 8 + struct.unpack_from("<I", read_at(file, place, 8).ljust(8, b"\0"), 4)[0]
-        if not re.match(rb"RIFF....AVIX", read_at(file, place, HEAD_BYTES), re.DOTALL):
-            break
-    return place
 
 
 def _next_file(file: BinaryIO, behind: int) -> int | None:

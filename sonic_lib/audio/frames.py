@@ -131,13 +131,15 @@ def read_blocks(
     if losses.jump_s:
         info.jumps_s.append(losses.jump_s)
     if info.missing_note(n_frames) is None:
-        info.left_out.extend(_end_notes(losses, info, n_missing))
+        info.left_out.extend(_end_notes(container.format.name, losses, info, n_missing))
 
 
-def _end_notes(losses: Losses, info: AudioInfo, n_missing: int) -> list[str]:
+def _end_notes(container: str, losses: Losses, info: AudioInfo, n_missing: int) -> list[str]:
     """Return a note about a file that is cut, but not by so much that its duration tells."""
-    if n_missing:
-        return [missing_bytes_note(n_missing)]
+    if n_missing and container == "avi":  # noted by `sound_parts`
+        return []
+    if n_missing:  # in VOC of the last block; others, too, may be missing
+        return [missing_bytes_note(n_missing, at_least=container == "voc")]
     return [NOTE] * (losses.last is not None and stops_in_frame(info.codec, bytes(losses.last)))
 
 

@@ -130,11 +130,12 @@ def _w64(file: BinaryIO, size: int) -> int:
 
 
 def _nist(head: bytes) -> int:
-    """Return the size of a NIST file of plain samples."""
-    if b"-s3 pcm\n" not in head and b"sample_coding" in head:
+    """Return the size of a NIST file, unless its samples are compressed."""
+    coding = re.search(rb"sample_coding -s\d+ (\S+)\n", head[:1_024])
+    if coding and coding[1] not in (b"pcm", b"ulaw", b"mu-law", b"alaw"):  # as "pcm,embedded-..."
         return 0
     names = (b"sample_count", b"channel_count", b"sample_n_bytes")
-    found = [re.search(name + rb" -i (\d{1,12})\n", head[:1_024]) for name in names]
+    found = [re.search(name + rb" -(?:i|s\d) (\d{1,12})\n", head[:1_024]) for name in names]
     sizes = [int(number[1]) for number in found if number]
     return int(head[8:16]) + math.prod(sizes) if len(sizes) == len(names) else 0
 
