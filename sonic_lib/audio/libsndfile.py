@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import re
 from typing import Any, BinaryIO
@@ -89,8 +90,11 @@ def open_libsndfile(file: BinaryIO) -> tuple[AudioInfo, Blocks]:
     if sound.format == "MP3" and (n_bytes := junk_before_mpeg(file)):
         info.left_out.append(f"{n_bytes} bytes before the sound")
     has_open_end = sound.format == "MP3" and not is_announced
-    if sound.format == "OGG" and (filled := filled_blocks(file, info, _open_sound)) is not None:
-        return info, filled
+    if sound.format == "OGG":
+        links = later_links(file, sound.format)
+        filled = filled_blocks(_first_of(file, links), info, _open_sound)
+        if filled is not None:
+            return info, itertools.chain(filled, _later_blocks(file, links, info))
     blocks = _blocks(*(file, sound, source, info), has_open_end=has_open_end, n_missing=n_missing)
     return info, blocks
 
@@ -180,12 +184,20 @@ def _blocks(
     if problem or is_unread or skipped:
         links = later_links(file, sound.format)
         if problem or (is_unread and not links):
-            first = io.BufferedReader(Part(file, 0, links[0])) if links else file
+            first = _first_of(file, links)
             yield from rest_of(first, info, n_frames=n_frames, problem=problem)
-        for number, start in enumerate(links):
-            end = links[number + 1] if number + 1 < len(links) else None
-            what = f"file {number + 2} of {len(links) + 1} joined ones"
-            yield from rest_of(io.BufferedReader(Part(file, start, end)), info, what=what)
+        yield from _later_blocks(file, links, info)
+
+
+def _first_of(file: BinaryIO, links: list[int]) -> BinaryIO:
+    return io.BufferedReader(Part(file, 0, links[0])) if links else file
+
+
+def _later_blocks(file: BinaryIO, links: list[int], info: AudioInfo) -> Blocks:
+    for number, start in enumerate(links):
+        end = links[number + 1] if number + 1 < len(links) else None
+        what = f"file {number + 2} of {len(links) + 1} joined ones"
+        yield from rest_of(io.BufferedReader(Part(file, start, end)), info, what=what)
 
 
 def _tail(file: BinaryIO) -> bytes:

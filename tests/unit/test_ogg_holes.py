@@ -152,6 +152,21 @@ def test_long_hole_is_not_filled(subtype, monkeypatch):
     assert "truncated" not in left_out
 
 
+@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("subtype", KINDS)
+def test_any_of_joined_files_may_be_damaged(subtype, which):
+    content = whole(subtype)
+    expected, left_out = decoded(3 * content)
+    assert left_out == ""
+    links = [content] * 3
+    links[which] = content[:40_000] + bytes(20_000) + content[60_000:]
+    heard, left_out = decoded(b"".join(links))
+    assert abs(len(heard) - len(expected)) / HEARD_HZ < 0.1
+    for at_s in (2, 25, 32, 55, 62, 85):
+        assert abs(shift_s(heard, expected, at_s)) < 0.01, at_s
+    assert "s missing in between, replaced by silence" in left_out
+
+
 @pytest.mark.parametrize("subtype", KINDS)
 def test_sum_of_the_silence_is_limited(subtype, monkeypatch):
     monkeypatch.setattr("sonic_lib.audio.filled_ogg._MAX_SILENCE_S", 5.0)
