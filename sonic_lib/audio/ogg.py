@@ -122,11 +122,10 @@ def _runs(
             gap_frames = headers.frames(first.granule - last_granule)
             gap_frames -= n_decoded(_content(file, headers.later, [page, first]))
             n_lost, is_seen = page.number - before.number - 1, page.start > before.end
+            is_gap = is_seen or gap_frames >= _MIN_UNSEEN_S * headers.rate_hz
             if n == 1:
                 is_lost = is_seen or 0 < n_lost <= _MAX_LOST_FIRST
-                is_gap = is_lost and gap_frames < MAX_GAP_S * headers.rate_hz
-            else:
-                is_gap = is_seen or gap_frames >= _MIN_UNSEEN_S * headers.rate_hz
+                is_gap &= is_lost and gap_frames < MAX_GAP_S * headers.rate_hz
             gap_frames = max(0, gap_frames) if is_gap else 0
         if gap_frames:
             found.append((gap_frames, []))
