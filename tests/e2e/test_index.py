@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-import soundfile
+from pyspark.sql import functions as F
 
 from sonic_lib.audio import local_files
 from sonic_lib.audio.tags import read_tags
@@ -246,23 +246,33 @@ def test_prune_removes_missing_songs_only(spark, place, music, lake):
 
 
 def test_copy_stands_for_a_song_whose_first_file_is_gone(spark, music, lake):
-    overwritten = sorted((music / "A").iterdir())[0]
-    deleted = music / "A" / "untagged.wav"
-    soundfile.write(deleted, *soundfile.read(overwritten))
-    copies = [
-        shutil.copy(file, music / "B" / f"copy of {file.name}") for file in (deleted, overwritten)
+    deleted, overwritten = sorted((music / "A").iterdir())
+    files = tables.read(spark, lake, SONG_FILES)
+    rows = {Path(row.path): row for row in files.collect()}
+    copies = {
+        file: shutil.copy2(file, music / "B" / f"copy of {file.name}")
+        for file in (deleted, overwritten)
+    }
+    # As an earlier run leaves them; and one song loses its tags.
+    duplicates = [
+        rows[file].asDict() | {"path": str(copy), "status": "duplicate"}
+        for file, copy in copies.items()
     ]
-    index([music], lake)
+    writes.append(spark.createDataFrame(duplicates, SONG_FILES.schema), lake, SONG_FILES)
+    no_tags = dict.fromkeys(("artist", "album", "genre", "release_year"), F.lit(None))
+    songs = tables.delta_table(spark, lake, SONGS)
+    songs.update(
+        F.col("song_id") == rows[deleted].song_id, no_tags | {"title": F.lit(deleted.stem)}
+    )
     deleted.unlink()
     overwritten.write_bytes(b"no music any more")
     index([music], lake, "--prune")
-    files = tables.read(spark, lake, SONG_FILES)
-    status = {row.path: row.status for row in files.collect()}
-    assert [status[str(copy)] for copy in copies] == ["indexed", "indexed"]
+    status = {row.path: row.status for row in tables.read(spark, lake, SONG_FILES).collect()}
+    assert [status[str(copy)] for copy in copies.values()] == ["indexed", "indexed"]
     assert "duplicate" not in status.values()
     titles = {row.title for row in tables.read(spark, lake, SONGS).collect()}
-    assert "copy of untagged" in titles
-    assert "untagged" not in titles
+    assert f"copy of {deleted.stem}" in titles
+    assert deleted.stem not in titles
 
 
 def test_prune_removes_nothing_of_a_folder_that_seems_unmounted(
