@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.functions import udtf
 
 from sonic_lib.audio.sandbox import Limits, isolated, packed
+from sonic_lib.audio.spark import DEFAULT_LIMITS
 from sonic_lib.fingerprint.params import HASH_BITS, FingerprintParams
 from sonic_lib.schemas import AUDIO_HASHES, CLIP_HASHES
 from sonic_lib.sql.content_hashes import clip_hashes, song_hashes
@@ -20,7 +21,11 @@ def are_used(statement: str) -> bool:
 
 
 def register(
-    spark: SparkSession, *, params: FingerprintParams, prefix_bits: int, limits: Limits
+    spark: SparkSession,
+    *,
+    params: FingerprintParams,
+    prefix_bits: int,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> None:
     """Register the table functions in a session.
 
