@@ -1,4 +1,4 @@
-"""A byte range of a file, as a file."""
+"""Byte ranges of a file, as a file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,31 @@ import os
 from typing import Any, BinaryIO
 
 
-class Part(io.RawIOBase):
+class _Bytes(io.RawIOBase):
+    """A file of `_size` bytes that is read at `_position`."""
+
+    _size: int
+    _position: int
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a position; return it."""
+        self._position = max(0, (0, self._position, self._size)[whence] + offset)
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+
+class Part(_Bytes):
     """A byte range of a file, read as a file of its own.
 
     Parameters
@@ -36,14 +60,6 @@ class Part(io.RawIOBase):
         self._size = (file.seek(0, os.SEEK_END) if end is None else end) - start
         self._position = 0
 
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
     def readinto(self, buffer) -> int:
         """Read into a buffer; return the number of bytes."""
         left = max(0, self._size - self._position)
@@ -60,20 +76,8 @@ class Part(io.RawIOBase):
         self._position += n_read
         return n_read
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a position in the part."""
-        before = {os.SEEK_SET: 0, os.SEEK_CUR: getattr(self, "_position", 0)}.get(
-            whence, self._size
-        )
-        self._position = max(0, before + offset)
-        return self._position
 
-    def tell(self) -> int:
-        """Return the position in the part."""
-        return self._position
-
-
-class Ranges(io.RawIOBase):
+class Ranges(_Bytes):
     """Byte ranges of a file, read one after the other as a file of their own.
 
     Parameters
@@ -89,15 +93,8 @@ class Ranges(io.RawIOBase):
             (io.BytesIO(each), 0, len(each)) if isinstance(each, bytes) else (file, *each)
             for each in ranges
         ]
+        self._size = sum(end - start for _, start, end in self._pieces)
         self._position = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
 
     def readinto(self, buffer) -> int:
         """Read into a buffer, from one range at a time; return the number of bytes."""
@@ -110,9 +107,3 @@ class Ranges(io.RawIOBase):
                 return n_read
             before -= end - start
         return 0
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a position; return it."""
-        size = sum(end - start for _, start, end in self._pieces)
-        self._position = max(0, (0, self._position, size)[whence] + offset)
-        return self._position
