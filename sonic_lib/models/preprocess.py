@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from sonic_lib.features.spark import DATE
-from sonic_lib.models.columns import CLASSIFICATION, Columns
+from sonic_lib.models.columns import Columns
 from sonic_lib.models.encoding import names
 from sonic_lib.models.encoding.kernel_target import LocalEncoder
 from sonic_lib.models.encoding.target import TargetEncoder
@@ -43,10 +43,8 @@ def pipeline(columns: Columns, *, n_classes: int) -> Pipeline:
             TargetEncoder(columns.encoded, columns.lists, n_classes=n_classes, output=ENCODED)
         )
         outputs.append(ENCODED)
-    if columns.task == CLASSIFICATION and columns.encoded and columns.numbers:
-        stages.append(
-            LocalEncoder(columns.encoded, columns.numbers, n_classes=n_classes, output=LOCAL)
-        )
+    if columns.encoded and (columns.numbers or columns.categories):
+        stages.append(LocalEncoder(columns, n_classes=n_classes, output=LOCAL))
         outputs.append(LOCAL)
     return Pipeline(stages=[*stages, Assembler({"inputs": outputs})])
 

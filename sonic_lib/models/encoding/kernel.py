@@ -1,26 +1,47 @@
-"""Kernel regression of the class within categories; pure numpy.
+"""Kernel regression of the target within categories, with a learned kernel; pure numpy.
 
 The songs of an album share their release date, but so do the songs of a thousand other albums.
-Among the songs of one date (or artist) each has the weight exp(-8 d), where d is the weighted mean
-of the squared differences of their ranks in every number, in units of a rank's variance
-(E. Nadaraya, On estimating regression, 1964). The weight of a number is its `relevance`: how much
-closer songs of one class are in it than songs of two. Loudness separates albums, the key does not.
+Among the songs of one date (or artist) each is weighted by how probably it is *alike*: of the same
+class, or with a target nearby (E. Nadaraya, On estimating regression, 1964).  The log-odds of that
+come from a logistic regression on pairs of songs of one category (M. Guillaumin, J. Verbeek and
+C. Schmid, Is that you? Metric learning approaches for face identification, 2009), here on the
+differences of their numbers and categories.  Loudness separates albums, the key does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_PART_SONGS = 2_000  # of a category that are compared with one another
-RELEVANCE_SONGS = 20_000  # enough for the weights, and small for one machine
-_SHARPNESS = 8.0
-_SMOOTHING = 1.0  # weight of the prior, in equal songs
-_CHUNK_ROWS = 500
-# Small categories are processed together: a Python loop over them would cost more.
-_SMALL_PAIRS, _CHUNK_PAIRS = 4_096, 200_000
+MAX_PART_SONGS = 500  # of a category that are compared with one another
+SAMPLE_SONGS = 20_000  # enough to learn a metric from, and small for one machine
+_PAIRS_PER_SONG, _MAX_PAIRS = 5, 50_000  # to learn from
+_NEARBY = 0.1  # targets are alike if their ranks differ by at most this share of all ranks
+_LEAST_DIFFERENCE = 0.02  # in units of ranks: smaller ones are no closer
+_MAX_LOG_ODDS = 6.0
+_SMOOTHING = 1 / 3  # weight of the prior, in songs that are alike with even odds
+_CHUNK_PAIRS = 100_000
+
+
+class Songs(NamedTuple):
+    """Songs with the values by which they are compared.
+
+    Attributes
+    ----------
+    codes : np.ndarray [shape=(n,), int]
+        Category of each song.
+    folds : np.ndarray [shape=(n,), int]
+        Songs of the same fold are not compared; -1 for songs of none.
+    places : np.ndarray [shape=(n, p)]
+        Numbers as `ranks`, then codes of further categories.
+    """
+
+    codes: NDArray[np.int64]
+    folds: NDArray[np.int64]
+    places: NDArray[np.floating]
 
 
 def ranks(values: NDArray[np.float64], *, grids: Sequence[NDArray]) -> NDArray[np.float64]:
@@ -48,133 +69,136 @@ def ranks(values: NDArray[np.float64], *, grids: Sequence[NDArray]) -> NDArray[n
     return placed * np.sqrt(12)
 
 
-def relevance(
-    *, codes: NDArray[np.int64], labels: NDArray[np.int64], places: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Measure how well each number separates classes within categories.
-
-    Parameters
-    ----------
-    codes, labels : np.ndarray [shape=(n,), int]
-        Category and class of each song.
-    places : np.ndarray [shape=(n, p)]
-        From `ranks`.
-
-    Returns
-    -------
-    np.ndarray [shape=(p,)]
-        Not negative, sum 1. For two songs of a category: the mean squared difference if their
-        classes differ, divided by the one if they agree, minus one. Categories are weighted by
-        their songs, not pairs. Equal weights if no number separates classes.
-    """
-    sizes = np.bincount(codes)[codes]
-    within, n_within = _pair_squares(codes, sizes, places)
-    _, both = np.unique(np.column_stack([codes, labels]), axis=0, return_inverse=True)
-    same, n_same = _pair_squares(both.ravel(), sizes, places)
-    tiny = 1e-12
-    apart = (within - same) / max(n_within - n_same, tiny)
-    gain = np.maximum(apart / np.maximum(same / max(n_same, tiny), tiny) - 1, 0)
-    if n_same < tiny or n_within - n_same < tiny or not gain.any():
-        return np.full(len(gain), 1 / len(gain))
-    return gain / gain.sum()
-
-
-def local_shares(
+def fit_metric(
     *,
     codes: NDArray[np.int64],
-    folds: NDArray[np.int64],
-    places: NDArray[np.float64],
-    reference_codes: NDArray[np.int64],
-    reference_folds: NDArray[np.int64],
-    reference_places: NDArray[np.float64],
-    labels: NDArray[np.int64],
-    prior: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shares of the classes among the songs of the same category, weighted by similarity.
+    places: NDArray[np.floating],
+    labels: NDArray[np.floating],
+    n_numbers: int,
+    is_class: bool,
+) -> NDArray[np.float64]:
+    """Learn the log-odds that two songs of a category are alike.
 
     Parameters
     ----------
-    codes : np.ndarray [shape=(n,), int]
-        Category of each row.
-    folds : np.ndarray [shape=(n,), int]
-        References of the same fold are ignored; -1 uses all references.
-    places : np.ndarray [shape=(n, p)]
-        From `ranks`, times the roots of the weights.
-    reference_codes, reference_folds, reference_places, labels
-        The same for the m songs with known classes, and these classes.
-    prior : np.ndarray [shape=(K,)]
-        Shares of the classes in all rows.
+    codes, places
+        As in `Songs`.
+    labels : np.ndarray [shape=(n,)]
+        Number of the class, or the target.
+    n_numbers : int
+        How many of the places are numbers.
+    is_class : bool
 
     Returns
     -------
-    shares : np.ndarray [shape=(n, K)]
-    weights : np.ndarray [shape=(n,)]
-        Total weight of the references; an equal song weighs 1.
+    np.ndarray [shape=(1 + 3 p,)]
+        The intercept, and the slopes of the difference in each place, of its square, and of its
+        logarithm.
     """
-    weights = np.zeros(len(codes))
-    weighted = np.tile(_SMOOTHING * prior, (len(codes), 1))
+    left, right = _sampled_pairs(codes)
+    given = labels if is_class else _shares_below(labels)
+    is_alike = np.abs(given[left] - given[right]) <= (0 if is_class else _NEARBY)
+    terms = _terms(places[left], places[right], n_numbers)
+    n_alike, n = int(is_alike.sum()), len(is_alike)
+    if n_alike in (0, n):
+        return np.append(np.log((n_alike + 1) / (n - n_alike + 1)), np.zeros(terms.shape[1]))
+    from sklearn.linear_model import LogisticRegression
+
+    means, deviations = terms.mean(axis=0), terms.std(axis=0)
+    scales = np.where(deviations > 0, deviations, 1)
+    fitted = LogisticRegression(max_iter=200).fit((terms - means) / scales, is_alike)
+    slopes = fitted.coef_[0] / scales
+    return np.append(fitted.intercept_[0] - means @ slopes, slopes)
+
+
+def local_means(
+    songs: Songs,
+    references: Songs,
+    *,
+    labels: NDArray[np.floating],
+    prior: NDArray[np.float64],
+    metric: NDArray[np.float64],
+    n_numbers: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Average the outcomes of the songs of the same category, weighted by squared odds.
+
+    Parameters
+    ----------
+    songs : Songs
+        n songs.
+    references : Songs
+        m songs with known outcomes.
+    labels : np.ndarray [shape=(m,)]
+        Their classes; or their targets, if the prior has one entry.
+    prior : np.ndarray [shape=(K,)]
+        Shares of the classes in all rows; or the mean target, K = 1.
+    metric : np.ndarray [shape=(1 + 3 p,)]
+        From `fit_metric`.
+    n_numbers : int
+        How many of the places are numbers.
+
+    Returns
+    -------
+    means : np.ndarray [shape=(n, K)]
+        Shares of the classes, or the mean target; the prior where there is no reference.
+    weights : np.ndarray [shape=(n,)]
+        Total weight of the references.
+    """
+    n, n_outcomes = len(songs.codes), len(prior)
+    is_class = n_outcomes > 1
+    outcomes = labels.astype(np.int64) if is_class else np.zeros(len(labels), np.int64)
+    weights, sums = np.zeros(n), np.zeros(n * n_outcomes)
+    for song, known in _pairs(songs.codes, references.codes):
+        counts = songs.folds[song] != references.folds[known]
+        song, known = song[counts], known[counts]
+        terms = _terms(songs.places[song], references.places[known], n_numbers)
+        log_odds = metric[0] + terms @ metric[1:]
+        weight = np.exp(2 * np.minimum(log_odds, _MAX_LOG_ODDS))
+        weights += np.bincount(song, weight, n)
+        amount = weight if is_class else weight * labels[known]
+        sums += np.bincount(song * n_outcomes + outcomes[known], amount, len(sums))
+    total = sums.reshape(n, n_outcomes) + _SMOOTHING * prior
+    return total / (weights + _SMOOTHING)[:, None], weights
+
+
+def _terms(left: NDArray, right: NDArray, n_numbers: int) -> NDArray[np.float64]:
+    """Differences of pairs in each place, their squares and their logarithms [shape=(n, 3 p)]."""
+    differences = np.abs(left - right)
+    differences[:, n_numbers:] = differences[:, n_numbers:] > 0
+    return np.hstack([differences, differences**2, np.log(differences + _LEAST_DIFFERENCE)])
+
+
+def _sampled_pairs(codes: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
+    """Draw songs at random, and for each another one of its category."""
     order = np.argsort(codes, kind="stable")
-    reference_order = np.argsort(reference_codes, kind="stable")
-    sorted_codes, starts = np.unique(codes[order], return_index=True)
-    stops = np.append(starts[1:], len(codes))
-    known_codes = reference_codes[reference_order]
-    first_known = np.searchsorted(known_codes, sorted_codes, "left")
-    n_known = np.searchsorted(known_codes, sorted_codes, "right") - first_known
-    is_small = (stops - starts) * n_known <= _SMALL_PAIRS
-    for left, right in _small_pairs(starts, stops, first_known, n_known * is_small):
-        row, known = order[left], reference_order[right]
-        counts = folds[row] != reference_folds[known]
-        row, known = row[counts], known[counts]
-        similarity = _kernel(((places[row] - reference_places[known]) ** 2).sum(axis=1))
-        weights += np.bincount(row, similarity, len(codes))
-        pairs = row * len(prior) + labels[known]
-        weighted += np.bincount(pairs, similarity, weighted.size).reshape(weighted.shape)
-    for category in np.flatnonzero(~is_small):
-        stop = first_known[category] + n_known[category]
-        known = reference_order[first_known[category] : stop]
-        is_class = np.eye(len(prior))[labels[known]]
-        for first in range(starts[category], stops[category], _CHUNK_ROWS):
-            rows = order[first : min(first + _CHUNK_ROWS, stops[category])]
-            similarity = _kernel_matrix(places[rows], reference_places[known])
-            similarity[folds[rows][:, None] == reference_folds[known][None]] = 0.0
-            weights[rows] = similarity.sum(axis=1)
-            weighted[rows] += similarity @ is_class
-    return weighted / (weights + _SMOOTHING)[:, None], weights
+    _, starts, sizes = np.unique(codes[order], return_index=True, return_counts=True)
+    start, size = np.repeat(starts, sizes), np.repeat(sizes, sizes)
+    has_others = np.flatnonzero(size > 1)
+    rng = np.random.default_rng(0)
+    n_pairs = min(_PAIRS_PER_SONG * len(has_others), _MAX_PAIRS)
+    drawn = has_others[rng.integers(0, max(len(has_others), 1), n_pairs)]
+    step = rng.integers(1, size[drawn]) if n_pairs else drawn
+    other = start[drawn] + (drawn - start[drawn] + step) % size[drawn]
+    return order[drawn], order[other]
 
 
-def _small_pairs(
-    starts: NDArray, stops: NDArray, first_known: NDArray, n_known: NDArray
+def _shares_below(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Share of the values below each one; equal ones count half."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return ((np.cumsum(counts) - counts / 2) / max(len(values), 1))[place]
+
+
+def _pairs(
+    codes: NDArray[np.int64], reference_codes: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray, NDArray]]:
-    """Pair the rows of each category with its references, for many categories at a time."""
-    n_pairs = (stops - starts) * n_known
-    chosen = np.flatnonzero(n_pairs)
-    chunk = np.cumsum(n_pairs[chosen]) // _CHUNK_PAIRS
-    for some in np.split(chosen, np.flatnonzero(np.diff(chunk)) + 1):
-        n = n_pairs[some]
-        category = np.repeat(some, n)
+    """Pair each song with the references of its category, for many songs at a time."""
+    order = np.argsort(reference_codes, kind="stable")
+    known_codes = reference_codes[order]
+    first = np.searchsorted(known_codes, codes, "left")
+    n_known = np.searchsorted(known_codes, codes, "right") - first
+    songs = np.flatnonzero(n_known)
+    chunk = np.cumsum(n_known[songs]) // _CHUNK_PAIRS
+    for some in np.split(songs, np.flatnonzero(np.diff(chunk)) + 1):
+        n = n_known[some]
         turn = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
-        width = n_known[category]
-        yield starts[category] + turn // width, first_known[category] + turn % width
-
-
-def _kernel(squares: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.exp(-_SHARPNESS * np.maximum(squares, 0.0))
-
-
-def _kernel_matrix(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
-    return _kernel(squares)
-
-
-def _pair_squares(
-    groups: NDArray[np.int64], sizes: NDArray[np.int64], places: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float]:
-    """Per group, sum squared differences over all pairs, and count pairs, both divided by size."""
-    n = np.bincount(groups)
-    sums, squares = np.zeros((2, len(n), places.shape[1]))
-    np.add.at(sums, groups, places)
-    np.add.at(squares, groups, places**2)
-    weights = np.zeros(len(n))
-    weights[groups] = 1 / sizes
-    pairs = (n[:, None] * squares - sums**2) * weights[:, None]
-    return pairs.sum(axis=0), float((n * (n - 1) / 2 * weights).sum())
+        yield np.repeat(some, n), order[np.repeat(first[some], n) + turn]

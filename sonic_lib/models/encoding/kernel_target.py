@@ -2,7 +2,7 @@
 
 As in `target`, a training row is encoded from the other folds only. `kernel` has the numpy part.
 
-A category of more than 2,000 songs is split into parts by hash and a song is only compared within
+A category of more than 500 songs is split into parts by hash and a song is only compared within
 its part, so time and memory are proportional to the number of songs.
 """
 
@@ -12,18 +12,21 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark.ml import Estimator
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from sonic_lib.models.columns import Columns
 from sonic_lib.models.encoding import names
 from sonic_lib.models.encoding.kernel import (
     MAX_PART_SONGS,
-    RELEVANCE_SONGS,
-    local_shares,
+    SAMPLE_SONGS,
+    Songs,
+    fit_metric,
+    local_means,
     ranks,
-    relevance,
 )
 from sonic_lib.models.encoding.target import category_items, target_prior
 from sonic_lib.models.stages import KEY, LABEL, StoredModel, fold_or_none
@@ -40,20 +43,20 @@ class LocalEncoder(Estimator):
 
     Parameters
     ----------
-    encoded, numbers : sequence of str
-        Text columns; numbers that define similarity.
+    columns : Columns
+        Its encoded columns; numbers and categories are what songs are compared by.
     n_classes : int
+        0 for a regression.
     output : str
         Name of the array that the model adds.
     """
 
-    def __init__(
-        self, encoded: Sequence[str], numbers: Sequence[str], *, n_classes: int, output: str
-    ) -> None:
+    def __init__(self, columns: Columns, *, n_classes: int, output: str) -> None:
         super().__init__()
         self.settings: dict = {
-            "encoded": list(encoded),
-            "numbers": list(numbers),
+            "encoded": list(columns.encoded),
+            "numbers": list(columns.numbers),
+            "categories": list(columns.categories),
             "n_classes": n_classes,
             "output": output,
         }
@@ -71,21 +74,21 @@ class LocalEncoder(Estimator):
         songs = Window.partitionBy(*_ITEM)
         n_parts = F.ceil(F.count("*").over(songs) / MAX_PART_SONGS).cast("int")
         references = (
-            _entries(frame, settings, F.col(LABEL).cast("int").alias("label"))
+            _entries(frame, settings, F.col(LABEL).cast("double").alias("label"))
             .withColumn("n_parts", n_parts)
             .withColumn("part", _part())
             .drop(KEY)
             .persist()
         )
         # Whole categories, the same ones and in the same order on any cluster.
-        order = (F.xxhash64(*_ITEM, "part"), "numbers", "label")
-        sample = references.orderBy(*order).limit(RELEVANCE_SONGS)
-        settings["weights"] = _sample_relevance(sample.toArrow(), settings["grids"]).tolist()
+        order = (F.xxhash64(*_ITEM, "part"), "places", "label")
+        sample = references.orderBy(*order).limit(SAMPLE_SONGS * len(settings["encoded"]))
+        settings["metrics"] = _metrics(sample.toArrow(), settings)
         return LocalEncoderModel(settings, references)
 
 
 class LocalEncoderModel(StoredModel):
-    """Adds an array of double: per column the shares of the classes and the total weight."""
+    """Adds an array of double: per column shares of the classes, or the mean, and the weight."""
 
     statistics: DataFrame  # never None here
 
@@ -127,47 +130,64 @@ class LocalEncoderModel(StoredModel):
         return names.locally_encoded(self.settings["encoded"], classes=classes)
 
 
-def _sample_relevance(sample: pa.Table, grids: list[list[float]]) -> NDArray[np.float64]:
-    codes, _ = _codes(sample, sample.slice(0, 0))
-    places = ranks(_matrix(sample, len(grids)), grids=[np.array(grid) for grid in grids])
-    return relevance(codes=codes, labels=sample["label"].to_numpy(), places=places)
+def _metrics(sample: pa.Table, settings: dict) -> dict[str, list[float]]:
+    """Learn the metric of each column from a sample of whole categories."""
+    found = {}
+    for name in settings["encoded"]:
+        chosen = sample.filter(pc.field("name") == name)
+        codes, _ = _codes(chosen, chosen.slice(0, 0))
+        songs = _songs(chosen, codes, settings)
+        found[name] = fit_metric(
+            codes=songs.codes,
+            places=songs.places,
+            labels=chosen["label"].to_numpy(),
+            n_numbers=len(settings["numbers"]),
+            is_class=bool(settings["n_classes"]),
+        ).tolist()
+    return found
 
 
 def _encoder(settings: dict) -> Callable[[pa.Table, pa.Table], pa.Table]:
     """Return the function that encodes the rows of a group, given its references."""
-    grids = [np.array(grid) for grid in settings["grids"]]
-    scales = np.sqrt(settings["weights"])
-    prior = np.array(settings["prior"])
     schema = pa.schema({KEY: pa.int64(), "name": pa.string(), "encoding": pa.list_(pa.float32())})
 
     def encode(rows: pa.Table, references: pa.Table) -> pa.Table:
-        if not len(rows):
-            return schema.empty_table()
-        codes, reference_codes = _codes(rows, references)
-        shares, weights = local_shares(
-            codes=codes,
-            folds=rows["fold"].to_numpy(),
-            places=ranks(_matrix(rows, len(grids)), grids=grids) * scales,
-            reference_codes=reference_codes,
-            reference_folds=references["fold"].to_numpy(),
-            reference_places=ranks(_matrix(references, len(grids)), grids=grids) * scales,
-            labels=references["label"].to_numpy(),
-            prior=prior,
-        )
-        encodings = np.column_stack([shares, weights]).astype(np.float32)
-        offsets = np.arange(0, encodings.size + 1, encodings.shape[1], dtype=np.int32)
-        arrays = pa.ListArray.from_arrays(offsets, encodings.ravel())
-        return pa.table([rows[KEY], rows["name"], arrays], schema=schema)
+        encoded = [schema.empty_table()]
+        for name in settings["encoded"]:
+            chosen, known = (table.filter(pc.field("name") == name) for table in (rows, references))
+            if not len(chosen):
+                continue
+            codes, known_codes = _codes(chosen, known)
+            means, weights = local_means(
+                _songs(chosen, codes, settings),
+                _songs(known, known_codes, settings),
+                labels=known["label"].to_numpy(),
+                prior=np.array(settings["prior"]),
+                metric=np.array(settings["metrics"][name]),
+                n_numbers=len(settings["numbers"]),
+            )
+            encodings = np.column_stack([means, weights]).astype(np.float32)
+            offsets = np.arange(0, encodings.size + 1, encodings.shape[1], dtype=np.int32)
+            arrays = pa.ListArray.from_arrays(offsets, encodings.ravel())
+            encoded.append(pa.table([chosen[KEY], chosen["name"], arrays], schema=schema))
+        return pa.concat_tables(encoded)
 
     return encode
 
 
 def _entries(frame: DataFrame, settings: dict, *extra: Column) -> DataFrame:
-    numbers = F.array(*(column(name).cast("double") for name in settings["numbers"]))
+    numbers = [
+        F.coalesce(column(name).cast("double"), F.lit(float("nan"))) for name in settings["numbers"]
+    ]
+    # Compared for equality only.
+    categories = [
+        F.coalesce(F.crc32(column(name)), F.lit(-1)).cast("double")
+        for name in settings["categories"]
+    ]
     return frame.select(
         KEY,
         F.coalesce(fold_or_none(frame), F.lit(_NO_FOLD)).alias("fold"),
-        F.transform(numbers, lambda x: F.coalesce(x, F.lit(float("nan")))).alias("numbers"),
+        F.array(*numbers, *categories).alias("places"),
         *extra,
         F.inline(category_items(settings["encoded"], [])),
     )
@@ -181,9 +201,14 @@ def _group(n_groups: int) -> Column:
     return F.pmod(F.xxhash64(*_ITEM, "part"), F.lit(n_groups)).cast("int")
 
 
-def _matrix(table: pa.Table, n_columns: int) -> NDArray[np.float64]:
-    flat = table["numbers"].combine_chunks().flatten()
-    return flat.to_numpy(zero_copy_only=False).reshape(-1, n_columns)
+def _songs(table: pa.Table, codes: NDArray[np.int64], settings: dict) -> Songs:
+    n_numbers = len(settings["numbers"])
+    flat = table["places"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    given = flat.reshape(len(table), -1) if len(table) else np.zeros((0, n_numbers))
+    grids = [np.array(grid) for grid in settings["grids"]]
+    placed = ranks(given[:, :n_numbers], grids=grids)
+    places = np.column_stack([placed, given[:, n_numbers:]])
+    return Songs(codes, table["fold"].to_numpy(), places)
 
 
 def _codes(rows: pa.Table, references: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

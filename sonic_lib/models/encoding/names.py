@@ -36,5 +36,12 @@ def target_encoded(
 
 
 def locally_encoded(encoded: Sequence[str], *, classes: Sequence[str]) -> list[str]:
-    """Names of the encodings by similar songs, of `kernel_target`."""
-    return [f"{name}, alike: {part}" for name in encoded for part in (*classes, "weight")]
+    """Names of the encodings by similar songs, of `kernel_target`.
+
+    Examples
+    --------
+    >>> locally_encoded(["artist"], classes=[])
+    ['artist, alike: mean', 'artist, alike: weight']
+    """
+    parts = (*(classes or ("mean",)), "weight")
+    return [f"{name}, alike: {part}" for name in encoded for part in parts]

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from sonic_lib.models.encoding import names
 from sonic_lib.models.encoding.kernel import (
     MAX_PART_SONGS,
-    RELEVANCE_SONGS,
-    local_shares,
+    Songs,
+    fit_metric,
+    local_means,
     ranks,
-    relevance,
 )
 from sonic_lib.models.encoding.target import SMOOTHING
 from sonic_lib.models.tabular.table import Items, Layout, Table
@@ -89,9 +89,8 @@ def fit(
                 n_classes=training_set.n_classes,
             )
         )
-    if _is_local(layout, training_set.n_classes):
-        local = {name: entries[name] for name in layout.encoded}
-        blocks += _fit_local(state, local, table, training_set, n_alike=layout.n_alike)
+    if _is_local(layout):
+        blocks += _fit_local(state, entries, table, training_set, layout=layout)
     for name in layout.texts:
         words = table.words[name][training_set.rows]
         logits, weights = out_of_fold(
@@ -132,10 +131,12 @@ def features(
                 n_classes=n_classes,
             )
         )
-    if _is_local(layout, n_classes):
-        places = _places(plain, state, layout.n_alike)
+    if _is_local(layout):
+        places = _places(table, rows, state, layout)
+        no_folds = np.full(len(rows), -1)
         for name in layout.encoded:
-            blocks.append(_local(state, name, entries[name], table.hashes[rows], places, None))
+            given = (entries[name], table.hashes[rows], no_folds, places)
+            blocks.append(_local(state, name, *given, n_numbers=layout.n_alike))
     for name in layout.texts:
         blocks.append(table.words[name][rows] @ state[f"words {name}"])
     return _together(blocks)
@@ -150,14 +151,14 @@ def feature_names(
         *names.one_hot({name: vocabulary[name] for name in layout.categories}),
         *names.target_encoded(layout.encoded, layout.lists, classes=classes),
     ]
-    if _is_local(layout, len(classes)):
+    if _is_local(layout):
         found += names.locally_encoded(layout.encoded, classes=classes)
     found += [f"{name}, letters: {c}" for name in layout.texts for c in (classes or ("mean",))]
     return found
 
 
-def _is_local(layout: Layout, n_classes: int) -> bool:
-    return bool(n_classes and layout.encoded and layout.n_alike)
+def _is_local(layout: Layout) -> bool:
+    return bool(layout.encoded and (layout.n_alike or layout.categories))
 
 
 def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -173,10 +174,15 @@ def _medians(plain: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def _one_hot(items: Items, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+def _codes(items: Items, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Code of each row, -1 if it has none."""
     codes = np.full(max(int(items.rows.max(initial=0)), int(rows.max(initial=0))) + 1, -1)
     codes[items.rows] = items.codes
-    return (codes[rows][:, None] == np.arange(len(items.values))).astype(np.float32)
+    return codes[rows]
+
+
+def _one_hot(items: Items, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    return (_codes(items, rows)[:, None] == np.arange(len(items.values))).astype(np.float32)
 
 
 def _within(items: Items, here: NDArray[np.int64]) -> Items:
@@ -237,48 +243,48 @@ def _encoded(
 
 
 def _fit_local(
-    state: State, local: dict[str, Items], table: Table, training_set: TrainingSet, *, n_alike: int
+    state: State,
+    entries: Mapping[str, Items],
+    table: Table,
+    training_set: TrainingSet,
+    *,
+    layout: Layout,
 ) -> list[NDArray[np.float32]]:
     plain = _finite(table.plain[training_set.rows])
     steps = np.linspace(0, 1, _N_QUANTILES)
-    state["grids"] = np.zeros((n_alike, _N_QUANTILES))
-    for place, values in enumerate(plain[:, :n_alike].T):
+    state["grids"] = np.zeros((layout.n_alike, _N_QUANTILES))
+    for place, values in enumerate(plain[:, : layout.n_alike].T):
         known = values[~np.isnan(values)]
         if len(known):
             state["grids"][place] = np.quantile(known, steps, method="inverted_cdf")
-    labels = training_set.labels.astype(np.int64)
-    placed = ranks(plain[:, :n_alike], grids=list(state["grids"]))
-    state["scales"] = np.sqrt(_relevance(local, labels, placed))
-    places = placed * state["scales"]
-    state["known folds"], state["known labels"] = training_set.folds, labels
-    state["known places"] = places.astype(np.float32)
-    state["known hashes"] = table.hashes[training_set.rows]
+    places = _places(table, training_set.rows, state, layout)
+    hashes, folds, labels = table.hashes[training_set.rows], training_set.folds, training_set.labels
+    state["known hashes"], state["known folds"] = hashes, folds
+    state["known places"], state["known labels"] = places, labels
     encoded = []
-    for name, items in local.items():
+    for name in layout.encoded:
+        items = entries[name]
         state[f"known rows {name}"], state[f"known codes {name}"] = items.rows, items.codes
         counts = np.bincount(items.codes, minlength=len(items.values))
         state[f"parts {name}"] = -(-counts // MAX_PART_SONGS)
-        hashes, folds = state["known hashes"], training_set.folds
-        encoded.append(_local(state, name, items, hashes, places, folds))
+        state[f"metric {name}"] = fit_metric(
+            codes=items.codes,
+            places=places[items.rows],
+            labels=labels[items.rows],
+            n_numbers=layout.n_alike,
+            is_class=bool(training_set.n_classes),
+        )
+        given = (items, hashes, folds, places)
+        encoded.append(_local(state, name, *given, n_numbers=layout.n_alike))
     return encoded
 
 
-def _relevance(local: dict[str, Items], labels: NDArray, placed: NDArray) -> NDArray[np.float64]:
-    """Weights of the numbers, from a sample of whole categories of all columns."""
-    first, codes, rows = 0, [], []
-    for items in local.values():
-        codes.append(items.codes + first)
-        rows.append(items.rows)
-        first += len(items.values)
-    together, at = np.concatenate(codes), np.concatenate(rows)
-    turn = np.random.default_rng(0).permutation(first)
-    order = np.argsort(turn[together], kind="stable")[:RELEVANCE_SONGS]
-    _, numbered = np.unique(together[order], return_inverse=True)
-    return relevance(codes=numbered, labels=labels[at[order]], places=placed[at[order]])
-
-
-def _places(plain: NDArray, state: Mapping[str, NDArray], n_alike: int) -> NDArray[np.float64]:
-    return ranks(plain[:, :n_alike], grids=list(state["grids"])) * state["scales"]
+def _places(
+    table: Table, rows: NDArray[np.int64], state: Mapping[str, NDArray], layout: Layout
+) -> NDArray[np.float32]:
+    plain = _finite(table.plain[rows][:, : layout.n_alike])
+    codes = [_codes(table.categories[name], rows) for name in layout.categories]
+    return np.column_stack([ranks(plain, grids=list(state["grids"])), *codes]).astype(np.float32)
 
 
 def _local(
@@ -286,8 +292,10 @@ def _local(
     name: str,
     items: Items,
     hashes: NDArray[np.int64],
-    places: NDArray[np.float64],
-    folds: NDArray[np.int64] | None,
+    folds: NDArray[np.int64],
+    places: NDArray[np.float32],
+    *,
+    n_numbers: int,
 ) -> NDArray[np.float32]:
     n_parts = state[f"parts {name}"]
     first = np.concatenate([[0], np.cumsum(n_parts)])
@@ -298,19 +306,18 @@ def _local(
     is_known = n_parts[items.codes] > 0
     rows, codes = items.rows[is_known], items.codes[is_known]
     known = state[f"known rows {name}"]
+    known_parts = parts(state[f"known codes {name}"], state["known hashes"][known])
     prior = state["prior"]
     encoded = np.column_stack([np.tile(prior, (len(places), 1)), np.zeros(len(places))])
-    shares, weights = local_shares(
-        codes=parts(codes, hashes[rows]),
-        folds=np.full(len(rows), -1) if folds is None else folds[rows],
-        places=places[rows],
-        reference_codes=parts(state[f"known codes {name}"], state["known hashes"][known]),
-        reference_folds=state["known folds"][known],
-        reference_places=state["known places"][known].astype(np.float64),
+    means, weights = local_means(
+        Songs(parts(codes, hashes[rows]), folds[rows], places[rows]),
+        Songs(known_parts, state["known folds"][known], state["known places"][known]),
         labels=state["known labels"][known],
         prior=prior,
+        metric=state[f"metric {name}"],
+        n_numbers=n_numbers,
     )
-    encoded[rows] = np.column_stack([shares, weights])
+    encoded[rows] = np.column_stack([means, weights])
     return encoded.astype(np.float32)
 
 
