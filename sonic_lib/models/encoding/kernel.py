@@ -23,7 +23,7 @@ _NEARBY = 0.1  # targets are alike if their ranks differ by at most this share o
 _LEAST_DIFFERENCE = 0.02  # in units of ranks: smaller ones are no closer
 _MAX_LOG_ODDS = 6.0
 _SMOOTHING = 1 / 3  # weight of the prior, in songs that are alike with even odds
-_CHUNK_PAIRS = 100_000
+_CHUNK_PAIRS = 30_000
 
 
 class Songs(NamedTuple):
@@ -98,7 +98,7 @@ def fit_metric(
     left, right = _sampled_pairs(codes)
     given = labels if is_class else _shares_below(labels)
     is_alike = np.abs(given[left] - given[right]) <= (0 if is_class else _NEARBY)
-    terms = _terms(places[left], places[right], n_numbers)
+    terms = np.hstack(_terms(places[left], places[right], n_numbers)).astype(np.float64)
     n_alike, n = int(is_alike.sum()), len(is_alike)
     if n_alike in (0, n):
         return np.append(np.log((n_alike + 1) / (n - n_alike + 1)), np.zeros(terms.shape[1]))
@@ -148,11 +148,12 @@ def local_means(
     is_class = n_outcomes > 1
     outcomes = labels.astype(np.int64) if is_class else np.zeros(len(labels), np.int64)
     weights, sums = np.zeros(n), np.zeros(n * n_outcomes)
+    slopes = metric[1:].reshape(3, -1).astype(references.places.dtype)
     for song, known in _pairs(songs.codes, references.codes):
         counts = songs.folds[song] != references.folds[known]
         song, known = song[counts], known[counts]
         terms = _terms(songs.places[song], references.places[known], n_numbers)
-        log_odds = metric[0] + terms @ metric[1:]
+        log_odds = metric[0] + sum(term @ each for term, each in zip(terms, slopes, strict=True))
         weight = np.exp(2 * np.minimum(log_odds, _MAX_LOG_ODDS))
         weights += np.bincount(song, weight, n)
         amount = weight if is_class else weight * labels[known]
@@ -161,11 +162,11 @@ def local_means(
     return total / (weights + _SMOOTHING)[:, None], weights
 
 
-def _terms(left: NDArray, right: NDArray, n_numbers: int) -> NDArray[np.float64]:
-    """Differences of pairs in each place, their squares and their logarithms [shape=(n, 3 p)]."""
+def _terms(left: NDArray, right: NDArray, n_numbers: int) -> tuple[NDArray, NDArray, NDArray]:
+    """Differences of pairs in each place, their squares, and their logarithms [shape=(n, p)]."""
     differences = np.abs(left - right)
     differences[:, n_numbers:] = differences[:, n_numbers:] > 0
-    return np.hstack([differences, differences**2, np.log(differences + _LEAST_DIFFERENCE)])
+    return differences, differences**2, np.log(differences + _LEAST_DIFFERENCE)
 
 
 def _sampled_pairs(codes: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
