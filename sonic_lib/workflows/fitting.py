@@ -117,12 +117,7 @@ def coverage(
             levels=[(c, conformal.limits_of(t, n_genres=n_genres)) for c, t in levels],
         ).toPandas()
     limits = from_card(conformed.get("limits"))
-    rows = []
-    for confidence, threshold in levels:
-        ranges = held_out.transform(intervals.intervals, threshold=threshold, limits=limits)
-        row = ranges.transform(intervals.coverage).first()
-        rows.append({"confidence": confidence, **row.asDict()})
-    return pd.DataFrame(rows)
+    return held_out.transform(intervals.coverage_curve, levels=levels, limits=limits).toPandas()
 
 
 def _calibrated(scored: DataFrame, *, recipe: Recipe, method: str, mondrian: bool) -> dict:

@@ -251,3 +251,16 @@ def test_intervals_stay_within_the_limits_of_the_target(spark):
     assert [row.prediction for row in found.collect()] == [1.0, 98.0, 50.0, 100.0]
     wide = frame.transform(ranges.intervals, threshold=None).first()
     assert (wide.low, wide.high) == (-math.inf, math.inf)
+
+
+def test_curve_of_intervals_matches_one_threshold_at_a_time(spark, rng):
+    rows = [(float(t), float(p), float(d)) for t, p, d in rng.uniform(1, 99, (200, 3))]
+    frame = spark.createDataFrame(rows, "target double, prediction double, difficulty double")
+    levels = [(0.99, None), (0.8, 0.7), (0.5, 0.2)]
+    curve = frame.transform(ranges.coverage_curve, levels=levels, limits=(0, 100)).collect()
+    assert [row.confidence for row in curve] == [0.5, 0.8, 0.99]
+    for row, (_, threshold) in zip(curve, levels[::-1], strict=True):
+        one = frame.transform(ranges.intervals, threshold=threshold, limits=(0, 100))
+        expected = one.transform(ranges.coverage).first()
+        assert (row.n, row.n_covered) == (expected.n, expected.n_covered)
+        assert row.mean_width == pytest.approx(expected.mean_width)

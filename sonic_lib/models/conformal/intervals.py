@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 
@@ -26,19 +26,22 @@ def error_scores(scored: DataFrame) -> DataFrame:
 
 
 def intervals(
-    predicted: DataFrame, *, threshold: float | None, limits: tuple[float, float] | None = None
+    predicted: DataFrame,
+    *,
+    threshold: float | Column | None,
+    limits: tuple[float, float] | None = None,
 ) -> DataFrame:
     """Add low and high, and clip the prediction.
 
     Parameters
     ----------
     predicted : DataFrame with prediction, difficulty
-    threshold : float or None
+    threshold : float, Column or None
         From `sets.thresholds` of `error_scores`; None gives infinite intervals.
     limits : (float, float), optional
         Range of the target, to which predictions and intervals are clipped.
     """
-    reach = F.lit(float("inf") if threshold is None else float(threshold)) * F.col("difficulty")
+    reach = F.lit(float("inf") if threshold is None else threshold) * F.col("difficulty")
     prediction = F.col("prediction")
     values = {"low": prediction - reach, "prediction": prediction, "high": prediction + reach}
     if limits is not None:
@@ -63,4 +66,39 @@ def coverage(ranges: DataFrame, *, by: Sequence[str] = ()) -> DataFrame:
         F.count("*").alias("n"),
         F.count_if(F.col("target").between(F.col("low"), F.col("high"))).alias("n_covered"),
         F.avg(F.col("high") - F.col("low")).alias("mean_width"),
+    )
+
+
+def coverage_curve(
+    scored: DataFrame,
+    *,
+    levels: Sequence[tuple[float, float | None]],
+    limits: tuple[float, float] | None = None,
+) -> DataFrame:
+    """Measure the intervals of several confidences in one pass.
+
+    Parameters
+    ----------
+    scored : DataFrame with target, prediction, difficulty
+    levels : sequence of (confidence, threshold)
+    limits : (float, float), optional
+        As in `intervals`.
+
+    Returns
+    -------
+    DataFrame
+        As from `coverage`, with confidence; one row per confidence.
+    """
+    entries = [
+        F.struct(
+            F.lit(float(confidence)).alias("confidence"),
+            F.lit(float("inf") if threshold is None else float(threshold)).alias("threshold"),
+        )
+        for confidence, threshold in levels
+    ]
+    return (
+        scored.withColumn("level", F.explode(F.array(*entries)))
+        .transform(intervals, threshold=F.col("level.threshold"), limits=limits)
+        .transform(coverage, by=["level.confidence"])
+        .orderBy("confidence")
     )

