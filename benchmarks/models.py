@@ -23,7 +23,7 @@ import pandas as pd
 from common import machine, save
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from scipy.stats import betabinom, binom
+from scipy.stats import betabinom
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -216,6 +216,7 @@ def coverage(scored: DataFrame, recipe: training.Recipe) -> tuple[list[str], lis
     else:
         scores = known.transform(intervals.error_scores)
     found = scores.transform(conformal.thresholds, confidences=CONFIDENCES).collect()
+    n_known = known.count()
     group = recipe.columns.group
     kind = f"sets (LAC; {ORIGINAL_SETS})" if recipe.classes else "intervals"
     lines = ["", f"  {kind}, folds {'by ' + group if group else 'random'}"]
@@ -237,18 +238,25 @@ def coverage(scored: DataFrame, recipe: training.Recipe) -> tuple[list[str], lis
             )
             stats = ranges.transform(intervals.coverage).first().asDict()
             size = f"{stats['mean_width']:.1f} wide on average"
-        low, high = binom.interval(0.95, stats["n"], row.confidence)
-        stats |= {
-            "confidence": row.confidence,
-            "low": low / stats["n"],
-            "high": high / stats["n"],
-        }
+        low, high = plausible(n_known, stats["n"], row.confidence)
+        stats |= {"confidence": row.confidence, "low": low, "high": high}
         figures.append(stats)
         lines.append(
             f"    {row.confidence:.0%}: {stats['n_covered'] / stats['n']:.2%} covered "
             f"(95 % of such samples: {stats['low']:.2%} to {stats['high']:.2%}), {size}"
         )
     return lines, figures
+
+
+def plausible(n_known: int, n: int, confidence: float) -> tuple[float, float]:
+    """Return the shares of n songs that 95 % of samples cover.
+
+    They are beta-binomial: the threshold itself is from a sample, of n_known songs (V. Vovk,
+    Conditional validity of inductive conformal predictors, 2012).
+    """
+    place = int(np.ceil(round((n_known + 1) * confidence, 9)))
+    low, high = betabinom.interval(0.95, n, place, n_known + 1 - place)
+    return low / n, high / n
 
 
 def by_genre(scored: DataFrame, recipe: training.Recipe) -> tuple[list[str], list[dict]]:
@@ -276,11 +284,9 @@ def by_genre(scored: DataFrame, recipe: training.Recipe) -> tuple[list[str], lis
             figures[row.label] |= {"n": row.n, kind: row.n_covered / row.n}
             figures[row.label][f"{kind}_size"] = row.mean_size
     for stats in figures:
-        # A threshold from a finite calibration set is uncertain: beta-binomial (Vovk 2012).
         n_known = sum(row.n for row in each if recipe.classes[row.label] == stats["genre"])
-        place = int(np.ceil(round((n_known + 1) * MONDRIAN, 9)))
-        low, high = betabinom.interval(0.95, stats["n"], place, n_known + 1 - place)
-        stats |= {"low": low / stats["n"], "high": high / stats["n"]}
+        low, high = plausible(n_known, stats["n"], MONDRIAN)
+        stats |= {"low": low, "high": high}
         lines.append(
             f"    {stats['genre']:18} {stats['n']:6} {stats['marginal']:8.1%}"
             f" {stats['marginal_size']:7.2f}"

@@ -19,10 +19,11 @@ from sonic_lib.models.columns import Columns
 from sonic_lib.models.encoding import names
 from sonic_lib.models.encoding.kernel_target import LocalEncoder
 from sonic_lib.models.encoding.target import TargetEncoder
+from sonic_lib.models.exploration.aggregates import items
 from sonic_lib.models.stages import ENCODED, FEATURES, LOCAL, PREPARED, StoredModel
 from sonic_lib.spark.columns import column
 
-_PLAIN = ("numbers", "dates", "gaps")  # roles of columns
+_PLAIN = ("numbers", "dates", "gaps", "lists")  # roles of columns
 _MAX_NUMBER = 1e38
 _DATE_PARTS = ("year", "month", "day", "weekday", "precision", "time")
 
@@ -101,15 +102,13 @@ class Preparation(Estimator):
         self.columns = columns
 
     def _fit(self, frame: DataFrame) -> PreparationModel:
-        numbers = finite_numbers(self.columns.numbers, self.columns.dates, self.columns.gaps)
+        numbers = finite_numbers(*plain_roles(self.columns))
         categories = list(self.columns.categories)
         medians = [F.percentile_approx(values, 0.5) for values in numbers.values()]
         found = [F.array_sort(F.collect_set(column(name))) for name in categories]
         row = frame.agg(F.count("*"), *medians, *found).first()[1:]
         settings = {
-            "numbers": list(self.columns.numbers),
-            "dates": list(self.columns.dates),
-            "gaps": list(self.columns.gaps),
+            **dict(zip(_PLAIN, map(list, plain_roles(self.columns)), strict=True)),
             "medians": [value or 0.0 for value in row[: len(numbers)]],
             "categories": dict(zip(categories, row[len(numbers) :], strict=True)),
         }
@@ -142,24 +141,37 @@ class Assembler(StoredModel):
         return frame.withColumn(FEATURES, array_to_vector(F.concat(*self.settings["inputs"])))
 
 
+def plain_roles(columns: Columns) -> list[tuple[str, ...]]:
+    """Names of the columns by the roles that `finite_numbers` and `number_names` take."""
+    return [getattr(columns, role) for role in _PLAIN]
+
+
 def number_names(
-    numbers: Sequence[str], dates: Sequence[str], gaps: Sequence[str] = ()
+    numbers: Sequence[str],
+    dates: Sequence[str],
+    gaps: Sequence[str] = (),
+    lists: Sequence[str] = (),
 ) -> list[str]:
     """Names of the columns of `finite_numbers`, in order; no Spark."""
     parts = (f"{name}_{part}" for name in dates for part in _DATE_PARTS)
-    return [*numbers, *parts, *(f"{name}, missing" for name in gaps)]
+    missing = (f"{name}, missing" for name in gaps)
+    return [*numbers, *parts, *missing, *(f"{name}, entries" for name in lists)]
 
 
 def finite_numbers(
-    numbers: Sequence[str], dates: Sequence[str], gaps: Sequence[str]
+    numbers: Sequence[str], dates: Sequence[str], gaps: Sequence[str], lists: Sequence[str]
 ) -> dict[str, Column]:
-    """Columns of finite numbers or null, by `number_names`; 1 where one of `gaps` is missing."""
+    """Columns of finite numbers or null, by `number_names`.
+
+    Of `gaps`: 1 where a number is missing; of `lists`: how many different entries they have.
+    """
     given = {name: column(name).cast("double") for name in numbers}
     for name in dates:
         given |= date_parts(name)
     found = {name: usable(values) for name, values in given.items()}
-    missing = [found[name].isNull().cast("double") for name in gaps]
-    return found | dict(zip(number_names((), (), gaps), missing, strict=True))
+    counts = [found[name].isNull().cast("double") for name in gaps]
+    counts += [F.size(F.array_distinct(items(name))).cast("double") for name in lists]
+    return found | dict(zip(number_names((), (), gaps, lists), counts, strict=True))
 
 
 def usable(values: Column) -> Column:

@@ -87,6 +87,15 @@ def test_numbers_are_imputed_by_the_training_median(spark):
     assert model.entry_names(()) == ["x", "kind = a", "kind = b"]
 
 
+def test_entries_of_lists_are_counted(spark):
+    texts = ["['bebop', 'swing', 'bebop']", "[]", None, "[a, b]"]
+    frame = spark.createDataFrame(enumerate(texts), "song_id long, styles string")
+    found = preprocess.finite_numbers((), (), (), ("styles",))
+    assert list(found) == preprocess.number_names((), (), (), ("styles",)) == ["styles, entries"]
+    counted = by_song(frame.withColumns(found), "styles, entries")
+    assert counted == {0: 2.0, 1: 0.0, 2: 0.0, 3: 2.0}
+
+
 # ---- TargetEncoder ----
 
 CLASSES = [  # song_id, _fold, _label, artist, tags

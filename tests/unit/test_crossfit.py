@@ -92,7 +92,7 @@ def test_model_survives_serialisation(rng, n_classes):
     features, labels = blobs(rng, 240)
     artists = [f"artist {i % 30}" for i in range(240)]
     given = arrow(
-        features,
+        np.column_stack([features, rng.integers(1, 3, 240)]),  # and the entries of the list
         categories=[["calm" if i % 5 else None for i in range(240)]],
         encoded=[artists],
         lists=[[[f"tag {i % 4}", f"tag {i % 7}"] for i in range(240)]],

@@ -22,7 +22,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from sonic_lib.models.columns import CLASSIFICATION, MAX_CATEGORIES, Columns
 from sonic_lib.models.exploration.aggregates import items
 from sonic_lib.models.guard import content_of
-from sonic_lib.models.preprocess import finite_numbers, number_names
+from sonic_lib.models.preprocess import finite_numbers, number_names, plain_roles
 from sonic_lib.models.stages import FOLD, KEY, LABEL, StoredModel
 from sonic_lib.models.tabular import encode, learners
 from sonic_lib.models.tabular.crossfit import Request, crossfit
@@ -52,7 +52,7 @@ _ARROW_SCHEMA = to_arrow_schema(TRAINED_IN_ONE_TASK)
 def layout_of(columns: Columns) -> Layout:
     """Return the layout of the arrays in `inputs`."""
     return Layout(
-        plain=tuple(number_names(columns.numbers, columns.dates, columns.gaps)),
+        plain=tuple(number_names(*plain_roles(columns))),
         n_alike=len(columns.numbers),
         categories=columns.categories,
         encoded=columns.encoded,
@@ -64,7 +64,7 @@ def layout_of(columns: Columns) -> Layout:
 def fits_one_task(n_rows: int, *, columns: Columns, n_classes: int) -> bool:
     """Whether a table is trained in one task; depends on its size, not on the cluster."""
     parts = n_classes or 3
-    n_features = len(number_names(columns.numbers, columns.dates, columns.gaps))
+    n_features = len(number_names(*plain_roles(columns)))
     n_features += MAX_CATEGORIES * len(columns.categories)
     n_features += (parts + 1) * (2 * len(columns.encoded) + len(columns.lists))
     n_features += parts * len(columns.texts)
@@ -125,7 +125,7 @@ def inputs(columns: Columns) -> list[Column]:
     def text(name: str) -> Column:
         return column(name).cast("string")
 
-    plain = finite_numbers(columns.numbers, columns.dates, columns.gaps).values()
+    plain = finite_numbers(*plain_roles(columns)).values()
     return [
         F.xxhash64(KEY).alias("hash"),
         F.array(*plain).cast("array<double>").alias("plain"),
