@@ -144,22 +144,25 @@ def local_means(
     weights : np.ndarray [shape=(n,)]
         Total weight of the references.
     """
-    n, n_outcomes = len(songs.codes), len(prior)
+    n_outcomes = len(prior)
     is_class = n_outcomes > 1
     outcomes = labels.astype(np.int64) if is_class else np.zeros(len(labels), np.int64)
-    weights, sums = np.zeros(n), np.zeros(n * n_outcomes)
+    weights = np.zeros(len(songs.codes))
+    means = np.tile(prior, (len(songs.codes), 1))
     slopes = metric[1:].reshape(3, -1).astype(references.places.dtype)
-    for song, known in _pairs(songs.codes, references.codes):
-        counts = songs.folds[song] != references.folds[known]
-        song, known = song[counts], known[counts]
-        terms = _terms(songs.places[song], references.places[known], n_numbers)
+    for some, place, known in _pairs(songs.codes, references.codes):
+        counts = songs.folds[some[place]] != references.folds[known]
+        place, known = place[counts], known[counts]
+        terms = _terms(songs.places[some[place]], references.places[known], n_numbers)
         log_odds = metric[0] + sum(term @ each for term, each in zip(terms, slopes, strict=True))
         weight = np.exp(2 * np.minimum(log_odds, _MAX_LOG_ODDS))
-        weights += np.bincount(song, weight, n)
         amount = weight if is_class else weight * labels[known]
-        sums += np.bincount(song * n_outcomes + outcomes[known], amount, len(sums))
-    total = sums.reshape(n, n_outcomes) + _SMOOTHING * prior
-    return total / (weights + _SMOOTHING)[:, None], weights
+        cells = place * n_outcomes + outcomes[known]
+        sums = np.bincount(cells, amount, len(some) * n_outcomes).reshape(-1, n_outcomes)
+        weights[some] = np.bincount(place, weight, len(some))
+        total = weights[some, None] + _SMOOTHING
+        means[some] = (sums + _SMOOTHING * prior) / total
+    return means, weights
 
 
 def _terms(left: NDArray, right: NDArray, n_numbers: int) -> tuple[NDArray, NDArray, NDArray]:
@@ -191,8 +194,11 @@ def _shares_below(values: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def _pairs(
     codes: NDArray[np.int64], reference_codes: NDArray[np.int64]
-) -> Iterator[tuple[NDArray, NDArray]]:
-    """Pair each song with the references of its category, for many songs at a time."""
+) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
+    """Pair songs with the references of their category: some songs, places among them, references.
+
+    A song is with all its references in one of the triples, or in none.
+    """
     order = np.argsort(reference_codes, kind="stable")
     known_codes = reference_codes[order]
     first = np.searchsorted(known_codes, codes, "left")
@@ -202,4 +208,4 @@ def _pairs(
     for some in np.split(songs, np.flatnonzero(np.diff(chunk)) + 1):
         n = n_known[some]
         turn = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
-        yield np.repeat(some, n), order[np.repeat(first[some], n) + turn]
+        yield some, np.repeat(np.arange(len(some)), n), order[np.repeat(first[some], n) + turn]

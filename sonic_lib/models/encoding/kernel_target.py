@@ -179,9 +179,9 @@ def _entries(frame: DataFrame, settings: dict, *extra: Column) -> DataFrame:
     numbers = [
         F.coalesce(column(name).cast("double"), F.lit(float("nan"))) for name in settings["numbers"]
     ]
-    # Compared for equality only.
+    # Compared for equality only; 24 bits are exact in numbers of 32 bits.
     categories = [
-        F.coalesce(F.crc32(column(name)), F.lit(-1)).cast("double")
+        F.coalesce(F.crc32(column(name)) % 2**24, F.lit(-1)).cast("double")
         for name in settings["categories"]
     ]
     return frame.select(
@@ -207,7 +207,7 @@ def _songs(table: pa.Table, codes: NDArray[np.int64], settings: dict) -> Songs:
     given = flat.reshape(len(table), -1) if len(table) else np.zeros((0, n_numbers))
     grids = [np.array(grid) for grid in settings["grids"]]
     placed = ranks(given[:, :n_numbers], grids=grids)
-    places = np.column_stack([placed, given[:, n_numbers:]])
+    places = np.column_stack([placed, given[:, n_numbers:]]).astype(np.float32)
     return Songs(codes, table["fold"].to_numpy(), places)
 
 
