@@ -36,28 +36,29 @@ _MAX_RECORD_CHARACTERS = 10_000  # of a reject
 
 
 def count_cells(rows: DataFrame, *, columns: Sequence[str]) -> DataFrame:
-    """Count the cells of each column, in one row.
+    """Count the cells of each column.
 
     Returns
     -------
     DataFrame
-        n_rows; for the i-th column filled_<i> and numbers_<i>, and dates_<i> if its name says that
-        it is a date; distinct_<name> for each of ID_COLUMNS in the file.
+        One row per column, or none if there are no rows: name, n_rows, n_filled, n_numbers, n_dates
+        (0 unless the name says that it is a date) and n_distinct (0 unless it is one of
+        ID_COLUMNS).
     """
-    whole = rows.filter(F.col(CORRUPT).isNull())
-    counts = [F.count("*").alias("n_rows")]
-    for place, name in enumerate(columns):
-        counts.append(F.count_if(~_is_missing(column(name))).alias(f"filled_{place}"))
-        counts.append(F.count(_number(column(name))).alias(f"numbers_{place}"))
-        if "date" in words_of(name):
-            counts.append(F.count_if(_trimmed(column(name)).rlike(DATE)).alias(f"dates_{place}"))
-    for name in ID_COLUMNS:
-        if name in columns:
-            counts.append(F.count_distinct(_text(column(name))).alias(f"distinct_{name}"))
-    return whole.agg(*counts)
+    dates = [name for name in columns if "date" in words_of(name)]
+    cells = rows.filter(F.col(CORRUPT).isNull()).select(F.inline(_cells(columns)))
+    name, text = F.col("name"), F.col("text")
+    # Rows of cells, as Spark takes seconds to plan and compile such counts of every column.
+    return cells.groupBy("name").agg(
+        F.count("*").alias("n_rows"),
+        F.count_if(~_is_missing(text)).alias("n_filled"),
+        F.count(_number(text)).alias("n_numbers"),
+        F.count_if(name.isin(dates) & _trimmed(text).rlike(DATE)).alias("n_dates"),
+        F.count_distinct(F.when(name.isin(*ID_COLUMNS), _text(text))).alias("n_distinct"),
+    )
 
 
-def choose_kinds(columns: Sequence[str], counts: Mapping[str, int]) -> dict[str, str]:
+def choose_kinds(columns: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
     """Decide whether each column is of kind number or text.
 
     In a number column, at least 95 % of the non-empty cells are numbers, True or False; rows with
@@ -66,26 +67,26 @@ def choose_kinds(columns: Sequence[str], counts: Mapping[str, int]) -> dict[str,
     Parameters
     ----------
     counts : mapping
-        The row of `count_cells`.
+        The rows of `count_cells`, by name.
     """
     kinds = {}
-    for place, name in enumerate(columns):
-        n_least = max(1, _MIN_NUMBER_SHARE * counts[f"filled_{place}"])
-        are_dates = counts.get(f"dates_{place}", 0) >= n_least
-        are_numbers = counts[f"numbers_{place}"] >= n_least and not are_dates
+    for name in columns:
+        n_least = max(1, _MIN_NUMBER_SHARE * counts[name]["n_filled"])
+        are_dates = counts[name]["n_dates"] >= n_least
+        are_numbers = counts[name]["n_numbers"] >= n_least and not are_dates
         kinds[name] = "number" if are_numbers else "text"
     return kinds
 
 
 def choose_id(
-    columns: Sequence[str], counts: Mapping[str, int], *, given: str | None
+    columns: Sequence[str], counts: Mapping[str, Mapping[str, int]], *, given: str | None
 ) -> str | None:
     """Choose the key column; None if the whole row is the key.
 
     Parameters
     ----------
     counts : mapping
-        The row of `count_cells`.
+        The rows of `count_cells`, by name.
     given : str, optional
         The column asked for; by default the first of ID_COLUMNS with unique values.
 
@@ -97,7 +98,11 @@ def choose_id(
     if given is not None:
         check_id(given, columns)
         return given
-    unique = (name for name in ID_COLUMNS if counts.get(f"distinct_{name}") == counts["n_rows"])
+    unique = (
+        name
+        for name in ID_COLUMNS
+        if name in columns and counts[name]["n_distinct"] == counts[name]["n_rows"]
+    )
     return next(unique, None)
 
 
@@ -247,6 +252,10 @@ def _each(names: Sequence[str], value: Callable[[Column, Column], Column]) -> Co
     A function of an array's elements is compiled once, not once per column: Java refuses the code
     of wide tables.
     """
+    return F.transform(_cells(names), lambda each: value(each["name"], each["text"]))
+
+
+def _cells(names: Sequence[str]) -> Column:
+    """Column: an array of the cells of some columns: name, text."""
     cells = [F.struct(F.lit(name).alias("name"), column(name).alias("text")) for name in names]
-    cells_or_none = F.array(*cells).cast("array<struct<name:string,text:string>>")
-    return F.transform(cells_or_none, lambda each: value(each["name"], each["text"]))
+    return F.array(*cells).cast("array<struct<name:string,text:string>>")

@@ -33,8 +33,8 @@ _PROTOCOL = (1, 3)
 _MISREAD = re.compile(r"[\[\]\\]|%[0-9a-fA-F]{2}")
 
 
-def open_table(warehouse: str, name: str) -> DeltaTable:
-    """Open one table of a local warehouse, by its name in docs/tables.md.
+def open_table(warehouse: str, name: str, *, version: int | None = None) -> DeltaTable:
+    """Open one table of a local warehouse, now or at a version, by its name in docs/tables.md.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def open_table(warehouse: str, name: str) -> DeltaTable:
     check_files(place)
     try:
         _check_name(place)
-        table = DeltaTable(place)
+        table = DeltaTable(place, version=version)
         protocol = table.protocol()
         versions = (protocol.min_reader_version, protocol.min_writer_version)
         if versions > _PROTOCOL:
@@ -116,6 +116,18 @@ def n_rows(warehouse: str, name: str) -> int:
     actions = pa.table(open_table(warehouse, name).get_add_actions(flatten=True))
     # Other writers may omit the counts.
     return sum(n or 0 for n in actions["num_records"].to_pylist()) if actions.num_rows else 0
+
+
+def sources(warehouse: str, name: str, *, version: int | None = None) -> list[str]:
+    """Return the sources in a table that is partitioned by source, from its log, sorted.
+
+    Raises
+    ------
+    SetupError, TableError
+        As `open_table`.
+    """
+    found = open_table(warehouse, name, version=version).partitions()
+    return sorted({partition["source"] for partition in found})
 
 
 def list_songs(warehouse: str) -> pa.Table:

@@ -110,6 +110,12 @@ def has_version(place: str) -> bool:
     return bool(found.entries or found.checkpoints)
 
 
+def last_version(place: str) -> int:
+    """Return the number of the latest commit of a folder that has one."""
+    found = list_log(Path(place, LOG))
+    return max([*found.entries, *found.checkpoints])
+
+
 @contextmanager
 def opened(file: Path, *, max_bytes: int | None = _MAX_BYTES) -> Iterator[BinaryIO]:
     """Open a regular file, neither through a link nor waiting at a pipe.

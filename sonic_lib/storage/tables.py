@@ -8,12 +8,13 @@ their rows, `history` their versions and files; no module outside this package d
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
-from sonic_lib.errors import TableError
+from sonic_lib.errors import SonicError, TableError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.schemas import (
     DATABASE,
@@ -25,9 +26,9 @@ from sonic_lib.schemas import (
 )
 from sonic_lib.spark.columns import sql_text
 from sonic_lib.spark.uris import absolute, is_local
-from sonic_lib.storage import properties
+from sonic_lib.storage import delta_rs, properties
 from sonic_lib.storage.locks import is_on_disk
-from sonic_lib.storage.log_files import has_version
+from sonic_lib.storage.log_files import has_version, last_version
 from sonic_lib.storage.missing import no_table
 from sonic_lib.storage.own_files import check_files
 from sonic_lib.storage.properties import MAX_PREFIX_BITS, PARAMS, PREFIX, whole_number
@@ -138,6 +139,9 @@ def delta_table(spark: SparkSession, warehouse: str, table: Table) -> DeltaTable
 
 def version(spark: SparkSession, warehouse: str, table: Table) -> int:
     """Return the number of the table's latest commit."""
+    if is_on_disk(spark, warehouse) and exists(spark, warehouse, table):  # not by two queries
+        _check_own(spark, warehouse, table)
+        return last_version(absolute(location(warehouse, table)))
     history = delta_table(spark, warehouse, table).history(1)
     return history.select("version").first()[0]
 
@@ -146,6 +150,24 @@ def read_pinned(spark: SparkSession, warehouse: str, table: Table) -> DataFrame:
     """Read a table as it is now; later commits have no effect."""
     read(spark, warehouse, table)
     return read(spark, warehouse, table, version=version(spark, warehouse, table))
+
+
+def sources(
+    spark: SparkSession, warehouse: str, table: Table, *, version: int | None = None
+) -> list[str]:
+    """Return the sources in a table that is partitioned by source, sorted.
+
+    Raises
+    ------
+    TableError
+        As `read`.
+    """
+    if is_on_disk(spark, warehouse):
+        # Milliseconds instead of Spark's second.  Spark only reads what delta-rs cannot.
+        with suppress(SonicError):
+            return delta_rs.sources(warehouse, table.name, version=version)
+    rows = read(spark, warehouse, table, version=version)
+    return sorted(row.source for row in rows.select("source").distinct().collect())
 
 
 def partition_files(stored: DataFrame, *, column: str) -> dict[int, list[str]]:

@@ -250,8 +250,9 @@ def _import_rows(
     rows: DataFrame, *, warehouse: str, csv: str, source: str, id_column: str | None, run_id: str
 ) -> TableImport:
     columns = csv_reading.named_columns(rows)
-    n_cells = rows.transform(csv_import.count_cells, columns=columns).first().asDict()
-    if not n_cells["n_rows"]:
+    found = rows.transform(csv_import.count_cells, columns=columns).collect()  # a row per column
+    n_cells = {row.name: row.asDict() for row in found}
+    if not n_cells:
         raise UsageError(
             f"The table {csv!r} (--csv) has no row with {counted(len(columns), 'cell')} below its "
             "first line. Expected a row per song, with commas between its cells."
@@ -275,12 +276,17 @@ def _import_rows(
     usable = checked.transform(
         csv_import.usable_rows, source=source, kinds=kinds, id_column=id_column
     )
+    counts = checked.agg(
+        F.count("*").alias("rows"), F.count(csv_files.REASON).alias("rejected")
+    ).first()
     where = f"source = {sql_text(source)}"
     for table, new in (
         (FEATURE_REJECTS, rejected.transform(runs.stamped, run_id=run_id, when="rejected_at")),
         (FEATURE_CELLS, cells.withColumn("run_id", F.lit(run_id))),
         (FEATURES, usable.transform(runs.stamped, run_id=run_id, when="computed_at")),
     ):
-        writes.replace(new, warehouse, table, where=where)
-    counts = {"rows": checked.count(), "rejected": rejected.count()}
-    return TableImport(counts, id_column, names["number"], names["text"], [])
+        # Most tables have no rejects, and a commit of nothing would take seconds.
+        is_empty = table is FEATURE_REJECTS and not counts.rejected
+        if not is_empty or source in tables.sources(rows.sparkSession, warehouse, table):
+            writes.replace(new, warehouse, table, where=where)
+    return TableImport(counts.asDict(), id_column, names["number"], names["text"], [])

@@ -27,8 +27,7 @@ def read_source(
         If there is no such source, or there are several and none is given.
     """
     features = tables.read(spark, warehouse, FEATURES, version=version)
-    # Few values: sources are partitions, one per imported table.
-    names = sorted(row.source for row in features.select("source").distinct().collect())
+    names = tables.sources(spark, warehouse, FEATURES, version=version)
     if asked in names or (asked is None and len(names) == 1):
         name = asked or names[0]
         return name, features.filter(F.col("source") == name)

@@ -78,7 +78,8 @@ def test_imported_table_is_returned_unchanged(spark, tmp_path):
     (tmp_path / "in.csv").write_text(TABLE)
     rows = csv_reading.read_rows(spark, str(tmp_path / "in.csv")).persist()
     columns = csv_reading.named_columns(rows)
-    counts = rows.transform(csv_import.count_cells, columns=columns).first().asDict()
+    found = rows.transform(csv_import.count_cells, columns=columns).collect()
+    counts = {row.name: row.asDict() for row in found}
     kinds = csv_import.choose_kinds(columns, counts)
     judged = rows.transform(csv_import.check_rows, kinds=kinds, id_column="nr").persist()
     usable = judged.transform(csv_import.usable_rows, source="s", kinds=kinds, id_column="nr")

@@ -159,7 +159,8 @@ def read(spark, tmp_path):
 def bring_in(rows, given=None):
     """Usable rows by key, and rejected ones with reasons."""
     columns = csv_reading.named_columns(rows)
-    counts = rows.transform(csv_import.count_cells, columns=columns).first().asDict()
+    found = rows.transform(csv_import.count_cells, columns=columns).collect()
+    counts = {row.name: row.asDict() for row in found}
     kinds = csv_import.choose_kinds(columns, counts)
     id_column = csv_import.choose_id(columns, counts, given=given)
     judged = rows.transform(csv_import.check_rows, kinds=kinds, id_column=id_column)

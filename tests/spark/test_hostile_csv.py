@@ -73,6 +73,14 @@ def test_endless_cells_are_refused_or_rejected(spark, bring, lake, kind):
         assert tables.read(spark, lake, FEATURE_REJECTS).filter("source = 'table'").count() == 1
 
 
+def test_rejects_are_those_of_the_last_import(spark, bring, lake):
+    for last, n_rejects in (("99,no number,last", 1), ("99,1,last", 0), ("99,1,last", 0)):
+        code, said = bring(f"id,a,b\n{ROWS}{last}\n")
+        assert code == 0, said
+        rejects = tables.read(spark, lake, FEATURE_REJECTS).filter("source = 'table'")
+        assert rejects.count() == n_rejects
+
+
 def test_unclosed_quote_longer_than_a_cell_costs_its_row(spark, bring, lake):
     rows = "".join(f"{i},{i * 1.5},{'t' * 90}\n" for i in range(120_000))
     code, said = bring(f'id,a,b\n-1,1,"never closed\n{rows}')

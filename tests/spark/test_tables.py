@@ -14,7 +14,16 @@ from sonic_lib.config import Config
 from sonic_lib.errors import TableError
 from sonic_lib.fingerprint.params import FingerprintParams
 from sonic_lib.index import commit
-from sonic_lib.schemas import FINGERPRINTS, INDEX_TABLES, MATCHES, RUNS, SONG_FILES, SONGS
+from sonic_lib.schemas import (
+    FEATURE_REJECTS,
+    FEATURES,
+    FINGERPRINTS,
+    INDEX_TABLES,
+    MATCHES,
+    RUNS,
+    SONG_FILES,
+    SONGS,
+)
 from sonic_lib.storage import creation, history, runs, tables, writes
 from sonic_lib.storage.table_files import find_damage
 from sonic_lib.workflows import maintenance
@@ -223,6 +232,22 @@ def test_delete_keys_deletes_all_rows_of_the_keys(spark, made, rows_of):
     for _ in range(2):
         writes.delete_keys(keys, made, FINGERPRINTS, key="song_id")
         assert contents(spark, made, FINGERPRINTS, "hash", "song_id") == [(h, 2) for h in range(4)]
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_sources_and_versions_are_the_same_without_spark(
+    spark, warehouse, rows_of, monkeypatch, on_disk
+):
+    creation.create_for_models(spark, warehouse)
+    for source in ("a b", "c=d"):
+        row = full(FEATURES, source=source, song_id=1)
+        writes.append(rows_of(FEATURES, row), warehouse, FEATURES)
+    if not on_disk:
+        monkeypatch.setattr(tables, "is_on_disk", lambda *_: False)
+    assert tables.version(spark, warehouse, FEATURES) == 2
+    assert tables.sources(spark, warehouse, FEATURES) == ["a b", "c=d"]
+    assert tables.sources(spark, warehouse, FEATURES, version=1) == ["a b"]
+    assert tables.sources(spark, warehouse, FEATURE_REJECTS) == []
 
 
 def test_unusual_paths_work_as_keys(spark, made, rows_of):

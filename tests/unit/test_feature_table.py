@@ -25,17 +25,18 @@ from sonic_lib.features.csv_import import choose_id, choose_kinds
     ],
 )
 def test_column_is_numeric_if_almost_all_its_cells_are(n_numbers, n_filled, n_dates, kind):
-    counts = {"filled_0": n_filled, "numbers_0": n_numbers, "dates_0": n_dates}
-    assert choose_kinds(["name"], counts) == {"name": kind}
+    counts = {"n_filled": n_filled, "n_numbers": n_numbers, "n_dates": n_dates}
+    assert choose_kinds(["name"], {"name": counts}) == {"name": kind}
 
 
 def test_key_is_a_column_with_unique_values():
     columns = ["name", "track_id", "id"]
-    counts = {"n_rows": 3, "distinct_id": 3, "distinct_track_id": 3}
+    unique, repeated = {"n_rows": 3, "n_distinct": 3}, {"n_rows": 3, "n_distinct": 2}
+    counts = {"name": {"n_rows": 3, "n_distinct": 0}, "track_id": unique, "id": unique}
     assert choose_id(columns, counts, given=None) == "id"
-    assert choose_id(columns, counts | {"distinct_id": 2}, given=None) == "track_id"
-    assert choose_id(["name"], {"n_rows": 3}, given=None) is None
-    assert choose_id(columns, counts | {"distinct_id": 2}, given="id") == "id"
+    assert choose_id(columns, counts | {"id": repeated}, given=None) == "track_id"
+    assert choose_id(["name"], counts, given=None) is None
+    assert choose_id(columns, counts | {"id": repeated}, given="id") == "id"
     with pytest.raises(UsageError, match=r"'nr'.*name, track_id, id"):
         choose_id(columns, counts, given="nr")
 
