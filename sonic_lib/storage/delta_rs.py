@@ -118,16 +118,18 @@ def n_rows(warehouse: str, name: str) -> int:
     return sum(n or 0 for n in actions["num_records"].to_pylist()) if actions.num_rows else 0
 
 
-def sources(warehouse: str, name: str, *, version: int | None = None) -> list[str]:
-    """Return the sources in a table that is partitioned by source, from its log, sorted.
+def sources(warehouse: str, name: str, *, version: int | None = None) -> list[str] | None:
+    """Return the sources in a table, from its log, sorted; None if it is not partitioned by source.
 
     Raises
     ------
     SetupError, TableError
         As `open_table`.
     """
-    found = open_table(warehouse, name, version=version).partitions()
-    return sorted({partition["source"] for partition in found})
+    found = open_table(warehouse, name, version=version)
+    if found.metadata().partition_columns != ["source"]:  # others may have rewritten it
+        return None
+    return sorted({partition["source"] for partition in found.partitions()})
 
 
 def list_songs(warehouse: str) -> pa.Table:

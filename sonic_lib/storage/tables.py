@@ -155,7 +155,7 @@ def read_pinned(spark: SparkSession, warehouse: str, table: Table) -> DataFrame:
 def sources(
     spark: SparkSession, warehouse: str, table: Table, *, version: int | None = None
 ) -> list[str]:
-    """Return the sources in a table that is partitioned by source, sorted.
+    """Return the sources in a table, sorted.
 
     Raises
     ------
@@ -165,7 +165,9 @@ def sources(
     if is_on_disk(spark, warehouse):
         # Milliseconds instead of Spark's second.  Spark only reads what delta-rs cannot.
         with suppress(SonicError):
-            return delta_rs.sources(warehouse, table.name, version=version)
+            found = delta_rs.sources(warehouse, table.name, version=version)
+            if found is not None:
+                return found
     rows = read(spark, warehouse, table, version=version)
     return sorted(row.source for row in rows.select("source").distinct().collect())
 

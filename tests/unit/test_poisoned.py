@@ -33,7 +33,7 @@ def given() -> dict:
     features, _ = blobs(np.random.default_rng(1), 120)
     artists = [f"artist {i % 10}" for i in range(120)]
     return arrow(
-        features,
+        np.column_stack([features, np.ones(120)]),  # and the entries of the list
         categories=[["calm" if i % 5 else None for i in range(120)]],
         encoded=[artists],
         lists=[[[f"tag {i % 4}"] for i in range(120)]],
