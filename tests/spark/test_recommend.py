@@ -241,6 +241,17 @@ def test_versions_of_a_song_are_listed_once(spark, catalogue, capsys):
     assert main(["recommend", "song 003", "--warehouse", catalogue]) == 0
 
 
+def test_feature_table_is_imported_first(spark, warehouse, tmp_path):
+    table = tmp_path / "charts.csv"
+    table.write_text("title,a,b\n" + "".join(f"song {i},{i},{i * i % 7}\n" for i in range(12)))
+    words = ["train", "recommendations", "--count", "2", "--csv", str(table)]
+    assert main([*words, "--warehouse", warehouse]) == 0
+    lists = tables.read(spark, warehouse, RECOMMENDATIONS)
+    assert lists.count() == 12 * 2
+    absent = str(tmp_path / "absent.csv")
+    assert main(["train", "recommendations", "--csv", absent, "--warehouse", warehouse]) == 2
+
+
 def test_retraining_reuses_the_options(spark, catalogue):
     here = ["--warehouse", catalogue]
     words = ["train", "recommendations", "--count", "3", "--columns", "b", "e"]

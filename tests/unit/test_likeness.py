@@ -115,7 +115,7 @@ def test_metric_of_a_number_is_about_targets_nearby_whatever_their_scale(rng):
     np.testing.assert_allclose(heavy, metric)
 
 
-def test_scale_and_rank_of_equal_targets():
+def test_equal_targets_share_their_mean_rank():
     np.testing.assert_allclose(
         kernel._shares_below(np.array([5.0, 1, 5, 9])), [0.5, 0.125, 0.5, 0.875]
     )

@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=", ".join((*NAMES, RECOMMENDATIONS)),
     )
     add_source(parser)
+    parser.add_argument("--csv", metavar="FILE", help="import this feature table first")
     trained = parser.add_argument_group(" and ".join(NAMES))
-    trained.add_argument("--csv", metavar="FILE", help="import this feature table first")
     trained.add_argument(
         "--labels",
         metavar="NAME",
@@ -104,9 +104,9 @@ def check(args: argparse.Namespace) -> None:
     """Check the arguments before Spark starts."""
     if args.model_name == RECOMMENDATIONS:
         train_recommendations.check(args)
-        return
-    check_folder("--report", args.report)
-    check_choices(kind=args.model, n_folds=args.folds, limits=args.limits)
+    else:
+        check_folder("--report", args.report)
+        check_choices(kind=args.model, n_folds=args.folds, limits=args.limits)
     if args.csv is not None:
         source = feature_tables.source_name(args.csv, args.source)
         check_import(args.csv, source=source)
@@ -114,14 +114,14 @@ def check(args: argparse.Namespace) -> None:
 
 def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
     """Import a table if there is one, train, and print the results."""
-    if args.model_name == RECOMMENDATIONS:
-        return train_recommendations.run(spark, config, args)
     started_s = time.monotonic()
     name, source = args.model_name, args.source
     if args.csv is not None:
         source = feature_tables.source_name(args.csv, args.source)
         table = import_table(spark, config, args.csv, source=source)
         feature_tables.say_table(table, source, warehouse=config.warehouse)
+    if name == RECOMMENDATIONS:
+        return train_recommendations.run(spark, config, args, source=source)
     done = train_model(
         spark,
         config,

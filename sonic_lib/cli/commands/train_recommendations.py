@@ -40,12 +40,14 @@ def check(args: argparse.Namespace) -> None:
     check_lists(count=args.count, clusters=args.clusters)
 
 
-def run(spark: SparkSession, config: Config, args: argparse.Namespace) -> int:
+def run(
+    spark: SparkSession, config: Config, args: argparse.Namespace, *, source: str | None
+) -> int:
     """Compare the songs and print the counts."""
     done = train_recommendations(
         spark,
         config,
-        source=args.source,
+        source=source,
         columns=args.columns,
         count=args.count,
         clusters=args.clusters,
