@@ -11,10 +11,11 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sonic_lib.errors import SetupError
 from sonic_lib.spark import java
@@ -29,7 +30,12 @@ from sonic_lib.spark.conf import (
 from sonic_lib.spark.jars import COORDINATES, S3_COORDINATES
 
 if TYPE_CHECKING:
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
+
+_JOB_GROUP = "spark.jobGroup.id"
+_n_interrupts = 0
+_PLANNED_WITHIN_S = 120
 
 
 def spark_session(
@@ -160,6 +166,9 @@ def cancel_jobs_on_interrupt() -> None:
         is_of_pyspark = getattr(handler, "__module__", "").startswith("pyspark.")
         if is_of_pyspark or handler is signal.default_int_handler:
             signal.signal(number, interrupt)
+    context = _active_context()
+    if context is not None:
+        _group_jobs(context)
 
 
 def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
@@ -169,25 +178,62 @@ def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     connection on which an answer may be awaited: it prints tracebacks, and may cancel nothing.
     With Python's, Py4J has Java close that connection, and Java may close the next one as well.
     Neither happens if the connection is closed before.
+
+    A query that Java is still planning has no job to cancel yet; it starts one later, which might
+    take all cores forever.  The group of this thread's jobs is therefore cancelled for some time.
     """
+    global _n_interrupts
     try:
-        pyspark = sys.modules.get("pyspark")
-        context = pyspark and pyspark.SparkContext._active_spark_context
+        context = _active_context()
         if context is not None:
             connection = context._gateway._gateway_client.get_thread_connection()
             if connection is not None:
                 connection.close()
             context.cancelAllJobs()
+            planned = (context, context._jsc.sc(), _job_group())
+            threading.Thread(target=_keep_cancelled, args=planned, daemon=True).start()
+            _n_interrupts += 1
+            _group_jobs(context)
     finally:
         raise KeyboardInterrupt
 
 
+def _job_group() -> str:
+    return f"sonic-{_n_interrupts}"
+
+
+def _group_jobs(context: SparkContext) -> None:
+    """Put this thread's jobs into a group that `interrupt` can cancel; a user's own group stays."""
+    from py4j.protocol import Py4JError
+
+    with suppress(Py4JError, OSError):  # Java has ended, which the next query reports
+        if context.getLocalProperty(_JOB_GROUP) is None:
+            context.setLocalProperty(_JOB_GROUP, _job_group())
+
+
+def _keep_cancelled(context: SparkContext, scala_context: Any, group: str) -> None:
+    """Cancel jobs of a group that start while Java may still be planning the interrupted query.
+
+    Once is not enough: Spark forgets that a group is cancelled for the stages that adaptive
+    execution submits one by one.
+    """
+    from py4j.protocol import Py4JError
+
+    end_s = time.monotonic() + _PLANNED_WITHIN_S
+    with suppress(Py4JError, OSError):  # the context has been stopped
+        while _active_context() is context and time.monotonic() < end_s:
+            scala_context.cancelJobGroupAndFutureJobs(group)
+            time.sleep(0.5)
+
+
+def _active_context() -> SparkContext | None:
+    pyspark = sys.modules.get("pyspark")
+    return None if pyspark is None else pyspark.SparkContext._active_spark_context
+
+
 def is_running() -> bool:
     """Whether this is a spark-submit job, or a process with a session."""
-    pyspark = sys.modules.get("pyspark")
-    return "PYSPARK_GATEWAY_PORT" in os.environ or (
-        pyspark is not None and pyspark.SparkContext._active_spark_context is not None
-    )
+    return "PYSPARK_GATEWAY_PORT" in os.environ or _active_context() is not None
 
 
 @contextmanager

@@ -56,15 +56,16 @@ INTERRUPT = """
 import logging, os, signal, threading
 from sonic_lib.spark.session import cancel_jobs_on_interrupt, setting, spark_job
 logging.getLogger("py4j").setLevel(logging.CRITICAL)
+endless = [f"sum(hash(id + {n}))" for n in range(100)]  # Spark plans it for a second, at first
 n_interrupts = n_rows = 0
 with spark_job(app_name="interrupted") as spark:
-    for _ in range(10):
+    for after_s in 5 * [0.2, 0.4, 0.8, 2]:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # as Jupyter does
         cancel_jobs_on_interrupt()
-        threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
             with setting(spark, {"spark.sql.shuffle.partitions": "3"}):
-                spark.range(10_000_000_000_000).selectExpr("sum(hash(id))").collect()
+                spark.range(10_000_000_000_000).selectExpr(*endless).collect()
         except KeyboardInterrupt:
             n_interrupts += 1
         n_rows += spark.range(3).count()
@@ -84,7 +85,7 @@ except ValueError as error:
 def run(command, folder, **env):
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable, **env}
     return subprocess.run(
-        command, cwd=folder, env=environ, capture_output=True, text=True, check=True
+        command, cwd=folder, env=environ, capture_output=True, text=True, check=True, timeout=300
     )
 
 
@@ -185,7 +186,7 @@ def test_interrupted_start_leaves_no_java(tmp_path, end):
 
 
 def test_session_is_usable_after_an_interrupt(tmp_path):
-    assert run([sys.executable, "-c", INTERRUPT], tmp_path).stdout == "10 30\n"
+    assert run([sys.executable, "-c", INTERRUPT], tmp_path).stdout == "20 60\n"
 
 
 def test_killed_java_is_named_in_one_sentence(tmp_path):
