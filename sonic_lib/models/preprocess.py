@@ -39,12 +39,18 @@ def pipeline(columns: Columns, *, n_classes: int) -> Pipeline:
     """
     stages = [Preparation(columns)]
     outputs = [PREPARED]
+    is_local = bool(columns.encoded and (columns.numbers or columns.categories))
     if columns.encoded or columns.lists:
-        stages.append(
-            TargetEncoder(columns.encoded, columns.lists, n_classes=n_classes, output=ENCODED)
+        target_encoder = TargetEncoder(
+            columns.encoded,
+            columns.lists,
+            n_classes=n_classes,
+            output=ENCODED,
+            counts_only=names.counts_only(n_classes=n_classes, is_local=is_local),
         )
+        stages.append(target_encoder)
         outputs.append(ENCODED)
-    if columns.encoded and (columns.numbers or columns.categories):
+    if is_local:
         stages.append(LocalEncoder(columns, n_classes=n_classes, output=LOCAL))
         outputs.append(LOCAL)
     return Pipeline(stages=[*stages, Assembler({"inputs": outputs})])

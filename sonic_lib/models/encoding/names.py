@@ -17,22 +17,43 @@ def one_hot(categories: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def target_encoded(
-    encoded: Sequence[str], lists: Sequence[str], *, classes: Sequence[str]
+    encoded: Sequence[str],
+    lists: Sequence[str],
+    *,
+    classes: Sequence[str],
+    counts_only: bool = False,
 ) -> list[str]:
     """Names of target encodings; without classes, the target is a number.
+
+    Parameters
+    ----------
+    encoded, lists, classes : sequence of str
+    counts_only : bool
+        Whether the columns `encoded` have only their numbers of songs.
 
     Examples
     --------
     >>> target_encoded(["artist"], ["styles"], classes=["pop"])
     ['artist: pop', 'artist: songs', 'styles: pop', 'styles: songs']
+    >>> target_encoded(["artist"], ["styles"], classes=["pop"], counts_only=True)
+    ['artist: songs', 'styles: pop', 'styles: songs']
     >>> target_encoded([], ["styles"], classes=[])
     ['styles: mean', 'styles: least', 'styles: greatest', 'styles: songs']
     """
-    names = []
-    for name in (*encoded, *lists):
-        of_number = ("mean", "least", "greatest") if name in lists else ("mean",)
-        names += [f"{name}: {part}" for part in (*(classes or of_number), "songs")]
-    return names
+    of_encoded = () if counts_only else classes or ("mean",)
+    of_lists = classes or ("mean", "least", "greatest")
+    names = [f"{name}: {part}" for name in encoded for part in (*of_encoded, "songs")]
+    return names + [f"{name}: {part}" for name in lists for part in (*of_lists, "songs")]
+
+
+def counts_only(*, n_classes: int, is_local: bool) -> bool:
+    """Whether target encodings of texts are left out, but for their numbers of songs.
+
+    Shares of classes among similar songs of the same text say more.  With both, trees cost a third
+    more and score less (F1 of 22 genres 0.553, 0.556 without).  One mean of a number does not
+    replace the other.
+    """
+    return n_classes > 0 and is_local
 
 
 def locally_encoded(encoded: Sequence[str], *, classes: Sequence[str]) -> list[str]:

@@ -35,6 +35,8 @@ class TargetEncoder(Estimator):
         0 for a regression.
     output : str
         Name of the array that the model adds.
+    counts_only : bool
+        Whether the columns `encoded` only add their number of songs.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class TargetEncoder(Estimator):
         *,
         n_classes: int,
         output: str,
+        counts_only: bool = False,
     ) -> None:
         super().__init__()
         self.settings: dict = {
@@ -51,6 +54,7 @@ class TargetEncoder(Estimator):
             "lists": list(lists),
             "n_classes": n_classes,
             "output": output,
+            "counts_only": counts_only,
             "smoothing": SMOOTHING,
         }
 
@@ -105,8 +109,10 @@ class TargetEncoderModel(StoredModel):
 
     def entry_names(self, classes: Sequence[str]) -> list[str]:
         """Name the entries, by the names of the classes."""
-        encoded, lists = self.settings["encoded"], self.settings["lists"]
-        return names.target_encoded(encoded, lists, classes=classes)
+        given = self.settings
+        return names.target_encoded(
+            given["encoded"], given["lists"], classes=classes, counts_only=given["counts_only"]
+        )
 
     def _smoothed(self, sums: str) -> Column:
         prior, weight = self.settings["prior"], self.settings["smoothing"]
@@ -124,6 +130,8 @@ class TargetEncoderModel(StoredModel):
         own = F.filter(F.coalesce("_encodings", F.array()), lambda one: one["name"] == name)
         encodings = F.transform(own, lambda one: one["encoding"])
         n_songs = F.coalesce(F.array_max(F.transform(own, lambda one: one["n"])), F.lit(0.0))
+        if not is_list and self.settings["counts_only"]:
+            return F.array(n_songs)
         if not is_list:
             return F.concat(F.coalesce(F.get(encodings, F.lit(0)), prior), F.array(n_songs))
         # Sorted, so that the order of summation is fixed.

@@ -87,6 +87,7 @@ def fit(
                 state["prior"],
                 is_list=name in layout.lists,
                 n_classes=training_set.n_classes,
+                counts_only=_counts_only(layout, training_set.n_classes, name),
             )
         )
     if _is_local(layout):
@@ -129,6 +130,7 @@ def features(
                 state["prior"],
                 is_list=name in layout.lists,
                 n_classes=n_classes,
+                counts_only=_counts_only(layout, n_classes, name),
             )
         )
     if _is_local(layout):
@@ -146,12 +148,16 @@ def feature_names(
     layout: Layout, *, classes: Sequence[str], vocabulary: Mapping[str, Sequence[str]]
 ) -> list[str]:
     """Names of the features, in order."""
+    is_local = _is_local(layout)
+    counts_only = names.counts_only(n_classes=len(classes), is_local=is_local)
     found = [
         *layout.plain,
         *names.one_hot({name: vocabulary[name] for name in layout.categories}),
-        *names.target_encoded(layout.encoded, layout.lists, classes=classes),
+        *names.target_encoded(
+            layout.encoded, layout.lists, classes=classes, counts_only=counts_only
+        ),
     ]
-    if _is_local(layout):
+    if is_local:
         found += names.locally_encoded(layout.encoded, classes=classes)
     found += [f"{name}, letters: {c}" for name in layout.texts for c in (classes or ("mean",))]
     return found
@@ -159,6 +165,11 @@ def feature_names(
 
 def _is_local(layout: Layout) -> bool:
     return bool(layout.encoded and (layout.n_alike or layout.categories))
+
+
+def _counts_only(layout: Layout, n_classes: int, name: str) -> bool:
+    is_text = name in layout.encoded
+    return is_text and names.counts_only(n_classes=n_classes, is_local=_is_local(layout))
 
 
 def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -220,9 +231,14 @@ def _encoded(
     *,
     is_list: bool,
     n_classes: int,
+    counts_only: bool,
 ) -> NDArray[np.float32]:
     """Encodings of each row and the number of songs they rest on; entries are sorted by row."""
     n = sums.sum(axis=1) if n_classes else sums[:, 0]
+    if counts_only:
+        counts = np.zeros((n_rows, 1), np.float32)
+        counts[items.rows, 0] = n
+        return counts
     shrunk = (sums if n_classes else sums[:, 1:]) + SMOOTHING * prior
     encoded = shrunk / (n + SMOOTHING)[:, None]
     rows, starts = np.unique(items.rows, return_index=True)
@@ -231,8 +247,8 @@ def _encoded(
     blocks = [mean]
     if len(rows):
         n_songs[rows] = np.maximum.reduceat(n, starts)
-        counts = np.diff(np.append(starts, len(n)))
-        mean[rows] = np.add.reduceat(encoded, starts) / counts[:, None]
+        n_entries = np.diff(np.append(starts, len(n)))
+        mean[rows] = np.add.reduceat(encoded, starts) / n_entries[:, None]
     if is_list and not n_classes:
         least, greatest = mean.copy(), mean.copy()
         if len(rows):
