@@ -55,7 +55,6 @@ def main() -> None:
         f"  {'model':12}{'songs':>9} {'':12} {'CPU s':>8} {'wall s':>8} {'GB':>6}"
         f"{'sonic / it':>12}",
     ]
-    print("\n".join(lines), flush=True)
     figures = []
     tables = [(model, n) for model, sizes in SIZES.items() for n in sizes if n <= args.most]
     for model, n in tables:
@@ -67,8 +66,8 @@ def main() -> None:
                 f"  {model:12}{row['songs']:9,} {who:12} {usage['cpu_s']:8.1f} "
                 f"{usage['wall_s']:8.1f} {usage['peak_gb']:6.2f}{ratio}  {usage['stopped']}"
             )
-            print(lines[-1], flush=True)
-    save("models_cost", "\n".join(lines), {"tables": figures})
+        # After each, as the largest take an hour.
+        save("models_cost", "\n".join(lines), {"tables": figures})
 
 
 def cost(model: str, songs: pd.DataFrame, n: int) -> dict:
