@@ -156,6 +156,7 @@ def spark_job(
 def cancel_jobs_on_interrupt() -> None:
     """Have Ctrl-C call `interrupt`, instead of Python's or PySpark's handler; others stay.
 
+    Also puts the jobs of the main thread into a group, by which `interrupt` cancels them.
     Jupyter sets Python's again for each cell.  SIGTERM does the same where it has been set to act
     like Ctrl-C.
     """
